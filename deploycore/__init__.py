@@ -1,0 +1,1 @@
+"""A small deployment core: from a git host to files on a machine, through provider plugins."""

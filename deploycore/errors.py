@@ -1,0 +1,230 @@
+"""Every error that deploycore raises on purpose, and what to do next about each.
+
+The tree::
+
+    DeploycoreError
+    ├── ConfigurationError          a value the user gave is missing or wrong
+    ├── PluginError                 a plugin is broken, or broke the contract
+    ├── ProviderError               the git host, or the way to it
+    │   ├── AuthenticationFailed
+    │   ├── PermissionDenied
+    │   ├── NotFound
+    │   ├── RateLimited             carries ``retry_at``
+    │   ├── ProviderUnavailable
+    │   └── UnexpectedAnswer
+    ├── GitError                    the git protocol, or what a repository holds
+    │   ├── RemoteRefused
+    │   ├── CorruptPack
+    │   ├── UnsafeRepository
+    │   └── LimitExceeded
+    ├── DeployError
+    │   ├── Cancelled
+    │   └── Locked
+    └── StoreError                  the database, or the key of its secrets
+
+Each carries one sentence for a person, a ``hint`` with the next step, ``details`` for
+machines and an exit code. None may ever carry a secret. Foreign exceptions are translated
+once, at the edge where they appear.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+__all__ = [
+    "AuthenticationFailed",
+    "Cancelled",
+    "ConfigurationError",
+    "CorruptPack",
+    "DeployError",
+    "DeploycoreError",
+    "GitError",
+    "LimitExceeded",
+    "Locked",
+    "NotFound",
+    "PermissionDenied",
+    "PluginError",
+    "ProviderError",
+    "ProviderUnavailable",
+    "RateLimited",
+    "RemoteRefused",
+    "StoreError",
+    "UnexpectedAnswer",
+    "UnsafeRepository",
+]
+
+CONTEXT_FIELDS = ("provider", "plugin", "hook")
+
+
+class DeploycoreError(Exception):
+    """The base of all errors that deploycore raises on purpose.
+
+    Args:
+        message: One sentence for a person: what happened, and to what.
+        hint: The next step, as an instruction. Empty where there is none to give.
+        details: Fields for machines, such as ``provider`` or ``repository``; the values
+            must be JSON scalars or lists of them, and free of secrets.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details: dict[str, Any] = {
+            key: value for key, value in details.items() if value is not None
+        }
+
+    def add_context(self, **details: str | None) -> None:
+        """Add fields that the raiser could not know; fields it did give are kept."""
+        for key, value in details.items():
+            if value is not None:
+                self.details.setdefault(key, value)
+
+    def __str__(self) -> str:
+        context = ", ".join(
+            f"{field} {self.details[field]}" for field in CONTEXT_FIELDS if field in self.details
+        )
+        return f"{self.message} [{context}]" if context else self.message
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as machines read it: ``code``, ``message``, ``hint``, ``details``."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "details": dict(self.details),
+        }
+
+
+class ConfigurationError(DeploycoreError):
+    """A value that the user gave is missing, malformed or contradicts another."""
+
+    code = "configuration"
+    exit_code = 3
+
+
+class PluginError(DeploycoreError):
+    """A plugin can't be loaded, or broke the provider contract."""
+
+    code = "plugin"
+    exit_code = 10
+
+
+class ProviderError(DeploycoreError):
+    """The git host refused or failed, or could not be reached."""
+
+    code = "provider"
+    exit_code = 6
+
+
+class AuthenticationFailed(ProviderError):
+    """The host does not accept the credentials."""
+
+    code = "authentication_failed"
+    exit_code = 4
+
+
+class PermissionDenied(ProviderError):
+    """The credentials are right, but may not do this."""
+
+    code = "permission_denied"
+    exit_code = 4
+
+
+class NotFound(ProviderError):
+    """The workspace, repository or branch does not exist, or is hidden from these credentials."""
+
+    code = "not_found"
+    exit_code = 5
+
+
+class RateLimited(ProviderError):
+    """The host asks for fewer requests.
+
+    Args:
+        retry_at: When the host says to try again, timezone-aware; ``None`` when it did not say.
+    """
+
+    code = "rate_limited"
+
+    def __init__(
+        self, message: str, *, retry_at: datetime | None = None, hint: str = "", **details: Any
+    ) -> None:
+        super().__init__(
+            message, hint=hint, retry_at=retry_at and retry_at.isoformat(), **details
+        )
+        self.retry_at = retry_at
+
+
+class ProviderUnavailable(ProviderError):
+    """The host can't be reached, or answers that it can't serve now."""
+
+    code = "provider_unavailable"
+
+
+class UnexpectedAnswer(ProviderError):
+    """The host answered something that its published API does not describe."""
+
+    code = "unexpected_answer"
+
+
+class GitError(DeploycoreError):
+    """A git operation failed."""
+
+    code = "git"
+    exit_code = 7
+
+
+class RemoteRefused(GitError):
+    """The git server refused: credentials, an unknown repository, or an unknown ref."""
+
+    code = "remote_refused"
+
+
+class CorruptPack(GitError):
+    """What the git server sent is not what its hashes promise."""
+
+    code = "corrupt_pack"
+
+
+class UnsafeRepository(GitError):
+    """The repository holds something that must not be written to this machine."""
+
+    code = "unsafe_repository"
+
+
+class LimitExceeded(GitError):
+    """A configured limit of size, count or time was reached."""
+
+    code = "limit_exceeded"
+
+
+class DeployError(DeploycoreError):
+    """A deployment failed for a reason of its own."""
+
+    code = "deploy"
+    exit_code = 8
+
+
+class Cancelled(DeployError):
+    """The operation was asked to stop, and stopped; nothing was left half-written."""
+
+    code = "cancelled"
+    exit_code = 130
+
+
+class Locked(DeployError):
+    """Another process works on the same application or target."""
+
+    code = "locked"
+
+
+class StoreError(DeploycoreError):
+    """The database or the key of its secrets can't be used."""
+
+    code = "store"
+    exit_code = 9

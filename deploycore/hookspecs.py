@@ -1,0 +1,126 @@
+"""The provider contract: what a git host's plugin implements, and what observers may watch.
+
+A provider is a class with a ``Config`` (its pydantic model), an ``API_VERSION`` and methods
+marked ``@hookimpl``; an entry point in the group ``deploycore.providers`` names it. The core
+makes one instance for each configured provider, ``cls(config, http)``, and calls its hooks
+through a plugin manager that holds that instance alone: neither a call nor a secret can reach
+another plugin.
+
+Rules for every provider hook:
+
+* Parameters are named exactly as here and have no defaults (pluggy never passes a defaulted
+  one). They grow through new fields of the query models, never through new parameters.
+* Errors are those of :mod:`deploycore.errors`; anything else counts as a fault of the plugin.
+  The ``http`` client raises the right ones by itself for what it can tell from an answer.
+* One instance may be called from several threads at once.
+* No secret in a result, a log line or an error; ``CloneUrl.credential`` is the one exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+
+if TYPE_CHECKING:
+    from deploycore.errors import DeploycoreError
+    from deploycore.provider import ProviderCall
+
+__all__ = ["API_VERSION", "REQUIRED_HOOKS", "ObserverSpec", "ProviderSpec", "hookimpl", "hookspec"]
+
+API_VERSION = 1
+"""The contract's major version. A plugin names the one it was written for."""
+
+REQUIRED_HOOKS = ("authenticate", "list_repos", "list_branches", "clone_url")
+
+hookspec = pluggy.HookspecMarker("deploycore")
+hookimpl = pluggy.HookimplMarker("deploycore")
+
+
+class ProviderSpec:
+    """What a provider implements. All four hooks are required."""
+
+    @hookspec(firstresult=True)
+    def authenticate(self) -> Account:
+        """Prove with one cheap request that the credentials work, and say whose they are.
+
+        Must succeed for the least privileged credentials that can list repositories and
+        clone: where the host has no 'who am I' for them, fall back to what they may see.
+
+        Raises:
+            AuthenticationFailed: They are wrong, expired or revoked; the hint says which
+                value to look at.
+            PermissionDenied: They are right but may not even list repositories; the hint
+                names the missing scope.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """The repositories that the credentials may read, in the host's order, each once.
+
+        Return a lazy iterable: the first item is there after the first page, and no page is
+        asked for before an item of it is wanted (bounded read-ahead is fine). Push filters
+        and the limit to the host where it can take them.
+
+        Raises:
+            NotFound: ``query.owner``, or the configured one, does not exist.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """The branches of one repository, in the host's order, each once; lazy as above.
+
+        Raises:
+            NotFound: The repository does not exist or is hidden from these credentials. A
+                branch that does not exist is no error but an empty answer.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Where to clone from, and with what; without a request where that is possible.
+
+        The URL and the credential stay apart, and the credential is the one for git, which
+        often wants another username than the REST API.
+        """
+        raise AssertionError  # pragma: no cover
+
+
+class ObserverSpec:
+    """What observers (audit, metrics) may watch: every call, item and result, never a secret.
+
+    Observers are named by entry points in the group ``deploycore.observers`` (a module or an
+    object with ``@hookimpl`` functions). They live apart from providers; an observer that
+    fails is logged and ignored.
+    """
+
+    @hookspec
+    def provider_call_started(self, call: ProviderCall) -> None:
+        """A hook of a provider is about to be called."""
+
+    @hookspec
+    def provider_call_yielded(self, call: ProviderCall, item: Repository | Branch) -> None:
+        """A lazy listing gave one item."""
+
+    @hookspec
+    def provider_call_finished(
+        self,
+        call: ProviderCall,
+        result: Account | CloneUrl | int | None,
+        error: DeploycoreError | None,
+    ) -> None:
+        """A call ended: with its result (for listings the number of items given, for
+        ``clone_url`` the URL without its credential), or with an error."""

@@ -1,0 +1,208 @@
+"""The nouns of the provider contract, as frozen pydantic models.
+
+Plugins map their host's answers to these; the core trusts nothing else. Secrets are
+``SecretStr``, so that no ``repr``, log line or JSON dump shows one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+__all__ = [
+    "Account",
+    "Branch",
+    "BranchQuery",
+    "CloneLink",
+    "CloneUrl",
+    "CommitHash",
+    "GitCredential",
+    "Owner",
+    "Repository",
+    "RepositoryId",
+    "RepositoryQuery",
+]
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")]
+Limit = Annotated[int, Field(ge=1)]
+
+
+class Model(BaseModel):
+    """Frozen, and closed to unknown fields: a typing mistake is an error, not a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Account(Model):
+    """Who the credentials belong to, as far as the host tells.
+
+    Attributes:
+        username: The name for machines: a login, or a workspace slug where a token belongs
+            to no person.
+        display_name: The name for people.
+        scopes: What the credentials may do, in the host's own words; empty if it does not say.
+    """
+
+    username: NonEmpty
+    display_name: str | None = None
+    scopes: tuple[str, ...] = ()
+
+
+class Owner(Model):
+    """Who a repository belongs to.
+
+    Attributes:
+        username: The owner's part of the repository's address: the workspace slug on
+            Bitbucket, a login or an organisation elsewhere, nested groups with slashes.
+        display_name: The name for people.
+    """
+
+    username: NonEmpty
+    display_name: str | None = None
+
+
+class RepositoryId(Model):
+    """Which repository: all that a provider needs to find it again."""
+
+    owner: NonEmpty
+    slug: NonEmpty
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``owner/slug``; the slug is what follows the last slash.
+
+        Raises:
+            ValueError: There is no slash, or nothing on one side of it.
+        """
+        owner, _, slug = text.strip().rpartition("/")
+        if not owner or not slug:
+            raise ValueError(f"{text!r} is not of the form owner/repository")
+        return cls(owner=owner, slug=slug)
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.slug}"
+
+
+class CloneLink(Model):
+    """One way to clone a repository, as the host lists it: ``https`` or ``ssh``."""
+
+    name: NonEmpty
+    href: NonEmpty
+
+
+class Repository(Model):
+    """A repository as a provider lists it.
+
+    Attributes:
+        name: The name for people.
+        slug: The name in addresses.
+        url: The page for people.
+        owner: Who it belongs to.
+        default_branch: ``None`` while the repository is empty.
+        private: Whether it is hidden from the public.
+        clone_links: Never with a secret in them.
+    """
+
+    name: NonEmpty
+    slug: NonEmpty
+    url: NonEmpty
+    owner: Owner
+    default_branch: str | None = None
+    private: bool = True
+    clone_links: tuple[CloneLink, ...] = ()
+
+    @property
+    def id(self) -> RepositoryId:
+        """What the other hooks take."""
+        return RepositoryId(owner=self.owner.username, slug=self.slug)
+
+
+class Branch(Model):
+    """A branch and the commit it points to.
+
+    Attributes:
+        name: Without ``refs/heads/``.
+        commit: The full hash in lower case: 40 hexadecimal digits (SHA-1) or 64 (SHA-256).
+    """
+
+    name: NonEmpty
+    commit: CommitHash
+
+
+class RepositoryQuery(Model):
+    """What ``list_repos`` is asked for. New fields come with defaults.
+
+    Attributes:
+        owner: Whose repositories; ``None`` for the one that the configuration names.
+        name_contains: Only repositories whose name contains this, in any case of letters.
+        limit: At most this many.
+    """
+
+    owner: NonEmpty | None = None
+    name_contains: NonEmpty | None = None
+    limit: Limit | None = None
+
+
+class BranchQuery(Model):
+    """What ``list_branches`` is asked for. New fields come with defaults.
+
+    Attributes:
+        name: Only the branch of exactly this name.
+        name_contains: Only branches whose name contains this, in any case of letters.
+        limit: At most this many.
+    """
+
+    name: NonEmpty | None = None
+    name_contains: NonEmpty | None = None
+    limit: Limit | None = None
+
+
+class GitCredential(Model):
+    """What git servers are shown: often another username than the REST API wants."""
+
+    username: NonEmpty
+    password: SecretStr
+
+
+class CloneUrl(Model):
+    """Where to clone from: a clean URL, and the credential apart from it.
+
+    Attributes:
+        url: ``https://host/path.git``, without user information, query or fragment.
+        credential: ``None`` for a public repository.
+    """
+
+    url: str
+    credential: GitCredential | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_clean(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("a clone URL is an absolute http or https URL")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("a clone URL holds no user information; give the credential apart")
+        if parts.query or parts.fragment:
+            raise ValueError("a clone URL has no query and no fragment")
+        return url
+
+    def without_credential(self) -> CloneUrl:
+        """The same place, fit for logs and observers."""
+        return CloneUrl(url=self.url)
+
+    def reveal_joined(self) -> str:
+        """The joined form ``https://user:secret@host/…``, percent-encoded.
+
+        For handing to a stock git client by a person who asked for it; deploycore itself
+        never uses this form, since it ends up in argument lists and ``.git/config``.
+        """
+        if self.credential is None:
+            return self.url
+        parts = urlsplit(self.url)
+        user = quote(self.credential.username, safe="")
+        password = quote(self.credential.password.get_secret_value(), safe="")
+        return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.netloc}"))
