@@ -1,19 +1,29 @@
-"""What a provider's configuration must tell the core, whatever the host."""
+"""What a provider's configuration must tell the core, and how the core reads its fields.
+
+Forms, command-line options and the store are made from the fields of a plugin's ``Config``,
+so that an author describes each value once and the core knows which of them are secret.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-from deploycore.http import HttpAuth
+from deploycore.errors import ConfigurationError
+from deploycore.redaction import Redactor
 
-__all__ = ["ProviderConfig", "ProviderName"]
+if TYPE_CHECKING:
+    from deploycore.http import HttpAuth
 
-ProviderName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="your name for it")
-]
+__all__ = ["ConfigField", "ProviderConfig", "ProviderName", "config_fields", "parse_config"]
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
 
 
 class ProviderConfig(BaseModel):
@@ -22,7 +32,7 @@ class ProviderConfig(BaseModel):
     Subclass it with the fields that the host needs; type every secret ``SecretStr``. The
     core builds forms and command-line options from the fields: ``description`` becomes the
     help text, ``Literal`` a choice, ``SecretStr`` a hidden prompt. Where a host has several
-    ways to sign in, ``Config`` may be a discriminated union of subclasses.
+    ways to sign in, ``Config`` is a discriminated union of subclasses.
 
     Attributes:
         name: The user's name for this configured provider.
@@ -35,7 +45,7 @@ class ProviderConfig(BaseModel):
     @property
     @abstractmethod
     def api_base_url(self) -> str:
-        """The absolute URL that the plugin's paths are relative to, such as ``https://api.example.com/2.0``."""
+        """What the plugin's paths are relative to, such as ``https://api.example.com/2.0``."""
         raise NotImplementedError
 
     @property
@@ -43,3 +53,102 @@ class ProviderConfig(BaseModel):
     def api_auth(self) -> HttpAuth | None:
         """How API requests are authorised; ``None`` for anonymous access."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ConfigField:
+    """One value that a person gives when adding a provider.
+
+    Attributes:
+        choices: The values that a ``Literal`` field allows, else empty.
+        only_for: For unions: the discriminator's values whose member has this field, else empty.
+    """
+
+    name: str
+    description: str
+    required: bool
+    secret: bool
+    choices: tuple[str, ...] = ()
+    only_for: tuple[str, ...] = ()
+
+
+def members(config_type: Any) -> tuple[type[ProviderConfig], ...]:
+    """The classes that a ``Config`` may be: itself, or the members of its union."""
+    if get_origin(config_type) is Annotated:
+        config_type = get_args(config_type)[0]
+    return tuple(get_args(config_type)) or (config_type,)
+
+
+def discriminator_of(config_type: Any) -> str | None:
+    """The field that tells the members of a union apart; ``None`` for a single class."""
+    for extra in get_args(config_type)[1:] if get_origin(config_type) is Annotated else ():
+        if isinstance(extra, FieldInfo) and isinstance(extra.discriminator, str):
+            return extra.discriminator
+    return None
+
+
+def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
+    """The fields of a ``Config`` besides ``name``, the discriminator first, in written order."""
+    discriminator = discriminator_of(config_type)
+    found: dict[str, ConfigField] = {}
+    for member in members(config_type):
+        tag = _choices(member.model_fields[discriminator]) if discriminator else ()
+        for name, info in member.model_fields.items():
+            if name == "name":
+                continue
+            known = found.get(name)
+            found[name] = ConfigField(
+                name=name,
+                description=(known and known.description) or info.description or "",
+                required=info.is_required() or name == discriminator,
+                secret=_is_secret(info),
+                choices=(known.choices if known else ()) + _choices(info),
+                only_for=(known.only_for if known else ()) + tag,
+            )
+    return tuple(sorted(found.values(), key=lambda field: field.name != discriminator))
+
+
+def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -> ProviderConfig:
+    """Validate what a person gave against a plugin's ``Config``.
+
+    Args:
+        values: Field names to values; secrets as ``SecretStr``.
+        kind: The provider's kind, for messages.
+
+    Raises:
+        ConfigurationError: One line for each value that is missing or wrong, with the field's
+            name and never with its value.
+    """
+    try:
+        config: ProviderConfig = TypeAdapter(config_type).validate_python(dict(values))
+    except ValidationError as error:
+        problems = _problems(config_type, error)
+    else:
+        return config
+    redactor = Redactor(value for value in values.values() if isinstance(value, SecretStr))
+    name = values.get("name")
+    raise ConfigurationError(
+        redactor.mask(f"The configuration of {kind} provider {name!r} is not valid: {problems}"),
+        hint=f"Look at what a {kind} provider takes: deploycore provider add --kind {kind} --help.",
+        provider=str(name),
+    )
+
+
+def _problems(config_type: Any, error: ValidationError) -> str:
+    tagged = discriminator_of(config_type) is not None
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        place = problem["loc"][1:] if tagged and len(problem["loc"]) > 1 else problem["loc"]
+        where = ".".join(map(str, place))
+        said = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}: {said}" if where else said)
+    return "; ".join(lines)
+
+
+def _is_secret(info: FieldInfo) -> bool:
+    return info.annotation is SecretStr or SecretStr in get_args(info.annotation)
+
+
+def _choices(info: FieldInfo) -> tuple[str, ...]:
+    is_literal = get_origin(info.annotation) is Literal
+    return tuple(map(str, get_args(info.annotation))) if is_literal else ()

@@ -154,9 +154,7 @@ class RateLimited(ProviderError):
     def __init__(
         self, message: str, *, retry_at: datetime | None = None, hint: str = "", **details: Any
     ) -> None:
-        super().__init__(
-            message, hint=hint, retry_at=retry_at and retry_at.isoformat(), **details
-        )
+        super().__init__(message, hint=hint, retry_at=retry_at and retry_at.isoformat(), **details)
         self.retry_at = retry_at
 
 

@@ -13,6 +13,7 @@ Rules for every provider hook:
 * Errors are those of :mod:`deploycore.errors`; anything else counts as a fault of the plugin.
   The ``http`` client raises the right ones by itself for what it can tell from an answer.
 * One instance may be called from several threads at once.
+* An optional hook that a host has nothing for is left out, never written to raise.
 * No secret in a result, a log line or an error; ``CloneUrl.credential`` is the one exception.
 """
 
@@ -49,7 +50,7 @@ hookimpl = pluggy.HookimplMarker("deploycore")
 
 
 class ProviderSpec:
-    """What a provider implements. All four hooks are required."""
+    """What a provider implements: the four hooks of ``REQUIRED_HOOKS``, and what else it can."""
 
     @hookspec(firstresult=True)
     def authenticate(self) -> Account:
@@ -95,6 +96,19 @@ class ProviderSpec:
 
         The URL and the credential stay apart, and the credential is the one for git, which
         often wants another username than the REST API.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """Optional: what a person should do about a refusal by the host's git server.
+
+        Args:
+            status: The HTTP status, where there was one.
+            message: What the server said, masked.
+
+        Returns:
+            One or two sentences that become the error's hint; ``None`` to add nothing.
         """
         raise AssertionError  # pragma: no cover
 

@@ -1,0 +1,73 @@
+"""Plugins that only watch: audit, metrics. They see calls and results, never a secret.
+
+Each observer lives in a plugin manager of its own, so that one that fails takes neither the
+call nor the other observers with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import cache
+
+import pluggy
+
+from deploycore.errors import PluginError
+from deploycore.hookspecs import ObserverSpec
+from deploycore.registry import OBSERVER_GROUP, entry_points_by_name, import_entry_point
+
+__all__ = ["Observers", "installed_observers"]
+
+logger = logging.getLogger(__name__)
+
+
+class Observers:
+    """A set of observers to tell what happens.
+
+    Args:
+        observers: Modules or objects with ``@hookimpl`` functions of ``ObserverSpec``, by name.
+
+    Raises:
+        PluginError: One has a hook that the specification does not know, or mistypes one.
+    """
+
+    def __init__(self, observers: Iterable[tuple[str, object]] = ()) -> None:
+        self._managers = [_manager(name, observer) for name, observer in observers]
+
+    def tell(self, hook: str, /, **arguments: object) -> None:
+        """Call one hook of every observer; failures are logged and go no further."""
+        for manager in self._managers:
+            try:
+                getattr(manager.hook, hook)(**arguments)
+            except Exception as error:
+                name = manager.list_name_plugin()[0][0]
+                logger.warning("observer %s failed in %s: %s", name, hook, type(error).__name__)
+
+
+@cache
+def installed_observers() -> Observers:
+    """The observers that entry points name; a broken one is logged and left out."""
+    usable = []
+    for name, points in entry_points_by_name(OBSERVER_GROUP).items():
+        for point in points:
+            try:
+                observer = import_entry_point(point)
+                _manager(name, observer)
+            except PluginError as error:
+                logger.warning("observer left out: %s", error)
+            else:
+                usable.append((name, observer))
+    return Observers(usable)
+
+
+def _manager(name: str, observer: object) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("deploycore")
+    manager.add_hookspecs(ObserverSpec)
+    try:
+        manager.register(observer, name=name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        reason = str(error)
+    else:
+        return manager
+    raise PluginError(f"The observer {name!r} does not fit the specification: {reason}")

@@ -1,0 +1,307 @@
+"""The typed handle on one configured provider, and the only caller of provider hooks.
+
+It is the boundary between the core and other people's code: it drains, validates and maps,
+so that the rest of the core sees models and typed errors only.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Self, TypeVar
+
+import pluggy
+
+from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.errors import DeploycoreError, NotFound, PluginError
+from deploycore.hookspecs import ProviderSpec
+from deploycore.http import HttpClient, HttpSettings
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+from deploycore.observers import Observers, installed_observers
+from deploycore.redaction import Redactor, secrets_in
+from deploycore.registry import Plugin, load_plugin
+
+__all__ = ["Provider", "ProviderCall", "open_provider"]
+
+T = TypeVar("T")
+ModelT = TypeVar("ModelT", Repository, Branch)
+
+
+@dataclass(frozen=True)
+class ProviderCall:
+    """One call of a provider's hook, as observers see it.
+
+    Attributes:
+        provider: The user's name of the configured provider.
+        kind: The plugin's kind.
+        hook: The hook's name.
+        arguments: The hook's arguments by name.
+    """
+
+    provider: str
+    kind: str
+    hook: str
+    arguments: Mapping[str, object]
+
+
+def open_provider(
+    kind: str, values: Mapping[str, object], *, http_settings: HttpSettings | None = None
+) -> Provider:
+    """Load the plugin of a kind and make an instance of it for one configuration.
+
+    Args:
+        kind: The plugin's kind, such as ``bitbucket``.
+        values: The fields of the plugin's ``Config``, ``name`` included; secrets as
+            ``SecretStr``.
+        http_settings: Timeouts, retries and limits of its HTTP client.
+
+    Returns:
+        A handle to use as a context manager, or to ``close``.
+
+    Raises:
+        ConfigurationError: No such plugin is installed, or the values are not valid.
+        PluginError: The plugin is broken.
+    """
+    plugin = load_plugin(kind)
+    config = parse_config(plugin.config_type, values, kind=plugin.kind)
+    return Provider(plugin, config, http_settings=http_settings)
+
+
+class Provider:
+    """One configured provider.
+
+    Args:
+        plugin: The loaded plugin.
+        config: An instance of the plugin's ``Config``.
+        http_settings: For the HTTP client that the plugin gets.
+        observers: Who is told of calls; by default the installed ones.
+
+    Raises:
+        PluginError: The plugin's constructor fails.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        config: ProviderConfig,
+        *,
+        http_settings: HttpSettings | None = None,
+        observers: Observers | None = None,
+    ) -> None:
+        self.name = config.name
+        self.plugin = plugin
+        self._redactor = Redactor(secrets_in(config))
+        self._observers = installed_observers() if observers is None else observers
+        self._http = self._guard("__init__", lambda: self._client(config, http_settings))
+        instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
+        self._hooks = _private_manager(instance, plugin).hook
+
+    def authenticate(self) -> Account:
+        """Prove that the credentials work, and say whose they are.
+
+        Raises:
+            ProviderError: The host refuses them or can't be reached.
+            PluginError: The plugin broke the contract.
+        """
+        return self._call("authenticate", Account)
+
+    def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
+        """The repositories that the credentials may read, lazily, in the host's order.
+
+        The hook is called at once, the host when the first item is wanted.
+
+        Raises:
+            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+        """
+        query = query or RepositoryQuery()
+        return self._listing("list_repos", Repository, query.limit, query=query)
+
+    def list_branches(
+        self, repository: RepositoryId, query: BranchQuery | None = None
+    ) -> Iterator[Branch]:
+        """The branches of one repository, lazily, in the host's order.
+
+        Raises:
+            NotFound: The repository does not exist, or is hidden from these credentials.
+            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+        """
+        query = query or BranchQuery()
+        return self._listing(
+            "list_branches", Branch, query.limit, repository=repository, query=query
+        )
+
+    def find_branch(self, repository: RepositoryId, name: str) -> Branch:
+        """The branch of exactly this name.
+
+        Raises:
+            NotFound: The repository or the branch does not exist.
+        """
+        for branch in self.list_branches(repository, BranchQuery(name=name)):
+            if branch.name == name:
+                return branch
+        raise NotFound(
+            f"Repository {repository} has no branch {name!r}.",
+            hint=f"See what there is: deploycore branches {self.name} {repository}.",
+            provider=self.name,
+            repository=str(repository),
+            branch=name,
+        )
+
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Where to clone a repository from, and with what credential."""
+        return self._call("clone_url", CloneUrl, repository=repository)
+
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """What to do about a refusal by the host's git server, if the plugin knows."""
+        if not self.supports("explain_git_refusal"):
+            return None
+        said: object = self._guard(
+            "explain_git_refusal",
+            lambda: self._hooks.explain_git_refusal(status=status, message=message),
+        )
+        return self._redactor.mask(said) if isinstance(said, str) and said else None
+
+    @property
+    def no_repositories_hint(self) -> str:
+        """What the plugin says may be the reason for an empty list of repositories."""
+        return str(getattr(self.plugin.provider_class, "NO_REPOSITORIES_HINT", ""))
+
+    def supports(self, hook: str) -> bool:
+        """Whether the plugin implements a hook of the contract."""
+        return hook in self.plugin.hooks
+
+    def close(self) -> None:
+        """Close the connections. Listings that are under way end with an error."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Provider {self.name!r} of kind {self.plugin.kind!r}>"
+
+    def _client(self, config: ProviderConfig, settings: HttpSettings | None) -> HttpClient:
+        return HttpClient(
+            config.api_base_url, auth=config.api_auth, redactor=self._redactor, settings=settings
+        )
+
+    def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
+        call = self._started(hook, arguments)
+        try:
+            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
+            if not isinstance(result, expected):
+                raise self._broken(hook, f"returned {_what(result)}, not {expected.__name__}")
+        except DeploycoreError as error:
+            self._finished(call, None, error)
+            raise
+        self._finished(call, result, None)
+        return result
+
+    def _listing(
+        self, hook: str, expected: type[ModelT], limit: int | None, **arguments: object
+    ) -> Iterator[ModelT]:
+        call = self._started(hook, arguments)
+        try:
+            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
+            if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
+                wanted = f"an iterable of {expected.__name__}"
+                raise self._broken(hook, f"returned {_what(result)}, not {wanted}")
+            source = self._guard(hook, lambda: iter(result))
+        except DeploycoreError as error:
+            self._finished(call, None, error)
+            raise
+        return self._items(call, source, expected, limit)
+
+    def _items(
+        self,
+        call: ProviderCall,
+        source: Iterator[object],
+        expected: type[ModelT],
+        limit: int | None,
+    ) -> Iterator[ModelT]:
+        given = 0
+        end = object()
+        failure: DeploycoreError | None = None
+        try:
+            while limit is None or given < limit:
+                item = self._guard(call.hook, lambda: next(source, end))
+                if item is end:
+                    break
+                if not isinstance(item, expected):
+                    what = f"gave {_what(item)} as item {given + 1}, not {expected.__name__}"
+                    raise self._broken(call.hook, what)
+                given += 1
+                self._observers.tell("provider_call_yielded", call=call, item=item)
+                yield item
+        except DeploycoreError as error:
+            failure = error
+            raise
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                self._guard(call.hook, close)
+            self._finished(call, given, failure)
+
+    def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall:
+        call = ProviderCall(self.name, self.plugin.kind, hook, arguments)
+        self._observers.tell("provider_call_started", call=call)
+        return call
+
+    def _finished(self, call: ProviderCall, result: object, error: DeploycoreError | None) -> None:
+        shown = result.without_credential() if isinstance(result, CloneUrl) else result
+        self._observers.tell("provider_call_finished", call=call, result=shown, error=error)
+
+    def _guard(self, hook: str, action: Callable[[], T]) -> T:
+        """Run the plugin's code; whatever it raises leaves as a typed error with its context."""
+        try:
+            return action()
+        except DeploycoreError as error:
+            failure = error
+        except (Exception, SystemExit) as error:
+            failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
+        failure.message = self._redactor.mask(failure.message)
+        failure.hint = self._redactor.mask(failure.hint)
+        failure.args = (failure.message,)
+        failure.add_context(provider=self.name, plugin=self.plugin.label, hook=hook)
+        # The chain may hold foreign exceptions with a secret in their text or their frames.
+        failure.__cause__ = failure.__context__ = None
+        raise failure
+
+    def _broken(self, hook: str, what: str) -> PluginError:
+        return PluginError(
+            self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
+            hint="Upgrade the plugin, or tell its author.",
+            provider=self.name,
+            plugin=self.plugin.label,
+            hook=hook,
+        )
+
+
+def _private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("deploycore")
+    manager.add_hookspecs(ProviderSpec)
+    manager.register(instance, name=plugin.kind)
+    return manager
+
+
+def _what(value: Any) -> str:
+    return "nothing (None)" if value is None else f"a {type(value).__name__}"
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    return f" (at {PurePath(last.filename).name}:{last.lineno})" if last else ""

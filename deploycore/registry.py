@@ -1,0 +1,295 @@
+"""Finding, loading and checking plugins, one kind at a time.
+
+Loading imports only the plugin that is asked for, so a broken one breaks only itself. All
+that can be checked without a configuration is checked on the class, before any secret
+comes near it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from deploycore.configuration import ProviderConfig, members
+from deploycore.errors import ConfigurationError, PluginError
+from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
+
+__all__ = [
+    "OBSERVER_GROUP",
+    "PROVIDER_GROUP",
+    "SANDBOX_GROUP",
+    "Plugin",
+    "PluginReport",
+    "load_plugin",
+    "normalise_kind",
+    "plugin_reports",
+]
+
+PROVIDER_GROUP = "deploycore.providers"
+OBSERVER_GROUP = "deploycore.observers"
+SANDBOX_GROUP = "deploycore.sandboxes"
+
+_IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A provider class that passed every check, and where it came from."""
+
+    kind: str
+    provider_class: type
+    distribution: str
+    version: str
+    origin: str
+    hooks: tuple[str, ...]
+
+    @property
+    def config_type(self) -> Any:
+        """The plugin's ``Config``: a :class:`ProviderConfig` subclass or a union of some."""
+        return self.provider_class.Config  # type: ignore[attr-defined]
+
+    @property
+    def label(self) -> str:
+        """How errors name the plugin."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class PluginReport:
+    """What is installed under one kind: a plugin, or why there is none to use."""
+
+    kind: str
+    distributions: tuple[str, ...]
+    origins: tuple[str, ...]
+    plugin: Plugin | None
+    problem: PluginError | None
+
+
+def normalise_kind(kind: str) -> str:
+    """``Git_Hub`` and ``git.hub`` are ``git-hub``, as for distribution names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", kind.strip()).lower()
+
+
+def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """The installed entry points of a group by normalised name, each distribution once."""
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for point in entry_points(group=group):
+        # A distribution can be on sys.path twice, as an installation and as its source tree.
+        identity = (_distribution_name(point), point.value)
+        found.setdefault(normalise_kind(point.name), {}).setdefault(identity, point)
+    return {name: tuple(found[name].values()) for name in sorted(found)}
+
+
+def load_plugin(kind: str) -> Plugin:
+    """Import and check the one plugin of a kind.
+
+    Args:
+        kind: The entry point's name; spelling is normalised.
+
+    Raises:
+        ConfigurationError: No plugin of this kind is installed.
+        PluginError: It can't be imported, breaks the contract, was written for another
+            version of it, or two distributions provide the kind.
+    """
+    kind = normalise_kind(kind)
+    installed = entry_points_by_name(PROVIDER_GROUP)
+    if kind not in installed:
+        known = ", ".join(installed) or "none"
+        raise ConfigurationError(
+            f"No plugin for providers of kind {kind!r} is installed (installed: {known}).",
+            hint="Check the spelling, or install the plugin's distribution next to deploycore.",
+            kind=kind,
+        )
+    return _load(kind, only_one(kind, installed[kind]))
+
+
+def plugin_reports() -> tuple[PluginReport, ...]:
+    """Every installed kind, with its plugin or its problem; no broken plugin stops the others."""
+    reports = []
+    for kind, points in entry_points_by_name(PROVIDER_GROUP).items():
+        plugin, problem = None, None
+        try:
+            plugin = _load(kind, only_one(kind, points))
+        except PluginError as error:
+            problem = error
+        reports.append(
+            PluginReport(
+                kind=kind,
+                distributions=tuple(_label(point) for point in points),
+                origins=tuple(point.value for point in points),
+                plugin=plugin,
+                problem=problem,
+            )
+        )
+    return tuple(reports)
+
+
+def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
+    """The entry point of a kind, if just one distribution has it.
+
+    Raises:
+        PluginError: Several do; the message names all.
+    """
+    if len(points) > 1:
+        rivals = " and ".join(sorted(_label(point) for point in points))
+        raise PluginError(
+            f"The kind {kind!r} is provided by {rivals}; deploycore can't tell which one to use.",
+            hint="Uninstall all but one of them.",
+            kind=kind,
+        )
+    return points[0]
+
+
+def import_entry_point(point: EntryPoint) -> Any:
+    """Import what an entry point names.
+
+    Raises:
+        PluginError: The import fails, for whatever reason, or the name is not there.
+    """
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise PluginError(
+        f"The plugin {_label(point)} can't be imported from {point.value}: {reason}",
+        hint="Reinstall or upgrade the plugin; if that does not help, tell its author.",
+        plugin=_label(point),
+    )
+
+
+def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
+    """Check a provider class against the contract.
+
+    Args:
+        candidate: What the entry point names.
+        plugin: The plugin's label, for messages.
+
+    Returns:
+        The names of the hooks that it implements, in the contract's order.
+
+    Raises:
+        PluginError: Every fault that was found, in one message.
+    """
+    if faults := list(_faults(candidate)):
+        raise PluginError(
+            f"The plugin {plugin} does not fulfil the provider contract: {'; '.join(faults)}.",
+            hint="Upgrade the plugin, or tell its author.",
+            plugin=plugin,
+        )
+    implemented = _implementations(candidate)
+    return tuple(name for name in _specifications() if name in implemented)
+
+
+def _load(kind: str, point: EntryPoint) -> Plugin:
+    provider_class = import_entry_point(point)
+    hooks = check_provider_class(provider_class, plugin=_label(point))
+    return Plugin(
+        kind=kind,
+        provider_class=provider_class,
+        distribution=_distribution_name(point),
+        version=point.dist.version if point.dist else "unknown",
+        origin=point.value,
+        hooks=hooks,
+    )
+
+
+def _faults(candidate: object) -> Iterable[str]:
+    if not inspect.isclass(candidate):
+        yield f"its entry point names a {type(candidate).__name__}, not a provider class"
+    elif version_fault := _version_fault(candidate):
+        yield version_fault
+    else:
+        yield from _config_faults(candidate)
+        yield from _init_faults(candidate)
+        yield from _hook_faults(candidate)
+
+
+def _version_fault(candidate: type) -> str | None:
+    version = getattr(candidate, "API_VERSION", None)
+    if version is None:
+        return f"it has no API_VERSION (this deploycore speaks version {API_VERSION})"
+    if version != API_VERSION:
+        newer = isinstance(version, int) and version > API_VERSION
+        remedy = "upgrade deploycore" if newer else "it needs a newer release of the plugin"
+        return (
+            f"it was written for version {version!r} of the contract, and this deploycore "
+            f"speaks version {API_VERSION}: {remedy}"
+        )
+    return None
+
+
+def _config_faults(candidate: type) -> Iterable[str]:
+    config_type = getattr(candidate, "Config", None)
+    if config_type is None:
+        yield "it has no Config"
+        return
+    for member in members(config_type):
+        if not (inspect.isclass(member) and issubclass(member, ProviderConfig)):
+            yield f"its Config {member!r} is not a subclass of deploycore's ProviderConfig"
+
+
+def _init_faults(candidate: type) -> Iterable[str]:
+    try:
+        inspect.signature(candidate).bind(object(), object())
+    except TypeError:
+        yield "its __init__ does not take (config, http)"
+
+
+def _hook_faults(candidate: type) -> Iterable[str]:
+    specified = _specifications()
+    implemented = _implementations(candidate)
+    for name in REQUIRED_HOOKS:
+        if name not in implemented:
+            bare = callable(getattr(candidate, name, None))
+            yield f"{name} lacks @hookimpl" if bare else f"the required hook {name} is missing"
+    for name, function in implemented.items():
+        if name not in specified:
+            yield f"{name} is marked @hookimpl, but the contract has no such hook"
+        else:
+            yield from _signature_faults(name, function, specified[name])
+
+
+def _signature_faults(
+    name: str, function: Callable[..., object], specification: Callable[..., object]
+) -> Iterable[str]:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        yield f"{name} is asynchronous, but hooks are called synchronously"
+    wanted = list(inspect.signature(specification).parameters)
+    given = inspect.signature(function).parameters
+    plain = all(
+        parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
+        for parameter in given.values()
+    )
+    if list(given) != wanted or not plain:
+        shown = ", ".join(map(str, given.values()))
+        yield f"{name}({shown}) should be {name}({', '.join(wanted)}), without defaults"
+
+
+def _specifications() -> Mapping[str, Callable[..., object]]:
+    return {
+        name: function
+        for name, function in vars(ProviderSpec).items()
+        if hasattr(function, "deploycore_spec")
+    }
+
+
+def _implementations(candidate: object) -> Mapping[str, Callable[..., object]]:
+    found = {}
+    for name in dir(candidate):
+        member = inspect.getattr_static(candidate, name)
+        function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        if inspect.isroutine(function) and hasattr(function, _IMPL_MARK):
+            found[name] = function
+    return found
+
+
+def _distribution_name(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown distribution"
+
+
+def _label(point: EntryPoint) -> str:
+    return f"{_distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
