@@ -1,0 +1,285 @@
+"""The boundary to plugins: one is reached, and whatever it does wrong is named."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.errors import AuthenticationFailed, ConfigurationError, NotFound, PluginError
+from deploycore.hookspecs import hookimpl
+from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
+from deploycore.observers import Observers
+from deploycore.provider import Provider, open_provider
+from deploycore.registry import load_plugin
+
+SECRET = "hunter2-very-secret"
+REPOSITORY = RepositoryId(owner="ada", slug="engine")
+
+
+@pytest.fixture
+def open_acme(install_distribution, good_provider):
+    """Open a provider made of the good one with some text replaced."""
+    opened = []
+
+    def open_it(*change: str, observers: Observers | None = None) -> Provider:
+        assert not change or change[0] in good_provider
+        source = good_provider.replace(*change) if change else good_provider
+        install_distribution("acme-provider", "acme", source)
+        plugin = load_plugin("acme")
+        config = plugin.config_type(name="work", token=SecretStr(SECRET))
+        opened.append(Provider(plugin, config, observers=observers or Observers()))
+        return opened[-1]
+
+    yield open_it
+    for provider in opened:
+        provider.close()
+
+
+def assert_names_everything(error: PluginError, hook: str) -> None:
+    assert error.details["provider"] == "work"
+    assert error.details["plugin"] == "acme-provider 1.0"
+    assert error.details["hook"] == hook
+    shown = "".join(
+        traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    )
+    assert SECRET not in shown
+    assert SECRET not in str(error.as_dict())
+
+
+def test_every_hook_reaches_the_plugin(open_acme):
+    provider = open_acme()
+    assert provider.authenticate().username == "ada"
+    assert [found.slug for found in provider.list_repos()] == [f"repository-{n}" for n in range(3)]
+    assert provider.find_branch(REPOSITORY, "main").commit == "1" * 40
+    assert provider.clone_url(REPOSITORY).url == "https://acme.example/ada/engine.git"
+
+
+def test_a_limit_is_kept_even_where_the_plugin_ignores_it(open_acme):
+    found = list(open_acme().list_repos(RepositoryQuery(limit=2)))
+    assert len(found) == 2
+
+
+def test_an_unknown_branch_is_not_found(open_acme):
+    with pytest.raises(NotFound, match="ada/engine has no branch 'gone'") as caught:
+        open_acme().find_branch(REPOSITORY, "gone")
+    assert "deploycore branches work ada/engine" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("return None", r"returned nothing \(None\), not Account"),
+        ("return 'ada'", "returned a str, not Account"),
+        ("return {'username': 'ada'}", "returned a dict, not Account"),
+        ("raise KeyError('login')", "raised KeyError"),
+        ("raise SystemExit(1)", "raised SystemExit"),
+        ("raise RuntimeError(self.config.token.get_secret_value())", "raised RuntimeError"),
+        ("return Account(username='')", "raised ValidationError"),
+    ],
+)
+def test_a_wrong_answer_names_plugin_provider_and_hook(open_acme, wrong, said):
+    provider = open_acme('return Account(username="ada")', wrong)
+    with pytest.raises(PluginError, match=said) as caught:
+        provider.authenticate()
+    assert_names_everything(caught.value, "authenticate")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("return None", r"returned nothing \(None\), not an iterable of Branch"),
+        ("return 'main'", "returned a str"),
+        ("return {'main': 1}", "returned a dict"),
+        ("return ['main']", "gave a str as item 1, not Branch"),
+        ("return [None]", r"gave nothing \(None\) as item 1"),
+        ("return 7", "returned a int"),
+    ],
+)
+def test_a_wrong_listing_names_plugin_provider_and_hook(open_acme, wrong, said):
+    provider = open_acme('yield Branch(name="main", commit="1" * 40)', wrong)
+    with pytest.raises(PluginError, match=said) as caught:
+        list(provider.list_branches(REPOSITORY))
+    assert_names_everything(caught.value, "list_branches")
+
+
+def test_a_generator_that_fails_on_its_second_page_keeps_the_first(open_acme):
+    provider = open_acme(
+        'yield Branch(name="main", commit="1" * 40)',
+        'yield Branch(name="main", commit="1" * 40); raise ValueError(self.config.token)',
+    )
+    listing = provider.list_branches(REPOSITORY)
+    assert next(listing).name == "main"
+    with pytest.raises(PluginError, match="list_branches raised ValueError") as caught:
+        next(listing)
+    assert_names_everything(caught.value, "list_branches")
+
+
+def test_a_typed_error_passes_with_context_masked_and_without_its_chain(open_acme):
+    provider = open_acme(
+        'return Account(username="ada")',
+        """
+        from deploycore.errors import AuthenticationFailed
+        secret = self.config.token.get_secret_value()
+        try:
+            raise ValueError(secret)
+        except ValueError as error:
+            raise AuthenticationFailed(f"refused {secret}", hint=f"not {secret}") from error
+        """,
+    )
+    with pytest.raises(AuthenticationFailed, match=r"refused \*{8}") as caught:
+        provider.authenticate()
+    assert caught.value.__cause__ is None
+    assert caught.value.hint == "not ********"
+    assert caught.value.details["hook"] == "authenticate"
+
+
+def test_a_constructor_that_fails_is_named(open_acme):
+    with pytest.raises(PluginError, match="__init__ raised ZeroDivisionError"):
+        open_acme("self.config = config", "self.config = 1 / 0")
+
+
+def test_a_closed_listing_closes_the_plugins_generator(open_acme, tmp_path):
+    marker = tmp_path / "closed"
+    provider = open_acme(
+        'yield Branch(name="main", commit="1" * 40)',
+        f"""
+        import pathlib
+        try:
+            yield Branch(name="main", commit="1" * 40)
+            yield Branch(name="next", commit="1" * 40)
+        finally:
+            pathlib.Path({str(marker)!r}).touch()
+        """,
+    )
+    listing = provider.list_branches(REPOSITORY, BranchQuery(limit=1))
+    assert [branch.name for branch in listing] == ["main"]
+    assert marker.exists()
+
+
+def test_optional_hooks_are_known_by_name(open_acme):
+    provider = open_acme()
+    assert provider.supports("clone_url")
+    assert not provider.supports("explain_git_refusal")
+    assert provider.explain_git_refusal(401, "no") is None
+
+
+class Recorder:
+    """An observer that keeps all it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    @hookimpl
+    def provider_call_started(self, call):
+        self.told.append(("started", call))
+
+    @hookimpl
+    def provider_call_yielded(self, call, item):
+        self.told.append(("yielded", item))
+
+    @hookimpl
+    def provider_call_finished(self, call, result, error):
+        self.told.append(("finished", result if error is None else error))
+
+
+def test_observers_see_calls_items_and_results_without_secrets(open_acme):
+    recorder = Recorder()
+    provider = open_acme(observers=Observers([("recorder", recorder)]))
+    provider.authenticate()
+    list(provider.list_branches(REPOSITORY))
+    provider.clone_url(REPOSITORY)
+    steps = [step for step, _ in recorder.told]
+    assert steps == ["started", "finished", "started", "yielded", "finished", "started", "finished"]
+    assert recorder.told[-1][1].credential is None
+    assert SECRET not in repr(recorder.told)
+    assert not any(isinstance(seen, Provider) for _, seen in recorder.told)
+
+
+def test_observers_see_failures(open_acme):
+    recorder = Recorder()
+    provider = open_acme(
+        'return Account(username="ada")', "return None", observers=Observers([("r", recorder)])
+    )
+    with pytest.raises(PluginError):
+        provider.authenticate()
+    assert isinstance(recorder.told[-1][1], PluginError)
+
+
+def test_a_failing_observer_disturbs_neither_call_nor_other_observers(open_acme, caplog):
+    class Failing:
+        @hookimpl
+        def provider_call_started(self):
+            raise RuntimeError("observer trouble")
+
+    recorder = Recorder()
+    provider = open_acme(observers=Observers([("failing", Failing()), ("recorder", recorder)]))
+    assert provider.authenticate().username == "ada"
+    assert [step for step, _ in recorder.told] == ["started", "finished"]
+    assert "observer failing failed in provider_call_started: RuntimeError" in caplog.text
+
+
+def test_an_observer_with_an_unknown_hook_is_refused():
+    class Mistyped:
+        @hookimpl
+        def provider_call_begun(self):
+            """No such hook."""
+
+    with pytest.raises(PluginError, match="provider_call_begun"):
+        Observers([("mistyped", Mistyped())])
+
+
+def test_installed_observers_are_told_and_broken_ones_left_out(
+    install_distribution, good_provider, caplog
+):
+    install_distribution("acme-provider", "acme", good_provider)
+    install_distribution(
+        "audit",
+        "audit",
+        """
+        from deploycore.hookspecs import hookimpl
+        SEEN = []
+        @hookimpl
+        def provider_call_started(call):
+            SEEN.append((call.provider, call.hook))
+        """,
+        target="",
+        group="deploycore.observers",
+    )
+    install_distribution(
+        "wreck", "wreck", "import no_such_module", target="", group="deploycore.observers"
+    )
+    with open_provider("acme", {"name": "work", "token": SecretStr(SECRET)}) as provider:
+        provider.authenticate()
+    import audit
+
+    assert audit.SEEN == [("work", "authenticate")]
+    assert "wreck" in caplog.text
+
+
+def test_a_secret_and_a_call_reach_only_the_named_provider(install_distribution, good_provider):
+    spying = good_provider + "\nSEEN = []\n"
+    spying = spying.replace(
+        "self.config = config", "self.config = config; SEEN.append(config.token)"
+    ).replace(
+        'return Account(username="ada")', 'SEEN.append("called"); return Account(username="ada")'
+    )
+    install_distribution("acme-provider", "acme", spying)
+    install_distribution("spy-provider", "spy", spying)
+    with open_provider("acme", {"name": "work", "token": SecretStr(SECRET)}) as provider:
+        provider.authenticate()
+    spy = load_plugin("spy").provider_class.__init__.__globals__["SEEN"]
+    assert spy == []
+    assert load_plugin("acme").provider_class.__init__.__globals__["SEEN"][-1] == "called"
+
+
+def test_a_wrong_configuration_names_the_field_and_not_the_value(
+    install_distribution, good_provider
+):
+    install_distribution("acme-provider", "acme", good_provider)
+    values = {"name": "work", "tokn": SecretStr(SECRET)}
+    with pytest.raises(ConfigurationError, match="token: Field required") as caught:
+        open_provider("acme", values)
+    assert "tokn: Extra inputs are not permitted" in str(caught.value)
+    assert SECRET not in str(caught.value)

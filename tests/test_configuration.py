@@ -1,0 +1,87 @@
+"""What the core reads from a plugin's Config: fields, choices, secrets, unions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, SecretStr
+
+from deploycore.configuration import ConfigField, ProviderConfig, config_fields, parse_config
+from deploycore.errors import ConfigurationError
+
+
+class Base(ProviderConfig):
+    url: str = Field(default="https://a.example", description="where it is")
+
+    @property
+    def api_base_url(self) -> str:
+        return self.url
+
+    @property
+    def api_auth(self) -> None:
+        return None
+
+
+class Password(Base):
+    mode: Literal["password"]
+    password: SecretStr = Field(description="the password")
+
+
+class Token(Base):
+    mode: Literal["token"]
+    token: SecretStr
+    zone: str | None = None
+
+
+Union = Annotated[Password | Token, Field(discriminator="mode")]
+
+
+def test_the_fields_of_a_union_come_with_the_discriminator_first():
+    fields = config_fields(Union)
+    assert fields[0] == ConfigField(
+        name="mode",
+        description="",
+        required=True,
+        secret=False,
+        choices=("password", "token"),
+        only_for=("password", "token"),
+    )
+    by_name = {field.name: field for field in fields}
+    assert by_name["token"].secret
+    assert by_name["token"].only_for == ("token",)
+    assert by_name["password"].description == "the password"
+    assert not by_name["url"].required
+    assert not by_name["zone"].required
+    assert "name" not in by_name
+
+
+def test_a_single_class_has_no_discriminator():
+    assert {field.name for field in config_fields(Token)} == {"url", "mode", "token", "zone"}
+
+
+def test_valid_values_become_the_member_they_name():
+    config = parse_config(
+        Union, {"name": "work", "mode": "token", "token": SecretStr("s3cret")}, kind="acme"
+    )
+    assert isinstance(config, Token)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"mode": "token"}, "token: Field required"),
+        ({"mode": "tokn"}, "mode"),
+        ({}, "mode"),
+        ({"mode": "password", "token": SecretStr("s3cret-value")}, "token: Extra inputs"),
+        ({"mode": "token", "token": SecretStr("s3cret-value"), "name": "a b"}, "name: String"),
+        ({"mode": "token", "token": ["s3cret-value"]}, "token: Input should be"),
+    ],
+)
+def test_wrong_values_are_named_by_field_and_never_shown(values, said):
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        parse_config(Union, {"name": "work"} | values, kind="acme")
+    assert "s3cret-value" not in str(caught.value)
+    assert "deploycore provider add --kind acme --help" in caught.value.hint
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None

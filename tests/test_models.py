@@ -1,0 +1,79 @@
+"""The contract's nouns: closed, frozen, and silent about secrets."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from deploycore.models import Branch, CloneUrl, GitCredential, Owner, Repository, RepositoryId
+
+
+def test_models_are_frozen_and_closed():
+    branch = Branch(name="main", commit="a" * 40)
+    with pytest.raises(ValidationError, match="frozen"):
+        branch.name = "other"
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Branch(name="main", commit="a" * 40, target="x")
+
+
+@pytest.mark.parametrize("commit", ["a" * 40, "0" * 64])
+def test_a_commit_is_a_full_hash(commit):
+    assert Branch(name="main", commit=commit).commit == commit
+
+
+@pytest.mark.parametrize("commit", ["", "a" * 12, "A" * 40, "g" * 40, "a" * 41, "a" * 40 + "\n"])
+def test_anything_but_a_full_lower_case_hash_is_refused(commit):
+    with pytest.raises(ValidationError):
+        Branch(name="main", commit=commit)
+
+
+def test_a_repository_knows_its_id():
+    repository = Repository(
+        name="The Engine", slug="engine", url="https://host.example/e", owner=Owner(username="ada")
+    )
+    assert str(repository.id) == "ada/engine"
+
+
+@pytest.mark.parametrize(
+    ("text", "owner", "slug"),
+    [("ada/engine", "ada", "engine"), (" group/sub/engine ", "group/sub", "engine")],
+)
+def test_an_id_is_read_from_text(text, owner, slug):
+    assert RepositoryId.parse(text) == RepositoryId(owner=owner, slug=slug)
+
+
+@pytest.mark.parametrize("text", ["engine", "/engine", "ada/", ""])
+def test_half_an_id_is_refused(text):
+    with pytest.raises(ValueError, match="owner/repository"):
+        RepositoryId.parse(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ada@host.example/r.git",
+        "https://ada:secret@host.example/r.git",
+        "https://host.example/r.git?token=secret",
+        "https://host.example/r.git#x",
+        "ssh://host.example/r.git",
+        "ext::sh -c true",
+        "/srv/r.git",
+        "https:///r.git",
+    ],
+)
+def test_a_clone_url_that_is_not_clean_is_refused_without_showing_it(url):
+    with pytest.raises(ValidationError) as caught:
+        CloneUrl(url=url)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_joined_form_comes_only_on_request_and_is_percent_encoded():
+    credential = GitCredential(username="ada@x", password=SecretStr("p@ss/w:rd#%"))
+    clone_url = CloneUrl(url="https://host.example:8443/a/b.git", credential=credential)
+    assert (
+        clone_url.reveal_joined()
+        == "https://ada%40x:p%40ss%2Fw%3Ard%23%25@host.example:8443/a/b.git"
+    )
+    assert "p@ss" not in repr(clone_url) + str(clone_url) + clone_url.model_dump_json()
+    assert clone_url.without_credential() == CloneUrl(url=clone_url.url)
+    assert clone_url.without_credential().reveal_joined() == clone_url.url
