@@ -1,0 +1,5 @@
+"""Bitbucket Cloud for deploycore."""
+
+from deploycore_bitbucket.provider import BitbucketProvider
+
+__all__ = ["BitbucketProvider"]

@@ -1,0 +1,252 @@
+"""How a Bitbucket Cloud workspace is configured: three ways to sign in, which can't be mixed.
+
+Bitbucket has several kinds of credentials that look alike and want different usernames in
+different places. Each kind is a class here that knows what REST and git want of it, and the
+values are checked before the first request, since Bitbucket's own refusals rarely say which
+of them is wrong.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from abc import abstractmethod
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from deploycore.configuration import ProviderConfig
+from deploycore.http import BasicAuth, BearerAuth, HttpAuth
+from deploycore.models import GitCredential
+
+__all__ = [
+    "API_TOKEN_PAGE",
+    "AccessTokenConfig",
+    "ApiTokenConfig",
+    "AppPasswordConfig",
+    "BitbucketConfig",
+    "Mode",
+]
+
+Mode = Literal["app-password", "api-token", "access-token"]
+
+API_TOKEN_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"  # noqa: S105
+
+MOST_PREFETCH_PAGES = 16
+
+# Atlassian marks its secrets by kind. A known prefix is recognised and never demanded: older
+# secrets have none.
+_MODE_OF_PREFIX: dict[str, tuple[Mode, str]] = {
+    "ATBB": ("app-password", "an app password"),
+    "ATATT": ("api-token", "an API token"),
+    "ATCTT": ("access-token", "an access token of a repository, project or workspace"),
+}
+
+
+def _secret_of_mode(mode: Mode) -> AfterValidator:
+    def check(secret: SecretStr) -> SecretStr:
+        value = secret.get_secret_value().strip()
+        if not value:
+            raise ValueError("it is empty")
+        if re.search(r"[\s\x00-\x1f\x7f]", value):
+            raise ValueError("it holds white space or control characters; copy it once more")
+        for prefix, (right_mode, what) in _MODE_OF_PREFIX.items():
+            if value.startswith(prefix) and right_mode != mode:
+                raise ValueError(f"this is {what} ({prefix}…), which belongs to mode {right_mode}")
+        return SecretStr(value)
+
+    return AfterValidator(check)
+
+
+def _plain(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise ValueError("it is empty")
+    if re.search(r"[\s\x00-\x1f\x7f:]", text):
+        raise ValueError("it holds white space, a colon or control characters")
+    return text
+
+
+def _username(text: str) -> str:
+    if "@" in text:
+        raise ValueError(
+            "this is an email address, but app passwords go with the Bitbucket username, which "
+            "stands at https://bitbucket.org/account/settings/ (an email address goes with mode "
+            "api-token)"
+        )
+    return _plain(text)
+
+
+def _email(text: str) -> str:
+    text = _plain(text)
+    if not re.fullmatch(r"[^@]+@[^@]+", text):
+        raise ValueError(
+            "API tokens go with the email address of the Atlassian account, not with a username"
+        )
+    return text
+
+
+def _workspace(text: str) -> str:
+    """A slug, or a UUID in curly braces, which the API takes in its place."""
+    text = text.strip()
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+|\{[0-9A-Fa-f-]+\}", text) or set(text) == {"."}:
+        raise ValueError(
+            "this is not a workspace slug, perhaps a display name or a whole address; give what "
+            "stands in the workspace's address: bitbucket.org/<workspace>"
+        )
+    return text
+
+
+def _address(text: str) -> str:
+    """An absolute URL to append paths to: https, or http to this machine alone."""
+    text = text.strip().rstrip("/")
+    fault = "it is not an absolute https URL, such as https://bitbucket.example.com"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    # Raised out here, since urlsplit's own errors quote what may be a password.
+    if parts is None or not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ValueError(fault)
+    if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"\s", text):
+        raise ValueError("it must be free of user information, query, fragment and white space")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError(
+            "http is for loopback addresses alone, since secrets travel here: use https"
+        )
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Workspace = Annotated[str, AfterValidator(_workspace)]
+
+
+class _BitbucketMode(ProviderConfig):
+    """What the modes have in common."""
+
+    api_url: Address = Field(
+        default="https://api.bitbucket.org/2.0", description="where the REST API is"
+    )
+    git_url: Address = Field(
+        default="https://bitbucket.org", description="where repositories are cloned from"
+    )
+    prefetch_pages: int = Field(
+        default=8,
+        ge=0,
+        le=MOST_PREFETCH_PAGES,
+        description="how many pages of a long listing to fetch at once; 0 or 1 for one by one",
+    )
+
+    @property
+    def api_base_url(self) -> str:
+        return self.api_url
+
+    @property
+    @abstractmethod
+    def default_workspace(self) -> str:
+        """The slug of the workspace that listings are about unless they name another."""
+
+    @property
+    @abstractmethod
+    def git_credential(self) -> GitCredential:
+        """What Bitbucket's git server wants over HTTPS, which is not what the API wants."""
+
+
+class AppPasswordConfig(_BitbucketMode):
+    """An app password: what Bitbucket had until 2026-07-28, and what look-alikes may still have.
+
+    Attributes:
+        workspace: ``None`` for the personal workspace, whose slug is the username.
+    """
+
+    mode: Literal["app-password"] = Field(description="how to sign in")
+    username: Annotated[str, AfterValidator(_username)] = Field(
+        description="Bitbucket username (not the email address)"
+    )
+    app_password: Annotated[SecretStr, _secret_of_mode("app-password")] = Field(
+        description="app password (ended on bitbucket.org on 2026-07-28: use an API token)"
+    )
+    workspace: Workspace | None = Field(
+        default=None, description="workspace slug, as in bitbucket.org/<workspace>"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BasicAuth(self.username, self.app_password)
+
+    @property
+    def default_workspace(self) -> str:
+        return self.workspace or self.username
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=self.username, password=self.app_password)
+
+
+class ApiTokenConfig(_BitbucketMode):
+    """An API token of an Atlassian account: the email address for REST, a fixed user for git.
+
+    Source: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/
+    """
+
+    mode: Literal["api-token"] = Field(description="how to sign in")
+    email: Annotated[str, AfterValidator(_email)] = Field(
+        description="email address of the Atlassian account"
+    )
+    token: Annotated[SecretStr, _secret_of_mode("api-token")] = Field(
+        description=f"API token with read:repository:bitbucket, made at {API_TOKEN_PAGE}"
+    )
+    workspace: Workspace = Field(description="workspace slug, as in bitbucket.org/<workspace>")
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BasicAuth(self.email, self.token)
+
+    @property
+    def default_workspace(self) -> str:
+        return self.workspace
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username="x-bitbucket-api-token-auth", password=self.token)
+
+
+class AccessTokenConfig(_BitbucketMode):
+    """An access token of a repository, project or workspace: it belongs to no person.
+
+    Source: https://support.atlassian.com/bitbucket-cloud/docs/using-access-tokens/
+    """
+
+    mode: Literal["access-token"] = Field(description="how to sign in")
+    token: Annotated[SecretStr, _secret_of_mode("access-token")] = Field(
+        description="access token of a repository, project or workspace, with Repositories: Read"
+    )
+    workspace: Workspace = Field(description="workspace slug, as in bitbucket.org/<workspace>")
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BearerAuth(self.token)
+
+    @property
+    def default_workspace(self) -> str:
+        return self.workspace
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username="x-token-auth", password=self.token)
+
+
+BitbucketConfig = Annotated[
+    AppPasswordConfig | ApiTokenConfig | AccessTokenConfig, Field(discriminator="mode")
+]

@@ -1,0 +1,363 @@
+"""From Bitbucket's refusals to errors that say what happened and what to do next.
+
+Bitbucket often answers the same for different faults, and differently for the same one: the
+reason depends on the kind of credentials and on what was asked for. The functions here are
+pure: an answer and the question in, an error out.
+
+Sources: the troubleshooting pages of https://support.atlassian.com/bitbucket-cloud/ and
+https://developer.atlassian.com/cloud/bitbucket/rest/intro/#error-responses
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    RateLimited,
+    UnexpectedAnswer,
+)
+from deploycore.http import ErrorAnswer
+from deploycore.models import RepositoryId
+from deploycore_bitbucket.configuration import (
+    API_TOKEN_PAGE,
+    AccessTokenConfig,
+    ApiTokenConfig,
+    AppPasswordConfig,
+    Mode,
+)
+
+__all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal"]
+
+NO_REPOSITORIES_HINT = (
+    "The connection works, but these credentials see no repository in the workspace. Check the "
+    "workspace slug (it stands in bitbucket.org/<workspace>), that the account has at least read "
+    "access to a repository there, and that the token has the scope to read repositories."
+)
+
+APP_PASSWORDS_ENDED = (
+    "App passwords ended on Bitbucket Cloud on 2026-07-28. Make an API token with "
+    f"read:repository:bitbucket and read:user:bitbucket at {API_TOKEN_PAGE} and configure the "
+    "provider anew in mode api-token, with the email address of your Atlassian account."
+)
+
+WRONG_MECHANISM = "not accessible by this authentication mechanism"
+
+# What to tick for a scope in the words of the form in which it is ticked. Answers name scopes
+# in the old style also to API tokens.
+_API_TOKEN_SCOPES = {
+    "account": "read:user:bitbucket",
+    "repository": "read:repository:bitbucket",
+    "repository:write": "write:repository:bitbucket",
+    "team": "read:workspace:bitbucket",
+    "webhook": "read:webhook:bitbucket",
+    "pullrequest": "read:pullrequest:bitbucket",
+}
+_PERMISSION_BOXES = {
+    "account": "Account: Read",
+    "repository": "Repositories: Read",
+    "repository:write": "Repositories: Write",
+    "team": "Workspace membership: Read",
+    "webhook": "Webhooks: Read and write",
+    "pullrequest": "Pull requests: Read",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked of Bitbucket, and with which kind of credentials.
+
+    Attributes:
+        workspace: ``None`` where the question was about the user.
+        repository: ``None`` where the question was about a whole workspace.
+    """
+
+    config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig
+    workspace: str | None = None
+    repository: RepositoryId | None = None
+
+    @property
+    def subject(self) -> str:
+        if self.repository is not None:
+            return f"the repository {self.repository}"
+        if self.workspace is not None:
+            return f"the workspace {self.workspace!r}"
+        return "the user"
+
+    @property
+    def details(self) -> dict[str, str | None]:
+        return {
+            "mode": self.config.mode,
+            "workspace": self.workspace,
+            "repository": None if self.repository is None else str(self.repository),
+        }
+
+
+def explain(
+    answer: ErrorAnswer, question: Question, *, now: datetime | None = None
+) -> ProviderError | None:
+    """What a refusal means.
+
+    Args:
+        now: The present, for ``Retry-After`` in seconds; by default the clock's.
+
+    Returns:
+        An error to raise; ``None`` where Bitbucket has no meaning of its own for the answer.
+    """
+    said = _said(answer)
+    if answer.status in (401, 403) and WRONG_MECHANISM in said.lower():
+        return _wrong_mechanism(question)
+    match answer.status:
+        case 401:
+            return _wrong_credentials(question)
+        case 403:
+            return _missing_scopes(answer, question) or _no_access(question)
+        case 404:
+            return _unknown(question, said)
+        case 410:
+            return _withdrawn(answer, question, said)
+        case 429:
+            return _rate_limited(answer, question, now or datetime.now(UTC))
+        case _:
+            return None
+
+
+def explain_git_refusal(
+    config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig,
+    status: int | None,
+    message: str,
+) -> str | None:
+    """What to do about a refusal by Bitbucket's git server; ``None`` if there is nothing to say.
+
+    Git answers 410 with ``CHANGE-3222`` to app passwords since they ended, and often 404 to
+    wrong credentials.
+    """
+    if status == 410 or "CHANGE-3222" in message:
+        is_app_password = config.mode == "app-password"
+        return APP_PASSWORDS_ENDED if is_app_password else "Bitbucket has withdrawn this address."
+    if status == 429:
+        return "Bitbucket allows 60,000 git requests in a rolling hour; try again within the hour."
+    if status == 404:
+        return (
+            "Check the workspace and repository slugs; Bitbucket also answers 'not found' to "
+            f"credentials that may not read the repository. {_check_credentials(config)}"
+        )
+    if status in (401, 403):
+        return _check_credentials(config)
+    return None
+
+
+def _wrong_credentials(question: Question) -> AuthenticationFailed:
+    config = question.config
+    match config:
+        case AppPasswordConfig():
+            whose = f"the app password of the user {config.username!r}"
+        case ApiTokenConfig():
+            whose = f"the API token of {config.email}"
+        case AccessTokenConfig():
+            whose = f"the access token for the workspace {config.workspace!r}"
+    return AuthenticationFailed(
+        f"Bitbucket does not accept {whose}.", hint=_check_credentials(config), **question.details
+    )
+
+
+def _check_credentials(config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig) -> str:
+    match config:
+        case AppPasswordConfig():
+            return (
+                f"{APP_PASSWORDS_ENDED} On a server that still takes app passwords: check that "
+                "username is the Bitbucket username (not the email address), and that the app "
+                "password is whole, has not been revoked and may read repositories."
+            )
+        case ApiTokenConfig():
+            return (
+                "Check that email is the address of the Atlassian account (not the Bitbucket "
+                "username), and that the token is whole, has not expired (a year at most) or been "
+                "revoked, and was made for Bitbucket with the scope read:repository:bitbucket: "
+                f"{API_TOKEN_PAGE}"
+            )
+        case AccessTokenConfig():
+            return (
+                "Check that the token is whole, has not expired or been revoked, and has the "
+                "permission Repositories: Read: in the settings of its repository, project or "
+                "workspace, under Access tokens. A token that was made at "
+                f"{API_TOKEN_PAGE} is an API token, and goes with mode api-token."
+            )
+
+
+def _wrong_mechanism(question: Question) -> PermissionDenied:
+    return PermissionDenied(
+        f"Bitbucket does not tell {question.subject} to this kind of credentials "
+        f"({question.config.mode}).",
+        hint="Use an API token (mode api-token) for this, or name a workspace or repository.",
+        **question.details,
+    )
+
+
+def _missing_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
+    detail = _error(answer).get("detail")
+    if not isinstance(detail, Mapping):
+        return None
+    granted = _names(detail.get("granted"))
+    missing = [scope for scope in _names(detail.get("required")) if scope not in granted]
+    if not missing:
+        return None
+    scopes = ", ".join(missing)
+    return PermissionDenied(
+        f"The credentials may not read {question.subject}: they lack the scope {scopes}.",
+        hint=_tick(question.config.mode, missing),
+        missing_scopes=missing,
+        granted_scopes=granted,
+        **question.details,
+    )
+
+
+def _tick(mode: Mode, scopes: list[str]) -> str:
+    known = _API_TOKEN_SCOPES if mode == "api-token" else _PERMISSION_BOXES
+    boxes = ", ".join(known.get(scope, scope) for scope in scopes)
+    match mode:
+        case "api-token":
+            where = f"Make a new API token at {API_TOKEN_PAGE} (for the app Bitbucket)"
+        case "access-token":
+            where = (
+                "Make a new access token in the settings of the repository, project or workspace"
+            )
+        case "app-password":
+            where = "Make an app password"
+    return f"{where} and tick: {boxes}. Scopes of a token can't be changed later."
+
+
+def _no_access(question: Question) -> PermissionDenied:
+    if question.config.mode == "access-token":
+        hint = (
+            "The token of a repository or project sees nothing outside of it, and needs the "
+            "permission Repositories: Read."
+        )
+    else:
+        hint = (
+            "Ask an administrator of the workspace for read access, and check that the "
+            f"credentials may read repositories ({_repository_scope(question.config.mode)})."
+        )
+    return PermissionDenied(
+        f"Bitbucket denies these credentials access to {question.subject}.",
+        hint=hint,
+        **question.details,
+    )
+
+
+def _repository_scope(mode: Mode) -> str:
+    known = _API_TOKEN_SCOPES if mode == "api-token" else _PERMISSION_BOXES
+    return known["repository"]
+
+
+def _unknown(question: Question, said: str) -> NotFound | None:
+    if question.workspace is None:
+        return None
+    if question.repository is None or "no workspace with identifier" in said.lower():
+        return _unknown_workspace(question, question.workspace)
+    return NotFound(
+        f"There is no repository {question.repository}, or these credentials have no access to it.",
+        hint=(
+            "Give the slugs that stand in its address, bitbucket.org/<workspace>/<repository>, and "
+            "check that the account or token has at least read access: Bitbucket answers the same "
+            "for both."
+        ),
+        **question.details,
+    )
+
+
+def _unknown_workspace(question: Question, workspace: str) -> NotFound:
+    config = question.config
+    defaulted = isinstance(config, AppPasswordConfig) and config.workspace is None
+    hint = (
+        "Give the workspace's slug, which stands in its address bitbucket.org/<workspace>, and not "
+        "its display name."
+    )
+    if defaulted and workspace == config.default_workspace:
+        hint = f"None was configured, so the username was taken for it. {hint}"
+    return NotFound(
+        f"There is no workspace {workspace!r}, or these credentials have no access to it.",
+        hint=hint,
+        **question.details,
+    )
+
+
+def _withdrawn(answer: ErrorAnswer, question: Question, said: str) -> ProviderError:
+    if question.config.mode == "app-password" and (
+        "CHANGE-3222" in said or "app password" in said.lower()
+    ):
+        return _wrong_credentials(question)
+    announcement = _announcement(answer)
+    return UnexpectedAnswer(
+        f"Bitbucket has withdrawn {answer.path}, of which {question.subject} was asked.",
+        hint=(
+            "Upgrade deploycore-bitbucket; if there is no newer release, tell its author."
+            + (f" Bitbucket's announcement: {announcement}" if announcement else "")
+        ),
+        **question.details,
+    )
+
+
+def _announcement(answer: ErrorAnswer) -> str | None:
+    data = _error(answer).get("data")
+    url = data.get("announcement_url") if isinstance(data, Mapping) else None
+    return url if isinstance(url, str) else None
+
+
+def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
+    retry_at = _retry_at(answer.headers.get("Retry-After"), now)
+    when = f"Try again after {retry_at:%Y-%m-%d %H:%M:%S %Z}." if retry_at else _WITHIN_THE_HOUR
+    limit = answer.headers.get("X-RateLimit-Limit")
+    if limit:
+        known = f"The limit of this token is {limit} requests in a rolling hour."
+    elif question.config.mode == "access-token":
+        known = (
+            "The limit of a token is 1,000 requests in a rolling hour, more in large workspaces."
+        )
+    else:
+        known = "The limit is 1,000 requests in a rolling hour for all that a user's programs ask."
+    return RateLimited(
+        f"Bitbucket asks for fewer requests: the rate limit for {question.subject} is exceeded.",
+        retry_at=retry_at,
+        hint=f"{when} {known}",
+        **question.details,
+    )
+
+
+_WITHIN_THE_HOUR = "Bitbucket did not say when to try again: it will work within the hour."
+
+
+def _retry_at(value: str | None, now: datetime) -> datetime | None:
+    """Seconds or a date (RFC 9110, section 10.2.3); ``None`` for anything else."""
+    if value is None:
+        return None
+    try:
+        if value.strip().isdecimal():
+            return now + timedelta(seconds=int(value))
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _error(answer: ErrorAnswer) -> Mapping[str, object]:
+    error = answer.json.get("error") if isinstance(answer.json, Mapping) else None
+    return error if isinstance(error, Mapping) else {}
+
+
+def _said(answer: ErrorAnswer) -> str:
+    """The message, which comes as JSON or as plain text."""
+    message = _error(answer).get("message")
+    detail = _error(answer).get("detail")
+    parts = [part for part in (message, detail) if isinstance(part, str)]
+    return " ".join(parts) or answer.text
+
+
+def _names(value: object) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []

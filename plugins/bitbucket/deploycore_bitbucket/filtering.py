@@ -1,0 +1,50 @@
+"""Filters by name: what Bitbucket's query language can say of one, and the rest checked here.
+
+Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#filtering
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["NameFilter"]
+
+_UNSPEAKABLE = re.compile(r'["\\\x00-\x1f\x7f]')
+
+
+@dataclass(frozen=True)
+class NameFilter:
+    """Which names are wanted.
+
+    Bitbucket does not document how a string of its query language holds a double quote or a
+    backslash. So none is ever sent: the longest part without them is asked for, which lets
+    through all that is wanted, and ``matches`` sorts out the rest.
+
+    Attributes:
+        name: Exactly this one.
+        contains: Those that contain this, in any case of letters.
+    """
+
+    name: str | None = None
+    contains: str | None = None
+
+    @property
+    def q(self) -> str | None:
+        """The ``q`` parameter; ``None`` where there is nothing to say."""
+        if self.name is not None and not _UNSPEAKABLE.search(self.name):
+            return f'name = "{self.name}"'
+        part = max(_UNSPEAKABLE.split(self.name or self.contains or ""), key=len)
+        return f'name ~ "{part}"' if part else None
+
+    @property
+    def is_all_in_q(self) -> bool:
+        """Whether Bitbucket, asked with ``q``, answers nothing but what is wanted."""
+        if self.name is not None and self.contains is not None:
+            return False
+        return not _UNSPEAKABLE.search(self.name or self.contains or "")
+
+    def matches(self, name: str) -> bool:
+        if self.name is not None and name != self.name:
+            return False
+        return self.contains is None or self.contains.casefold() in name.casefold()

@@ -1,0 +1,204 @@
+"""Reading long listings faster than one page after another, without believing a guess.
+
+Bitbucket calls the ``next`` link of a page opaque and asks clients not to build links of their
+own. But its list-based collections, those whose first page carries ``size`` and ``page``, are
+random-access, and with one round trip a page a workspace of 5,000 repositories takes 50 round
+trips. So pages are read ahead optimistically: later links are predicted from the server's own
+``next``, in which the page's number alone changes, and a bounded number of them is fetched at
+once. A page read ahead is accepted only if the ``next`` of the page before it is exactly, byte
+for byte, the link that was predicted. So what comes out is what following the chain gives, and
+a wrong guess costs a few requests and never a wrong or doubled page. On the first surprise all
+that was read ahead is dropped and the chain is followed.
+
+Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from deploycore.errors import RateLimited, UnexpectedAnswer
+
+__all__ = ["MOST_ITEMS_A_PAGE", "PAGE_FIELDS", "Page", "PageSource", "items", "pages"]
+
+MOST_ITEMS_A_PAGE = 100
+PAGE_FIELDS = ("next", "size", "page", "pagelen")
+
+T = TypeVar("T")
+
+
+class PageSource(Protocol):
+    """What is used of deploycore's ``HttpClient``."""
+
+    def get_json(self, url: str, *, params: Mapping[str, str | int] | None = None) -> Any: ...
+
+    def pages(
+        self,
+        url: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        next_url: Callable[[Any], str | None],
+    ) -> Iterator[Any]: ...
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing.
+
+    Attributes:
+        next: The link to the page after it; ``None`` on the last one.
+        size, page, pagelen: How many items there are in all, this page's number from 1, and
+            how many items a page has; ``None`` where the server does not say.
+    """
+
+    values: list[object]
+    next: str | None = None
+    size: int | None = None
+    page: int | None = None
+    pagelen: int | None = None
+
+    @classmethod
+    def read(cls, answer: object) -> Page:
+        """Read a decoded answer; only ``values`` and ``next`` have to be right.
+
+        Raises:
+            UnexpectedAnswer: It is not a page.
+        """
+        if not isinstance(answer, dict) or not isinstance(answer.get("values"), list):
+            raise _not_a_page("it has no list of values")
+        link = answer.get("next") or None
+        if link is not None and not isinstance(link, str):
+            raise _not_a_page("its next is not a link")
+        return cls(
+            values=answer["values"],
+            next=link,
+            size=_count(answer.get("size")),
+            page=_count(answer.get("page")),
+            pagelen=_count(answer.get("pagelen")),
+        )
+
+
+def pages(
+    http: PageSource,
+    url: str,
+    *,
+    params: Mapping[str, str | int],
+    prefetch: int,
+    wanted: int | None = None,
+) -> Generator[Page, None, None]:
+    """The pages of a listing in the server's order, lazily.
+
+    Nothing is asked for before the first page is wanted, and nothing is read ahead before
+    somebody wants more than the first page.
+
+    Args:
+        url: The listing's path.
+        params: Its query, for the first request; later ones use the server's links.
+        prefetch: How many pages may be on their way at once; 0 or 1 turns reading ahead off.
+        wanted: How many items the caller wants at most; none is read ahead beyond them.
+
+    Raises:
+        ProviderError: As the HTTP client raises them. The error of a page that was read ahead
+            is raised when the chain arrives at that page, and else never.
+    """
+    page = Page.read(http.get_json(url, params=params))
+    yield page
+    link = page.next
+    if prefetch > 1:
+        with closing(_read_ahead(http, predicted_links(page, wanted=wanted), prefetch)) as ahead:
+            for predicted, fetched in ahead:
+                if predicted != link:
+                    break
+                try:
+                    page = fetched.result()
+                except RateLimited:
+                    break  # asked too much at once: on one by one, with the client's back-off
+                yield page
+                link = page.next
+    if link is not None:
+        yield from map(Page.read, http.pages(link, next_url=lambda answer: Page.read(answer).next))
+
+
+def predicted_links(page: Page, *, wanted: int | None = None) -> Iterator[str]:
+    """What the links of the following pages should be, the server's own ``next`` first.
+
+    Empty unless the page tells ``size``, ``page`` and ``pagelen`` and its ``next`` holds the
+    following page's number as its one ``page`` parameter. Ends with the last page that
+    ``size``, or ``wanted``, leaves room for.
+    """
+    if page.next is None or page.size is None or page.page is None or not page.pagelen:
+        return
+    numbers = list(re.finditer(r"(?<=[?&]page=)[0-9]+(?=&|\Z)", page.next))
+    if len(numbers) != 1 or numbers[0].group() != str(page.page + 1):
+        return
+    before, after = page.next[: numbers[0].start()], page.next[numbers[0].end() :]
+    most = page.size if wanted is None else min(page.size, wanted)
+    last = -(-most // page.pagelen)
+    for number in range(page.page + 1, last + 1):
+        yield f"{before}{number}{after}"
+
+
+def items(
+    source: Generator[Page, None, None],
+    read: Callable[[object], T],
+    *,
+    key: Callable[[T], Hashable],
+) -> Generator[T, None, None]:
+    """The items of pages, each once.
+
+    When something is added while a listing is read, what follows it moves, and the last items
+    of one page come again as the first of the next. Remembering two pages is enough for that,
+    and bounded.
+
+    Args:
+        read: From a value of a page to an item.
+        key: What tells two items apart.
+    """
+    before: set[Hashable] = set()
+    with closing(source):
+        for page in source:
+            current: set[Hashable] = set()
+            for item in map(read, page.values):
+                identity = key(item)
+                if identity not in before and identity not in current:
+                    yield item
+                current.add(identity)
+            before = current
+
+
+def _read_ahead(
+    http: PageSource, links: Iterator[str], at_once: int
+) -> Generator[tuple[str, Future[Page]], None, None]:
+    """Each link with its page on the way; closing it drops the rest and ends its threads."""
+
+    def fetch(link: str) -> Page:
+        return Page.read(http.get_json(link))
+
+    threads = ThreadPoolExecutor(at_once, thread_name_prefix="bitbucket-pages")
+    try:
+        ahead = deque((link, threads.submit(fetch, link)) for link in islice(links, at_once))
+        while ahead:
+            current = ahead.popleft()
+            # One more than there are threads, so that none of them waits for the reader.
+            ahead.extend((link, threads.submit(fetch, link)) for link in islice(links, 1))
+            yield current
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _not_a_page(why: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"Bitbucket answered a listing with something that is not a page: {why}.",
+        hint="Check the configured API URL; if it is right, try again later.",
+    )

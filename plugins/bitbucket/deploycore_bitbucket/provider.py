@@ -1,0 +1,171 @@
+"""Bitbucket Cloud as a deploycore provider: the contract's hooks, and nothing else.
+
+Which credential goes where is in ``configuration``, how pages are read in ``pagination``, what
+answers mean in ``mapping`` and what refusals mean in ``explanations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+from urllib.parse import quote
+
+from deploycore.errors import PermissionDenied
+from deploycore.hookspecs import hookimpl
+from deploycore.http import HttpClient
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+from deploycore_bitbucket import explanations, pagination
+from deploycore_bitbucket.configuration import (
+    AccessTokenConfig,
+    ApiTokenConfig,
+    AppPasswordConfig,
+    BitbucketConfig,
+)
+from deploycore_bitbucket.explanations import Question
+from deploycore_bitbucket.filtering import NameFilter
+from deploycore_bitbucket.mapping import (
+    BRANCH_FIELDS,
+    REPOSITORY_FIELDS,
+    USER_FIELDS,
+    account_from,
+    branch_from,
+    repository_from,
+)
+from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
+
+__all__ = ["BitbucketProvider"]
+
+T = TypeVar("T", Repository, Branch)
+
+
+class BitbucketProvider:
+    """One configured Bitbucket workspace.
+
+    Args:
+        config: Where it is and how to sign in.
+        http: Bound to the API's address and to the credentials for it.
+    """
+
+    API_VERSION = 1
+    Config = BitbucketConfig
+    NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
+
+    def __init__(
+        self, config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig, http: HttpClient
+    ) -> None:
+        self._config = config
+        self._http = http
+
+    @hookimpl
+    def authenticate(self) -> Account:
+        """``GET /user`` where the credentials belong to a person and may see who it is.
+
+        Others prove themselves with the list of the workspace's repositories, which is the
+        least that they are good for, and are named by the workspace.
+        """
+        if not isinstance(self._config, AccessTokenConfig):
+            account = self._person()
+            if account is not None:
+                return account
+        workspace = self._config.default_workspace
+        params: dict[str, str | int] = {"pagelen": 1, "fields": "values.full_name"}
+        answer = self._asking(workspace).get_json(_repositories(workspace), params=params)
+        pagination.Page.read(answer)
+        return Account(username=workspace)
+
+    @hookimpl
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """``GET /repositories/{workspace}``."""
+        workspace = query.owner or self._config.default_workspace
+        names = NameFilter(contains=query.name_contains)
+        pages = self._pages(
+            self._asking(workspace), _repositories(workspace), REPOSITORY_FIELDS, names, query.limit
+        )
+        read = partial(repository_from, git_url=self._config.git_url)
+        found = pagination.items(pages, read, key=lambda repository: repository.id)
+        return _chosen(found, names, query.limit)
+
+    @hookimpl
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """``GET /repositories/{workspace}/{repo_slug}/refs/branches``.
+
+        A branch of one exact name is asked for by a filter and not by its own address: there,
+        404 means an unknown repository or an unknown branch, told apart by prose alone, and a
+        name with ``%`` or ``#`` has to survive each proxy's idea of a path.
+        """
+        url = f"{_repositories(repository.owner)}/{quote(repository.slug, safe='')}/refs/branches"
+        names = NameFilter(name=query.name, contains=query.name_contains)
+        pages = self._pages(
+            self._asking(repository.owner, repository), url, BRANCH_FIELDS, names, query.limit
+        )
+        read = partial(branch_from, repository=repository)
+        found = pagination.items(pages, read, key=lambda branch: branch.name)
+        return _chosen(found, names, query.limit)
+
+    @hookimpl
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Made from the configuration, without a request."""
+        path = "/".join(quote(part, safe="") for part in (repository.owner, repository.slug))
+        return CloneUrl(
+            url=f"{self._config.git_url}/{path}.git", credential=self._config.git_credential
+        )
+
+    @hookimpl
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """What a person should do, for the kind of credentials that is configured."""
+        return explanations.explain_git_refusal(self._config, status, message)
+
+    def _person(self) -> Account | None:
+        """Who the credentials belong to; ``None`` if they may not see that, but are right."""
+        try:
+            user = self._asking().get_json("/user", params={"fields": ",".join(USER_FIELDS)})
+        except PermissionDenied:
+            return None
+        return account_from(user)
+
+    def _asking(
+        self, workspace: str | None = None, repository: RepositoryId | None = None
+    ) -> HttpClient:
+        question = Question(self._config, workspace, repository)
+        return self._http.explaining(partial(explanations.explain, question=question))
+
+    def _pages(
+        self,
+        http: HttpClient,
+        url: str,
+        fields: Iterable[str],
+        names: NameFilter,
+        limit: int | None,
+    ) -> Generator[pagination.Page, None, None]:
+        wanted = limit if names.is_all_in_q else None
+        shown = [*pagination.PAGE_FIELDS, *(f"values.{field}" for field in fields)]
+        params: dict[str, str | int] = {
+            "pagelen": min(wanted or MOST_ITEMS_A_PAGE, MOST_ITEMS_A_PAGE),
+            "fields": ",".join(shown),
+        }
+        if names.q is not None:
+            params["q"] = names.q
+        prefetch = self._config.prefetch_pages
+        return pagination.pages(http, url, params=params, prefetch=prefetch, wanted=wanted)
+
+
+def _chosen(
+    found: Generator[T, None, None], names: NameFilter, limit: int | None
+) -> Generator[T, None, None]:
+    with closing(found):
+        yield from islice((item for item in found if names.matches(item.name)), limit)
+
+
+def _repositories(workspace: str) -> str:
+    return f"/repositories/{quote(workspace, safe='')}"
