@@ -1,1 +1,63 @@
-"""A small deployment core: from a git host to files on a machine, through provider plugins."""
+"""deploycore: from a git host to files on a machine, through provider plugins.
+
+What a user imports is here, and is loaded when it is first used, so that ``import
+deploycore`` costs nothing. Plugin authors import from the modules that name their subjects:
+``deploycore.hookspecs``, ``.models``, ``.configuration``, ``.http`` and ``.errors``.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+if TYPE_CHECKING:
+    from deploycore.deploy import DeployProgress as DeployProgress
+    from deploycore.errors import DeploycoreError as DeploycoreError
+    from deploycore.git import Cancellation as Cancellation
+    from deploycore.installation import Installation as Installation
+    from deploycore.installation import SecretReference as SecretReference
+    from deploycore.models import BranchQuery as BranchQuery
+    from deploycore.models import RepositoryId as RepositoryId
+    from deploycore.models import RepositoryQuery as RepositoryQuery
+    from deploycore.provider import Provider as Provider
+    from deploycore.provider import open_provider as open_provider
+    from deploycore.settings import Settings as Settings
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "BranchQuery": "deploycore.models",
+    "Cancellation": "deploycore.git",
+    "DeployProgress": "deploycore.deploy",
+    "DeploycoreError": "deploycore.errors",
+    "Installation": "deploycore.installation",
+    "Provider": "deploycore.provider",
+    "RepositoryId": "deploycore.models",
+    "RepositoryQuery": "deploycore.models",
+    "SecretReference": "deploycore.installation",
+    "Settings": "deploycore.settings",
+    "open_provider": "deploycore.provider",
+}
+
+__all__ = [
+    "BranchQuery",
+    "Cancellation",
+    "DeployProgress",
+    "DeploycoreError",
+    "Installation",
+    "Provider",
+    "RepositoryId",
+    "RepositoryQuery",
+    "SecretReference",
+    "Settings",
+    "__version__",
+    "open_provider",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value: object = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,92 @@
+"""The command line: a thin door to the rest.
+
+This module answers ``deploycore --help`` by itself and imports one noun's module for
+anything else, so that start-up costs what the command needs. It imports nothing but ``sys``
+and ``os`` for that reason.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["COMMANDS", "EXIT_CODES", "main", "overview"]
+
+COMMANDS = {
+    "provider": ("deploycore.cli.provider", "Connect git hosts: add, test, list, show, remove"),
+    "repos": ("deploycore.cli.browse", "List the repositories of a provider"),
+    "branches": ("deploycore.cli.browse", "List the branches of a repository"),
+    "clone": ("deploycore.cli.clone", "Clone one branch of a repository into a directory"),
+    "app": ("deploycore.cli.application", "Say what to deploy where: create, list, show, remove"),
+    "deploy": ("deploycore.cli.deploy", "Deploy an application's newest commit"),
+    "plugins": ("deploycore.cli.plugins", "List the installed provider plugins"),
+    "sandbox": ("deploycore.cli.sandbox", "Run a provider's sandbox server on this machine"),
+    "demo": ("deploycore.cli.demo", "See everything work on a sandbox, without an account"),
+}
+"""Each command's module and summary: help, dispatch and completion are made from this."""
+
+EXIT_CODES = {
+    0: "done",
+    1: "another error",
+    2: "the command line is wrong",
+    3: "a value or name that was given is wrong",
+    4: "credentials are refused or lack a permission",
+    5: "the workspace, repository or branch does not exist, or is hidden",
+    6: "the git host can't be reached, limits us, or answers nonsense",
+    7: "git failed: refused, corrupt, unsafe, or over a limit",
+    8: "the deployment failed, or another one is running",
+    9: "the database or its key can't be used",
+    10: "a plugin is broken",
+    130: "cancelled",
+}
+
+_COMPLETION_VARIABLE = "_DEPLOYCORE_COMPLETE"
+_COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave the process with its exit code.
+
+    Args:
+        arguments: What follows the program's name; by default the process's own.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    completing = _COMPLETION_VARIABLE in os.environ
+    if not completing and (not arguments or arguments[0] in ("--help", "-h", "help")):
+        print(overview())
+        sys.exit(0)
+    if arguments[:1] == ["--version"]:
+        from deploycore import __version__
+
+        print(f"deploycore {__version__}")
+        sys.exit(0)
+    from deploycore.cli.dispatch import run
+
+    everything = completing or arguments[0] not in COMMANDS
+    run(arguments, modules=list(COMMANDS) if everything else arguments[:1])
+
+
+def overview() -> str:
+    """The text of ``deploycore --help``."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    options = "\n".join(f"  {option}" for option in ("--help", "--version", *_COMPLETION_OPTIONS))
+    return f"""\
+Usage: deploycore COMMAND [ARGUMENTS]
+
+From a git host to files on this machine, through provider plugins.
+
+Commands (each has --help):
+{commands}
+
+Options:
+{options}
+
+Environment:
+  DEPLOYCORE_HOME          where configuration and history are kept
+  DEPLOYCORE_DATABASE_URL  another database than SQLite in that directory
+  DEPLOYCORE_SECRET_KEY    the key of stored secrets, instead of a file in that directory
+
+Exit codes:
+{codes}"""

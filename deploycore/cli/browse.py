@@ -1,0 +1,82 @@
+"""``deploycore repos`` and ``deploycore branches``: see what a provider's credentials may read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deploycore.cli.options import (
+    AsJson,
+    Filter,
+    Limit,
+    ProviderName,
+    RepositoryArgument,
+    parse_repository,
+)
+from deploycore.cli.output import say, show_json_array, show_table
+from deploycore.installation import Installation
+from deploycore.models import BranchQuery, RepositoryQuery
+
+__all__ = ["register"]
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's commands."""
+    application.command()(repos)
+    application.command()(branches)
+
+
+def repos(
+    provider: ProviderName,
+    owner: Annotated[
+        str | None,
+        typer.Option("--owner", help="Whose repositories, if not the configured owner's."),
+    ] = None,
+    name_filter: Filter = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the repositories that a provider's credentials may read."""
+    query = RepositoryQuery(owner=owner or None, name_contains=name_filter or None, limit=limit)
+    hint = ""
+    with Installation() as installation, installation.open_provider(provider) as opened:
+        found = opened.list_repos(query)
+        if as_json:
+            show_json_array({"id": str(item.id)} | item.model_dump() for item in found)
+            return
+        rows = [
+            [
+                str(item.id),
+                item.default_branch or "(empty)",
+                "private" if item.private else "public",
+                item.name,
+            ]
+            for item in found
+        ]
+        if not rows and not name_filter:
+            hint = opened.no_repositories_hint
+    show_table(
+        ["REPOSITORY", "DEFAULT BRANCH", "ACCESS", "NAME"], rows, empty="No repositories found."
+    )
+    if hint:
+        say(f"  Next: {hint}")
+
+
+def branches(
+    provider: ProviderName,
+    repository: RepositoryArgument,
+    name_filter: Filter = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the branches of a repository, and the commits they point to."""
+    wanted = parse_repository(repository)
+    query = BranchQuery(name_contains=name_filter or None, limit=limit)
+    with Installation() as installation, installation.open_provider(provider) as opened:
+        found = opened.list_branches(wanted, query)
+        if as_json:
+            show_json_array(item.model_dump() for item in found)
+            return
+        rows = [[item.name, item.commit] for item in found]
+    show_table(["BRANCH", "COMMIT"], rows, empty="No branches found.")

@@ -1,0 +1,78 @@
+"""``deploycore clone``: one branch of a repository, into a directory, or nothing at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploycore.cli.options import AsJson, ProviderName, RepositoryArgument, parse_repository
+from deploycore.cli.output import say, show_json
+from deploycore.cli.progress import cancelled_by_signals, reporting
+from deploycore.deploy import fetch_hint
+from deploycore.errors import GitError
+from deploycore.git import clone as git_clone
+from deploycore.installation import Installation
+
+__all__ = ["register"]
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's command."""
+    application.command()(clone)
+
+
+def clone(
+    provider: ProviderName,
+    repository: RepositoryArgument,
+    directory: Annotated[
+        Path | None, typer.Argument(help="New or empty; by default the repository's name.")
+    ] = None,
+    branch: Annotated[
+        str | None, typer.Option("--branch", "-b", help="By default the repository's own default.")
+    ] = None,
+    submodules: Annotated[bool, typer.Option("--submodules", help="With submodules.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Clone one branch of a repository, its newest commit only."""
+    wanted = parse_repository(repository)
+    target = (directory or Path(wanted.slug)).absolute()
+    with (
+        Installation() as installation,
+        installation.open_provider(provider) as opened,
+        cancelled_by_signals() as cancellation,
+        reporting(silent=as_json) as reporter,
+    ):
+        try:
+            done = git_clone(
+                opened.clone_url(wanted),
+                branch,
+                target,
+                submodules=submodules,
+                progress=lambda git: reporter.show("cloning", git),
+                cancellation=cancellation,
+            )
+        except GitError as error:
+            fetch_hint(opened, error)
+            error.add_context(provider=provider, repository=str(wanted))
+            raise
+    if as_json:
+        show_json(
+            {
+                "directory": str(target),
+                "repository": str(wanted),
+                "branch": done.branch,
+                "commit": done.commit,
+                "author": done.author,
+                "subject": done.subject,
+                "committed_at": done.committed_at.isoformat(),
+                "files": done.files,
+                "bytes": done.bytes,
+                "submodules": done.submodules,
+            }
+        )
+        return
+    say(f"Cloned {wanted}, branch {done.branch}, into {target}")
+    say(f"  commit {done.commit[:12]} by {done.author}: {done.subject}")
+    say(f"  {done.files:,} files, {done.bytes:,} bytes")

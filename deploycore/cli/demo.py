@@ -1,0 +1,156 @@
+"""``deploycore demo``: everything at work on a sandbox, by the commands a person would type.
+
+Each command runs as a process of its own, with a data directory of its own that is gone
+afterwards, so that what is seen here is what an installation does.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import deploycore
+from deploycore.cli.output import say
+from deploycore.cli.sandbox import Kind, add_command, load_sandbox, provider_name
+from deploycore.errors import DeploycoreError
+from deploycore.sandbox import ProviderSandbox, SandboxConnection
+
+__all__ = ["register"]
+
+_REPOSITORY = "deploycore-source"
+_CHANGED = "CHANGED.txt"
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's command."""
+    application.command()(demo)
+
+
+def demo(
+    kind: Kind = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Work in this new directory, and leave it.")
+    ] = None,
+) -> None:
+    """See everything work on a provider's sandbox: no account, no network, nothing left behind.
+
+    Connects in every way that the provider knows, lists repositories and branches, clones,
+    deploys deploycore's own source from a repository, changes it, and deploys it again.
+    """
+    found, sandbox_class = load_sandbox(kind)
+    started = time.monotonic()
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        _run(_Demo(found, sandbox_class.demo(), keep.absolute()))
+    else:
+        with tempfile.TemporaryDirectory(prefix="deploycore-demo-") as directory:
+            _run(_Demo(found, sandbox_class.demo(), Path(directory)))
+    say(f"\nThe demo succeeded in {time.monotonic() - started:.0f} s.")
+
+
+@dataclass(frozen=True)
+class _Demo:
+    kind: str
+    sandbox: ProviderSandbox
+    directory: Path
+
+    def command(self, *arguments: str, given: str = "") -> None:
+        """Show a command and run it as a person would, in a process of its own."""
+        fed = 'printf %s "$SECRET" | ' if given else ""
+        say(f"\n$ {fed}deploycore {shlex.join(arguments)}")
+        sys.stdout.flush()
+        done = subprocess.run(  # noqa: S603 - our own program, by a list of arguments
+            [sys.executable, "-m", "deploycore", *arguments],
+            input=given,
+            text=True,
+            env=self._environment(),
+            cwd=self.directory,
+            check=False,
+        )
+        if done.returncode:
+            raise DeploycoreError(f"The demo's command failed with exit code {done.returncode}.")
+
+    def _environment(self) -> dict[str, str]:
+        direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith("DEPLOYCORE_")
+        }
+        home = str(self.directory / "home")
+        return kept | {"DEPLOYCORE_HOME": home, "NO_PROXY": direct, "no_proxy": direct}
+
+
+def _run(demo: _Demo) -> None:
+    try:
+        _heading(f"The {demo.kind} sandbox listens on {demo.sandbox.url}")
+        demo.command("plugins")
+        source = _own_source()
+        for owner in dict.fromkeys(connection.owner for connection in demo.sandbox.connections):
+            demo.sandbox.publish(owner, _REPOSITORY, "main", source, "Publish the source")
+        for connection in demo.sandbox.connections:
+            _connect_and_deploy(demo, connection)
+        _change_and_deploy_again(demo, demo.sandbox.connections[0], source)
+    finally:
+        demo.sandbox.stop()
+
+
+def _connect_and_deploy(demo: _Demo, connection: SandboxConnection) -> None:
+    _heading(f"Connect: {connection.title}")
+    name = provider_name(connection)
+    repository = f"{connection.owner}/{_REPOSITORY}"
+    arguments, given = add_command(demo.kind, connection, name)
+    demo.command(*arguments, given=given)
+    demo.command("provider", "test", name)
+    demo.command("repos", name)
+    demo.command("branches", name, repository)
+    demo.command("clone", name, repository, str(demo.directory / "clones" / name))
+    target = str(demo.directory / "deployed" / name)
+    demo.command(
+        *("app", "create", f"{name}-app", "--provider", name, "--repository", repository),
+        *("--branch", "main", "--target", target),
+    )
+    demo.command("deploy", f"{name}-app")
+
+
+def _change_and_deploy_again(
+    demo: _Demo, connection: SandboxConnection, source: Mapping[str, bytes]
+) -> None:
+    _heading("Change the repository, and deploy again")
+    name = provider_name(connection)
+    changed = {**source, _CHANGED: b"A new commit, put live by one switch of a link.\n"}
+    commit = demo.sandbox.publish(
+        connection.owner, _REPOSITORY, "main", changed, "Add a file to be seen"
+    )
+    say(f"commit {commit[:12]}: Add a file to be seen")
+    demo.command("deploy", f"{name}-app")
+    demo.command("app", "show", f"{name}-app")
+    target = demo.directory / "deployed" / name
+    live = (target / "current" / _CHANGED).read_bytes()
+    releases = sorted(path.name for path in (target / "releases").iterdir())
+    if live != changed[_CHANGED] or len(releases) != 2:
+        raise DeploycoreError("The changed file is not live, though the deployment succeeded.")
+    say(f"\n$ cat current/{_CHANGED}\n{live.decode().rstrip()}")
+    say("$ ls releases\n" + "\n".join(releases))
+
+
+def _own_source() -> dict[str, bytes]:
+    """deploycore's own source files: real content that every installation has at hand."""
+    root = Path(deploycore.__file__).parent
+    return {
+        f"deploycore/{path.relative_to(root).as_posix()}": path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def _heading(text: str) -> None:
+    say(f"\n── {text} {'─' * max(3, 70 - len(text))}")

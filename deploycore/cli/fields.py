@@ -1,0 +1,185 @@
+"""A provider's fields on the command line: options made from the plugin's ``Config``.
+
+A secret is asked for without echo, or read from standard input, or kept as a reference to an
+environment variable or a file. It is refused as an argument, since other users of a machine
+can read the arguments of a running command, and shells keep them in their history.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from deploycore.configuration import ConfigField, config_fields, discriminator_of
+from deploycore.errors import ConfigurationError
+from deploycore.installation import SecretReference
+
+__all__ = ["GivenFields", "field_help", "read_fields"]
+
+_SOURCES = ("stdin", "env", "file")
+
+
+@dataclass(frozen=True)
+class GivenFields:
+    """What a person gave for a provider: plain settings, and secrets or where to find them."""
+
+    settings: Mapping[str, str]
+    secrets: Mapping[str, SecretStr | SecretReference]
+
+
+def field_help(config_type: Any) -> str:
+    """The fields of a plugin's ``Config`` as help text."""
+    lines = ["Fields:"]
+    for field in config_fields(config_type):
+        lines.append(f"  {_option_help(field)}")
+        lines.append(f"      {_description(config_type, field)}")
+    return "\n".join(lines)
+
+
+def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
+    """Read a provider's fields from options, and ask for what is missing at a terminal.
+
+    Args:
+        config_type: The plugin's ``Config``.
+        arguments: The command line's rest: ``--field value`` or ``--field=value``.
+
+    Raises:
+        ConfigurationError: An option is unknown, doubled or has no value, a secret stands on
+            the command line, or a required field is missing and nobody is there to ask.
+    """
+    fields = {field.name: field for field in config_fields(config_type)}
+    settings: dict[str, str] = {}
+    secrets: dict[str, SecretStr | SecretReference] = {}
+    for option, value in _options(fields, arguments):
+        field, source = _field_of(fields, option)
+        if field.name in settings or field.name in secrets:
+            raise ConfigurationError(f"{_spelled(field)} is given more than once.")
+        if field.secret:
+            secrets[field.name] = _secret(field, source, value)
+        else:
+            settings[field.name] = value
+    _ask_for_missing(config_type, fields, settings, secrets)
+    return GivenFields(settings, secrets)
+
+
+def _options(
+    fields: Mapping[str, ConfigField], arguments: Sequence[str]
+) -> Iterable[tuple[str, str]]:
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("--"):
+            # Its text may be a secret that slipped behind an option which takes none.
+            raise ConfigurationError(
+                "There is an argument that belongs to no option.",
+                hint="Give each field as --FIELD VALUE.",
+            )
+        option, equals, value = argument.removeprefix("--").partition("=")
+        if not equals and not option.endswith("-stdin"):
+            following = next(rest, None)
+            if following is None:
+                _field_of(fields, option)
+                raise ConfigurationError(f"--{option} lacks its value.")
+            value = following
+        yield option, value
+
+
+def _field_of(fields: Mapping[str, ConfigField], option: str) -> tuple[ConfigField, str]:
+    name = option.replace("-", "_")
+    field = fields.get(name)
+    if field and not field.secret:
+        return field, ""
+    if field:
+        raise ConfigurationError(
+            f"--{option} would put a secret on the command line, where other users and the "
+            "shell's history can see it.",
+            hint=f"Use {_option_help(field)}, or leave it out to be asked. If you typed the "
+            "secret just now, think of replacing it.",
+        )
+    base, _, source = name.rpartition("_")
+    field = fields.get(base)
+    if field and field.secret and source in _SOURCES:
+        return field, source
+    known = ", ".join(_option_help(field) for field in fields.values())
+    raise ConfigurationError(
+        f"There is no field --{option.partition(' ')[0]} for this kind of provider.",
+        hint=f"The fields are: {known}.",
+    )
+
+
+def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretReference:
+    if source == "env":
+        return SecretReference(f"env:{value}")
+    if source == "file":
+        return SecretReference(f"file:{Path(value).expanduser().absolute()}")
+    if value:
+        raise ConfigurationError(f"{_spelled(field)}-stdin takes no value.")
+    secret = SecretStr(sys.stdin.readline().rstrip("\r\n"))
+    if not secret.get_secret_value():
+        raise ConfigurationError(f"Standard input holds no value for {field.name}.")
+    return secret
+
+
+def _ask_for_missing(
+    config_type: Any,
+    fields: Mapping[str, ConfigField],
+    settings: dict[str, str],
+    secrets: dict[str, SecretStr | SecretReference],
+) -> None:
+    discriminator = discriminator_of(config_type)
+    if discriminator and discriminator not in settings:
+        _ask(fields[discriminator], settings, secrets)
+    chosen = settings.get(discriminator) if discriminator else None
+    for field in fields.values():
+        applies = not field.only_for or chosen is None or chosen in field.only_for
+        if field.required and applies and field.name not in settings | secrets:
+            _ask(field, settings, secrets)
+
+
+def _ask(
+    field: ConfigField,
+    settings: dict[str, str],
+    secrets: dict[str, SecretStr | SecretReference],
+) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"The field {field.name} is missing{_among(field)}.",
+            hint=f"Give {_option_help(field)}.",
+        )
+    question = f"{field.name}{_among(field)}: "
+    if field.secret:
+        secrets[field.name] = SecretStr(getpass.getpass(question).strip())
+    else:
+        settings[field.name] = input(question).strip()
+
+
+def _among(field: ConfigField) -> str:
+    return f" ({', '.join(field.choices)})" if field.choices else ""
+
+
+def _description(config_type: Any, field: ConfigField) -> str:
+    notes = [field.description] if field.description else []
+    discriminator = discriminator_of(config_type)
+    if field.choices:
+        notes.append(f"one of {', '.join(field.choices)}")
+    elif discriminator and set(field.only_for) != set(config_fields(config_type)[0].choices):
+        notes.append(f"with --{discriminator} {' or '.join(field.only_for)}")
+    if not field.required:
+        notes.append("optional")
+    return "; ".join(notes)
+
+
+def _option_help(field: ConfigField) -> str:
+    if not field.secret:
+        return f"{_spelled(field)} VALUE"
+    option = _spelled(field)
+    return f"{option}-stdin | {option}-env NAME | {option}-file PATH"
+
+
+def _spelled(field: ConfigField) -> str:
+    return "--" + field.name.replace("_", "-")

@@ -1,0 +1,95 @@
+"""What commands print: tables for people, JSON for machines, errors for both.
+
+Names, branches and messages come from servers that may be hostile, so nothing of them
+reaches a terminal before its control characters are made visible.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from deploycore.errors import DeploycoreError
+
+__all__ = ["printable", "say", "show_error", "show_json", "show_json_array", "show_table"]
+
+_WIDE = 10_000
+
+
+def printable(text: str) -> str:
+    """The text with control and direction-changing characters as escapes, such as ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+def say(text: str) -> None:
+    """Print a line for a person to standard output."""
+    print(_encodable("\n".join(map(printable, text.split("\n"))), sys.stdout.encoding))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Print a table for a person; ``empty`` is said where there are no rows."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        encoding = sys.stdout.encoding
+        table.add_row(*(Text(_encodable(printable(cell), encoding)) for cell in row))
+    if not table.row_count:
+        say(empty)
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = min(_WIDE, console.measure(table, options=_unbounded(console)).maximum)
+    console.print(table)
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    print(json.dumps(value, indent=2))
+
+
+def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:
+    """Print a JSON array, each item as it arrives, in memory for one item."""
+    separator = "[\n  "
+    for item in items:
+        print(separator + json.dumps(item), end="")
+        separator = ",\n  "
+    print("[]" if separator.startswith("[") else "\n]")
+
+
+def show_error(error: DeploycoreError, *, as_json: bool) -> None:
+    """Print an error to standard error: a sentence and the next step, or a JSON object."""
+    if as_json:
+        print(json.dumps({"error": error.as_dict()}), file=sys.stderr)
+        return
+    text = f"Error: {printable(str(error))}"
+    if error.hint:
+        text += f"\n  Next: {printable(error.hint)}"
+    print(_encodable(text, sys.stderr.encoding), file=sys.stderr)
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character == " ":
+        return character
+    if unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """The text with what a terminal of this encoding can't show as escapes."""
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _unbounded(console: Any) -> Any:
+    return console.options.update(width=_WIDE, max_width=_WIDE)

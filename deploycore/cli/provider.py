@@ -1,0 +1,142 @@
+"""``deploycore provider``: connect git hosts, test the connection, list, show, remove."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from deploycore.cli.fields import field_help, read_fields
+from deploycore.cli.options import AsJson, ProviderName
+from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.installation import Installation
+from deploycore.registry import load_plugin
+from deploycore.store import ProviderRecord
+
+__all__ = ["register"]
+
+commands = typer.Typer(no_args_is_help=True, help="Connect git hosts.")
+
+Kind = Annotated[
+    str | None, typer.Option("--kind", help="Which plugin: see deploycore plugins.", metavar="KIND")
+]
+Help = Annotated[bool, typer.Option("--help", "-h", help="Show this message, and KIND's fields.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's commands."""
+    application.add_typer(commands, name="provider")
+
+
+@commands.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def add(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Your name for it.")] = None,
+    kind: Kind = None,
+    as_json: AsJson = False,
+    show_help: Help = False,
+) -> None:
+    """Connect a git host: deploycore provider add NAME --kind KIND --FIELD VALUE …
+
+    Which fields there are depends on the kind: add --help behind --kind KIND to see them.
+    Secrets are never taken from the command line: they are asked for, or read by
+    --FIELD-stdin, or kept as a reference by --FIELD-env NAME or --FIELD-file PATH.
+    """
+    if show_help or name is None or kind is None:
+        typer.echo(context.get_help())
+        if kind is not None:
+            typer.echo(field_help(load_plugin(kind).config_type))
+        if not show_help:
+            missing = "NAME" if name is None else "--kind"
+            raise typer.BadParameter(f"{missing} is missing.")
+        return
+    plugin = load_plugin(kind)
+    given = read_fields(plugin.config_type, context.args)
+    with Installation() as installation:
+        record = installation.add_provider(name, plugin.kind, given.settings, given.secrets)
+        if as_json:
+            show_json(_as_dict(installation, record))
+            return
+    say(f"Provider {name} is added. See whether it works: deploycore provider test {name}")
+
+
+@commands.command("test")
+def check(name: ProviderName, as_json: AsJson = False) -> None:
+    """Say whether the credentials are right, the API works, and what is accessible."""
+    with Installation() as installation, installation.open_provider(name) as provider:
+        started = time.monotonic()
+        account = provider.authenticate()
+        milliseconds = round((time.monotonic() - started) * 1000)
+        if not as_json:
+            shown = f" ({account.display_name})" if account.display_name else ""
+            say(f"Credentials   correct: {account.username}{shown}")
+            say(f"API           works: answered in {milliseconds} ms")
+        count = sum(1 for _ in provider.list_repos())
+        hint = "" if count else provider.no_repositories_hint
+    if as_json:
+        show_json(
+            {
+                "provider": name,
+                "kind": provider.plugin.kind,
+                "account": account.model_dump(),
+                "milliseconds": milliseconds,
+                "repositories": count,
+                "hint": hint,
+            }
+        )
+        return
+    say(f"Repositories  {count} accessible")
+    if hint:
+        say(f"  Next: {hint}")
+
+
+@commands.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the configured providers."""
+    with Installation() as installation:
+        records = installation.store.list_providers()
+        if as_json:
+            show_json_array(_as_dict(installation, record) for record in records)
+            return
+    show_table(
+        ["NAME", "KIND", "ADDED"],
+        ([record.name, record.kind, f"{record.created_at:%Y-%m-%d %H:%M}"] for record in records),
+        empty="No providers yet. Add one: deploycore provider add --help",
+    )
+
+
+@commands.command()
+def show(name: ProviderName, as_json: AsJson = False) -> None:
+    """Show a provider's configuration, without its secrets."""
+    with Installation() as installation:
+        record = installation.store.get_provider(name)
+        shown = _as_dict(installation, record)
+    if as_json:
+        show_json(shown)
+        return
+    rows = {"name": name, "kind": record.kind} | shown["settings"] | shown["secrets"]
+    show_table(["FIELD", "VALUE"], ([key, str(value)] for key, value in rows.items()), empty="")
+
+
+@commands.command()
+def remove(name: ProviderName) -> None:
+    """Forget a provider and its stored secrets; refused while applications use it."""
+    with Installation() as installation:
+        installation.store.remove_provider(name)
+    say(f"Provider {name} is removed.")
+
+
+def _as_dict(installation: Installation, record: ProviderRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "kind": record.kind,
+        "settings": dict(record.settings),
+        "secrets": {
+            field: installation.secrets.describe(stored) for field, stored in record.secrets.items()
+        },
+        "created_at": record.created_at.isoformat(),
+    }

@@ -1,0 +1,143 @@
+"""The target directory: atomic switches, one deployment at a time, nobody else's files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from deploycore.deploy.releases import Releases
+from deploycore.errors import ConfigurationError, DeployError, Locked
+
+AT = datetime(2026, 11, 24, 10, 15, tzinfo=UTC)
+COMMIT = "1a2b3c4d5e6f" + "0" * 28
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> Releases:
+    made = Releases(tmp_path / "target")
+    made.prepare()
+    return made
+
+
+def make(releases: Releases, content: str) -> Path:
+    path = releases.new(COMMIT, AT)
+    path.mkdir()
+    (path / "file").write_text(content)
+    return path
+
+
+def test_a_release_is_named_for_its_time_and_commit(releases):
+    assert releases.new(COMMIT, AT).name == "20261124T101500Z-1a2b3c4d5e6f"
+
+
+def test_the_same_second_and_commit_give_another_name(releases):
+    first, second, third = (make(releases, "x") for _ in range(3))
+    assert len({first, second, third}) == 3
+
+
+def test_activation_switches_the_link(releases):
+    assert releases.current is None
+    for content in ("one", "two"):
+        release = make(releases, content)
+        releases.activate(release)
+        assert releases.current == release
+        assert (releases.target / "current" / "file").read_text() == content
+    assert sorted(os.listdir(releases.target)) == ["current", "releases"]
+
+
+def test_the_link_is_relative_so_that_the_target_can_be_moved(releases, tmp_path):
+    releases.activate(make(releases, "one"))
+    moved = releases.target.rename(tmp_path / "moved")
+    assert (moved / "current" / "file").read_text() == "one"
+
+
+def test_a_reader_never_misses_the_file_while_releases_are_switched(releases):
+    pair = [make(releases, "one"), make(releases, "two")]
+    releases.activate(pair[0])
+    seen, stop = set(), threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.add((releases.target / "current" / "file").read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(500):
+        releases.activate(pair[number % 2])
+    stop.set()
+    reader.join()
+    assert seen == {"one", "two"}
+
+
+@pytest.mark.parametrize("call", ["symlink", "replace"])
+def test_a_failing_switch_leaves_the_former_release_live(releases, monkeypatch, call):
+    first, second = make(releases, "one"), make(releases, "two")
+    releases.activate(first)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(DeployError, match="No space left"):
+        releases.activate(second)
+    assert releases.current == first
+    assert sorted(os.listdir(releases.target)) == ["current", "releases"]
+
+
+def test_a_second_deployment_is_refused_while_one_runs(releases):
+    code = (
+        "import sys; from pathlib import Path; from deploycore.deploy.releases import Releases\n"
+        "with Releases(Path(sys.argv[1])).locked(): print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(releases.target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Locked, match="Another deployment"), releases.locked():
+            pass
+        holder.kill()
+    with releases.locked():
+        pass
+
+
+def test_the_lock_clears_links_of_killed_deployments(releases):
+    (releases.target / ".current.deploycore-0123").symlink_to("releases/gone")
+    with releases.locked():
+        assert not list(releases.target.glob(".current.*"))
+
+
+def test_a_target_with_files_of_others_is_refused(tmp_path):
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(ConfigurationError, match="is not empty"):
+        Releases(tmp_path).prepare()
+    assert os.listdir(tmp_path) == ["letter.txt"]
+
+
+def test_a_target_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="is not a directory"):
+        Releases(tmp_path / "file").prepare()
+
+
+def test_a_current_that_is_a_directory_is_refused(tmp_path):
+    (tmp_path / "releases").mkdir()
+    (tmp_path / "current").mkdir()
+    with pytest.raises(ConfigurationError, match="is not a link"):
+        Releases(tmp_path).prepare()
+
+
+def test_a_target_below_a_file_is_a_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DeployError, match="can't be written"):
+        Releases(tmp_path / "file" / "target").prepare()
