@@ -1,0 +1,116 @@
+"""Provider fields on the command line: secrets by any way but the arguments."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import sys
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, SecretStr
+
+from deploycore.cli.fields import field_help, read_fields
+from deploycore.configuration import ProviderConfig
+from deploycore.errors import ConfigurationError
+from deploycore.installation import SecretReference
+
+SECRET = "hunter2-very-secret"
+
+
+class Base(ProviderConfig):
+    site: str = Field(default="https://a.example", description="where it is")
+
+    @property
+    def api_base_url(self) -> str:
+        return self.site
+
+    @property
+    def api_auth(self) -> None:
+        return None
+
+
+class Password(Base):
+    mode: Literal["password"]
+    user_name: str
+    pass_word: SecretStr = Field(description="the password")
+
+
+class Token(Base):
+    mode: Literal["token"]
+    token: SecretStr
+
+
+Config = Annotated[Password | Token, Field(discriminator="mode")]
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """Put text on standard input, at a terminal or not."""
+
+    def put(text: str, *, terminal: bool = False) -> None:
+        stream = io.StringIO(text)
+        stream.isatty = lambda: terminal
+        monkeypatch.setattr(sys, "stdin", stream)
+
+    put("")
+    return put
+
+
+@pytest.mark.parametrize("arguments", [["--site", "b", "--mode=token"], ["--mode", "token"]])
+def test_settings_are_read_in_both_spellings(stdin, arguments):
+    given = read_fields(Config, [*arguments, "--token-env", "TOKEN"])
+    assert given.settings["mode"] == "token"
+    assert given.secrets == {"token": SecretReference("env:TOKEN")}
+
+
+def test_a_secret_comes_from_standard_input(stdin):
+    stdin(f"{SECRET}\nnext line\n")
+    given = read_fields(Config, ["--mode", "token", "--token-stdin"])
+    assert given.secrets["token"] == SecretStr(SECRET)
+    assert SECRET not in repr(given)
+
+
+def test_a_file_is_kept_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = read_fields(Config, ["--mode", "token", "--token-file", "token.txt"])
+    assert given.secrets["token"] == SecretReference(f"file:{tmp_path}/token.txt")
+
+
+def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):
+    stdin("password\nada\n", terminal=True)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: SECRET)
+    given = read_fields(Config, [])
+    assert given.settings == {"mode": "password", "user_name": "ada"}
+    assert given.secrets["pass_word"] == SecretStr(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], r"mode is missing \(password, token\)"),
+        (["--mode", "token"], "token is missing"),
+        (["--mode", "token", "--token", SECRET], "--token would put a secret on the command line"),
+        (["--mode", "token", f"--token={SECRET}"], "--token would put a secret"),
+        (["--mode", "token", "--token"], "--token would put a secret"),
+        (["--mode", "token", "--token-stdin", SECRET], "belongs to no option"),
+        (["--mode", "token", f"--token-stdin={SECRET}"], "takes no value"),
+        (["--mode", "token", "--token-stdin"], "Standard input holds no value"),
+        (["--mode"], "--mode lacks its value"),
+        (["--mode", "token", "--mode", "token"], "--mode is given more than once"),
+        (["--nope", SECRET], "There is no field --nope"),
+        ([SECRET], "belongs to no option"),
+    ],
+)
+def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said):
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        read_fields(Config, arguments)
+    assert SECRET not in str(caught.value) + caught.value.hint
+
+
+def test_help_tells_each_field_its_options_and_its_mode():
+    text = field_help(Config)
+    assert "--mode VALUE\n      one of password, token" in text
+    assert "--pass-word-stdin | --pass-word-env NAME | --pass-word-file PATH" in text
+    assert "the password; with --mode password" in text
+    assert "--site VALUE\n      where it is; optional" in text
