@@ -1,0 +1,59 @@
+"""The arrows between modules, and what the core must not know."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deploycore
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted(Path(deploycore.__file__).parent.rglob("*.py"))
+
+
+def test_imports_follow_the_contracts_of_pyproject():
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_the_core_names_no_vendor_in_its_code(path):
+    tree = ast.parse(path.read_text())
+    docstrings = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    vendors = re.compile("bitbucket|github|gitlab|gitea", re.IGNORECASE)
+    named = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+        and vendors.search(node.value)
+    ]
+    assert named == []
+
+
+def test_every_public_name_of_the_package_can_be_imported():
+    for name in deploycore.__all__:
+        assert getattr(deploycore, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = deploycore.nope
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_every_module_says_why_it_is_there(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
