@@ -1,0 +1,60 @@
+"""What the plugin's tests share: one configuration of each mode, with secrets that stand out."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore_bitbucket import BitbucketProvider
+from pydantic import SecretStr
+
+from deploycore.configuration import parse_config
+
+SECRETS = {
+    "app-password": "ATBBqN7sV3tXw9yKpL2mZr4J",
+    "api-token": "ATATT3xFfGF0qS5-w_Kd81xNqvL4Zt7=2C5E9A10",
+    "access-token": "ATCTT3xFfGN0mRz7Hq_Y2p-Vw8=4D1B6F30",
+}
+
+VALUES = {
+    "app-password": {"mode": "app-password", "username": "dana", "workspace": "acme"},
+    "api-token": {"mode": "api-token", "email": "dana@example.com", "workspace": "acme"},
+    "access-token": {"mode": "access-token", "workspace": "acme"},
+}
+
+SECRET_FIELDS = {"app-password": "app_password", "api-token": "token", "access-token": "token"}
+
+
+@pytest.fixture
+def values():
+    """Makes the values of a configuration: ``values("api-token", workspace="x")``."""
+
+    def make(mode, /, **changes):
+        made = {"name": "work", **VALUES[mode], SECRET_FIELDS[mode]: SecretStr(SECRETS[mode])}
+        return {**made, **changes}
+
+    return make
+
+
+@pytest.fixture
+def config(values):
+    """Makes a configuration, in the way that the core does."""
+
+    def make(mode="api-token", /, **changes):
+        return parse_config(BitbucketProvider.Config, values(mode, **changes), kind="bitbucket")
+
+    return make
+
+
+@pytest.fixture(params=["app-password", "api-token", "access-token"])
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def secret_field(mode):
+    """What the mode calls its secret."""
+    return SECRET_FIELDS[mode]
+
+
+@pytest.fixture
+def secrets():
+    return SECRETS

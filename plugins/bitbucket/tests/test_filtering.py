@@ -1,0 +1,59 @@
+"""A filter lets through what is wanted and nothing else, whatever a name holds."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore_bitbucket.filtering import NameFilter
+from hypothesis import given
+from hypothesis import strategies as st
+
+texts = st.text(min_size=1) | st.text(alphabet='ab"\\\n% ', min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "q", "all_in_q"),
+    [
+        (NameFilter(), None, True),
+        (NameFilter(contains="shop"), 'name ~ "shop"', True),
+        (NameFilter(name="feature/a b%c#d-ü"), 'name = "feature/a b%c#d-ü"', True),
+        (NameFilter(contains='the "big" one'), 'name ~ "the "', False),
+        (NameFilter(name='fix-"quotes"'), 'name ~ "quotes"', False),
+        (NameFilter(contains='"'), None, False),
+        (NameFilter(contains="back\\slashed"), 'name ~ "slashed"', False),
+        (NameFilter(name="main", contains="a"), 'name = "main"', False),
+    ],
+)
+def test_what_is_asked_of_bitbucket(names, q, all_in_q):
+    assert names.q == q
+    assert names.is_all_in_q is all_in_q
+
+
+def test_case_counts_for_a_whole_name_and_not_for_a_part():
+    assert not NameFilter(name="Main").matches("main")
+    assert NameFilter(contains="STRASSE").matches("hauptstraße")
+
+
+@given(texts)
+def test_a_filter_never_breaks_out_of_its_string(text):
+    for names in (NameFilter(contains=text), NameFilter(name=text)):
+        if names.q is not None:
+            before, inner, after = names.q.split('"')
+            assert before in ("name ~ ", "name = ")
+            assert after == ""
+            assert "\\" not in inner
+
+
+@given(texts, st.text(), st.text())
+def test_whatever_is_wanted_passes_what_is_asked_of_bitbucket(text, before, after):
+    name = before + text + after
+    asked = NameFilter(contains=text).q
+    assert asked is None or asked.split('"')[1] in name
+    assert NameFilter(contains=text).matches(name)
+
+
+@given(texts, texts)
+def test_where_all_is_asked_of_bitbucket_nothing_is_left_to_filter(text, name):
+    names = NameFilter(name=text)
+    if names.is_all_in_q:
+        assert names.q == f'name = "{text}"'
+    assert names.matches(name) is (name == text)

@@ -1,0 +1,176 @@
+"""Samples of Bitbucket's JSON in, models out; whatever is malformed is named."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from deploycore_bitbucket.mapping import account_from, branch_from, repository_from
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploycore.errors import UnexpectedAnswer
+from deploycore.models import Account, Branch, CloneLink, Owner, Repository, RepositoryId
+
+HASH = "e7d158ff7ed5538c28f94cd97a9ad569680fc94e"
+SHOP = RepositoryId(owner="acme", slug="web-shop")
+
+REPOSITORY = {
+    "full_name": "acme/web-shop",
+    "name": "Web Shop",
+    "is_private": True,
+    "mainbranch": {"name": "main", "type": "branch"},
+    "workspace": {"name": "Acme Corporation", "slug": "acme", "type": "workspace"},
+    "links": {
+        "html": {"href": "https://bitbucket.org/acme/web-shop"},
+        "clone": [
+            {"name": "https", "href": "https://dana@bitbucket.org/acme/web-shop.git"},
+            {"name": "ssh", "href": "git@bitbucket.org:acme/web-shop.git"},
+        ],
+    },
+}
+
+BRANCH = {"name": "feature/ü#1", "target": {"hash": HASH, "type": "commit"}}
+
+GOLDEN = Repository(
+    name="Web Shop",
+    slug="web-shop",
+    url="https://bitbucket.org/acme/web-shop",
+    owner=Owner(username="acme", display_name="Acme Corporation"),
+    default_branch="main",
+    private=True,
+    clone_links=(
+        CloneLink(name="https", href="https://bitbucket.org/acme/web-shop.git"),
+        CloneLink(name="ssh", href="git@bitbucket.org:acme/web-shop.git"),
+    ),
+)
+
+
+def repository(item):
+    return repository_from(item, git_url="https://bitbucket.org")
+
+
+def changed(sample, path, value):
+    """A copy of a sample with another value at a dotted path."""
+    made = copy.deepcopy(sample)
+    *way, last = path.split(".")
+    place = made
+    for key in way:
+        place = place[key]
+    place[last] = value
+    return made
+
+
+def test_a_repository():
+    assert repository(REPOSITORY) == GOLDEN
+
+
+def test_an_empty_repository_has_no_default_branch():
+    assert repository(changed(REPOSITORY, "mainbranch", None)).default_branch is None
+
+
+def test_a_page_for_people_is_built_where_its_link_is_missing():
+    item = changed(REPOSITORY, "links", {})
+    assert repository(item).url == "https://bitbucket.org/acme/web-shop"
+    assert repository(item).clone_links == ()
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://dana:secret-value@bitbucket.org/acme/web-shop.git",
+        "https://d@na:secret-value@bitbucket.org/acme/web-shop.git",
+        "HTTPS://x-token-auth:secret-value@bitbucket.org/acme/web-shop.git",
+    ],
+)
+def test_clone_links_lose_their_user_information(href):
+    item = changed(REPOSITORY, "links.clone", [{"name": "https", "href": href}])
+    (link,) = repository(item).clone_links
+    assert link.href.lower() == "https://bitbucket.org/acme/web-shop.git"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("full_name", None),
+        ("full_name", 7),
+        ("full_name", "web-shop"),
+        ("full_name", "/web-shop"),
+        ("full_name", "a/b/c"),
+        ("name", None),
+        ("name", ""),
+        ("name", ["Web Shop"]),
+        ("is_private", None),
+        ("is_private", "yes"),
+        ("mainbranch.name", 3),
+        ("workspace.name", {}),
+        ("links.html.href", 1),
+        ("links.clone", "https://bitbucket.org/acme/web-shop.git"),
+    ],
+)
+def test_a_malformed_repository_is_refused_by_field(path, value):
+    with pytest.raises(UnexpectedAnswer, match=f"the field {path} is missing or wrong") as caught:
+        repository(changed(REPOSITORY, path, value))
+    assert caught.value.details["field"] == path
+    if path != "full_name":
+        assert "the repository acme/web-shop" in caught.value.message
+
+
+@pytest.mark.parametrize("link", [None, "https://x", {"name": "https"}, {"href": "https://x"}])
+def test_a_malformed_clone_link_is_refused(link):
+    with pytest.raises(UnexpectedAnswer, match="a clone link of the repository acme/web-shop"):
+        repository(changed(REPOSITORY, "links.clone", [link]))
+
+
+def test_a_branch():
+    assert branch_from(BRANCH, repository=SHOP) == Branch(name="feature/ü#1", commit=HASH)
+
+
+@pytest.mark.parametrize("value", [None, 1, "e7d158ff7ed5", HASH.upper(), f"{HASH}\n", "z" * 40])
+def test_a_branch_without_a_full_hash_is_refused(value):
+    with pytest.raises(UnexpectedAnswer, match=r"branch feature/ü#1 of acme/web-shop.*target.hash"):
+        branch_from(changed(BRANCH, "target.hash", value), repository=SHOP)
+
+
+@pytest.mark.parametrize("item", [None, [], "main", {}, {"name": None, "target": {"hash": HASH}}])
+def test_a_branch_without_a_name_is_refused(item):
+    with pytest.raises(UnexpectedAnswer, match=r"a branch of acme/web-shop.*the field name"):
+        branch_from(item, repository=SHOP)
+
+
+@pytest.mark.parametrize(
+    ("user", "account"),
+    [
+        (
+            {"username": "dana", "nickname": "Dana", "display_name": "Dana Doe"},
+            Account(username="dana", display_name="Dana Doe"),
+        ),
+        ({"nickname": "Dana"}, Account(username="Dana")),
+        ({"username": "", "nickname": "Dana", "display_name": None}, Account(username="Dana")),
+    ],
+)
+def test_a_user(user, account):
+    assert account_from(user) == account
+
+
+@pytest.mark.parametrize("user", [None, [], {}, {"username": 7}, {"display_name": "Dana Doe"}])
+def test_a_user_without_a_name_is_refused(user):
+    with pytest.raises(UnexpectedAnswer, match="described the user"):
+        account_from(user)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(REPOSITORY)), json_values)
+def test_any_value_of_a_field_makes_a_repository_or_a_named_refusal(field, value):
+    refused = None
+    try:
+        made = repository({**REPOSITORY, field: value})
+    except UnexpectedAnswer as error:
+        refused = error
+    assert refused.details["field"] if refused else isinstance(made, Repository)
