@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from deploycore_bitbucket import BitbucketProvider
 from pydantic import SecretStr
 
 from deploycore.configuration import parse_config
+from deploycore.http import HttpSettings
+from deploycore.observers import Observers
+from deploycore.provider import Provider
+from deploycore.registry import Plugin, check_provider_class
 
 SECRETS = {
     "app-password": "ATBBqN7sV3tXw9yKpL2mZr4J",
@@ -58,3 +64,31 @@ def secret_field(mode):
 @pytest.fixture
 def secrets():
     return SECRETS
+
+
+@pytest.fixture(scope="session")
+def plugin():
+    """The plugin as the core's registry finds it, without being installed."""
+    return Plugin(
+        kind="bitbucket",
+        provider_class=BitbucketProvider,
+        distribution="deploycore-bitbucket",
+        version="0.1.0",
+        origin="deploycore_bitbucket:BitbucketProvider",
+        hooks=check_provider_class(BitbucketProvider, plugin="deploycore-bitbucket 0.1.0"),
+    )
+
+
+@pytest.fixture
+def provider(plugin, config):
+    """Opens the core's handle on the plugin, closed after the test; errors are not retried."""
+    with ExitStack() as opened:
+
+        def open_one(mode="api-token", /, *, http_settings=None, **changes):
+            settings = http_settings or HttpSettings(retries=0)
+            made = Provider(
+                plugin, config(mode, **changes), http_settings=settings, observers=Observers()
+            )
+            return opened.enter_context(made)
+
+        yield open_one
