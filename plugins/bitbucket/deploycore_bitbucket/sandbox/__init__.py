@@ -1,0 +1,28 @@
+"""A sandbox of Bitbucket Cloud: a real server on loopback, for the demo, tests and trying out.
+
+It speaks the part of the REST API 2.0 that deploycore uses and git over smart HTTP, by the
+rules of each kind of credentials, and it can fail on request (``sandbox.faults``). Run it by
+``python -m deploycore_bitbucket.sandbox``.
+"""
+
+from deploycore_bitbucket.sandbox.faults import Change, Fault, Faults
+from deploycore_bitbucket.sandbox.git import Executable, File, Submodule, Symlink
+from deploycore_bitbucket.sandbox.sandbox import Exchange, LoggedRequest, Sandbox
+from deploycore_bitbucket.sandbox.state import Credential, Repository, User, Workspace
+
+__all__ = [
+    "Change",
+    "Credential",
+    "Exchange",
+    "Executable",
+    "Fault",
+    "Faults",
+    "File",
+    "LoggedRequest",
+    "Repository",
+    "Sandbox",
+    "Submodule",
+    "Symlink",
+    "User",
+    "Workspace",
+]

@@ -1,0 +1,231 @@
+"""Faults on request: what goes wrong between a client and a server, at a chosen place.
+
+A fault is a rule for which requests it hits, and a change to the answer that they would get.
+
+::
+
+    sandbox.faults.add(Fault(answer(503), path="/2.0/repositories/*", times=2))
+    sandbox.faults.add(Fault(latency(0.1), path="/2.0/*"))
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from deploycore_bitbucket.sandbox.messages import (
+    JSON,
+    TEXT,
+    Answer,
+    Request,
+)
+
+__all__ = [
+    "Change",
+    "Fault",
+    "Faults",
+    "answer",
+    "connection_cut",
+    "connection_reset",
+    "endless_pages",
+    "html",
+    "latency",
+    "looping_next",
+    "malformed_json",
+    "next_elsewhere",
+    "rate_limited",
+    "truncated_json",
+    "wrong_types",
+]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a fault does to an answer."""
+
+    name: str
+    apply: Callable[[Request, Answer], Answer]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change, and which requests it hits.
+
+    Attributes:
+        path: A pattern with ``*`` for the path as it was sent, such as ``/2.0/*`` for REST or
+            ``*/git-upload-pack``.
+        query: Likewise for the query string.
+        times: How often, counted over matching requests; ``None`` for always.
+    """
+
+    change: Change
+    path: str = "*"
+    method: str = "*"
+    query: str = "*"
+    times: int | None = None
+
+    def matches(self, request: Request) -> bool:
+        return (
+            fnmatchcase(request.path, self.path)
+            and fnmatchcase(request.query_string, self.query)
+            and fnmatchcase(request.method, self.method)
+        )
+
+
+class Faults:
+    """The faults in force. All that match a request are applied, in the order of adding."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._armed: list[_Armed] = []
+
+    def add(self, fault: Fault) -> None:
+        """From the next request on."""
+        with self._lock:
+            self._armed.append(_Armed(fault, fault.times))
+
+    def clear(self) -> None:
+        with self._lock:
+            self._armed.clear()
+
+    def apply(self, request: Request, found: Answer) -> Answer:
+        """The answer that a request gets."""
+        for fault in self._claim(request):
+            changed = fault.change.apply(request, found)
+            # A fault of time or of the connection changes nothing of what is said.
+            if changed.body is not found.body or changed.status != found.status:
+                changed = replace(changed, exemption=f"injected fault: {fault.change.name}")
+            found = changed
+        return found
+
+    def _claim(self, request: Request) -> list[Fault]:
+        with self._lock:
+            hits = [armed for armed in self._armed if armed.left != 0 and armed.hits(request)]
+            for armed in hits:
+                armed.left = None if armed.left is None else armed.left - 1
+            return [armed.fault for armed in hits]
+
+
+@dataclass
+class _Armed:
+    """A fault, and how often it may still hit."""
+
+    fault: Fault
+    left: int | None
+
+    def hits(self, request: Request) -> bool:
+        return self.fault.matches(request)
+
+
+def latency(seconds: float) -> Change:
+    """Wait before answering."""
+    return Change("latency", lambda _, found: replace(found, delay=found.delay + seconds))
+
+
+def answer(
+    status: int,
+    body: bytes | str = b"",
+    *,
+    content_type: str = TEXT,
+    headers: Mapping[str, str] | None = None,
+) -> Change:
+    """Answer something else."""
+    content = body.encode() if isinstance(body, str) else body
+    given = Answer(status, {"Content-Type": content_type, **(headers or {})}, content)
+    return Change(f"answer {status}", lambda _, found: replace(given, delay=found.delay))
+
+
+def rate_limited(*, retry_after: int | None = None) -> Change:
+    """429 as Bitbucket gives it: plain text, and with ``Retry-After`` only if asked for."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return answer(429, "Rate limit for this resource has been exceeded", headers=headers)
+
+
+def connection_cut(*, after: int = 0) -> Change:
+    """Close the connection after so many bytes of the body, whatever length was announced."""
+    return Change("connection cut", lambda _, found: replace(found, cut_after=after))
+
+
+def connection_reset() -> Change:
+    """Reset the connection (TCP RST) instead of answering."""
+    return Change("connection reset", lambda _, found: replace(found, reset=True))
+
+
+def malformed_json() -> Change:
+    return answer(200, b'{"values": [,]}', content_type=JSON)
+
+
+def truncated_json() -> Change:
+    """The first half of the body, with the right length for it."""
+
+    def halve(_: Request, found: Answer) -> Answer:
+        body = found.body if isinstance(found.body, bytes) else b""
+        return replace(found, body=body[: len(body) // 2])
+
+    return Change("truncated JSON", halve)
+
+
+def html() -> Change:
+    """A page for people with status 200, as proxies and login pages give it."""
+    return answer(200, "<!DOCTYPE html><title>Log in</title>", content_type="text/html")
+
+
+def wrong_types() -> Change:
+    """Every text becomes a number and every number a text: valid JSON, and yet wrong."""
+    return _change_of_json("wrong types", lambda _, body: _swap_types(body))
+
+
+def endless_pages() -> Change:
+    """There is always a next page, under a new link each time, with the values seen last."""
+    last: list[Any] = []
+
+    def prolong(request: Request, body: Any) -> Any:
+        last[:] = body.get("values") or last
+        following = str(int(request.query.get("page", 1)) + 1)
+        return {**body, "values": list(last), "next": request.link(page=following)}
+
+    return _change_of_json("endless pages", prolong)
+
+
+def looping_next() -> Change:
+    """The next page is this page."""
+    return _change_of_json("looping next", lambda request, body: {**body, "next": request.link()})
+
+
+def next_elsewhere(origin: str) -> Change:
+    """The link to the next page names another host.
+
+    Args:
+        origin: Such as ``http://127.0.0.1:8081``.
+    """
+
+    def lead_astray(request: Request, body: Any) -> Any:
+        return {**body, "next": origin + request.link(page="2").removeprefix(request.origin)}
+
+    return _change_of_json("next to another host", lead_astray)
+
+
+def _change_of_json(name: str, change: Callable[[Request, Any], Any]) -> Change:
+    """A change of the decoded body; what is not a JSON object is left as it is."""
+
+    def apply(request: Request, found: Answer) -> Answer:
+        body = found.json()
+        if not isinstance(body, dict):
+            return found
+        return replace(found, body=json.dumps(change(request, body)).encode())
+
+    return Change(name, apply)
+
+
+def _swap_types(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _swap_types(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_swap_types(item) for item in value]
+    if isinstance(value, str):
+        return len(value)
+    return str(value)

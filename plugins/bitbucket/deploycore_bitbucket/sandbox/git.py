@@ -1,0 +1,295 @@
+"""Git over smart HTTP, with real repositories, by dulwich's server side.
+
+Repositories are bare, on disk in a temporary directory, and made when first needed, so that
+rows without content cost nothing. Protocol versions 0 and 1; a client that asks for version 2
+falls back by itself.
+
+Source: https://git-scm.com/docs/http-protocol
+"""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+from dulwich.errors import GitProtocolError
+from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
+from dulwich.protocol import ReceivableProtocol, pkt_line
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+from dulwich.server import Backend, BackendRepo, ReceivePackHandler, UploadPackHandler
+
+from deploycore.errors import ConfigurationError
+from deploycore_bitbucket.sandbox.messages import Answer, Write
+from deploycore_bitbucket.sandbox.shapes import CommitDetails
+from deploycore_bitbucket.sandbox.state import Repository
+
+__all__ = ["Executable", "File", "GitStore", "Service", "Submodule", "Symlink"]
+
+AUTHOR = b"Ada Lovelace <ada@example.com>"
+BRANCHES = b"refs/heads/"
+NO_CACHE = "no-cache, max-age=0, must-revalidate"
+
+Service = str
+_HANDLERS: dict[Service, type[UploadPackHandler] | type[ReceivePackHandler]] = {
+    "git-upload-pack": UploadPackHandler,
+    "git-receive-pack": ReceivePackHandler,
+}
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A file with the executable bit."""
+
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Symlink:
+    target: bytes | str
+
+
+@dataclass(frozen=True)
+class Submodule:
+    """A commit of another repository; ``.gitmodules`` is a file like any other."""
+
+    commit: str
+
+
+File = bytes | Executable | Symlink | Submodule | None
+"""What a commit puts at a path; ``None`` removes what is there."""
+
+
+class GitStore:
+    """The contents of the sandbox's repositories."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._directory = tempfile.TemporaryDirectory(prefix="bitbucket-sandbox-")
+        self._paths: dict[str, Path] = {}
+        self._branches: dict[str, dict[str, str]] = {}
+
+    def close(self) -> None:
+        """Remove everything from the disk."""
+        self._directory.cleanup()
+
+    def branches(self, repository: Repository) -> Mapping[str, str]:
+        """Branch names and the hashes that they point to."""
+        with self._lock:
+            return self._branches.get(repository.full_name, {})
+
+    def commit(
+        self, repository: Repository, branch: str, files: Mapping[str | bytes, File], message: str
+    ) -> str:
+        """Commit changes on top of a branch, which is made where it doesn't exist.
+
+        Raises:
+            ConfigurationError: Git does not allow the name of the branch.
+        """
+        with self._lock, Repo(str(self._path(repository))) as repo:
+            ref = Ref(BRANCHES + branch.encode())
+            parent = repo.refs.as_dict().get(ref)
+            objects: dict[ObjectID, ShaFile] = {}
+            commit = Commit()
+            commit.tree = _changed_tree(repo, parent, files, objects)
+            commit.parents = [parent] if parent else []
+            commit.author = commit.committer = AUTHOR
+            commit.author_time = commit.commit_time = int(time.time())
+            commit.author_timezone = commit.commit_timezone = 0
+            commit.message = message.encode()
+            objects[commit.id] = commit
+            repo.object_store.add_objects([(found, None) for found in objects.values()])
+            self._set(repo, repository, {branch: commit.id})
+            return commit.id.decode()
+
+    def add_branches(self, repository: Repository, branches: Mapping[str, str]) -> None:
+        """Point branches to commits that exist.
+
+        Raises:
+            ConfigurationError: Git does not allow one of the names.
+        """
+        with self._lock, Repo(str(self._path(repository))) as repo:
+            pointers = {name: ObjectID(commit.encode()) for name, commit in branches.items()}
+            self._set(repo, repository, pointers)
+
+    @contextmanager
+    def commits(self, repository: Repository) -> Iterator[Callable[[str], CommitDetails]]:
+        """A function that reads commits, while the repository is open."""
+        if not self.branches(repository):
+            yield _no_commit
+            return
+        with Repo(str(self._path(repository))) as repo:
+            yield lambda commit: _details(repo, commit)
+
+    def advertise(self, repository: Repository, service: Service) -> Answer:
+        """The refs, and what the server can do."""
+
+        def send(write: Write) -> None:
+            write(pkt_line(f"# service={service}\n".encode()) + pkt_line(None))
+            self._serve(repository, service, b"", write, advertise_refs=True)
+
+        return _answer(f"application/x-{service}-advertisement", send)
+
+    def exchange(self, repository: Repository, service: Service, body: bytes) -> Answer:
+        """A fetch or a push."""
+
+        def send(write: Write) -> None:
+            self._serve(repository, service, body, write, advertise_refs=False)
+
+        return _answer(f"application/x-{service}-result", send)
+
+    def _serve(
+        self,
+        repository: Repository,
+        service: Service,
+        body: bytes,
+        write: Write,
+        *,
+        advertise_refs: bool,
+    ) -> None:
+        # A Repo that several threads share is not safe, one for each request is.
+        with Repo(str(self._path(repository))) as repo:
+            protocol = ReceivableProtocol(BytesIO(body).read, _counting(write))
+            handler = _HANDLERS[service](
+                _OneRepository(repo),
+                ["/"],
+                protocol,
+                stateless_rpc=True,
+                advertise_refs=advertise_refs,
+            )
+            try:
+                handler.handle()
+            except GitProtocolError as error:
+                write(pkt_line(b"ERR " + str(error).encode()))
+            if service == "git-receive-pack" and not advertise_refs:
+                self._refresh(repo, repository)
+
+    def _path(self, repository: Repository) -> Path:
+        with self._lock:
+            known = self._paths.get(repository.full_name)
+            if known is None:
+                known = Path(self._directory.name, f"{len(self._paths)}.git")
+                main = repository.main_branch.encode()
+                Repo.init_bare(str(known), mkdir=True, default_branch=main).close()
+                self._paths[repository.full_name] = known
+            return known
+
+    def _set(self, repo: Repo, repository: Repository, branches: Mapping[str, ObjectID]) -> None:
+        try:
+            for name, commit in branches.items():
+                repo.refs[Ref(BRANCHES + name.encode())] = commit
+        except (ValueError, OSError) as error:
+            message = f"Git does not allow a branch named {name!r} in {repository.full_name}."
+            raise ConfigurationError(message) from error
+        self._refresh(repo, repository)
+
+    def _refresh(self, repo: Repo, repository: Repository) -> None:
+        found = repo.refs.as_dict(Ref(BRANCHES))
+        with self._lock:
+            self._branches[repository.full_name] = {
+                name.removeprefix(BRANCHES).decode(errors="replace"): commit.decode()
+                for name, commit in found.items()
+            }
+
+
+class _OneRepository(Backend):
+    """Gives dulwich's handlers the repository that was found already."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+
+    def open_repository(self, path: str) -> BackendRepo:
+        return cast(BackendRepo, self._repo)
+
+
+def _answer(content_type: str, send: Callable[[Write], None]) -> Answer:
+    return Answer(200, {"Content-Type": content_type, "Cache-Control": NO_CACHE}, send)
+
+
+def _counting(write: Write) -> Callable[[bytes], int]:
+    def counted(data: bytes) -> int:
+        write(data)
+        return len(data)
+
+    return counted
+
+
+def _changed_tree(
+    repo: Repo,
+    parent: ObjectID | None,
+    files: Mapping[str | bytes, File],
+    objects: dict[ObjectID, ShaFile],
+) -> ObjectID:
+    before = cast(Commit, repo[parent]).tree if parent else None
+    changes = {
+        tuple((path.encode() if isinstance(path, str) else path).split(b"/")): file
+        for path, file in files.items()
+    }
+    return _write_tree(repo, before, changes, objects).id
+
+
+def _write_tree(
+    repo: Repo,
+    before: ObjectID | None,
+    changes: Mapping[tuple[bytes, ...], File],
+    objects: dict[ObjectID, ShaFile],
+) -> Tree:
+    """Write a tree with changes in it, and those below it; git keeps no empty ones."""
+    tree = cast(Tree, repo[before].copy()) if before else Tree()
+    below: dict[bytes, dict[tuple[bytes, ...], File]] = {}
+    for (name, *rest), file in changes.items():
+        if rest:
+            below.setdefault(name, {})[tuple(rest)] = file
+        elif file is None:
+            del tree[name]
+        else:
+            tree[name] = _entry(file, objects)
+    for name, inner in below.items():
+        known = tree[name] if name in tree else None  # noqa: SIM401 - Tree has no get
+        subtree = known[1] if known and stat.S_ISDIR(known[0]) else None
+        written = _write_tree(repo, subtree, inner, objects)
+        if len(written):
+            tree[name] = (stat.S_IFDIR, written.id)
+        elif known:
+            del tree[name]
+    objects[tree.id] = tree
+    return tree
+
+
+def _entry(file: File, objects: dict[ObjectID, ShaFile]) -> tuple[int, ObjectID]:
+    match file:
+        case Submodule(commit):
+            return 0o160000, ObjectID(commit.encode())
+        case Symlink(target):
+            content, mode = target.encode() if isinstance(target, str) else target, 0o120000
+        case Executable(content):
+            mode = 0o100755
+        case _:
+            content, mode = file or b"", 0o100644
+    blob = Blob.from_string(content)
+    objects[blob.id] = blob
+    return mode, blob.id
+
+
+def _details(repo: Repo, commit: str) -> CommitDetails:
+    found = cast(Commit, repo[ObjectID(commit.encode())])
+    return CommitDetails(
+        hash=commit,
+        author=found.author.decode(errors="replace"),
+        message=found.message.decode(errors="replace"),
+        date=datetime.fromtimestamp(found.commit_time, UTC),
+        parents=tuple(parent.decode() for parent in found.parents),
+    )
+
+
+def _no_commit(commit: str) -> CommitDetails:
+    raise KeyError(commit)

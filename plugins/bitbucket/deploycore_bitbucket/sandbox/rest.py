@@ -1,0 +1,266 @@
+"""Bitbucket Cloud's REST API 2.0, as far as deploycore uses it.
+
+Shapes follow Atlassian's published description (the tests hold every answer to it); messages
+and status codes follow what Bitbucket is known to answer.
+
+Source: https://developer.atlassian.com/cloud/bitbucket/rest/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from deploycore.errors import NotFound
+from deploycore_bitbucket.sandbox import shapes
+from deploycore_bitbucket.sandbox.authentication import (
+    AppPasswords,
+    Need,
+    demand_scope,
+    rest_credential,
+    scope_headers,
+)
+from deploycore_bitbucket.sandbox.git import GitStore
+from deploycore_bitbucket.sandbox.messages import (
+    Answer,
+    Refusal,
+    Request,
+    json_answer,
+    refuse,
+    with_headers,
+)
+from deploycore_bitbucket.sandbox.pages import Pagination, page_of
+from deploycore_bitbucket.sandbox.partial import select_fields
+from deploycore_bitbucket.sandbox.query import (
+    Fields,
+    InvalidQuery,
+    natural,
+    parse_filter,
+    sort_rows,
+)
+from deploycore_bitbucket.sandbox.state import Credential, Repository, State, User, Workspace
+
+__all__ = ["RestApi"]
+
+T = TypeVar("T")
+
+NO_REPOSITORY = (
+    "You may not have access to this repository or it no longer exists in this workspace. "
+    "If you think this repository exists and you have access, make sure you are authenticated."
+)
+WITHDRAWN = "CHANGE-2770 - Functionality has been deprecated"
+WITHDRAWN_DETAIL = "This API has been removed. Use the API of one workspace instead."
+WITHDRAWN_URL = "https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-2770"
+
+ABOUT_USER = Need(new="read:user:bitbucket", old="account", person=True)
+ABOUT_WORKSPACES = Need(new="read:workspace:bitbucket", old="account", person=True)
+ABOUT_WORKSPACE = Need(new="read:workspace:bitbucket")
+ABOUT_REPOSITORIES = Need(new="read:repository:bitbucket", old="repository", anonymous=True)
+
+ROLES = ("member", "contributor", "admin", "owner")
+
+REPOSITORY_FIELDS: Fields[Repository] = {
+    "name": lambda row: row.name,
+    "slug": lambda row: row.slug,
+    "full_name": lambda row: row.full_name,
+    "is_private": lambda row: row.private,
+}
+BRANCH_FIELDS: Fields[tuple[str, str]] = {"name": lambda row: row[0]}
+WORKSPACE_FIELDS: Fields[Workspace] = {"slug": lambda row: row.slug}
+
+
+@dataclass(frozen=True)
+class RestApi:
+    """Answers the requests below ``/2.0``."""
+
+    state: State
+    git: GitStore
+    app_passwords: AppPasswords
+    pagination: Pagination
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request, a refusal included."""
+        try:
+            return self._route(request)
+        except Refusal as refusal:
+            return refusal.answer
+
+    def _route(self, request: Request) -> Answer:
+        if request.method != "GET":
+            raise refuse(405, f"Method {request.method} is not allowed.")
+        credential = rest_credential(
+            self.state, request.headers.get("authorization"), app_passwords=self.app_passwords
+        )
+        match request.segments[1:]:
+            case ["user"]:
+                return self._answer(request, credential, ABOUT_USER, self._user)
+            case ["user", "workspaces"]:
+                return self._answer(request, credential, ABOUT_WORKSPACES, self._user_workspaces)
+            case ["workspaces", _]:
+                return self._answer(request, credential, ABOUT_WORKSPACE, self._workspace)
+            case ["repositories", _]:
+                return self._answer(request, credential, ABOUT_REPOSITORIES, self._repositories)
+            case ["repositories", _, _]:
+                return self._answer(request, credential, ABOUT_REPOSITORIES, self._repository)
+            case ["repositories", _, _, "refs", "branches"]:
+                return self._answer(request, credential, ABOUT_REPOSITORIES, self._branches)
+            case ["repositories", _, _, "refs", "branches", *_]:
+                return self._answer(request, credential, ABOUT_REPOSITORIES, self._branch)
+            case ["repositories"] | ["workspaces"] | ["user", "permissions", *_]:
+                return _withdrawn()
+            case _:
+                raise refuse(404, "Resource not found")
+
+    def _answer(
+        self,
+        request: Request,
+        credential: Credential | None,
+        need: Need,
+        make: Callable[[Request, Credential | None], Any],
+    ) -> Answer:
+        try:
+            demand_scope(credential, need)
+            fields = request.query.get("fields", "")
+            answer = json_answer(select_fields(make(request, credential), fields))
+        except Refusal as refusal:
+            answer = refusal.answer
+        return with_headers(answer, scope_headers(credential, need)) if credential else answer
+
+    def _user(self, request: Request, credential: Credential | None) -> Any:
+        return shapes.user(_person(credential), request.origin)
+
+    def _user_workspaces(self, request: Request, credential: Credential | None) -> Any:
+        user = _person(credential)
+        rows = self.state.workspaces_of(user.username)
+        wanted = request.query.get("administrator")
+        if wanted is not None:
+            if wanted not in ("true", "false"):
+                raise refuse(400, "Invalid value for administrator")
+            keep = wanted == "true"
+            rows = [row for row in rows if row.members[user.username] is keep]
+        rows = _sorted(rows, request, WORKSPACE_FIELDS)
+        return self._page(
+            rows,
+            request,
+            lambda row: shapes.workspace_access(
+                row, request.origin, administrator=row.members[user.username]
+            ),
+        )
+
+    def _workspace(self, request: Request, credential: Credential | None) -> Any:
+        workspace = self._find_workspace(request)
+        if credential is None or not _belongs(credential, workspace):
+            raise _no_workspace(request)
+        return shapes.workspace(workspace, request.origin)
+
+    def _repositories(self, request: Request, credential: Credential | None) -> Any:
+        workspace = self._find_workspace(request)
+        everything = self.state.repositories(workspace.slug)
+        rows = [row for row in everything if self.state.may_read(credential, row)]
+        role = request.query.get("role")
+        if role is not None and not self._has_role(credential, workspace, role):
+            rows = []
+        rows = _sorted(_filtered(rows, request, REPOSITORY_FIELDS), request, REPOSITORY_FIELDS)
+        username = credential.git_username if credential else ""
+        return self._page(rows, request, lambda row: self._shape(row, request, username))
+
+    def _has_role(self, credential: Credential | None, workspace: Workspace, role: str) -> bool:
+        """Members may read; administrators of the workspace have every other role as well."""
+        if role not in ROLES:
+            raise refuse(400, "Invalid role")
+        if credential is None or credential.user is None:
+            return credential is not None
+        administrator = workspace.members.get(credential.user.username)
+        return bool(administrator) if role != "member" else administrator is not None
+
+    def _repository(self, request: Request, credential: Credential | None) -> Any:
+        repository = self._find_repository(request, credential)
+        return self._shape(repository, request, credential.git_username if credential else "")
+
+    def _branches(self, request: Request, credential: Credential | None) -> Any:
+        repository = self._find_repository(request, credential)
+        rows = sorted(self.git.branches(repository).items())
+        rows = _filtered(rows, request, BRANCH_FIELDS)
+        rows = _sorted(rows, request, BRANCH_FIELDS)
+        with self.git.commits(repository) as read:
+            return self._page(
+                rows,
+                request,
+                lambda row: shapes.branch(repository, row[0], read(row[1]), request.origin),
+            )
+
+    def _branch(self, request: Request, credential: Credential | None) -> Any:
+        repository = self._find_repository(request, credential)
+        name = "/".join(request.segments[6:])
+        found = self.git.branches(repository).get(name)
+        if found is None:
+            raise refuse(404, f"Branch '{name}' not found")
+        with self.git.commits(repository) as read:
+            return shapes.branch(repository, name, read(found), request.origin)
+
+    def _find_workspace(self, request: Request) -> Workspace:
+        try:
+            return self.state.workspace(request.segments[2])
+        except NotFound:
+            raise _no_workspace(request) from None
+
+    def _find_repository(self, request: Request, credential: Credential | None) -> Repository:
+        workspace = self._find_workspace(request)
+        repository = self.state.repository(workspace.slug, request.segments[3])
+        if repository is None or not self.state.may_read(credential, repository):
+            raise refuse(404, NO_REPOSITORY)
+        return repository
+
+    def _shape(self, row: Repository, request: Request, username: str) -> Any:
+        empty = not self.git.branches(row)
+        owner = self.state.workspace(row.workspace)
+        return shapes.repository(row, owner, request.origin, username=username, empty=empty)
+
+    def _page(self, rows: Sequence[T], request: Request, render: Callable[[T], Any]) -> Any:
+        return page_of(rows, request, render, pagination=self.pagination)
+
+
+def _filtered(rows: list[T], request: Request, fields: Fields[T]) -> list[T]:
+    text = request.query.get("q")
+    if not text:
+        return rows
+    try:
+        keep = parse_filter(text, fields)
+    except InvalidQuery as error:
+        raise refuse(400, f"Invalid query: {error}") from None
+    return [row for row in rows if keep(row)]
+
+
+def _sorted(rows: list[T], request: Request, fields: Fields[T]) -> list[T]:
+    text = request.query.get("sort")
+    if not text:
+        return rows
+    # Branches alone are known to sort their names in natural order.
+    keys = {"name": natural} if len(fields) == 1 else {}
+    try:
+        return sort_rows(rows, text, fields, keys)
+    except InvalidQuery as error:
+        raise refuse(400, f"Invalid sort: {error}") from None
+
+
+def _person(credential: Credential | None) -> User:
+    if credential is None or credential.user is None:
+        raise refuse(401, "This endpoint requires authentication.")
+    return credential.user
+
+
+def _belongs(credential: Credential, workspace: Workspace) -> bool:
+    if credential.user is None:
+        return credential.workspace == workspace.slug
+    return credential.user.username in workspace.members
+
+
+def _no_workspace(request: Request) -> Refusal:
+    return refuse(404, f"No workspace with identifier '{request.segments[2]}'.")
+
+
+def _withdrawn() -> Answer:
+    data = {"announcement_url": WITHDRAWN_URL}
+    error = {"message": WITHDRAWN, "detail": WITHDRAWN_DETAIL, "data": data}
+    return json_answer({"type": "error", "error": error, "data": data}, 410)

@@ -1,0 +1,458 @@
+"""The sandbox itself: a Bitbucket Cloud on loopback, put together from its parts.
+
+A test makes one, fills it and talks to it over real sockets::
+
+    with Sandbox() as sandbox:
+        ada = sandbox.add_user("ada")
+        sandbox.add_workspace("acme", members=[ada])
+        sandbox.commit("acme", "shop", "main", {"README.md": b"Shop"}, "Start")
+        token = sandbox.add_api_token(ada)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from deploycore.errors import ConfigurationError
+from deploycore.sandbox import SandboxConnection
+from deploycore_bitbucket.sandbox.authentication import AppPasswords, caller
+from deploycore_bitbucket.sandbox.faults import Faults, rate_limited
+from deploycore_bitbucket.sandbox.git import File, GitStore
+from deploycore_bitbucket.sandbox.messages import Answer, Request
+from deploycore_bitbucket.sandbox.pages import Pagination
+from deploycore_bitbucket.sandbox.rest import RestApi
+from deploycore_bitbucket.sandbox.server import LOOPBACK, HttpServer
+from deploycore_bitbucket.sandbox.smart_http import SmartHttp
+from deploycore_bitbucket.sandbox.state import (
+    Credential,
+    Mode,
+    Repository,
+    State,
+    User,
+    Workspace,
+    new_secret,
+)
+
+__all__ = ["Exchange", "LoggedRequest", "Sandbox"]
+
+REMEMBERED_REQUESTS = 100_000
+API_TOKEN_SCOPES = (
+    "read:user:bitbucket",
+    "read:workspace:bitbucket",
+    "read:repository:bitbucket",
+    "write:repository:bitbucket",
+)
+OLD_SCOPES = ("account", "repository:write")
+ACCESS_TOKEN_SCOPES = ("repository:write",)
+
+_TITLES: dict[Mode, str] = {
+    "app-password": "App password",
+    "api-token": "API token",
+    "access-token": "Access token",
+}
+
+
+@dataclass(frozen=True)
+class LoggedRequest:
+    """A request that the sandbox got, without any secret.
+
+    Attributes:
+        path, query: As sent, known secrets masked.
+        mode: Of the credential, ``None`` for none or an unknown one.
+        username: As sent, if it is the name of somebody.
+    """
+
+    method: str
+    path: str
+    query: str
+    status: int
+    mode: Mode | None = None
+    username: str | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and its answer, for whoever checks them.
+
+    Attributes:
+        request: Its ``Authorization`` header holds the scheme alone.
+        surface: ``rest`` or ``git``.
+    """
+
+    request: Request
+    answer: Answer
+    surface: str
+
+
+class Sandbox:
+    """A Bitbucket Cloud to try things against, on 127.0.0.1. Filling it needs no start.
+
+    Args:
+        port: Where to listen; 0 for any free port.
+        app_passwords: ``working`` as they did until 2026, or ``removed`` as they are now.
+        latency: Seconds that every answer waits.
+        rate_budget: How many REST requests are answered before 429; ``None`` for all.
+        retry_after: Seconds that 429 tells to wait; ``None`` for not telling, as Bitbucket does.
+        pagination: ``iterator`` makes every collection forward-only, with an opaque ``next``.
+        on_exchange: Called with each exchange before its answer is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        app_passwords: AppPasswords = "working",
+        latency: float = 0.0,
+        rate_budget: int | None = None,
+        retry_after: int | None = None,
+        pagination: Pagination = "list",
+        on_exchange: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        self.faults = Faults()
+        self.latency = latency
+        self.rate_budget = rate_budget
+        self._retry_after = retry_after
+        self._port = port
+        self._on_exchange = on_exchange
+        self._state = State()
+        self._git = GitStore()
+        self._rest = RestApi(self._state, self._git, app_passwords, pagination)
+        self._smart_http = SmartHttp(self._state, self._git, app_passwords)
+        self._log: deque[LoggedRequest] = deque(maxlen=REMEMBERED_REQUESTS)
+        self._server: HttpServer | None = None
+
+    @classmethod
+    def demo(cls, port: int = 0) -> Self:
+        """A running sandbox with users, repositories and a credential of each mode.
+
+        Raises:
+            OSError: The port can't be listened on.
+        """
+        return cls(port=port).with_demo_content().start()
+
+    def with_demo_content(self) -> Self:
+        """Add what the demo has: user ada, workspaces ada and acme, some repositories."""
+        from deploycore_bitbucket.sandbox.demo import fill
+
+        fill(self)
+        return self
+
+    def start(self) -> Self:
+        """Listen and serve.
+
+        Raises:
+            OSError: The port can't be listened on.
+        """
+        try:
+            self._server = HttpServer(self._respond, port=self._port)
+        except OSError:
+            self._git.close()
+            raise
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Close all connections and remove the repositories; harmless when done already."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        self._git.close()
+
+    def __enter__(self) -> Self:
+        return self if self._server else self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens.
+
+        Raises:
+            ConfigurationError: It does not run.
+        """
+        if self._server is None:
+            raise ConfigurationError("The sandbox does not run.", hint="Call start() first.")
+        return f"http://{LOOPBACK}:{self._server.port}"
+
+    @property
+    def api_url(self) -> str:
+        """What takes the place of ``https://api.bitbucket.org/2.0``."""
+        return f"{self.url}/2.0"
+
+    @property
+    def git_url(self) -> str:
+        """What takes the place of ``https://bitbucket.org``."""
+        return self.url
+
+    @property
+    def requests(self) -> Sequence[LoggedRequest]:
+        """All requests so far, the latest 100,000 at most."""
+        return list(self._log)
+
+    @property
+    def credentials(self) -> Sequence[Credential]:
+        """In the order of adding."""
+        return self._state.credentials
+
+    @property
+    def connections(self) -> Sequence[SandboxConnection]:
+        """One for each credential."""
+        return [self._connection(credential) for credential in self._state.credentials]
+
+    def add_user(
+        self, username: str, email: str | None = None, display_name: str | None = None
+    ) -> User:
+        user = User(
+            username=username,
+            email=email or f"{username}@example.com",
+            display_name=display_name or username.title(),
+        )
+        self._state.add_user(user)
+        return user
+
+    def add_workspace(
+        self, slug: str, name: str | None = None, *, members: Iterable[User] = ()
+    ) -> Workspace:
+        """
+        Args:
+            members: Administrators of it; add others by ``add_member``.
+        """
+        administrators = {user.username: True for user in members}
+        workspace = Workspace(slug=slug, name=name or slug.title(), members=administrators)
+        self._state.add_workspace(workspace)
+        return workspace
+
+    def add_member(self, workspace: str, user: User, *, administrator: bool = False) -> None:
+        self._state.add_member(workspace, user.username, administrator=administrator)
+
+    def add_repository(
+        self,
+        workspace: str,
+        slug: str,
+        *,
+        name: str | None = None,
+        private: bool = True,
+        description: str = "",
+        main_branch: str = "main",
+        readers: Iterable[User] | None = None,
+        files: Mapping[str | bytes, File] | None = None,
+    ) -> Repository:
+        """
+        Args:
+            readers: Who may see it, if not all members of the workspace.
+            files: What a first commit to its main branch holds; without any it stays empty.
+
+        Raises:
+            NotFound: There is no such workspace.
+        """
+        allowed = None if readers is None else frozenset(user.username for user in readers)
+        repository = Repository(
+            workspace=self._state.workspace(workspace).slug,
+            slug=slug,
+            name=name or slug,
+            private=private,
+            description=description,
+            main_branch=main_branch,
+            readers=allowed,
+        )
+        self._state.add_repositories(workspace, [repository])
+        if files is not None:
+            self._git.commit(repository, main_branch, files, "Initial commit")
+        return repository
+
+    def listed_repositories(
+        self, workspace: str, count: int, *, prefix: str = "repository"
+    ) -> None:
+        """Add many empty private repositories, named and numbered, cheaply.
+
+        Raises:
+            NotFound: There is no such workspace.
+        """
+        digits = len(str(count))
+        slugs = (f"{prefix}-{number:0{digits}}" for number in range(1, count + 1))
+        rows = (Repository(workspace, slug, name=slug.replace("-", " ")) for slug in slugs)
+        self._state.add_repositories(workspace, rows)
+
+    def commit(
+        self,
+        workspace: str,
+        slug: str,
+        branch: str,
+        files: Mapping[str | bytes, File],
+        message: str,
+    ) -> str:
+        """Commit on top of a branch; the repository and the branch are made if need be.
+
+        Args:
+            files: Paths with forward slashes, and what to put there: bytes, an
+                ``Executable``, a ``Symlink``, a ``Submodule``, or ``None`` to remove.
+
+        Returns:
+            The hash of the new commit.
+
+        Raises:
+            NotFound: There is no such workspace.
+            ConfigurationError: Git does not allow the name of the branch.
+        """
+        repository = self._state.repository(workspace, slug)
+        if repository is None:
+            repository = self.add_repository(workspace, slug, main_branch=branch)
+        return self._git.commit(repository, branch, files, message)
+
+    def add_branches(self, workspace: str, slug: str, names: Iterable[str], *, at: str) -> None:
+        """Point branches to a commit that exists.
+
+        Raises:
+            ConfigurationError: There is no such repository, or git does not allow a name.
+        """
+        repository = self._state.repository(workspace, slug)
+        if repository is None:
+            raise ConfigurationError(f"The sandbox has no repository {workspace}/{slug}.")
+        self._git.add_branches(repository, dict.fromkeys(names, at))
+
+    def publish(
+        self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str
+    ) -> str:
+        """What ``commit`` does, for the core's demo."""
+        return self.commit(owner, slug, branch, dict(files.items()), message)
+
+    def add_app_password(
+        self,
+        user: User,
+        secret: SecretStr | None = None,
+        *,
+        scopes: Iterable[str] = OLD_SCOPES,
+        expired: bool = False,
+    ) -> Credential:
+        return self._add("app-password", secret, scopes, user=user, expired=expired)
+
+    def add_api_token(
+        self,
+        user: User,
+        secret: SecretStr | None = None,
+        *,
+        scopes: Iterable[str] = API_TOKEN_SCOPES,
+        expired: bool = False,
+    ) -> Credential:
+        return self._add("api-token", secret, scopes, user=user, expired=expired)
+
+    def add_access_token(
+        self,
+        workspace: str,
+        repository: str | None = None,
+        secret: SecretStr | None = None,
+        *,
+        scopes: Iterable[str] = ACCESS_TOKEN_SCOPES,
+        expired: bool = False,
+    ) -> Credential:
+        """
+        Args:
+            repository: The slug of the only repository that it is for; ``None`` for all.
+
+        Raises:
+            NotFound: There is no such workspace.
+        """
+        slug = self._state.workspace(workspace).slug
+        return self._add(
+            "access-token", secret, scopes, workspace=slug, repository=repository, expired=expired
+        )
+
+    def _add(
+        self,
+        mode: Mode,
+        secret: SecretStr | None,
+        scopes: Iterable[str],
+        *,
+        user: User | None = None,
+        workspace: str | None = None,
+        repository: str | None = None,
+        expired: bool,
+    ) -> Credential:
+        credential = Credential(
+            mode=mode,
+            secret=secret or new_secret(mode),
+            scopes=tuple(scopes),
+            user=user,
+            workspace=workspace,
+            repository=repository,
+            expired=expired,
+        )
+        return self._state.add_credential(credential)
+
+    def _connection(self, credential: Credential) -> SandboxConnection:
+        settings: dict[str, str | SecretStr] = {"mode": credential.mode}
+        owner = credential.workspace or ""
+        if credential.user is not None:
+            owners = [row.slug for row in self._state.workspaces_of(credential.user.username)]
+            owner = credential.user.username if credential.mode == "app-password" else owners[-1]
+        match credential.mode, credential.user:
+            case "app-password", User(username=username):
+                settings |= {"username": username, "app_password": credential.secret}
+            case "api-token", User(email=email):
+                settings |= {"email": email, "token": credential.secret, "workspace": owner}
+            case _:
+                settings |= {"token": credential.secret, "workspace": owner}
+        settings |= {"api_url": self.api_url, "git_url": self.git_url}
+        return SandboxConnection(_TITLES[credential.mode], settings, owner)
+
+    def _respond(self, request: Request) -> Answer:
+        surface = "rest" if request.segments[0] == "2.0" else "git"
+        if surface == "git":
+            found = self._smart_http.answer(request)
+        elif self._over_budget():
+            limited = rate_limited(retry_after=self._retry_after)
+            found = replace(limited.apply(request, Answer(429, {})), exemption="rate limit")
+        else:
+            found = self._rest.answer(request)
+        found = replace(found, delay=found.delay + self.latency)
+        answer = self.faults.apply(request, found)
+        self._remember(request, answer)
+        if self._on_exchange is not None:
+            self._on_exchange(Exchange(_without_credentials(request), answer, surface))
+        return answer
+
+    def _over_budget(self) -> bool:
+        with self._state.lock:
+            if self.rate_budget is None:
+                return False
+            self.rate_budget -= 1
+            return self.rate_budget < 0
+
+    def _remember(self, request: Request, answer: Answer) -> None:
+        who = caller(self._state, request.headers.get("authorization"))
+        self._log.append(
+            LoggedRequest(
+                method=request.method,
+                path=self._masked(request.path),
+                query=self._masked(request.query_string),
+                status=answer.status,
+                mode=who.mode,
+                username=who.username,
+            )
+        )
+
+    def _masked(self, text: str) -> str:
+        for credential in self._state.credentials:
+            secret = credential.secret.get_secret_value()
+            text = text.replace(secret, "********").replace(quote(secret, safe=""), "********")
+        return text
+
+
+def _without_credentials(request: Request) -> Request:
+    scheme = request.headers.get("authorization", "").partition(" ")[0]
+    return replace(
+        request, headers={**request.headers, **({"authorization": scheme} if scheme else {})}
+    )

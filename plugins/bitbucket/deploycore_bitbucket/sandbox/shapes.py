@@ -1,0 +1,191 @@
+"""The JSON objects of the API, in the shapes of Atlassian's published description.
+
+Pure: a row of the sandbox's state in, a JSON object out.
+
+Source: https://developer.atlassian.com/cloud/bitbucket/rest/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from deploycore_bitbucket.sandbox.state import Repository, User, Workspace
+
+__all__ = ["CommitDetails", "branch", "repository", "user", "workspace", "workspace_access"]
+
+_SINCE = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class CommitDetails:
+    """What the API tells about a commit."""
+
+    hash: str
+    author: str
+    message: str
+    date: datetime
+    parents: tuple[str, ...]
+
+
+def user(row: User, origin: str) -> Any:
+    return {
+        "type": "user",
+        "uuid": row.uuid,
+        "username": row.username,
+        "nickname": row.username,
+        "display_name": row.display_name,
+        "account_status": "active",
+        "created_on": _SINCE.isoformat(),
+        "links": _links(
+            self=f"{origin}/2.0/users/{quote(row.uuid)}",
+            html=f"{origin}/{quote(row.uuid)}/",
+            avatar=f"{origin}/account/{row.username}/avatar/",
+            repositories=f"{origin}/2.0/repositories/{quote(row.uuid)}",
+        ),
+    }
+
+
+def workspace(row: Workspace, origin: str) -> Any:
+    api = f"{origin}/2.0/workspaces/{row.slug}"
+    return {
+        "type": "workspace",
+        "uuid": row.uuid,
+        "name": row.name,
+        "slug": row.slug,
+        "is_private": True,
+        "created_on": _SINCE.isoformat(),
+        "links": _links(
+            self=api,
+            html=f"{origin}/{row.slug}/",
+            avatar=f"{origin}/workspaces/{row.slug}/avatar/",
+            members=f"{api}/members",
+            projects=f"{api}/projects",
+            repositories=f"{origin}/2.0/repositories/{row.slug}",
+        ),
+    }
+
+
+def workspace_access(row: Workspace, origin: str, *, administrator: bool) -> Any:
+    """An item of ``/user/workspaces``: the workspace has neither a name nor a permission."""
+    links = _links(
+        self=f"{origin}/2.0/workspaces/{row.slug}",
+        avatar=f"{origin}/workspaces/{row.slug}/avatar/",
+    )
+    base = {"type": "workspace_base", "uuid": row.uuid, "slug": row.slug, "links": links}
+    return {"type": "workspace_access", "administrator": administrator, "workspace": base}
+
+
+def repository(
+    row: Repository, owner: Workspace, origin: str, *, username: str, empty: bool
+) -> Any:
+    """
+    Args:
+        username: Whose name the https clone link carries; empty for none.
+        empty: Whether there is no branch yet, and so no main branch.
+    """
+    api = f"{origin}/2.0/repositories/{row.full_name}"
+    pages = f"{origin}/{row.full_name}"
+    scheme, _, host = origin.partition("://")
+    https = f"{scheme}://{quote(username, safe='')}@{host}" if username else origin
+    links: dict[str, Any] = _links(
+        self=api,
+        html=pages,
+        avatar=f"{origin}/ravatar/{quote(row.uuid)}",
+        pullrequests=f"{api}/pullrequests",
+        commits=f"{api}/commits",
+        forks=f"{api}/forks",
+        watchers=f"{api}/watchers",
+        downloads=f"{api}/downloads",
+        hooks=f"{api}/hooks",
+    )
+    links["clone"] = [
+        {"name": "https", "href": f"{https}/{row.full_name}.git"},
+        {"name": "ssh", "href": f"git@bitbucket.org:{row.full_name}.git"},
+    ]
+    return {
+        "type": "repository",
+        "uuid": row.uuid,
+        "full_name": row.full_name,
+        "name": row.name,
+        "slug": row.slug,
+        "description": row.description,
+        "scm": "git",
+        "is_private": row.private,
+        "fork_policy": "no_public_forks" if row.private else "allow_forks",
+        "language": "",
+        "size": 0,
+        "has_issues": False,
+        "has_wiki": False,
+        "created_on": row.created_on.isoformat(),
+        "updated_on": row.created_on.isoformat(),
+        "mainbranch": None if empty else {"type": "branch", "name": row.main_branch},
+        "owner": _team(owner, origin),
+        "workspace": workspace(owner, origin),
+        "project": _project(owner, origin),
+        "links": links,
+    }
+
+
+def branch(row: Repository, name: str, commit: CommitDetails, origin: str) -> Any:
+    api = f"{origin}/2.0/repositories/{row.full_name}"
+    path = quote(name)
+    return {
+        "type": "branch",
+        "name": name,
+        "merge_strategies": ["merge_commit", "squash", "fast_forward"],
+        "default_merge_strategy": "merge_commit",
+        "links": _links(
+            self=f"{api}/refs/branches/{path}",
+            commits=f"{api}/commits/{path}",
+            html=f"{origin}/{row.full_name}/branch/{path}",
+        ),
+        "target": {
+            "type": "commit",
+            "hash": commit.hash,
+            "date": commit.date.isoformat(),
+            "author": {"type": "author", "raw": commit.author},
+            "message": commit.message,
+            "parents": [{"type": "commit", "hash": parent} for parent in commit.parents],
+            "links": _links(
+                self=f"{api}/commit/{commit.hash}",
+                html=f"{origin}/{row.full_name}/commits/{commit.hash}",
+            ),
+            "repository": {
+                "type": "repository",
+                "name": row.name,
+                "full_name": row.full_name,
+                "uuid": row.uuid,
+                "links": _links(self=api, html=f"{origin}/{row.full_name}"),
+            },
+        },
+    }
+
+
+def _team(owner: Workspace, origin: str) -> Any:
+    return {
+        "type": "team",
+        "uuid": owner.uuid,
+        "username": owner.slug,
+        "display_name": owner.name,
+        "links": _links(
+            self=f"{origin}/2.0/workspaces/{quote(owner.uuid)}",
+            html=f"{origin}/{quote(owner.uuid)}/",
+            avatar=f"{origin}/account/{owner.slug}/avatar/",
+        ),
+    }
+
+
+def _project(owner: Workspace, origin: str) -> Any:
+    return {
+        "type": "project",
+        "key": "PROJ",
+        "name": "Untitled project",
+        "links": _links(html=f"{origin}/{owner.slug}/workspace/projects/PROJ"),
+    }
+
+
+def _links(**targets: str) -> dict[str, Any]:
+    return {name: {"href": href} for name, href in targets.items()}
