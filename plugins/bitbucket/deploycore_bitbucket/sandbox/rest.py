@@ -9,7 +9,7 @@ Source: https://developer.atlassian.com/cloud/bitbucket/rest/
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from deploycore.errors import NotFound
@@ -58,6 +58,7 @@ ABOUT_WORKSPACES = Need(new="read:workspace:bitbucket", old="account", person=Tr
 ABOUT_WORKSPACE = Need(new="read:workspace:bitbucket")
 ABOUT_REPOSITORIES = Need(new="read:repository:bitbucket", old="repository", anonymous=True)
 
+REMEMBERED_LISTS = 8
 ROLES = ("member", "contributor", "admin", "owner")
 
 REPOSITORY_FIELDS: Fields[Repository] = {
@@ -70,14 +71,17 @@ BRANCH_FIELDS: Fields[tuple[str, str]] = {"name": lambda row: row[0]}
 WORKSPACE_FIELDS: Fields[Workspace] = {"slug": lambda row: row.slug}
 
 
-@dataclass(frozen=True)
 class RestApi:
     """Answers the requests below ``/2.0``."""
 
-    state: State
-    git: GitStore
-    app_passwords: AppPasswords
-    pagination: Pagination
+    def __init__(
+        self, state: State, git: GitStore, app_passwords: AppPasswords, pagination: Pagination
+    ) -> None:
+        self._state = state
+        self._git = git
+        self._app_passwords = app_passwords
+        self._pagination = pagination
+        self._chosen = lru_cache(maxsize=REMEMBERED_LISTS)(self._choose)
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request, a refusal included."""
@@ -90,7 +94,7 @@ class RestApi:
         if request.method != "GET":
             raise refuse(405, f"Method {request.method} is not allowed.")
         credential = rest_credential(
-            self.state, request.headers.get("authorization"), app_passwords=self.app_passwords
+            self._state, request.headers.get("authorization"), app_passwords=self._app_passwords
         )
         match request.segments[1:]:
             case ["user"]:
@@ -132,14 +136,14 @@ class RestApi:
 
     def _user_workspaces(self, request: Request, credential: Credential | None) -> Any:
         user = _person(credential)
-        rows = self.state.workspaces_of(user.username)
+        rows = self._state.workspaces_of(user.username)
         wanted = request.query.get("administrator")
         if wanted is not None:
             if wanted not in ("true", "false"):
                 raise refuse(400, "Invalid value for administrator")
             keep = wanted == "true"
             rows = [row for row in rows if row.members[user.username] is keep]
-        rows = _sorted(rows, request, WORKSPACE_FIELDS)
+        rows = _sorted(rows, request.query.get("sort"), WORKSPACE_FIELDS)
         return self._page(
             rows,
             request,
@@ -156,34 +160,41 @@ class RestApi:
 
     def _repositories(self, request: Request, credential: Credential | None) -> Any:
         workspace = self._find_workspace(request)
-        everything = self.state.repositories(workspace.slug)
-        rows = [row for row in everything if self.state.may_read(credential, row)]
-        role = request.query.get("role")
-        if role is not None and not self._has_role(credential, workspace, role):
-            rows = []
-        rows = _sorted(_filtered(rows, request, REPOSITORY_FIELDS), request, REPOSITORY_FIELDS)
-        username = credential.git_username if credential else ""
-        return self._page(rows, request, lambda row: self._shape(row, request, username))
+        query = request.query
+        choice = (query.get("role"), query.get("q"), query.get("sort"))
+        rows = self._chosen(workspace.slug, credential, *choice, version=self._state.version)
+        shape = self._shape_in(workspace, request, credential)
+        return self._page(rows, request, shape)
 
-    def _has_role(self, credential: Credential | None, workspace: Workspace, role: str) -> bool:
-        """Members may read; administrators of the workspace have every other role as well."""
-        if role not in ROLES:
-            raise refuse(400, "Invalid role")
-        if credential is None or credential.user is None:
-            return credential is not None
-        administrator = workspace.members.get(credential.user.username)
-        return bool(administrator) if role != "member" else administrator is not None
+    def _choose(
+        self,
+        slug: str,
+        credential: Credential | None,
+        role: str | None,
+        filter_: str | None,
+        sort: str | None,
+        *,
+        version: int,
+    ) -> Sequence[Repository]:
+        """The repositories that a list has on all its pages; remembered from page to page."""
+        workspace = self._state.workspace(slug)
+        if role is not None and not _has_role(credential, workspace, role):
+            return []
+        everything = self._state.repositories(slug)
+        rows = [row for row in everything if self._state.may_read(credential, row)]
+        return _sorted(_filtered(rows, filter_, REPOSITORY_FIELDS), sort, REPOSITORY_FIELDS)
 
     def _repository(self, request: Request, credential: Credential | None) -> Any:
         repository = self._find_repository(request, credential)
-        return self._shape(repository, request, credential.git_username if credential else "")
+        workspace = self._find_workspace(request)
+        return self._shape_in(workspace, request, credential)(repository)
 
     def _branches(self, request: Request, credential: Credential | None) -> Any:
         repository = self._find_repository(request, credential)
-        rows = sorted(self.git.branches(repository).items())
-        rows = _filtered(rows, request, BRANCH_FIELDS)
-        rows = _sorted(rows, request, BRANCH_FIELDS)
-        with self.git.commits(repository) as read:
+        rows = sorted(self._git.branches(repository).items())
+        rows = _filtered(rows, request.query.get("q"), BRANCH_FIELDS)
+        rows = _sorted(rows, request.query.get("sort"), BRANCH_FIELDS)
+        with self._git.commits(repository) as read:
             return self._page(
                 rows,
                 request,
@@ -193,36 +204,55 @@ class RestApi:
     def _branch(self, request: Request, credential: Credential | None) -> Any:
         repository = self._find_repository(request, credential)
         name = "/".join(request.segments[6:])
-        found = self.git.branches(repository).get(name)
+        found = self._git.branches(repository).get(name)
         if found is None:
             raise refuse(404, f"Branch '{name}' not found")
-        with self.git.commits(repository) as read:
+        with self._git.commits(repository) as read:
             return shapes.branch(repository, name, read(found), request.origin)
 
     def _find_workspace(self, request: Request) -> Workspace:
         try:
-            return self.state.workspace(request.segments[2])
+            return self._state.workspace(request.segments[2])
         except NotFound:
             raise _no_workspace(request) from None
 
     def _find_repository(self, request: Request, credential: Credential | None) -> Repository:
         workspace = self._find_workspace(request)
-        repository = self.state.repository(workspace.slug, request.segments[3])
-        if repository is None or not self.state.may_read(credential, repository):
+        repository = self._state.repository(workspace.slug, request.segments[3])
+        if repository is None or not self._state.may_read(credential, repository):
             raise refuse(404, NO_REPOSITORY)
         return repository
 
-    def _shape(self, row: Repository, request: Request, username: str) -> Any:
-        empty = not self.git.branches(row)
-        owner = self.state.workspace(row.workspace)
-        return shapes.repository(row, owner, request.origin, username=username, empty=empty)
+    def _shape_in(
+        self, workspace: Workspace, request: Request, credential: Credential | None
+    ) -> Callable[[Repository], Any]:
+        owner = shapes.owner_of_repositories(workspace, request.origin)
+        username = credential.git_username if credential else ""
+        clone_origin = shapes.clone_origin_for(username, request.origin)
+
+        def shape(row: Repository) -> Any:
+            empty = not self._git.branches(row)
+            return shapes.repository(
+                row, owner, request.origin, clone_origin=clone_origin, empty=empty
+            )
+
+        return shape
 
     def _page(self, rows: Sequence[T], request: Request, render: Callable[[T], Any]) -> Any:
-        return page_of(rows, request, render, pagination=self.pagination)
+        return page_of(rows, request, render, pagination=self._pagination)
 
 
-def _filtered(rows: list[T], request: Request, fields: Fields[T]) -> list[T]:
-    text = request.query.get("q")
+def _has_role(credential: Credential | None, workspace: Workspace, role: str) -> bool:
+    """Members may read; administrators of the workspace have every other role as well."""
+    if role not in ROLES:
+        raise refuse(400, "Invalid role")
+    if credential is None or credential.user is None:
+        return credential is not None
+    administrator = workspace.members.get(credential.user.username)
+    return bool(administrator) if role != "member" else administrator is not None
+
+
+def _filtered(rows: list[T], text: str | None, fields: Fields[T]) -> list[T]:
     if not text:
         return rows
     try:
@@ -232,8 +262,7 @@ def _filtered(rows: list[T], request: Request, fields: Fields[T]) -> list[T]:
     return [row for row in rows if keep(row)]
 
 
-def _sorted(rows: list[T], request: Request, fields: Fields[T]) -> list[T]:
-    text = request.query.get("sort")
+def _sorted(rows: list[T], text: str | None, fields: Fields[T]) -> list[T]:
     if not text:
         return rows
     # Branches alone are known to sort their names in natural order.

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -101,8 +101,14 @@ class Sandbox:
         rate_budget: How many REST requests are answered before 429; ``None`` for all.
         retry_after: Seconds that 429 tells to wait; ``None`` for not telling, as Bitbucket does.
         pagination: ``iterator`` makes every collection forward-only, with an opaque ``next``.
-        on_exchange: Called with each exchange before its answer is sent.
+
+    Attributes:
+        watchers: Called with each exchange of every sandbox of the process, before its answer
+            is sent; so tests can hold all of them to a description of the API.
+        faults: What goes wrong on purpose.
     """
+
+    watchers: ClassVar[list[Callable[[Exchange], None]]] = []
 
     def __init__(
         self,
@@ -113,14 +119,12 @@ class Sandbox:
         rate_budget: int | None = None,
         retry_after: int | None = None,
         pagination: Pagination = "list",
-        on_exchange: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.faults = Faults()
         self.latency = latency
         self.rate_budget = rate_budget
         self._retry_after = retry_after
         self._port = port
-        self._on_exchange = on_exchange
         self._state = State()
         self._git = GitStore()
         self._rest = RestApi(self._state, self._git, app_passwords, pagination)
@@ -420,8 +424,8 @@ class Sandbox:
         found = replace(found, delay=found.delay + self.latency)
         answer = self.faults.apply(request, found)
         self._remember(request, answer)
-        if self._on_exchange is not None:
-            self._on_exchange(Exchange(_without_credentials(request), answer, surface))
+        for watch in list(self.watchers):
+            watch(Exchange(_without_credentials(request), answer, surface))
         return answer
 
     def _over_budget(self) -> bool:

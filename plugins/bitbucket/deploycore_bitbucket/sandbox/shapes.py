@@ -14,7 +14,16 @@ from urllib.parse import quote
 
 from deploycore_bitbucket.sandbox.state import Repository, User, Workspace
 
-__all__ = ["CommitDetails", "branch", "repository", "user", "workspace", "workspace_access"]
+__all__ = [
+    "CommitDetails",
+    "branch",
+    "clone_origin_for",
+    "owner_of_repositories",
+    "repository",
+    "user",
+    "workspace",
+    "workspace_access",
+]
 
 _SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -78,22 +87,36 @@ def workspace_access(row: Workspace, origin: str, *, administrator: bool) -> Any
     return {"type": "workspace_access", "administrator": administrator, "workspace": base}
 
 
+def owner_of_repositories(row: Workspace, origin: str) -> dict[str, Any]:
+    """What the repositories of a workspace have in common."""
+    return {
+        "owner": _team(row, origin),
+        "workspace": workspace(row, origin),
+        "project": _project(row, origin),
+    }
+
+
+def clone_origin_for(username: str, origin: str) -> str:
+    """Bitbucket's https clone links carry the username of whoever asks."""
+    scheme, _, host = origin.partition("://")
+    return f"{scheme}://{quote(username, safe='')}@{host}" if username else origin
+
+
 def repository(
-    row: Repository, owner: Workspace, origin: str, *, username: str, empty: bool
+    row: Repository, owner: dict[str, Any], origin: str, *, clone_origin: str, empty: bool
 ) -> Any:
     """
     Args:
-        username: Whose name the https clone link carries; empty for none.
+        owner: By ``owner_of_repositories``, made once for a whole list.
+        clone_origin: What the https clone link starts with, by ``clone_origin_for``.
         empty: Whether there is no branch yet, and so no main branch.
     """
     api = f"{origin}/2.0/repositories/{row.full_name}"
     pages = f"{origin}/{row.full_name}"
-    scheme, _, host = origin.partition("://")
-    https = f"{scheme}://{quote(username, safe='')}@{host}" if username else origin
     links: dict[str, Any] = _links(
         self=api,
         html=pages,
-        avatar=f"{origin}/ravatar/{quote(row.uuid)}",
+        avatar=f"{origin}/ravatar/{row.uuid[1:-1]}",
         pullrequests=f"{api}/pullrequests",
         commits=f"{api}/commits",
         forks=f"{api}/forks",
@@ -102,7 +125,7 @@ def repository(
         hooks=f"{api}/hooks",
     )
     links["clone"] = [
-        {"name": "https", "href": f"{https}/{row.full_name}.git"},
+        {"name": "https", "href": f"{clone_origin}/{row.full_name}.git"},
         {"name": "ssh", "href": f"git@bitbucket.org:{row.full_name}.git"},
     ]
     return {
@@ -122,10 +145,8 @@ def repository(
         "created_on": row.created_on.isoformat(),
         "updated_on": row.created_on.isoformat(),
         "mainbranch": None if empty else {"type": "branch", "name": row.main_branch},
-        "owner": _team(owner, origin),
-        "workspace": workspace(owner, origin),
-        "project": _project(owner, origin),
         "links": links,
+        **owner,
     }
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 from uuid import NAMESPACE_URL, uuid5
 
@@ -112,7 +113,11 @@ class Credential:
 
 
 class State:
-    """All that there is, safe to read and to change from several threads."""
+    """All that there is, safe to read and to change from several threads.
+
+    Attributes:
+        version: Another number whenever something else may be in a list.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -120,6 +125,7 @@ class State:
         self._workspaces: dict[str, Workspace] = {}
         self._repositories: dict[str, dict[str, Repository]] = {}
         self._credentials: dict[str, Credential] = {}
+        self.version = 0
 
     def add_user(self, user: User) -> None:
         with self.lock:
@@ -135,11 +141,13 @@ class State:
             known = self.workspace(workspace)
             members = {**known.members, self.user(username).username: administrator}
             self._workspaces[known.slug] = replace(known, members=members)
+            self.version += 1
 
     def add_repositories(self, workspace: str, repositories: Iterable[Repository]) -> None:
         with self.lock:
             rows = self._repositories[self.workspace(workspace).slug]
             rows.update((repository.slug, repository) for repository in repositories)
+            self.version += 1
 
     def add_credential(self, credential: Credential) -> Credential:
         """
@@ -237,5 +245,6 @@ def new_secret(mode: Mode) -> SecretStr:
     return SecretStr(f"{PREFIXES[mode]}3xFfGF0-_{secrets.token_urlsafe(_LENGTHS[mode])}={checksum}")
 
 
+@lru_cache(maxsize=4096)
 def _uuid(kind: str, name: str) -> str:
     return "{" + str(uuid5(NAMESPACE_URL, f"{kind}/{name}")) + "}"

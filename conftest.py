@@ -1,0 +1,110 @@
+"""What all tests share: sandboxes, and the check that holds each of them to the description.
+
+The check watches every sandbox of the test process, whoever made it, and fails the test
+during which an exchange was not as described.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+# As pytest itself does for a root conftest in its other import modes: ``tests.openapi`` is
+# found, also where the project is installed and not on the path.
+sys.path.append(str(Path(__file__).parent))
+
+OUTSIDE = "outside_description(reason): says on purpose what Bitbucket's description has not"
+SANDBOX_INSTALLED = importlib.util.find_spec("deploycore_bitbucket") is not None
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", OUTSIDE)
+
+
+def pytest_report_header():
+    return f"bitbucket API description: {_state_of_check()}"
+
+
+@pytest.fixture(scope="session")
+def bitbucket_description():
+    """Atlassian's description of the API; ``None`` where it is not at hand."""
+    if not SANDBOX_INSTALLED:
+        return None
+    from tests.openapi import Description, find_description
+
+    path = find_description()
+    return _Lazily(lambda: Description(path)) if path else None
+
+
+@pytest.fixture(autouse=True)
+def sandboxes_keep_to_the_description(request, bitbucket_description):
+    """Fails a test whose requests or answers are not as Bitbucket's description has them."""
+    if bitbucket_description is None or request.node.get_closest_marker("outside_description"):
+        yield
+        return
+    from deploycore_bitbucket.sandbox import Sandbox
+
+    violations = []
+
+    def watch(exchange):
+        violation = bitbucket_description().violation(exchange)
+        if violation:
+            violations.append(violation)
+
+    Sandbox.watchers.append(watch)
+    yield
+    Sandbox.watchers.remove(watch)
+    if violations:
+        pytest.fail("not as Bitbucket's API description has it:\n" + "\n".join(violations))
+
+
+@pytest.fixture
+def make_sandbox():
+    """Starts Bitbucket sandboxes, ended after the test: ``make_sandbox(latency=0.1)``."""
+    from deploycore_bitbucket.sandbox import Sandbox
+
+    running = []
+
+    def make(**options):
+        running.append(Sandbox(**options).start())
+        return running[-1]
+
+    yield make
+    for sandbox in running:
+        sandbox.stop()
+
+
+@pytest.fixture
+def demo_sandbox(make_sandbox):
+    """A running Bitbucket sandbox with demo content."""
+    return make_sandbox().with_demo_content()
+
+
+class _Lazily:
+    """Makes a thing when it is first asked for, once, whichever thread asks."""
+
+    def __init__(self, make):
+        import threading
+
+        self._make = make
+        self._lock = threading.Lock()
+        self._made = None
+
+    def __call__(self):
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+        return self._made
+
+
+def _state_of_check():
+    if not SANDBOX_INSTALLED:
+        return "not checked, the Bitbucket plugin is not installed"
+    from tests.openapi import BESIDE_THE_REPOSITORY, VARIABLE, find_description
+
+    if find_description() is None:
+        return f"not checked, neither {VARIABLE} nor {BESIDE_THE_REPOSITORY} names it"
+    return "every exchange with the sandbox is checked"

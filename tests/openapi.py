@@ -1,0 +1,198 @@
+"""Holds what the Bitbucket sandbox says, and what it is asked, to Atlassian's description.
+
+The sandbox is ours, and so could drift into a mock of our own wishes. Where the published
+OpenAPI description is at hand, every exchange of the test session is validated against it by
+openapi-core. It is not ours to ship; without it the check is off, and says so.
+
+Where the description and the guide to the API part, this is done, and nothing else:
+
+* It gives paths relative to ``https://api.bitbucket.org/2.0``, which the sandbox stands in for.
+* A path parameter ends at a slash, but branch names keep raw ones: they are encoded first.
+* ``pagelen``, ``page`` and ``fields`` work on every collection, and are declared nowhere.
+* With ``fields`` an answer lacks what is required of a whole one: nothing is required then.
+* ``mainbranch`` is null for an empty repository, and declared as an object.
+* Of the refusals that all paths share few are listed: each path is given the error object for
+  all of 4XX.
+* The ``detail`` of an error is declared as text, and is an object where scopes lack.
+* Declared security is left out: credentials are what the sandbox itself judges.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from deploycore_bitbucket.sandbox import Exchange
+
+__all__ = ["Description", "exemption", "find_description"]
+
+VARIABLE = "DEPLOYCORE_BITBUCKET_OPENAPI"
+BESIDE_THE_REPOSITORY = "../shared/api/bitbucket-cloud.openapi.json"
+ORIGIN = "https://api.bitbucket.org"
+GENERAL_PARAMETERS = {"pagelen", "page", "fields", "ctx"}
+BRANCH_PATH = "/refs/branches/"
+
+
+def find_description() -> Path | None:
+    """Where the description lies on this machine, ``None`` if it doesn't."""
+    root = Path(__file__).parent.parent
+    path = Path(os.environ.get(VARIABLE) or root / BESIDE_THE_REPOSITORY)
+    return path if path.is_file() else None
+
+
+def exemption(exchange: Exchange) -> str:
+    """Why the description has nothing to say about an exchange; empty if it has."""
+    if exchange.surface == "git":
+        return "git's protocol is not part of the REST API"
+    if exchange.answer.exemption:
+        return exchange.answer.exemption
+    plain = exchange.answer.headers.get("Content-Type", "").startswith("text/plain")
+    if plain and exchange.answer.status in (401, 429):
+        return "refusals in plain text are known of Bitbucket, and not described"
+    return ""
+
+
+class Description:
+    """The published description, made ready to validate against."""
+
+    def __init__(self, path: Path) -> None:
+        from openapi_core import Config, OpenAPI
+
+        whole = _prepared(json.loads(path.read_bytes()))
+        # The description as such is Atlassian's affair: checking it takes seconds.
+        unchecked = Config(spec_validator_cls=None)
+        self._paths = whole["paths"]
+        self._whole = OpenAPI.from_dict(whole, config=unchecked)
+        self._partial = OpenAPI.from_dict(_without_required(whole), config=unchecked)
+
+    def violation(self, exchange: Exchange) -> str:
+        """What is wrong with an exchange, in a line or more; empty if nothing is."""
+        from openapi_core.exceptions import OpenAPIError
+
+        if exemption(exchange):
+            return ""
+        request = _request(exchange)
+        api = self._partial if "fields" in exchange.request.query else self._whole
+        try:
+            if exchange.answer.status < 400:
+                api.validate_request(request)
+                self._check_parameters(exchange)
+            api.validate_response(request, _response(exchange))
+        except (OpenAPIError, _Undescribed) as error:
+            asked = f"{exchange.request.method} {exchange.request.target}"
+            return f"{asked} -> {exchange.answer.status}: {'; '.join(_reasons(error))}"
+        return ""
+
+    def _check_parameters(self, exchange: Exchange) -> None:
+        """openapi-core lets undeclared parameters pass, and typing mistakes with them."""
+        path = _path(exchange.request.path).removeprefix("/2.0")
+        template = next(known for known in self._paths if _fits(path, known))
+        declared = {
+            parameter["name"]
+            for place in (self._paths[template], self._paths[template]["get"])
+            for parameter in place.get("parameters", ())
+            if parameter["in"] == "query"
+        }
+        unknown = exchange.request.query.keys() - declared - GENERAL_PARAMETERS
+        if unknown:
+            raise _Undescribed(f"undeclared parameters {sorted(unknown)}")
+
+
+class _Undescribed(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class _Response:
+    """An answer as openapi-core reads it."""
+
+    data: bytes
+    status_code: int
+    content_type: str
+    headers: dict[str, str]
+
+
+def _request(exchange: Exchange) -> Any:
+    from openapi_core.testing import MockRequest
+
+    return MockRequest(
+        host_url=ORIGIN,
+        method=exchange.request.method,
+        path=_path(exchange.request.path),
+        args=dict(parse_qsl(exchange.request.query_string)),
+        data=exchange.request.body,
+    )
+
+
+def _response(exchange: Exchange) -> _Response:
+    answer = exchange.answer
+    assert isinstance(answer.body, bytes)
+    body = answer.json()
+    if answer.status >= 400 and (not isinstance(body, dict) or body.get("type") != "error"):
+        raise _Undescribed("a refusal that is no error object")
+    data = answer.body if body is None else json.dumps(_as_described(body)).encode()
+    content_type = answer.headers.get("Content-Type", "").partition(";")[0]
+    return _Response(data, answer.status, content_type, dict(answer.headers))
+
+
+def _path(path: str) -> str:
+    before, separator, branch = path.partition(BRANCH_PATH)
+    return before + separator + branch.replace("/", quote("/", safe=""))
+
+
+def _fits(path: str, template: str) -> bool:
+    parts, expected = path.split("/"), template.split("/")
+    pairs = zip(parts, expected, strict=False)
+    return len(parts) == len(expected) and all(
+        wanted.startswith("{") or part == wanted for part, wanted in pairs
+    )
+
+
+def _as_described(value: Any) -> Any:
+    """An answer without the two liberties that Bitbucket takes with its own description."""
+    if isinstance(value, list):
+        return [_as_described(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _as_described(item) for key, item in value.items()}
+    if kept.get("mainbranch", ...) is None:
+        del kept["mainbranch"]
+    if isinstance(kept.get("detail"), dict) and kept["detail"].keys() == {"required", "granted"}:
+        kept["detail"] = json.dumps(kept["detail"])
+    return kept
+
+
+def _prepared(description: dict[str, Any]) -> dict[str, Any]:
+    error = {"$ref": "#/components/schemas/error"}
+    refusal = {"description": "Refused.", "content": {"application/json": {"schema": error}}}
+    for path in description["paths"].values():
+        for method, operation in path.items():
+            if method != "parameters":
+                operation.pop("security", None)
+                operation["responses"].setdefault("4XX", refusal)
+    return description
+
+
+def _without_required(value: Any) -> Any:
+    """A copy of a description in which no property of an object is required."""
+    if isinstance(value, list):
+        return [_without_required(item) for item in value]
+    if not isinstance(value, dict):
+        return deepcopy(value)
+    return {
+        key: _without_required(item)
+        for key, item in value.items()
+        if not (key == "required" and isinstance(item, list))
+    }
+
+
+def _reasons(error: BaseException) -> Iterator[str]:
+    yield str(error) or type(error).__name__
+    cause = error.__cause__
+    yield from (reason.message for reason in getattr(cause, "schema_errors", ()))
