@@ -1,0 +1,176 @@
+"""What comes back from a request: an answer or a failure, and which typed error each means."""
+
+from __future__ import annotations
+
+import email.utils
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+import urllib3.exceptions
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+
+__all__ = ["Answer", "ErrorAnswer", "Failure", "error_for_status", "failure_of", "retry_after"]
+
+_RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class ErrorAnswer:
+    """An answer with a status of 400 or more, for a provider to explain.
+
+    Attributes:
+        json: The decoded body where it is JSON, else ``None``.
+        text: The body's first 2,000 characters, masked.
+        headers: Case-insensitive.
+        path: The request's path, without origin and query.
+    """
+
+    status: int
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    text: str
+    json: Any = field(default=None)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """How many seconds from ``now`` an answer's ``Retry-After`` asks to wait (RFC 9110, 10.2.3).
+
+    Returns:
+        Zero or more; ``None`` where the header is missing or makes no sense.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return max(0.0, (at - now).total_seconds())
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    @property
+    def worth_retrying(self) -> bool:
+        return self.status in _RETRIED_STATUSES
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no answer, in words that hold no secret."""
+
+    reason: str
+    hint: str = ""
+    worth_retrying: bool = False
+    unexpected: bool = False
+
+
+def failure_of(error: Exception) -> Failure:
+    """What a foreign exception means; the exception itself goes no further."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError | ssl.CertificateError):
+            reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
+            return Failure(
+                f"TLS: {reason}",
+                hint="Check the host name and the clock; for a certificate of your own, name its "
+                "CA bundle in REQUESTS_CA_BUNDLE.",
+            )
+        if isinstance(cause, urllib3.exceptions.NameResolutionError):
+            return Failure("its name can't be resolved", hint="Check the name and the network.")
+    for kinds, failure in _FAILURES:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return failure
+    said = next((cause.strerror for cause in causes if getattr(cause, "strerror", None)), "")
+    return Failure(said or "the connection was cut", worth_retrying=True)
+
+
+_FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
+    (
+        (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError),
+        Failure("its compression is broken", unexpected=True),
+    ),
+    (
+        (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError),
+        Failure("the proxy does not let us through", hint="Check HTTPS_PROXY and NO_PROXY."),
+    ),
+    (
+        (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError),
+        Failure("it timed out", worth_retrying=True),
+    ),
+    (
+        (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError),
+        Failure("its address is malformed", unexpected=True),
+    ),
+)
+
+
+def _causes(error: BaseException) -> Iterator[Any]:
+    """The exception and those it wraps, in ``args``, ``reason`` or its chain, each once."""
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [*current.args, getattr(current, "reason", None)]
+        inner += [current.__cause__, current.__context__]
+        waiting += [each for each in inner if isinstance(each, BaseException)]
+
+
+def error_for_status(answer: Answer, what: str) -> ProviderError:
+    """The general meaning of a status, where the provider has no better word for it."""
+    status = answer.status
+    wait = retry_after(answer.headers, datetime.now(UTC))
+    retry_at = None if wait is None else datetime.now(UTC) + timedelta(seconds=wait)
+    if status == 401:
+        return AuthenticationFailed(
+            f"{what}: the host does not accept the credentials.",
+            hint="Check the provider's credentials: they may be wrong, expired or revoked.",
+            status=status,
+        )
+    if status == 403:
+        return PermissionDenied(
+            f"{what}: the credentials may not do this.",
+            hint="Check the permissions of the provider's credentials.",
+            status=status,
+        )
+    if status in (404, 410):
+        gone = "is not there any more" if status == 410 else "is not there, or hidden"
+        return NotFound(f"{what}: what was asked for {gone}.", status=status)
+    if status == 429:
+        when = f"after {retry_at:%H:%M:%S} UTC" if retry_at else "later"
+        return RateLimited(
+            f"{what}: the host asks for fewer requests.",
+            retry_at=retry_at,
+            hint=f"Try again {when}.",
+            status=status,
+        )
+    if status >= 500:
+        return ProviderUnavailable(
+            f"{what}: the host has a problem (status {status}).",
+            hint="Try again later.",
+            status=status,
+        )
+    return ProviderError(f"{what}: the host refused with status {status}.", status=status)

@@ -1,0 +1,374 @@
+"""The client itself: one request tried persistently, redirects and pages on one origin."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Self
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
+
+import requests
+import requests.adapters
+import urllib3.exceptions
+
+from deploycore.errors import (
+    ConfigurationError,
+    DeploycoreError,
+    ProviderError,
+    ProviderUnavailable,
+    UnexpectedAnswer,
+)
+from deploycore.http.answers import (
+    Answer,
+    ErrorAnswer,
+    Failure,
+    error_for_status,
+    failure_of,
+    retry_after,
+)
+from deploycore.http.authorisation import Authorisation, HttpAuth
+from deploycore.http.origin import Origin
+from deploycore.http.settings import HttpSettings
+from deploycore.redaction import Redactor
+
+__all__ = ["HttpClient"]
+
+logger = logging.getLogger(__name__)
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_MOST = 5
+_CHUNK_BYTES = 64 * 1024
+_SHOWN_CHARACTERS = 2000
+
+Parameters = Mapping[str, str | int]
+Explain = Callable[[ErrorAnswer], DeploycoreError | None]
+
+
+class HttpClient:
+    """One provider's connection to its API: bound to one origin and one authorisation.
+
+    Safe to use from several threads at once.
+
+    Args:
+        base_url: What paths are relative to, such as ``https://api.example.com/2.0``.
+        auth: How requests are authorised; ``None`` for anonymous access.
+        redactor: Masks the provider's secrets in messages.
+        settings: Timeouts, retries and limits.
+        user_agent: By default deploycore and its version.
+
+    Raises:
+        ConfigurationError: The base URL is no http or https URL, holds user information, or
+            would send credentials in the clear to another machine.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: HttpAuth | None = None,
+        redactor: Redactor | None = None,
+        settings: HttpSettings | None = None,
+        user_agent: str | None = None,
+    ) -> None:
+        self._origin = Origin.of_api(base_url, with_credentials=auth is not None)
+        self._base = base_url.rstrip("/") + "/"
+        self._settings = settings or HttpSettings()
+        self._redactor = redactor or Redactor()
+        self._explain: Explain | None = None
+        self._session = _session(auth, self._settings, user_agent or _default_user_agent())
+        self._clock: Callable[[], float] = time.monotonic
+        self._sleep: Callable[[float], None] = time.sleep
+        self._random: Callable[[], float] = random.random
+
+    def explaining(self, explain: Explain) -> HttpClient:
+        """A client on the same connections that shows final error answers to ``explain`` first.
+
+        Args:
+            explain: Gets the answer once retries are over; the error that it returns is
+                raised. Where it returns ``None`` the general mapping applies.
+        """
+        other = copy.copy(self)
+        other._explain = explain
+        return other
+
+    def get_json(self, url: str, *, params: Parameters | None = None) -> Any:
+        """GET a path below the base URL, or an absolute URL on the same origin.
+
+        Args:
+            url: A path is joined to the base URL; an absolute URL is used as it is.
+            params: Added to the query.
+
+        Returns:
+            The decoded JSON; ``None`` for an answer without content (204).
+
+        Raises:
+            AuthenticationFailed: Status 401.
+            PermissionDenied: Status 403.
+            NotFound: Status 404 or 410.
+            RateLimited: Status 429, when retries are used up or the wait is too long.
+            ProviderUnavailable: No connection, a timeout, or status 5xx, after retries.
+            UnexpectedAnswer: No JSON, too large, a redirect or link to another origin.
+            ProviderError: Any other status of 400 or more.
+        """
+        return self._json("GET", url, params, None)
+
+    def send_json(
+        self, method: str, url: str, *, body: Any = None, params: Parameters | None = None
+    ) -> Any:
+        """Send a JSON body, or none, and decode the answer.
+
+        ``PUT`` and ``DELETE`` are retried, as they may be repeated (RFC 9110, 9.2.2);
+        ``POST`` and ``PATCH`` are not.
+
+        Returns, Raises:
+            As :meth:`get_json`.
+        """
+        return self._json(method.upper(), url, params, body)
+
+    def pages(
+        self,
+        url: str,
+        *,
+        params: Parameters | None = None,
+        next_url: Callable[[Any], str | None],
+    ) -> Iterator[Any]:
+        """Follow a chain of pages one after another, each when it is wanted.
+
+        Args:
+            params: For the first page; links bring their own.
+            next_url: Reads the link to the next page from a decoded page; ``None`` or an
+                empty text ends the chain.
+
+        Raises:
+            UnexpectedAnswer: A link comes a second time or leads to another origin, or
+                there are more than ``pages_most`` pages.
+            ProviderError: As :meth:`get_json`.
+        """
+        seen: set[int] = set()
+        link: str | None = url
+        while link:
+            # Hashes bound the memory of a long chain; 64 bits don't collide in 100,000 links.
+            if hash(link) in seen:
+                raise self._unexpected("GET", link, "the link to the next page is a loop")
+            if len(seen) >= self._settings.pages_most:
+                raise self._unexpected("GET", link, f"there are more than {len(seen)} pages")
+            seen.add(hash(link))
+            page = self.get_json(link, params=params)
+            params = None
+            yield page
+            link = next_url(page)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _json(self, method: str, url: str, params: Parameters | None, body: Any) -> Any:
+        answer = self._request(method, url, params, body)
+        if answer.status >= 400:
+            raise self._refusal(method, answer)
+        if answer.status == 204 or (method == "HEAD" and not answer.body):
+            return None
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            pass
+        kind = answer.headers.get("Content-Type", "").partition(";")[0] or "no content type"
+        start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
+        what = f"it is not valid JSON ({kind}, {len(answer.body)} bytes, begins {start!r})"
+        raise self._unexpected(method, answer.url, what)
+
+    def _request(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
+        """Send a request, again where that may help, and follow redirects on the origin."""
+        target = _with_parameters(self._absolute(method, url), params)
+        deadline = self._clock() + self._settings.total_timeout
+        for _ in range(_REDIRECTS_MOST + 1):
+            answer = self._persistently(method, target, body, deadline)
+            if answer.status not in _REDIRECTS:
+                if 300 <= answer.status < 400:
+                    what = f"its status {answer.status} is not one that this request can have"
+                    raise self._unexpected(method, target, what)
+                return answer
+            target = self._redirected(method, target, answer)
+        raise self._unexpected(method, target, f"more than {_REDIRECTS_MOST} redirects")
+
+    def _persistently(self, method: str, target: str, body: Any, deadline: float) -> Answer:
+        tries = 1 + (self._settings.retries if method in _IDEMPOTENT else 0)
+        outcome: Answer | Failure
+        for number in range(1, tries + 1):
+            started = self._clock()
+            outcome = self._once(method, target, body, deadline)
+            self._log(method, target, outcome, number, self._clock() - started)
+            if not outcome.worth_retrying or number == tries:
+                break
+            wait = self._wait_before(number, outcome)
+            if wait is None or self._clock() + wait > deadline:
+                break
+            self._sleep(wait)
+        if isinstance(outcome, Failure):
+            raise self._unreachable(method, target, outcome)
+        return outcome
+
+    def _once(self, method: str, target: str, body: Any, deadline: float) -> Answer | Failure:
+        """One try. What goes wrong becomes a value: foreign exceptions hold the request, with
+        its headers, and must not end up in the chain of ours."""
+        remaining = deadline - self._clock()
+        if remaining <= 0:
+            return Failure("the time for it is used up", worth_retrying=False)
+        timeout = (
+            min(self._settings.connect_timeout, remaining),
+            min(self._settings.read_timeout, remaining),
+        )
+        try:
+            prepared = self._session.prepare_request(requests.Request(method, target, json=body))
+            prepared.url = target  # requests quotes anew; links are to be used as they came
+            response = self._session.send(
+                prepared, timeout=timeout, allow_redirects=False, **self._environment(target)
+            )
+            try:
+                return self._read(response, target, deadline)
+            finally:
+                response.close()
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            return failure_of(error)
+        except ValueError:
+            # http.client shows a header that it refuses, and so the secret in it.
+            return Failure("a header or the address can't be sent as it is", unexpected=True)
+
+    def _environment(self, target: str) -> dict[str, Any]:
+        """Proxies and trusted certificates, as the process's environment has them."""
+        verify = self._settings.ca_bundle or True
+        found = self._session.merge_environment_settings(target, {}, True, verify, None)
+        if self._origin.is_loopback:
+            found["proxies"] = {}  # what is meant for this machine goes to no other
+        return dict(found)
+
+    def _read(self, response: requests.Response, target: str, deadline: float) -> Answer | Failure:
+        body = bytearray()
+        # read1 returns what has arrived, so that a server can't drip past the deadline.
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            body += chunk
+            if len(body) > self._settings.answer_bytes_most:
+                limit = self._settings.answer_bytes_most
+                return Failure(f"the answer is larger than {limit} bytes", unexpected=True)
+            if self._clock() > deadline:
+                return Failure("the answer takes too long", worth_retrying=False)
+        return Answer(response.status_code, response.headers, bytes(body), target)
+
+    def _wait_before(self, number: int, outcome: Answer | Failure) -> float | None:
+        """Seconds until the next try: full jitter, or what the host asks; ``None``: too long."""
+        asked = None
+        if isinstance(outcome, Answer):
+            asked = retry_after(outcome.headers, datetime.now(UTC))
+        if asked is not None:
+            return asked if asked <= self._settings.retry_after_most else None
+        most = min(self._settings.backoff_most, self._settings.backoff_first * 2.0 ** (number - 1))
+        return most * self._random()
+
+    def _absolute(self, method: str, url: str) -> str:
+        if "://" not in url.partition("?")[0] and not url.startswith("//"):
+            path = url.lstrip("/")
+            segments = unquote(path.partition("?")[0]).split("/")
+            if ".." in segments or "." in segments:
+                raise ConfigurationError(
+                    self._redactor.mask(f"The path {path!r} leads out of the API."),
+                    hint="Check the names of owner, repository and branch.",
+                )
+            return self._base + path
+        if not self._origin.covers(url):
+            place = urlsplit(url).hostname if url.isascii() else None
+            what = f"it links to another origin ({place or 'malformed'}), which is not followed"
+            raise self._unexpected(method, self._base, what)
+        return url
+
+    def _redirected(self, method: str, target: str, answer: Answer) -> str:
+        location = answer.headers.get("Location", "")
+        if not location:
+            raise self._unexpected(method, target, "it is a redirect to nowhere")
+        if method not in ("GET", "HEAD"):
+            raise self._unexpected(method, target, "it is a redirect, which only GET may follow")
+        return self._absolute(method, urljoin(target, location))
+
+    def _refusal(self, method: str, answer: Answer) -> DeploycoreError:
+        text = self._redactor.mask(answer.body.decode("utf-8", "replace"))
+        path = urlsplit(answer.url).path
+        if self._explain is not None:
+            shown = ErrorAnswer(
+                status=answer.status,
+                method=method,
+                path=path,
+                headers=answer.headers,
+                text=text[:_SHOWN_CHARACTERS],
+                json=_json_or_none(answer.body),
+            )
+            if explained := self._explain(shown):
+                return explained
+        what = self._redactor.mask(f"{method} {path} on {self._origin.host}")
+        return error_for_status(answer, what)
+
+    def _unreachable(self, method: str, target: str, failure: Failure) -> ProviderError:
+        if failure.unexpected:
+            return self._unexpected(method, target, failure.reason)
+        what = f"{method} {urlsplit(target).path} on {self._origin.host}"
+        return ProviderUnavailable(
+            self._redactor.mask(f"{what} failed: {failure.reason}."),
+            hint=failure.hint or "Check the address and the network, then try again.",
+        )
+
+    def _unexpected(self, method: str, target: str, what: str) -> UnexpectedAnswer:
+        place = f"{method} {urlsplit(target).path} on {self._origin.host}"
+        return UnexpectedAnswer(
+            self._redactor.mask(f"The answer to {place} can't be used: {what}."),
+            hint="Check the configured address. If it is right, the host has a problem or its "
+            "API has changed.",
+        )
+
+    def _log(
+        self, method: str, target: str, outcome: Answer | Failure, number: int, seconds: float
+    ) -> None:
+        result = outcome.status if isinstance(outcome, Answer) else outcome.reason
+        path = self._redactor.mask(urlsplit(target).path)
+        logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
+
+
+def _session(auth: HttpAuth | None, settings: HttpSettings, user_agent: str) -> requests.Session:
+    session = requests.Session()
+    session.auth = Authorisation(auth)
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=settings.connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _default_user_agent() -> str:
+    from deploycore import __version__
+
+    return f"deploycore/{__version__}"
+
+
+def _with_parameters(url: str, parameters: Parameters | None) -> str:
+    if not parameters:
+        return url
+    separator = "&" if "?" in url else "?"
+    return f"{url}{separator}{urlencode(parameters, quote_via=quote)}"
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,88 @@
+"""Where credentials may go: the origin of the configured address, and nowhere else."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+import urllib3.exceptions
+import urllib3.util
+
+from deploycore.errors import ConfigurationError
+
+__all__ = ["Origin"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # visible ASCII without the backslash
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Scheme, host and port, as RFC 6454 compares them."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """The origin of an absolute URL.
+
+        Raises:
+            ValueError: The address is malformed.
+        """
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        port = parts.port if parts.port is not None else _DEFAULT_PORTS.get(scheme)
+        return cls(scheme, (parts.hostname or "").lower(), port)
+
+    @classmethod
+    def of_api(cls, base_url: str, *, with_credentials: bool) -> Self:
+        """The origin of a configured address, if requests may be sent there.
+
+        Raises:
+            ConfigurationError: It is no http or https URL, holds user information, or would
+                take credentials unencrypted to another machine.
+        """
+        try:
+            origin, user = cls.of(base_url), urlsplit(base_url).username
+        except ValueError:
+            origin, user = cls("", "", None), None
+        problem = ""
+        if origin.scheme not in _DEFAULT_PORTS or not origin.host:
+            problem = "is not an http or https URL"
+        elif user is not None:
+            problem = "holds user information, which belongs into the credentials"
+        elif origin.scheme == "http" and with_credentials and not origin.is_loopback:
+            problem = "would take the credentials unencrypted; use https"
+        if problem:
+            shown = f"{origin.scheme}://{origin.host}" if origin.host else "that was given"
+            raise ConfigurationError(
+                f"The API address {shown} {problem}.", hint="Correct the provider's address."
+            )
+        return origin
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine, by a name or address that can't be another one."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def covers(self, url: str) -> bool:
+        """Whether an absolute URL is on this origin, beyond doubt and without user information."""
+        if not _PLAIN_URL.fullmatch(url):
+            return False
+        try:
+            parts, other = urlsplit(url), urllib3.util.parse_url(url)
+            origin = type(self).of(url)
+        except (ValueError, urllib3.exceptions.LocationParseError):
+            return False
+        # Two parsers that read a link differently are how a link gets past a check.
+        same_host = (other.host or "").strip("[]").lower() == self.host
+        has_user = parts.username is not None or parts.password is not None or other.auth
+        return origin == self and same_host and not has_user
