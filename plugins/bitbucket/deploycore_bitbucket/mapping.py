@@ -38,6 +38,8 @@ REPOSITORY_FIELDS = (
 BRANCH_FIELDS = ("name", "target.hash")
 USER_FIELDS = ("username", "nickname", "display_name")
 
+_SCHEME_AND_USER = re.compile(r"(?P<scheme>https?://)[^/?#]*@", re.IGNORECASE)
+
 HINT = "Try again; if it stays like this, Bitbucket changed its API: upgrade deploycore-bitbucket."
 
 
@@ -105,18 +107,17 @@ def _clone_links(item: object, *, of: str) -> tuple[CloneLink, ...]:
         return ()
     if not isinstance(links, list):
         _refuse(of, "links.clone")
+    of = f"a clone link of {of}"
     return tuple(
-        CloneLink(
-            name=_text(link, "name", of=f"a clone link of {of}"),
-            href=_without_user(_text(link, "href", of=f"a clone link of {of}")),
-        )
+        CloneLink(name=_text(link, "name", of=of), href=_without_user(_text(link, "href", of=of)))
         for link in links
     )
 
 
 def _without_user(href: str) -> str:
     """Bitbucket puts the caller's username into https links; ``git@`` of ssh stays."""
-    return re.sub(r"^(https?://)[^/?#]*@", r"\1", href, flags=re.IGNORECASE)
+    found = _SCHEME_AND_USER.match(href)
+    return found["scheme"] + href[found.end() :] if found else href
 
 
 def _at(item: object, path: str) -> object:

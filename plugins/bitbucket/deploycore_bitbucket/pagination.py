@@ -29,6 +29,7 @@ from deploycore.errors import RateLimited, UnexpectedAnswer
 __all__ = ["MOST_ITEMS_A_PAGE", "PAGE_FIELDS", "Page", "PageSource", "items", "pages"]
 
 MOST_ITEMS_A_PAGE = 100
+MOST_BARREN_PAGES = 20
 PAGE_FIELDS = ("next", "size", "page", "pagelen")
 
 T = TypeVar("T")
@@ -160,8 +161,12 @@ def items(
     Args:
         read: From a value of a page to an item.
         key: What tells two items apart.
+
+    Raises:
+        UnexpectedAnswer: Page after page brings nothing new, and a link to another one.
     """
     before: set[Hashable] = set()
+    barren = 0
     with closing(source):
         for page in source:
             current: set[Hashable] = set()
@@ -170,6 +175,9 @@ def items(
                 if identity not in before and identity not in current:
                     yield item
                 current.add(identity)
+            barren = 0 if current - before else barren + 1
+            if barren > MOST_BARREN_PAGES:
+                raise _endless()
             before = current
 
 
@@ -195,6 +203,13 @@ def _read_ahead(
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _endless() -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"Bitbucket's listing does not end: {MOST_BARREN_PAGES} pages in a row had nothing new.",
+        hint="Try again later, and tell Bitbucket's support if it stays like this.",
+    )
 
 
 def _not_a_page(why: str) -> UnexpectedAnswer:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable
 from contextlib import closing
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -93,7 +94,7 @@ class BitbucketProvider:
             self._asking(workspace), _repositories(workspace), REPOSITORY_FIELDS, names, query.limit
         )
         read = partial(repository_from, git_url=self._config.git_url)
-        found = pagination.items(pages, read, key=lambda repository: repository.id)
+        found = pagination.items(pages, read, key=attrgetter("owner.username", "slug"))
         return _chosen(found, names, query.limit)
 
     @hookimpl
@@ -110,7 +111,7 @@ class BitbucketProvider:
             self._asking(repository.owner, repository), url, BRANCH_FIELDS, names, query.limit
         )
         read = partial(branch_from, repository=repository)
-        found = pagination.items(pages, read, key=lambda branch: branch.name)
+        found = pagination.items(pages, read, key=attrgetter("name"))
         return _chosen(found, names, query.limit)
 
     @hookimpl

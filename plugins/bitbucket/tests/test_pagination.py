@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import tracemalloc
 from contextlib import closing
 from itertools import islice
 
@@ -297,6 +299,57 @@ def test_nonsense_in_what_is_not_guaranteed_does_no_harm(field, nonsense):
 def test_an_item_that_moved_to_the_next_page_is_given_once():
     moved = iter([Page(values=["a", "b", "b"]), Page(values=["b", "c"]), Page(values=["d"])])
     assert list(items((page for page in moved), str, key=str)) == ["a", "b", "c", "d"]
+
+
+def pages_forever(values):
+    while True:
+        yield Page(values=values, next=link_to(2))
+
+
+@pytest.mark.parametrize("values", [[], ["a", "b"]])
+def test_pages_without_end_that_bring_nothing_new_are_refused(values):
+    found = items(pages_forever(values), str, key=str)
+    assert list(islice(found, len(values))) == values
+    with pytest.raises(UnexpectedAnswer, match="does not end"):
+        next(found)
+
+
+def test_some_empty_pages_between_full_ones_are_no_fault():
+    chain = [*[Page(values=[])] * 20, Page(values=["a"])]
+    assert list(items((page for page in chain * 2), str, key=str)) == ["a", "a"]
+
+
+class EndlessServer(ChainServer):
+    """Makes pages up when they are asked for, so that it needs no memory itself."""
+
+    def __init__(self, page_count):
+        super().__init__({})
+        self.page_count = page_count
+
+    def get_json(self, url, *, params=None):
+        number = 1 if url == START else int(url.rpartition("=")[2])
+        size = 100 * self.page_count
+        values = [f"item {100 * number + place} {'x' * 200}" for place in range(100)]
+        following = link_to(number + 1) if number < self.page_count else None
+        page = {"values": values, "next": following, "size": size, "page": number, "pagelen": 100}
+        return json.loads(json.dumps(page))
+
+
+def peak_memory_of(page_count):
+    tracemalloc.start()
+    try:
+        source = read(EndlessServer(page_count), prefetch=8)
+        count = sum(1 for _ in items(source, str, key=str))
+        return count, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_length_of_a_listing():
+    short_count, short = peak_memory_of(30)
+    long_count, long = peak_memory_of(240)
+    assert (short_count, long_count) == (3_000, 24_000)
+    assert long < 2 * short
 
 
 def test_closing_the_items_closes_the_pages():
