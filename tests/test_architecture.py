@@ -17,7 +17,10 @@ CORE = sorted(Path(deploycore.__file__).parent.rglob("*.py"))
 
 
 def test_imports_follow_the_contracts_of_pyproject():
-    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    program = (
+        "import sys; from importlinter.cli import lint_imports\n"
+        "sys.exit(lint_imports(no_cache=True))"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         cwd=ROOT,

@@ -1,0 +1,128 @@
+"""Runs deploycore as a person does: processes of its own, a data directory, a sandbox.
+
+After every test all that was printed or written is searched for the sandbox's secrets.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from deploycore.cli.sandbox import add_command, provider_name
+
+
+class Shell:
+    """Runs ``deploycore`` commands and keeps what they print.
+
+    Attributes:
+        made_up: A secret that is wrong, and must be found nowhere either.
+    """
+
+    made_up = "made-up-secret-5f2c81d0"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "home"
+        self.printed: list[str] = []
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("DEPLOYCORE_")}
+        return kept | {"DEPLOYCORE_HOME": str(self.home), "COLUMNS": "80"} | more
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "deploycore", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment(**environment),
+            cwd=self.directory,
+        )
+
+    def run(
+        self, *arguments: str, given: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploycore", *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            env=self.environment(**environment),
+            cwd=self.directory,
+            timeout=90,
+        )
+        self.printed += [done.stdout, done.stderr]
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def succeed(self, *arguments: str, given: str = "", **environment: str) -> str:
+        done = self.run(*arguments, given=given, **environment)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+    def fail(self, *arguments: str, given: str = "", **environment: str) -> tuple[int, str]:
+        """The exit code and message of a command that must fail, with a next step."""
+        done = self.run(*arguments, given=given, **environment)
+        assert done.returncode not in (0, 1), (arguments, done.stdout, done.stderr)
+        if done.returncode != 2:
+            assert done.stderr.startswith(("Error: ", "authenticating"))
+        return done.returncode, done.stderr
+
+    def json(self, *arguments: str) -> object:
+        return json.loads(self.succeed(*arguments, "--json"))
+
+
+@pytest.fixture
+def sandbox(demo_sandbox):
+    """The sandbox that the commands of a test talk to."""
+    return demo_sandbox
+
+
+@pytest.fixture
+def shell(tmp_path: Path, sandbox) -> Iterator[Shell]:
+    """A shell whose prints and files are searched for secrets when the test is over."""
+    shell = Shell(tmp_path)
+    yield shell
+    secrets = [credential.secret.get_secret_value() for credential in sandbox.credentials]
+    needles = [form for secret in [*secrets, shell.made_up] for form in forms(secret)]
+    for text in shell.printed:
+        assert not any(needle.decode() in text for needle in needles)
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert any(path.is_relative_to(shell.home) for path in files) or not shell.home.is_dir()
+    for path in files:
+        content = path.read_bytes()
+        assert not any(needle in content for needle in needles), path
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    """A secret as it travels: plain, percent-encoded, and in base64 behind a user name."""
+    yield secret.encode()
+    yield quote(secret, safe="").encode()
+    for offset in range(3):
+        encoded = base64.b64encode(b"x" * offset + secret.encode())
+        yield encoded[4:-4]
+
+
+@pytest.fixture
+def connect(shell, sandbox):
+    """Add a provider for one of the sandbox's connections; gives its name and connection."""
+
+    def add(mode: str = "api-token"):
+        for connection in sandbox.connections:
+            if connection.settings["mode"] == mode:
+                name = provider_name(connection)
+                arguments, given = add_command("bitbucket", connection, name)
+                shell.succeed(*arguments, given=given)
+                return name, connection
+        raise LookupError(mode)
+
+    return add

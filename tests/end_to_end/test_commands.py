@@ -1,0 +1,100 @@
+"""Commands that need no provider: help, plugins, the sandbox, the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from deploycore.cli import COMMANDS, EXIT_CODES
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_names_every_command_and_exit_code(shell, arguments):
+    shown = shell.succeed(*arguments)
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert all(f" {code}  {meaning}" in shown for code, meaning in EXIT_CODES.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_of_its_own(shell, name):
+    assert "Usage: deploycore " + name in shell.succeed(name, "--help")
+
+
+def test_the_help_of_a_kind_names_its_fields(shell):
+    shown = shell.succeed("provider", "add", "--kind", "bitbucket", "--help")
+    for option in ("--mode", "--workspace", "--token-stdin", "--app-password-env", "--email"):
+        assert option in shown
+
+
+def test_the_readme_has_the_same_exit_codes(request):
+    readme = (request.config.rootpath / "README.md").read_text()
+    for code, meaning in EXIT_CODES.items():
+        assert f"| {code} | {meaning} |" in readme
+
+
+def test_completion_offers_the_commands(shell):
+    shown = shell.succeed(
+        _DEPLOYCORE_COMPLETE="complete_bash", COMP_WORDS="deploycore pro", COMP_CWORD="1"
+    )
+    assert shown.split() == ["provider"]
+
+
+def test_the_installed_plugin_is_listed_as_ready(shell):
+    (report,) = (item for item in shell.json("plugins") if item["kind"] == "bitbucket")
+    assert report["ready"]
+    assert set(report["hooks"]) >= {"authenticate", "list_repos", "list_branches", "clone_url"}
+    assert "ready" in shell.succeed("plugins")
+
+
+def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
+    running = shell.start("sandbox", "--json")
+    with running:
+        text = ""
+        while not text.endswith("\n}\n"):
+            text += running.stdout.readline()
+        told = json.loads(text)
+        assert requests.get(f"{told['url']}/2.0/user", timeout=10).status_code == 401
+        assert {item["settings"]["mode"] for item in told["connections"]} == {
+            "app-password",
+            "api-token",
+            "access-token",
+        }
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=20) == 0
+
+
+def test_the_commands_that_the_sandbox_prints_connect_to_it(shell):
+    running = shell.start("sandbox", PYTHONUNBUFFERED="1")
+    with running:
+        lines = []
+        while sum("provider add" in line for line in lines) < 3:
+            lines.append(running.stdout.readline())
+        for line in lines:
+            if "provider add" in line:
+                command = line.replace("| deploycore", f"| {sys.executable} -m deploycore")
+                subprocess.run(command, shell=True, check=True, env=shell.environment())
+        for provider in shell.json("provider", "list"):
+            assert shell.json("provider", "test", provider["name"])["repositories"] > 0
+        running.terminate()
+
+
+def test_a_port_that_is_taken_is_a_clear_error(shell, sandbox):
+    code, said = shell.fail("sandbox", "--port", sandbox.url.rpartition(":")[2])
+    assert code == 3
+    assert "port" in said
+
+
+def test_the_demo_succeeds_and_leaves_nothing_behind(shell):
+    (shell.directory / "tmp").mkdir()
+    shown = shell.succeed("demo", TMPDIR=str(shell.directory / "tmp"))
+    assert shown.splitlines()[-1].startswith("The demo succeeded in ")
+    assert shown.count("Credentials   correct") == 3
+    assert shown.count("Deployed ") == 4
+    assert os.listdir(shell.directory / "tmp") == []
+    assert not shell.home.exists()
