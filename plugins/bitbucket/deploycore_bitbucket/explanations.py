@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -23,7 +22,7 @@ from deploycore.errors import (
     RateLimited,
     UnexpectedAnswer,
 )
-from deploycore.http import ErrorAnswer
+from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
 from deploycore_bitbucket.configuration import (
     API_TOKEN_PAGE,
@@ -311,7 +310,8 @@ def _announcement(answer: ErrorAnswer) -> str | None:
 
 
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
-    retry_at = _retry_at(answer.headers.get("Retry-After"), now)
+    seconds = retry_after(answer.headers, now)
+    retry_at = None if seconds is None else now + timedelta(seconds=seconds)
     when = f"Try again after {retry_at:%Y-%m-%d %H:%M:%S %Z}." if retry_at else _WITHIN_THE_HOUR
     limit = answer.headers.get("X-RateLimit-Limit")
     if limit:
@@ -331,19 +331,6 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
 
 
 _WITHIN_THE_HOUR = "Bitbucket did not say when to try again: it will work within the hour."
-
-
-def _retry_at(value: str | None, now: datetime) -> datetime | None:
-    """Seconds or a date (RFC 9110, section 10.2.3); ``None`` for anything else."""
-    if value is None:
-        return None
-    try:
-        if value.strip().isdecimal():
-            return now + timedelta(seconds=int(value))
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _error(answer: ErrorAnswer) -> Mapping[str, object]:

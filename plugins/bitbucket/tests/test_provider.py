@@ -1,4 +1,4 @@
-"""The hooks as the core calls them, against recorded shapes of Bitbucket's answers."""
+"""The hooks as the core calls them, against answers of Bitbucket's shapes."""
 
 from __future__ import annotations
 
