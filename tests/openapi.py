@@ -9,7 +9,8 @@ Where the description and the guide to the API part, this is done, and nothing e
 * It gives paths relative to ``https://api.bitbucket.org/2.0``, which the sandbox stands in for.
 * A path parameter ends at a slash, but branch names keep raw ones: they are encoded first.
 * ``pagelen``, ``page`` and ``fields`` work on every collection, and are declared nowhere.
-* With ``fields`` an answer lacks what is required of a whole one: nothing is required then.
+* With ``fields`` an answer lacks what is required of a whole one, and items that differed in
+  what was left out become equal: nothing is required then, and nothing has to be unique.
 * ``mainbranch`` is null for an empty repository, and declared as an object.
 * Of the refusals that all paths share few are listed: each path is given the error object for
   all of 4XX.
@@ -69,7 +70,7 @@ class Description:
         unchecked = Config(spec_validator_cls=None)
         self._paths = whole["paths"]
         self._whole = OpenAPI.from_dict(whole, config=unchecked)
-        self._partial = OpenAPI.from_dict(_without_required(whole), config=unchecked)
+        self._partial = OpenAPI.from_dict(_for_partial_answers(whole), config=unchecked)
 
     def violation(self, exchange: Exchange) -> str:
         """What is wrong with an exchange, in a line or more; empty if nothing is."""
@@ -179,16 +180,16 @@ def _prepared(description: dict[str, Any]) -> dict[str, Any]:
     return description
 
 
-def _without_required(value: Any) -> Any:
-    """A copy of a description in which no property of an object is required."""
+def _for_partial_answers(value: Any) -> Any:
+    """A copy of a description in which no property is required and no item unique."""
     if isinstance(value, list):
-        return [_without_required(item) for item in value]
+        return [_for_partial_answers(item) for item in value]
     if not isinstance(value, dict):
         return deepcopy(value)
     return {
-        key: _without_required(item)
+        key: _for_partial_answers(item)
         for key, item in value.items()
-        if not (key == "required" and isinstance(item, list))
+        if not (key == "required" and isinstance(item, list)) and key != "uniqueItems"
     }
 
 

@@ -74,9 +74,8 @@ def _introduction(sandbox: Sandbox) -> Iterable[str]:
             yield f"  {field}: {text}"
     yield "\nClone with git:"
     for credential in sandbox.credentials:
-        owner = "ada/notes" if credential.mode == "app-password" else "acme/shop"
         git = GitCredential(username=credential.git_username, password=credential.secret)
-        joined = CloneUrl(url=f"{sandbox.git_url}/{owner}.git", credential=git).reveal_joined()
+        joined = CloneUrl(url=f"{sandbox.git_url}/acme/shop.git", credential=git).reveal_joined()
         yield f"  git clone {joined}"
 
 

@@ -1,8 +1,9 @@
 """Git over smart HTTP, with real repositories, by dulwich's server side.
 
 Repositories are bare, on disk in a temporary directory, and made when first needed, so that
-rows without content cost nothing. Protocol versions 0 and 1; a client that asks for version 2
-falls back by itself.
+rows without content cost nothing. What dulwich 1.2 can't serve, this can't: protocol version 2,
+from which clients fall back by themselves, and plain fetches into a shallow clone (those that
+give a depth again do work).
 
 Source: https://git-scm.com/docs/http-protocol
 """
@@ -24,7 +25,7 @@ from typing import cast
 from dulwich.errors import GitProtocolError
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.protocol import ReceivableProtocol, pkt_line
-from dulwich.refs import Ref
+from dulwich.refs import Ref, check_ref_format
 from dulwich.repo import Repo
 from dulwich.server import Backend, BackendRepo, ReceivePackHandler, UploadPackHandler
 
@@ -33,7 +34,7 @@ from deploycore_bitbucket.sandbox.messages import Answer, Write
 from deploycore_bitbucket.sandbox.shapes import CommitDetails
 from deploycore_bitbucket.sandbox.state import Repository
 
-__all__ = ["Executable", "File", "GitStore", "Service", "Submodule", "Symlink"]
+__all__ = ["Executable", "File", "GitStore", "Service", "Submodule", "Symlink", "branch_ref"]
 
 AUTHOR = b"Ada Lovelace <ada@example.com>"
 BRANCHES = b"refs/heads/"
@@ -96,7 +97,7 @@ class GitStore:
             ConfigurationError: Git does not allow the name of the branch.
         """
         with self._lock, Repo(str(self._path(repository))) as repo:
-            ref = Ref(BRANCHES + branch.encode())
+            ref = branch_ref(branch)
             parent = repo.refs.as_dict().get(ref)
             objects: dict[ObjectID, ShaFile] = {}
             commit = Commit()
@@ -186,9 +187,9 @@ class GitStore:
     def _set(self, repo: Repo, repository: Repository, branches: Mapping[str, ObjectID]) -> None:
         try:
             for name, commit in branches.items():
-                repo.refs[Ref(BRANCHES + name.encode())] = commit
-        except (ValueError, OSError) as error:
-            message = f"Git does not allow a branch named {name!r} in {repository.full_name}."
+                repo.refs[branch_ref(name)] = commit
+        except OSError as error:
+            message = f"{repository.full_name} has a branch that is in the way of {name!r}."
             raise ConfigurationError(message) from error
         self._refresh(repo, repository)
 
@@ -199,6 +200,18 @@ class GitStore:
                 name.removeprefix(BRANCHES).decode(errors="replace"): commit.decode()
                 for name, commit in found.items()
             }
+
+
+def branch_ref(branch: str) -> Ref:
+    """The full name of a branch.
+
+    Raises:
+        ConfigurationError: Git does not allow the name.
+    """
+    name = branch.encode()
+    if not check_ref_format(Ref(b"heads/" + name)):
+        raise ConfigurationError(f"Git does not allow a branch named {branch!r}.")
+    return Ref(BRANCHES + name)
 
 
 class _OneRepository(Backend):

@@ -24,7 +24,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.sandbox import SandboxConnection
 from deploycore_bitbucket.sandbox.authentication import AppPasswords, caller
 from deploycore_bitbucket.sandbox.faults import Faults, rate_limited
-from deploycore_bitbucket.sandbox.git import File, GitStore
+from deploycore_bitbucket.sandbox.git import File, GitStore, branch_ref
 from deploycore_bitbucket.sandbox.messages import Answer, Request
 from deploycore_bitbucket.sandbox.pages import Pagination
 from deploycore_bitbucket.sandbox.rest import RestApi
@@ -311,6 +311,7 @@ class Sandbox:
             NotFound: There is no such workspace.
             ConfigurationError: Git does not allow the name of the branch.
         """
+        branch_ref(branch)
         repository = self._state.repository(workspace, slug)
         if repository is None:
             repository = self.add_repository(workspace, slug, main_branch=branch)

@@ -198,7 +198,10 @@ def _body(stream: BinaryIO, headers: Mapping[str, str]) -> bytes:
     if "chunked" in headers.get("transfer-encoding", "").lower():
         body = b"".join(_dechunked(stream))
     else:
-        body = stream.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        body = stream.read(length)
+        if len(body) < length:
+            raise EOFError
     return gzip.decompress(body) if "gzip" in headers.get("content-encoding", "") else body
 
 
