@@ -16,7 +16,6 @@ from pydantic import SecretStr
 
 from deploycore.configuration import parse_config
 from deploycore.deploy import DeployListener, deploy, no_deploy_progress
-from deploycore.errors import ConfigurationError
 from deploycore.git import Cancellation, GitSettings
 from deploycore.http import HttpSettings
 from deploycore.models import RepositoryId
@@ -56,7 +55,7 @@ class Installation:
     ) -> None:
         settings = settings or Settings.from_environment()
         self.store = Store(settings)
-        self.secrets = SecretBox(settings)
+        self.secrets = SecretBox(settings, sealed_secrets_exist=self.store.holds_sealed_secrets)
         self._http_settings = http_settings
         self._git_settings = git_settings
 
@@ -138,22 +137,13 @@ class Installation:
                 application has the target.
             StoreError: It can't be written.
         """
-        self.store.get_provider(provider)
-        target = target.expanduser().absolute()
-        for other in self.store.list_applications():
-            if other.target == target and other.name != name:
-                raise ConfigurationError(
-                    f"The application {other.name!r} already has the target {target}.",
-                    hint="Give each application a directory of its own.",
-                    application=other.name,
-                )
         record = ApplicationRecord(
             name=name,
             provider=provider,
             owner=repository.owner,
             slug=repository.slug,
             branch=branch,
-            target=target,
+            target=target.expanduser().absolute(),
             submodules=submodules,
             created_at=datetime.now(UTC),
         )

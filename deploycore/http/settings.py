@@ -34,5 +34,5 @@ class HttpSettings:
     retry_after_most: float = 60.0
     answer_bytes_most: int = 16 * 1024 * 1024
     pages_most: int = 100_000
-    connections: int = 10
+    connections: int = 16
     ca_bundle: str | None = None

@@ -33,7 +33,7 @@ Mode = Literal["app-password", "api-token", "access-token"]
 
 API_TOKEN_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"  # noqa: S105
 
-MOST_PREFETCH_PAGES = 10  # as many connections as deploycore's HttpClient keeps open
+MOST_PREFETCH_PAGES = 16  # as many connections as deploycore's HttpClient keeps open
 
 # Atlassian marks its secrets by kind. A known prefix is recognised and never demanded: older
 # secrets have none.
@@ -142,7 +142,7 @@ class _BitbucketMode(ProviderConfig):
         default="https://bitbucket.org", description="where repositories are cloned from"
     )
     prefetch_pages: int = Field(
-        default=10,
+        default=MOST_PREFETCH_PAGES,
         ge=0,
         le=MOST_PREFETCH_PAGES,
         description="how many pages of a long listing to fetch at once; 0 or 1 for one by one",
