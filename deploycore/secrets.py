@@ -1,0 +1,284 @@
+"""Secrets at rest: encrypted with this installation's key, or kept as a reference.
+
+What the store holds for a secret is one line of text, told apart by its first word:
+``fernet:`` and a token (https://github.com/fernet/spec), ``env:`` and the name of an
+environment variable, or ``file:`` and an absolute path. The clear value exists in memory
+alone, as ``SecretStr``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from deploycore.errors import ConfigurationError, StoreError
+from deploycore.settings import SECRET_KEY, Settings, is_fernet_key
+
+__all__ = ["SecretBox", "is_sealed"]
+
+_SEALED = "fernet:"
+_VARIABLE = "env:"
+_FILE = "file:"
+_FORMS = f"{_VARIABLE}NAME or {_FILE}/ABSOLUTE/PATH"
+_FILE_BYTES_MOST = 64 * 1024
+_KEY_FILE_BYTES_MOST = 1024
+
+
+def is_sealed(stored: str) -> bool:
+    """Whether a stored secret is encrypted, rather than a reference."""
+    return stored.startswith(_SEALED)
+
+
+class SecretBox:
+    """Turns secrets into what may be stored, and back.
+
+    The key comes from the settings, or from its file, which is made when the first secret
+    is sealed: mode 0600, complete or absent, and the same for processes that race.
+
+    Args:
+        sealed_secrets_exist: Asked before a key file is made; where it says yes, the key of
+            those secrets is missing, and a new one would only hide that.
+    """
+
+    def __init__(
+        self, settings: Settings, *, sealed_secrets_exist: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._settings = settings
+        self._sealed_secrets_exist = sealed_secrets_exist
+
+    def seal(self, value: SecretStr) -> str:
+        """Encrypt a secret for storing; the first one makes the key.
+
+        Raises:
+            ConfigurationError: It is not valid Unicode.
+            StoreError: The key is missing, malformed, readable by others, or can't be made.
+        """
+        from cryptography.fernet import Fernet  # costs 15 ms, which most commands need not pay
+
+        clear = _encoded(value.get_secret_value(), "The secret")
+        key = self._key() or self._new_key()
+        return _SEALED + Fernet(key).encrypt(clear).decode("ascii")
+
+    def keep_reference(self, text: str) -> str:
+        """Check a reference, and give it as it is to be stored; what it names is not read.
+
+        Args:
+            text: ``env:NAME`` or ``file:/absolute/path``; ``~`` is replaced.
+
+        Raises:
+            ConfigurationError: It is neither. The text is not repeated, since it may be a
+                secret that was given in the wrong place.
+        """
+        if text.startswith(_VARIABLE):
+            name = text.removeprefix(_VARIABLE)
+            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                return text
+        elif text.startswith(_FILE):
+            path = os.path.expanduser(text.removeprefix(_FILE))
+            if os.path.isabs(path) and path.isprintable():
+                return _FILE + path
+        raise ConfigurationError("This is not a reference to a secret.", hint=f"Write {_FORMS}.")
+
+    def reveal(self, stored: str) -> SecretStr:
+        """The secret behind what is stored. One trailing line end of a file is dropped.
+
+        Raises:
+            ConfigurationError: The variable is not set, or the file can't be read, or either
+                is empty or no text.
+            StoreError: The key is missing, malformed, readable by others, or another than
+                the one the secret was sealed with.
+        """
+        if stored.startswith(_SEALED):
+            return self._unsealed(stored.removeprefix(_SEALED))
+        if stored.startswith(_VARIABLE):
+            return _from_variable(stored.removeprefix(_VARIABLE))
+        if stored.startswith(_FILE):
+            return _from_file(Path(stored.removeprefix(_FILE)))
+        raise StoreError(
+            "A secret is stored in a form that this deploycore does not know.",
+            hint="Upgrade deploycore, or remove the provider and add it again.",
+        )
+
+    def describe(self, stored: str) -> str:
+        """Where a secret is, for people; never the secret."""
+        if stored.startswith(_VARIABLE):
+            return f"environment variable {stored.removeprefix(_VARIABLE)}"
+        if stored.startswith(_FILE):
+            return f"file {stored.removeprefix(_FILE)}"
+        return "stored, encrypted"
+
+    def _unsealed(self, token: str) -> SecretStr:
+        from cryptography.fernet import Fernet, InvalidToken
+
+        key = self._key()
+        if key is None:
+            raise self._key_missing()
+        try:
+            return SecretStr(Fernet(key).decrypt(token).decode())
+        except InvalidToken:
+            pass
+        raise StoreError(
+            f"A stored secret can't be decrypted with the key in {self._key_place}: it was "
+            "encrypted with another one.",
+            hint="Put back the key that the providers were added with. If it is lost, remove "
+            "the providers whose secrets are stored encrypted, and add them again.",
+        )
+
+    @property
+    def _key_place(self) -> str:
+        return SECRET_KEY if self._settings.secret_key else str(self._settings.secret_key_file)
+
+    def _key(self) -> bytes | None:
+        """The key, or ``None`` where it should come from a file that is not there."""
+        if self._settings.secret_key:
+            key = self._settings.secret_key.get_secret_value().encode(errors="replace")
+        else:
+            found = _read_key_file(self._settings.secret_key_file)
+            if found is None:
+                return None
+            key = found.strip()
+        if not is_fernet_key(key):
+            raise StoreError(
+                f"What is in {self._key_place} is not a key: it must be 32 bytes in URL-safe "
+                "base64, 44 characters.",
+                hint="Put back the key that the providers were added with.",
+            )
+        return key
+
+    def _new_key(self) -> bytes:
+        path = self._settings.secret_key_file
+        if self._sealed_secrets_exist() and not path.exists():
+            raise self._key_missing()
+        self._settings.make_home()
+        try:
+            _create_key_file(path)
+        except OSError as error:
+            raise StoreError(
+                f"The key file {path} can't be made: {error.strerror or error}.",
+                hint=f"Make its directory writable, or set {SECRET_KEY}.",
+                path=str(path),
+            ) from error
+        key = self._key()
+        if key is None:
+            raise self._key_missing()
+        return key
+
+    def _key_missing(self) -> StoreError:
+        path = self._settings.secret_key_file
+        return StoreError(
+            f"The key of the stored secrets is missing: there is no {path}.",
+            hint=f"Put the key file back, or set {SECRET_KEY} to the key. If it is lost, remove "
+            "the providers whose secrets are stored encrypted, and add them again.",
+            path=str(path),
+        )
+
+
+def _read_key_file(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(_KEY_FILE_BYTES_MOST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(
+            f"The key file {path} can't be read: {error.strerror or error}.",
+            hint=f"Make it a file that you may read, or set {SECRET_KEY} to the key.",
+            path=str(path),
+        ) from error
+    if os.name == "posix" and mode & 0o077:
+        raise StoreError(
+            f"The key file {path} is open to other users of this machine (mode {mode:04o}).",
+            hint=f"Close it: chmod 600 {path}",
+            path=str(path),
+        )
+    return content
+
+
+def _create_key_file(path: Path) -> None:
+    """Make the key file complete, or leave the one that another process has made first."""
+    from cryptography.fernet import Fernet
+
+    handle, unfinished = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(Fernet.generate_key() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, since unlike a rename it never replaces: of racing processes one wins.
+        with suppress(FileExistsError):
+            os.link(unfinished, path)
+    finally:
+        os.unlink(unfinished)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere a directory can't be opened
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _from_variable(name: str) -> SecretStr:
+    value = os.environ.get(name)
+    if not value:
+        state = "not set" if value is None else "empty"
+        raise ConfigurationError(
+            f"The environment variable {name}, which should hold a secret, is {state}.",
+            hint=f"Set {name} for the process that runs deploycore.",
+            variable=name,
+        )
+    _encoded(value, f"The environment variable {name}")
+    return SecretStr(value)
+
+
+def _from_file(path: Path) -> SecretStr:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_FILE_BYTES_MOST + 1)
+    except OSError as error:
+        raise _unusable_file(path, f"can't be read: {error.strerror or error}") from error
+    if len(content) > _FILE_BYTES_MOST:
+        raise _unusable_file(path, f"is larger than {_FILE_BYTES_MOST} bytes")
+    text = _decoded(content)
+    if text is None:
+        raise _unusable_file(path, "is not UTF-8 text")
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise _unusable_file(path, "is empty")
+    return SecretStr(text)
+
+
+def _unusable_file(path: Path, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The file {path}, which should hold a secret, {problem}.",
+        hint="Put the secret alone into the file, readable by the user who runs deploycore.",
+        path=str(path),
+    )
+
+
+def _decoded(content: bytes) -> str | None:
+    """The text, or ``None``: the decoding error would hold the secret."""
+    with suppress(UnicodeDecodeError):
+        return content.decode()
+    return None
+
+
+def _encoded(text: str, subject: str) -> bytes:
+    with suppress(UnicodeEncodeError):
+        return text.encode()
+    # Raised out here, since the encoding error holds the text.
+    raise ConfigurationError(
+        f"{subject} holds bytes that are no text in UTF-8.", hint="Copy the secret again."
+    )

@@ -1,0 +1,135 @@
+"""Where this machine keeps what deploycore must remember, as the environment says it.
+
+Everything else that is configured lives in the database; this is what must be known before
+the database can be found and its secrets read.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr
+
+from deploycore.errors import ConfigurationError, StoreError
+
+__all__ = ["Settings", "is_fernet_key"]
+
+HOME = "DEPLOYCORE_HOME"
+DATABASE_URL = "DEPLOYCORE_DATABASE_URL"
+SECRET_KEY = "DEPLOYCORE_SECRET_KEY"  # noqa: S105  the variable's name
+
+_NEW_KEY = "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the database is, and the key of its secrets.
+
+    Attributes:
+        home: The directory of everything that deploycore keeps; may not exist yet.
+        database_url: As SQLAlchemy reads it. It may hold a password, so it is in no ``repr``.
+        secret_key: The key itself, where the environment gives it instead of a file.
+        secret_key_file: Where the key is, or will be made, when ``secret_key`` is ``None``.
+    """
+
+    home: Path
+    database_url: str = field(repr=False)
+    secret_key: SecretStr | None
+    secret_key_file: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read ``DEPLOYCORE_HOME``, ``DEPLOYCORE_DATABASE_URL`` and ``DEPLOYCORE_SECRET_KEY``.
+
+        By default everything is in the user's data directory: an SQLite database, and a key
+        that is made when the first secret is stored.
+
+        Args:
+            environ: The variables; by default those of this process.
+
+        Raises:
+            ConfigurationError: A variable is set, but to nothing or to something malformed.
+        """
+        variables = os.environ if environ is None else environ
+        for name in (HOME, DATABASE_URL, SECRET_KEY):
+            if not variables.get(name, "unset").strip():
+                raise ConfigurationError(
+                    f"{name} is set, but empty.", hint=f"Give it a value, or unset {name}."
+                )
+        home = _home(variables.get(HOME))
+        return cls(
+            home=home,
+            database_url=_database_url(variables.get(DATABASE_URL), home),
+            secret_key=_secret_key(variables.get(SECRET_KEY)),
+            secret_key_file=home / "secret.key",
+        )
+
+    def make_home(self) -> None:
+        """Make the home directory, for its owner alone; one that is there stays as it is.
+
+        Raises:
+            StoreError: It can't be made, or is something else than a directory.
+        """
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StoreError(
+                f"The data directory {self.home} can't be made: {reason}.",
+                hint=f"Make it yourself, or set {HOME} to a directory that you may write to.",
+                path=str(self.home),
+            ) from error
+
+
+def is_fernet_key(text: str | bytes) -> bool:
+    """Whether this is a Fernet key: 32 bytes in URL-safe base64 (the Fernet specification)."""
+    try:
+        return len(base64.b64decode(text, altchars=b"-_", validate=True)) == 32
+    except ValueError:
+        return False
+
+
+def _home(value: str | None) -> Path:
+    if value is None:
+        from platformdirs import user_data_dir
+
+        return Path(user_data_dir("deploycore", appauthor=False))
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"{HOME} names the home directory of a user who has none: {value}.",
+            hint=f"Set {HOME} to an absolute path.",
+        ) from error
+
+
+def _database_url(value: str | None, home: Path) -> str:
+    if value is None:
+        # Only these two characters mean something in the last part of a database URL.
+        path = str(home / "deploycore.db").replace("%", "%25").replace("?", "%3F")
+        return f"sqlite:///{path}"
+    if not re.match(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?://", value):
+        raise ConfigurationError(
+            f"{DATABASE_URL} is not a database URL.",
+            hint=f"Set {DATABASE_URL} to something like sqlite:////var/lib/deploycore.db "
+            "or postgresql+psycopg://user:password@host/name.",
+        )
+    return value
+
+
+def _secret_key(value: str | None) -> SecretStr | None:
+    if value is None:
+        return None
+    key = value.strip()
+    if not is_fernet_key(key):
+        raise ConfigurationError(
+            f"{SECRET_KEY} is not a Fernet key: 32 bytes in URL-safe base64, 44 characters.",
+            hint=f"Copy the whole key, or make a new one for a new installation: {_NEW_KEY}",
+        )
+    return SecretStr(key)

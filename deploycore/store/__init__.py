@@ -1,0 +1,15 @@
+"""What deploycore remembers: providers, applications and deployments, in an SQL database.
+
+The rest of deploycore sees frozen records and one :class:`Store`; tables, migrations, locks
+and the database's own errors stay in this package.
+"""
+
+from deploycore.store.records import (
+    ApplicationRecord,
+    DeploymentRecord,
+    DeploymentState,
+    ProviderRecord,
+)
+from deploycore.store.store import Store
+
+__all__ = ["ApplicationRecord", "DeploymentRecord", "DeploymentState", "ProviderRecord", "Store"]

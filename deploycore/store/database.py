@@ -1,0 +1,232 @@
+"""Opening the database, bringing it up to date, and its transactions.
+
+The tables and statements are the same for every database; what SQLite needs on top (modes,
+pragmas, explicit transactions, one process setting up at a time) is here alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+from deploycore.errors import ConfigurationError, StoreError
+from deploycore.settings import DATABASE_URL, Settings
+from deploycore.store.failures import BUSY_SECONDS, Place, store_error
+from deploycore.store.tables import REVISION
+
+__all__ = ["Database"]
+
+_SET_UP_SECONDS = 60
+_SELECT_REVISION = text("SELECT version_num FROM alembic_version")
+_WRITING = "deploycore_writing"
+_EXAMPLES = "sqlite:////var/lib/deploycore.db or postgresql+psycopg://user:password@host/name"
+
+
+class Database:
+    """The database of the settings; opened, made and migrated when it is first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database, and keeps nobody from writing.
+
+        Raises:
+            StoreError: The database can't be opened or read.
+        """
+        with self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is kept whole, or not at all where the block raises.
+
+        Raises:
+            StoreError: The database can't be opened or written.
+        """
+        with self._transaction(**{_WRITING: True}) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections; the next use would open it again."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    @contextmanager
+    def _transaction(self, **options: bool) -> Iterator[Connection]:
+        with self._lock:
+            if self._engine is None:
+                self._engine = _open(self._settings)
+            engine = self._engine
+        with (
+            _typed_errors(Place.of(engine.url)),
+            engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+
+def _open(settings: Settings) -> Engine:
+    engine = _engine(settings.database_url)
+    place = Place.of(engine.url)
+    try:
+        with _typed_errors(place):
+            _bring_up_to_date(engine, place, settings)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _engine(database_url: str) -> Engine:
+    url = _parsed(database_url)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and (url.database in (None, "", ":memory:") or "mode=memory" in database_url):
+        raise StoreError(
+            f"{DATABASE_URL} names a database in memory, which would forget everything.",
+            hint="Name a file: sqlite:////absolute/path.",
+        )
+    missing = ""
+    try:
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            connect_args={"timeout": BUSY_SECONDS} if is_sqlite else {},
+        )
+    except NoSuchModuleError:
+        raise StoreError(
+            f"There is no kind of database called {url.drivername!r}, which {DATABASE_URL} names.",
+            hint=f"Write something like {_EXAMPLES}.",
+        ) from None
+    except ImportError as error:
+        missing = error.name or url.get_driver_name()
+    if missing:
+        raise StoreError(
+            f"The database of {DATABASE_URL} needs the Python package {missing!r}, which is not "
+            "installed.",
+            hint=f"Install it where deploycore is installed: pip install {missing}",
+        )
+    if is_sqlite:
+        event.listen(engine, "connect", _prepare_sqlite_connection)
+        event.listen(engine, "begin", _begin_sqlite_transaction)
+    return engine
+
+
+def _parsed(database_url: str) -> URL:
+    # The foreign errors may quote the URL with its password: ours is raised apart from them.
+    try:
+        return make_url(database_url)
+    except (ArgumentError, ValueError):
+        pass
+    raise StoreError(
+        f"{DATABASE_URL} can't be understood.",
+        hint=f"Write something like {_EXAMPLES}; percent-encode what is special in a password.",
+    )
+
+
+def _prepare_sqlite_connection(connection: Any, record: object) -> None:
+    # The driver would begin transactions late, and not at all for CREATE TABLE, which would
+    # make migrations half-written: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite_transaction(connection: Connection) -> None:
+    # A transaction that reads first and wants to write later fails at once, instead of
+    # waiting, when another has written in between; so writers say it from the start.
+    writing = connection.get_execution_options().get(_WRITING)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _bring_up_to_date(engine: Engine, place: Place, settings: Settings) -> None:
+    if place.path is None or _has_content(place.path):
+        with engine.connect() as connection:
+            if _is_up_to_date(connection):
+                return
+    settings.make_home()
+    with FileLock(settings.home / "database.lock", timeout=_SET_UP_SECONDS, mode=0o600):
+        if place.path is not None:
+            _prepare_sqlite_file(engine, place.path)
+        with (
+            engine.connect().execution_options(**{_WRITING: True}) as connection,
+            connection.begin(),
+        ):
+            _migrate(connection, place)
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _is_up_to_date(connection: Connection) -> bool:
+    try:
+        return bool(connection.scalar(_SELECT_REVISION) == REVISION)
+    except (OperationalError, ProgrammingError):
+        return False  # mostly for want of the table; setting up meets any other reason again
+
+
+def _prepare_sqlite_file(engine: Engine, path: Path) -> None:
+    """Make the file private before there is anything in it, and let readers not wait."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = engine.raw_connection()
+    try:
+        # Kept in the file. SQLite does not wait for others here, so it needs the lock.
+        connection.cursor().execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+def _migrate(connection: Connection, place: Place) -> None:
+    from deploycore.store import migrations  # Alembic costs 150 ms: only for what needs it
+
+    is_new = not inspect(connection).has_table("alembic_version")
+    revision = None if is_new else connection.scalar(_SELECT_REVISION)
+    if revision == REVISION:
+        return
+    if revision is not None and not migrations.is_known(revision):
+        raise place.error(
+            f"was written by a newer deploycore (its version is {revision}, this deploycore "
+            f"knows up to {REVISION})",
+            "Upgrade deploycore.",
+        )
+    migrations.upgrade(connection)
+
+
+@contextmanager
+def _typed_errors(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, Timeout, OSError) as error:
+        if isinstance(error, DBAPIError):
+            error.params = None
+        raise store_error(error, place) from None
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            "A name or path holds bytes that are no text in UTF-8, which can't be stored.",
+            hint="Rename it, or choose another.",
+        ) from None

@@ -1,0 +1,116 @@
+"""What went wrong with the database, in a sentence for a person and with the next step.
+
+The database's own words are used only where they can't hold a value from a row: never the
+statement, its parameters, or a URL with its password.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import Timeout
+from pydantic import SecretStr
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from deploycore.errors import StoreError
+from deploycore.redaction import Redactor
+from deploycore.settings import DATABASE_URL, HOME
+
+__all__ = ["BUSY_SECONDS", "Place", "store_error"]
+
+BUSY_SECONDS = 10
+"""How long an operation waits for another process's write to end."""
+
+_SQLITE_FAILURES = {
+    # https://sqlite.org/rescode.html, the primary codes
+    sqlite3.SQLITE_NOTADB: (
+        "is damaged, or is no SQLite database",
+        "Put back a backup, or move the file away to start with an empty database.",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "is damaged",
+        "Put back a backup, or move the file away to start with an empty database.",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        f"has been busy with another process for {BUSY_SECONDS} s",
+        "Try again; if it stays so, find out which process has the file open.",
+    ),
+    sqlite3.SQLITE_FULL: (
+        "can't grow: the disk is full",
+        "Make room on that disk, then try again; nothing was half-written.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "can't be written",
+        f"Make the file and its directory writable, or set {HOME} to another directory.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "can't be opened",
+        "See whether its directory is there, and whether you may read and write both.",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "can't be opened",
+        "See whether you may read and write the file and its directory.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "can't be read or written: the disk reports an error",
+        "See whether the disk is there, has room and is healthy, then try again.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which database it is, in words that hold no password.
+
+    Attributes:
+        path: The file, for SQLite.
+    """
+
+    name: str
+    path: Path | None
+    password: SecretStr | None
+
+    @classmethod
+    def of(cls, url: URL) -> Place:
+        """The place that a URL names."""
+        if url.get_backend_name() == "sqlite" and url.database:
+            return cls(f"The database {url.database}", Path(url.database), None)
+        server = f"{url.host or ''}{f':{url.port}' if url.port else ''}"
+        password = SecretStr(str(url.password)) if url.password else None
+        return cls(f"The database {url.drivername}://{server}/{url.database}", None, password)
+
+    def error(self, problem: str, hint: str) -> StoreError:
+        """A :class:`StoreError` about this database."""
+        return StoreError(f"{self.name} {problem}.", hint=hint, path=self.path and str(self.path))
+
+
+def store_error(error: Exception, place: Place) -> StoreError:
+    """The typed error for what SQLAlchemy, a driver, the lock or the file system raised."""
+    if isinstance(error, Timeout):
+        return place.error(
+            "is being set up by another process, which does not come to an end",
+            "Try again; if it stays so, end the other deploycore process.",
+        )
+    if isinstance(error, OSError):
+        return place.error(
+            f"can't be opened: {error.filename or 'its directory'}: {error.strerror or error}",
+            f"Make the data directory writable, or set {HOME} to another directory.",
+        )
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one
+        if known:
+            return place.error(*known)
+    said = ""
+    if isinstance(error, OperationalError) and place.path is None:
+        # A server's refusal says why; errors of other classes may quote a row.
+        redactor = Redactor([place.password] if place.password else [])
+        said = f": {redactor.mask(str(cause)).strip().partition(chr(10))[0]}"
+    return place.error(
+        f"refused an operation ({type(cause).__name__}){said}",
+        f"See whether {DATABASE_URL} names the right database, and whether it is up.",
+    )
