@@ -106,5 +106,5 @@ def _state_of_check():
     from tests.openapi import BESIDE_THE_REPOSITORY, VARIABLE, find_description
 
     if find_description() is None:
-        return f"not checked, neither {VARIABLE} nor {BESIDE_THE_REPOSITORY} names it"
+        return f"not checked, neither {VARIABLE} nor {BESIDE_THE_REPOSITORY} is there"
     return "every exchange with the sandbox is checked"

@@ -136,7 +136,8 @@ def git_credential(
 
 
 def demand_scope(credential: Credential | None, need: Need) -> None:
-    """
+    """Hold a credential against what an endpoint asks for.
+
     Raises:
         Refusal: 401 or 403 where the credential may not use the endpoint.
     """

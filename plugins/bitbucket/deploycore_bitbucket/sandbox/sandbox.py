@@ -219,6 +219,7 @@ class Sandbox:
     def add_user(
         self, username: str, email: str | None = None, display_name: str | None = None
     ) -> User:
+        """Add a person; without an email it is ``username@example.com``."""
         user = User(
             username=username,
             email=email or f"{username}@example.com",
@@ -230,7 +231,8 @@ class Sandbox:
     def add_workspace(
         self, slug: str, name: str | None = None, *, members: Iterable[User] = ()
     ) -> Workspace:
-        """
+        """Add an owner of repositories.
+
         Args:
             members: Administrators of it; add others by ``add_member``.
         """
@@ -240,6 +242,11 @@ class Sandbox:
         return workspace
 
     def add_member(self, workspace: str, user: User, *, administrator: bool = False) -> None:
+        """Let a person see the repositories of a workspace.
+
+        Raises:
+            NotFound: There is no such workspace.
+        """
         self._state.add_member(workspace, user.username, administrator=administrator)
 
     def add_repository(
@@ -254,7 +261,8 @@ class Sandbox:
         readers: Iterable[User] | None = None,
         files: Mapping[str | bytes, File] | None = None,
     ) -> Repository:
-        """
+        """Add a repository.
+
         Args:
             readers: Who may see it, if not all members of the workspace.
             files: What a first commit to its main branch holds; without any it stays empty.
@@ -342,6 +350,7 @@ class Sandbox:
         scopes: Iterable[str] = OLD_SCOPES,
         expired: bool = False,
     ) -> Credential:
+        """Add an app password, with scopes in the old style; without a secret a random one."""
         return self._add("app-password", secret, scopes, user=user, expired=expired)
 
     def add_api_token(
@@ -352,6 +361,7 @@ class Sandbox:
         scopes: Iterable[str] = API_TOKEN_SCOPES,
         expired: bool = False,
     ) -> Credential:
+        """Add an API token, with scopes in the new style; without a secret a random one."""
         return self._add("api-token", secret, scopes, user=user, expired=expired)
 
     def add_access_token(
@@ -363,7 +373,8 @@ class Sandbox:
         scopes: Iterable[str] = ACCESS_TOKEN_SCOPES,
         expired: bool = False,
     ) -> Credential:
-        """
+        """Add an access token, with scopes in the old style; without a secret a random one.
+
         Args:
             repository: The slug of the only repository that it is for; ``None`` for all.
 
@@ -401,8 +412,10 @@ class Sandbox:
         settings: dict[str, str | SecretStr] = {"mode": credential.mode}
         owner = credential.workspace or ""
         if credential.user is not None:
+            # An app password's workspace defaults to the username; a token's is to be named.
             owners = [row.slug for row in self._state.workspaces_of(credential.user.username)]
-            owner = credential.user.username if credential.mode == "app-password" else owners[-1]
+            by_name = credential.mode == "app-password" or not owners
+            owner = credential.user.username if by_name else owners[-1]
         match credential.mode, credential.user:
             case "app-password", User(username=username):
                 settings |= {"username": username, "app_password": credential.secret}

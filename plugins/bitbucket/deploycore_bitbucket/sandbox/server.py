@@ -172,7 +172,8 @@ class _Chunks:
         self._buffer = bytearray()
 
     def write(self, data: bytes) -> None:
-        """
+        """Send some of the body, now or with what follows.
+
         Raises:
             ConnectionAbortedError: As much as should be sent is sent.
         """

@@ -105,7 +105,8 @@ def clone_origin_for(username: str, origin: str) -> str:
 def repository(
     row: Repository, owner: dict[str, Any], origin: str, *, clone_origin: str, empty: bool
 ) -> Any:
-    """
+    """A repository, as lists and its own address give it.
+
     Args:
         owner: By ``owner_of_repositories``, made once for a whole list.
         clone_origin: What the https clone link starts with, by ``clone_origin_for``.

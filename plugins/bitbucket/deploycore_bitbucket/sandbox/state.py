@@ -150,7 +150,8 @@ class State:
             self.version += 1
 
     def add_credential(self, credential: Credential) -> Credential:
-        """
+        """Remember a credential, and give it back.
+
         Raises:
             ConfigurationError: Another credential has the same secret.
         """
@@ -162,9 +163,10 @@ class State:
         return credential
 
     def user(self, username: str) -> User:
-        """
+        """The person of a username.
+
         Raises:
-            NotFound: There is none of this name.
+            NotFound: There is none.
         """
         with self.lock:
             if username not in self._users:

@@ -61,13 +61,13 @@ def test_many_clients_are_served_at_once(make_populated, session):
     sandbox = make_populated(latency=0.1)
     started = time.perf_counter()
     request = b"GET /2.0/repositories/acme HTTP/1.1\r\nConnection: close\r\n\r\n"
-    threads = [threading.Thread(target=speak, args=(sandbox, request)) for _ in range(8)]
+    threads = [threading.Thread(target=speak, args=(sandbox, request)) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(sandbox.requests) == 8
-    assert time.perf_counter() - started < 0.6
+    assert len(sandbox.requests) == 20
+    assert time.perf_counter() - started < 20 * 0.1
 
 
 def test_a_client_that_goes_away_harms_nobody(sandbox, session):
