@@ -80,6 +80,8 @@ class Settings:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or type(error).__name__
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                reason = "a file is in its place"
             raise StoreError(
                 f"The data directory {self.home} can't be made: {reason}.",
                 hint=f"Make it yourself, or set {HOME} to a directory that you may write to.",

@@ -34,6 +34,7 @@ __all__ = ["Database"]
 
 _SET_UP_SECONDS = 60
 _SELECT_REVISION = text("SELECT version_num FROM alembic_version")
+_LOCK_SERVER = text("SELECT pg_advisory_xact_lock(7023648101)")  # any number of our own
 _WRITING = "deploycore_writing"
 _EXAMPLES = "sqlite:////var/lib/deploycore.db or postgresql+psycopg://user:password@host/name"
 
@@ -179,7 +180,7 @@ def _bring_up_to_date(engine: Engine, place: Place, settings: Settings) -> None:
 def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
@@ -204,6 +205,8 @@ def _prepare_sqlite_file(engine: Engine, path: Path) -> None:
 def _migrate(connection: Connection, place: Place) -> None:
     from deploycore.store import migrations  # Alembic costs 150 ms: only for what needs it
 
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK_SERVER)  # the lock file holds off this machine's processes alone
     is_new = not inspect(connection).has_table("alembic_version")
     revision = None if is_new else connection.scalar(_SELECT_REVISION)
     if revision == REVISION:

@@ -96,8 +96,9 @@ def store_error(error: Exception, place: Place) -> StoreError:
         )
     if isinstance(error, OSError):
         return place.error(
-            f"can't be opened: {error.filename or 'its directory'}: {error.strerror or error}",
-            f"Make the data directory writable, or set {HOME} to another directory.",
+            f"can't be opened: {error.strerror or type(error).__name__}",
+            f"Give it a directory that is there and that you may write to, by {HOME} or "
+            f"{DATABASE_URL}.",
         )
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
@@ -105,12 +106,16 @@ def store_error(error: Exception, place: Place) -> StoreError:
         known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one
         if known:
             return place.error(*known)
-    said = ""
-    if isinstance(error, OperationalError) and place.path is None:
-        # A server's refusal says why; errors of other classes may quote a row.
-        redactor = Redactor([place.password] if place.password else [])
-        said = f": {redactor.mask(str(cause)).strip().partition(chr(10))[0]}"
     return place.error(
-        f"refused an operation ({type(cause).__name__}){said}",
+        f"refused an operation: {_said(cause, place)}",
         f"See whether {DATABASE_URL} names the right database, and whether it is up.",
     )
+
+
+def _said(cause: BaseException | None, place: Place) -> str:
+    """A refusal's first line, where the driver's class promises that it quotes no row."""
+    name = type(cause).__name__
+    if name != OperationalError.__name__:  # each driver has its own class of this name (PEP 249)
+        return name
+    redactor = Redactor([place.password] if place.password else [])
+    return redactor.mask(str(cause)).strip().partition("\n")[0].removesuffix(".")

@@ -1,0 +1,308 @@
+"""What can be wrong with a database: each in a sentence, with the next step, without secrets."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from deploycore.errors import StoreError
+from deploycore.settings import Settings
+from deploycore.store import Store, failures
+from deploycore.store import database as database_module
+
+
+def open_store(settings: Settings) -> pytest.ExceptionInfo[StoreError]:
+    with pytest.raises(StoreError) as caught, Store(settings) as store:
+        store.list_providers()
+    return caught
+
+
+def on(url: str, tmp_path: Path) -> Settings:
+    home = str(tmp_path / "home")
+    return Settings.from_environment({"DEPLOYCORE_HOME": home, "DEPLOYCORE_DATABASE_URL": url})
+
+
+def said(error: BaseException) -> str:
+    """All that an error and its chain say, and what they hold."""
+    words, link = [], error
+    while link is not None:
+        words += [str(link), repr(link), repr(vars(link))]
+        link = link.__cause__ or link.__context__
+    return " ".join(words)
+
+
+@pytest.fixture
+def filled(settings, provider, application):
+    """Settings of a database that holds something."""
+    with Store(settings) as store:
+        store.add_provider(provider())
+        store.add_application(application())
+    return settings
+
+
+def test_the_database_is_for_its_owner_alone(settings, provider):
+    old = os.umask(0)
+    try:
+        with Store(settings) as store:
+            store.add_provider(provider())
+            modes = {
+                path.name: stat.S_IMODE(path.stat().st_mode) for path in settings.home.iterdir()
+            }
+    finally:
+        os.umask(old)
+    assert set(modes) >= {"deploycore.db", "deploycore.db-wal", "deploycore.db-shm"}
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+
+
+def test_the_database_is_durable_and_readers_do_not_wait(settings):
+    with Store(settings)._database.writing() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+        with Store(settings) as reader:
+            assert reader.list_providers() == []
+    full = 2
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": full,
+        "foreign_keys": 1,
+        "busy_timeout": 10_000,
+    }
+
+
+@pytest.mark.parametrize("content", [b"this is no database at all, but a text" * 100, b"short"])
+def test_a_file_that_is_no_database_is_named_and_kept(settings, database, content):
+    settings.make_home()
+    database.write_bytes(content)
+    error = open_store(settings).value
+    assert error.message == f"The database {database} is damaged, or is no SQLite database."
+    assert "backup" in error.hint
+    assert database.read_bytes() == content
+
+
+def test_a_damaged_database_is_named(filled, database):
+    content = bytearray(database.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    database.write_bytes(content)
+    error = open_store(filled).value
+    assert error.message == f"The database {database} is damaged."
+    assert error.details == {"path": str(database)}
+
+
+def test_a_directory_in_the_place_of_the_database_is_said(settings, database):
+    database.mkdir(parents=True)
+    assert f"{database} can't be opened" in open_store(settings).value.message
+
+
+def test_a_file_in_the_place_of_the_home_is_said(settings):
+    settings.home.write_text("")
+    error = open_store(settings).value
+    assert (
+        error.message
+        == f"The data directory {settings.home} can't be made: a file is in its place."
+    )
+
+
+def test_a_missing_directory_of_a_given_database_is_said(tmp_path):
+    error = open_store(on(f"sqlite:///{tmp_path}/missing/shop.db", tmp_path)).value
+    assert f"{tmp_path}/missing/shop.db can't be opened: No such file" in error.message
+    assert "DEPLOYCORE_DATABASE_URL" in error.hint
+
+
+@pytest.fixture
+def unprivileged():
+    """A directory that this process may read and not write, also when root runs the tests."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        yield directory
+        if os.geteuid() != os.getuid():
+            os.seteuid(os.getuid())
+        directory.chmod(0o700)
+
+
+def give_up_writing(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.chmod(0o444)
+    directory.chmod(0o555)
+    if os.getuid() == 0:
+        os.seteuid(65534)
+
+
+def test_an_unwritable_home_is_said(unprivileged):
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged)})
+    give_up_writing(unprivileged)
+    error = open_store(settings).value
+    assert f"{unprivileged}/deploycore.db can't be opened: Permission denied" in error.message
+    assert "DEPLOYCORE_HOME" in error.hint
+
+
+def test_an_unwritable_place_for_the_home_is_said(unprivileged):
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged / "home")})
+    give_up_writing(unprivileged)
+    error = open_store(settings).value
+    assert f"{unprivileged}/home can't be made: Permission denied" in error.message
+
+
+def test_a_read_only_database_is_said(unprivileged, provider):
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged)})
+    with Store(settings) as store:
+        store.add_provider(provider())
+    give_up_writing(unprivileged)
+    with (
+        pytest.raises(StoreError, match=r"deploycore\.db can't be (written|opened)"),
+        Store(settings) as store,
+    ):
+        store.add_provider(provider("other"))
+
+
+@pytest.fixture
+def no_room():
+    """From now on no SQLite database may grow."""
+
+    def limit(connection: sqlite3.Connection, record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(Engine, "connect", limit)
+    yield
+    event.remove(Engine, "connect", limit)
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(filled, provider, no_room, database):
+    big = provider(
+        "big", settings={"text": "x" * 100_000}, secrets={"token": "fernet:sealed-token"}
+    )
+    with Store(filled) as store:
+        with pytest.raises(StoreError, match="the disk is full") as caught:
+            store.add_provider(big)
+        assert [record.name for record in store.list_providers()] == ["acme"]
+    assert str(database) in caught.value.message
+    assert "sealed-token" not in said(caught.value)
+    assert "INSERT" not in str(caught.value) + caught.value.hint
+
+
+def test_a_full_disk_while_the_database_is_made_leaves_nothing_that_stops_the_next(settings):
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail(connection, place):
+            raise OSError(28, os.strerror(28))
+
+        patch.setattr(database_module, "_migrate", fail)
+        assert "No space left" in open_store(settings).value.message
+    with Store(settings) as store:
+        assert store.list_providers() == []
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
+
+
+def test_a_database_that_another_process_writes_for_long_is_said(
+    filled, database, impatient, provider
+):
+    with closing(sqlite3.connect(database, isolation_level=None)) as other, Store(filled) as store:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.get_provider("acme") == provider()
+        with pytest.raises(StoreError, match="busy with another process") as caught:
+            store.add_provider(provider("other"))
+        assert "Try again" in caught.value.hint
+        other.execute("ROLLBACK")
+        store.add_provider(provider("other"))
+
+
+def test_a_set_up_that_does_not_end_is_said(settings, monkeypatch):
+    from filelock import FileLock
+
+    monkeypatch.setattr(database_module, "_SET_UP_SECONDS", 0.05)
+    settings.make_home()
+    with FileLock(settings.home / "database.lock"):
+        assert "being set up by another process" in open_store(settings).value.message
+
+
+@pytest.mark.parametrize(
+    ("url", "problem", "step"),
+    [
+        ("sqlite://", "in memory", "sqlite:////absolute/path"),
+        ("sqlite:///:memory:", "in memory", "sqlite:////absolute/path"),
+        ("oracular://u:s3cr3t@host/x", "no kind of database called 'oracular'", "sqlite:////"),
+        ("postgresql+psycopg://u:s3cr3t@host:por/x", "can't be understood", "percent-encode"),
+        ("postgresql+psycopg://u:s3:cr3t@h:p@h/x", "can't be understood", "percent-encode"),
+        ("postgresql+pg8000://u:s3cr3t@host/x", "needs the Python package 'pg8000'", "pip install"),
+    ],
+)
+def test_a_database_url_that_leads_nowhere_is_said_without_its_password(
+    tmp_path, url, problem, step
+):
+    error = open_store(on(url, tmp_path)).value
+    assert problem in error.message
+    assert step in error.hint
+    assert "s3" not in said(error)
+
+
+def test_a_servers_refusal_is_quoted_without_the_password():
+    from sqlalchemy import make_url
+
+    place = failures.Place.of(make_url("postgresql+psycopg://u:s3cr3t@host:5433/shop"))
+
+    class OperationalError(Exception):
+        """As drivers name it (PEP 249)."""
+
+    refusal = OperationalError('no entry for "u", password "s3cr3t".\nDETAIL: more')
+    error = failures.store_error(DBAPIError("SELECT 1", {}, refusal), place)
+    assert error.message == (
+        "The database postgresql+psycopg://host:5433/shop refused an operation: "
+        'no entry for "u", password "********".'
+    )
+
+
+def test_an_error_that_may_quote_a_row_is_not_quoted():
+    from sqlalchemy import make_url
+
+    place = failures.Place.of(make_url("sqlite:////srv/shop.db"))
+    quoting = sqlite3.IntegrityError("Key (secrets)=(of-the-row) already exists")
+    error = failures.store_error(DBAPIError("INSERT", {}, quoting), place)
+    assert error.message == "The database /srv/shop.db refused an operation: IntegrityError."
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime, UTC
+from pathlib import Path
+from sqlalchemy import Engine, event
+from deploycore.settings import Settings
+from deploycore.store import ApplicationRecord, Store
+
+@event.listens_for(Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *_):
+    if statement.startswith("INSERT") and len(sys.argv) > 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with Store(Settings.from_environment({"DEPLOYCORE_HOME": sys.argv[1]})) as store:
+    for number in range(10):
+        store.start_deployment("shop", "killed")
+        if number == 5:
+            sys.argv.append("now")
+"""
+
+
+def test_a_process_killed_in_the_middle_of_a_write_leaves_a_usable_database(filled, database):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(filled.home)])
+    assert done.returncode == -9
+    with Store(filled) as store:
+        assert len(store.list_deployments("shop")) == 6
+        store.start_deployment("shop", "the next")
+        assert len(store.list_deployments("shop")) == 7
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -1,0 +1,148 @@
+"""Migrations make exactly the tables that the code uses, whole or not at all, once."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+from deploycore.errors import StoreError
+from deploycore.store import Store, migrations
+from deploycore.store.tables import REVISION, metadata
+
+
+@pytest.fixture
+def engine(any_settings):
+    """The engine of a database that the migrations have made."""
+    with Store(any_settings) as store:
+        store.list_providers()
+    engine = create_engine(any_settings.database_url)
+    yield engine
+    engine.dispose()
+
+
+def test_migrations_make_exactly_the_tables_of_the_code(engine):
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_constraints_and_indexes_have_the_names_of_the_code(engine):
+    made = inspect(engine)
+    for table in metadata.sorted_tables:
+        constraints = (
+            *made.get_foreign_keys(table.name),
+            *made.get_unique_constraints(table.name),
+        )
+        # SQLite keeps no name for a key that counts by itself.
+        wanted = {one.name for one in table.constraints - {table.primary_key}}
+        assert {one["name"] for one in constraints} == wanted
+        indexes = {one["name"] for one in made.get_indexes(table.name)}
+        assert indexes >= {one.name for one in table.indexes}
+
+
+def test_the_newest_migration_is_the_one_that_the_code_expects(engine):
+    assert ScriptDirectory.from_config(migrations.configuration()).get_heads() == [REVISION]
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISION
+
+
+def test_a_database_of_a_newer_version_is_refused_and_kept(settings, database, provider):
+    with Store(settings) as store:
+        store.add_provider(provider())
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with (
+        pytest.raises(StoreError, match=r"newer deploycore.*9999") as caught,
+        Store(settings) as store,
+    ):
+        store.list_providers()
+    assert caught.value.hint == "Upgrade deploycore."
+    assert str(database) in caught.value.message
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT name FROM providers").fetchall() == [("acme",)]
+
+
+def test_opening_an_up_to_date_database_does_not_import_alembic(settings):
+    with Store(settings) as store:
+        store.list_providers()
+    program = (
+        "import sys; from deploycore.settings import Settings; from deploycore.store import Store\n"
+        "with Store(Settings.from_environment({'DEPLOYCORE_HOME': sys.argv[1]})) as store:\n"
+        "    store.list_providers()\n"
+        "print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(settings.home)], capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
+RACER = """
+import sys
+import alembic.command
+from datetime import datetime, UTC
+from deploycore.settings import Settings
+from deploycore.store import ProviderRecord, Store
+home, name = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+with Store(Settings.from_environment({"DEPLOYCORE_HOME": home})) as store:
+    store.add_provider(ProviderRecord(name, "acme", {}, {}, datetime.now(UTC)))
+"""
+
+
+def test_processes_that_race_on_a_fresh_home_all_succeed(settings):
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(settings.home), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in "abc"
+    ]
+    assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 3
+    for racer in racers:
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    assert [racer.communicate()[1] for racer in racers] == [""] * 3
+    with Store(settings) as store:
+        assert [record.name for record in store.list_providers()] == ["a", "b", "c"]
+
+
+KILLED = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from deploycore.settings import Settings
+from deploycore.store import Store
+
+@event.listens_for(Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *_):
+    if statement.strip().startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with Store(Settings.from_environment({"DEPLOYCORE_HOME": sys.argv[1]})) as store:
+    store.list_providers()
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE alembic", "CREATE TABLE applications", "CREATE INDEX ix_dep", "INSERT INTO al"],
+)
+def test_a_process_killed_while_it_migrates_leaves_nothing_of_it(settings, database, statement):
+    command = [sys.executable, "-c", KILLED, str(settings.home), statement]
+    assert subprocess.run(command).returncode == -9
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    with Store(settings) as store:
+        assert store.list_providers() == []

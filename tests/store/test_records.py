@@ -1,0 +1,296 @@
+"""What is kept comes back; what is unknown, doubled or still in use is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.errors import ConfigurationError, RateLimited, StoreError
+from deploycore.secrets import SecretBox
+from deploycore.store import Store
+
+COMMIT = "1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b"
+
+
+@pytest.fixture
+def shop(store, provider, application):
+    """A store with the application ``shop`` of the provider ``acme``."""
+    store.add_provider(provider())
+    store.add_application(application())
+    return store
+
+
+def test_a_provider_comes_back_as_it_was_given(store, provider):
+    given = provider(settings={"user": "größe", "mode": "token"}, secrets={"token": "env:TOKEN"})
+    store.add_provider(given)
+    assert store.get_provider("acme") == given
+    assert store.list_providers() == [given]
+
+
+def test_an_application_comes_back_as_it_was_given(shop, application):
+    assert shop.get_application("shop") == application()
+    assert shop.list_applications() == [application()]
+
+
+def test_records_are_there_for_the_next_process(any_settings, provider):
+    with Store(any_settings) as store:
+        store.add_provider(provider())
+    with Store(any_settings) as store:
+        assert store.get_provider("acme") == provider()
+
+
+def test_a_closed_store_opens_again_when_it_is_used(store, provider):
+    store.add_provider(provider())
+    store.close()
+    assert store.list_providers() == [provider()]
+
+
+def test_lists_are_ordered_by_name(store, provider, application):
+    for name in ("b", "c", "a"):
+        store.add_provider(provider(name))
+        store.add_application(application(name, provider=name))
+    assert [record.name for record in store.list_providers()] == ["a", "b", "c"]
+    assert [record.name for record in store.list_applications()] == ["a", "b", "c"]
+
+
+def test_times_are_kept_in_utc_whatever_their_zone(store, provider):
+    tokyo = datetime(2026, 11, 24, 19, 15, tzinfo=timezone(timedelta(hours=9)))
+    store.add_provider(provider(created_at=tokyo))
+    kept = store.get_provider("acme").created_at
+    assert (kept, kept.tzinfo) == (tokyo, UTC)
+
+
+def test_records_are_frozen_and_show_no_secrets(provider):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        provider().name = "other"
+    assert "env:TOKEN" not in repr(provider())
+
+
+@pytest.mark.parametrize("name", ["", "-shop", "sh op", "shop\n", "größe", "x" * 64, "a/b", ".."])
+def test_a_malformed_name_is_refused(shop, provider, application, name):
+    for add, record in (
+        (shop.add_provider, provider(name)),
+        (shop.add_application, application(name, target=Path("/srv/other"))),
+    ):
+        with pytest.raises(ConfigurationError, match="can't be the name") as caught:
+            add(record)
+        assert repr(name) in caught.value.message
+        assert "letters, digits" in caught.value.hint
+
+
+def test_a_taken_name_is_refused_and_what_has_it_is_kept(shop, provider, application):
+    with pytest.raises(ConfigurationError, match="provider name 'acme' is taken"):
+        shop.add_provider(provider(kind="other"))
+    with pytest.raises(ConfigurationError, match="application name 'shop' is taken"):
+        shop.add_application(application(branch="other"))
+    assert shop.get_provider("acme").kind == "acme"
+    assert shop.get_application("shop") == application()
+
+
+def test_a_target_has_one_application(shop, application):
+    with pytest.raises(ConfigurationError, match="'shop' already has the target /srv/shop"):
+        shop.add_application(application("other", target=Path("/srv/shop")))
+
+
+def test_an_application_of_an_unknown_provider_is_refused(shop, application):
+    with pytest.raises(ConfigurationError, match="no provider 'acne'") as caught:
+        shop.add_application(application("other", provider="acne"))
+    assert caught.value.hint.startswith("Did you mean 'acme'?")
+    assert len(shop.list_applications()) == 1
+
+
+def test_unknown_names_are_answered_with_the_closest_and_the_next_command(shop):
+    provider_calls = (shop.get_provider, shop.remove_provider)
+    application_calls = (
+        shop.get_application,
+        shop.remove_application,
+        shop.list_deployments,
+        shop.last_deployment,
+        lambda name: shop.start_deployment(name, ""),
+    )
+    for call in provider_calls:
+        with pytest.raises(ConfigurationError, match="no provider 'acm'") as caught:
+            call("acm")
+        hint = "Did you mean 'acme'? See which there are: deploycore provider list"
+        assert caught.value.hint == hint
+    for call in application_calls:
+        with pytest.raises(ConfigurationError, match="no application 'shpo'") as caught:
+            call("shpo")
+        assert caught.value.hint == "Did you mean 'shop'? See which there are: deploycore app list"
+
+
+def test_a_name_that_resembles_none_gets_no_guess(shop):
+    with pytest.raises(ConfigurationError) as caught:
+        shop.get_provider("zzz")
+    assert caught.value.hint == "See which there are: deploycore provider list"
+
+
+def test_a_provider_in_use_stays_and_its_users_are_named(shop, application):
+    shop.add_application(application("blog"))
+    with pytest.raises(ConfigurationError, match="'acme' is used by: blog, shop") as caught:
+        shop.remove_provider("acme")
+    assert "deploycore app remove blog" in caught.value.hint
+    assert shop.get_provider("acme")
+
+
+def test_a_provider_out_of_use_is_forgotten(shop):
+    shop.remove_application("shop")
+    shop.remove_provider("acme")
+    assert shop.list_providers() == []
+
+
+def test_an_applications_deployments_go_with_it_and_their_numbers_do_not_return(shop, application):
+    first = shop.start_deployment("shop", "me")
+    shop.remove_application("shop")
+    assert shop.list_deployments() == []
+    shop.add_application(application())
+    assert shop.start_deployment("shop", "me").id > first.id
+
+
+def test_a_deployment_is_recorded_from_its_start_to_its_end(shop):
+    before = datetime.now(UTC)
+    started = shop.start_deployment("shop", "me")
+    assert (started.application, started.state, started.requested_by) == ("shop", "running", "me")
+    assert (started.commit, started.release, started.finished_at) == (None, None, None)
+    noted = shop.note_release(started.id, commit=COMMIT, release="20261124-1a2b")
+    assert noted == dataclasses.replace(started, commit=COMMIT, release="20261124-1a2b")
+    ended = shop.finish_deployment(started.id, "succeeded")
+    assert ended == dataclasses.replace(
+        noted, state="succeeded", finished_at=ended.finished_at, error=None, error_code=None
+    )
+    assert before <= started.started_at <= ended.finished_at <= datetime.now(UTC)
+    assert shop.list_deployments() == [ended]
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_deployment_keeps_the_error_that_ended_it(shop, state):
+    started = shop.start_deployment("shop", "me")
+    error = RateLimited("The host asks for fewer requests.", provider="acme")
+    ended = shop.finish_deployment(started.id, state, commit=COMMIT, release="r1", error=error)
+    assert (ended.state, ended.commit, ended.release) == (state, COMMIT, "r1")
+    assert ended.error_code == "rate_limited"
+    assert ended.error == "The host asks for fewer requests."
+
+
+def test_a_deployment_that_has_ended_does_not_change_any_more(shop):
+    ended = shop.finish_deployment(shop.start_deployment("shop", "me").id, "succeeded")
+    with pytest.raises(StoreError, match=f"Deployment {ended.id} is not running"):
+        shop.finish_deployment(ended.id, "failed")
+    with pytest.raises(StoreError, match=f"Deployment {ended.id} is not running"):
+        shop.note_release(ended.id, commit=COMMIT, release="r1")
+    with pytest.raises(StoreError, match="Deployment 999 is not running"):
+        shop.finish_deployment(999, "failed")
+    assert shop.list_deployments() == [ended]
+
+
+def test_a_deployment_does_not_finish_as_running(shop):
+    with pytest.raises(ValueError, match="running"):
+        shop.finish_deployment(shop.start_deployment("shop", "me").id, "running")
+
+
+def test_deployments_are_listed_newest_first_by_application_state_and_number(shop, application):
+    shop.add_application(application("blog"))
+    ids = [shop.start_deployment(name, "me").id for name in ("shop", "blog", "shop", "shop")]
+    shop.finish_deployment(ids[0], "succeeded")
+    shop.finish_deployment(ids[2], "failed")
+
+    def listed(*arguments, **filters):
+        return [record.id for record in shop.list_deployments(*arguments, **filters)]
+
+    assert listed() == ids[::-1]
+    assert listed("shop") == [ids[3], ids[2], ids[0]]
+    assert listed("shop", limit=2) == [ids[3], ids[2]]
+    assert listed("shop", state="failed") == [ids[2]]
+    assert listed(state="running") == [ids[3], ids[1]]
+    assert listed("blog", state="succeeded") == []
+
+
+def test_the_last_deployment_may_be_asked_for_by_state(shop):
+    assert shop.last_deployment("shop") is None
+    first = shop.finish_deployment(shop.start_deployment("shop", "me").id, "succeeded")
+    second = shop.start_deployment("shop", "me")
+    assert shop.last_deployment("shop") == second
+    assert shop.last_deployment("shop", state="succeeded") == first
+    assert shop.last_deployment("shop", state="cancelled") is None
+
+
+def test_sealed_secrets_are_told_from_references(store, provider, any_settings):
+    assert not store.holds_sealed_secrets()
+    store.add_provider(provider("referring"))
+    assert not store.holds_sealed_secrets()
+    sealed = SecretBox(any_settings).seal(SecretStr("of-the-shop"))
+    store.add_provider(provider("sealed", secrets={"token": sealed}))
+    assert store.holds_sealed_secrets()
+
+
+def test_secrets_sealed_with_a_second_key_are_refused(store, provider, any_settings):
+    box = SecretBox(any_settings)
+    store.add_provider(provider("first", secrets={"token": box.seal(SecretStr("of-the-shop"))}))
+    any_settings.secret_key_file.unlink()
+    second = provider("second", secrets={"token": box.seal(SecretStr("of-the-blog"))})
+    with pytest.raises(StoreError, match="encrypted with another one"):
+        store.add_provider(second)
+    store.add_provider(provider("referring"))
+    assert [record.name for record in store.list_providers()] == ["first", "referring"]
+
+
+def test_a_box_that_asks_the_store_never_hides_a_lost_key(store, provider, any_settings):
+    box = SecretBox(any_settings, sealed_secrets_exist=store.holds_sealed_secrets)
+    store.add_provider(provider(secrets={"token": box.seal(SecretStr("of-the-shop"))}))
+    any_settings.secret_key_file.unlink()
+    with pytest.raises(StoreError, match="missing"):
+        box.seal(SecretStr("of-the-blog"))
+    assert not any_settings.secret_key_file.exists()
+    store.remove_provider("acme")
+    assert box.reveal(box.seal(SecretStr("of-the-blog"))) == SecretStr("of-the-blog")
+
+
+def test_no_secret_is_in_the_clear_in_the_data_directory(settings, provider, monkeypatch):
+    monkeypatch.setenv("SHOP_TOKEN", "referred-to-secret")
+    box = SecretBox(settings)
+    with Store(settings) as store:
+        secrets = {
+            "token": box.seal(SecretStr("sealed-secret")),
+            "other": box.keep_reference("env:SHOP_TOKEN"),
+        }
+        store.add_provider(provider(secrets=secrets))
+        box.reveal(store.get_provider("acme").secrets["other"])
+        while_open = [path.read_bytes() for path in settings.home.iterdir()]
+    kept = while_open + [path.read_bytes() for path in settings.home.iterdir()]
+    assert len(while_open) >= 3
+    assert not any(b"sealed-secret" in one or b"referred-to-secret" in one for one in kept)
+
+
+def test_threads_share_a_store(shop):
+    barrier = threading.Barrier(6)
+    failures = []
+
+    def deploy() -> None:
+        barrier.wait()
+        try:
+            for _ in range(5):
+                shop.finish_deployment(shop.start_deployment("shop", "me").id, "succeeded")
+                shop.list_deployments("shop")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=deploy) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(shop.list_deployments("shop", state="succeeded")) == 30
+
+
+def test_a_path_that_is_no_text_is_refused(settings, provider, application):
+    with Store(settings) as store:
+        store.add_provider(provider())
+        with pytest.raises(ConfigurationError, match="no text in UTF-8"):
+            store.add_application(application(target=Path("/srv/\udcff")))
+        assert store.list_applications() == []
