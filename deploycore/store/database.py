@@ -147,16 +147,15 @@ def _parsed(database_url: str) -> URL:
 
 
 def _prepare_sqlite_connection(connection: Any, record: object) -> None:
-    # The driver would begin transactions late, and not at all for CREATE TABLE, which would
-    # make migrations half-written: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html
-    connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
 
 
 def _begin_sqlite_transaction(connection: Connection) -> None:
-    # A transaction that reads first and wants to write later fails at once, instead of
-    # waiting, when another has written in between; so writers say it from the start.
+    # The driver would begin late, and not at all for CREATE TABLE, which would leave migrations
+    # half-written: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html. And a transaction
+    # that reads first and writes later fails at once, instead of waiting, when another has
+    # written in between; so writers say it from the start.
     writing = connection.get_execution_options().get(_WRITING)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
