@@ -7,14 +7,8 @@ during which an exchange was not as described.
 from __future__ import annotations
 
 import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
-
-# As pytest itself does for a root conftest in its other import modes: ``tests.openapi`` is
-# found, also where the project is installed and not on the path.
-sys.path.append(str(Path(__file__).parent))
 
 OUTSIDE = "outside_description(reason): says on purpose what Bitbucket's description has not"
 SANDBOX_INSTALLED = importlib.util.find_spec("deploycore_bitbucket") is not None
