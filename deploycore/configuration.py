@@ -60,8 +60,10 @@ class ConfigField:
     """One value that a person gives when adding a provider.
 
     Attributes:
+        required: Whether it must be given wherever it applies.
         choices: The values that a ``Literal`` field allows, else empty.
         only_for: For unions: the discriminator's values whose member has this field, else empty.
+        required_for: For unions: those of them whose member requires it.
     """
 
     name: str
@@ -70,6 +72,7 @@ class ConfigField:
     secret: bool
     choices: tuple[str, ...] = ()
     only_for: tuple[str, ...] = ()
+    required_for: tuple[str, ...] = ()
 
 
 def members(config_type: Any) -> tuple[type[ProviderConfig], ...]:
@@ -97,13 +100,15 @@ def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
             if name == "name":
                 continue
             known = found.get(name)
+            required = info.is_required() or name == discriminator
             found[name] = ConfigField(
                 name=name,
                 description=(known and known.description) or info.description or "",
-                required=info.is_required() or name == discriminator,
+                required=required and (known is None or known.required),
                 secret=_is_secret(info),
                 choices=(known.choices if known else ()) + _choices(info),
                 only_for=(known.only_for if known else ()) + tag,
+                required_for=(known.required_for if known else ()) + (tag if required else ()),
             )
     return tuple(sorted(found.values(), key=lambda field: field.name != discriminator))
 

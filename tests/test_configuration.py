@@ -25,6 +25,7 @@ class Base(ProviderConfig):
 
 class Password(Base):
     mode: Literal["password"]
+    zone: str
     password: SecretStr = Field(description="the password")
 
 
@@ -46,6 +47,7 @@ def test_the_fields_of_a_union_come_with_the_discriminator_first():
         secret=False,
         choices=("password", "token"),
         only_for=("password", "token"),
+        required_for=("password", "token"),
     )
     by_name = {field.name: field for field in fields}
     assert by_name["token"].secret
@@ -53,6 +55,7 @@ def test_the_fields_of_a_union_come_with_the_discriminator_first():
     assert by_name["password"].description == "the password"
     assert not by_name["url"].required
     assert not by_name["zone"].required
+    assert by_name["zone"].required_for == ("password",)
     assert "name" not in by_name
 
 

@@ -56,7 +56,7 @@ def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
     fields = {field.name: field for field in config_fields(config_type)}
     settings: dict[str, str] = {}
     secrets: dict[str, SecretStr | SecretReference] = {}
-    for option, value in _options(fields, arguments):
+    for option, value in list(_options(fields, arguments)):
         field, source = _field_of(fields, option)
         if field.name in settings or field.name in secrets:
             raise ConfigurationError(f"{_spelled(field)} is given more than once.")
@@ -136,8 +136,9 @@ def _ask_for_missing(
         _ask(fields[discriminator], settings, secrets)
     chosen = settings.get(discriminator) if discriminator else None
     for field in fields.values():
+        required = field.required or chosen in field.required_for
         applies = not field.only_for or chosen is None or chosen in field.only_for
-        if field.required and applies and field.name not in settings | secrets:
+        if required and applies and field.name not in settings | secrets:
             _ask(field, settings, secrets)
 
 
@@ -169,7 +170,9 @@ def _description(config_type: Any, field: ConfigField) -> str:
         notes.append(f"one of {', '.join(field.choices)}")
     elif discriminator and set(field.only_for) != set(config_fields(config_type)[0].choices):
         notes.append(f"with --{discriminator} {' or '.join(field.only_for)}")
-    if not field.required:
+    if field.required_for and not field.required:
+        notes.append(f"required with --{discriminator} {' or '.join(field.required_for)}")
+    elif not field.required:
         notes.append("optional")
     return "; ".join(notes)
 

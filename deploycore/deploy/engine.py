@@ -12,7 +12,7 @@ from deploycore.errors import Cancelled, DeploycoreError, DeployError, GitError,
 from deploycore.git import Cancellation, CheckedOut, GitSettings, Progress, export
 from deploycore.models import RepositoryId
 from deploycore.provider import Provider
-from deploycore.store import ApplicationRecord, DeploymentRecord, Store
+from deploycore.store import ApplicationRecord, DeploymentRecord, DeploymentState, Store
 
 __all__ = ["DeployListener", "DeployProgress", "deploy", "fetch_hint", "no_deploy_progress"]
 
@@ -158,7 +158,7 @@ def _record_failure(store: Store, record: DeploymentRecord, error: BaseException
         error = DeploycoreError(
             f"deploycore stopped at something unforeseen: {type(error).__name__}."
         )
-    state = "cancelled" if isinstance(error, Cancelled) else "failed"
+    state: DeploymentState = "cancelled" if isinstance(error, Cancelled) else "failed"
     try:
         store.finish_deployment(record.id, state, error=error)
     except StoreError as failure:
