@@ -1,0 +1,25 @@
+"""Git over HTTP(S): one branch of a server's repository, onto the disk whole or not at all.
+
+The only package that knows dulwich, which is used as a library for the protocol and for
+objects; connections, checkout and everything that touches the disk are here, since what a
+server or a repository holds is not to be trusted.
+"""
+
+from __future__ import annotations
+
+from deploycore.git.operations import CheckedOut, clone, export
+from deploycore.git.progress import Cancellation, Progress, ProgressListener, no_progress
+from deploycore.git.settings import GitSettings
+from deploycore.git.target import remove_leftovers
+
+__all__ = [
+    "Cancellation",
+    "CheckedOut",
+    "GitSettings",
+    "Progress",
+    "ProgressListener",
+    "clone",
+    "export",
+    "no_progress",
+    "remove_leftovers",
+]

@@ -1,0 +1,81 @@
+"""How far a git operation is, and how to stop it from another thread or a signal handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from deploycore.errors import Cancelled
+
+__all__ = ["Cancellation", "Progress", "ProgressListener", "no_progress"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a git operation is.
+
+    Attributes:
+        phase: ``connecting``, ``receiving``, ``writing`` or ``submodules``.
+        received_bytes: From all servers so far.
+        files: Written so far, those of submodules included.
+        files_total: ``None`` until the tree is known.
+    """
+
+    phase: str
+    received_bytes: int
+    files: int
+    files_total: int | None
+
+
+ProgressListener = Callable[[Progress], None]
+
+
+def no_progress(progress: Progress) -> None:
+    """Listen to nothing."""
+
+
+class Cancellation:
+    """A request to stop, safe to make from any thread and from a signal handler.
+
+    It takes no lock, since a signal handler may run while its own thread holds that lock.
+    """
+
+    def __init__(self) -> None:
+        self._cancelled = False
+        self._listeners: tuple[Callable[[], None], ...] = ()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the operation was asked to stop."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Ask the operation to stop; what waits for the network is woken."""
+        self._cancelled = True
+        for listener in self._listeners:
+            listener()
+
+    def raise_if_cancelled(self) -> None:
+        """Stop here, if asked to.
+
+        Raises:
+            Cancelled: The operation was asked to stop.
+        """
+        if self._cancelled:
+            raise Cancelled("The operation was cancelled; nothing was left half-written.")
+
+    @contextmanager
+    def waking(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Have ``listener`` called by ``cancel``, or at once if that has happened.
+
+        Args:
+            listener: Must be quick, and safe in any thread and in signal handlers.
+        """
+        self._listeners += (listener,)
+        try:
+            if self._cancelled:
+                listener()
+            yield
+        finally:
+            self._listeners = tuple(known for known in self._listeners if known is not listener)

@@ -1,0 +1,44 @@
+"""Timeouts and limits of git operations: what a hostile or broken server can't exceed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["GitSettings"]
+
+_GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class GitSettings:
+    """Timeouts, retries and limits. Times are seconds, sizes bytes.
+
+    Attributes:
+        connect_timeout: For one connection.
+        read_timeout: Between two arrivals of data.
+        total_timeout: For one whole export or clone, submodules included.
+        retries: Tries of one fetch after the first, after broken connections and timeouts.
+        retry_wait: What is waited before the second try; doubles with each.
+        pack_bytes_most: All that is received for one repository.
+        object_bytes_most: The largest file, uncompressed; it is held in memory while written.
+        checkout_bytes_most: All files together, uncompressed, submodules included.
+        files_most: Files and directories together, submodules included.
+        path_depth_most: Directories within directories, in one repository.
+        submodules_most: Submodules together, those of submodules included.
+        submodule_depth_most: Submodules within submodules.
+        ca_bundle: A file of certificates to trust instead of the system's.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    total_timeout: float = 1800.0
+    retries: int = 2
+    retry_wait: float = 0.5
+    pack_bytes_most: int = 4 * _GIB
+    object_bytes_most: int = _GIB // 2
+    checkout_bytes_most: int = 16 * _GIB
+    files_most: int = 500_000
+    path_depth_most: int = 128
+    submodules_most: int = 100
+    submodule_depth_most: int = 8
+    ca_bundle: str | None = None

@@ -1,0 +1,148 @@
+"""Which repositories a tree has as submodules, and where they are fetched from.
+
+``.gitmodules`` comes from whoever can push: it may name any address. So only https is taken
+(plain http to this machine alone), and the credential goes along to its own origin only.
+
+Source: https://git-scm.com/docs/gitmodules and https://git-scm.com/docs/git-submodule
+("add": relative URLs)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from dulwich.config import ConfigFile, parse_submodules
+
+from deploycore.errors import GitError, LimitExceeded, UnsafeRepository
+from deploycore.git.pack import ReceivedPack
+from deploycore.git.remote import is_loopback
+from deploycore.git.translation import clean
+from deploycore.git.tree import File, Gitlink, Planned, shown
+from deploycore.models import CloneUrl
+
+__all__ = ["Submodule", "find_submodules"]
+
+_FILE = b".gitmodules"
+_FILE_BYTES_MOST = 1024 * 1024
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Submodule:
+    """A repository within another.
+
+    Attributes:
+        path: Where it belongs, relative to the outermost repository.
+        commit: Exactly which one.
+        source: With the credential only if it is of the same origin as the repository above.
+        depth: 1 for those of the outermost repository.
+    """
+
+    path: bytes
+    commit: str
+    source: CloneUrl
+    depth: int
+
+
+def find_submodules(
+    pack: ReceivedPack, planned: list[Planned], source: CloneUrl, *, prefix: bytes, depth: int
+) -> list[Submodule]:
+    """The submodules of one repository, those within them left out.
+
+    Args:
+        planned: All that the repository's tree holds.
+        source: Where that repository came from; relative URLs are relative to it.
+        prefix: Where that repository itself belongs, with a slash at the end, or empty.
+        depth: Of the submodules found.
+
+    Raises:
+        UnsafeRepository: A URL must not be used.
+        GitError: ``.gitmodules`` is missing, malformed, or lacks a submodule.
+    """
+    links = [each for each in planned if isinstance(each, Gitlink)]
+    if not links:
+        return []
+    urls = _read(pack, planned)
+    found = []
+    for link in links:
+        if link.path not in urls:
+            raise GitError(
+                f"The submodule {shown(link.path)!r} of {source.url} is not in .gitmodules.",
+                hint="Add it there with its URL, or deploy without submodules.",
+                path=shown(link.path),
+            )
+        place = _resolved(urls[link.path], source, link.path)
+        found.append(Submodule(prefix + link.path, link.hash.decode(), place, depth))
+    return found
+
+
+def _read(pack: ReceivedPack, planned: list[Planned]) -> dict[bytes, str]:
+    """Paths to URLs, as ``.gitmodules`` at the checked-out commit has them."""
+    for each in planned:
+        if isinstance(each, File) and each.path == _FILE:
+            content = pack.blob(each.hash)
+            break
+    else:
+        return {}
+    if len(content) > _FILE_BYTES_MOST:
+        raise LimitExceeded(f".gitmodules is larger than {_FILE_BYTES_MOST:,} bytes.")
+    reason = ""
+    try:
+        # Includes would read whatever files of this machine the repository names.
+        config = ConfigFile.from_file(BytesIO(content), expand_includes=False)
+        return {path: url.decode() for path, url, _ in parse_submodules(config)}
+    except Exception as error:
+        reason = clean(str(error))
+    raise GitError(f".gitmodules can't be read: {reason}.", hint="Correct it in the repository.")
+
+
+def _resolved(url: str, parent: CloneUrl, path: bytes) -> CloneUrl:
+    above = urlsplit(parent.url)
+    if url.startswith(("./", "../")):
+        return CloneUrl(url=_joined(above, url, path), credential=parent.credential)
+    reason = ""
+    try:
+        parts = urlsplit(url)
+        place = _without_user(parts)
+        allowed = parts.scheme == "https" or (
+            parts.scheme == "http" and is_loopback(parts.hostname)
+        )
+        if allowed:
+            same = _origin(parts) == _origin(above)
+            return CloneUrl(url=place, credential=parent.credential if same else None)
+    except ValueError:
+        reason = "is no URL"
+    raise _unusable(path, reason or "is not https")
+
+
+def _joined(above: SplitResult, relative: str, path: bytes) -> str:
+    """Git's own rule: ``..`` takes one element off the URL above, whatever that is."""
+    place = above.path.rstrip("/")
+    while relative.startswith(("./", "../")):
+        if relative.startswith("../"):
+            place, slash, _ = place.rpartition("/")
+            if not slash:
+                raise _unusable(path, "leads above the host")
+        relative = relative.split("/", 1)[1]
+    if "?" in relative or "#" in relative:
+        raise _unusable(path, "has a query or a fragment")
+    return urlunsplit(above._replace(path=f"{place}/{relative.rstrip('/')}"))
+
+
+def _without_user(parts: SplitResult) -> str:
+    """Drop the user name that hosts put into the addresses that they show."""
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def _unusable(path: bytes, why: str) -> UnsafeRepository:
+    return UnsafeRepository(
+        f"The address of the submodule {shown(path)!r} can't be used: it {why}.",
+        hint="Give it an https or a relative URL in .gitmodules, or deploy without submodules.",
+        path=shown(path),
+    )

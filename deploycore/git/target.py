@@ -1,0 +1,234 @@
+"""From nothing to a complete directory in one step, and nothing left over where that fails.
+
+Invariants, in the order in which they are kept:
+
+1. All is written within ``.<name>.deploycore-<random>`` beside the target, on its file system.
+2. That directory holds a lock file, ``flock``-ed while its process lives; the lock ends with
+   the process, however that ends.
+3. Files are flushed as they are written, directories when they are left.
+4. One ``rename`` makes the tree the target; it succeeds only if nothing or an empty directory
+   is there (POSIX, rename(2)).
+5. The parent is flushed, so that the rename itself survives a power failure.
+
+Whoever finds such a directory and gets its lock knows that its process is dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploycore.errors import ConfigurationError
+from deploycore.git.translation import file_failure
+
+__all__ = ["Staging", "refuse_unusable", "remove_leftovers", "staging_for", "sync_directory"]
+
+_NAME = re.compile(r"^\..*\.deploycore-[0-9a-f]{16}$", re.DOTALL)
+_LOCK = "lock"
+_TREE = "tree"
+_NAME_MOST = 100
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A place beside the target where its contents come into being.
+
+    Attributes:
+        target: What it is going to be.
+        directory: Private to this process; removed in the end.
+    """
+
+    target: Path
+    directory: Path
+
+    @property
+    def tree(self) -> Path:
+        """The directory that becomes the target."""
+        return self.directory / _TREE
+
+    def publish(self) -> None:
+        """Make the tree the target, durably, in one step.
+
+        Raises:
+            OSError: That failed; the target is as it was.
+        """
+        os.rename(self.tree, self.target)
+        try:
+            sync_directory(self.target.parent)
+        except OSError:
+            os.rename(self.target, self.tree)
+            raise
+
+
+def refuse_unusable(target: Path) -> None:
+    """Refuse a target that holds something, before any work is done.
+
+    Raises:
+        ConfigurationError: It is not empty, or no directory.
+        GitError: It can't be looked at.
+    """
+    try:
+        problem = _problem(target)
+    except OSError as error:
+        raise file_failure(target, error) from error
+    if problem:
+        raise ConfigurationError(
+            f"{target} {problem}.",
+            hint="Name a directory that is new or empty.",
+            path=str(target),
+        )
+
+
+@contextmanager
+def staging_for(target: Path) -> Iterator[Staging]:
+    """A staging place for ``target``; whatever is in it at the end is removed.
+
+    Leftovers of dead processes in the same parent are removed first. Parents that had to
+    be made are removed again where the target did not come to be.
+
+    Args:
+        target: Absolute.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    made = _make_parents(target.parent)
+    try:
+        remove_leftovers(target.parent)
+        directory, lock = _locked_directory(target)
+        try:
+            (directory / _TREE).mkdir()
+            yield Staging(target, directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.close(lock)
+    finally:
+        for parent in made:
+            # Refused where something is in it, the target above all.
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def remove_leftovers(parent: Path) -> list[Path]:
+    """Remove staging places whose processes are dead; those of live ones are not touched.
+
+    Args:
+        parent: Where targets are.
+
+    Returns:
+        What was removed. What can't be removed is left in silence: it may belong to
+        another user.
+    """
+    try:
+        found = [Path(each.path) for each in os.scandir(parent) if _NAME.match(each.name)]
+    except OSError:
+        return []
+    return [path for path in found if _removed(path)]
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory's entries to the disk.
+
+    Raises:
+        OSError: The disk says that it did not take them.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _problem(target: Path) -> str:
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        return ""
+    except NotADirectoryError:
+        return "can't be made, since something above it is no directory"
+    if stat.S_ISLNK(mode):
+        return "is a link"
+    if not stat.S_ISDIR(mode):
+        return "is no directory"
+    with os.scandir(target) as entries:
+        return "is not empty" if any(entries) else ""
+
+
+def _make_parents(parent: Path) -> list[Path]:
+    """Make a directory and those above it; returns those that were made, the deepest first."""
+    missing = []
+    for each in (parent, *parent.parents):
+        if each.exists():
+            break
+        missing.append(each)
+    made: list[Path] = []
+    try:
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+            made.insert(0, each)
+            sync_directory(each.parent)
+    except OSError:
+        for each in made:
+            each.rmdir()
+        raise
+    return made
+
+
+def _locked_directory(target: Path) -> tuple[Path, int]:
+    for _ in range(_TRIES):
+        name = f".{target.name[:_NAME_MOST]}.deploycore-{secrets.token_hex(8)}"
+        directory = target.parent / name
+        directory.mkdir(mode=0o700)
+        try:
+            lock = _lock(directory)
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        if lock is not None:
+            return directory, lock
+        # Somebody took the new directory for a leftover before it was locked.
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
+
+
+def _lock(directory: Path) -> int | None:
+    """Lock a staging place; ``None`` where another process has it, or had it and removed it."""
+    path = directory / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.lstat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _removed(directory: Path) -> bool:
+    try:
+        if not stat.S_ISDIR(directory.lstat().st_mode):
+            return False
+        lock = _lock(directory)
+    except OSError:
+        return False
+    if lock is None:
+        return False
+    shutil.rmtree(directory, ignore_errors=True)
+    os.close(lock)
+    return not os.path.lexists(directory)
