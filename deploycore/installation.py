@@ -1,7 +1,8 @@
 """What is configured on this machine, as one object: the Python API behind every door.
 
 An :class:`Installation` joins the store, the secrets and the providers, so that the command
-line, and programs that ``import deploycore``, say what they want in one call each.
+line, and programs that ``import deploycore``, say what they want in one call each. HTTP and
+git are imported by the calls that need them, so that the others don't wait for it.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import SecretStr
 
 from deploycore.configuration import parse_config
-from deploycore.deploy import DeployListener, deploy, no_deploy_progress
-from deploycore.git import Cancellation, GitSettings
-from deploycore.http import HttpSettings
 from deploycore.models import RepositoryId
-from deploycore.provider import Provider
 from deploycore.registry import load_plugin
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord, Store
+
+if TYPE_CHECKING:
+    from deploycore.deploy import DeployListener
+    from deploycore.git import Cancellation, GitSettings
+    from deploycore.http import HttpSettings
+    from deploycore.provider import Provider
 
 __all__ = ["Installation", "SecretReference"]
 
@@ -108,6 +111,8 @@ class Installation:
             PluginError: The plugin is broken.
             StoreError: The database or the key can't be used.
         """
+        from deploycore.provider import Provider
+
         record = self.store.get_provider(name)
         secrets = {field: self.secrets.reveal(stored) for field, stored in record.secrets.items()}
         plugin = load_plugin(record.kind)
@@ -155,17 +160,20 @@ class Installation:
         application: str,
         *,
         requested_by: str = "",
-        progress: DeployListener = no_deploy_progress,
+        progress: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
         """Deploy an application's newest commit; see :func:`deploycore.deploy.deploy`."""
+        from deploycore.deploy import deploy, no_deploy_progress
+        from deploycore.git import Cancellation
+
         record = self.store.get_application(application)
         return deploy(
             record,
             self.store,
             lambda: self.open_provider(record.provider),
             requested_by=requested_by,
-            progress=progress,
+            progress=progress or no_deploy_progress,
             cancellation=cancellation or Cancellation(),
             git_settings=self._git_settings,
         )

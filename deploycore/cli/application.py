@@ -9,7 +9,6 @@ import typer
 
 from deploycore.cli.options import AsJson, parse_repository
 from deploycore.cli.output import say, show_json, show_json_array, show_table
-from deploycore.deploy import Releases
 from deploycore.installation import Installation
 from deploycore.store import ApplicationRecord, DeploymentRecord
 
@@ -76,6 +75,8 @@ def list_(as_json: AsJson = False) -> None:
 @commands.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show an application, the release that is live, and its last deployments."""
+    from deploycore.deploy import Releases
+
     with Installation() as installation:
         record = installation.store.get_application(name)
         deployments = installation.store.list_deployments(name, limit=5)

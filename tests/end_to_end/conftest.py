@@ -74,7 +74,7 @@ class Shell:
         done = self.run(*arguments, given=given, **environment)
         assert done.returncode not in (0, 1), (arguments, done.stdout, done.stderr)
         if done.returncode != 2:
-            assert done.stderr.startswith(("Error: ", "authenticating"))
+            assert "\nError: " in "\n" + done.stderr
         return done.returncode, done.stderr
 
     def json(self, *arguments: str) -> object:
