@@ -7,8 +7,14 @@ server or a repository holds is not to be trusted.
 
 from __future__ import annotations
 
-from deploycore.git.operations import CheckedOut, clone, export
-from deploycore.git.progress import Cancellation, Progress, ProgressListener, no_progress
+from deploycore.git.operations import clone, export
+from deploycore.git.progress import (
+    Cancellation,
+    CheckedOut,
+    Progress,
+    ProgressListener,
+    no_progress,
+)
 from deploycore.git.settings import GitSettings
 from deploycore.git.target import remove_leftovers
 

@@ -33,7 +33,7 @@ class Written:
 def write_tree(
     pack: ReceivedPack, planned: Iterable[Planned], root: bytes, operation: Operation
 ) -> Iterator[Written]:
-    """Write a plan into an existing, empty directory, each file flushed to the disk.
+    """Write a plan into an existing, empty directory.
 
     Args:
         planned: Each directory before what is in it.
@@ -60,9 +60,8 @@ def write_tree(
                 raise _same_name(each.path)
             if not isinstance(each, Directory):
                 yield Written(each, written)
-        directories.leave_all()
     finally:
-        directories.abandon()
+        directories.close()
 
 
 def _write(
@@ -87,14 +86,13 @@ def _write_file(name: bytes, content: bytes, directory: int, *, executable: bool
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
         return os.fstat(descriptor)
     finally:
         os.close(descriptor)
 
 
 class _OpenDirectories:
-    """The directories from the root to where we write, open; each flushed when left."""
+    """The directories from the root to where we write, open."""
 
     def __init__(self, root: bytes) -> None:
         self._open: list[tuple[bytes, int]] = [(b"", os.open(root, _OPEN_DIRECTORY))]
@@ -102,7 +100,7 @@ class _OpenDirectories:
     def enter(self, path: bytes) -> int:
         """Open a directory that is open already or lies directly below one that is."""
         while not _is_within(path, self._open[-1][0]):
-            self._leave()
+            os.close(self._open.pop()[1])
         known, descriptor = self._open[-1]
         if known != path:
             name = path[len(known) :].lstrip(b"/")
@@ -110,21 +108,10 @@ class _OpenDirectories:
             self._open.append((path, descriptor))
         return descriptor
 
-    def leave_all(self) -> None:
-        """Flush and close everything."""
-        while self._open:
-            self._leave()
-
-    def abandon(self) -> None:
-        """Close what a failure left open."""
+    def close(self) -> None:
+        """Close what is still open."""
         while self._open:
             os.close(self._open.pop()[1])
-
-    def _leave(self) -> None:
-        _, descriptor = self._open[-1]
-        os.fsync(descriptor)
-        self._open.pop()
-        os.close(descriptor)
 
 
 def _is_within(path: bytes, directory: bytes) -> bool:

@@ -15,7 +15,7 @@ from deploycore.git.settings import GitSettings
 
 __all__ = ["Operation"]
 
-_PROGRESS_STEP = 256 * 1024
+_REPORT_EVERY = 0.05
 _CANCELLATION_STEP = 0.1
 
 
@@ -46,7 +46,7 @@ class Operation:
         self._deadline = clock() + settings.total_timeout
         self._phase = ""
         self._received = 0
-        self._reported = 0
+        self._reported = 0.0
         self._entries = 0
         self._files_total: int | None = None
 
@@ -83,9 +83,7 @@ class Operation:
         """Count bytes from a server."""
         self.check()
         self._received += size
-        if self._received - self._reported >= _PROGRESS_STEP:
-            self._reported = self._received
-            self._report()
+        self._report_sometimes()
 
     def plan(self) -> None:
         """Count a file or directory that is going to be written.
@@ -122,6 +120,11 @@ class Operation:
                 hint="Raise checkout_bytes_most if this repository is to be trusted.",
                 limit="checkout_bytes_most",
             )
+        self._report_sometimes()
+
+    def finish(self) -> None:
+        """Report the final figures."""
+        self.check()
         self._report()
 
     def wait(self, seconds: float) -> None:
@@ -131,5 +134,11 @@ class Operation:
             self.check()
             self._sleep(min(left, _CANCELLATION_STEP))
 
+    def _report_sometimes(self) -> None:
+        """Report, but no more often than a person could see."""
+        if self._clock() - self._reported >= _REPORT_EVERY:
+            self._report()
+
     def _report(self) -> None:
+        self._reported = self._clock()
         self._listener(Progress(self._phase, self._received, self.files, self._files_total))

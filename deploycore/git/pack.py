@@ -26,7 +26,7 @@ from dulwich.pack import Pack, PackData
 
 from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
 from deploycore.git.operation import Operation
-from deploycore.git.translation import clean
+from deploycore.git.wording import clean
 
 __all__ = ["CommitInfo", "ReceivedPack", "TreeEntry", "open_pack"]
 

@@ -1,14 +1,15 @@
-"""How far a git operation is, and how to stop it from another thread or a signal handler."""
+"""How far a git operation is, how to stop it from elsewhere, and what it gave in the end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from deploycore.errors import Cancelled
 
-__all__ = ["Cancellation", "Progress", "ProgressListener", "no_progress"]
+__all__ = ["Cancellation", "CheckedOut", "Progress", "ProgressListener", "no_progress"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,31 @@ ProgressListener = Callable[[Progress], None]
 
 def no_progress(progress: Progress) -> None:
     """Listen to nothing."""
+
+
+@dataclass(frozen=True)
+class CheckedOut:
+    """What is at the target now.
+
+    Attributes:
+        commit: Full hash.
+        branch: Without ``refs/heads/``.
+        files: Files and links, those of submodules included.
+        bytes: Of their contents.
+        submodules: How many were fetched.
+        author: Name only, fit for a terminal.
+        subject: The first line of the commit's message, fit for a terminal.
+        committed_at: In the committer's time zone.
+    """
+
+    commit: str
+    branch: str
+    files: int
+    bytes: int
+    submodules: int
+    author: str
+    subject: str
+    committed_at: datetime
 
 
 class Cancellation:

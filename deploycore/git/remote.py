@@ -15,6 +15,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from dulwich.object_store import ObjectStoreGraphWalker
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref, check_ref_format
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
+from urllib3.exceptions import HTTPError
 
 from deploycore.errors import (
     ConfigurationError,
@@ -36,14 +38,13 @@ from deploycore.errors import (
 )
 from deploycore.git.operation import Operation
 from deploycore.git.translation import (
-    clean,
-    file_failure,
     http_refusal,
     is_transient,
     network_failure,
     protocol_refusal,
 )
 from deploycore.git.wire import open_pool
+from deploycore.git.wording import clean, file_failure
 from deploycore.models import CloneUrl
 
 __all__ = ["Fetched", "Wanted", "fetch", "is_loopback", "refuse_bare_secret"]
@@ -53,6 +54,7 @@ _BRANCHES = b"refs/heads/"
 _ADVERTISEMENT_BYTES_MOST = 64 * 1024 * 1024
 _REASON_BYTES_MOST = 2048
 _SERVICE = "git-upload-pack"
+_HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 @dataclass(frozen=True)
@@ -69,21 +71,27 @@ class Wanted:
 
     @property
     def ref(self) -> Ref:
-        """What the server is asked about.
-
-        Raises:
-            ConfigurationError: Git does not allow the branch's name.
-        """
+        """What the server is asked about."""
         if self.branch is None:
             return _HEAD
-        ref = Ref(_BRANCHES + self.branch.encode("utf-8", "surrogateescape"))
-        if not check_ref_format(ref):
+        return Ref(_BRANCHES + self.branch.encode("utf-8", "surrogateescape"))
+
+    def refuse_malformed(self) -> None:
+        """Refuse names that no server can have.
+
+        Raises:
+            ConfigurationError: Git does not allow the branch's name, or this is no hash.
+        """
+        if self.ref != _HEAD and not check_ref_format(self.ref):
             raise ConfigurationError(
-                f"Git does not allow a branch named {clean(self.branch)!r}.",
+                f"Git does not allow a branch named {clean(self.branch or '')!r}.",
                 hint="Check the branch's name.",
-                branch=clean(self.branch),
             )
-        return ref
+        if self.commit is not None and not _HASH.fullmatch(self.commit):
+            raise ConfigurationError(
+                f"{clean(self.commit)!r} is not the full hash of a commit.",
+                hint="Give all of its hexadecimal digits, in lower case.",
+            )
 
 
 @dataclass(frozen=True)
@@ -93,12 +101,12 @@ class Fetched:
     Attributes:
         commit: Full hash.
         ref: The branch's full name; ``HEAD`` where a commit was fetched by its hash.
-        shallow: Hashes of the commits whose parents were left out.
+        shallow: Whether the commit has parents, which were left out.
     """
 
     commit: str
     ref: bytes
-    shallow: tuple[bytes, ...]
+    shallow: bool
 
     @property
     def branch(self) -> str:
@@ -154,7 +162,8 @@ def fetch(source: CloneUrl, wanted: Wanted, into: Path, operation: Operation) ->
         if isinstance(outcome, Fetched):
             return outcome
         if not outcome.again or not retries:
-            raise outcome.error
+            # Without the frames below, whose local variables hold the credential.
+            raise outcome.error.with_traceback(None)
         operation.wait(wait)
         retries, wait = retries - 1, wait * 2
 
@@ -173,6 +182,7 @@ class _Attempt:
         self._into = into
         self._operation = operation
         self._tip: ObjectID | None = None
+        self._asked = False
 
     def outcome(self) -> Fetched | _Failure:
         caught: Exception
@@ -182,6 +192,8 @@ class _Attempt:
                 return self._fetched(client)
             except Exception as error:
                 caught = error
+            finally:
+                client.close()
         if not isinstance(caught, DeploycoreError):
             # The reason why a connection broke may be that we cut it.
             self._operation.check()
@@ -220,13 +232,13 @@ class _Attempt:
         ref: bytes = self._ref
         if ref == _HEAD and not self._wanted.commit:
             ref = result.symrefs.get(_HEAD, _HEAD)
-            if not ref.startswith(_BRANCHES):
+            if not ref.startswith(_BRANCHES) or not check_ref_format(Ref(ref)):
                 raise RemoteRefused(
                     f"The git server of {self._source.url} does not say which branch its HEAD is.",
                     hint="Name a branch.",
                     url=self._source.url,
                 )
-        return Fetched(commit, ref, tuple(sorted(result.new_shallow or ())))
+        return Fetched(commit, ref, shallow=commit.encode() in (result.new_shallow or ()))
 
     def _wants(self, refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
         for known in refs.values():
@@ -234,6 +246,7 @@ class _Attempt:
         self._tip = refs.get(self._ref)
         if self._tip is None and self._wanted.branch is not None:
             raise self._unknown_branch(empty=not refs)
+        self._asked = True
         wanted = self._wanted.commit
         if wanted:
             return [ObjectID(wanted.encode())]
@@ -259,10 +272,10 @@ class _Attempt:
     def _explained(self, error: DeploycoreError) -> DeploycoreError:
         """Say what else is known where a commit, and not a branch, was refused."""
         commit = self._wanted.commit
-        status = error.details.get("status", 500)
-        if commit is None or commit == (self._tip or b"").decode() or status < 500:
+        if not self._asked or commit is None or commit == (self._tip or b"").decode():
             return error
-        if not isinstance(error, GitError) or isinstance(error, LimitExceeded):
+        # Some servers fail instead of refusing; both happen once the commit was asked for.
+        if not isinstance(error, RemoteRefused) and error.details.get("status") != 500:
             return error
         where = f"{self._source.url} has no commit {commit} to give"
         if self._tip is not None and self._wanted.branch is not None:
@@ -289,29 +302,35 @@ class _PackFile:
         self._size = 0
 
     def __enter__(self) -> _PackFile:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o444)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with _typed_failures(self._path):
+            self._path.unlink(missing_ok=True)
+            self._descriptor = os.open(self._path, flags, 0o444)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        os.close(self._descriptor)
+        with _typed_failures(self._path):
+            os.close(self._descriptor)
 
     def write(self, data: bytes) -> int:
         self._operation.enter("receiving")
         self._size += len(data)
         if self._size > self._operation.settings.pack_bytes_most:
             raise _too_many_bytes(self._operation)
-        failure = None
         rest = memoryview(data)
-        try:
+        with _typed_failures(self._path):
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-        except OSError as error:
-            failure = error
-        if failure:
-            # As a typed error, since dulwich takes an OSError for one of the network.
-            raise file_failure(self._path, failure)
         return len(data)
+
+
+@contextmanager
+def _typed_failures(path: Path) -> Iterator[None]:
+    """Tell failures of the disk from those of the network, which are ``OSError`` too."""
+    try:
+        yield
+    except OSError as error:
+        raise file_failure(path, error) from error
 
 
 class _Client(AbstractHttpGitClient):
@@ -332,6 +351,12 @@ class _Client(AbstractHttpGitClient):
         place = source.url.rstrip("/")
         self._asking = f"{place}/info/refs?service={_SERVICE}"
         self._fetching = f"{place}/{_SERVICE}"
+        self._responses: list[BaseHTTPResponse] = []
+
+    def close(self) -> None:
+        """Close all connections."""
+        for each in self._responses:
+            each.close()
 
     def _http_request(
         self,
@@ -356,11 +381,11 @@ class _Client(AbstractHttpGitClient):
             retries=False,
             preload_content=False,
         )
+        self._responses.append(response)
         if response.status != 200:
             raise self._refused(response)
         kind = response.headers.get("Content-Type", "")
         if data is None and kind != f"application/x-{_SERVICE}-advertisement":
-            response.close()
             raise self._not_git(kind)
         return _Answer(response, kind), self._reader(response)
 
@@ -386,8 +411,8 @@ class _Client(AbstractHttpGitClient):
     def _refused(self, response: BaseHTTPResponse) -> GitError:
         said = ""
         if response.headers.get("Content-Type", "").startswith("text/plain"):
-            said = clean(response.read(_REASON_BYTES_MOST), self._source)
-        response.close()
+            with suppress(HTTPError):
+                said = clean(response.read(_REASON_BYTES_MOST), self._source)
         return http_refusal(self._source, response.status, said)
 
     def _not_git(self, kind: str) -> RemoteRefused:

@@ -18,7 +18,6 @@ from dulwich.index import IndexEntry, index_entry_from_stat, write_index_dict
 
 from deploycore.git.checkout import Written
 from deploycore.git.remote import Fetched
-from deploycore.git.target import sync_directory
 from deploycore.git.tree import File, Gitlink, Symlink
 
 __all__ = ["make_repository"]
@@ -47,19 +46,14 @@ def make_repository(
     for name in _DIRECTORIES:
         (git / name).mkdir()
     packs = git / "objects" / "pack"
-    # git takes a pack for usable once its index is there, so that comes last.
     for suffix in (".pack", ".idx"):
-        _move_flushed(pack.with_suffix(suffix), packs / f"pack-{checksum}{suffix}")
+        os.rename(pack.with_suffix(suffix), packs / f"pack-{checksum}{suffix}")
     _write(git / "index", _index(written))
     _write(git / "config", _config(fetched.ref, url))
     _write(git / "packed-refs", _packed_refs(fetched))
     if fetched.shallow:
-        _write(git / "shallow", b"".join(each + b"\n" for each in fetched.shallow))
+        _write(git / "shallow", fetched.commit.encode() + b"\n")
     _write(git / "HEAD", b"ref: " + fetched.ref + b"\n")
-    for name in reversed(_DIRECTORIES):
-        sync_directory(git / name)
-    sync_directory(git)
-    sync_directory(tree)
 
 
 def _config(ref: bytes, url: str) -> bytes:
@@ -126,15 +120,5 @@ def _write(path: Path, content: bytes) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _move_flushed(source: Path, destination: Path) -> None:
-    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(source, destination)

@@ -18,8 +18,8 @@ from dulwich.config import ConfigFile, parse_submodules
 from deploycore.errors import GitError, LimitExceeded, UnsafeRepository
 from deploycore.git.pack import ReceivedPack
 from deploycore.git.remote import is_loopback
-from deploycore.git.translation import clean
 from deploycore.git.tree import File, Gitlink, Planned, shown
+from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
 
 __all__ = ["Submodule", "find_submodules"]

@@ -5,8 +5,8 @@ Invariants, in the order in which they are kept:
 1. All is written within ``.<name>.deploycore-<random>`` beside the target, on its file system.
 2. That directory holds a lock file, ``flock``-ed while its process lives; the lock ends with
    the process, however that ends.
-3. Files are flushed as they are written, directories when they are left.
-4. One ``rename`` makes the tree the target; it succeeds only if nothing or an empty directory
+3. When all is written, all is flushed to the disk, and only then:
+4. one ``rename`` makes the tree the target; it succeeds only if nothing or an empty directory
    is there (POSIX, rename(2)).
 5. The parent is flushed, so that the rename itself survives a power failure.
 
@@ -28,9 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploycore.errors import ConfigurationError
-from deploycore.git.translation import file_failure
+from deploycore.git.durability import sync_directory, sync_tree
+from deploycore.git.wording import file_failure
 
-__all__ = ["Staging", "refuse_unusable", "remove_leftovers", "staging_for", "sync_directory"]
+__all__ = ["Staging", "refuse_unusable", "remove_leftovers", "staging_for"]
 
 _NAME = re.compile(r"^\..*\.deploycore-[0-9a-f]{16}$", re.DOTALL)
 _LOCK = "lock"
@@ -62,6 +63,7 @@ class Staging:
         Raises:
             OSError: That failed; the target is as it was.
         """
+        sync_tree(self.tree)
         os.rename(self.tree, self.target)
         try:
             sync_directory(self.target.parent)
@@ -134,19 +136,6 @@ def remove_leftovers(parent: Path) -> list[Path]:
     except OSError:
         return []
     return [path for path in found if _removed(path)]
-
-
-def sync_directory(path: Path) -> None:
-    """Flush a directory's entries to the disk.
-
-    Raises:
-        OSError: The disk says that it did not take them.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _problem(target: Path) -> str:

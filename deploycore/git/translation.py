@@ -1,4 +1,4 @@
-"""Foreign exceptions to typed errors, once: of the network, of the file system, of packs.
+"""Exceptions of the network and of the protocol to typed errors, once.
 
 dulwich alone raises from 13 unrelated roots, ``AssertionError`` and ``zlib.error`` included, so
 what is caught is broad, and only here. The results are made, not raised: the caller raises them
@@ -22,19 +22,16 @@ from urllib3.exceptions import (
 )
 
 from deploycore.errors import GitError, RemoteRefused
+from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
-from deploycore.redaction import Redactor
 
 __all__ = [
-    "clean",
-    "file_failure",
     "http_refusal",
     "is_transient",
     "network_failure",
     "protocol_refusal",
 ]
 
-_SAID_MOST = 300
 _MESSAGES = {
     401: "does not accept the credentials",
     403: "does not allow these credentials to read it",
@@ -49,21 +46,6 @@ _HINTS = {
     410: "Look up which credentials the host takes now.",
     429: "Wait some minutes, then try again.",
 }
-
-
-def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAID_MOST) -> str:
-    """Text of a server, fit for a terminal: no control characters, bounded, secrets masked.
-
-    Args:
-        source: Whose credential to mask.
-        most: The most characters.
-    """
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    printable = "".join(each if each.isprintable() else " " for each in text)
-    secret = source.credential.password if source and source.credential else None
-    masked = Redactor([secret] if secret else []).mask(" ".join(printable.split()))
-    return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 
 def http_refusal(source: CloneUrl, status: int, said: str) -> GitError:
@@ -138,19 +120,4 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         f" ({type(error).__name__}{': ' + said if said else ''}).",
         hint="Check that the address is that of a git repository.",
         url=url,
-    )
-
-
-def file_failure(path: object, error: OSError) -> GitError:
-    """The error for a failed call of the file system.
-
-    Args:
-        path: What was going to be written.
-    """
-    name = error.filename
-    within = f", at {clean(str(name))!r}" if name and str(name) != str(path) else ""
-    return GitError(
-        f"{path} can't be written: {error.strerror or type(error).__name__}{within}.",
-        hint="Look at the directory's permissions and at the space that is left on its disk.",
-        path=str(path),
     )

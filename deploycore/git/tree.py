@@ -23,7 +23,7 @@ from dulwich.objects import ObjectID
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git.operation import Operation
 from deploycore.git.pack import ReceivedPack, TreeEntry
-from deploycore.git.translation import clean
+from deploycore.git.wording import clean
 
 __all__ = ["Directory", "File", "Gitlink", "Planned", "Symlink", "plan", "shown"]
 

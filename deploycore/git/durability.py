@@ -1,0 +1,89 @@
+"""Everything of a directory tree to the disk, before a rename makes it count.
+
+``syncfs`` flushes a file system in one call, a tenth of the time of ``fsync`` for each of a
+few thousand files. Linux tells of failed writes there from 5.8 on (syncfs(2)); elsewhere each
+file is flushed by itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable
+from functools import cache
+
+__all__ = ["sync_directory", "sync_tree"]
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FIRST_LINUX_THAT_TELLS = (5, 8)
+
+
+def sync_tree(root: os.PathLike[str]) -> None:
+    """Flush a directory and all below it.
+
+    Raises:
+        OSError: The disk says that it did not take something.
+    """
+    syncfs = _syncfs()
+    if syncfs is None:
+        _sync_each(root)
+        return
+    descriptor = os.open(root, _OPEN_DIRECTORY)
+    try:
+        syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: os.PathLike[str]) -> None:
+    """Flush a directory's entries, not what they lead to.
+
+    Raises:
+        OSError: The disk says that it did not take them.
+    """
+    descriptor = os.open(path, _OPEN_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _syncfs() -> Callable[[int], None] | None:
+    """``syncfs`` where it is to be had and tells of failures."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if sys.platform != "linux" or not release:
+        return None
+    if (int(release[1]), int(release[2])) < _FIRST_LINUX_THAT_TELLS:
+        return None
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        return None
+
+    def call(descriptor: int) -> None:
+        if function(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return call
+
+
+def _sync_each(root: os.PathLike[str]) -> None:
+    for _, _, files, directory in os.fwalk(os.fsencode(root), follow_symlinks=False):
+        for name in files:
+            _sync_file(name, directory)
+        os.fsync(directory)
+
+
+def _sync_file(name: bytes, directory: int) -> None:
+    if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        return  # its target is a part of the directory
+    descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,44 @@
+"""What messages are made of: text from elsewhere made harmless, and failures of the disk.
+
+Apart from the translation of network errors, since this needs no library and is needed early.
+"""
+
+from __future__ import annotations
+
+from deploycore.errors import GitError
+from deploycore.models import CloneUrl
+from deploycore.redaction import Redactor
+
+__all__ = ["clean", "file_failure"]
+
+_SAID_MOST = 300
+
+
+def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAID_MOST) -> str:
+    """Text of a server, fit for a terminal: no control characters, bounded, secrets masked.
+
+    Args:
+        source: Whose credential to mask.
+        most: The most characters.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    printable = "".join(each if each.isprintable() else " " for each in text)
+    secret = source.credential.password if source and source.credential else None
+    masked = Redactor([secret] if secret else []).mask(" ".join(printable.split()))
+    return masked if len(masked) <= most else masked[: most - 1] + "…"
+
+
+def file_failure(path: object, error: OSError) -> GitError:
+    """The error for a failed call of the file system.
+
+    Args:
+        path: What was going to be written.
+    """
+    name = error.filename
+    within = f", at {clean(str(name))!r}" if name and str(name) != str(path) else ""
+    return GitError(
+        f"{path} can't be written: {error.strerror or type(error).__name__}{within}.",
+        hint="Look at the directory's permissions and at the space that is left on its disk.",
+        path=str(path),
+    )
