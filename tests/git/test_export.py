@@ -1,0 +1,223 @@
+"""Exports: the right files, of the right commit, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from deploycore.errors import ConfigurationError, RemoteRefused
+from deploycore.git import export
+from tests.git.servers import (
+    EXECUTABLE,
+    GITLINK,
+    LINK,
+    SECRET,
+    nothing_left,
+    snapshot,
+    source,
+)
+
+
+def test_export_writes_all_files_and_tells_about_the_commit(make, target, settings):
+    shop = make("shop", {"a.txt": b"a", "deep/er/b": b"", "run.sh": (EXECUTABLE, b"#!/bin/sh\n")})
+    tip = shop.repo.refs[b"refs/heads/main"].decode()
+    done = export(source(shop.url), "main", target, settings=settings)
+    assert snapshot(target) == {
+        b"a.txt": ("file", b"a", False),
+        b"deep": ("directory",),
+        b"deep/er": ("directory",),
+        b"deep/er/b": ("file", b"", False),
+        b"run.sh": ("file", b"#!/bin/sh\n", True),
+    }
+    assert (done.commit, done.branch, done.files, done.bytes) == (tip, "main", 3, 11)
+    assert (done.author, done.subject) == ("Ada Lovelace", "Subject")
+    hour = timezone(timedelta(hours=1))
+    assert done.committed_at == datetime.fromtimestamp(1_700_000_000, hour)
+    assert os.listdir(target.parent) == ["target"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xc3\xa9", b"caf\xe9", b"a b", b"-rf", b"\x01\x1b[31m", b"x" * 255, b"a\\b"]
+)
+def test_names_in_any_bytes_are_written_as_they_are(make, target, settings, name):
+    shop = make("shop", {name: b"x"})
+    export(source(shop.url), "main", target, settings=settings)
+    assert snapshot(target) == {name: ("file", b"x", False)}
+
+
+def test_links_within_the_tree_are_written(make, target, settings):
+    files = {
+        "a/f": b"1",
+        "a/up": (LINK, b"../b"),
+        "b": (LINK, b"a/f"),
+        "a/c/deep": (LINK, b"../../a/./f"),
+        "dangling": (LINK, b"nowhere"),
+        "through": (LINK, b"a/c/../f"),
+    }
+    shop = make("shop", files)
+    export(source(shop.url), "main", target, settings=settings)
+    assert {k: v for k, v in snapshot(target).items() if v[0] == "link"} == {
+        os.fsencode(k): ("link", v[1]) for k, v in files.items() if isinstance(v, tuple)
+    }
+    assert (target / "a/up").read_bytes() == (target / "through").read_bytes() == b"1"
+
+
+def test_the_umask_decides_about_permissions(make, target, settings):
+    shop = make("shop", {"a": b"", "d/run": (EXECUTABLE, b"")})
+    former = os.umask(0o027)
+    try:
+        export(source(shop.url), "main", target, settings=settings)
+    finally:
+        os.umask(former)
+    modes = [stat.S_IMODE((target / each).stat().st_mode) for each in (".", "a", "d", "d/run")]
+    assert modes == [0o750, 0o640, 0o750, 0o750]
+
+
+def test_submodules_stay_empty_directories_unless_wanted(make, target, settings):
+    shop = make("shop", {"lib": (GITLINK, b"1" * 40)})
+    done = export(source(shop.url), "main", target, settings=settings)
+    assert snapshot(target) == {b"lib": ("directory",)}
+    assert done.submodules == 0
+
+
+def test_an_empty_directory_may_be_there_already(make, target, settings):
+    shop = make("shop", {"a": b"1"})
+    target.mkdir()
+    export(source(shop.url), "main", target, settings=settings)
+    assert (target / "a").read_bytes() == b"1"
+
+
+def test_missing_parents_are_made_and_removed_again_on_failure(make, target, settings):
+    shop = make("shop", {"a": b"1"})
+    deep = target / "x" / "y"
+    with pytest.raises(RemoteRefused):
+        export(source(shop.url), "other", deep, settings=settings)
+    assert nothing_left(target)
+    export(source(shop.url), "main", deep, settings=settings)
+    assert (deep / "a").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("occupant", ["file", "non-empty", "link", "below-a-file"])
+def test_a_target_in_use_is_refused_before_any_request(make, server, target, settings, occupant):
+    shop = make("shop", {"a": b"1"})
+    place = target
+    if occupant == "non-empty":
+        target.mkdir()
+        (target / "mine").write_text("mine")
+    elif occupant == "link":
+        target.symlink_to(target.parent)
+    else:
+        target.write_text("mine")
+        place = target / "sub" if occupant == "below-a-file" else target
+    before = snapshot(target.parent)
+    with pytest.raises(ConfigurationError, match=str(target)):
+        export(source(shop.url), "main", place, settings=settings)
+    assert server.requests == []
+    assert snapshot(target.parent) == before
+
+
+@pytest.mark.parametrize("branch", ["", "a..b", "a b", "x.lock", "/a", "a~1", "a\nb"])
+def test_a_branch_name_that_git_does_not_allow_is_refused(make, server, target, settings, branch):
+    shop = make("shop", {"a": b"1"})
+    with pytest.raises(ConfigurationError, match="branch named"):
+        export(source(shop.url), branch, target, settings=settings)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("branch", ["feature/a", "ümlaut", "a#b%20", 'q"uote', "x" * 200])
+def test_branches_with_odd_names_are_found(make, target, settings, branch):
+    shop = make("shop", {"a": b"1"})
+    shop.commit(shop.files({"b": b"2"}), branch)
+    assert export(source(shop.url), branch, target, settings=settings).branch == branch
+    assert list(snapshot(target)) == [b"b"]
+
+
+def test_an_unknown_branch_is_named(make, target, settings):
+    shop = make("shop", {"a": b"1"})
+    with pytest.raises(RemoteRefused, match="no branch 'mian'"):
+        export(source(shop.url), "mian", target, settings=settings)
+    assert nothing_left(target)
+
+
+def test_an_empty_repository_is_said_to_be_empty(make, target, settings):
+    with pytest.raises(RemoteRefused, match="empty"):
+        export(source(make("shop").url), "main", target, settings=settings)
+
+
+def test_only_the_wanted_branch_is_received(make, target, settings):
+    shop = make("shop", {"a": b"1"})
+    for number in range(50):
+        shop.commit(shop.files({"big": os.urandom(20_000)}), f"other-{number}")
+    received = []
+    export(
+        source(shop.url),
+        "main",
+        target,
+        progress=lambda now: received.append(now.received_bytes),
+        settings=settings,
+    )
+    assert max(received) < 20_000
+
+
+def test_history_is_not_received(make, target, settings):
+    shop = make("shop", {"big": os.urandom(100_000)})
+    shop.commit(shop.files({"small": b"1"}))
+    received = []
+    export(
+        source(shop.url),
+        "main",
+        target,
+        progress=lambda now: received.append(now.received_bytes),
+        settings=settings,
+    )
+    assert max(received) < 20_000
+
+
+def test_the_commit_that_was_asked_for_is_written(make, target, settings):
+    shop = make("shop", {"a": b"1"})
+    tip = shop.repo.refs[b"refs/heads/main"].decode()
+    assert export(source(shop.url), "main", target, commit=tip, settings=settings).commit == tip
+
+
+def test_a_branch_that_moved_on_is_told_where_the_server_gives_tips_only(make, target, settings):
+    shop = make("shop", {"a": b"1"})
+    former = shop.repo.refs[b"refs/heads/main"].decode()
+    newer = shop.commit(shop.files({"a": b"2"}))
+    with pytest.raises(RemoteRefused, match=f"has moved from {former} to {newer}"):
+        export(source(shop.url), "main", target, commit=former, settings=settings)
+    assert nothing_left(target)
+
+
+@pytest.mark.parametrize("commit", ["", "abc", "g" * 40, "A" * 40])
+def test_what_is_no_hash_is_refused(make, server, target, settings, commit):
+    with pytest.raises(ConfigurationError, match="not the full hash"):
+        export(source(make().url), "main", target, commit=commit, settings=settings)
+    assert server.requests == []
+
+
+def test_progress_names_the_phases_and_ends_with_all_files(make, target, settings):
+    shop = make("shop", {f"f{number}": b"x" for number in range(20)})
+    seen = []
+    export(source(shop.url), "main", target, progress=seen.append, settings=settings)
+    assert list(dict.fromkeys(now.phase for now in seen)) == ["connecting", "receiving", "writing"]
+    assert (seen[-1].files, seen[-1].files_total) == (20, 20)
+    assert seen[-1].received_bytes > 0
+
+
+def test_escape_sequences_of_a_commit_do_not_reach_the_terminal(make, target, settings):
+    shop = make()
+    shop.commit(
+        shop.files({"a": b""}), message=b"\x1b[31mred\x07\n", author=b"\x1b]0;Eve <e@example.com>"
+    )
+    done = export(source(shop.url), "main", target, settings=settings)
+    assert (done.author, done.subject) == ("]0;Eve", "[31mred")
+
+
+def test_credentials_are_sent_as_basic_authorisation(make, server, target, settings):
+    shop = make("shop", {"a": b"1"})
+    server.credential = f"ada:{SECRET}"
+    export(source(shop.url, secret=SECRET), "main", target, settings=settings)
+    assert all(SECRET not in path for _, path, _ in server.requests)
