@@ -98,6 +98,8 @@ class ReceivedPack:
         return self._guarded(lambda: self._read(blob, Blob))
 
     def _read(self, name: ObjectID, kind: type[ShaFile]) -> bytes:
+        if name not in self._pack:
+            raise ValueError(f"the object {name.decode()} is missing")
         number, content = self._pack.get_raw(name)
         if number != kind.type_num:
             raise ValueError(f"{name.decode()} is no {kind.type_name.decode()}")
@@ -108,10 +110,9 @@ class ReceivedPack:
             return read()
         except (DeploycoreError, OSError, MemoryError):
             raise
-        except KeyError as error:
-            raise _corrupt(self._source, f"object {error.args[0]!r} is missing") from None
         except Exception as error:
-            raise _corrupt(self._source, _reason(error)) from None
+            reason = _reason(error)
+        raise _corrupt(self._source, reason)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dulwich.client import AbstractHttpGitClient, FetchPackResult
-from dulwich.errors import GitProtocolError
+from dulwich.errors import GitProtocolError, HangupException
 from dulwich.object_store import ObjectStoreGraphWalker
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref, check_ref_format
@@ -53,6 +53,8 @@ _HEAD = Ref(b"HEAD")
 _BRANCHES = b"refs/heads/"
 _ADVERTISEMENT_BYTES_MOST = 64 * 1024 * 1024
 _REASON_BYTES_MOST = 2048
+_LENGTH = 4
+_ERROR_BAND = b"\x03"
 _SERVICE = "git-upload-pack"
 _HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -200,16 +202,14 @@ class _Attempt:
         return self._failure(client, caught)
 
     def _failure(self, client: _Client, caught: Exception) -> _Failure:
+        client.take_error_band(caught)
         if client.refusal:
             return _Failure(self._explained(protocol_refusal(self._source, client.refusal)), False)
         if isinstance(caught, DeploycoreError):
             return _Failure(self._explained(caught), is_transient(caught))
-        if is_transient(caught):
-            return _Failure(network_failure(self._source, caught), True)
-        if type(caught) is GitProtocolError:
-            said = clean(str(caught), self._source)
-            return _Failure(self._explained(protocol_refusal(self._source, said)), False)
-        return _Failure(network_failure(self._source, caught), False)
+        if isinstance(caught, GitProtocolError) and client.ended_early:
+            caught = HangupException()
+        return _Failure(network_failure(self._source, caught), is_transient(caught))
 
     def _fetched(self, client: _Client) -> Fetched:
         with _PackFile(self._into, self._operation) as pack:
@@ -338,20 +338,28 @@ class _Client(AbstractHttpGitClient):
 
     Attributes:
         refusal: What the server said in an ``ERR`` line, which dulwich overlooks in
-            protocol version 2; empty if there was none.
+            protocol version 2, or in the error band; empty if there was neither.
+        ended_early: Whether an answer ended within what was being read.
     """
 
     def __init__(self, source: CloneUrl, pool: HTTPConnectionPool, operation: Operation) -> None:
         # Thin packs are allowed since some servers insist; who has nothing gets none.
         super().__init__(source.url, thin_packs=True, quiet=True)
         self.refusal = ""
+        self.ended_early = False
         self._source = source
         self._pool = pool
         self._operation = operation
         place = source.url.rstrip("/")
         self._asking = f"{place}/info/refs?service={_SERVICE}"
         self._fetching = f"{place}/{_SERVICE}"
+        self._error_band = b""
         self._responses: list[BaseHTTPResponse] = []
+
+    def take_error_band(self, error: Exception) -> None:
+        """Note as refusal what dulwich raised, if that is what came in the error band."""
+        if self._error_band and str(error) == self._error_band.decode("utf-8", "replace"):
+            self.refusal = clean(self._error_band, self._source)
 
     def close(self) -> None:
         """Close all connections."""
@@ -401,9 +409,12 @@ class _Client(AbstractHttpGitClient):
             self._operation.receive(len(data))
             if received > limit:
                 raise _too_many_bytes(self._operation)
+            self.ended_early = len(data) < size
             if len(head) < _REASON_BYTES_MOST:
                 head += data[:_REASON_BYTES_MOST]
                 self.refusal = _err_line(head, self._source)
+            if data[:1] == _ERROR_BAND and size > _LENGTH:
+                self._error_band = data[1:]
             return data
 
         return read

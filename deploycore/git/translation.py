@@ -90,6 +90,12 @@ def is_transient(error: BaseException) -> bool:
 def network_failure(source: CloneUrl, error: BaseException) -> GitError:
     """The error for whatever dulwich and urllib3 raised while fetching."""
     url = source.url
+    if isinstance(error, NewConnectionError):  # a ConnectTimeoutError to urllib3
+        return GitError(
+            f"The git server of {url} can't be reached.",
+            hint="Check the address, the network, and whether the host is up.",
+            url=url,
+        )
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         return GitError(
             f"The git server of {url} did not answer in time.",
@@ -100,12 +106,6 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         return GitError(
             f"The connection to {url} is not secure: {clean(str(error), source)}.",
             hint="Check the host's certificate, or set ca_bundle to the authority that signed it.",
-            url=url,
-        )
-    if isinstance(error, NewConnectionError):
-        return GitError(
-            f"The git server of {url} can't be reached.",
-            hint="Check the address, the network, and whether the host is up.",
             url=url,
         )
     if isinstance(error, ProtocolError | HangupException | ConnectionError):

@@ -104,11 +104,13 @@ def _walk(pack: ReceivedPack, root: ObjectID, operation: Operation) -> Iterator[
 
 def _level(pack: ReceivedPack, prefix: bytes, tree: ObjectID) -> Iterator[Planned]:
     names: set[bytes] = set()
-    for entry in pack.tree(tree):
+    entries = pack.tree(tree)
+    for entry in entries:
         _refuse_unsafe_name(prefix, entry.name)
         if entry.name in names:
             raise _unsafe(prefix + entry.name, "is in its directory twice")
         names.add(entry.name)
+    for entry in entries:
         yield _planned(pack, prefix + entry.name, entry)
 
 

@@ -159,10 +159,20 @@ class Server:
                 ]
                 start_response("401 Unauthorized", challenge)
                 return [b"who are you?\n"]
-        answer = self._git(environ, start_response)
         if self.alter and environ["REQUEST_METHOD"] == "POST":
-            return [self.alter(b"".join(answer))]
-        return answer
+            return [self.alter(self._whole(environ, start_response))]
+        return self._git(environ, start_response)
+
+    def _whole(self, environ, start_response):
+        """The body of an answer, whether it was returned or written (PEP 3333 has both)."""
+        written = []
+
+        def start(status, headers, exc_info=None):
+            start_response(status, headers)
+            return written.append
+
+        returned = list(self._git(environ, start))
+        return b"".join(written + returned)
 
 
 class _Threading(ThreadingMixIn, WSGIServer):

@@ -1,0 +1,380 @@
+"""What servers refuse, break and try, and that no credential goes astray meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import socket
+import threading
+import time
+import traceback
+from dataclasses import replace
+
+import pytest
+from dulwich.protocol import pkt_line
+
+from deploycore.errors import (
+    Cancelled,
+    ConfigurationError,
+    CorruptPack,
+    GitError,
+    LimitExceeded,
+    RemoteRefused,
+)
+from deploycore.git import Cancellation, export
+from deploycore.models import CloneUrl, GitCredential
+from tests.git.servers import SECRET, nothing_left, source
+
+ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
+
+
+@pytest.fixture
+def fails(target, settings):
+    """Runs an export that must fail and leave nothing; returns its error."""
+
+    def run(url, *, secret=SECRET, **changed):
+        with pytest.raises(GitError) as caught:
+            export(
+                source(url, secret=secret), "main", target, settings=replace(settings, **changed)
+            )
+        assert nothing_left(target)
+        chain, error = [], caught.value
+        while error is not None:
+            chain.append(repr(error) + str(error) + str(getattr(error, "details", "")))
+            error = error.__cause__ or error.__context__
+        text = "".join(chain) + "".join(traceback.format_exception(caught.value))
+        assert SECRET not in text
+        assert base64.b64encode(f"ada:{SECRET}".encode()).decode() not in text
+        return caught.value
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (401, "does not accept the credentials"),
+        (403, "does not allow"),
+        (404, "no such repository"),
+        (410, "withdrawn"),
+        (418, "refused"),
+        (429, "fewer requests"),
+    ],
+)
+def test_each_refusal_says_what_it_means(server, fails, status, meaning):
+    server.always(f"{status} No", b"because \x1b[31mof " + SECRET.encode() + b"\n" * 9)
+    error = fails(f"{server.origin}/shop.git")
+    assert isinstance(error, RemoteRefused)
+    assert error.details["status"] == status
+    assert meaning in error.message
+    assert "because [31mof ********" in error.message
+    assert len(server.requests) == 1
+
+
+def test_a_long_reason_is_cut_off(server, fails):
+    server.always("403 No", b"x" * 1_000_000)
+    assert len(fails(f"{server.origin}/shop.git").message) < 600
+
+
+@pytest.mark.parametrize(("status", "tries"), [(500, 1), (502, 3), (503, 3), (504, 3)])
+def test_a_server_in_trouble_is_asked_again_where_that_may_help(server, fails, status, tries):
+    server.always(f"{status} Trouble")
+    error = fails(f"{server.origin}/shop.git")
+    assert type(error) is GitError
+    assert error.details["status"] == status
+    assert len(server.requests) == tries
+
+
+def test_wrong_credentials_are_refused(make, server, fails):
+    server.credential = "ada:another"
+    error = fails(make("shop", {"a": b"1"}).url)
+    assert isinstance(error, RemoteRefused)
+    assert error.details["status"] == 401
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(server, other_server, fails, status):
+    server.always(f"{status} Elsewhere", Location=f"{other_server.origin}/shop.git/info/refs")
+    error = fails(f"{server.origin}/shop.git")
+    assert isinstance(error, RemoteRefused)
+    assert "redirects" in error.message
+    assert other_server.requests == []
+
+
+def test_a_redirect_of_the_second_request_is_not_followed(make, server, other_server, fails):
+    shop = make("shop", {"a": b"1"})
+
+    def interfere(environ, start_response):
+        if environ["REQUEST_METHOD"] == "POST":
+            start_response("307 Elsewhere", [("Location", f"{other_server.origin}/x")])
+            return [b""]
+        return None
+
+    server.interfere = interfere
+    fails(shop.url)
+    assert other_server.requests == []
+
+
+def protocol_2(*bodies):
+    """Answers requests one after another: the capabilities, the refs, the pack."""
+    left = list(bodies)
+
+    def interfere(environ, start_response):
+        first = environ["REQUEST_METHOD"] == "GET"
+        kind = ADVERTISEMENT if first else "application/x-git-upload-pack-result"
+        start_response("200 OK", [("Content-Type", kind)])
+        return [left.pop(0)]
+
+    return interfere
+
+
+CAPABILITIES = b"".join(
+    pkt_line(line) for line in (b"version 2\n", b"ls-refs\n", b"fetch=shallow\n", None)
+)
+REFS = pkt_line(b"1" * 40 + b" refs/heads/main\n") + pkt_line(None)
+
+
+def test_a_pack_at_another_address_is_not_fetched(server, other_server, fails):
+    elsewhere = f"{'2' * 40} {other_server.origin}/pack\n".encode()
+    uris = pkt_line(b"packfile-uris\n") + pkt_line(elsewhere) + b"0001"
+    named_first = f"{other_server.origin}/pack sha1 {'2' * 40}\n".encode()
+    as_dulwich_reads = pkt_line(b"packfile-uris\n") + pkt_line(named_first) + b"0001"
+    for answer in (uris, as_dulwich_reads):
+        server.interfere = protocol_2(CAPABILITIES, REFS, answer + pkt_line(b"packfile\n"))
+        fails(f"{server.origin}/shop.git", retries=0)
+    assert other_server.requests == []
+
+
+def test_what_the_server_says_in_an_error_line_is_told(server, fails):
+    refusal = pkt_line(b"ERR upload-pack: no \x1b[1mway\n")
+    server.interfere = protocol_2(CAPABILITIES, REFS, refusal)
+    error = fails(f"{server.origin}/shop.git")
+    assert isinstance(error, RemoteRefused)
+    assert "upload-pack: no [1mway" in error.message
+
+
+def test_what_the_server_says_in_the_error_band_is_told(server, fails):
+    band = pkt_line(b"packfile\n") + pkt_line(b"\x03out of memory\n") + pkt_line(None)
+    server.interfere = protocol_2(CAPABILITIES, REFS, band)
+    assert "out of memory" in fails(f"{server.origin}/shop.git").message
+
+
+@pytest.mark.parametrize("name", [b"a" * 300, b"\x1b[31m", b"x/../../y", b"\xff\xfe"])
+def test_odd_refs_of_others_do_not_matter(make, server, target, settings, name):
+    shop = make("shop", {"a": b"1"})
+    tip = shop.repo.refs[b"refs/heads/main"]
+    capabilities = b"\0shallow side-band-64k ofs-delta thin-pack"
+    lines = [b"# service=git-upload-pack\n", None, tip + b" refs/heads/main" + capabilities]
+    lines += [tip + b" refs/heads/" + name, tip + b" refs/heads/main/below", None]
+
+    def interfere(environ, start_response):
+        if environ["REQUEST_METHOD"] == "GET":
+            start_response("200 OK", [("Content-Type", ADVERTISEMENT)])
+            return [b"".join(map(pkt_line, lines))]
+        return None
+
+    server.interfere = interfere
+    export(source(shop.url), "main", target, settings=settings)
+    assert (target / "a").read_bytes() == b"1"
+
+
+def test_a_sha_256_repository_is_refused(server, fails):
+    refs = pkt_line(b"1" * 64 + b" refs/heads/main\n") + pkt_line(None)
+    server.interfere = protocol_2(CAPABILITIES, refs)
+    assert "SHA-256" in fails(f"{server.origin}/shop.git").message
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/octet-stream", "text/plain"])
+def test_a_page_is_no_repository(server, fails, kind):
+    server.always("200 OK", b"<html>", Content_Type=kind)
+    error = fails(f"{server.origin}/shop.git")
+    assert isinstance(error, RemoteRefused)
+    assert "not served as a git repository" in error.message
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage", b"0004", b"ffff", pkt_line(b"hello")])
+def test_nonsense_instead_of_the_protocol_is_an_error(server, fails, body):
+    server.always("200 OK", body, Content_Type=ADVERTISEMENT)
+    assert fails(f"{server.origin}/shop.git").hint
+
+
+def test_a_host_that_is_not_there_is_unreachable(fails):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        error = fails(f"http://127.0.0.1:{unused.getsockname()[1]}/shop.git")
+    assert "can't be reached" in error.message
+
+
+def test_a_host_without_an_address_is_unreachable(fails):
+    assert "can't be reached" in fails("https://nowhere.invalid/shop.git").message
+
+
+def test_https_to_a_server_without_is_an_insecure_connection(server, fails):
+    error = fails(f"https://127.0.0.1:{server.port}/shop.git")
+    assert "not secure" in error.message
+
+
+def test_a_credential_is_not_sent_over_plain_http_to_another_machine(target, settings):
+    with pytest.raises(ConfigurationError, match="not encrypted"):
+        export(
+            source("http://git.example.com/shop.git", secret=SECRET),
+            "main",
+            target,
+            settings=settings,
+        )
+
+
+def test_a_secret_with_a_colon_and_other_letters_arrives_whole(make, server, target, settings):
+    shop = make("shop", {"a": b"1"})
+    credential = GitCredential(username="ada", password="a:b/ü")
+    export(CloneUrl(url=shop.url, credential=credential), "main", target, settings=settings)
+    expected = "Basic " + base64.b64encode("ada:a:b/ü".encode()).decode()
+    assert {authorisation for _, _, authorisation in server.requests} == {expected}
+
+
+def hanging(server, *, method="GET"):
+    def interfere(environ, start_response):
+        if environ["REQUEST_METHOD"] != method:
+            return None
+        server.released.wait(10)
+        start_response("500 Late", [])
+        return [b""]
+
+    return interfere
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_hangs_is_given_up(make, server, fails, method):
+    shop = make("shop", {"a": b"1"})
+    server.interfere = hanging(server, method=method)
+    error = fails(shop.url, read_timeout=0.05)
+    assert "in time" in error.message
+    assert sum(request[0] == method for request in server.requests) == 3
+
+
+def test_a_connection_that_breaks_is_tried_again(make, server, target, settings):
+    shop = make("shop", {"a": b"1"})
+    answers = []
+
+    def cut_twice(body):
+        answers.append(body)
+        return body[: len(body) // 2] if len(answers) < 3 else body
+
+    server.alter = cut_twice
+    export(source(shop.url), "main", target, settings=settings)
+    assert len(answers) == 3
+    assert (target / "a").read_bytes() == b"1"
+
+
+def test_a_server_that_drips_is_cut_off_in_the_end(server, fails):
+    def interfere(environ, start_response):
+        start_response("200 OK", [("Content-Type", ADVERTISEMENT)])
+        return itertools.chain([b"fff0"], iter(lambda: server.released.wait(0.02) or b"x", True))
+
+    server.interfere = interfere
+    began = time.monotonic()
+    error = fails(f"{server.origin}/shop.git", total_timeout=0.3)
+    assert isinstance(error, LimitExceeded)
+    assert time.monotonic() - began < 3
+
+
+def test_an_endless_pack_is_cut_off(server, fails):
+    data = pkt_line(b"\x01" + b"x" * 60_000)
+
+    def interfere(environ, start_response):
+        if environ["REQUEST_METHOD"] == "GET":
+            start_response("200 OK", [("Content-Type", ADVERTISEMENT)])
+            return [CAPABILITIES]
+        start_response("200 OK", [("Content-Type", "application/x-git-upload-pack-result")])
+        if b"command=ls-refs" in environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])):
+            return [REFS]
+        return (pkt_line(b"packfile\n") if number == 0 else data for number in range(10_000))
+
+    server.interfere = interfere
+    error = fails(f"{server.origin}/shop.git", pack_bytes_most=1_000_000)
+    assert isinstance(error, LimitExceeded)
+    assert "1,000,000 bytes" in error.message
+
+
+def test_damage_anywhere_in_the_answer_never_gives_wrong_files(make, server, target, settings):
+    shop = make("shop", {f"f{number}": b"content %d\n" % number * 9 for number in range(4)})
+    original = io.BytesIO()
+    server.alter = lambda body: original.write(body) and body
+    export(source(shop.url), "main", target, settings=settings)
+    right = {path.name: path.read_bytes() for path in target.iterdir()}
+    whole = original.getvalue()
+    failed = 0
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        server.alter = lambda body, damaged=bytes(damaged): damaged
+        other = target.with_name("other")
+        try:
+            export(source(shop.url), "main", other, settings=replace(settings, retries=0))
+        except GitError:
+            failed += 1
+            assert nothing_left(other) or [each.name for each in other.parent.iterdir()] == [
+                "target"
+            ]
+            continue
+        assert {path.name: path.read_bytes() for path in other.iterdir()} == right
+        for path in other.iterdir():
+            path.unlink()
+        other.rmdir()
+    assert failed > len(whole) // 7 // 2
+
+
+def test_a_damaged_pack_is_called_damaged(make, server, fails):
+    shop = make("shop", {"a": b"some content\n" * 50})
+
+    def flip(body):
+        return body[:-10] + bytes([body[-10] ^ 1]) + body[-9:]
+
+    server.alter = flip
+    assert isinstance(fails(shop.url), CorruptPack)
+
+
+@pytest.mark.parametrize("phase", ["connecting", "receiving", "writing"])
+def test_cancelling_in_any_phase_leaves_nothing(make, target, settings, phase):
+    shop = make("shop", {f"f{number}": b"x" for number in range(50)})
+    cancellation = Cancellation()
+
+    def listen(now):
+        if now.phase == phase:
+            cancellation.cancel()
+
+    with pytest.raises(Cancelled):
+        export(
+            source(shop.url),
+            "main",
+            target,
+            progress=listen,
+            cancellation=cancellation,
+            settings=settings,
+        )
+    assert nothing_left(target)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_cancelling_wakes_what_waits_for_the_server(make, server, target, settings, method):
+    shop = make("shop", {"a": b"1"})
+    server.interfere = hanging(server, method=method)
+    cancellation = Cancellation()
+    timer = threading.Timer(0.1, cancellation.cancel)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        export(source(shop.url), "main", target, cancellation=cancellation, settings=settings)
+    assert time.monotonic() - began < 3
+    assert nothing_left(target)
+    timer.join()
+
+
+def test_what_was_cancelled_before_it_began_asks_nobody(make, server, target, settings):
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(Cancelled):
+        export(source(make().url), "main", target, cancellation=cancellation, settings=settings)
+    assert server.requests == []
