@@ -40,9 +40,9 @@ class ErrorAnswer:
     status: int
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     text: str
-    json: Any = field(default=None)
+    json: Any = field(default=None, repr=False)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -64,10 +64,12 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 @dataclass(frozen=True)
 class Answer:
+    """A whole answer. What a server says may echo a secret, so ``repr`` does not show it."""
+
     status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    url: str = field(repr=False)
 
     @property
     def worth_retrying(self) -> bool:

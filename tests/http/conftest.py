@@ -1,0 +1,119 @@
+"""Loopback servers that misbehave, and clients whose waiting is written down, not done."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.http import BearerAuth, HttpClient, HttpSettings
+from deploycore.redaction import Redactor
+
+SECRET = "hunter2-very-secret"
+
+Reply = Callable[["Handler"], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Does what the server's ``reply`` says, and writes down what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        self.rfile.read(length)
+        self.server.asked.append((self.command, self.path, dict(self.headers)))
+        self.server.reply(self)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - http.server's names
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
+
+    def send(self, body: bytes, status: int = 200, **headers: str) -> None:
+        """A whole answer."""
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    """A server on loopback."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.reply = reply
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.connections = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are what is tested."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Reply], Server]]:
+    """Start servers; each is given what it does with a request."""
+    servers: list[socketserver.BaseServer] = []
+
+    def start(reply: Reply) -> Server:
+        server = Server(reply)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def waited() -> list[float]:
+    """The seconds that clients wanted to wait."""
+    return []
+
+
+@pytest.fixture
+def client(waited: list[float]) -> Iterator[Callable[..., HttpClient]]:
+    """Make clients that do not really wait: ``client(base_url, auth=…, retries=…)``."""
+    made: list[HttpClient] = []
+
+    def make(base_url: str, *, auth: object = None, **settings: object) -> HttpClient:
+        secret = SecretStr(SECRET)
+        opened = HttpClient(
+            base_url,
+            auth=BearerAuth(secret) if auth is None else auth,
+            redactor=Redactor([secret]),
+            settings=HttpSettings(**settings),
+        )
+        opened._sleep = waited.append
+        opened._random = lambda: 1.0
+        made.append(opened)
+        return opened
+
+    yield make
+    for opened in made:
+        opened.close()
+
+
+@pytest.fixture
+def secret() -> str:
+    """What must appear nowhere."""
+    return SECRET

@@ -1,0 +1,231 @@
+"""What answers mean: statuses, retries, rate limits, bodies that are no JSON."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+import responses
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    UnexpectedAnswer,
+)
+from deploycore.http import retry_after
+
+BASE = "https://api.host.example/v1"
+
+
+@pytest.fixture
+def host():
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def test_json_is_decoded_and_paths_are_joined_below_the_base(client, host):
+    host.get(f"{BASE}/user", json={"login": "ada"})
+    for path in ("user", "/user"):
+        assert client(BASE).get_json(path) == {"login": "ada"}
+
+
+def test_parameters_are_added_to_the_query(client, host):
+    host.get(f"{BASE}/a", json=[])
+    client(BASE).get_json("a?b=1", params={"fields": "+x y"})
+    assert host.calls[0].request.url.endswith("/v1/a?b=1&fields=%2Bx%20y")
+
+
+@pytest.mark.parametrize("path", ["../admin", "a/../../b", "a/%2e%2e/b", "./a"])
+def test_a_path_can_not_leave_the_api(client, path):
+    with pytest.raises(ConfigurationError, match="leads out of the API"):
+        client(BASE).get_json(path)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, ProviderError),
+        (401, AuthenticationFailed),
+        (403, PermissionDenied),
+        (404, NotFound),
+        (410, NotFound),
+        (422, ProviderError),
+        (429, RateLimited),
+        (500, ProviderUnavailable),
+        (503, ProviderUnavailable),
+    ],
+)
+def test_each_status_has_its_error(client, host, status, error):
+    host.get(f"{BASE}/user", body="why", status=status)
+    with pytest.raises(error, match=r"GET /v1/user on api\.host\.example") as caught:
+        client(BASE).get_json("user")
+    assert type(caught.value) is error
+    assert caught.value.details["status"] == status
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_what_may_be_repeated_is_tried_again_with_growing_jitter(
+    client, host, waited, status, method
+):
+    for _ in range(3):
+        host.add(method, f"{BASE}/x", status=status)
+    host.add(method, f"{BASE}/x", json={"ok": True})
+    assert client(BASE).send_json(method, "x") == {"ok": True}
+    assert waited == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_what_may_not_be_repeated_is_tried_once(client, host, waited, method):
+    host.add(method, f"{BASE}/x", status=503)
+    with pytest.raises(ProviderUnavailable):
+        client(BASE).send_json(method, "x", body={"a": 1})
+    assert (len(host.calls), waited) == (1, [])
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 501])
+def test_other_statuses_are_final(client, host, waited, status):
+    host.get(f"{BASE}/x", status=status)
+    with pytest.raises(ProviderError):
+        client(BASE).get_json("x")
+    assert (len(host.calls), waited) == (1, [])
+
+
+def test_retries_end_and_the_jitter_is_bounded(client, host, waited):
+    host.get(f"{BASE}/x", status=503)
+    with pytest.raises(ProviderUnavailable):
+        client(BASE, retries=8, backoff_most=4.0, total_timeout=1000.0).get_json("x")
+    assert waited == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0]
+
+
+def test_retry_after_is_waited_for(client, host, waited):
+    host.get(f"{BASE}/x", status=429, headers={"Retry-After": "7"})
+    host.get(f"{BASE}/x", json=1)
+    assert client(BASE).get_json("x") == 1
+    assert waited == [7.0]
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (503, ProviderUnavailable)])
+def test_a_wait_that_is_too_long_is_told_at_once(client, host, waited, status, error):
+    host.get(f"{BASE}/x", status=status, headers={"Retry-After": "3600"})
+    before = datetime.now(UTC)
+    with pytest.raises(error) as caught:
+        client(BASE).get_json("x")
+    assert (len(host.calls), waited) == (1, [])
+    if status == 429:
+        expected = before + timedelta(hours=1)
+        assert abs(caught.value.retry_at - expected) < timedelta(minutes=1)
+
+
+def test_waiting_does_not_go_beyond_the_total_time(client, host, waited):
+    host.get(f"{BASE}/x", status=429, headers={"Retry-After": "30"})
+    with pytest.raises(RateLimited):
+        client(BASE, total_timeout=20.0).get_json("x")
+    assert waited == []
+
+
+def test_a_provider_explains_the_final_answer_first(client, host):
+    host.get(f"{BASE}/x?token=1", status=503, json={"why": "hunter2-very-secret"})
+    seen = []
+
+    def explain(answer):
+        seen.append(answer)
+        return NotFound("explained")
+
+    with pytest.raises(NotFound, match="explained"):
+        client(BASE, retries=2).explaining(explain).get_json("x?token=1")
+    (answer,) = seen
+    assert (answer.status, answer.method, answer.path) == (503, "GET", "/v1/x")
+    assert answer.json == {"why": "hunter2-very-secret"}
+    assert "hunter2" not in answer.text
+
+
+def test_where_the_provider_has_no_word_the_general_meaning_holds(client, host):
+    host.get(f"{BASE}/x", status=404)
+    with pytest.raises(NotFound, match="hidden"):
+        client(BASE).explaining(lambda answer: None).get_json("x")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>login</html>", "text/html"),
+        (b'{"values": [1, 2', "application/json"),
+        (b"", "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b"\xff\xfe", "application/json"),
+    ],
+    ids=["html", "truncated", "empty", "nested", "bytes"],
+)
+def test_what_is_no_json_is_unexpected_and_not_retried(client, host, body, kind):
+    host.get(f"{BASE}/x", body=body, content_type=kind)
+    with pytest.raises(UnexpectedAnswer, match=f"not valid JSON \\({kind}"):
+        client(BASE).get_json("x")
+    assert len(host.calls) == 1
+
+
+def test_an_answer_without_content_is_none(client, host):
+    host.delete(f"{BASE}/x", status=204)
+    assert client(BASE).send_json("DELETE", "x") is None
+
+
+@pytest.mark.parametrize(
+    "base", ["http://api.host.example", "http://10.0.0.1", "http://localhost.example"]
+)
+def test_credentials_are_not_sent_in_the_clear(client, base):
+    with pytest.raises(ConfigurationError, match="unencrypted"):
+        client(base)
+
+
+@pytest.mark.parametrize(
+    "base", ["", "host.example", "ftp://host.example", "https://", "https://a:b@host.example"]
+)
+def test_an_address_that_is_none_is_refused(client, base):
+    with pytest.raises(ConfigurationError, match="The API address") as caught:
+        client(base)
+    assert "a:b" not in str(caught.value)
+
+
+def test_logs_name_the_path_and_no_query(client, host, caplog, secret):
+    caplog.set_level(logging.DEBUG)
+    host.get(f"{BASE}/x", json=1)
+    client(BASE).get_json("x", params={"q": "private"})
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith("deploycore")]
+    assert len(ours) == 1
+    assert ours[0].startswith("GET /v1/x: 200, ")
+    assert secret not in caplog.text
+
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value, seconds):
+    assert retry_after({"Retry-After": value}, NOW) == seconds
+
+
+@given(st.text())
+def test_retry_after_makes_something_of_any_text(value):
+    seconds = retry_after({"Retry-After": value}, NOW)
+    assert seconds is None or seconds >= 0

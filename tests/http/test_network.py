@@ -1,0 +1,450 @@
+"""On real sockets: connections, cuts, drips, bombs, redirects, and where credentials go."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import gzip
+import http.server
+import json
+import logging
+import socket
+import ssl
+import struct
+import threading
+import time
+import traceback
+import tracemalloc
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    DeploycoreError,
+    ProviderUnavailable,
+    UnexpectedAnswer,
+)
+from deploycore.http import BasicAuth, BearerAuth, HeaderAuth
+from deploycore.http.origin import Origin
+
+OK = b'{"ok": true}'
+
+
+def ok(handler) -> None:
+    handler.send(OK)
+
+
+def in_turn(*replies):
+    """One reply after the other, the last one for ever."""
+    waiting = list(replies)
+
+    def reply(handler) -> None:
+        (waiting.pop(0) if len(waiting) > 1 else waiting[0])(handler)
+
+    return reply
+
+
+def reset(handler) -> None:
+    linger = struct.pack("ii", 1, 0)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    handler.connection.close()
+    handler.close_connection = True
+
+
+def cut(handler) -> None:
+    handler.send(OK, **{"Content-Length": "500"})
+    handler.close_connection = True
+
+
+def cut_chunk(handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"20\r\n" + OK)
+    handler.close_connection = True
+
+
+def test_connections_are_kept_also_after_refusals(serve, client):
+    refuse = lambda handler: handler.send(b"no", status=404)  # noqa: E731
+    empty = lambda handler: handler.send(b"", status=204)  # noqa: E731
+    server = serve(in_turn(ok, refuse, empty, ok))
+    opened = client(server.url)
+    for _ in range(8):
+        try:
+            opened.get_json("x")
+        except DeploycoreError:
+            continue
+    assert len(server.asked) == 8
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("fault", [reset, cut, cut_chunk])
+def test_a_broken_connection_is_tried_again(serve, client, waited, fault):
+    server = serve(in_turn(fault, fault, ok))
+    assert client(server.url).get_json("x") == {"ok": True}
+    assert len(waited) == 2
+
+
+@pytest.mark.parametrize("fault", [reset, cut, cut_chunk])
+def test_a_connection_that_stays_broken_is_unavailable(serve, client, fault):
+    server = serve(fault)
+    with pytest.raises(ProviderUnavailable, match=r"GET /x on 127\.0\.0\.1 failed"):
+        client(server.url, retries=1).get_json("x")
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("fault", [reset, cut])
+def test_a_post_is_not_sent_twice(serve, client, fault):
+    server = serve(fault)
+    with pytest.raises(ProviderUnavailable):
+        client(server.url).send_json("POST", "x", body={})
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_says_nothing_times_out(serve, client):
+    server = serve(lambda handler: time.sleep(0.5))
+    with pytest.raises(ProviderUnavailable, match="timed out"):
+        client(server.url, read_timeout=0.05, retries=0).get_json("x")
+
+
+def test_a_body_that_drips_ends_with_the_total_time(serve, client):
+    def drip(handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+            time.sleep(0.02)
+
+    server = serve(drip)
+    started = time.monotonic()
+    with pytest.raises(ProviderUnavailable, match="takes too long"):
+        client(server.url, total_timeout=0.2).get_json("x")
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_compressed_bomb_stops_at_the_limit_in_little_memory(serve, client):
+    bomb = gzip.compress(b"\0" * 200_000_000, 1)
+    server = serve(lambda handler: handler.send(bomb, **{"Content-Encoding": "gzip"}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnexpectedAnswer, match="larger than 1000000 bytes"):
+            client(server.url, answer_bytes_most=1_000_000).get_json("x")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_broken_compression_is_unexpected(serve, client):
+    server = serve(lambda handler: handler.send(b"no gzip", **{"Content-Encoding": "gzip"}))
+    with pytest.raises(UnexpectedAnswer, match="compression is broken"):
+        client(server.url).get_json("x")
+
+
+def redirect(location: str, status: int = 302):
+    return lambda handler: handler.send(b"", status=status, Location=location)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_on_the_origin_is_followed(serve, client, status):
+    server = serve(in_turn(redirect("/there?a=%2b", status), ok))
+    assert client(server.url + "/api").get_json("here") == {"ok": True}
+    assert [path for _, path, _ in server.asked] == ["/api/here", "/there?a=%2B"]
+
+
+def test_redirects_end(serve, client):
+    server = serve(redirect("/again"))
+    with pytest.raises(UnexpectedAnswer, match="more than 5 redirects"):
+        client(server.url).get_json("x")
+    assert len(server.asked) == 6
+
+
+def test_a_post_is_not_redirected(serve, client):
+    server = serve(redirect("/there", 307))
+    with pytest.raises(UnexpectedAnswer, match="redirect"):
+        client(server.url).send_json("POST", "x", body={})
+    assert len(server.asked) == 1
+
+
+def test_another_origin_gets_neither_request_nor_credentials(serve, client):
+    other = serve(ok)
+    server = serve(redirect(f"{other.url}/steal"))
+    with pytest.raises(UnexpectedAnswer, match="another origin"):
+        client(server.url).get_json("x")
+    page = serve(lambda handler: handler.send(json.dumps({"next": f"{other.url}/p"}).encode()))
+    pages = client(page.url).pages("x", next_url=lambda answer: answer["next"])
+    next(pages)
+    with pytest.raises(UnexpectedAnswer, match="another origin"):
+        next(pages)
+    assert other.asked == []
+    assert other.connections == 0
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://127.0.0.1:{port}/x",
+        "http://localhost:{port}/x",
+        "http://127.0.0.1:1/x",
+        "http://user@127.0.0.1:{port}/x",
+        "http://127.0.0.1:{port}@evil.example/x",
+        "http://evil.example\\@127.0.0.1:{port}/x",
+        "http://127.0.0.1:{port}\\.evil.example/x",
+        "//evil.example/x",
+        "http://127.0.0.1:{port}/x y",
+        "http://127.0.0.1:{port}/\u00e9",
+        "http://127.0.0.1:port/x",
+        "javascript://127.0.0.1:{port}/x",
+    ],
+)
+def test_a_link_that_is_not_plainly_on_the_origin_is_refused(serve, client, link):
+    server = serve(ok)
+    with pytest.raises(UnexpectedAnswer, match="another origin"):
+        client(server.url).get_json(link.format(port=server.server_address[1]))
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "sent"),
+    [
+        ("/p?q=a%20b&x=%2F+%2B", "/p?q=a%20b&x=%2F+%2B"),
+        ("/a%2Fb/c", "/a%2Fb/c"),
+        ("/~x?next=http://other/", "/~x?next=http://other/"),
+        ("/{y}?z=[1]&q=%", "/%7By%7D?z=%5B1%5D&q=%25"),
+    ],
+)
+def test_links_are_sent_as_they_came_with_only_illegal_characters_encoded(
+    serve, client, rest, sent
+):
+    server = serve(ok)
+    client(server.url).get_json(server.url + rest)
+    assert server.asked[0][1] == sent
+
+
+def test_a_chain_of_pages_is_followed_lazily_to_its_end(serve, client):
+    def page(handler) -> None:
+        number = int(handler.path.partition("=")[2] or 1)
+        link = f"http://{handler.headers['Host']}/x?page={number + 1}" if number < 3 else ""
+        handler.send(json.dumps({"n": number, "next": link}).encode())
+
+    server = serve(page)
+    pages = client(server.url).pages("x", next_url=lambda answer: answer["next"])
+    assert next(pages)["n"] == 1
+    assert len(server.asked) == 1
+    assert [answer["n"] for answer in pages] == [2, 3]
+
+
+def test_a_loop_of_pages_is_noticed(serve, client):
+    server = serve(ok)
+    pages = client(server.url).pages("a", next_url=lambda _: server.url + "/b")
+    with pytest.raises(UnexpectedAnswer, match="loop"):
+        list(pages)
+    assert len(server.asked) == 2
+
+
+def test_endless_pages_end(serve, client):
+    server = serve(ok)
+    links = (f"{server.url}/{number}" for number in range(10_000))
+    pages = client(server.url, pages_most=20).pages("a", next_url=lambda _: next(links))
+    with pytest.raises(UnexpectedAnswer, match="more than 20 pages"):
+        list(pages)
+
+
+def test_cookies_netrc_and_proxies_do_not_count(serve, client, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login eve password other\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    server = serve(lambda handler: handler.send(OK, **{"Set-Cookie": "session=1"}))
+    opened = client(server.url)
+    opened.get_json("x")
+    opened.get_json("x")
+    for _, _, headers in server.asked:
+        assert headers["Authorization"] == "Bearer hunter2-very-secret"
+        assert headers["User-Agent"].startswith("deploycore/")
+        assert "Cookie" not in headers
+
+
+def test_nothing_listens_there(client):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ProviderUnavailable, match=r"GET /x on 127\.0\.0\.1 failed"):
+            client(url, retries=1).get_json("x")
+
+
+def test_a_name_that_is_not_known_is_not_tried_again(client, waited):
+    with pytest.raises(ProviderUnavailable, match="can't be resolved"):
+        client("https://no-such-host.invalid").get_json("x")
+    assert waited == []
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """A TLS server with a certificate that nobody signed: its port, and the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    plain = serialization.NoEncryption()
+    pem = serialization.PrivateFormat.PKCS8
+    path.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, pem, plain)
+    )
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(OK)
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"https://localhost:{server.server_address[1]}", path
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_certificate_that_nobody_signed_is_refused_once(tls, client, waited):
+    with pytest.raises(ProviderUnavailable, match="TLS: self") as caught:
+        client(tls[0]).get_json("x")
+    assert "REQUESTS_CA_BUNDLE" in caught.value.hint
+    assert waited == []
+
+
+def test_a_certificate_of_ones_own_can_be_trusted(tls, client):
+    assert client(tls[0], ca_bundle=str(tls[1])).get_json("x") == {"ok": True}
+
+
+def test_a_certificate_for_another_name_is_refused(tls, client):
+    url = tls[0].replace("localhost", "127.0.0.1")
+    with pytest.raises(ProviderUnavailable, match="TLS"):
+        client(url, ca_bundle=str(tls[1])).get_json("x")
+
+
+FAILING = {
+    "refused": lambda handler: handler.send(b"no", status=401),
+    "reset": reset,
+    "cut": cut,
+    "html": lambda handler: handler.send(b"<html>"),
+    "echo": lambda handler: handler.send(
+        handler.headers.get("Authorization", handler.headers.get("X-Token", "")).encode(), 403
+    ),
+    "elsewhere": redirect("https://other.example/"),
+}
+
+
+@pytest.mark.parametrize("reply", FAILING.values(), ids=FAILING.keys())
+@pytest.mark.parametrize("kind", ["basic", "bearer", "header"])
+def test_no_failure_carries_the_secret(serve, client, caplog, secret, reply, kind):
+    caplog.set_level(logging.DEBUG)
+    hidden = SecretStr(secret)
+    auth = {
+        "basic": BasicAuth("ada", hidden),
+        "bearer": BearerAuth(hidden),
+        "header": HeaderAuth("X-Token", hidden),
+    }[kind]
+    server = serve(reply)
+    with pytest.raises(DeploycoreError) as caught:
+        client(server.url, auth=auth, retries=1).get_json("x", params={"q": "1"})
+    sent = server.asked[0][2]
+    assert secret in str(sent) or base64.b64encode(f"ada:{secret}".encode()).decode() in str(sent)
+    assert_free_of(secret, caught.value, caplog.text)
+
+
+@pytest.mark.parametrize("odd", ["new\nline", "snowman \u2603"])
+def test_a_secret_that_no_header_can_hold_is_not_shown(serve, client, caplog, secret, odd):
+    server = serve(ok)
+    with pytest.raises(UnexpectedAnswer, match="can't be sent") as caught:
+        client(server.url, auth=BearerAuth(SecretStr(secret + odd))).get_json("x")
+    assert server.asked == []
+    assert_free_of(secret, caught.value, caplog.text)
+
+
+def assert_free_of(secret: str, error: BaseException, logged: str) -> None:
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    ours = error.__traceback__.tb_next  # without the test's own frame, which knows the secret
+    shown = traceback.TracebackException(type(error), error, ours, capture_locals=True)
+    text = "".join(shown.format()) + repr(error) + logged
+    encoded = base64.b64encode(f"ada:{secret}".encode()).decode()
+    assert secret not in text
+    assert encoded not in text
+
+
+def test_one_client_serves_many_threads(serve, client):
+    server = serve(lambda handler: handler.send(json.dumps(handler.path).encode()))
+    opened = client(server.url)
+    wrong = []
+
+    def ask(thread: int) -> None:
+        for number in range(50):
+            path = f"/{thread}/{number}"
+            if opened.get_json(path) != path:
+                wrong.append(path)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(server.asked) == 400
+
+
+def test_authentication_is_asked_for_at_each_request(serve, client):
+    server = serve(lambda handler: handler.send(b"no", status=401))
+    with pytest.raises(AuthenticationFailed):
+        client(server.url).get_json("x")
+
+
+HOSTS = st.sampled_from(["host.example", "HOST.example", "evil.example", "host.example.evil"])
+ODD = st.text(st.sampled_from("/\\@:?#[]. %a1\t"), max_size=6)
+
+
+@given(
+    scheme=st.sampled_from(["https", "HTTPS", "http"]), host=HOSTS, between=ODD, port=ODD, rest=ODD
+)
+def test_what_an_origin_covers_is_where_urllib3_connects(scheme, host, between, port, rest):
+    import urllib3.util
+
+    origin = Origin.of("https://host.example/api")
+    url = f"{scheme}://{between}{host}{port}{rest}"
+    if origin.covers(url):
+        place = urllib3.util.parse_url(url)
+        assert (place.scheme, place.host, place.port or 443) == ("https", "host.example", 443)
+        assert place.auth is None
+
+
+@given(path=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\")))
+def test_an_origin_covers_its_own_links(path):
+    assert Origin.of("https://host.example").covers("https://HOST.example:443/" + path)
