@@ -81,12 +81,10 @@ class _Demo:
             raise DeploycoreError(f"The demo's command failed with exit code {done.returncode}.")
 
     def _environment(self) -> dict[str, str]:
-        direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith("DEPLOYCORE_")
         }
-        home = str(self.directory / "home")
-        return kept | {"DEPLOYCORE_HOME": home, "NO_PROXY": direct, "no_proxy": direct}
+        return kept | {"DEPLOYCORE_HOME": str(self.directory / "home")}
 
 
 def _run(demo: _Demo) -> None:
