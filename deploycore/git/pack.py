@@ -17,14 +17,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree, parse_tree
-from dulwich.pack import Pack, PackData
+from dulwich.pack import Pack, PackData, write_pack_index_v2
 
 from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
+from deploycore.git.disk import write_file
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
 
@@ -56,6 +58,7 @@ class CommitInfo:
     """A commit, its texts fit for a terminal."""
 
     tree: ObjectID
+    has_parents: bool
     author: str
     subject: str
     committed_at: datetime
@@ -137,15 +140,20 @@ def _verified(path: Path, source: str, operation: Operation) -> Pack:
         _look_through(path, operation)
         with PackData(os.fspath(path), DEFAULT_OBJECT_FORMAT) as data:
             data.check()
-            data.create_index_v2(
-                os.fspath(path.with_suffix(".idx")), progress=lambda done, of: operation.check()
-            )
+            _write_index(data, path.with_suffix(".idx"), operation)
         return Pack(os.fspath(path.with_suffix("")), object_format=DEFAULT_OBJECT_FORMAT)
     except (DeploycoreError, OSError, MemoryError):
         raise
     except Exception as error:
         reason = _reason(error)
     raise _corrupt(source, reason)
+
+
+def _write_index(data: PackData, path: Path, operation: Operation) -> None:
+    entries = data.sorted_entries(progress=lambda done, of: operation.check())
+    index = BytesIO()
+    write_pack_index_v2(index, entries, data.get_stored_checksum())
+    write_file(path, index.getvalue())
 
 
 def _look_through(path: Path, operation: Operation) -> None:
@@ -258,6 +266,7 @@ def _commit_info(content: bytes) -> CommitInfo:
     name = clean(author.split(b"<")[0]) or clean(author)
     return CommitInfo(
         tree=commit.tree,
+        has_parents=bool(commit.parents),
         author=name,
         subject=clean(commit.message.lstrip().split(b"\n", 1)[0]),
         committed_at=_moment(commit.commit_time, commit.commit_timezone),

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from dulwich.client import AbstractHttpGitClient, FetchPackResult
 from dulwich.errors import GitProtocolError, HangupException
@@ -103,7 +103,7 @@ class Fetched:
     Attributes:
         commit: Full hash.
         ref: The branch's full name; ``HEAD`` where a commit was fetched by its hash.
-        shallow: Whether the commit has parents, which were left out.
+        shallow: Whether the server left out the commit's parents, should it have any.
     """
 
     commit: str
@@ -350,9 +350,9 @@ class _Client(AbstractHttpGitClient):
         self._source = source
         self._pool = pool
         self._operation = operation
-        place = source.url.rstrip("/")
-        self._asking = f"{place}/info/refs?service={_SERVICE}"
-        self._fetching = f"{place}/{_SERVICE}"
+        place = source.url.rstrip("/") + "/"
+        self._asking = urljoin(place, f"info/refs?service={_SERVICE}")
+        self._fetching = urljoin(place, _SERVICE)
         self._error_band = b""
         self._responses: list[BaseHTTPResponse] = []
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from dulwich.index import IndexEntry, index_entry_from_stat, write_index_dict
 
 from deploycore.git.checkout import Written
+from deploycore.git.disk import write_file
 from deploycore.git.remote import Fetched
 from deploycore.git.tree import File, Gitlink, Symlink
 
@@ -27,7 +28,14 @@ _DIRECTORIES = ("objects", "objects/info", "objects/pack", "refs", "refs/heads",
 
 
 def make_repository(
-    tree: Path, pack: Path, checksum: str, fetched: Fetched, url: str, written: Iterable[Written]
+    tree: Path,
+    pack: Path,
+    checksum: str,
+    fetched: Fetched,
+    url: str,
+    written: Iterable[Written],
+    *,
+    shallow: bool,
 ) -> None:
     """Make a checked-out tree a git repository; the pack file is moved into it.
 
@@ -37,6 +45,7 @@ def make_repository(
         checksum: The pack's.
         url: Without credentials.
         written: The files of the tree itself, those of submodules left out.
+        shallow: Whether the commit has parents that were left out.
 
     Raises:
         OSError: A call of the file system failed.
@@ -48,12 +57,12 @@ def make_repository(
     packs = git / "objects" / "pack"
     for suffix in (".pack", ".idx"):
         os.rename(pack.with_suffix(suffix), packs / f"pack-{checksum}{suffix}")
-    _write(git / "index", _index(written))
-    _write(git / "config", _config(fetched.ref, url))
-    _write(git / "packed-refs", _packed_refs(fetched))
-    if fetched.shallow:
-        _write(git / "shallow", fetched.commit.encode() + b"\n")
-    _write(git / "HEAD", b"ref: " + fetched.ref + b"\n")
+    write_file(git / "index", _index(written))
+    write_file(git / "config", _config(fetched.ref, url))
+    write_file(git / "packed-refs", _packed_refs(fetched))
+    if shallow:
+        write_file(git / "shallow", fetched.commit.encode() + b"\n")
+    write_file(git / "HEAD", b"ref: " + fetched.ref + b"\n")
 
 
 def _config(ref: bytes, url: str) -> bytes:
@@ -111,14 +120,3 @@ def _index_entry(written: Written) -> IndexEntry:
     entry = index_entry_from_stat(written.stat, planned.hash, mode)
     entry.size = size
     return entry
-
-
-def _write(path: Path, content: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o666)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    finally:
-        os.close(descriptor)

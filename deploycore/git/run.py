@@ -91,7 +91,15 @@ class _Run:
         self._add_submodules(laid.submodules)
         if repository:
             url = self._source.url
-            make_repository(self._staging.tree, pack, laid.checksum, fetched, url, laid.written)
+            make_repository(
+                self._staging.tree,
+                pack,
+                laid.checksum,
+                fetched,
+                url,
+                laid.written,
+                shallow=fetched.shallow and laid.commit.has_parents,
+            )
         self._operation.finish()
         return self._result(fetched, laid.commit)
 

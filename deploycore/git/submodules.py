@@ -119,16 +119,17 @@ def _resolved(url: str, parent: CloneUrl, path: bytes) -> CloneUrl:
 
 def _joined(above: SplitResult, relative: str, path: bytes) -> str:
     """Git's own rule: ``..`` takes one element off the URL above, whatever that is."""
-    place = above.path.rstrip("/")
-    while relative.startswith(("./", "../")):
-        if relative.startswith("../"):
-            place, slash, _ = place.rpartition("/")
-            if not slash:
-                raise _unusable(path, "leads above the host")
-        relative = relative.split("/", 1)[1]
     if "?" in relative or "#" in relative:
         raise _unusable(path, "has a query or a fragment")
-    return urlunsplit(above._replace(path=f"{place}/{relative.rstrip('/')}"))
+    place = above.path.rstrip("/").split("/")
+    for step in relative.split("/"):
+        if step == "..":
+            place.pop()
+            if not place:
+                raise _unusable(path, "leads above the host")
+        elif step not in ("", "."):
+            place.append(step)
+    return urlunsplit(above._replace(path="/".join(place)))
 
 
 def _without_user(parts: SplitResult) -> str:

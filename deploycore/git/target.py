@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploycore.errors import ConfigurationError
-from deploycore.git.durability import sync_directory, sync_tree
+from deploycore.git.disk import sync_directory, sync_tree
 from deploycore.git.wording import file_failure
 
 __all__ = ["Staging", "refuse_unusable", "remove_leftovers", "staging_for"]
@@ -64,11 +64,14 @@ class Staging:
             OSError: That failed; the target is as it was.
         """
         sync_tree(self.tree)
+        was_there = self.target.is_dir()
         os.rename(self.tree, self.target)
         try:
             sync_directory(self.target.parent)
         except OSError:
             os.rename(self.target, self.tree)
+            if was_there:
+                self.target.mkdir()
             raise
 
 
@@ -112,7 +115,7 @@ def staging_for(target: Path) -> Iterator[Staging]:
             (directory / _TREE).mkdir()
             yield Staging(target, directory)
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
             os.close(lock)
     finally:
         for parent in made:
@@ -181,7 +184,7 @@ def _locked_directory(target: Path) -> tuple[Path, int]:
         try:
             lock = _lock(directory)
         except OSError:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
             raise
         if lock is not None:
             return directory, lock
@@ -218,6 +221,12 @@ def _removed(directory: Path) -> bool:
         return False
     if lock is None:
         return False
-    shutil.rmtree(directory, ignore_errors=True)
+    _remove(directory)
     os.close(lock)
     return not os.path.lexists(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Remove as much as can be removed; the next operation here tries again."""
+    with suppress(OSError):  # which some of its calls raise all the same
+        shutil.rmtree(directory, ignore_errors=True)

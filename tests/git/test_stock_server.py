@@ -1,0 +1,122 @@
+"""Against ``git http-backend`` behind nginx, in protocol version 2, and beside stock git."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from deploycore.errors import RemoteRefused
+from deploycore.git import clone, export
+from tests.git.servers import SECRET, nothing_left, snapshot, source
+
+
+@pytest.fixture
+def work(http_backend, stock_git, tmp_path):
+    """A work tree whose ``origin`` is served; its address."""
+    root, address = http_backend
+    name = f"{tmp_path.name}.git"
+    stock_git("init", "-q", "--bare", "-b", "main", root / name)
+    tree = tmp_path / "work"
+    stock_git("init", "-q", "-b", "main", tree)
+    stock_git("remote", "add", "origin", root / name, at=tree)
+    (tree / "run.sh").write_text("#!/bin/sh\n")
+    (tree / "run.sh").chmod(0o755)
+    (tree / "link").symlink_to("run.sh")
+    (tree / "café").write_text("é")
+    with open(os.path.join(os.fsencode(tree), b"latin-\xe9"), "wb") as file:
+        file.write(b"\xe9")
+    for number in range(300):
+        (tree / f"d{number % 7}").mkdir(exist_ok=True)
+        (tree / f"d{number % 7}" / f"{number}.txt").write_text("line\n" * 200 + f"{number}\n")
+    stock_git("add", ".", at=tree)
+    stock_git("commit", "-qm", "one", at=tree)
+    (tree / "d0/0.txt").write_text("two\n")
+    stock_git("commit", "-qam", "two", at=tree)
+    stock_git("push", "-q", "origin", "main", at=tree)
+    return tree, f"{address}/{name}"
+
+
+def test_export_and_clone_have_what_stock_git_has(work, target, settings, stock_git):
+    tree, url = work
+    place = source(url, secret=SECRET)
+    done = export(place, "main", target, settings=settings)
+    other = target.with_name("clone")
+    clone(place, None, other, settings=settings)
+    assert snapshot(target) == snapshot(other) == snapshot(tree)
+    assert stock_git("status", "--porcelain", at=other) == ""
+    assert stock_git("fsck", at=other) == ""
+    assert stock_git("rev-parse", "HEAD", at=tree) == f"{done.commit}\n"
+
+    stock = target.with_name("stock")
+    joined = place.reveal_joined()
+    stock_git("clone", "-q", "--depth", "1", "--branch", "main", joined, stock)
+    assert snapshot(stock) == snapshot(other)
+    for question in (["log", "--format=%H"], ["rev-parse", "@{u}"], ["ls-files", "-s"]):
+        assert stock_git(*question, at=stock) == stock_git(*question, at=other)
+    for name in ("shallow", "HEAD"):
+        assert (stock / ".git" / name).read_bytes() == (other / ".git" / name).read_bytes()
+
+
+def test_a_commit_that_the_branch_has_left_is_still_fetched(work, target, settings, stock_git):
+    tree, url = work
+    former = stock_git("rev-parse", "HEAD~1", at=tree).strip()
+    done = export(source(url, secret=SECRET), "main", target, commit=former, settings=settings)
+    assert done.commit == former
+    assert (target / "d0/0.txt").read_text() == "line\n" * 200 + "0\n"
+
+
+def test_a_commit_that_never_was_is_refused_with_the_servers_words(work, target, settings):
+    with pytest.raises(RemoteRefused, match=r"has moved from 1111.*not our ref"):
+        export(source(work[1], secret=SECRET), "main", target, commit="1" * 40, settings=settings)
+    assert nothing_left(target)
+
+
+@pytest.mark.parametrize(("secret", "name"), [("wrong", ""), (SECRET, "-unknown")])
+def test_wrong_credentials_and_repositories_are_told(work, target, settings, secret, name):
+    url = work[1].replace(".git", f"{name}.git")
+    with pytest.raises(RemoteRefused) as caught:
+        export(source(url, secret=secret), "main", target, settings=settings)
+    assert caught.value.details["status"] == (404 if name else 401)
+    assert nothing_left(target)
+
+
+def test_an_unknown_branch_is_named(work, target, settings):
+    with pytest.raises(RemoteRefused, match="no branch 'mai'"):
+        export(source(work[1], secret=SECRET), "mai", target, settings=settings)
+
+
+def test_an_empty_repository_is_told(http_backend, stock_git, target, settings):
+    root, address = http_backend
+    stock_git("init", "-q", "--bare", root / "empty.git")
+    for branch in ("main", None):
+        with pytest.raises(RemoteRefused, match="empty"):
+            clone(source(f"{address}/empty.git", secret=SECRET), branch, target, settings=settings)
+
+
+def test_only_one_of_many_branches_is_fetched(work, target, settings, stock_git):
+    tree, url = work
+    for number in range(20):
+        (tree / "big").write_bytes(os.urandom(20_000))
+        stock_git("add", "big", at=tree)
+        stock_git("commit", "-qm", f"big {number}", at=tree)
+        stock_git("push", "-q", "origin", f"HEAD:big-{number}", at=tree)
+    received = []
+    export(
+        source(url, secret=SECRET),
+        "main",
+        target,
+        progress=lambda now: received.append(now.received_bytes),
+        settings=settings,
+    )
+    assert max(received) < 40_000
+
+
+def test_a_sha_256_repository_is_refused(http_backend, stock_git, tmp_path, target, settings):
+    root, address = http_backend
+    stock_git("init", "-q", "-b", "main", "--object-format=sha256", tmp_path / "w")
+    stock_git("commit", "-q", "--allow-empty", "-m", "one", at=tmp_path / "w")
+    stock_git("clone", "-q", "--bare", tmp_path / "w", root / "sha256.git")
+    with pytest.raises(RemoteRefused, match="SHA-256"):
+        export(source(f"{address}/sha256.git", secret=SECRET), "main", target, settings=settings)
+    assert nothing_left(target)

@@ -1,0 +1,236 @@
+"""Whole or not at all: whatever fails at whatever moment, and however the process ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from deploycore.errors import DeploycoreError, GitError
+from deploycore.git import clone, disk, export, remove_leftovers
+from deploycore.git.target import staging_for
+from tests.git.servers import EXECUTABLE, LINK, nothing_left, snapshot, source
+
+FILES = {"a": b"1", "d/b": b"22" * 2000, "d/run": (EXECUTABLE, b""), "d/l": (LINK, b"b")}
+CALLS = ("open", "write", "mkdir", "symlink", "rename", "replace", "fsync", "stat", "fstat")
+
+
+class Fault:
+    """Lets the n-th call of the file system in this thread fail, once.
+
+    Attributes:
+        at: Which one; from 1.
+        met: Whether there were that many.
+    """
+
+    def __init__(self, monkeypatch, at, number):
+        self.at, self.met = at, False
+        self._number = number
+        self._count = 0
+        self._thread = threading.get_ident()
+        for name in CALLS:
+            monkeypatch.setattr(os, name, self._failing(name, getattr(os, name)))
+
+    def _failing(self, name, original):
+        def call(*arguments, **named):
+            if threading.get_ident() == self._thread:
+                self._count += 1
+                if self._count == self.at:
+                    self.met = True
+                    raise OSError(self._number, os.strerror(self._number))
+            return original(*arguments, **named)
+
+        return call
+
+
+@pytest.fixture(params=["syncfs", "fsync"])
+def flushing(request, monkeypatch):
+    """Both ways of bringing files to the disk."""
+    if request.param == "fsync":
+        monkeypatch.setattr(disk, "_syncfs", lambda: None)
+    elif disk._syncfs() is None:
+        pytest.skip("no syncfs that tells of failures")
+
+
+@pytest.mark.parametrize("operation", [export, clone])
+def test_no_failure_of_the_disk_leaves_anything(
+    make, target, settings, monkeypatch, flushing, operation
+):
+    number = errno.ENOSPC
+    shop = make("shop", FILES)
+    whole = failed = 0
+    for at in range(1, 1000):
+        with monkeypatch.context() as patched:
+            fault = Fault(patched, at, number)
+            error = None
+            try:
+                operation(source(shop.url), "main", target, settings=settings)
+            except DeploycoreError as caught:
+                error = caught
+        if error is None:
+            # Looking for leftovers and removing our own may fail without harm.
+            whole += 1
+            assert len(snapshot(target)) == 5
+            remove_leftovers(target.parent)
+            assert os.listdir(target.parent) == [target.name]
+            subprocess.run(["rm", "-r", target], check=True)
+        else:
+            failed += 1
+            assert isinstance(error, GitError), error
+            assert os.strerror(number) in error.message
+            assert nothing_left(target), (at, os.listdir(target.parent))
+        if not fault.met:
+            break
+    assert not fault.met
+    assert failed > 10
+    assert whole < 10
+
+
+def test_a_full_disk_while_flushing_leaves_nothing(make, target, settings, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "_syncfs", lambda: full)
+    with pytest.raises(GitError, match="No space left on device") as caught:
+        export(source(make("shop", FILES).url), "main", target, settings=settings)
+    assert caught.value.details["path"] == str(target)
+    assert nothing_left(target)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_may_not_be_written_is_named(make, target, settings):
+    target.parent.chmod(0o500)
+    with pytest.raises(GitError, match="Permission denied"):
+        export(source(make("shop", FILES).url), "main", target, settings=settings)
+
+
+def test_a_name_that_the_file_system_can_not_hold_is_told(make, target, settings):
+    shop = make("shop", {"x" * 256: b""})
+    with pytest.raises(GitError, match="File name too long"):
+        export(source(shop.url), "main", target, settings=settings)
+    assert nothing_left(target)
+
+
+def test_a_target_that_appears_meanwhile_is_not_overwritten(make, target, settings):
+    def occupy(now):
+        if now.phase == "writing" and not target.exists():
+            target.mkdir()
+            (target / "mine").write_text("mine")
+
+    with pytest.raises(GitError, match="not empty"):
+        export(source(make("shop", FILES).url), "main", target, progress=occupy, settings=settings)
+    assert snapshot(target.parent) == {
+        b"target": ("directory",),
+        b"target/mine": ("file", b"mine", False),
+    }
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), SystemExit(1)])
+def test_what_a_listener_raises_passes_and_leaves_nothing(make, target, settings, error):
+    def listen(now):
+        if now.phase == "writing":
+            raise error
+
+    with pytest.raises(type(error)):
+        export(source(make("shop", FILES).url), "main", target, progress=listen, settings=settings)
+    assert nothing_left(target)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from deploycore.git import export
+from deploycore.models import CloneUrl
+
+def listen(now):
+    if now.phase == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+export(CloneUrl(url=sys.argv[1]), "main", Path(sys.argv[2]), progress=listen)
+"""
+
+
+@pytest.mark.parametrize("phase", ["connecting", "receiving", "writing"])
+def test_what_a_killed_process_leaves_is_removed_by_the_next(make, target, settings, phase):
+    shop = make("shop", FILES)
+    done = subprocess.run([sys.executable, "-c", KILLED, shop.url, str(target), phase], timeout=30)
+    assert done.returncode == -signal.SIGKILL
+    assert not target.exists()
+    [leftover] = target.parent.iterdir()
+    assert remove_leftovers(target.parent) == [leftover]
+    assert nothing_left(target)
+
+    subprocess.run([sys.executable, "-c", KILLED, shop.url, str(target), phase], timeout=30)
+    assert len(os.listdir(target.parent)) == 1
+    export(source(shop.url), "main", target, settings=settings)
+    assert os.listdir(target.parent) == ["target"]
+
+
+def test_what_a_living_process_works_on_is_not_removed(make, target, settings):
+    found = []
+
+    def listen(now):
+        found.append(remove_leftovers(target.parent))
+
+    export(source(make("shop", FILES).url), "main", target, progress=listen, settings=settings)
+    assert found
+    assert not any(found)
+    assert len(snapshot(target)) == 5
+
+
+def test_only_what_has_the_name_of_a_leftover_is_removed(tmp_path):
+    kept = [
+        ".current.deploycore-0123456789abcdef",
+        ".x.deploycore-0123",
+        "x.deploycore-" + "0" * 16,
+    ]
+    (tmp_path / kept[0]).symlink_to("elsewhere")
+    (tmp_path / kept[1]).mkdir()
+    (tmp_path / kept[2]).mkdir()
+    left = tmp_path / (".x.deploycore-" + "0" * 16)
+    (left / "tree" / "d").mkdir(parents=True)
+    assert remove_leftovers(tmp_path) == [left]
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
+
+
+def test_leftovers_of_a_place_that_is_not_there_are_none(tmp_path):
+    assert remove_leftovers(tmp_path / "nowhere") == []
+
+
+def test_many_at_once_in_one_place_do_not_take_each_other_for_leftovers(tmp_path):
+    problems = []
+
+    def work(number):
+        try:
+            for turn in range(10):
+                with staging_for(tmp_path / f"{number}-{turn}") as staging:
+                    (staging.tree / "f").write_text("x")
+                    staging.publish()
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert len(os.listdir(tmp_path)) == 80
+
+
+def test_an_empty_target_is_there_again_where_the_last_step_fails(
+    make, target, settings, monkeypatch
+):
+    def fails(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    target.mkdir()
+    monkeypatch.setattr("deploycore.git.target.sync_directory", fails)
+    with pytest.raises(GitError, match="Input/output error"):
+        export(source(make("shop", FILES).url), "main", target, settings=settings)
+    assert snapshot(target.parent) == {b"target": ("directory",)}
