@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from deploycore.disk import sync_directory
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import SECRET_KEY, Settings, is_fernet_key
 
@@ -217,17 +218,7 @@ def _create_key_file(path: Path) -> None:
             os.link(unfinished, path)
     finally:
         os.unlink(unfinished)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":
-        return  # elsewhere a directory can't be opened
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
 
 
 def _from_variable(name: str) -> SecretStr:

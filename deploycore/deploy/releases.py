@@ -24,6 +24,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from deploycore.disk import sync_directory
 from deploycore.errors import ConfigurationError, DeployError, Locked
 
 __all__ = ["Releases"]
@@ -96,7 +97,7 @@ class Releases:
         try:
             os.symlink(os.path.join(_RELEASES, release.name), link)
             os.replace(link, self.target / _CURRENT)
-            _sync_directory(self.target)
+            sync_directory(self.target)
         except OSError as error:
             with suppress(OSError):
                 link.unlink(missing_ok=True)
@@ -151,11 +152,3 @@ class Releases:
             hint="Look at its permissions and at the space that is left on its disk.",
             target=str(self.target),
         )
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-__all__ = ["sync_directory", "sync_tree", "write_file"]
+__all__ = ["sync_tree", "write_file"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,19 +51,6 @@ def sync_tree(root: os.PathLike[str]) -> None:
     descriptor = os.open(root, _OPEN_DIRECTORY)
     try:
         syncfs(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: os.PathLike[str]) -> None:
-    """Flush a directory's entries, not what they lead to.
-
-    Raises:
-        OSError: The disk says that it did not take them.
-    """
-    descriptor = os.open(path, _OPEN_DIRECTORY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -10,8 +10,6 @@ Sources: https://git-scm.com/docs/http-protocol and https://git-scm.com/docs/pro
 
 from __future__ import annotations
 
-import base64
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -45,9 +43,11 @@ from deploycore.git.translation import (
 )
 from deploycore.git.wire import open_pool
 from deploycore.git.wording import clean, file_failure
+from deploycore.http import BasicAuth
+from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
-__all__ = ["Fetched", "Wanted", "fetch", "is_loopback", "refuse_bare_secret"]
+__all__ = ["Fetched", "Wanted", "fetch", "refuse_bare_secret"]
 
 _HEAD = Ref(b"HEAD")
 _BRANCHES = b"refs/heads/"
@@ -116,24 +116,14 @@ class Fetched:
         return clean(self.ref.removeprefix(_BRANCHES))
 
 
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name is this machine, so that plain HTTP to it crosses no network."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
 def refuse_bare_secret(source: CloneUrl) -> None:
     """Refuse to send a credential unencrypted over a network.
 
     Raises:
         ConfigurationError: The URL is plain HTTP to another machine, and has a credential.
     """
-    parts = urlsplit(source.url)
-    if source.credential and parts.scheme != "https" and not is_loopback(parts.hostname):
+    origin = Origin.of(source.url)
+    if source.credential and origin.scheme != "https" and not origin.is_loopback:
         raise ConfigurationError(
             f"The credential is not sent to {source.url}, since plain http is not encrypted.",
             hint="Use the https address.",
@@ -451,9 +441,9 @@ def _own_headers(source: CloneUrl) -> dict[str, str]:
     # Some hosts treat only clients whose name begins with git/ as such.
     headers = {"User-Agent": "git/deploycore", "Pragma": "no-cache"}
     if source.credential:
-        secret = source.credential.password.get_secret_value()
-        joined = f"{source.credential.username}:{secret}".encode()
-        headers["Authorization"] = "Basic " + base64.b64encode(joined).decode()
+        auth = BasicAuth(source.credential.username, source.credential.password)
+        name, value = auth.header()
+        headers[name] = value.get_secret_value()
     return headers
 
 

@@ -17,16 +17,15 @@ from dulwich.config import ConfigFile, parse_submodules
 
 from deploycore.errors import GitError, LimitExceeded, UnsafeRepository
 from deploycore.git.pack import ReceivedPack
-from deploycore.git.remote import is_loopback
 from deploycore.git.tree import File, Gitlink, Planned, shown
 from deploycore.git.wording import clean
+from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
 __all__ = ["Submodule", "find_submodules"]
 
 _FILE = b".gitmodules"
 _FILE_BYTES_MOST = 1024 * 1024
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,9 @@ def _resolved(url: str, parent: CloneUrl, path: bytes) -> CloneUrl:
     try:
         parts = urlsplit(url)
         place = _without_user(parts)
-        allowed = parts.scheme == "https" or (
-            parts.scheme == "http" and is_loopback(parts.hostname)
-        )
-        if allowed:
-            same = _origin(parts) == _origin(above)
+        origin = Origin.of(url)
+        if origin.scheme == "https" or (origin.scheme == "http" and origin.is_loopback):
+            same = origin == Origin.of(parent.url)
             return CloneUrl(url=place, credential=parent.credential if same else None)
     except ValueError:
         reason = "is no URL"
@@ -135,10 +132,6 @@ def _joined(above: SplitResult, relative: str, path: bytes) -> str:
 def _without_user(parts: SplitResult) -> str:
     """Drop the user name that hosts put into the addresses that they show."""
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 def _unusable(path: bytes, why: str) -> UnsafeRepository:

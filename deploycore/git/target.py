@@ -27,8 +27,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploycore.disk import sync_directory
 from deploycore.errors import ConfigurationError
-from deploycore.git.disk import sync_directory, sync_tree
+from deploycore.git.disk import sync_tree
 from deploycore.git.wording import file_failure
 
 __all__ = ["Staging", "refuse_unusable", "remove_leftovers", "staging_for"]

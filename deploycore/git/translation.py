@@ -105,7 +105,8 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
     if isinstance(error, SSLError | ssl.SSLError):
         return GitError(
             f"The connection to {url} is not secure: {clean(str(error), source)}.",
-            hint="Check the host's certificate, or set ca_bundle to the authority that signed it.",
+            hint="Check the host name and the clock; for a certificate of your own, name its CA "
+            "bundle in REQUESTS_CA_BUNDLE.",
             url=url,
         )
     if isinstance(error, ProtocolError | HangupException | ConnectionError):

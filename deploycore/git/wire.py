@@ -7,6 +7,7 @@ ends such a wait at once; that is what the deadline and a cancellation do.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from certifi import where
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -79,10 +81,13 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
     host = place.hostname or ""
     if place.scheme == "http":
         return _PlainPool(host, place.port, **options)
-    return _SecurePool(host, place.port, ca_certs=settings.ca_bundle, **options)
+    trusted = settings.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or where()
+    return _SecurePool(host, place.port, ca_certs=trusted, **options)
 
 
 class _PlainConnection(HTTPConnection):
+    """A connection whose socket is watched; TLS is put on it later."""
+
     def __init__(self, *args: Any, wire: Wire, **options: Any) -> None:
         self._wire = wire
         super().__init__(*args, **options)
@@ -93,15 +98,8 @@ class _PlainConnection(HTTPConnection):
         return connected
 
 
-class _SecureConnection(HTTPSConnection):
-    def __init__(self, *args: Any, wire: Wire, **options: Any) -> None:
-        self._wire = wire
-        super().__init__(*args, **options)
-
-    def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
-        self._wire.add(connected)
-        return connected
+class _SecureConnection(_PlainConnection, HTTPSConnection):
+    pass
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -65,6 +65,14 @@ def other_server():
 
 
 @pytest.fixture
+def secure_server(certificate):
+    """A server with a certificate that nobody signed."""
+    running = Server(certificate=certificate)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
 def make(tmp_path, server):
     """Makes repositories: ``make("shop", {"a.txt": b"…"})``, served at once."""
     made = []

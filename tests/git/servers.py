@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import ssl
 import threading
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer, make_server
@@ -111,7 +112,7 @@ class Server:
         released: Set in the end; what hangs on purpose waits for it.
     """
 
-    def __init__(self):
+    def __init__(self, *, certificate=None):
         self.backend = DictBackend({})
         self.requests = []
         self.credential = None
@@ -124,6 +125,11 @@ class Server:
         )
         self.port = self._http.server_port
         self.origin = f"http://127.0.0.1:{self.port}"
+        if certificate is not None:
+            self.origin = f"https://localhost:{self.port}"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 

@@ -211,6 +211,32 @@ def test_a_host_without_an_address_is_unreachable(fails):
     assert "can't be reached" in fails("https://nowhere.invalid/shop.git").message
 
 
+def test_a_certificate_that_nobody_signed_is_refused_before_the_credential_is_sent(
+    secure_server, make, fails
+):
+    url = make(files={"a": b"1"}, on=secure_server).url
+    error = fails(url)
+    assert "not secure" in error.message
+    assert "REQUESTS_CA_BUNDLE" in error.hint
+    assert secure_server.requests == []
+
+
+def test_a_certificate_of_ones_own_can_be_trusted(
+    secure_server, make, target, settings, certificate, monkeypatch
+):
+    url = make(files={"a": b"1"}, on=secure_server).url
+    trusting = replace(settings, ca_bundle=str(certificate))
+    export(source(url, secret=SECRET), "main", target, settings=trusting)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    export(source(url, secret=SECRET), "main", target.with_name("again"), settings=settings)
+    assert (target.with_name("again") / "a").read_bytes() == b"1"
+
+
+def test_a_certificate_for_another_name_is_refused(secure_server, make, fails, certificate):
+    url = make(files={"a": b"1"}, on=secure_server).url.replace("localhost", "127.0.0.1")
+    assert "not secure" in fails(url, ca_bundle=str(certificate)).message
+
+
 def test_https_to_a_server_without_is_an_insecure_connection(server, fails):
     error = fails(f"https://127.0.0.1:{server.port}/shop.git")
     assert "not secure" in error.message

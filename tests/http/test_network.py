@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import gzip
 import http.server
 import json
@@ -17,10 +16,6 @@ import traceback
 import tracemalloc
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -289,30 +284,8 @@ def test_a_name_that_is_not_known_is_not_tried_again(client, waited):
 
 
 @pytest.fixture
-def tls(tmp_path):
-    """A TLS server with a certificate that nobody signed: its port, and the certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "certificate.pem"
-    plain = serialization.NoEncryption()
-    pem = serialization.PrivateFormat.PKCS8
-    path.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, pem, plain)
-    )
+def tls(certificate):
+    """A TLS server with a certificate that nobody signed: its address, and the certificate."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -324,12 +297,12 @@ def tls(tmp_path):
             """Say nothing."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context.load_cert_chain(certificate)
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_: None
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"https://localhost:{server.server_address[1]}", path
+    yield f"https://localhost:{server.server_address[1]}", certificate
     server.shutdown()
     server.server_close()
 
