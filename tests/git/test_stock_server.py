@@ -72,7 +72,9 @@ def test_a_commit_that_never_was_is_refused_with_the_servers_words(work, target,
     assert nothing_left(target)
 
 
-@pytest.mark.parametrize(("secret", "name"), [("wrong", ""), (SECRET, "-unknown")])
+@pytest.mark.parametrize(
+    ("secret", "name"), [("wrong", ""), (SECRET, "-unknown")], ids=["wrong", "right"]
+)
 def test_wrong_credentials_and_repositories_are_told(work, target, settings, secret, name):
     url = work[1].replace(".git", f"{name}.git")
     with pytest.raises(RemoteRefused) as caught:

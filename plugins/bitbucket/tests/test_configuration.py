@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 
 import pytest
 from deploycore_bitbucket import BitbucketProvider
@@ -168,6 +169,7 @@ def test_addresses_are_https_or_loopback(config, url):
         ("https://api.bitbucket.org?x=1", "free of user information"),
         ("https://api.bitbucket.org/a b", "white space"),
     ],
+    ids=itertools.count(),
 )
 def test_other_addresses_are_refused(config, url, why):
     for field in ("api_url", "git_url"):
