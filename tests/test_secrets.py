@@ -43,7 +43,11 @@ def said(error: pytest.ExceptionInfo[Exception]) -> str:
     return " ".join(words)
 
 
-@pytest.mark.parametrize("text", [SECRET.get_secret_value(), "größe €", "", "a\nb", "x" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [SECRET.get_secret_value(), "größe €", "", "a\nb", "x" * 5000],
+    ids=["token", "unicode", "empty", "lines", "long"],
+)
 def test_what_was_sealed_is_revealed_again(box, text):
     stored = box.seal(SecretStr(text))
     assert stored.startswith("fernet:")

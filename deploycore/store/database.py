@@ -147,8 +147,12 @@ def _parsed(database_url: str) -> URL:
 
 
 def _prepare_sqlite_connection(connection: Any, record: object) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()  # SQLAlchemy does not know it yet
+        raise
 
 
 def _begin_sqlite_transaction(connection: Connection) -> None:

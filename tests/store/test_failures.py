@@ -66,7 +66,7 @@ def test_the_database_is_for_its_owner_alone(settings, provider):
 
 
 def test_the_database_is_durable_and_readers_do_not_wait(settings):
-    with Store(settings)._database.writing() as connection:
+    with Store(settings) as store, store._database.writing() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
