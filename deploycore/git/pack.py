@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
-from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree, parse_tree
+from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.pack import Pack, PackData, write_pack_index_v2
 
 from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
@@ -36,12 +37,15 @@ Result = TypeVar("Result")
 
 _HEADER = 12
 _TRAILER = 20
+_HASH = 20
 _OFS_DELTA = 6
 _REF_DELTA = 7
 _KINDS = frozenset((1, 2, 3, 4, _OFS_DELTA, _REF_DELTA))
 _FIRST_STEP = 4096
 _STEP = 64 * 1024
 _CHECK_EVERY = 256
+_COMMIT_BYTES_MOST = 1024 * 1024
+_MODE = re.compile(rb"[0-7]{1,7}")
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,19 @@ class ReceivedPack:
 
         Raises:
             CorruptPack: The pack lacks it, or it is no commit.
+            LimitExceeded: It is larger than commits are.
         """
         return self._guarded(lambda: _commit_info(self._read(ObjectID(commit.encode()), Commit)))
 
-    def tree(self, tree: ObjectID) -> list[TreeEntry]:
-        """Read a tree, one level of it.
+    def tree(self, tree: ObjectID) -> Iterator[TreeEntry]:
+        """Read a tree, one level of it, an entry only when it is asked for.
 
         Raises:
             CorruptPack: The pack lacks it, or it is no tree.
         """
-        return self._guarded(lambda: _entries(self._read(tree, Tree)))
+        entries = _entries(self._guarded(lambda: self._read(tree, Tree)))
+        while (entry := self._guarded(lambda: next(entries, None))) is not None:
+            yield entry
 
     def blob(self, blob: ObjectID) -> bytes:
         """Read a file.
@@ -253,14 +260,22 @@ def _result_size(delta: bytes) -> int:
     raise ValueError("a delta has no sizes")
 
 
-def _entries(content: bytes) -> list[TreeEntry]:
-    return [
-        TreeEntry(name, mode, ObjectID(each))
-        for name, mode, each in parse_tree(content, 20, strict=False)
-    ]
+def _entries(content: bytes) -> Iterator[TreeEntry]:
+    """Not dulwich's parser, whose list of a bomb's entries takes 13 times the tree's size."""
+    position = 0
+    while position < len(content):
+        space = content.index(b" ", position)
+        end = content.index(b"\0", space)
+        mode, name = content[position:space], content[space + 1 : end]
+        position = end + 1 + _HASH
+        if position > len(content) or not _MODE.fullmatch(mode):
+            raise ValueError("a tree is malformed")
+        yield TreeEntry(name, int(mode, 8), ObjectID(content[end + 1 : position].hex().encode()))
 
 
 def _commit_info(content: bytes) -> CommitInfo:
+    if len(content) > _COMMIT_BYTES_MOST:
+        raise LimitExceeded(f"The commit is larger than {_COMMIT_BYTES_MOST:,} bytes.")
     commit = Commit.from_string(content)
     author = commit.author
     name = clean(author.split(b"<")[0]) or clean(author)

@@ -34,6 +34,7 @@ from deploycore.errors import (
     LimitExceeded,
     RemoteRefused,
 )
+from deploycore.git.address import refuse_unusable_source
 from deploycore.git.operation import Operation
 from deploycore.git.translation import (
     http_refusal,
@@ -44,10 +45,9 @@ from deploycore.git.translation import (
 from deploycore.git.wire import open_pool
 from deploycore.git.wording import clean, file_failure
 from deploycore.http import BasicAuth
-from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
-__all__ = ["Fetched", "Wanted", "fetch", "refuse_bare_secret"]
+__all__ = ["Fetched", "Wanted", "fetch"]
 
 _HEAD = Ref(b"HEAD")
 _BRANCHES = b"refs/heads/"
@@ -116,21 +116,6 @@ class Fetched:
         return clean(self.ref.removeprefix(_BRANCHES))
 
 
-def refuse_bare_secret(source: CloneUrl) -> None:
-    """Refuse to send a credential unencrypted over a network.
-
-    Raises:
-        ConfigurationError: The URL is plain HTTP to another machine, and has a credential.
-    """
-    origin = Origin.of(source.url)
-    if source.credential and origin.scheme != "https" and not origin.is_loopback:
-        raise ConfigurationError(
-            f"The credential is not sent to {source.url}, since plain http is not encrypted.",
-            hint="Use the https address.",
-            url=source.url,
-        )
-
-
 def fetch(source: CloneUrl, wanted: Wanted, into: Path, operation: Operation) -> Fetched:
     """Fetch one commit, without its history, to a pack file.
 
@@ -146,7 +131,7 @@ def fetch(source: CloneUrl, wanted: Wanted, into: Path, operation: Operation) ->
         Cancelled: The operation was asked to stop.
         GitError: The server can't be reached, failed, or does not speak git.
     """
-    refuse_bare_secret(source)
+    refuse_unusable_source(source)
     _refuse_sha256(source, wanted.commit or "")
     retries, wait = operation.settings.retries, operation.settings.retry_wait
     while True:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploycore.errors import DeploycoreError, LimitExceeded
+from deploycore.git.address import refuse_unusable_source
 from deploycore.git.checkout import Written, write_tree
 from deploycore.git.operation import Operation
 from deploycore.git.pack import CommitInfo, open_pack
 from deploycore.git.progress import CheckedOut
-from deploycore.git.remote import Fetched, Wanted, fetch, refuse_bare_secret
+from deploycore.git.remote import Fetched, Wanted, fetch
 from deploycore.git.repository import make_repository
 from deploycore.git.submodules import Submodule, find_submodules
 from deploycore.git.target import Staging, refuse_unusable, staging_for
@@ -41,7 +42,7 @@ def run(
         repository: Whether to make it a git repository.
     """
     wanted = Wanted(branch, commit)
-    refuse_bare_secret(source)
+    refuse_unusable_source(source)
     wanted.refuse_malformed()
     with _published(target.absolute()) as staging:
         return _Run(source, wanted, staging, operation).perform(

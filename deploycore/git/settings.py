@@ -26,8 +26,8 @@ class GitSettings:
         path_depth_most: Directories within directories, in one repository.
         submodules_most: Submodules together, those of submodules included.
         submodule_depth_most: Submodules within submodules.
-        ca_bundle: A file of certificates to trust instead of those that REQUESTS_CA_BUNDLE
-            names, or the default ones: the same as for REST.
+        ca_bundle: A file or directory of certificates to trust instead of those that
+            REQUESTS_CA_BUNDLE names, or the default ones: the same as for REST.
     """
 
     connect_timeout: float = 10.0

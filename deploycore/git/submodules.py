@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from dulwich.config import ConfigFile, parse_submodules
 
 from deploycore.errors import GitError, LimitExceeded, UnsafeRepository
+from deploycore.git.address import is_address
 from deploycore.git.pack import ReceivedPack
 from deploycore.git.tree import File, Gitlink, Planned, shown
 from deploycore.git.wording import clean
@@ -98,20 +99,19 @@ def _read(pack: ReceivedPack, planned: list[Planned]) -> dict[bytes, str]:
 
 
 def _resolved(url: str, parent: CloneUrl, path: bytes) -> CloneUrl:
-    above = urlsplit(parent.url)
     if url.startswith(("./", "../")):
-        return CloneUrl(url=_joined(above, url, path), credential=parent.credential)
-    reason = ""
+        url = _joined(urlsplit(parent.url), url, path)
     try:
-        parts = urlsplit(url)
-        place = _without_user(parts)
-        origin = Origin.of(url)
-        if origin.scheme == "https" or (origin.scheme == "http" and origin.is_loopback):
-            same = origin == Origin.of(parent.url)
-            return CloneUrl(url=place, credential=parent.credential if same else None)
+        source = CloneUrl(url=_without_user(urlsplit(url)))
     except ValueError:
-        reason = "is no URL"
-    raise _unusable(path, reason or "is not https")
+        source = None
+    if source is None or not is_address(url):
+        raise _unusable(path, "is no http or https URL")
+    origin = Origin.of(source.url)
+    if origin.scheme != "https" and not origin.is_loopback:
+        raise _unusable(path, "is not https")
+    same = origin == Origin.of(parent.url)
+    return CloneUrl(url=source.url, credential=parent.credential if same else None)
 
 
 def _joined(above: SplitResult, relative: str, path: bytes) -> str:

@@ -88,29 +88,30 @@ def plan(pack: ReceivedPack, root: ObjectID, operation: Operation) -> list[Plann
 
 
 def _walk(pack: ReceivedPack, root: ObjectID, operation: Operation) -> Iterator[Planned]:
-    levels = [_level(pack, b"", root)]
+    levels = [_level(pack, b"", root, operation)]
     while levels:
         each = next(levels[-1], None)
         if each is None:
             levels.pop()
             continue
-        operation.plan()
         yield each
         if isinstance(each, Directory):
             if len(levels) > operation.settings.path_depth_most:
                 raise _too_deep(each.path, operation.settings.path_depth_most)
-            levels.append(_level(pack, each.path + b"/", each.hash))
+            levels.append(_level(pack, each.path + b"/", each.hash, operation))
 
 
-def _level(pack: ReceivedPack, prefix: bytes, tree: ObjectID) -> Iterator[Planned]:
-    names: set[bytes] = set()
-    entries = pack.tree(tree)
-    for entry in entries:
+def _level(
+    pack: ReceivedPack, prefix: bytes, tree: ObjectID, operation: Operation
+) -> Iterator[Planned]:
+    entries: dict[bytes, TreeEntry] = {}
+    for entry in pack.tree(tree):
+        operation.plan()
         _refuse_unsafe_name(prefix, entry.name)
-        if entry.name in names:
+        if entry.name in entries:
             raise _unsafe(prefix + entry.name, "is in its directory twice")
-        names.add(entry.name)
-    for entry in entries:
+        entries[entry.name] = entry
+    for entry in entries.values():
         yield _planned(pack, prefix + entry.name, entry)
 
 

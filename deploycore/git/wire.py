@@ -19,6 +19,7 @@ from certifi import where
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
 
 __all__ = ["Wire", "open_pool"]
@@ -56,6 +57,9 @@ def open_pool(url: str, operation: Operation) -> Iterator[HTTPConnectionPool]:
     """Connections to the one origin of ``url``: no redirects, no retries, no other hosts.
 
     They end when the operation's time is over or when it is cancelled.
+
+    Raises:
+        ConfigurationError: The certificates to trust are not there.
     """
     wire = Wire()
     pool = _pool(urlsplit(url), operation, wire)
@@ -82,7 +86,17 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
     if place.scheme == "http":
         return _PlainPool(host, place.port, **options)
     trusted = settings.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or where()
-    return _SecurePool(host, place.port, ca_certs=trusted, **options)
+    return _SecurePool(host, place.port, **_trusting(trusted), **options)
+
+
+def _trusting(certificates: str) -> dict[str, Any]:
+    if not os.path.exists(certificates):
+        raise ConfigurationError(
+            f"The CA certificates {certificates!r} are not there.",
+            hint="Name a file, or a directory made by c_rehash, in REQUESTS_CA_BUNDLE.",
+            path=certificates,
+        )
+    return {"ca_cert_dir" if os.path.isdir(certificates) else "ca_certs": certificates}
 
 
 class _PlainConnection(HTTPConnection):

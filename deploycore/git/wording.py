@@ -12,6 +12,7 @@ from deploycore.redaction import Redactor
 __all__ = ["clean", "file_failure"]
 
 _SAID_MOST = 300
+_LOOKED_AT_MOST = 64 * 1024  # a whole line of the protocol
 
 
 def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAID_MOST) -> str:
@@ -21,6 +22,7 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAI
         source: Whose credential to mask.
         most: The most characters.
     """
+    text = text[:_LOOKED_AT_MOST]
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     printable = "".join(each if each.isprintable() else " " for each in text)

@@ -11,7 +11,9 @@ from dataclasses import replace
 import pytest
 
 from deploycore.errors import CorruptPack, GitError, LimitExceeded, UnsafeRepository
-from deploycore.git import export
+from deploycore.git import Cancellation, export, no_progress
+from deploycore.git.operation import Operation
+from deploycore.git.pack import TreeEntry, open_pack
 from tests.git.servers import DIRECTORY, FILE, GITLINK, LINK, nothing_left, source
 
 
@@ -102,6 +104,49 @@ def test_links_that_lead_out_through_other_links_are_refused(refused):
 def test_links_that_lead_out_through_a_submodule_are_refused(refused):
     files = {"lib": (GITLINK, b"1" * 40), "l": (LINK, b"lib/here/../../x")}
     assert refused(lambda shop: shop.files(files)).details["path"] == "l"
+
+
+def test_a_directory_is_counted_while_it_is_read(refused):
+    """The rest of a directory with far too many entries is not even looked at."""
+
+    def build(shop):
+        return shop.tree(*((FILE, name, shop.blob(b"")) for name in (b"a", b"b", b"..")))
+
+    assert refused(build, LimitExceeded, files_most=1).details["limit"] == "files_most"
+
+
+NO_ENTRY = [
+    b"100644 b",
+    b"100644 b\0" + b"1" * 19,
+    b"100644",
+    b" b\0" + b"1" * 20,
+    b"-1 b\0" + b"1" * 20,
+    b"+1 b\0" + b"1" * 20,
+    b"100648 b\0" + b"1" * 20,
+    b"7" * 5000 + b" b\0" + b"1" * 20,
+]
+
+
+@pytest.mark.parametrize("rest", NO_ENTRY)
+def test_a_malformed_tree_is_read_as_far_as_it_goes(tmp_path, settings, rest):
+    tree = b"100644 a\0" + bytes(20) + rest
+    path = tmp_path / "received.pack"
+    path.write_bytes(_pack(_object(2, tree)))
+    name = hashlib.sha1(b"tree %d\0" % len(tree) + tree).hexdigest().encode()
+    operation = Operation(settings, no_progress, Cancellation())
+    with open_pack(path, "https://git.example.com/x", operation) as pack:
+        entries = pack.tree(name)
+        assert next(entries) == TreeEntry(b"a", FILE, b"0" * 40)
+        with pytest.raises(CorruptPack):
+            next(entries)
+
+
+def test_a_commit_of_absurd_size_is_refused(make, target, settings):
+    shop = make()
+    shop.commit(shop.files({"a": b""}), message=b"x" * 2_000_000)
+    with pytest.raises(LimitExceeded, match="commit is larger"):
+        export(source(shop.url), "main", target, settings=settings)
+    assert nothing_left(target)
 
 
 @pytest.mark.parametrize("second", [FILE, DIRECTORY])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import traceback
@@ -33,8 +35,8 @@ ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
 def fails(target, settings):
     """Runs an export that must fail and leave nothing; returns its error."""
 
-    def run(url, *, secret=SECRET, **changed):
-        with pytest.raises(GitError) as caught:
+    def run(url, kind=GitError, *, secret=SECRET, **changed):
+        with pytest.raises(kind) as caught:
             export(
                 source(url, secret=secret), "main", target, settings=replace(settings, **changed)
             )
@@ -230,6 +232,45 @@ def test_a_certificate_of_ones_own_can_be_trusted(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     export(source(url, secret=SECRET), "main", target.with_name("again"), settings=settings)
     assert (target.with_name("again") / "a").read_bytes() == b"1"
+
+
+def test_a_directory_of_certificates_can_be_trusted(
+    secure_server, make, target, settings, certificate, tmp_path
+):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl, which names the files in such a directory, is not installed")
+    command = ["openssl", "x509", "-noout", "-subject_hash", "-in", str(certificate)]
+    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    (tmp_path / "trusted").mkdir()
+    (tmp_path / "trusted" / f"{name}.0").write_bytes(certificate.read_bytes())
+    url = make(files={"a": b"1"}, on=secure_server).url
+    trusting = replace(settings, ca_bundle=str(tmp_path / "trusted"))
+    export(source(url, secret=SECRET), "main", target, settings=trusting)
+    assert (target / "a").read_bytes() == b"1"
+
+
+def test_certificates_that_are_not_there_are_named(secure_server, fails, tmp_path):
+    missing = str(tmp_path / "missing.pem")
+    error = fails(f"{secure_server.origin}/shop.git", ConfigurationError, ca_bundle=missing)
+    assert missing in error.message
+    assert secure_server.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://git.example.com:99999/x",
+        "https://git.example.com:no/x",
+        "https://git example.com/x",
+        "https://git..example.com/x",
+        "https://git.example.com/x\ny",
+        "https://git.example.com/\x1b[2J",
+    ],
+)
+def test_what_is_no_address_is_refused(fails, url):
+    error = fails(url, ConfigurationError)
+    assert "not an address" in error.message
+    assert error.message.isprintable()
 
 
 def test_a_certificate_for_another_name_is_refused(secure_server, make, fails, certificate):

@@ -109,14 +109,22 @@ def test_submodules_of_submodules_are_relative_to_where_they_came_from(
         "ftp://example.com/x",
         "https://[bad/x",
         "https://",
+        "https://a b/x",
+        "https://%zz/x",
+        "https://a..b/x",
+        "https://example.com:99999/x",
+        f"https://{'a' * 300}/x",
+        "../lib\x1b[2J.git",
+        "https://example.com/\x1b[2J.git",
         "https://example.com/x?y=z",
         "../../../lib.git",
         "../lib.git?x",
     ],
 )
 def test_addresses_that_must_not_be_used_are_refused(shop_with, target, settings, url):
-    with pytest.raises(UnsafeRepository, match="vendor/lib"):
+    with pytest.raises(UnsafeRepository, match="vendor/lib") as caught:
         export(source(shop_with(url).url), "main", target, submodules=True, settings=settings)
+    assert caught.value.message.isprintable()
     assert nothing_left(target)
 
 
