@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -170,6 +173,28 @@ def test_an_unreachable_host_is_a_clear_error(shell):
     assert code == 6
     assert "127.0.0.1" in message
     assert os.listdir(shell.directory) == ["home"]
+
+
+def test_a_certificate_that_nobody_signed_is_a_clear_error(shell, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = f"https://localhost:{server.server_address[1]}"
+    shell.succeed(
+        *("provider", "add", "x", *TOKEN, "--api-url", address, "--git-url", address),
+        "--token-stdin",
+        given=shell.made_up,
+    )
+    for command, code in ((("provider", "test", "x"), 6), (("clone", "x", "a/b"), 7)):
+        given, message = shell.fail(*command)
+        assert given == code
+        assert "certificate" in message
+        assert "REQUESTS_CA_BUNDLE" in message
+    server.shutdown()
+    server.server_close()
 
 
 def test_an_existing_directory_with_files_is_not_touched(shell, connect):
