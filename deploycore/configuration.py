@@ -103,7 +103,7 @@ def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
             required = info.is_required() or name == discriminator
             found[name] = ConfigField(
                 name=name,
-                description=(known and known.description) or info.description or "",
+                description=_joined(known.description if known else "", info.description or ""),
                 required=required and (known is None or known.required),
                 secret=_is_secret(info),
                 choices=(known.choices if known else ()) + _choices(info),
@@ -152,6 +152,10 @@ def _problems(config_type: Any, error: ValidationError) -> str:
 
 def _is_secret(info: FieldInfo) -> bool:
     return info.annotation is SecretStr or SecretStr in get_args(info.annotation)
+
+
+def _joined(known: str, further: str) -> str:
+    return known if further in known else f"{known}; or {further}" if known else further
 
 
 def _choices(info: FieldInfo) -> tuple[str, ...]:

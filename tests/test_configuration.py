@@ -25,14 +25,14 @@ class Base(ProviderConfig):
 
 class Password(Base):
     mode: Literal["password"]
-    zone: str
+    zone: str = Field(description="a zone")
     password: SecretStr = Field(description="the password")
 
 
 class Token(Base):
     mode: Literal["token"]
     token: SecretStr
-    zone: str | None = None
+    zone: str | None = Field(default=None, description="any zone")
 
 
 Union = Annotated[Password | Token, Field(discriminator="mode")]
@@ -56,6 +56,7 @@ def test_the_fields_of_a_union_come_with_the_discriminator_first():
     assert not by_name["url"].required
     assert not by_name["zone"].required
     assert by_name["zone"].required_for == ("password",)
+    assert by_name["zone"].description == "a zone; or any zone"
     assert "name" not in by_name
 
 

@@ -36,7 +36,10 @@ class GivenFields:
 def field_help(config_type: Any) -> str:
     """The fields of a plugin's ``Config`` as help text."""
     lines = ["Fields:"]
-    for field in config_fields(config_type):
+    # Optional ones last; sorted keeps the author's order otherwise.
+    for field in sorted(
+        config_fields(config_type), key=lambda f: not (f.required or f.required_for)
+    ):
         lines.append(f"  {_option_help(field)}")
         lines.append(f"      {_description(config_type, field)}")
     return "\n".join(lines)

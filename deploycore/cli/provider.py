@@ -54,6 +54,8 @@ def add(
             missing = "NAME" if name is None else "--kind"
             raise typer.BadParameter(f"{missing} is missing.")
         return
+    if name.startswith("-"):
+        raise typer.BadParameter("NAME comes first: deploycore provider add NAME --kind KIND …")
     plugin = load_plugin(kind)
     given = read_fields(plugin.config_type, context.args)
     with Installation() as installation:
