@@ -192,7 +192,7 @@ class CloneUrl(Model):
 
     def without_credential(self) -> CloneUrl:
         """The same place, fit for logs and observers."""
-        return CloneUrl(url=self.url)
+        return self.model_copy(update={"credential": None})
 
     def reveal_joined(self) -> str:
         """The joined form ``https://user:secret@host/…``, percent-encoded.

@@ -34,6 +34,9 @@ class Observers:
     def __init__(self, observers: Iterable[tuple[str, object]] = ()) -> None:
         self._managers = [_manager(name, observer) for name, observer in observers]
 
+    def __bool__(self) -> bool:
+        return bool(self._managers)
+
     def tell(self, hook: str, /, **arguments: object) -> None:
         """Call one hook of every observer; failures are logged and go no further."""
         for manager in self._managers:

@@ -261,6 +261,8 @@ class Provider:
         return call
 
     def _finished(self, call: ProviderCall, result: object, error: DeploycoreError | None) -> None:
+        if not self._observers:
+            return
         shown = result.without_credential() if isinstance(result, CloneUrl) else result
         self._observers.tell("provider_call_finished", call=call, result=shown, error=error)
 

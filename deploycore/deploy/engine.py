@@ -108,10 +108,14 @@ class _Run:
         commit = self.provider.find_branch(repository, self.application.branch).commit
         release = self.releases.new(commit, record.started_at)
         self.store.note_release(record.id, commit=commit, release=release.name)
-        self._enter("fetching")
-        self._fetch(repository, commit, release, git_settings)
-        self._enter("activating")
-        self.releases.activate(release)
+        try:
+            self._enter("fetching")
+            self._fetch(repository, commit, release, git_settings)
+            self._enter("activating")
+            self.releases.activate(release)
+        except BaseException:
+            self.releases.discard(release)
+            raise
 
     def _enter(self, phase: str) -> None:
         self.cancellation.raise_if_cancelled()
@@ -147,6 +151,8 @@ def _settle_interrupted(application: ApplicationRecord, store: Store, releases: 
         if current is not None and record.release == current.name:
             store.finish_deployment(record.id, "succeeded")
         else:
+            if record.release is not None:
+                releases.discard(releases.directory / record.release)
             interrupted = DeployError("The process ended before the deployment did.")
             store.finish_deployment(record.id, "failed", error=interrupted)
 

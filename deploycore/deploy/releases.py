@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -102,6 +103,11 @@ class Releases:
             with suppress(OSError):
                 link.unlink(missing_ok=True)
             raise self._unusable(error) from error
+
+    def discard(self, release: Path) -> None:
+        """Remove a release that did not become the live one, as far as that can be done."""
+        if release.parent == self.directory and release != self.current:
+            shutil.rmtree(release, ignore_errors=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploycore import Cancellation, DeployProgress, Installation, RepositoryId, Settings
-from deploycore.deploy import Releases
+from deploycore.deploy import Releases, engine
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -111,6 +111,38 @@ def test_cancelling_in_any_phase_leaves_the_former_release_live(
     assert os.listdir(target / "releases") == before
 
 
+def test_cancelling_when_all_is_written_removes_the_release(
+    installation, application, target, demo_sandbox, monkeypatch
+):
+    installation.deploy(application)
+    before = os.listdir(target / "releases")
+    demo_sandbox.publish("acme", "site", "main", {"page": b"two\n"}, "Two")
+    cancellation = Cancellation()
+    export = engine.export
+
+    def export_and_cancel(*arguments, **options):
+        done = export(*arguments, **options)
+        cancellation.cancel()
+        return done
+
+    monkeypatch.setattr(engine, "export", export_and_cancel)
+    with pytest.raises(Cancelled):
+        installation.deploy(application, cancellation=cancellation)
+    assert os.listdir(target / "releases") == before
+    assert states(installation) == ["cancelled", "succeeded"]
+
+
+def test_a_switch_that_fails_removes_the_release(installation, application, target, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise DeployError("The disk is full.")
+
+    monkeypatch.setattr(Releases, "activate", fail)
+    with pytest.raises(DeployError):
+        installation.deploy(application)
+    assert os.listdir(target / "releases") == []
+    assert states(installation) == ["failed"]
+
+
 def test_a_failure_is_recorded_with_its_code_and_sentence(installation, application, tmp_path):
     installation.add_application(
         "other",
@@ -166,7 +198,9 @@ def test_a_deployment_whose_process_died_gets_its_true_end(
     dead = installation.store.start_deployment(application, "")
     release = done.release if switched else "20200101T000000Z-000000000000"
     installation.store.note_release(dead.id, commit="0" * 40, release=release)
+    (target / "releases" / release).mkdir(exist_ok=True)
     installation.deploy(application)
+    assert (target / "releases" / release).exists() == switched
     assert states(installation) == ["succeeded", state, "succeeded"]
 
 

@@ -141,3 +141,14 @@ def test_a_target_below_a_file_is_a_clear_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DeployError, match="can't be written"):
         Releases(tmp_path / "file" / "target").prepare()
+
+
+def test_a_release_that_is_not_live_can_be_discarded(releases, tmp_path):
+    live, dead = make(releases, "live"), make(releases, "dead")
+    releases.activate(live)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for release in (live, dead, elsewhere, releases.directory / "gone"):
+        releases.discard(release)
+    assert os.listdir(releases.directory) == [live.name]
+    assert elsewhere.is_dir()

@@ -34,7 +34,8 @@ class Shell:
         self.printed: list[str] = []
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("DEPLOYCORE_")}
+        dropped = ("DEPLOYCORE_", "PYTHONDONTWRITEBYTECODE")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         return kept | {"DEPLOYCORE_HOME": str(self.home), "COLUMNS": "80"} | more
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
