@@ -1,8 +1,8 @@
 """What is configured on this machine, as one object: the Python API behind every door.
 
 An :class:`Installation` joins the store, the secrets and the providers, so that the command
-line, and programs that ``import deploycore``, say what they want in one call each. HTTP and
-git are imported by the calls that need them, so that the others don't wait for it.
+line, and programs that ``import deploycore``, say what they want in one call each. The
+database, HTTP and git are imported by the calls that need them: help waits for none of them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from deploycore.models import RepositoryId
 from deploycore.registry import load_plugin
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
-from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord, Store
 
 if TYPE_CHECKING:
     from deploycore.deploy import DeployListener
     from deploycore.git import Cancellation, GitSettings
     from deploycore.http import HttpSettings
     from deploycore.provider import Provider
+    from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord
 
 __all__ = ["Installation", "SecretReference"]
 
@@ -56,6 +56,8 @@ class Installation:
         http_settings: HttpSettings | None = None,
         git_settings: GitSettings | None = None,
     ) -> None:
+        from deploycore.store import Store
+
         settings = settings or Settings.from_environment()
         self.store = Store(settings)
         self.secrets = SecretBox(settings, sealed_secrets_exist=self.store.holds_sealed_secrets)
@@ -83,6 +85,8 @@ class Installation:
             PluginError: The plugin is broken.
             StoreError: It can't be written.
         """
+        from deploycore.store import ProviderRecord
+
         plugin = load_plugin(kind)
         revealed: dict[str, SecretStr] = {}
         for field, secret in secrets.items():
@@ -142,6 +146,8 @@ class Installation:
                 application has the target.
             StoreError: It can't be written.
         """
+        from deploycore.store import ApplicationRecord
+
         record = ApplicationRecord(
             name=name,
             provider=provider,

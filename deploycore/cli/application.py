@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deploycore.cli.options import AsJson, parse_repository
 from deploycore.cli.output import say, show_json, show_json_array, show_table
 from deploycore.installation import Installation
-from deploycore.store import ApplicationRecord, DeploymentRecord
+
+if TYPE_CHECKING:
+    from deploycore.store import ApplicationRecord, DeploymentRecord
 
 __all__ = ["deployment_as_dict", "register"]
 

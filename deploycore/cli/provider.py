@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,9 @@ from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import say, show_json, show_json_array, show_table
 from deploycore.installation import Installation
 from deploycore.registry import load_plugin
-from deploycore.store import ProviderRecord
+
+if TYPE_CHECKING:
+    from deploycore.store import ProviderRecord
 
 __all__ = ["register"]
 
