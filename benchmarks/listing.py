@@ -169,7 +169,7 @@ def main() -> None:
     """Print both tables, and fail where one is not good enough."""
     verdicts = [reading_ahead(), cost_of_our_side()]
     if not all(verdicts):
-        raise SystemExit(1)
+        raise SystemExit(3)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def main() -> None:
     verdict = "ok" if ratio < MOST_RATIO else "TOO MUCH"
     print(f"deploycore --help: {ratio:.2f} times, allowed {MOST_RATIO}: {verdict}")
     if ratio >= MOST_RATIO:
-        raise SystemExit(1)
+        raise SystemExit(3)
 
 
 if __name__ == "__main__":
