@@ -20,7 +20,7 @@ class GitSettings:
         retries: Tries of one fetch after the first, after broken connections and timeouts.
         retry_wait: What is waited before the second try; doubles with each.
         pack_bytes_most: All that is received for one repository.
-        object_bytes_most: The largest file, uncompressed; it is held in memory while written.
+        object_bytes_most: The largest file, uncompressed.
         checkout_bytes_most: All files together, uncompressed, submodules included.
         files_most: Files and directories together, submodules included.
         path_depth_most: Directories within directories, in one repository.
@@ -28,6 +28,13 @@ class GitSettings:
         submodule_depth_most: Submodules within submodules.
         ca_bundle: A file or directory of certificates to trust instead of those that
             REQUESTS_CA_BUNDLE names, or the default ones: the same as for REST.
+        client_certificate: A PEM file with the certificate to show to servers, and its key
+            unless ``client_key`` names another file.
+        client_key: A PEM file with the key of ``client_certificate``.
+        use_proxies: Whether HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are obeyed.
+        allow_plain_http: Whether credentials may travel unencrypted to other machines.
+        lfs_objects_most: Files kept in Git LFS, submodules included.
+        lfs_bytes_most: All those files together.
     """
 
     connect_timeout: float = 10.0
@@ -43,3 +50,9 @@ class GitSettings:
     submodules_most: int = 100
     submodule_depth_most: int = 8
     ca_bundle: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+    use_proxies: bool = True
+    allow_plain_http: bool = False
+    lfs_objects_most: int = 10_000
+    lfs_bytes_most: int = 16 * _GIB
