@@ -62,7 +62,7 @@ def clone(
             {
                 "directory": str(target),
                 "repository": str(wanted),
-                "branch": done.branch,
+                "branch": done.ref,
                 "commit": done.commit,
                 "author": done.author,
                 "subject": done.subject,
@@ -73,6 +73,6 @@ def clone(
             }
         )
         return
-    say(f"Cloned {wanted}, branch {done.branch}, into {target}")
+    say(f"Cloned {wanted}, branch {done.ref}, into {target}")
     say(f"  commit {done.commit[:12]} by {done.author}: {done.subject}")
     say(f"  {done.files:,} files, {done.bytes:,} bytes")

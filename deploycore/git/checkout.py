@@ -1,127 +1,347 @@
-"""Planned files onto the disk, without ever following a link or replacing anything.
+"""Objects to files: at once as they arrive, where their place is known, and the rest in the end.
 
-Every call names one path element relative to an open directory that was made here, so no
-name can lead elsewhere, whatever else happens to the tree. Contents are written as they are:
-attributes, filters, line endings and LFS are no business of an untrusted repository.
+Directories come first, then files in whatever order, then links; so nothing is ever written
+through a link that a repository brought. Contents are written as they are, unless the caller
+changes them: filters that run something are no business of an untrusted repository.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import stat
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
-from deploycore.errors import UnsafeRepository
+from deploycore.git.files import Files
+from deploycore.git.manifest import Manifest, describe
+from deploycore.git.objects import BLOB, COMMIT, TREE, CommitInfo, read_commit, read_tree
 from deploycore.git.operation import Operation
-from deploycore.git.pack import ReceivedPack
-from deploycore.git.tree import Directory, File, Gitlink, Planned, Symlink, shown
+from deploycore.git.pack import Content, Objects
+from deploycore.git.tree import File, Plan, refuse_escaping_links
+from deploycore.git.writer import STATE
 
-__all__ = ["Written", "write_tree"]
+__all__ = ["Arriving", "Checkout", "FormerCheckout"]
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FEW = 1500  # objects, for which a second process takes longer to start than it saves
 
-
-@dataclass(frozen=True)
-class Written:
-    """A file, link or place of a submodule as it is on disk now."""
-
-    planned: Planned
-    stat: os.stat_result
+Change = Callable[[File, Content], Content | None]
 
 
-def write_tree(
-    pack: ReceivedPack, planned: Iterable[Planned], root: bytes, operation: Operation
-) -> Iterator[Written]:
-    """Write a plan into an existing, empty directory.
+class FormerCheckout:
+    """What a former checkout has, as a plan asks for it.
 
     Args:
-        planned: Each directory before what is in it.
-        root: The directory; nobody else may write to it meanwhile.
+        objects: The trees of the former commit may be there; where one is not, the files of
+            its directory are not reused.
+    """
 
-    Yields:
-        What was written, directories left out. Nothing is written unless it is asked for.
+    def __init__(self, manifest: Manifest, objects: Objects) -> None:
+        self.manifest = manifest
+        self._objects = objects
+        self._trees = manifest.trees()
+
+    def tree(self, directory: bytes) -> bytes | None:
+        """The hash of the tree that a directory was written from, if it was a directory."""
+        return self._trees.get(directory)
+
+    def files(self, directory: bytes) -> Mapping[bytes, tuple[int, bytes]]:
+        """The mode and the hash of files that can be reused, by name."""
+        known = self.manifest.directories.get(directory)
+        if known is None or known.tree not in self._objects:
+            return {}
+        names = set(known.names)
+        return {
+            entry.name: (entry.mode, entry.hash)
+            for entry in read_tree(self._objects.read(known.tree, TREE))
+            if entry.name in names
+        }
+
+    def states(self, directory: bytes, names: list[bytes]) -> bytes:
+        """The states of some files of a directory."""
+        known = self.manifest.directories[directory]
+        if names == known.names:
+            return known.states
+        size = STATE.size
+        places = {name: number * size for number, name in enumerate(known.names)}
+        return b"".join(known.states[places[each] : places[each] + size] for each in names)
+
+
+class Arriving:
+    """Writes a commit's files while its pack arrives; see ``Consumer``.
+
+    Args:
+        commit: Its hash, 20 bytes; or ``None`` if nothing is to be written yet.
+        directory: For what can't be written to its place at once; on the same file system.
+
+    Attributes:
+        plan: As far as it is known.
+        ready: Whether it is known whole, and all its directories are there.
+    """
+
+    def __init__(
+        self, commit: bytes | None, files: Files, directory: bytes, operation: Operation
+    ) -> None:
+        self.plan: Plan | None = None
+        self._commit = commit
+        self._files = files
+        self._directory = directory
+        self._operation = operation
+        self.ready = False
+
+    def begin(self, objects: int) -> None:
+        """So many objects are going to come."""
+        if objects > _FEW and self._commit:
+            self._files.start_process()
+
+    def take(self, kind: int, name: bytes, content: bytes) -> None:
+        """An object, complete."""
+        if kind == BLOB:
+            if self.ready and self.plan:
+                for file in self.plan.take(name):
+                    self._files.write(file.path, content, executable=file.executable)
+        elif kind == TREE:
+            if self.plan is not None:
+                self.plan.offer(name, content)
+                self._prepare()
+        elif kind == COMMIT and name == self._commit:
+            self.plan = Plan(read_commit(content).tree, self._operation)
+
+    def large_blob(self, size: int) -> LargeBlob:
+        """A blob too large for memory begins."""
+        self._operation.check()
+        return LargeBlob(self if self.ready else None, self._directory)
+
+    def place(self, name: bytes, path: bytes) -> None:
+        """Give a large file, complete, its places."""
+        for file in self.plan.take(name) if self.plan else ():
+            self._files.adopt(path, file.path, executable=file.executable)
+
+    def _prepare(self) -> None:
+        if self.plan is not None and not self.plan.missing and not self.ready:
+            self._files.make_directories(self.plan.directories)
+            self.ready = True
+
+
+class LargeBlob:
+    """A file's content on its way to the disk, its hash not known yet.
+
+    Args:
+        arriving: Who has a place for it; ``None`` if nobody can have yet.
+    """
+
+    def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
+        self._arriving = arriving
+        self._path = os.path.join(directory, b"incoming")
+        self._file = open(self._path, "xb") if arriving else None  # noqa: SIM115
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        if self._file is not None:
+            self._file.write(piece)
+
+    def finish(self, name: bytes) -> None:
+        """All was written; this is its hash."""
+        if self._file is None or self._arriving is None:
+            return
+        self._file.close()
+        self._arriving.place(name, self._path)
+        os.unlink(self._path)
+
+
+class Checkout:
+    """Writes what a commit's tree holds, from objects that are all at hand.
+
+    Args:
+        arriving: What was written while they arrived, if anything was.
+        former: A former checkout from which files are taken over.
+        ignored: Paths to leave out; see ``Plan``.
+        change: Makes of a file's content what is written, or ``None`` if nothing is to be.
+    """
+
+    def __init__(
+        self,
+        commit: bytes,
+        objects: Objects,
+        files: Files,
+        operation: Operation,
+        *,
+        arriving: Arriving | None = None,
+        former: FormerCheckout | None = None,
+        ignored: Callable[[bytes, bool], bool] | None = None,
+        change: Change | None = None,
+    ) -> None:
+        self.commit: CommitInfo = read_commit(objects.read(commit, COMMIT))
+        self._objects = objects
+        self._files = files
+        self._operation = operation
+        self._former = former
+        self._change = change
+        known = arriving.plan if arriving else None
+        self.plan = known or Plan(self.commit.tree, operation, former=former, ignored=ignored)
+        self._ready = arriving is not None and arriving.ready
+        self._links: dict[bytes, bytes] = {}
+
+    def write_files(self) -> None:
+        """Write all directories and files; links are still to come.
+
+        Raises:
+            ValueError: Something is missing or damaged.
+            DeploycoreError: The repository holds what must not be written, or too much.
+            OSError: A call of the file system failed.
+        """
+        complete(self.plan, self._objects)
+        if not self._ready:
+            if len(self.plan.unwritten) + len(self._reused_directories()) > _FEW:
+                self._files.start_process()
+            self._files.make_directories(self._directories())
+        self._reuse()
+        self._write_rest()
+        for link in self.gitlinks():
+            self._files.make_directories([link])
+        for path in self._files.finish():
+            self._write_changed(path)
+
+    def write_links(self) -> None:
+        """Write the symbolic links, when all else is there, submodules included.
+
+        Raises:
+            UnsafeRepository: A link leads out of the tree.
+            OSError: A call of the file system failed.
+        """
+        if self._former:
+            links = self._former.manifest.links
+            held = {p: t for p, t in links.items() if self._is_present(p)}
+            self._operation.expect(len(held))
+            self._links.update(held)
+        for path, blob in self.plan.symlinks:
+            self._links[path] = self._objects.read(blob, BLOB)
+        if not self._links:
+            return
+        refuse_escaping_links(self._links, frozenset(self._directories()))
+        for path, target in self._links.items():
+            self._files.link(path, target)
+
+    def gitlinks(self) -> dict[bytes, bytes]:
+        """The commits of submodules, 20 bytes each, by path."""
+        found = {each.path: each.hash for each in self.plan.gitlinks}
+        if self._former:
+            known = self._former.manifest.gitlinks
+            found.update({path: each for path, each in known.items() if self._is_present(path)})
+        return found
+
+    def describe(self) -> Manifest:
+        """What is on disk now, for the next checkout."""
+        directories = {
+            path: (self.plan.trees[path], names) for path, names in self.plan.names().items()
+        }
+        if self._former:
+            known = self._former.manifest.directories
+            for path in self._reused_directories():
+                directories[path] = (known[path].tree, known[path].names)
+        return describe(self._files.root, directories, self._links, self.gitlinks())
+
+    def find(self, path: bytes) -> File | None:
+        """A file of the tree, by its path, those that were taken over included."""
+        directory, _, name = path.rpartition(b"/")
+        tree = self._tree(directory)
+        for entry in read_tree(self._objects.read(tree, TREE)) if tree else ():
+            if entry.name == name and stat.S_ISREG(entry.mode):
+                return File(path, entry.hash, bool(entry.mode & 0o100))
+        return None
+
+    def read(self, path: bytes) -> bytes | None:
+        """The content of a small file of the tree; ``None`` if there is no such file.
+
+        Raises:
+            LimitExceeded: It is too large for memory.
+        """
+        file = self.find(path)
+        return self._objects.read(file.hash, BLOB) if file else None
+
+    def _tree(self, directory: bytes) -> bytes | None:
+        known = self.plan.trees.get(directory)
+        return known or (self._former.tree(directory) if self._former else None)
+
+    def _is_present(self, path: bytes) -> bool:
+        """Whether a path is in a directory that is the same in the former checkout."""
+        parts = path.split(b"/")
+        ways = (b"/".join(parts[:number]) for number in range(len(parts)))
+        return any(way in self._present for way in ways)
+
+    @cached_property
+    def _present(self) -> frozenset[bytes]:
+        return frozenset(self.plan.present)
+
+    def _reused_directories(self) -> list[bytes]:
+        if self._former is None:
+            return []
+        manifest = self._former.manifest
+        return [path for each in self.plan.present for path in (each, *manifest.below(each))]
+
+    def _directories(self) -> list[bytes]:
+        if self._former is None:
+            return self.plan.directories
+        below = (each for p in self.plan.present for each in self._former.manifest.below(p))
+        return [*self.plan.directories, *below]
+
+    def _reuse(self) -> None:
+        if self._former is None:
+            return
+        known = self._former.manifest.directories
+        for path in self._reused_directories():
+            self._operation.expect(len(known[path].names))
+            self._reuse_files(path, known[path].names, known[path].states)
+        for path, names in self.plan.reused.items():
+            self._reuse_files(path, names, self._former.states(path, names))
+
+    def _reuse_files(self, directory: bytes, names: list[bytes], states: bytes) -> None:
+        if names:
+            self._files.reuse(directory and directory + b"/", names, states)
+
+    def _write_rest(self) -> None:
+        def place(blob: bytes) -> tuple[int, int]:
+            found = self._objects.find(blob)
+            return (id(found[0]), found[1]) if found else (0, 0)
+
+        # In the order of the pack, where what a delta is based on is near.
+        for blob in sorted(self.plan.unwritten, key=place):
+            content = self._objects.open(blob)
+            try:
+                for file in self.plan.take(blob):
+                    self._write(file, content)
+            finally:
+                if not isinstance(content, bytes):
+                    content.close()
+
+    def _write(self, file: File, content: Content) -> None:
+        changed = self._change(file, content) if self._change else content
+        if isinstance(changed, bytes):
+            self._files.write(file.path, changed, executable=file.executable)
+        elif changed is not None:
+            changed.seek(0)
+            self._files.write_large(file.path, changed, executable=file.executable)
+
+    def _write_changed(self, path: bytes) -> None:
+        """Write what could not be taken over from the former checkout."""
+        file = self.find(path)
+        if file is None:
+            raise ValueError(f"the object of {path!r} is missing")
+        content = self._objects.open(file.hash)
+        try:
+            self._write(file, content)
+        finally:
+            if not isinstance(content, bytes):
+                content.close()
+
+
+def complete(plan: Plan, objects: Objects) -> None:
+    """Give a plan the trees that it lacks.
 
     Raises:
-        UnsafeRepository: Two names are one to this file system.
-        OSError: A call of the file system failed.
+        ValueError: One is missing or damaged.
+        DeploycoreError: The repository holds what must not be written, or too much.
     """
-    directories = _OpenDirectories(root)
-    try:
-        for each in planned:
-            operation.check()
-            parent, _, name = each.path.rpartition(b"/")
-            descriptor = directories.enter(parent)
-            try:
-                written = _write(pack, each, name, descriptor, operation)
-            except FileExistsError:
-                written = None
-            if written is None:
-                raise _same_name(each.path)
-            if not isinstance(each, Directory):
-                yield Written(each, written)
-    finally:
-        directories.close()
-
-
-def _write(
-    pack: ReceivedPack, each: Planned, name: bytes, directory: int, operation: Operation
-) -> os.stat_result:
-    if isinstance(each, File):
-        content = pack.blob(each.hash)
-        operation.write(len(content))
-        return _write_file(name, content, directory, executable=each.executable)
-    if isinstance(each, Symlink):
-        operation.write(len(each.target))
-        os.symlink(each.target, name, dir_fd=directory)
-    elif isinstance(each, Directory | Gitlink):
-        os.mkdir(name, dir_fd=directory)
-    return os.stat(name, dir_fd=directory, follow_symlinks=False)
-
-
-def _write_file(name: bytes, content: bytes, directory: int, *, executable: bool) -> os.stat_result:
-    mode = 0o777 if executable else 0o666
-    descriptor = os.open(name, _NEW_FILE, mode, dir_fd=directory)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        return os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class _OpenDirectories:
-    """The directories from the root to where we write, open."""
-
-    def __init__(self, root: bytes) -> None:
-        self._open: list[tuple[bytes, int]] = [(b"", os.open(root, _OPEN_DIRECTORY))]
-
-    def enter(self, path: bytes) -> int:
-        """Open a directory that is open already or lies directly below one that is."""
-        while not _is_within(path, self._open[-1][0]):
-            os.close(self._open.pop()[1])
-        known, descriptor = self._open[-1]
-        if known != path:
-            name = path[len(known) :].lstrip(b"/")
-            descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
-            self._open.append((path, descriptor))
-        return descriptor
-
-    def close(self) -> None:
-        """Close what is still open."""
-        while self._open:
-            os.close(self._open.pop()[1])
-
-
-def _is_within(path: bytes, directory: bytes) -> bool:
-    return not directory or path == directory or path.startswith(directory + b"/")
-
-
-def _same_name(path: bytes) -> UnsafeRepository:
-    return UnsafeRepository(
-        f"The repository holds {shown(path)!r} beside a name that this file system takes for"
-        " the same.",
-        hint="Rename one of the two in the repository.",
-        path=shown(path),
-    )
+    while plan.missing:
+        for tree in list(plan.missing):
+            if tree in plan.missing:
+                plan.offer(tree, objects.read(tree, TREE))

@@ -17,6 +17,7 @@ __all__ = ["Operation"]
 
 _REPORT_EVERY = 0.05
 _CANCELLATION_STEP = 0.1
+_LARGE = 1024 * 1024
 
 
 class Operation:
@@ -48,6 +49,8 @@ class Operation:
         self._received = 0
         self._reported = 0.0
         self._entries = 0
+        self._unpacked = 0
+        self._turns = 0
         self._files_total: int | None = None
 
     @property
@@ -71,6 +74,12 @@ class Operation:
                 limit="total_timeout",
             )
 
+    def check_sometimes(self) -> None:
+        """``check``, for loops whose turns cost less than a look at the clock."""
+        self._turns += 1
+        if not self._turns & 63:
+            self.check()
+
     def enter(self, phase: str) -> None:
         """Begin a phase; see ``Progress``. Submodules are one phase, whatever is done for them."""
         self.check()
@@ -85,14 +94,14 @@ class Operation:
         self._received += size
         self._report_sometimes()
 
-    def plan(self) -> None:
-        """Count a file or directory that is going to be written.
+    def plan(self, entries: int) -> None:
+        """Count files and directories that are going to be written.
 
         Raises:
-            LimitExceeded: That is one too many.
+            LimitExceeded: Those are too many.
         """
         self.check()
-        self._entries += 1
+        self._entries += entries
         if self._entries > self.settings.files_most:
             raise LimitExceeded(
                 f"The repository has more than {self.settings.files_most:,} files and directories.",
@@ -103,7 +112,20 @@ class Operation:
     def expect(self, files: int) -> None:
         """So many files more are going to be written."""
         self._files_total = (self._files_total or 0) + files
-        self._report()
+        self._report_sometimes()
+
+    def unpack(self, size: int) -> None:
+        """Count what an object of a pack unpacks to, before it is unpacked.
+
+        Raises:
+            LimitExceeded: It is too large, or all objects together would be.
+        """
+        settings = self.settings
+        self._unpacked += size
+        if size > settings.object_bytes_most:
+            raise _too_large("a file", settings.object_bytes_most, "object_bytes_most")
+        if self._unpacked > settings.checkout_bytes_most:
+            raise _too_large("files", settings.checkout_bytes_most, "checkout_bytes_most")
 
     def write(self, size: int) -> None:
         """Count a file just before it is written.
@@ -111,16 +133,14 @@ class Operation:
         Raises:
             LimitExceeded: All files together would become too large.
         """
-        self.check()
         self.files += 1
         self.bytes += size
         if self.bytes > self.settings.checkout_bytes_most:
-            raise LimitExceeded(
-                f"The files take more than {self.settings.checkout_bytes_most:,} bytes.",
-                hint="Raise checkout_bytes_most if this repository is to be trusted.",
-                limit="checkout_bytes_most",
-            )
-        self._report_sometimes()
+            raise _too_large("files", self.settings.checkout_bytes_most, "checkout_bytes_most")
+        # A look at the clock costs as much as a small file's share of all else.
+        if not self.files & 63 or size >= _LARGE:
+            self.check()
+            self._report_sometimes()
 
     def finish(self) -> None:
         """Report the final figures."""
@@ -142,3 +162,11 @@ class Operation:
     def _report(self) -> None:
         self._reported = self._clock()
         self._listener(Progress(self._phase, self._received, self.files, self._files_total))
+
+
+def _too_large(what: str, most: int, limit: str) -> LimitExceeded:
+    return LimitExceeded(
+        f"The repository holds {what} of more than {most:,} bytes.",
+        hint=f"Raise {limit} if this repository is to be trusted.",
+        limit=limit,
+    )

@@ -1,4 +1,4 @@
-"""The two things that git is wanted for: a branch's files, and a working clone of a branch.
+"""The two things that git is wanted for: a commit's files, and a working clone of a branch.
 
 What does the work is imported when there is some: dulwich takes a tenth of a second to load,
 which commands that fetch nothing should not pay for.
@@ -7,38 +7,53 @@ which commands that fetch nothing should not pay for.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import GitSettings
 from deploycore.models import CloneUrl
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from deploycore.git.cache import RepositoryCache
+
 __all__ = ["clone", "export"]
 
 
 def export(
     source: CloneUrl,
-    branch: str,
+    ref: str,
     target: Path,
     *,
     commit: str | None = None,
     submodules: bool = False,
+    cache: RepositoryCache | None = None,
+    former: Path | None = None,
+    reuse: Literal["copy", "hard-link"] = "copy",
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
 ) -> CheckedOut:
-    """Put the files of a branch's newest commit at ``target``, without any ``.git``.
+    """Put the files of a commit at ``target``, without any ``.git``.
 
     All of them, flushed to the disk, or nothing: the target appears in one step.
 
     Args:
+        ref: A branch, a tag, the full name of a ref, or the full hash of a commit.
         target: Must not exist, or be an empty directory.
-        commit: Exactly this commit of the branch, full hash, even if the branch has moved.
+        commit: Exactly this commit, full hash, even if the ref has moved.
         submodules: Whether to fetch them too; otherwise their places stay empty directories.
+        cache: Where what is fetched is kept, so that the next export fetches what is new.
+        former: The target of an export of the same repository, made with the same cache.
+            Files that are the same, and were not touched since, are taken from there.
+        reuse: How they are: ``copy`` shares blocks where the file system can. ``hard-link``
+            is faster, but makes one file of both: who writes into one of the two writes into
+            the other. Only for releases that nobody writes into.
 
     Raises:
-        ConfigurationError: The target, the URL or the branch's name can't be used.
-        RemoteRefused: Credentials, repository, branch or commit are refused or unknown;
+        ConfigurationError: The target, the URL or the ref's name can't be used.
+        RemoteRefused: Credentials, repository, ref or commit are refused or unknown;
             ``details["status"]`` is the HTTP status where there was one.
         UnsafeRepository: The repository holds what must not be written.
         LimitExceeded: A limit of the settings was reached.
@@ -46,15 +61,17 @@ def export(
         Cancelled: The operation was asked to stop.
         GitError: Any other failure of the network or the file system.
     """
-    from deploycore.git.run import run
+    from deploycore.git.remote import Wanted
+    from deploycore.git.run import Options, run
 
     operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
-    return run(source, branch, target, operation, commit=commit, submodules=submodules)
+    options = Options(submodules=submodules, cache=cache, former=former, reuse=reuse)
+    return run(source, Wanted(ref, commit), target, operation, options)
 
 
 def clone(
     source: CloneUrl,
-    branch: str | None,
+    ref: str | None,
     target: Path,
     *,
     submodules: bool = False,
@@ -62,20 +79,22 @@ def clone(
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
 ) -> CheckedOut:
-    """Make a shallow git repository of one branch at ``target``, with its files.
+    """Make a shallow git repository of one branch, tag or commit at ``target``, with its files.
 
     Stock git works in it; its remote ``origin`` is the clean URL, without credentials. The
     files of submodules are there as plain files, without a ``.git`` of their own.
 
     Args:
-        branch: ``None`` for the branch that the server's HEAD names.
+        ref: As ``export`` has it; ``None`` for the branch that the server's HEAD names.
         target: Must not exist, or be an empty directory.
         submodules: Whether to fetch them too; otherwise their places stay empty directories.
 
     Raises:
         DeploycoreError: As ``export`` does.
     """
-    from deploycore.git.run import run
+    from deploycore.git.remote import Wanted
+    from deploycore.git.run import Options, run
 
     operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
-    return run(source, branch, target, operation, submodules=submodules, repository=True)
+    options = Options(submodules=submodules, repository=True)
+    return run(source, Wanted(ref), target, operation, options)

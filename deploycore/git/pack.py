@@ -1,316 +1,374 @@
-"""A received pack: looked through before anything is unpacked, then indexed and read.
+"""Packs at rest: any object of them, checked against its hash each time it is read.
 
-A pack of a few kilobytes can unpack to gigabytes. Each object says in its header how large it
-is, and each delta how large its result; both are checked against the limits, with inflation
-bounded by what the header said, before dulwich sees any of it. Indexing hashes every object,
-so whatever is later found under a hash has that hash.
+Files are read in place and in steps, never mapped: a mapped pack counts as memory. An object
+of more than a mebibyte is held in a temporary file, so that memory is bounded whatever a
+repository holds; deltas are followed by a loop, however long the chain.
 
 Format: https://git-scm.com/docs/gitformat-pack
 """
 
 from __future__ import annotations
 
-import mmap
+import hashlib
 import os
-import re
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
-from io import BytesIO
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from tempfile import SpooledTemporaryFile, TemporaryFile
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
-from dulwich.object_format import DEFAULT_OBJECT_FORMAT
-from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
-from dulwich.pack import Pack, PackData, write_pack_index_v2
-
-from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
-from deploycore.git.disk import write_file
+from deploycore.errors import LimitExceeded
+from deploycore.git.delta import apply_in_memory, apply_in_steps, sizes
+from deploycore.git.objects import BLOB, KINDS, TREE, object_name
 from deploycore.git.operation import Operation
-from deploycore.git.wording import clean
 
-__all__ = ["CommitInfo", "ReceivedPack", "TreeEntry", "open_pack"]
+__all__ = [
+    "IN_MEMORY_MOST",
+    "Content",
+    "Entry",
+    "Index",
+    "Objects",
+    "Pack",
+    "content_name",
+    "entry_header",
+]
 
-Result = TypeVar("Result")
-
-_HEADER = 12
-_TRAILER = 20
-_HASH = 20
-_OFS_DELTA = 6
-_REF_DELTA = 7
-_KINDS = frozenset((1, 2, 3, 4, _OFS_DELTA, _REF_DELTA))
-_FIRST_STEP = 4096
+IN_MEMORY_MOST = 1024 * 1024
+_TREE_BYTES_MOST = 16 * 1024 * 1024
+_GENERATION_BYTES = 4 * 1024 * 1024
 _STEP = 64 * 1024
-_CHECK_EVERY = 256
-_COMMIT_BYTES_MOST = 1024 * 1024
-_MODE = re.compile(rb"[0-7]{1,7}")
+_HEADER_MOST = 64
+_OFFSET_DELTA, _NAME_DELTA = 6, 7
+
+Content = bytes | BinaryIO
 
 
-@dataclass(frozen=True)
-class TreeEntry:
-    """One line of a tree object; nothing of it is to be trusted."""
+class Entry(NamedTuple):
+    """One entry of a pack.
 
-    name: bytes
-    mode: int
-    hash: ObjectID
+    Attributes:
+        size: Of what it unpacks to: an object, or a delta.
+        base: What a delta is based on: an offset in the same pack, or a hash; else ``None``.
+        data: Where its compressed data begins.
+    """
 
-
-@dataclass(frozen=True)
-class CommitInfo:
-    """A commit, its texts fit for a terminal."""
-
-    tree: ObjectID
-    has_parents: bool
-    author: str
-    subject: str
-    committed_at: datetime
+    kind: int
+    size: int
+    base: int | bytes | None
+    data: int
 
 
-class ReceivedPack:
-    """The objects of a pack, by hash."""
+class Index(Protocol):
+    """Where a pack has its objects."""
 
-    def __init__(self, pack: Pack, source: str) -> None:
-        self._pack = pack
-        self._source = source
+    def find(self, name: bytes) -> int | None:
+        """The offset of an object, by its hash of 20 bytes."""
 
-    @property
-    def checksum(self) -> str:
-        """What names the pack's file in a repository."""
-        return self._pack.data.get_stored_checksum().hex()
-
-    def commit(self, commit: str) -> CommitInfo:
-        """Read a commit.
-
-        Raises:
-            CorruptPack: The pack lacks it, or it is no commit.
-            LimitExceeded: It is larger than commits are.
-        """
-        return self._guarded(lambda: _commit_info(self._read(ObjectID(commit.encode()), Commit)))
-
-    def tree(self, tree: ObjectID) -> Iterator[TreeEntry]:
-        """Read a tree, one level of it, an entry only when it is asked for.
-
-        Raises:
-            CorruptPack: The pack lacks it, or it is no tree.
-        """
-        entries = _entries(self._guarded(lambda: self._read(tree, Tree)))
-        while (entry := self._guarded(lambda: next(entries, None))) is not None:
-            yield entry
-
-    def blob(self, blob: ObjectID) -> bytes:
-        """Read a file.
-
-        Raises:
-            CorruptPack: The pack lacks it, or it is no file.
-        """
-        return self._guarded(lambda: self._read(blob, Blob))
-
-    def _read(self, name: ObjectID, kind: type[ShaFile]) -> bytes:
-        if name not in self._pack:
-            raise ValueError(f"the object {name.decode()} is missing")
-        number, content = self._pack.get_raw(name)
-        if number != kind.type_num:
-            raise ValueError(f"{name.decode()} is no {kind.type_name.decode()}")
-        return content
-
-    def _guarded(self, read: Callable[[], Result]) -> Result:
-        try:
-            return read()
-        except (DeploycoreError, OSError, MemoryError):
-            raise
-        except Exception as error:
-            reason = _reason(error)
-        raise _corrupt(self._source, reason)
+    def close(self) -> None:
+        """Let go of what is open."""
 
 
-@contextmanager
-def open_pack(path: Path, source: str, operation: Operation) -> Iterator[ReceivedPack]:
-    """Check a pack file, index it beside itself, and open it.
+def entry_header(buffer: bytes, position: int, offset: int) -> Entry | None:
+    """Read the head of an entry.
 
     Args:
-        path: Ends in ``.pack``; the index gets the same name with ``.idx``.
-        source: The URL that it came from, for messages.
+        position: Where it begins in the buffer.
+        offset: Where it begins in the pack.
+
+    Returns:
+        ``None`` if the buffer ends too early; ``data`` is a position in the buffer.
 
     Raises:
-        CorruptPack: It is not what its checksums promise.
-        LimitExceeded: It would unpack to more than the limits allow.
+        ValueError: It is malformed.
     """
-    pack = _verified(path, source, operation)
-    with pack:
-        yield ReceivedPack(pack, source)
+    length = len(buffer)
+    if position >= length:
+        return None
+    byte = buffer[position]
+    position += 1
+    kind, size, shift = byte >> 4 & 7, byte & 15, 4
+    while byte & 0x80:
+        if position == length:
+            return None
+        byte = buffer[position]
+        position += 1
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > 63:
+            raise ValueError("an object has an impossible size")
+    if kind in KINDS:
+        return Entry(kind, size, None, position)
+    if kind == _NAME_DELTA:
+        if length - position < 20:
+            return None
+        return Entry(kind, size, buffer[position : position + 20], position + 20)
+    if kind != _OFFSET_DELTA:
+        raise ValueError(f"it has an object of the unknown kind {kind}")
+    distance = -1
+    while True:
+        if position == length:
+            return None
+        byte = buffer[position]
+        position += 1
+        distance = (distance + 1) << 7 | (byte & 0x7F)
+        if not byte & 0x80:
+            break
+        if distance >> 63:
+            raise ValueError("a delta has an impossible base")
+    if not 0 < distance < offset:
+        raise ValueError("a delta has an impossible base")
+    return Entry(kind, size, offset - distance, position)
 
 
-def _verified(path: Path, source: str, operation: Operation) -> Pack:
-    try:
-        _look_through(path, operation)
-        with PackData(os.fspath(path), DEFAULT_OBJECT_FORMAT) as data:
-            data.check()
-            _write_index(data, path.with_suffix(".idx"), operation)
-        return Pack(os.fspath(path.with_suffix("")), object_format=DEFAULT_OBJECT_FORMAT)
-    except (DeploycoreError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        reason = _reason(error)
-    raise _corrupt(source, reason)
+class Pack:
+    """A pack file, open for reading.
 
+    Args:
+        descriptor: Of the file; belongs to the pack from now on.
+        index: Where its objects are.
+    """
 
-def _write_index(data: PackData, path: Path, operation: Operation) -> None:
-    entries = data.sorted_entries(progress=lambda done, of: operation.check())
-    index = BytesIO()
-    write_pack_index_v2(index, entries, data.get_stored_checksum())
-    write_file(path, index.getvalue())
+    def __init__(self, descriptor: int, index: Index) -> None:
+        self.index = index
+        self._descriptor = descriptor
 
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+        self.index.close()
 
-def _look_through(path: Path, operation: Operation) -> None:
-    size = path.stat().st_size
-    if size < _HEADER + _TRAILER:
-        raise ValueError("it ends too early")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pack:
-        if pack[:4] != b"PACK" or int.from_bytes(pack[4:8]) not in (2, 3):
-            raise ValueError("it does not begin as a pack does")
-        scanner = _Scanner(pack, size - _TRAILER, operation)
-        for number in range(int.from_bytes(pack[8:_HEADER])):
-            if number % _CHECK_EVERY == 0:
-                operation.check()
-            scanner.skip_object()
-        if scanner.position != scanner.end:
-            raise ValueError("it holds more than it says")
+    def checksum(self) -> bytes:
+        """What the pack's trailer says, 20 bytes."""
+        size = os.fstat(self._descriptor).st_size
+        return os.pread(self._descriptor, 20, max(0, size - 20))
 
+    def entry(self, offset: int) -> Entry:
+        """The entry at an offset; its ``data`` is an offset in the pack.
 
-class _Scanner:
-    """Walks from object to object and adds up what they unpack to."""
+        Raises:
+            ValueError: There is none.
+        """
+        found = entry_header(os.pread(self._descriptor, _HEADER_MOST, offset), 0, offset)
+        if found is None:
+            raise ValueError("a pack ends too early")
+        return found._replace(data=offset + found.data)
 
-    def __init__(self, pack: mmap.mmap, end: int, operation: Operation) -> None:
-        self.position = _HEADER
-        self.end = end
-        self._pack = pack
-        self._operation = operation
-        self._total = 0
+    def pieces(self, entry: Entry) -> Iterator[bytes]:
+        """What an entry unpacks to, in pieces of at most 64 KiB.
 
-    def skip_object(self) -> None:
-        first = self._byte()
-        kind, size, shift = (first >> 4) & 7, first & 15, 4
-        while first & 0x80:
-            first = self._byte()
-            size |= (first & 0x7F) << shift
-            shift += 7
-        if kind not in _KINDS:
-            raise ValueError(f"it has an object of the unknown kind {kind}")
-        if kind == _OFS_DELTA:
-            while self._byte() & 0x80:
-                pass
-        elif kind == _REF_DELTA:
-            self.position += 20
-        self._count(size)
-        beginning = self._inflate(size)
-        if kind in (_OFS_DELTA, _REF_DELTA):
-            self._count(_result_size(beginning))
-
-    def _byte(self) -> int:
-        if self.position >= self.end:
-            raise ValueError("it ends too early")
-        self.position += 1
-        return self._pack[self.position - 1]
-
-    def _count(self, size: int) -> None:
-        settings = self._operation.settings
-        self._total += size
-        if size > settings.object_bytes_most:
-            raise _too_large("a file", settings.object_bytes_most, "object_bytes_most")
-        if self._total > settings.checkout_bytes_most:
-            raise _too_large("files", settings.checkout_bytes_most, "checkout_bytes_most")
-
-    def _inflate(self, size: int) -> bytes:
-        """Step over compressed data that should become ``size`` bytes; returns their start."""
+        Raises:
+            ValueError: It is longer or shorter than it says.
+            zlib.error: It is damaged.
+        """
         inflater = zlib.decompressobj()
-        step, produced, beginning, rest = _FIRST_STEP, 0, b"", b""
+        position, produced, rest = entry.data, 0, b""
         while not inflater.eof:
             if not rest:
-                rest = self._pack[self.position : min(self.position + step, self.end)]
-                self.position += len(rest)
-                step = _STEP
+                rest = os.pread(self._descriptor, min(_STEP, entry.size + 128), position)
+                position += len(rest)
                 if not rest:
-                    raise ValueError("it ends too early")
+                    raise ValueError("a pack ends too early")
             # One byte more than was declared, to notice data that is longer.
-            data = inflater.decompress(rest, min(size - produced + 1, _STEP))
+            piece = inflater.decompress(rest, min(entry.size - produced + 1, _STEP))
             rest = inflater.unconsumed_tail
-            produced += len(data)
-            beginning = beginning or data[:32]
-            if produced > size:
+            produced += len(piece)
+            if produced > entry.size:
                 break
-        if produced != size:
+            if piece:
+                yield piece
+        if produced != entry.size:
             raise ValueError("an object is not as long as it says")
-        self.position -= len(inflater.unused_data)
-        return beginning
 
 
-def _result_size(delta: bytes) -> int:
-    """The size of what a delta makes: the second of the two numbers that it begins with."""
-    sizes, shift = [0], 0
-    for byte in delta:
-        sizes[-1] |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            if len(sizes) == 2:
-                return sizes[1]
-            sizes.append(0)
-            shift = 0
-    raise ValueError("a delta has no sizes")
+class Objects:
+    """The objects of some packs, by hash.
+
+    Args:
+        packs: Looked through in this order; they belong to this from now on.
+        directory: Where temporary files may be.
+    """
+
+    def __init__(self, packs: Sequence[Pack], directory: str | bytes, operation: Operation) -> None:
+        self.packs = list(packs)
+        self._directory = directory
+        self._operation = operation
+        # Two generations, the older dropped as a whole: cheaper than to age each object.
+        self._recent: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._former: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._recent_bytes = 0
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for pack in self.packs:
+            with suppress(OSError):
+                pack.close()
+        self.packs.clear()
+
+    def __enter__(self) -> Objects:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __contains__(self, name: bytes) -> bool:
+        return self.find(name) is not None
+
+    def read(self, name: bytes, kind: int) -> bytes:
+        """An object, in memory.
+
+        Args:
+            name: Its hash, 20 bytes.
+            kind: What it must be.
+
+        Raises:
+            ValueError: It is missing, damaged or of another kind.
+            LimitExceeded: It is larger than what is held in memory.
+        """
+        most = _TREE_BYTES_MOST if kind == TREE else IN_MEMORY_MOST
+        content = self.open(name, kind)
+        if isinstance(content, bytes):
+            return content
+        with content:
+            whole = content.read(most + 1)
+        if len(whole) > most:
+            what = KINDS[kind].decode()
+            raise LimitExceeded(f"A {what} of the repository is larger than {most:,} bytes.")
+        return whole
+
+    def kind(self, name: bytes) -> int:
+        """What an object is.
+
+        Raises:
+            ValueError: It is missing or damaged.
+        """
+        place = self.find(name)
+        if place is None:
+            raise ValueError(f"the object {name.hex()} is missing")
+        kind, content = self.resolve(*place)
+        if not isinstance(content, bytes):
+            content.close()
+        return kind
+
+    def open(self, name: bytes, kind: int = BLOB) -> Content:
+        """An object, as bytes if it is small, else as an open temporary file.
+
+        Raises:
+            ValueError: It is missing, damaged or of another kind.
+        """
+        place = self.find(name)
+        if place is None:
+            raise ValueError(f"the object {name.hex()} is missing")
+        found, content = self.resolve(*place)
+        if found != kind:
+            raise ValueError(f"{name.hex()} is no {KINDS[kind].decode()}")
+        if content_name(found, content) != name:
+            raise ValueError(f"the object {name.hex()} is damaged")
+        return content
+
+    def resolve(self, pack: Pack, offset: int) -> tuple[int, Content]:
+        """The kind and the content of an entry, the deltas that lead to it applied.
+
+        Raises:
+            ValueError: It can't be made.
+        """
+        chain: list[tuple[Pack, int, Entry]] = []
+        seen = set()
+        while (found := self.recent(pack, offset)) is None:
+            entry = pack.entry(offset)
+            chain.append((pack, offset, entry))
+            if entry.base is None:
+                break
+            self._operation.check()
+            seen.add((id(pack), offset))
+            pack, offset = self._base(pack, entry.base)
+            if (id(pack), offset) in seen:
+                raise ValueError("deltas are based on each other")
+        kind, content = found or (0, b"")
+        for pack, offset, entry in reversed(chain):
+            if entry.base is None:
+                kind, content = entry.kind, self._whole(pack, entry)
+            else:
+                content = self._applied(content, pack, entry)
+            if isinstance(content, bytes):
+                self.remember(pack, offset, kind, content)
+        return kind, content
+
+    def remember(self, pack: Pack, offset: int, kind: int, content: bytes) -> None:
+        """Keep a content for a while, since deltas may be based on it."""
+        if self._recent_bytes > _GENERATION_BYTES:
+            self._former, self._recent, self._recent_bytes = self._recent, {}, 0
+        self._recent[id(pack), offset] = (kind, content)
+        self._recent_bytes += len(content)
+
+    def recent(self, pack: Pack, offset: int) -> tuple[int, bytes] | None:
+        """A content that was read lately."""
+        place = (id(pack), offset)
+        return self._recent.get(place) or self._former.get(place)
+
+    def find(self, name: bytes) -> tuple[Pack, int] | None:
+        """Which pack has an object, and where."""
+        for pack in self.packs:
+            offset = pack.index.find(name)
+            if offset is not None:
+                return pack, offset
+        return None
+
+    def _base(self, pack: Pack, base: int | bytes) -> tuple[Pack, int]:
+        if isinstance(base, int):
+            return pack, base
+        place = self.find(base)
+        if place is None:
+            raise ValueError("a delta lacks its base")
+        return place
+
+    def _whole(self, pack: Pack, entry: Entry) -> Content:
+        if entry.size <= IN_MEMORY_MOST:
+            return b"".join(pack.pieces(entry))
+        file = cast(BinaryIO, TemporaryFile(dir=self._directory))
+        for piece in pack.pieces(entry):
+            self._operation.check()
+            file.write(piece)
+        return file
+
+    def _applied(self, base: Content, pack: Pack, entry: Entry) -> Content:
+        if isinstance(base, bytes) and entry.size <= IN_MEMORY_MOST:
+            delta = b"".join(pack.pieces(entry))
+            if sizes(delta)[1] <= IN_MEMORY_MOST:
+                return apply_in_memory(base, delta)
+        return self._applied_in_steps(base, pack, entry)
+
+    def _applied_in_steps(self, base: Content, pack: Pack, entry: Entry) -> Content:
+        source = cast(BinaryIO, SpooledTemporaryFile(max_size=0, dir=self._directory))
+        if isinstance(base, bytes):
+            source.write(base)
+        else:
+            source = base
+        result = cast(BinaryIO, TemporaryFile(dir=self._directory))
+        with source:
+            size = source.seek(0, os.SEEK_END)
+
+            def write(piece: bytes) -> None:
+                self._operation.check()
+                result.write(piece)
+
+            wanted, made = apply_in_steps(source, pack.pieces(entry), write)
+        if wanted != size:
+            raise ValueError("a delta does not fit its base")
+        if made > IN_MEMORY_MOST:
+            return result
+        with result:
+            result.seek(0)
+            return result.read()
 
 
-def _entries(content: bytes) -> Iterator[TreeEntry]:
-    """Not dulwich's parser, whose list of a bomb's entries takes 13 times the tree's size."""
-    position = 0
-    while position < len(content):
-        space = content.index(b" ", position)
-        end = content.index(b"\0", space)
-        mode, name = content[position:space], content[space + 1 : end]
-        position = end + 1 + _HASH
-        if position > len(content) or not _MODE.fullmatch(mode):
-            raise ValueError("a tree is malformed")
-        yield TreeEntry(name, int(mode, 8), ObjectID(content[end + 1 : position].hex().encode()))
-
-
-def _commit_info(content: bytes) -> CommitInfo:
-    if len(content) > _COMMIT_BYTES_MOST:
-        raise LimitExceeded(f"The commit is larger than {_COMMIT_BYTES_MOST:,} bytes.")
-    commit = Commit.from_string(content)
-    author = commit.author
-    name = clean(author.split(b"<")[0]) or clean(author)
-    return CommitInfo(
-        tree=commit.tree,
-        has_parents=bool(commit.parents),
-        author=name,
-        subject=clean(commit.message.lstrip().split(b"\n", 1)[0]),
-        committed_at=_moment(commit.commit_time, commit.commit_timezone),
-    )
-
-
-def _moment(seconds: int, offset: int) -> datetime:
-    """A commit's time; the epoch where somebody wrote a time that no calendar has."""
-    try:
-        return datetime.fromtimestamp(seconds, timezone(timedelta(seconds=offset)))
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)
-
-
-def _reason(error: Exception) -> str:
-    return clean(str(error)) or type(error).__name__
-
-
-def _corrupt(source: str, reason: str) -> CorruptPack:
-    return CorruptPack(
-        f"What the git server of {source} sent is damaged: {reason}.",
-        hint="Try again; if it stays, run git fsck on the server's repository.",
-        url=source,
-    )
-
-
-def _too_large(what: str, most: int, limit: str) -> LimitExceeded:
-    return LimitExceeded(
-        f"The repository holds {what} of more than {most:,} bytes.",
-        hint=f"Raise {limit} if this repository is to be trusted.",
-        limit=limit,
-    )
+def content_name(kind: int, content: Content) -> bytes:
+    """The hash of a content; a file is left at its beginning."""
+    if isinstance(content, bytes):
+        return object_name(kind, content)
+    size = content.seek(0, os.SEEK_END)
+    digest = hashlib.sha1(b"%s %d\0" % (KINDS[kind], size), usedforsecurity=False)
+    content.seek(0)
+    while piece := content.read(_STEP):
+        digest.update(piece)
+    content.seek(0)
+    return digest.digest()

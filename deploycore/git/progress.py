@@ -42,7 +42,7 @@ class CheckedOut:
 
     Attributes:
         commit: Full hash.
-        branch: Without ``refs/heads/``.
+        ref: The name of the branch or tag; the hash where there was none.
         files: Files and links, those of submodules included.
         bytes: Of their contents.
         submodules: How many were fetched.
@@ -52,7 +52,7 @@ class CheckedOut:
     """
 
     commit: str
-    branch: str
+    ref: str
     files: int
     bytes: int
     submodules: int

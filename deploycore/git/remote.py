@@ -1,4 +1,4 @@
-"""One fetch of one commit from a server, over smart HTTP, to a pack file.
+"""One fetch of one commit from a server, over smart HTTP, .
 
 dulwich speaks the protocol; this decides what it may do. It may ask two addresses of one
 repository and nothing else: whatever it is told to follow (redirects, packfile URIs, dumb
@@ -10,29 +10,38 @@ Sources: https://git-scm.com/docs/http-protocol and https://git-scm.com/docs/pro
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
-from dulwich.client import AbstractHttpGitClient, FetchPackResult
+from dulwich.client import (
+    AbstractHttpGitClient,
+    FetchPackResult,
+    build_ls_refs_request_v2,
+    extract_object_format_from_capabilities,
+    read_pkt_refs_v2,
+)
 from dulwich.errors import GitProtocolError, HangupException
 from dulwich.object_store import ObjectStoreGraphWalker
 from dulwich.objects import ObjectID
+from dulwich.protocol import Protocol as PacketLines
+from dulwich.protocol import pkt_line
 from dulwich.refs import Ref, check_ref_format
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from deploycore.errors import (
+    Cancelled,
     ConfigurationError,
+    CorruptPack,
     DeploycoreError,
     GitError,
     LimitExceeded,
     RemoteRefused,
+    UnsafeRepository,
 )
 from deploycore.git.address import refuse_unusable_source
 from deploycore.git.operation import Operation
@@ -43,14 +52,16 @@ from deploycore.git.translation import (
     protocol_refusal,
 )
 from deploycore.git.wire import open_pool
-from deploycore.git.wording import clean, file_failure
+from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
 from deploycore.models import CloneUrl
 
-__all__ = ["Fetched", "Wanted", "fetch"]
+__all__ = ["Fetched", "Intake", "Wanted", "fetch"]
 
 _HEAD = Ref(b"HEAD")
 _BRANCHES = b"refs/heads/"
+_TAGS = b"refs/tags/"
+_AT_ONCE = 256 * 1024
 _ADVERTISEMENT_BYTES_MOST = 64 * 1024 * 1024
 _REASON_BYTES_MOST = 2048
 _LENGTH = 4
@@ -58,36 +69,49 @@ _ERROR_BAND = b"\x03"
 _SERVICE = "git-upload-pack"
 _HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
+Discovered = tuple[dict[Ref, ObjectID | None], set[bytes], str, dict[Ref, Ref], dict[Ref, ObjectID]]
+
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to fetch: a branch's tip, one commit of a branch, or one commit by its hash alone.
+    """What to fetch: the commit of a branch or of a tag, or one commit by its hash.
 
     Attributes:
-        branch: ``None`` with no commit given: the branch that the server's HEAD names.
-        commit: ``None`` for the tip.
+        ref: A branch, a tag, the full name of any ref, or a full hash. ``None`` with no
+            commit given: the branch that the server's HEAD names.
+        commit: Exactly this commit, wherever the ref is now; ``None`` for where it is.
     """
 
-    branch: str | None = None
+    ref: str | None = None
     commit: str | None = None
 
     @property
-    def ref(self) -> Ref:
-        """What the server is asked about."""
-        if self.branch is None:
-            return _HEAD
-        return Ref(_BRANCHES + self.branch.encode("utf-8", "surrogateescape"))
+    def exactly(self) -> str | None:
+        """The hash that is wanted, if it is known without asking."""
+        if self.commit is None and self.ref is not None and _HASH.fullmatch(self.ref):
+            return self.ref
+        return self.commit
+
+    @property
+    def refs(self) -> list[Ref]:
+        """The refs that may be meant, the first that the server has is."""
+        if self.ref is None or self.exactly == self.ref:
+            return [_HEAD]
+        name = self.ref.encode("utf-8", "surrogateescape")
+        if name.startswith(b"refs/"):
+            return [Ref(name)]
+        return [Ref(_BRANCHES + name), Ref(_TAGS + name)]
 
     def refuse_malformed(self) -> None:
         """Refuse names that no server can have.
 
         Raises:
-            ConfigurationError: Git does not allow the branch's name, or this is no hash.
+            ConfigurationError: Git does not allow the ref's name, or this is no hash.
         """
-        if self.ref != _HEAD and not check_ref_format(self.ref):
+        if self.refs != [_HEAD] and not check_ref_format(self.refs[0]):
             raise ConfigurationError(
-                f"Git does not allow a branch named {clean(self.branch or '')!r}.",
-                hint="Check the branch's name.",
+                f"Git does not allow a branch or tag named {clean(self.ref or '')!r}.",
+                hint="Check the name.",
             )
         if self.commit is not None and not _HASH.fullmatch(self.commit):
             raise ConfigurationError(
@@ -98,51 +122,92 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a pack file holds.
+    """What was found on the server.
 
     Attributes:
-        commit: Full hash.
-        ref: The branch's full name; ``HEAD`` where a commit was fetched by its hash.
+        commit: Full hash; that of a tag object where the server did not say what it tags.
+        ref: The ref's full name; ``HEAD`` where a commit was asked for by its hash.
         shallow: Whether the server left out the commit's parents, should it have any.
+        received: Whether there was anything to receive: nothing is, where the commit is held.
+        capabilities: Of the server, in protocol version 2; empty if it speaks another.
     """
 
     commit: str
     ref: bytes
     shallow: bool
+    received: bool
+    capabilities: frozenset[bytes] = frozenset()
 
     @property
-    def branch(self) -> str:
-        """The branch's name, for people."""
-        return clean(self.ref.removeprefix(_BRANCHES))
+    def name(self) -> str:
+        """The name of the branch or tag, for people; the hash where there is none."""
+        if self.ref == _HEAD:
+            return self.commit
+        return clean(self.ref.removeprefix(_BRANCHES).removeprefix(_TAGS))
 
 
-def fetch(source: CloneUrl, wanted: Wanted, into: Path, operation: Operation) -> Fetched:
-    """Fetch one commit, without its history, to a pack file.
+class Intake(Protocol):
+    """Where what is fetched goes to.
+
+    Attributes:
+        capabilities: What the server said formerly, in protocol version 2; may be empty.
+    """
+
+    capabilities: frozenset[bytes]
+
+    def holds(self, commit: str) -> bool:
+        """Whether a commit need not be fetched."""
+
+    def haves(self) -> list[str]:
+        """Commits that are held, which the server may build upon."""
+
+    def begin(self, commit: str) -> None:
+        """A pack with this commit is going to come; one that came before counts no more."""
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the pack."""
+
+
+def fetch(source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation) -> Fetched:
+    """Fetch one commit, without its history.
 
     Broken connections and timeouts are tried again, from the beginning.
 
     Args:
-        into: Where the pack is written.
+        intake: Gets the pack.
 
     Raises:
-        ConfigurationError: The URL or the branch's name can't be used.
-        RemoteRefused: Credentials, repository, branch or commit are refused or unknown.
+        ConfigurationError: The URL or the ref's name can't be used.
+        RemoteRefused: Credentials, repository, ref or commit are refused or unknown.
         LimitExceeded: Too many bytes, or too much time.
         Cancelled: The operation was asked to stop.
         GitError: The server can't be reached, failed, or does not speak git.
     """
     refuse_unusable_source(source)
-    _refuse_sha256(source, wanted.commit or "")
+    exactly = wanted.exactly
+    _refuse_sha256(source, exactly or "")
+    if exactly and intake.holds(exactly):
+        return Fetched(exactly, wanted.refs[0], shallow=False, received=False)
     retries, wait = operation.settings.retries, operation.settings.retry_wait
     while True:
-        outcome = _Attempt(source, wanted, into, operation).outcome()
+        outcome = _Attempt(source, wanted, intake, operation).outcome()
         if isinstance(outcome, Fetched):
             return outcome
+        if intake.capabilities and _may_have_changed(outcome.error):
+            # The server may no longer be what it was: ask it from the beginning.
+            intake.capabilities = frozenset()
+            continue
         if not outcome.again or not retries:
             # Without the frames below, whose local variables hold the credential.
             raise outcome.error.with_traceback(None)
         operation.wait(wait)
         retries, wait = retries - 1, wait * 2
+
+
+def _may_have_changed(error: DeploycoreError) -> bool:
+    if isinstance(error, LimitExceeded | UnsafeRepository | CorruptPack | Cancelled):
+        return False
+    return isinstance(error, GitError) and error.details.get("status") not in (401, 403, 429)
 
 
 @dataclass(frozen=True)
@@ -152,19 +217,22 @@ class _Failure:
 
 
 class _Attempt:
-    def __init__(self, source: CloneUrl, wanted: Wanted, into: Path, operation: Operation) -> None:
+    def __init__(
+        self, source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation
+    ) -> None:
         self._source = source
         self._wanted = wanted
-        self._ref = wanted.ref
-        self._into = into
+        self._intake = intake
         self._operation = operation
+        self._ref = _HEAD
         self._tip: ObjectID | None = None
         self._asked = False
+        self._received = 0
 
     def outcome(self) -> Fetched | _Failure:
         caught: Exception
         with open_pool(self._source.url, self._operation) as pool:
-            client = _Client(self._source, pool, self._operation)
+            client = _Client(self._source, pool, self._operation, self._wanted, self._intake)
             try:
                 return self._fetched(client)
             except Exception as error:
@@ -187,25 +255,36 @@ class _Attempt:
         return _Failure(network_failure(self._source, caught), is_transient(caught))
 
     def _fetched(self, client: _Client) -> Fetched:
-        with _PackFile(self._into, self._operation) as pack:
-            result = client.fetch_pack(
-                b"",
-                self._wants,
-                ObjectStoreGraphWalker([], lambda commit: []),
-                pack.write,
-                depth=1,
-                ref_prefix=[_HEAD] if self._ref == _HEAD else [_HEAD, self._ref],
-            )
+        walker = ObjectStoreGraphWalker([], lambda commit: [])
+        haves = [ObjectID(each.encode()) for each in self._intake.haves()]
+        if haves:
+            walker = ObjectStoreGraphWalker(haves, lambda commit: [], shallow=set(haves))
+        result = client.fetch_pack(
+            b"",
+            lambda refs, depth=None: self._wants(client, refs),
+            walker,
+            self._feed,
+            depth=1,
+            ref_prefix=[_HEAD, *(each for each in self._wanted.refs if each != _HEAD)],
+        )
         if result.object_format not in (None, "sha1"):
             raise _sha256_refused(self._source)
-        return self._described(result)
+        return self._described(client, result)
 
-    def _described(self, result: FetchPackResult) -> Fetched:
-        commit = self._wanted.commit or (self._tip or b"").decode()
+    def _feed(self, data: bytes) -> int:
+        self._operation.enter("receiving")
+        self._received += len(data)
+        if self._received > self._operation.settings.pack_bytes_most:
+            raise _too_many_bytes(self._operation)
+        self._intake.feed(data)
+        return len(data)
+
+    def _described(self, client: _Client, result: FetchPackResult) -> Fetched:
+        commit = self._commit
         if not commit:
             raise self._nothing_there()
         ref: bytes = self._ref
-        if ref == _HEAD and not self._wanted.commit:
+        if ref == _HEAD and not self._wanted.exactly:
             ref = result.symrefs.get(_HEAD, _HEAD)
             if not ref.startswith(_BRANCHES) or not check_ref_format(Ref(ref)):
                 raise RemoteRefused(
@@ -213,28 +292,42 @@ class _Attempt:
                     hint="Name a branch.",
                     url=self._source.url,
                 )
-        return Fetched(commit, ref, shallow=commit.encode() in (result.new_shallow or ()))
+        shallow = commit.encode() in (result.new_shallow or ())
+        return Fetched(
+            commit,
+            ref,
+            shallow=shallow,
+            received=self._asked,
+            capabilities=client.server_capabilities,
+        )
 
-    def _wants(self, refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
+    @property
+    def _commit(self) -> str:
+        return self._wanted.exactly or (self._tip or b"").decode()
+
+    def _wants(self, client: _Client, refs: Mapping[Ref, ObjectID]) -> list[ObjectID]:
         for known in refs.values():
             _refuse_sha256(self._source, known.decode("ascii", "replace"))
-        self._tip = refs.get(self._ref)
-        if self._tip is None and self._wanted.branch is not None:
-            raise self._unknown_branch(empty=not refs)
+        self._ref = next((each for each in self._wanted.refs if each in refs), _HEAD)
+        tip = refs.get(self._ref)
+        self._tip = client.peeled.get(self._ref) or tip
+        if self._ref not in self._wanted.refs and not client.has_not_asked_for_refs:
+            raise self._unknown_ref(empty=not refs)
+        commit = self._commit
+        if not commit or self._intake.holds(commit):
+            return []
         self._asked = True
-        wanted = self._wanted.commit
-        if wanted:
-            return [ObjectID(wanted.encode())]
-        return [self._tip] if self._tip else []
+        self._intake.begin(commit)
+        return [ObjectID(commit.encode())]
 
-    def _unknown_branch(self, *, empty: bool) -> RemoteRefused:
-        branch = clean(self._wanted.branch or "")
+    def _unknown_ref(self, *, empty: bool) -> RemoteRefused:
+        ref = clean(self._wanted.ref or "")
         seems = "; it seems to be empty" if empty else ""
         return RemoteRefused(
-            f"The repository {self._source.url} has no branch {branch!r}{seems}.",
-            hint="Check the branch's name; upper and lower case differ.",
+            f"The repository {self._source.url} has no branch or tag {ref!r}{seems}.",
+            hint="Check the name; upper and lower case differ.",
             url=self._source.url,
-            branch=branch,
+            ref=ref,
         )
 
     def _nothing_there(self) -> RemoteRefused:
@@ -246,82 +339,58 @@ class _Attempt:
 
     def _explained(self, error: DeploycoreError) -> DeploycoreError:
         """Say what else is known where a commit, and not a branch, was refused."""
-        commit = self._wanted.commit
+        commit = self._wanted.exactly
         if not self._asked or commit is None or commit == (self._tip or b"").decode():
             return error
         # Some servers fail instead of refusing; both happen once the commit was asked for.
         if not isinstance(error, RemoteRefused) and error.details.get("status") != 500:
             return error
         where = f"{self._source.url} has no commit {commit} to give"
-        if self._tip is not None and self._wanted.branch is not None:
+        named = self._wanted.ref if self._wanted.ref != commit else None
+        if self._tip is not None and named is not None:
             where = (
-                f"The branch {clean(self._wanted.branch)!r} of {self._source.url} has moved from"
+                f"{clean(named)!r} of {self._source.url} has moved from"
                 f" {commit} to {self._tip.decode()}, and the server does not give the former"
             )
         return RemoteRefused(
             f"{where} ({error.message})",
-            hint="Try again with the branch's newest commit."
-            if self._wanted.branch
+            hint="Try again with the newest commit."
+            if named
             else "Check that the commit was pushed, and that it is the tip of a branch there.",
             url=self._source.url,
             commit=commit,
         )
 
 
-class _PackFile:
-    """Where the pack's bytes go as they arrive."""
-
-    def __init__(self, path: Path, operation: Operation) -> None:
-        self._path = path
-        self._operation = operation
-        self._size = 0
-
-    def __enter__(self) -> _PackFile:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with _typed_failures(self._path):
-            self._path.unlink(missing_ok=True)
-            self._descriptor = os.open(self._path, flags, 0o444)
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        with _typed_failures(self._path):
-            os.close(self._descriptor)
-
-    def write(self, data: bytes) -> int:
-        self._operation.enter("receiving")
-        self._size += len(data)
-        if self._size > self._operation.settings.pack_bytes_most:
-            raise _too_many_bytes(self._operation)
-        rest = memoryview(data)
-        with _typed_failures(self._path):
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        return len(data)
-
-
-@contextmanager
-def _typed_failures(path: Path) -> Iterator[None]:
-    """Tell failures of the disk from those of the network, which are ``OSError`` too."""
-    try:
-        yield
-    except OSError as error:
-        raise file_failure(path, error) from error
-
-
 class _Client(AbstractHttpGitClient):
     """dulwich's protocol over our connections.
 
     Attributes:
+        server_capabilities: What the server can do in protocol version 2.
+        peeled: The commits of annotated tags.
+        has_not_asked_for_refs: Whether that was left out.
         refusal: What the server said in an ``ERR`` line, which dulwich overlooks in
             protocol version 2, or in the error band; empty if there was neither.
         ended_early: Whether an answer ended within what was being read.
     """
 
-    def __init__(self, source: CloneUrl, pool: HTTPConnectionPool, operation: Operation) -> None:
-        # Thin packs are allowed since some servers insist; who has nothing gets none.
+    def __init__(
+        self,
+        source: CloneUrl,
+        pool: HTTPConnectionPool,
+        operation: Operation,
+        wanted: Wanted,
+        intake: Intake,
+    ) -> None:
+        # Thin packs are allowed: who has something gets less, and some servers insist.
         super().__init__(source.url, thin_packs=True, quiet=True)
         self.refusal = ""
         self.ended_early = False
+        self.server_capabilities: frozenset[bytes] = frozenset()
+        self.peeled: Mapping[Ref, ObjectID] = {}
+        self.has_not_asked_for_refs = False
+        self._wanted = wanted
+        self._intake = intake
         self._source = source
         self._pool = pool
         self._operation = operation
@@ -330,6 +399,50 @@ class _Client(AbstractHttpGitClient):
         self._fetching = urljoin(place, _SERVICE)
         self._error_band = b""
         self._responses: list[BaseHTTPResponse] = []
+
+    def _discover_references(
+        self,
+        service: bytes,
+        base_url: str,
+        protocol_version: int | None = None,
+        ref_prefix: Sequence[bytes] | None = None,
+    ) -> Discovered:
+        """Ask for refs, by as few requests as may be.
+
+        What a server of protocol version 2 can do was told before, if there was a before;
+        and who wants one commit needs no refs.
+        """
+        known = set(self._intake.capabilities)
+        if known:
+            return self._discovered(self._ask_at_once(base_url, known, ref_prefix))
+        return self._discovered(
+            super()._discover_references(service, base_url, protocol_version, ref_prefix)
+        )
+
+    def _discovered(self, found: Discovered) -> Discovered:
+        self.peeled = found[4]
+        if self.protocol_version == 2:
+            self.server_capabilities = frozenset(found[1])
+        return found
+
+    def _ask_at_once(
+        self, base_url: str, capabilities: set[bytes], ref_prefix: Sequence[bytes] | None
+    ) -> Discovered:
+        self.protocol_version = 2
+        self.dumb = False
+        if self._wanted.exactly:
+            self.has_not_asked_for_refs = True
+            return {}, capabilities, base_url, {}, {}
+        object_format = extract_object_format_from_capabilities(capabilities)
+        command, arguments = build_ls_refs_request_v2(capabilities, object_format, ref_prefix)
+        lines = [*map(pkt_line, command), b"0001", *map(pkt_line, arguments), b"0000"]
+        response, read = self._smart_request(_SERVICE, base_url, b"".join(lines))
+        try:
+            lines_read = PacketLines(read, lambda data: None).read_pkt_seq()
+            refs, symrefs, peeled = read_pkt_refs_v2(lines_read)
+        finally:
+            response.close()
+        return refs, capabilities, base_url, symrefs, peeled
 
     def take_error_band(self, error: Exception) -> None:
         """Note as refusal what dulwich raised, if that is what came in the error band."""
@@ -376,18 +489,29 @@ class _Client(AbstractHttpGitClient):
         limit = self._operation.settings.pack_bytes_most + _ADVERTISEMENT_BYTES_MOST
         received = 0
         head = b""
+        buffer = b""
+        position = 0
 
-        def read(size: int) -> bytes:
-            nonlocal received, head
-            data = response.read(size)
+        def more() -> bool:
+            nonlocal received, buffer, position, head
+            data = response.read1(_AT_ONCE)
             received += len(data)
             self._operation.receive(len(data))
             if received > limit:
                 raise _too_many_bytes(self._operation)
-            self.ended_early = len(data) < size
+            buffer, position = buffer[position:] + data, 0
             if len(head) < _REASON_BYTES_MOST:
                 head += data[:_REASON_BYTES_MOST]
                 self.refusal = _err_line(head, self._source)
+            return bool(data)
+
+        def read(size: int) -> bytes:
+            nonlocal position
+            while len(buffer) - position < size and more():
+                pass
+            data = buffer[position : position + size]
+            position += len(data)
+            self.ended_early = len(data) < size
             if data[:1] == _ERROR_BAND and size > _LENGTH:
                 self._error_band = data[1:]
             return data

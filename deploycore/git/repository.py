@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
 from dulwich.index import IndexEntry, index_entry_from_stat, write_index_dict
+from dulwich.objects import ObjectID
 
-from deploycore.git.checkout import Written
 from deploycore.git.disk import write_file
+from deploycore.git.objects import TreeEntry
+from deploycore.git.receive import Received
 from deploycore.git.remote import Fetched
-from deploycore.git.tree import File, Gitlink, Symlink
 
 __all__ = ["make_repository"]
 
@@ -29,11 +31,10 @@ _DIRECTORIES = ("objects", "objects/info", "objects/pack", "refs", "refs/heads",
 
 def make_repository(
     tree: Path,
-    pack: Path,
-    checksum: str,
+    received: Received,
     fetched: Fetched,
     url: str,
-    written: Iterable[Written],
+    entries: Iterable[tuple[bytes, TreeEntry]],
     *,
     shallow: bool,
 ) -> None:
@@ -41,10 +42,9 @@ def make_repository(
 
     Args:
         tree: Where the files are.
-        pack: Ends in ``.pack``, and is closed; its index is beside it.
-        checksum: The pack's.
+        received: The pack; its file is moved.
         url: Without credentials.
-        written: The files of the tree itself, those of submodules left out.
+        entries: The files, links and submodules of the tree, by path.
         shallow: Whether the commit has parents that were left out.
 
     Raises:
@@ -55,9 +55,10 @@ def make_repository(
     for name in _DIRECTORIES:
         (git / name).mkdir()
     packs = git / "objects" / "pack"
-    for suffix in (".pack", ".idx"):
-        os.rename(pack.with_suffix(suffix), packs / f"pack-{checksum}{suffix}")
-    write_file(git / "index", _index(written))
+    name = f"pack-{received.checksum.hex()}"
+    os.rename(received.path, packs / f"{name}.pack")
+    write_file(packs / f"{name}.idx", received.index())
+    write_file(git / "index", _index(tree, entries))
     write_file(git / "config", _config(fetched.ref, url))
     write_file(git / "packed-refs", _packed_refs(fetched))
     if shallow:
@@ -102,21 +103,22 @@ def _packed_refs(fetched: Fetched) -> bytes:
     )
 
 
-def _index(written: Iterable[Written]) -> bytes:
+def _index(tree: Path, entries: Iterable[tuple[bytes, TreeEntry]]) -> bytes:
     buffer = BytesIO()
-    write_index_dict(buffer, {each.planned.path: _index_entry(each) for each in written}, version=2)
+    root = os.fsencode(tree)
+    found = {path: _index_entry(os.path.join(root, path), entry) for path, entry in entries}
+    write_index_dict(buffer, found, version=2)
     content = buffer.getvalue()
     return content + hashlib.sha1(content, usedforsecurity=False).digest()
 
 
-def _index_entry(written: Written) -> IndexEntry:
-    planned = written.planned
-    mode = 0o160000
-    if isinstance(planned, File):
-        mode = 0o100755 if planned.executable else 0o100644
-    elif isinstance(planned, Symlink):
-        mode = 0o120000
-    size = 0 if isinstance(planned, Gitlink) else written.stat.st_size
-    entry = index_entry_from_stat(written.stat, planned.hash, mode)
-    entry.size = size
-    return entry
+def _index_entry(path: bytes, entry: TreeEntry) -> IndexEntry:
+    found = os.lstat(path)
+    mode, size = stat.S_IFMT(entry.mode), found.st_size
+    if stat.S_ISREG(entry.mode):
+        mode = 0o100755 if entry.mode & 0o100 else 0o100644
+    elif not stat.S_ISLNK(entry.mode):
+        size = 0  # the place of a submodule
+    made = index_entry_from_stat(found, ObjectID(entry.hash.hex().encode()), mode)
+    made.size = size
+    return made

@@ -5,53 +5,63 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploycore.errors import DeploycoreError, LimitExceeded
+from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
 from deploycore.git.address import refuse_unusable_source
-from deploycore.git.checkout import Written, write_tree
+from deploycore.git.arrival import Arrival, peeled, refusing_damage
+from deploycore.git.cache import CachedRepository, RepositoryCache
+from deploycore.git.checkout import Checkout, FormerCheckout
+from deploycore.git.files import Files
+from deploycore.git.manifest import CLOCK_STEP
+from deploycore.git.objects import CommitInfo
 from deploycore.git.operation import Operation
-from deploycore.git.pack import CommitInfo, open_pack
+from deploycore.git.pack import Objects
 from deploycore.git.progress import CheckedOut
 from deploycore.git.remote import Fetched, Wanted, fetch
 from deploycore.git.repository import make_repository
 from deploycore.git.submodules import Submodule, find_submodules
 from deploycore.git.target import Staging, refuse_unusable, staging_for
-from deploycore.git.tree import plan, shown
+from deploycore.git.tree import shown
 from deploycore.git.wording import file_failure
 from deploycore.models import CloneUrl
 
-__all__ = ["run"]
+__all__ = ["Options", "run"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is done besides.
+
+    Attributes:
+        submodules: Whether to fetch them too.
+        repository: Whether to make the target a git repository.
+        cache: Where what is fetched is kept, if anywhere.
+        former: A former export, from which files are taken over.
+        reuse: ``copy`` or ``hard-link``.
+    """
+
+    submodules: bool = False
+    repository: bool = False
+    cache: RepositoryCache | None = None
+    former: Path | None = None
+    reuse: str = "copy"
 
 
 def run(
-    source: CloneUrl,
-    branch: str | None,
-    target: Path,
-    operation: Operation,
-    *,
-    commit: str | None = None,
-    submodules: bool = False,
-    repository: bool = False,
+    source: CloneUrl, wanted: Wanted, target: Path, operation: Operation, options: Options
 ) -> CheckedOut:
-    """Fetch, check, write and publish; parameters and errors as ``export`` and ``clone`` have them.
-
-    Args:
-        repository: Whether to make it a git repository.
-    """
-    wanted = Wanted(branch, commit)
+    """Fetch, check, write and publish; parameters and errors as those of ``export``."""
     refuse_unusable_source(source)
     wanted.refuse_malformed()
-    with _published(target.absolute()) as staging:
-        return _Run(source, wanted, staging, operation).perform(
-            submodules=submodules, repository=repository
-        )
+    with _published(target.absolute(), operation) as staging:
+        return _Run(source, wanted, staging, operation, options).perform()
 
 
 @contextmanager
-def _published(target: Path) -> Iterator[Staging]:
+def _published(target: Path, operation: Operation) -> Iterator[Staging]:
     """A staging place that becomes the target if all goes well."""
     refuse_unusable(target)
     try:
@@ -66,43 +76,36 @@ def _published(target: Path) -> Iterator[Staging]:
 class _Laid:
     """One repository's files, on disk."""
 
+    fetched: Fetched
     commit: CommitInfo
-    checksum: str
-    written: tuple[Written, ...]
     submodules: list[Submodule]
 
 
 class _Run:
     def __init__(
-        self, source: CloneUrl, wanted: Wanted, staging: Staging, operation: Operation
+        self,
+        source: CloneUrl,
+        wanted: Wanted,
+        staging: Staging,
+        operation: Operation,
+        options: Options,
     ) -> None:
         self._source = source
         self._wanted = wanted
         self._staging = staging
         self._operation = operation
+        self._options = options
         self._submodules = 0
 
-    def perform(self, *, submodules: bool, repository: bool) -> CheckedOut:
+    def perform(self) -> CheckedOut:
         self._operation.enter("connecting")
-        pack = self._staging.directory / "repository.pack"
-        fetched = fetch(self._source, self._wanted, pack, self._operation)
-        self._operation.enter("writing")
-        top = Submodule(b"", fetched.commit, self._source, depth=0)
-        laid = self._lay_out(pack, top, submodules=submodules, keep=repository)
+        top = Submodule(b"", "", self._source, depth=0)
+        laid = self._lay_out(top, self._wanted)
         self._add_submodules(laid.submodules)
-        if repository:
-            url = self._source.url
-            make_repository(
-                self._staging.tree,
-                pack,
-                laid.checksum,
-                fetched,
-                url,
-                laid.written,
-                shallow=fetched.shallow and laid.commit.has_parents,
-            )
         self._operation.finish()
-        return self._result(fetched, laid.commit)
+        if self._options.cache:
+            self._options.cache.prune()
+        return self._result(laid)
 
     def _add_submodules(self, found: list[Submodule]) -> None:
         settings = self._operation.settings
@@ -118,44 +121,157 @@ class _Run:
             pending.extend(self._add(each))
 
     def _add(self, submodule: Submodule) -> list[Submodule]:
-        pack = self._staging.directory / f"submodule-{self._submodules}.pack"
         try:
-            fetch(submodule.source, Wanted(commit=submodule.commit), pack, self._operation)
-            return self._lay_out(pack, submodule, submodules=True, keep=False).submodules
+            return self._lay_out(submodule, Wanted(commit=submodule.commit)).submodules
         except DeploycoreError as error:
             error.add_context(submodule=shown(submodule.path))
             raise
 
-    def _lay_out(self, path: Path, what: Submodule, *, submodules: bool, keep: bool) -> _Laid:
-        prefix = what.path and what.path + b"/"
-        root = os.path.join(os.fsencode(self._staging.tree), what.path)
-        with open_pack(path, what.source.url, self._operation) as pack:
-            commit = pack.commit(what.commit)
-            planned = plan(pack, commit.tree, self._operation)
-            found: list[Submodule] = []
-            if submodules:
-                found = find_submodules(
-                    pack, planned, what.source, prefix=prefix, depth=what.depth + 1
-                )
-            writing = write_tree(pack, planned, root, self._operation)
-            written = tuple(each for each in writing if keep)
-            laid = _Laid(commit, pack.checksum, written, found)
-        if not keep:
-            path.unlink()
-            path.with_suffix(".idx").unlink()
+    def _lay_out(self, what: Submodule, wanted: Wanted) -> _Laid:
+        cache = self._options.cache
+        cached = cache.repository(what.source.url) if cache else None
+        if cached is not None:
+            try:
+                return self._lay_out_from(what, wanted, cached)
+            except _DamagedCache:
+                cached.discard()
+        return self._lay_out_from(what, wanted, cached)
+
+    def _lay_out_from(
+        self, what: Submodule, wanted: Wanted, cached: CachedRepository | None
+    ) -> _Laid:
+        url = what.source.url
+        with (
+            cached.incoming() if cached else nullcontext() as incoming,
+            Arrival(
+                url,
+                self._root(what),
+                incoming or self._staging.directory,
+                self._operation,
+                cached=cached,
+                open_files=lambda: self._open_files(what),
+                early=True,
+            ) as arrival,
+        ):
+            try:
+                fetched = fetch(what.source, wanted, arrival, self._operation)
+                objects = arrival.complete()
+                with refusing_damage(url):
+                    return self._write(what, fetched, arrival, objects, cached)
+            except CorruptPack as error:
+                if not arrival.uses_cache:
+                    raise
+                raise _DamagedCache from error
+
+    def _write(
+        self,
+        what: Submodule,
+        fetched: Fetched,
+        arrival: Arrival,
+        objects: Objects,
+        cached: CachedRepository | None,
+    ) -> _Laid:
+        self._operation.enter("writing")
+        commit = peeled(bytes.fromhex(fetched.commit), objects)
+        early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
+        checkout = Checkout(
+            commit,
+            objects,
+            arrival.files,
+            self._operation,
+            arriving=early,
+            former=None if early else self._former(what, cached, objects),
+        )
+        checkout.write_files()
+        checkout.write_links()
+        laid = _Laid(
+            replace(fetched, commit=commit.hex()),
+            checkout.commit,
+            self._find_submodules(what, checkout),
+        )
+        if what.depth == 0 and self._options.repository:
+            self._make_repository(laid, arrival, checkout)
+        elif cached is not None:
+            self._keep(what, laid, arrival, checkout, cached)
         return laid
 
-    def _result(self, fetched: Fetched, commit: CommitInfo) -> CheckedOut:
+    def _find_submodules(self, what: Submodule, checkout: Checkout) -> list[Submodule]:
+        if not self._options.submodules:
+            return []
+        prefix = what.path and what.path + b"/"
+        links = checkout.gitlinks()
+        return find_submodules(
+            links, checkout.read, what.source, prefix=prefix, depth=what.depth + 1
+        )
+
+    def _make_repository(self, laid: _Laid, arrival: Arrival, checkout: Checkout) -> None:
+        if arrival.received is None:
+            raise ValueError("nothing was received")
+        make_repository(
+            self._staging.tree,
+            arrival.received,
+            laid.fetched,
+            self._source.url,
+            checkout.plan.entries(),
+            shallow=laid.fetched.shallow and laid.commit.has_parents,
+        )
+
+    def _keep(
+        self,
+        what: Submodule,
+        laid: _Laid,
+        arrival: Arrival,
+        checkout: Checkout,
+        cached: CachedRepository,
+    ) -> None:
+        """Keep what the next export can use."""
+        if what.depth == 0:
+            manifest = checkout.describe()
+            self._operation.wait(CLOCK_STEP)
+            cached.keep_manifest(self._staging.target, manifest)
+        if arrival.received is not None:
+            shallow = laid.fetched.shallow and laid.commit.has_parents
+            commit = laid.fetched.commit
+            cached.add(arrival.received, commit, former=arrival.former, shallow=shallow)
+            cached.remember_capabilities(laid.fetched.capabilities)
+
+    def _former(
+        self, what: Submodule, cached: CachedRepository | None, objects: Objects
+    ) -> FormerCheckout | None:
+        former = self._options.former
+        if former is None or cached is None or what.depth:
+            return None
+        manifest = cached.manifest(former)
+        return FormerCheckout(manifest, objects) if manifest else None
+
+    def _root(self, what: Submodule) -> Path:
+        return Path(os.fsdecode(os.path.join(os.fsencode(self._staging.tree), what.path)))
+
+    def _open_files(self, what: Submodule) -> Files:
+        former = self._options.former if what.depth == 0 else None
+        return Files(
+            os.fsencode(self._root(what)),
+            self._operation,
+            held=(self._staging.lock,),
+            former=os.fsencode(former) if former else None,
+            reuse=self._options.reuse,
+        )
+
+    def _result(self, laid: _Laid) -> CheckedOut:
         return CheckedOut(
-            commit=fetched.commit,
-            branch=fetched.branch,
+            commit=laid.fetched.commit,
+            ref=laid.fetched.name,
             files=self._operation.files,
             bytes=self._operation.bytes,
             submodules=self._submodules,
-            author=commit.author,
-            subject=commit.subject,
-            committed_at=commit.committed_at,
+            author=laid.commit.author,
+            subject=laid.commit.subject,
+            committed_at=laid.commit.committed_at,
         )
+
+
+class _DamagedCache(Exception):
+    """What was fetched before proved to be damaged."""
 
 
 def _too_many(submodule: Submodule, most: int, limit: str) -> LimitExceeded:

@@ -9,16 +9,16 @@ Source: https://git-scm.com/docs/gitmodules and https://git-scm.com/docs/git-sub
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from dulwich.config import ConfigFile, parse_submodules
 
-from deploycore.errors import GitError, LimitExceeded, UnsafeRepository
+from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git.address import is_address
-from deploycore.git.pack import ReceivedPack
-from deploycore.git.tree import File, Gitlink, Planned, shown
+from deploycore.git.tree import shown
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
@@ -26,7 +26,6 @@ from deploycore.models import CloneUrl
 __all__ = ["Submodule", "find_submodules"]
 
 _FILE = b".gitmodules"
-_FILE_BYTES_MOST = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,18 @@ class Submodule:
 
 
 def find_submodules(
-    pack: ReceivedPack, planned: list[Planned], source: CloneUrl, *, prefix: bytes, depth: int
+    links: Mapping[bytes, bytes],
+    read: Callable[[bytes], bytes | None],
+    source: CloneUrl,
+    *,
+    prefix: bytes,
+    depth: int,
 ) -> list[Submodule]:
     """The submodules of one repository, those within them left out.
 
     Args:
-        planned: All that the repository's tree holds.
+        links: The commits of the submodules, 20 bytes each, by path.
+        read: Reads a file of the repository; ``None`` if it has no such file.
         source: Where that repository came from; relative URLs are relative to it.
         prefix: Where that repository itself belongs, with a slash at the end, or empty.
         depth: Of the submodules found.
@@ -61,33 +66,24 @@ def find_submodules(
         UnsafeRepository: A URL must not be used.
         GitError: ``.gitmodules`` is missing, malformed, or lacks a submodule.
     """
-    links = [each for each in planned if isinstance(each, Gitlink)]
     if not links:
         return []
-    urls = _read(pack, planned)
+    urls = _urls(read(_FILE) or b"")
     found = []
-    for link in links:
-        if link.path not in urls:
+    for path, commit in links.items():
+        if path not in urls:
             raise GitError(
-                f"The submodule {shown(link.path)!r} of {source.url} is not in .gitmodules.",
+                f"The submodule {shown(path)!r} of {source.url} is not in .gitmodules.",
                 hint="Add it there with its URL, or deploy without submodules.",
-                path=shown(link.path),
+                path=shown(path),
             )
-        place = _resolved(urls[link.path], source, link.path)
-        found.append(Submodule(prefix + link.path, link.hash.decode(), place, depth))
+        place = _resolved(urls[path], source, path)
+        found.append(Submodule(prefix + path, commit.hex(), place, depth))
     return found
 
 
-def _read(pack: ReceivedPack, planned: list[Planned]) -> dict[bytes, str]:
+def _urls(content: bytes) -> dict[bytes, str]:
     """Paths to URLs, as ``.gitmodules`` at the checked-out commit has them."""
-    for each in planned:
-        if isinstance(each, File) and each.path == _FILE:
-            content = pack.blob(each.hash)
-            break
-    else:
-        return {}
-    if len(content) > _FILE_BYTES_MOST:
-        raise LimitExceeded(f".gitmodules is larger than {_FILE_BYTES_MOST:,} bytes.")
     reason = ""
     try:
         # Includes would read whatever files of this machine the repository names.

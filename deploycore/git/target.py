@@ -48,10 +48,12 @@ class Staging:
     Attributes:
         target: What it is going to be.
         directory: Private to this process; removed in the end.
+        lock: A descriptor of the lock's file, for a second process that writes here.
     """
 
     target: Path
     directory: Path
+    lock: int
 
     @property
     def tree(self) -> Path:
@@ -114,7 +116,7 @@ def staging_for(target: Path) -> Iterator[Staging]:
         directory, lock = _locked_directory(target)
         try:
             (directory / _TREE).mkdir()
-            yield Staging(target, directory)
+            yield Staging(target, directory, lock)
         finally:
             _remove(directory)
             os.close(lock)

@@ -1,68 +1,264 @@
-"""What a tree would put on disk, checked in full before anything is written.
+"""What a tree would put on disk, checked in full before the first file is written.
 
 Names come from whoever can push. A name may be ``..``, ``a/b``, or one of the spellings that
 some file system takes for ``.git``; a link may lead out of the tree; a small pack may describe
-millions of files. The walk keeps its own stack, so depth is a limit and no crash.
+millions of files. Trees are taken in any order, as they arrive; none is entered by recursion,
+so depth is a limit and no crash.
 
 Sources: git's ``verify_path`` (read-cache.c) and CVE-2014-9390, CVE-2019-1352, CVE-2021-21300.
 """
 
 from __future__ import annotations
 
+import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from dulwich.index import (
     validate_path_element_default,
     validate_path_element_hfs,
     validate_path_element_ntfs,
 )
-from dulwich.objects import ObjectID
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
+from deploycore.git.objects import TreeEntry, read_tree
 from deploycore.git.operation import Operation
-from deploycore.git.pack import ReceivedPack, TreeEntry
 from deploycore.git.wording import clean
 
-__all__ = ["Directory", "File", "Gitlink", "Planned", "Symlink", "plan", "shown"]
+__all__ = ["File", "Named", "Plan", "refuse_escaping_links", "shown"]
 
-_LINK_BYTES_MOST = 4096
+_LINK_BYTES_MOST = 4095
+_NAME_BYTES_MOST = 255
+_EARLY_BYTES_MOST = 8 * 1024 * 1024
+_POSITION_BITS = 32
+# Names that mean nothing special anywhere: most of them, and the other checks are slow.
+_is_plain = re.compile(
+    rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
+).fullmatch
 
 
-@dataclass(frozen=True)
-class Planned:
-    """Something to write.
+class Named(NamedTuple):
+    """An object with a place.
 
     Attributes:
         path: Relative, with slashes, in whatever bytes the repository has.
-        hash: Of the object in the pack; for a gitlink, of the submodule's commit.
+        hash: 20 bytes; for a gitlink, of the submodule's commit.
     """
 
     path: bytes
-    hash: ObjectID
+    hash: bytes
 
 
-class Directory(Planned):
-    """A directory."""
+class File(NamedTuple):
+    """A file, and the hash of its content, 20 bytes."""
 
-
-@dataclass(frozen=True)
-class File(Planned):
-    """A file."""
-
+    path: bytes
+    hash: bytes
     executable: bool
 
 
-@dataclass(frozen=True)
-class Symlink(Planned):
-    """A symbolic link, proven to stay within the tree."""
+class Former(Protocol):
+    """A former checkout of the same repository."""
 
-    target: bytes
+    def tree(self, directory: bytes) -> bytes | None:
+        """The hash of the tree that a directory was written from, if it was a directory."""
+
+    def files(self, directory: bytes) -> Mapping[bytes, tuple[int, bytes]]:
+        """The mode and the hash of files that can be reused, by name."""
 
 
-class Gitlink(Planned):
-    """The place of a submodule."""
+class Plan:
+    """Everything that a commit's tree would write.
+
+    Args:
+        root: The tree's hash, 20 bytes.
+        former: What a former checkout has; what is the same there need not be written.
+        ignored: Whether to leave a path out, with all below it; the second argument is
+            whether it is a directory.
+
+    Attributes:
+        directories: Their paths, each before what is in it; the root itself is left out.
+        present: The paths of those that are the same in the former checkout.
+        reused: Files that are the same there: their names, by directory.
+        symlinks: Their targets are blobs.
+        gitlinks: The places of submodules.
+        attributes: The ``.gitattributes`` files, in any directory.
+        trees: The hash of the tree at each path, the root's ``b""`` included.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        operation: Operation,
+        *,
+        former: Former | None = None,
+        ignored: Callable[[bytes, bool], bool] | None = None,
+    ) -> None:
+        self.directories: list[bytes] = []
+        self.present: list[bytes] = []
+        self.reused: dict[bytes, list[bytes]] = {}
+        self.symlinks: list[Named] = []
+        self.gitlinks: list[Named] = []
+        self.attributes: list[Named] = []
+        self.trees: dict[bytes, bytes] = {}
+        self._operation = operation
+        self._former = former
+        self._ignored = ignored
+        # The prefix and the content of each tree; a file's place is a tree and a position in it.
+        self._contents: list[tuple[bytes, bytes]] = []
+        self._places: dict[bytes, int | list[int]] = {}
+        self._missing: dict[bytes, list[tuple[bytes, int]]] = {}
+        self._early: dict[bytes, bytes] = {}
+        self._early_bytes = 0
+        self._ready: list[bytes] = []
+        self._expect(b"", root, 0)
+
+    @property
+    def missing(self) -> Collection[bytes]:
+        """The hashes of trees that were not offered yet."""
+        return self._missing.keys()
+
+    @property
+    def unwritten(self) -> Collection[bytes]:
+        """The hashes of blobs that were not taken yet."""
+        return self._places.keys()
+
+    def offer(self, tree: bytes, content: bytes) -> None:
+        """Give a tree, needed or not; any order is good.
+
+        Args:
+            tree: Its hash, which the content must have been found to have.
+
+        Raises:
+            ValueError: It is malformed.
+            UnsafeRepository: A name or a mode must not be written.
+            LimitExceeded: There is too much of it, or it is too deep.
+        """
+        if tree not in self._missing:
+            self._keep(tree, content)
+            return
+        self._read_all(tree, content)
+        while self._ready:
+            early = self._ready.pop()
+            self._read_all(early, self._early[early])
+
+    def take(self, blob: bytes) -> list[File]:
+        """Where a file's content belongs; each place is told once only."""
+        found = self._places.pop(blob, None)
+        if found is None:
+            return []
+        if isinstance(found, int):
+            return [self._file(found)]
+        return [self._file(each) for each in found]
+
+    def _keep(self, tree: bytes, content: bytes) -> None:
+        if self._early_bytes + len(content) <= _EARLY_BYTES_MOST:
+            self._early[tree] = content
+            self._early_bytes += len(content)
+
+    def _expect(self, path: bytes, tree: bytes, depth: int) -> None:
+        if depth > self._operation.settings.path_depth_most:
+            raise _too_deep(path, self._operation.settings.path_depth_most)
+        self.trees[path] = tree
+        if path:
+            self.directories.append(path)
+        if self._former and self._former.tree(path) == tree:
+            self.present.append(path)
+            return
+        if tree in self._early and tree not in self._missing:
+            self._ready.append(tree)
+        self._missing.setdefault(tree, []).append((path and path + b"/", depth))
+
+    def _read_all(self, tree: bytes, content: bytes) -> None:
+        for prefix, depth in self._missing.pop(tree, ()):
+            self._read(prefix, content, depth)
+
+    def _read(self, prefix: bytes, content: bytes, depth: int) -> None:
+        number = len(self._contents) << _POSITION_BITS
+        self._contents.append((prefix, content))
+        reusable = self._former.files(prefix[:-1]) if self._former else {}
+        reused = []
+        names = set()
+        entries = 0
+        files = 0
+        for entry in read_tree(content):
+            entries += 1
+            name, mode, hash_, position = entry
+            if not _is_plain(name):
+                _refuse_unsafe_name(prefix, name)
+            names.add(name)
+            if len(names) != entries:
+                raise _unsafe(prefix + name, "is in its directory twice")
+            if self._ignored and self._ignored(prefix + name, stat.S_ISDIR(mode)):
+                continue
+            if stat.S_ISREG(mode):
+                files += 1
+                if reusable and reusable.get(name) == (mode, hash_):
+                    reused.append(name)
+                else:
+                    self._place(hash_, number | position)
+                if name == b".gitattributes":
+                    self.attributes.append(Named(prefix + name, hash_))
+            else:
+                self._place_other(prefix, entry, depth)
+        if reused:
+            self.reused[prefix[:-1]] = reused
+        self._operation.plan(entries)
+        self._operation.expect(files)
+
+    def _place(self, blob: bytes, place: int) -> None:
+        before = self._places.setdefault(blob, place)
+        if before is place:
+            return
+        if isinstance(before, int):
+            self._places[blob] = [before, place]
+        else:
+            before.append(place)
+
+    def _place_other(self, prefix: bytes, entry: TreeEntry, depth: int) -> None:
+        path = prefix + entry.name
+        match stat.S_IFMT(entry.mode):
+            case stat.S_IFDIR:
+                self._expect(path, entry.hash, depth + 1)
+            case stat.S_IFLNK:
+                self.symlinks.append(Named(path, entry.hash))
+                self._operation.expect(1)
+            case 0o160000:
+                self.gitlinks.append(Named(path, entry.hash))
+            case _:
+                raise _unsafe(path, f"has the unknown mode {entry.mode:o}")
+
+    def names(self) -> dict[bytes, list[bytes]]:
+        """The names of all files, those that were taken included, by directory.
+
+        Directories that are the same in the former checkout are left out.
+        """
+        return {
+            prefix[:-1]: [
+                entry.name
+                for entry in read_tree(content)
+                if stat.S_ISREG(entry.mode)
+                and not (self._ignored and self._ignored(prefix + entry.name, False))
+            ]
+            for prefix, content in self._contents
+        }
+
+    def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
+        """The path and the entry of all that is no directory."""
+        for prefix, content in self._contents:
+            for entry in read_tree(content):
+                if not stat.S_ISDIR(entry.mode):
+                    yield prefix + entry.name, entry
+
+    def _file(self, place: int) -> File:
+        prefix, content = self._contents[place >> _POSITION_BITS]
+        start = place & ((1 << _POSITION_BITS) - 1)
+        space = content.index(b" ", start)
+        end = content.index(b"\0", space)
+        executable = bool(int(content[start:space], 8) & 0o100)
+        return File(prefix + content[space + 1 : end], content[end + 1 : end + 21], executable)
 
 
 def shown(path: bytes) -> str:
@@ -70,107 +266,33 @@ def shown(path: bytes) -> str:
     return clean(path, most=200)
 
 
-def plan(pack: ReceivedPack, root: ObjectID, operation: Operation) -> list[Planned]:
-    """Everything that a tree would write, each directory before what is in it.
+def refuse_escaping_links(targets: Mapping[bytes, bytes], directories: Collection[bytes]) -> None:
+    """Refuse symbolic links that lead, or could be made to lead, out of the tree.
 
     Args:
-        root: The tree's hash.
+        targets: What each link, by its path, points to.
+        directories: The paths of all true directories of the tree; a set.
 
     Raises:
-        UnsafeRepository: A name or a link must not be written.
-        LimitExceeded: There is too much of it, or it is too deep.
-        CorruptPack: The pack lacks a part of it.
+        UnsafeRepository: Such a link is there.
     """
-    planned = list(_walk(pack, root, operation))
-    _refuse_escaping_links(planned)
-    operation.expect(sum(isinstance(each, File | Symlink) for each in planned))
-    return planned
+    for path, target in targets.items():
+        if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
+            raise _unsafe(path, "is a link with an impossible target")
+        if target.startswith(b"/"):
+            raise _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
+        if not _stays_within(path, target, directories):
+            raise _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
 
 
-def _walk(pack: ReceivedPack, root: ObjectID, operation: Operation) -> Iterator[Planned]:
-    levels = [_level(pack, b"", root, operation)]
-    while levels:
-        each = next(levels[-1], None)
-        if each is None:
-            levels.pop()
-            continue
-        yield each
-        if isinstance(each, Directory):
-            if len(levels) > operation.settings.path_depth_most:
-                raise _too_deep(each.path, operation.settings.path_depth_most)
-            levels.append(_level(pack, each.path + b"/", each.hash, operation))
-
-
-def _level(
-    pack: ReceivedPack, prefix: bytes, tree: ObjectID, operation: Operation
-) -> Iterator[Planned]:
-    entries: dict[bytes, TreeEntry] = {}
-    for entry in pack.tree(tree):
-        operation.plan()
-        _refuse_unsafe_name(prefix, entry.name)
-        if entry.name in entries:
-            raise _unsafe(prefix + entry.name, "is in its directory twice")
-        entries[entry.name] = entry
-    for entry in entries.values():
-        yield _planned(pack, prefix + entry.name, entry)
-
-
-def _planned(pack: ReceivedPack, path: bytes, entry: TreeEntry) -> Planned:
-    match stat.S_IFMT(entry.mode):
-        case stat.S_IFDIR:
-            return Directory(path, entry.hash)
-        case stat.S_IFREG:
-            return File(path, entry.hash, executable=bool(entry.mode & 0o100))
-        case stat.S_IFLNK:
-            return Symlink(path, entry.hash, target=_link_target(pack, path, entry.hash))
-        case 0o160000:
-            return Gitlink(path, entry.hash)
-    raise _unsafe(path, f"has the unknown mode {entry.mode:o}")
-
-
-def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
-    if not name or b"/" in name or not validate_path_element_default(name):
-        raise _unsafe(prefix + name, "is no name that a file may have")
-    if not validate_path_element_ntfs(name) or not _safe_on_hfs(name):
-        raise _unsafe(prefix + name, "is taken for .git by some file systems")
-
-
-def _safe_on_hfs(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        # HFS+ holds no such name, and elsewhere it stands for itself alone.
-        return True
-    return validate_path_element_hfs(name)
-
-
-def _link_target(pack: ReceivedPack, path: bytes, blob: ObjectID) -> bytes:
-    target = pack.blob(blob)
-    if not target or len(target) >= _LINK_BYTES_MOST or b"\0" in target:
-        raise _unsafe(path, "is a link with an impossible target")
-    if target.startswith(b"/"):
-        raise _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
-    return target
-
-
-def _refuse_escaping_links(planned: list[Planned]) -> None:
-    links = [each for each in planned if isinstance(each, Symlink)]
-    if not links:
-        return
-    directories = {each.path for each in planned if isinstance(each, Directory)}
-    for link in links:
-        if not _stays_within(link, directories):
-            raise _unsafe(link.path, f"is a link that leads out of the tree: {shown(link.target)}")
-
-
-def _stays_within(link: Symlink, directories: set[bytes]) -> bool:
+def _stays_within(path: bytes, target: bytes, directories: Collection[bytes]) -> bool:
     """Whether following the link step by step never leaves the tree.
 
     ``..`` is the lexical parent only of a true directory; after the name of another link it
     leads wherever that one leads. So it may follow only what this tree has as a directory.
     """
-    place = link.path.split(b"/")[:-1]
-    for step in link.target.split(b"/"):
+    place = path.split(b"/")[:-1]
+    for step in target.split(b"/"):
         if step in (b"", b"."):
             continue
         if step != b"..":
@@ -180,6 +302,32 @@ def _stays_within(link: Symlink, directories: set[bytes]) -> bool:
             return False
         place.pop()
     return True
+
+
+@lru_cache(maxsize=4096)
+def _fault(name: bytes) -> str:
+    if not name or b"/" in name or not validate_path_element_default(name):
+        return "is no name that a file may have"
+    if len(name) > _NAME_BYTES_MOST:
+        return f"has a name of more than {_NAME_BYTES_MOST} bytes"
+    if not validate_path_element_ntfs(name) or not _safe_on_hfs(name):
+        return "is taken for .git by some file systems"
+    return ""
+
+
+def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
+    fault = _fault(name)
+    if fault:
+        raise _unsafe(prefix + name, fault)
+
+
+def _safe_on_hfs(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        # HFS+ holds no such name, and elsewhere it stands for itself alone.
+        return True
+    return validate_path_element_hfs(name)
 
 
 def _unsafe(path: bytes, why: str) -> UnsafeRepository:

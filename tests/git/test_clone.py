@@ -57,7 +57,7 @@ def test_without_a_branch_it_is_the_one_that_head_names(make, target, settings, 
     shop = make("shop", {"a": b"1"})
     shop.commit(shop.files({"b": b"2"}), "develop")
     shop.repo.refs.set_symbolic_ref(b"HEAD", b"refs/heads/develop")
-    assert clone(source(shop.url), None, target, settings=settings).branch == "develop"
+    assert clone(source(shop.url), None, target, settings=settings).ref == "develop"
     assert stock_git("branch", "--show-current", at=target) == "develop\n"
 
 

@@ -32,7 +32,7 @@ def test_export_writes_all_files_and_tells_about_the_commit(make, target, settin
         b"deep/er/b": ("file", b"", False),
         b"run.sh": ("file", b"#!/bin/sh\n", True),
     }
-    assert (done.commit, done.branch, done.files, done.bytes) == (tip, "main", 3, 11)
+    assert (done.commit, done.ref, done.files, done.bytes) == (tip, "main", 3, 11)
     assert (done.author, done.subject) == ("Ada Lovelace", "Subject")
     hour = timezone(timedelta(hours=1))
     assert done.committed_at == datetime.fromtimestamp(1_700_000_000, hour)
@@ -131,7 +131,7 @@ def test_a_branch_name_that_git_does_not_allow_is_refused(make, server, target, 
 def test_branches_with_odd_names_are_found(make, target, settings, branch):
     shop = make("shop", {"a": b"1"})
     shop.commit(shop.files({"b": b"2"}), branch)
-    assert export(source(shop.url), branch, target, settings=settings).branch == branch
+    assert export(source(shop.url), branch, target, settings=settings).ref == branch
     assert list(snapshot(target)) == [b"b"]
 
 

@@ -1,0 +1,210 @@
+"""One repository's objects for one checkout: what the cache has, and what is fetched besides.
+
+A fetch may fail in the middle and be tried again; each try begins with an empty directory and
+an empty pack. Whatever is wrong with what comes in is told as a damaged pack, once, here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from deploycore.errors import CorruptPack, DeploycoreError
+from deploycore.git.cache import CachedRepository
+from deploycore.git.checkout import Arriving
+from deploycore.git.files import Files
+from deploycore.git.objects import TAG, tagged
+from deploycore.git.operation import Operation
+from deploycore.git.pack import Objects
+from deploycore.git.receive import PackReceiver, Received
+from deploycore.git.wording import clean, file_failure
+
+__all__ = ["Arrival", "peeled", "refusing_damage"]
+
+_HAVES_MOST = 8
+_TAGS_MOST = 8
+
+
+class Arrival:
+    """Takes what a fetch gives; see ``Intake``.
+
+    Args:
+        url: Where it comes from, for messages.
+        root: The directory that is written; emptied when a fetch begins anew.
+        directory: Where the pack and temporary files are.
+        cached: What was fetched before, if there is a cache.
+        open_files: Opens ``root`` for writing.
+        early: Whether files are to be written as soon as they arrive.
+
+    Attributes:
+        capabilities: What the server said formerly.
+        received: The pack, once it is complete; ``None`` if none was needed.
+        former: The commits that the pack builds upon.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        root: Path,
+        directory: Path,
+        operation: Operation,
+        *,
+        cached: CachedRepository | None,
+        open_files: Callable[[], Files],
+        early: bool,
+    ) -> None:
+        self.capabilities: frozenset[bytes] = cached.capabilities if cached else frozenset()
+        self.received: Received | None = None
+        self.former: list[str] = []
+        self.arriving: Arriving | None = None
+        self._url = url
+        self._root = root
+        self._directory = directory
+        self._operation = operation
+        self._open_files = open_files
+        self._early = early
+        self._files: Files | None = None
+        self._receiver: PackReceiver | None = None
+        self._number = 0
+        self._objects = Objects((), os.fspath(directory), operation)
+        self._commits: list[str] = []
+        self._is_due = False
+        if cached:
+            self._objects = cached.objects(directory, operation)
+            self._commits = [e for e in cached.commits if bytes.fromhex(e) in self._objects]
+            self._is_due = cached.is_due
+
+    @property
+    def uses_cache(self) -> bool:
+        """Whether what comes out depends on what was fetched before."""
+        return bool(self._commits) and (self.received is None or bool(self.former))
+
+    @property
+    def files(self) -> Files:
+        """The directory that is written, open."""
+        if self._files is None:
+            self._files = self._open_files()
+        return self._files
+
+    def holds(self, commit: str) -> bool:
+        """Whether a commit need not be fetched."""
+        return commit in self._commits
+
+    def haves(self) -> list[str]:
+        """Commits that are held, which the server may build upon: the newest."""
+        return [] if self._is_due else self._commits[-_HAVES_MOST:]
+
+    def begin(self, commit: str) -> None:
+        """A pack with this commit is going to come; one that came before counts no more."""
+        self._drop()
+        self.former = self.haves()
+        early = self._early and not self.former
+        with self._typed():
+            _empty(self._root)
+            self.arriving = Arriving(
+                bytes.fromhex(commit) if early else None,
+                self.files,
+                os.fsencode(self._directory),
+                self._operation,
+            )
+            self._number += 1
+            path = self._directory / f"{self._number}.pack"
+            self._receiver = PackReceiver(path, self.arriving, self._operation, self._objects)
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the pack."""
+        if self._receiver is not None:
+            with self._typed():
+                self._receiver.feed(data)
+
+    def complete(self) -> Objects:
+        """All objects that there are, when all has come.
+
+        Raises:
+            CorruptPack: The pack is damaged.
+            LimitExceeded: It holds too much.
+        """
+        if self._receiver is not None:
+            with self._typed():
+                self.received = self._receiver.finish()
+                self._objects.packs.insert(0, self.received.pack)
+                self._receiver = None
+        return self._objects
+
+    def close(self) -> None:
+        """Give all files back."""
+        self._drop()
+        self._objects.close()
+
+    def __enter__(self) -> Arrival:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _drop(self) -> None:
+        self.arriving = None
+        if self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
+        if self._files is not None:
+            self._files.close()
+            self._files = None
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        """Tell failures of the disk from those of the network, which are ``OSError`` too."""
+        try:
+            with refusing_damage(self._url):
+                yield
+        except OSError as error:
+            raise file_failure(self._root, error) from error
+
+
+@contextmanager
+def refusing_damage(url: str) -> Iterator[None]:
+    """Tell whatever objects turn out to be as a damaged pack.
+
+    Args:
+        url: Where they came from.
+
+    Raises:
+        CorruptPack: Something within raised what is no failure of the disk, nor a typed one.
+    """
+    try:
+        yield
+        return
+    except (DeploycoreError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = clean(str(error)) or type(error).__name__
+    raise CorruptPack(
+        f"What the git server of {url} sent is damaged: {reason}.",
+        hint="Try again; if it stays, run git fsck on the server's repository.",
+        url=url,
+    )
+
+
+def peeled(name: bytes, objects: Objects) -> bytes:
+    """The commit that a tag names, or that has this name itself.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for _ in range(_TAGS_MOST):
+        if objects.kind(name) != TAG:
+            break
+        name = tagged(objects.read(name, TAG))
+    return name
+
+
+def _empty(directory: Path) -> None:
+    with suppress(FileNotFoundError):
+        for entry in list(os.scandir(directory)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)

@@ -1,0 +1,391 @@
+"""What was fetched before, kept bare, one repository for each remote.
+
+Each is a shallow bare repository that stock git can read: packs with their indexes, and a ref
+``refs/deploycore/<commit>`` for every commit that is there whole. Invariants:
+
+1. A pack gets its name when it is complete, and its index after it; a commit is named when
+   both are there. What a killed process leaves has another name, is locked by nobody, and is
+   removed by who comes next.
+2. Packs do not change. Who reads them has them open, so that they may be removed meanwhile.
+3. ``lock`` is held while something is added or removed.
+4. Nothing is believed: indexes have checksums, and each object is hashed when it is read.
+   What does not fit is removed, and fetched anew.
+
+Layout: https://git-scm.com/docs/gitrepository-layout
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploycore.errors import ConfigurationError
+from deploycore.git.manifest import Manifest, read_manifest, write_manifest
+from deploycore.git.operation import Operation
+from deploycore.git.pack import Objects, Pack
+from deploycore.git.pack_index import PackIndex
+from deploycore.git.receive import Received
+
+__all__ = ["CacheEntry", "CachedRepository", "RepositoryCache"]
+
+logger = logging.getLogger(__name__)
+
+_GIB = 1024**3
+_PACKS_MOST = 50
+_MANIFESTS_MOST = 50
+_REF = re.compile(r"([0-9a-f]{40}) refs/deploycore/\1")
+_REMOVED = ".removed-"
+_HEAD = "ref: refs/heads/none\n"
+_CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+"""
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """A repository in the cache, for people.
+
+    Attributes:
+        url: Of the remote.
+        bytes: On disk.
+        commits: How many are there whole.
+        used_at: When it was last used.
+    """
+
+    url: str
+    bytes: int
+    commits: int
+    used_at: datetime
+
+
+class RepositoryCache:
+    """Repositories that were fetched before.
+
+    Any number of processes may use one cache at once.
+
+    Args:
+        directory: Made when it is needed, for its owner alone; on a file system that knows
+            locks.
+        bytes_most: What all repositories together may take; those that were not used for the
+            longest time make room.
+    """
+
+    def __init__(self, directory: Path, *, bytes_most: int = 10 * _GIB) -> None:
+        self.directory = directory.absolute()
+        self._bytes_most = bytes_most
+
+    def repository(self, url: str) -> CachedRepository:
+        """The place of a remote's repository, whether there is something or not.
+
+        Args:
+            url: Without credentials.
+        """
+        name = hashlib.sha256(url.encode()).hexdigest()[:32]
+        return CachedRepository(self.directory / name, url)
+
+    def entries(self) -> list[CacheEntry]:
+        """What is there, the last used first."""
+        found = [each.entry() for each in self._repositories()]
+        known = [each for each in found if each is not None]
+        return sorted(known, key=lambda each: each.used_at, reverse=True)
+
+    def remove(self, url: str) -> bool:
+        """Remove one remote's repository; returns whether there was one.
+
+        Raises:
+            ConfigurationError: It can't be removed.
+        """
+        return self._remove(self.repository(url))
+
+    def prune(self, bytes_most: int | None = None) -> list[CacheEntry]:
+        """Remove what was not used for the longest time, until the rest is small enough.
+
+        Args:
+            bytes_most: By default the limit of this cache.
+
+        Returns:
+            What was removed.
+
+        Raises:
+            ConfigurationError: Something can't be removed.
+        """
+        most = self._bytes_most if bytes_most is None else bytes_most
+        entries = self.entries()
+        left = sum(each.bytes for each in entries)
+        removed = []
+        for entry in reversed(entries):
+            if left <= most:
+                break
+            if self.remove(entry.url):
+                removed.append(entry)
+                left -= entry.bytes
+        return removed
+
+    def _repositories(self) -> Iterator[CachedRepository]:
+        with suppress(OSError):
+            for path in sorted(self.directory.iterdir()):
+                if path.name.startswith(_REMOVED):
+                    shutil.rmtree(path, ignore_errors=True)
+                elif (url := _url(path)) is not None:
+                    yield CachedRepository(path, url)
+
+    def _remove(self, repository: CachedRepository) -> bool:
+        aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
+        try:
+            repository.path.rename(aside)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise ConfigurationError(
+                f"{repository.path} can't be removed: {error.strerror}.",
+                hint="Look at the permissions of the cache's directory.",
+                path=str(repository.path),
+            ) from error
+        shutil.rmtree(aside, ignore_errors=True)
+        return True
+
+
+class CachedRepository:
+    """One remote's repository in the cache.
+
+    Failures of the disk do not fail a deployment: they are logged, and there is no cache then.
+    """
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.path = path
+        self.url = url
+
+    @property
+    def commits(self) -> list[str]:
+        """The full hashes of the commits that are there whole, the newest last."""
+        try:
+            lines = (self.path / "packed-refs").read_text("ascii").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return []
+        return [found[1] for line in lines if (found := _REF.fullmatch(line))]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether so much has been added that it is better fetched anew."""
+        sizes = [size for _, size in self._pack_files()]
+        return len(sizes) > _PACKS_MOST or sum(sizes) > 2 * max(sizes, default=0) + 2**20
+
+    @property
+    def capabilities(self) -> frozenset[bytes]:
+        """What the server can do in protocol version 2, as it said; empty if not known."""
+        with suppress(OSError):
+            return frozenset((self.path / "capabilities").read_bytes().splitlines())
+        return frozenset()
+
+    def remember_capabilities(self, capabilities: frozenset[bytes]) -> None:
+        """Keep what the server can do, so that the next fetch need not ask."""
+        if capabilities == self.capabilities:
+            return
+        with self._typed("remember what the server can do"):
+            self._make()
+            self._replace("capabilities", b"".join(each + b"\n" for each in sorted(capabilities)))
+
+    def objects(self, directory: Path, operation: Operation) -> Objects:
+        """All objects that are there; empty where something is wrong with them.
+
+        Args:
+            directory: Where temporary files may be.
+        """
+        packs: list[Pack] = []
+        try:
+            for path, _ in self._pack_files():
+                packs.append(_open_pack(path))
+            os.utime(self.path)
+        except Exception as error:
+            logger.warning("the cache of %s is damaged and not used: %s", self.url, error)
+            for pack in packs:
+                pack.close()
+            packs = []
+        return Objects(packs, os.fspath(directory), operation)
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path | None]:
+        """A name for a pack on its way in; ``None`` where there can't be one.
+
+        What is still there in the end is removed, also when the process is killed: then by
+        the next one.
+        """
+        path: Path | None = None
+        with self._typed("be written"):
+            self._make()
+            self._remove_leftovers()
+            path = self.path / "incoming" / secrets.token_hex(8)
+            path.mkdir()
+        if path is None:
+            yield None
+            return
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield path
+        finally:
+            os.close(lock)
+            shutil.rmtree(path, ignore_errors=True)
+
+    def add(self, received: Received, commit: str, *, former: list[str], shallow: bool) -> None:
+        """Keep a pack, which makes a commit whole.
+
+        Args:
+            received: A file of ``incoming``; it is moved.
+            former: The commits that were there when the pack was asked for, and of which it
+                lacks what they have. If it lacks nothing, all that was there is removed.
+            shallow: Whether the commit's parents are missing.
+        """
+        with self._typed("be written"), self._locked():
+            known = self.commits
+            if not set(former) <= set(known):
+                return  # what the pack lacks was removed meanwhile
+            old = [] if former else [path for path, _ in self._pack_files()]
+            kept = [each for each in known if each != commit] if former else []
+            self._name(kept, self._shallow() & set(kept))
+            name = f"pack-{received.checksum.hex()}"
+            packs = self.path / "objects" / "pack"
+            (packs / f"{name}.idx.new").write_bytes(received.index())
+            os.rename(received.path, packs / f"{name}.pack")
+            os.rename(packs / f"{name}.idx.new", packs / f"{name}.idx")
+            self._name([*kept, commit], self._shallow() | ({commit} if shallow else set()))
+            for path in old:
+                if path.stem != name:
+                    path.with_suffix(".idx").unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove all commits and packs, which proved to be damaged."""
+        with self._typed("be removed"), self._locked():
+            self._name([], set())
+            for path, _ in self._pack_files():
+                path.with_suffix(".idx").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+
+    def manifest(self, checkout: Path) -> Manifest | None:
+        """What is on disk of a former checkout, if that is known.
+
+        Args:
+            checkout: Its directory.
+        """
+        return read_manifest(self._manifest_path(checkout), checkout)
+
+    def keep_manifest(self, checkout: Path, manifest: Manifest) -> None:
+        """Note what is on disk of a checkout, for the next one."""
+        with self._typed("be written"):
+            path = self._manifest_path(checkout)
+            write_manifest(path, manifest)
+            found = sorted(path.parent.iterdir(), key=lambda each: each.lstat().st_mtime)
+            for old in found[:-_MANIFESTS_MOST]:
+                old.unlink(missing_ok=True)
+
+    def entry(self) -> CacheEntry | None:
+        """What there is, for people."""
+        try:
+            used = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+            size = sum(each.lstat().st_blocks * 512 for each in self.path.rglob("*"))
+        except OSError:
+            return None
+        return CacheEntry(self.url, size, len(self.commits), used)
+
+    def _manifest_path(self, checkout: Path) -> Path:
+        name = hashlib.sha256(os.fsencode(checkout.absolute())).hexdigest()[:32]
+        return self.path / "checkouts" / name
+
+    def _pack_files(self) -> list[tuple[Path, int]]:
+        """The packs that have an index, and their sizes, the largest first."""
+        found = []
+        with suppress(OSError):
+            for index in (self.path / "objects" / "pack").glob("pack-*.idx"):
+                path = index.with_suffix(".pack")
+                found.append((path, path.stat().st_size))
+        return sorted(found, key=lambda each: -each[1])
+
+    def _shallow(self) -> set[str]:
+        with suppress(OSError):
+            return set((self.path / "shallow").read_text("ascii").split())
+        return set()
+
+    def _name(self, commits: list[str], shallow: set[str]) -> None:
+        """Say which commits are there; in this order, git never sees one without its parents."""
+        self._replace("shallow", "".join(f"{each}\n" for each in sorted(shallow)).encode())
+        lines = "".join(f"{each} refs/deploycore/{each}\n" for each in commits)
+        self._replace("packed-refs", f"# pack-refs with: peeled fully-peeled \n{lines}".encode())
+
+    def _make(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("objects/pack", "refs", "incoming", "checkouts"):
+            (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self.path / "config").exists():
+            url = self.url.replace("\\", "\\\\").replace('"', '\\"')
+            remote = f'[remote "origin"]\n\turl = "{url}"\n'
+            self._replace("HEAD", _HEAD.encode())
+            self._replace("config", (_CONFIG + remote).encode())
+
+    def _replace(self, name: str, content: bytes) -> None:
+        beside = self.path / f"{name}.{secrets.token_hex(4)}.new"
+        try:
+            beside.write_bytes(content)
+            beside.replace(self.path / name)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        for path in (self.path / "incoming").iterdir():
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(descriptor)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _typed(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            logger.warning("the cache of %s can't %s: %s", self.url, what, error)
+
+
+def _open_pack(path: Path) -> Pack:
+    index = PackIndex(path.with_suffix(".idx"))
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    pack = Pack(descriptor, index)
+    if pack.checksum() != index.pack_checksum:
+        pack.close()
+        raise ValueError(f"{path.name} does not belong to its index")
+    return pack
+
+
+def _url(path: Path) -> str | None:
+    """The remote of a repository in the cache."""
+    try:
+        content = (path / "config").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.search(r'^\turl = "(.*)"$', content, re.MULTILINE)
+    return re.sub(r"\\(.)", r"\1", found[1]) if found else None

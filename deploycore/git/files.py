@@ -1,0 +1,284 @@
+"""The files of a tree that comes into being, whoever writes them: this process or a second one.
+
+What is given out here is done in any order, but never before its directory is there, and links
+are the caller's to make when all else is done.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from multiprocessing import spawn
+from typing import BinaryIO
+
+from deploycore.errors import GitError, UnsafeRepository
+from deploycore.git import writer
+from deploycore.git.operation import Operation
+from deploycore.git.tree import shown
+
+__all__ = ["Files"]
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BATCH_BYTES = 256 * 1024
+_COST_OF_A_JOB = 64
+_STEP = 64 * 1024
+_PIPE_BYTES = 1024 * 1024
+_LONG_ENOUGH = 30.0
+
+
+class Files:
+    """Writes below one directory, which is new and private.
+
+    Args:
+        root: The directory.
+        held: Descriptors that the second process keeps open too, such as that of a lock.
+        former: A directory from which files may be reused.
+        reuse: ``copy`` or ``hard-link``.
+
+    Raises:
+        OSError: A directory can't be opened.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        operation: Operation,
+        *,
+        held: tuple[int, ...] = (),
+        former: bytes | None = None,
+        reuse: str = "copy",
+    ) -> None:
+        self._operation = operation
+        self._held = held
+        self._reuse = reuse
+        self._process: subprocess.Popen[bytes] | None = None
+        self._batch: list[writer.Job] = []
+        self._batch_bytes = 0
+        self._share = False
+        self._former = -1
+        self.root = os.open(root, _OPEN_DIRECTORY)
+        if former is not None:
+            with suppress(OSError):
+                self._former = os.open(former, _OPEN_DIRECTORY)
+        self._writer = writer.FileWriter(self.root, self._former, reuse)
+
+    def close(self) -> None:
+        """Give everything back; a second process that still runs is ended."""
+        if self._process is not None:
+            self._process.kill()
+            self._end_process()
+        for descriptor in {self.root, self._former} - {-1}:
+            os.close(descriptor)
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def start_process(self) -> None:
+        """Have a second process write, where there is a processor for it."""
+        executable = spawn.get_executable()
+        if self._process or getattr(sys, "frozen", False) or not executable or _processors() < 2:
+            return
+        numbers = [str(self.root), str(self._former), self._reuse]
+        with suppress(OSError):  # then this process writes
+            self._process = subprocess.Popen(
+                [executable, "-I", "-S", writer.__file__, *numbers],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(self.root, *self._held, *({self._former} - {-1})),
+                env={},
+                cwd="/",
+                start_new_session=True,
+                pipesize=_PIPE_BYTES,
+            )
+
+    def make_directories(self, paths: Iterable[bytes]) -> None:
+        """Make directories, each before what is in it.
+
+        Raises:
+            UnsafeRepository: This file system takes two of the names for one.
+            OSError: That failed.
+        """
+        for path in paths:
+            try:
+                os.mkdir(path, dir_fd=self.root)
+            except FileExistsError:
+                raise _same_name(path) from None
+            self._operation.check_sometimes()
+
+    def write(self, path: bytes, content: bytes, *, executable: bool) -> None:
+        """Write a new file, now or soon.
+
+        Raises:
+            UnsafeRepository: This file system takes two names for one.
+            LimitExceeded: All files together would become too large.
+            OSError: That failed.
+        """
+        self._operation.write(len(content))
+        if self._process is None:
+            self._perform(("write", path, executable, content))
+        else:
+            self._give(("write", path, executable, content), len(content))
+
+    def write_large(self, path: bytes, content: BinaryIO, *, executable: bool) -> None:
+        """Write a new file from an open one, whose position is its beginning.
+
+        Raises:
+            DeploycoreError: As ``write`` does.
+            OSError: That failed.
+        """
+        self._operation.write(os.fstat(content.fileno()).st_size)
+        with self.new(path, executable=executable) as file:
+            while piece := content.read(_STEP):
+                self._operation.check()
+                file.write(piece)
+
+    def adopt(self, file: bytes, path: bytes, *, executable: bool) -> None:
+        """Make a complete file, which is elsewhere on the same file system, a new one here.
+
+        Raises:
+            DeploycoreError: As ``write`` does.
+            OSError: That failed.
+        """
+        found = os.stat(file)
+        if executable == bool(found.st_mode & 0o100) and found.st_nlink == 1:
+            with suppress(OSError):  # a file system without links, for one
+                os.link(file, path, dst_dir_fd=self.root)
+                self._operation.write(found.st_size)
+                return
+        with open(file, "rb") as content:
+            self.write_large(path, content, executable=executable)
+
+    def new(self, path: bytes, *, executable: bool = False) -> BinaryIO:
+        """Open a new file.
+
+        Raises:
+            UnsafeRepository: This file system takes two names for one.
+            OSError: That failed.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        mode = 0o777 if executable else 0o666
+        try:
+            descriptor = os.open(path, flags, mode, dir_fd=self.root)
+        except FileExistsError:
+            raise _same_name(path) from None
+        return os.fdopen(descriptor, "wb", buffering=0)
+
+    def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
+        """Take files over from the former directory; see ``FileWriter.reuse``."""
+        for state in writer.STATE.iter_unpack(states):
+            self._operation.write(state[0])
+        job = ("reuse", directory, names, states)
+        self._share = not self._share
+        if self._process is None or self._share:
+            self._perform(job)
+        else:
+            self._give(job, len(states) + _COST_OF_A_JOB * len(names))
+
+    def link(self, path: bytes, target: bytes) -> None:
+        """Make a symbolic link. Nothing may be written afterwards.
+
+        Raises:
+            UnsafeRepository: This file system takes two names for one.
+            OSError: That failed.
+        """
+        self._operation.write(len(target))
+        try:
+            os.symlink(target, path, dir_fd=self.root)
+        except FileExistsError:
+            raise _same_name(path) from None
+
+    def finish(self) -> list[bytes]:
+        """Wait until all is written.
+
+        Returns:
+            The paths that could not be reused, and are not there.
+
+        Raises:
+            UnsafeRepository: This file system takes two names for one.
+            OSError: Something could not be written.
+            GitError: The second process ended without a word.
+        """
+        changed = self._writer.changed
+        self._writer.changed = []
+        if self._process is not None:
+            changed += self._finish_process(self._process)
+        return changed
+
+    def _perform(self, job: writer.Job) -> None:
+        try:
+            self._writer.perform(job)
+        except FileExistsError as error:
+            raise _same_name(error.filename) from None
+
+    def _give(self, job: writer.Job, size: int) -> None:
+        self._batch.append(job)
+        self._batch_bytes += size + _COST_OF_A_JOB
+        if self._batch_bytes >= _BATCH_BYTES:
+            self._send_batch()
+
+    def _send_batch(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        with suppress(BrokenPipeError):  # why is told in the end
+            writer.write_batch(self._process.stdin, batch)
+
+    def _finish_process(self, process: subprocess.Popen[bytes]) -> list[bytes]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if self._batch:
+            self._send_batch()
+        with suppress(BrokenPipeError):
+            writer.write_batch(process.stdin, [])
+            process.stdin.flush()
+        answer = writer.read_batch(process.stdout)  # type: ignore[arg-type]
+        self._end_process()
+        if answer is None:
+            raise GitError(
+                "The process that writes files ended before it was done.",
+                hint="Look whether the system ended it for want of memory, then try again.",
+            )
+        failure, changed = answer
+        if failure is None:
+            return list(changed)
+        number, said, path = failure
+        if number == errno.EEXIST:
+            raise _same_name(path)
+        raise OSError(number, said, os.fsdecode(path) if path else None)
+
+    def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        try:
+            process.wait(_LONG_ENOUGH)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _same_name(path: bytes) -> UnsafeRepository:
+    return UnsafeRepository(
+        f"The repository holds {shown(path)!r} beside a name that this file system takes for"
+        " the same.",
+        hint="Rename one of the two in the repository.",
+        path=shown(path),
+    )

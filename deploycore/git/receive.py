@@ -1,0 +1,478 @@
+"""A pack as it arrives: kept, unpacked, hashed and handed on in one pass.
+
+Git sends commits, then trees, then blobs, so by the time a file's content arrives it is known
+where it belongs. Nothing relies on that order: what can't be used yet is in the pack's file
+and is read from there in the end, as is a delta whose base has not come. Every object's hash
+is computed here, from what was received; a hash that somebody claims is believed nowhere.
+
+Format: https://git-scm.com/docs/gitformat-pack
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from deploycore.errors import LimitExceeded
+from deploycore.git.delta import apply_in_memory, sizes
+from deploycore.git.objects import BLOB, KINDS, object_name
+from deploycore.git.operation import Operation
+from deploycore.git.pack import IN_MEMORY_MOST, Entry, Objects, Pack, content_name, entry_header
+from deploycore.git.pack_index import index_of
+
+__all__ = ["Consumer", "PackReceiver", "Received"]
+
+_HEADER = 12
+_TRAILER = 20
+_HASH = 20
+_STEP = 64 * 1024
+_AT_ONCE = 192 * 1024
+_HELD_MOST = 16 * 1024 * 1024
+
+
+class LargeFile(Protocol):
+    """Where the content of a large blob goes before its hash is known."""
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+
+    def finish(self, name: bytes) -> None:
+        """All was written; this is its hash."""
+
+
+class Consumer(Protocol):
+    """What makes use of objects while they arrive."""
+
+    def begin(self, objects: int) -> None:
+        """So many objects are going to come."""
+
+    def take(self, kind: int, name: bytes, content: bytes) -> None:
+        """An object, complete; its hash has 20 bytes."""
+
+    def large_blob(self, size: int) -> LargeFile:
+        """A blob too large for memory begins."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A pack that arrived whole.
+
+    Attributes:
+        path: Of its file.
+        pack: The file, open.
+        checksum: 20 bytes; what names the pack in a repository.
+        index: Makes what belongs into its index file.
+    """
+
+    path: Path
+    pack: Pack
+    checksum: bytes
+    index: Callable[[], bytes]
+
+
+class _Arrived:
+    """The index of a pack that is not complete."""
+
+    def __init__(self, find: Callable[[bytes], int | None]) -> None:
+        self.find = find
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Unfinished:
+    """An entry of which a part has arrived."""
+
+    def __init__(self, entry: Entry, offset: int, consumer: Consumer) -> None:
+        self.entry = entry
+        self.offset = offset
+        self.inflater = zlib.decompressobj()
+        self.checksum = 0
+        self.produced = 0
+        self.held: list[bytes] = []
+        self.file: LargeFile | None = None
+        self.digest = None
+        kind, size = entry.kind, entry.size
+        if kind in KINDS:
+            header = b"%s %d\0" % (KINDS[kind], size)
+            self.digest = hashlib.sha1(header, usedforsecurity=False)
+        # Of a large delta, only the beginning is held; it is read again in the end.
+        self.holds = size <= IN_MEMORY_MOST or (kind in KINDS and kind != BLOB)
+        if kind == BLOB and not self.holds:
+            self.file = consumer.large_blob(size)
+        elif self.holds and size > _HELD_MOST:
+            raise LimitExceeded(
+                f"A {KINDS[kind].decode()} of the repository is larger than {_HELD_MOST:,} bytes."
+            )
+
+    def add(self, piece: bytes) -> None:
+        self.produced += len(piece)
+        if self.produced > self.entry.size:
+            raise ValueError("an object is not as long as it says")
+        if self.digest is not None:
+            self.digest.update(piece)
+        if self.file is not None:
+            self.file.write(piece)
+        elif self.holds or not self.held:
+            self.held.append(piece)
+
+
+class PackReceiver:
+    """Takes a pack's bytes and gives its objects.
+
+    Args:
+        path: Where the pack is kept; a file that does not exist.
+        consumer: Gets each object as soon as it is complete, in whatever order.
+        known: Objects that are at hand already, on which deltas may be based.
+        operation: Whose limits hold.
+
+    Raises:
+        OSError: The file can't be made.
+    """
+
+    def __init__(
+        self, path: Path, consumer: Consumer, operation: Operation, known: Objects | None = None
+    ) -> None:
+        self._path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o444)
+        self._consumer = consumer
+        self._operation = operation
+        self._pack = Pack(self._descriptor, _Arrived(self._find))
+        self._objects = Objects(
+            [self._pack, *(known.packs if known else [])], os.fspath(path.parent), operation
+        )
+        self._waiting_bytes: list[bytes] = []
+        self._waiting_size = 0
+        self._rest = b""
+        self._digest = hashlib.sha1(usedforsecurity=False)
+        self._parsed = 0
+        self._left: int | None = None
+        self._unfinished: _Unfinished | None = None
+        self._offsets = array("Q")
+        self._checksums = array("L")
+        self._names = bytearray()
+        self._missing: set[int] = set()
+        self._by_name: dict[bytes, int] | None = None
+        self._foreign: set[bytes] = set()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, however many.
+
+        Raises:
+            ValueError: The pack is damaged.
+            zlib.error: The same.
+            LimitExceeded: It holds too much.
+            OSError: The file can't be written.
+        """
+        self._waiting_bytes.append(data)
+        self._waiting_size += len(data)
+        if self._waiting_size >= _AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._waiting_bytes)
+        self._waiting_bytes.clear()
+        self._waiting_size = 0
+        _write(self._descriptor, data)
+        self._operation.check()
+        buffer = self._rest + data
+        position = self._parse(buffer)
+        self._digest.update(memoryview(buffer)[:position])
+        self._parsed += position
+        self._rest = buffer[position:]
+
+    def _parse(self, buffer: bytes) -> int:
+        """Go through what is there; returns how far that was."""
+        position = 0
+        if self._left is None:
+            if len(buffer) < _HEADER:
+                return 0
+            self._left = _object_count(buffer)
+            self._consumer.begin(self._left)
+            position = _HEADER
+        view = memoryview(buffer)
+        while self._left:
+            if self._unfinished is None:
+                offset = self._parsed + position
+                entry = entry_header(buffer, position, offset)
+                if entry is None:
+                    return position
+                self._operation.unpack(entry.size)
+                after = self._unpack_at_once(view, position, offset, entry)
+                if after:
+                    position = after
+                    continue
+                self._unfinished = _Unfinished(entry, offset, self._consumer)
+                self._unfinished.checksum = zlib.crc32(view[position : entry.data])
+                position = entry.data
+            position = self._go_on(self._unfinished, view, position)
+            if self._unfinished is not None:
+                return position
+        return position
+
+    def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
+        """Unpack an entry that is there as a whole; returns where it ends, or 0 if it is not."""
+        size = entry.size
+        if size > IN_MEMORY_MOST:
+            return 0
+        # Only so much: what follows is copied by zlib.
+        stop = min(entry.data + size + (size >> 8) + 64, len(view))
+        inflater = zlib.decompressobj()
+        content = inflater.decompress(view[entry.data : stop], size + 1)
+        if not inflater.eof:
+            return 0
+        if len(content) != size:
+            raise ValueError("an object is not as long as it says")
+        end = stop - len(inflater.unused_data)
+        self._offsets.append(offset)
+        self._checksums.append(zlib.crc32(view[start:end]))
+        self._left -= 1  # type: ignore[operator]
+        kind = entry.kind
+        if kind not in KINDS:
+            self._take_delta(kind, entry.base, content)
+            return end
+        digest = hashlib.sha1(b"%s %d\0" % (KINDS[kind], size), usedforsecurity=False)
+        digest.update(content)
+        self._take(kind, digest.digest(), content)
+        return end
+
+    def _go_on(self, unfinished: _Unfinished, view: memoryview, position: int) -> int:
+        inflater = unfinished.inflater
+        size = unfinished.entry.size
+        start = position
+        tail = b""
+        while not inflater.eof:
+            if not tail:
+                if position == len(view):
+                    break
+                tail = view[position : position + _STEP]  # type: ignore[assignment]
+                position += len(tail)
+            most = min(size - unfinished.produced + 1, _STEP)
+            unfinished.add(inflater.decompress(tail, most))
+            tail = inflater.unconsumed_tail
+        position -= len(inflater.unused_data)
+        unfinished.checksum = zlib.crc32(view[start:position], unfinished.checksum)
+        if inflater.eof:
+            self._finish_entry(unfinished)
+        return position
+
+    def _finish_entry(self, unfinished: _Unfinished) -> None:
+        entry = unfinished.entry
+        if unfinished.produced != entry.size:
+            raise ValueError("an object is not as long as it says")
+        self._unfinished = None
+        self._offsets.append(unfinished.offset)
+        self._checksums.append(unfinished.checksum)
+        self._left -= 1  # type: ignore[operator]
+        if unfinished.digest is None:
+            if unfinished.holds:
+                self._take_delta(entry.kind, entry.base, b"".join(unfinished.held))
+            else:
+                self._operation.unpack(sizes(unfinished.held[0])[1])
+                self._leave()
+            return
+        name = unfinished.digest.digest()
+        if unfinished.file is not None:
+            unfinished.file.finish(name)
+            self._name(name)
+        else:
+            self._take(entry.kind, name, b"".join(unfinished.held))
+
+    def _take(self, kind: int, name: bytes, content: bytes) -> None:
+        self._name(name)
+        if len(content) <= IN_MEMORY_MOST:
+            self._objects.remember(self._pack, self._offsets[-1], kind, content)
+        self._consumer.take(kind, name, content)
+
+    def _name(self, name: bytes) -> None:
+        if self._by_name is not None:
+            self._by_name[name] = self._offsets[-1]
+        self._names += name
+
+    def _leave(self) -> None:
+        """Leave a delta for the end."""
+        self._missing.add(len(self._offsets) - 1)
+        self._names += bytes(_HASH)
+
+    def _take_delta(self, kind: int, base: int | bytes | None, delta: bytes) -> None:
+        self._operation.unpack(sizes(delta)[1])
+        found = self._small_base(base)
+        if found is None or sizes(delta)[1] > IN_MEMORY_MOST:
+            self._leave()
+            return
+        kind, content = found
+        content = apply_in_memory(content, delta)
+        digest = hashlib.sha1(b"%s %d\0" % (KINDS[kind], len(content)), usedforsecurity=False)
+        digest.update(content)
+        self._take(kind, digest.digest(), content)
+
+    def _small_base(self, base: int | bytes | None) -> tuple[int, bytes] | None:
+        """What a delta is based on, if that is known already and small."""
+        pack, offset = self._place(base)
+        if pack is None:
+            return None
+        recent = self._objects.recent(pack, offset)
+        if recent is not None:
+            return recent
+        kind, content = self._objects.resolve(pack, offset)
+        if isinstance(content, bytes):
+            return kind, content
+        content.close()
+        return None
+
+    def _place(self, base: int | bytes | None) -> tuple[Pack | None, int]:
+        if isinstance(base, bytes):
+            pack, offset = self._objects.find(base) or (None, 0)
+            if pack not in (None, self._pack):
+                self._foreign.add(base)
+            return pack, offset
+        number = self._number(base or 0)
+        return (None, 0) if number in self._missing else (self._pack, self._offsets[number])
+
+    def _number(self, offset: int) -> int:
+        number = bisect_left(self._offsets, offset)
+        if number == len(self._offsets) or self._offsets[number] != offset:
+            raise ValueError("a delta is based on what is no object")
+        return number
+
+    def _find(self, name: bytes) -> int | None:
+        if self._by_name is None:
+            self._by_name = {
+                self._name_of(number): offset
+                for number, offset in enumerate(self._offsets)
+                if number not in self._missing
+            }
+        return self._by_name.get(name)
+
+    def _name_of(self, number: int) -> bytes:
+        return bytes(self._names[number * _HASH : (number + 1) * _HASH])
+
+    def finish(self) -> Received:
+        """All bytes were fed.
+
+        Returns:
+            The pack, complete and checked, and open.
+
+        Raises:
+            ValueError: It is damaged, or lacks something.
+            LimitExceeded: It holds too much.
+            OSError: Its file can't be written.
+        """
+        self._flush()
+        if self._left is None or self._left or len(self._rest) < _TRAILER:
+            raise ValueError("it ends too early")
+        if len(self._rest) > _TRAILER:
+            raise ValueError("it holds more than it says")
+        if self._rest != self._digest.digest():
+            raise ValueError("its checksum is wrong")
+        self._resolve_missing()
+        if self._foreign:
+            self._add_bases()
+        return Received(self._path, self._pack, self._rest, self._index_content())
+
+    def _add_bases(self) -> None:
+        """Make a thin pack one that stands alone, by adding what its deltas are based on."""
+        os.ftruncate(self._descriptor, self._parsed)
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        for name in sorted(self._foreign):
+            place = self._objects.find(name)
+            kind, content = self._objects.resolve(*place) if place else (0, b"")
+            if not isinstance(content, bytes) or object_name(kind, content) != name:
+                raise ValueError("a delta lacks its base")
+            data = _entry(kind, content)
+            self._offsets.append(self._parsed)
+            self._checksums.append(zlib.crc32(data))
+            self._name(name)
+            _write(self._descriptor, data)
+            self._parsed += len(data)
+        os.pwrite(self._descriptor, len(self._offsets).to_bytes(4), 8)
+        digest = hashlib.sha1(usedforsecurity=False)
+        position = 0
+        while piece := os.pread(self._descriptor, _AT_ONCE, position):
+            digest.update(piece)
+            position += len(piece)
+        self._rest = digest.digest()
+        _write(self._descriptor, self._rest)
+
+    def _index_content(self) -> Callable[[], bytes]:
+        return lambda: index_of(
+            [self._name_of(number) for number in range(len(self._offsets))],
+            self._offsets,
+            self._checksums,
+            self._rest,
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._pack.close()
+
+    def _resolve_missing(self) -> None:
+        """Apply the deltas that had to wait."""
+        by_number: defaultdict[int, list[int]] = defaultdict(list)
+        by_name: defaultdict[bytes, list[int]] = defaultdict(list)
+        ready = []
+        for number in sorted(self._missing):
+            base = self._pack.entry(self._offsets[number]).base
+            if isinstance(base, bytes):
+                by_name[base].append(number)
+            elif (below := self._number(base or 0)) in self._missing:
+                by_number[below].append(number)
+            else:
+                ready.append(number)
+        for name in [each for each in by_name if self._place(each)[0]]:
+            ready += by_name.pop(name)
+        while ready:
+            self._operation.check()
+            number = ready.pop()
+            name = self._resolve(number)
+            ready += by_number.pop(number, [])
+            ready += by_name.pop(name, [])
+        if self._missing:
+            raise ValueError("a delta lacks its base")
+
+    def _resolve(self, number: int) -> bytes:
+        offset = self._offsets[number]
+        kind, content = self._objects.resolve(self._pack, offset)
+        name = content_name(kind, content)
+        self._missing.discard(number)
+        self._names[number * _HASH : (number + 1) * _HASH] = name
+        if self._by_name is not None:
+            self._by_name[name] = offset
+        if isinstance(content, bytes):
+            self._consumer.take(kind, name, content)
+        else:
+            content.close()
+        return name
+
+
+def _object_count(buffer: bytes) -> int:
+    if buffer[:4] != b"PACK" or int.from_bytes(buffer[4:8]) not in (2, 3):
+        raise ValueError("it does not begin as a pack does")
+    return int.from_bytes(buffer[8:_HEADER])
+
+
+def _entry(kind: int, content: bytes) -> bytes:
+    """An object as an entry of a pack."""
+    size = len(content)
+    first, size = kind << 4 | size & 15, size >> 4
+    head = bytearray()
+    while size:
+        head.append(first | 0x80)
+        first, size = size & 0x7F, size >> 7
+    head.append(first)
+    return bytes(head) + zlib.compress(content, 1)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
