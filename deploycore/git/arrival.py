@@ -7,16 +7,18 @@ an empty pack. Whatever is wrong with what comes in is told as a damaged pack, o
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deploycore.errors import CorruptPack, DeploycoreError
+from deploycore.errors import CorruptPack
 from deploycore.git.cache import CachedRepository
 from deploycore.git.checkout import Arriving
 from deploycore.git.files import Files
-from deploycore.git.objects import TAG, tagged
+from deploycore.git.objects import TAG, Damaged, tagged
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
 from deploycore.git.receive import PackReceiver, Received
@@ -68,7 +70,6 @@ class Arrival:
         self._early = early
         self._files: Files | None = None
         self._receiver: PackReceiver | None = None
-        self._number = 0
         self._objects = Objects((), os.fspath(directory), operation)
         self._commits: list[str] = []
         self._is_due = False
@@ -110,8 +111,7 @@ class Arrival:
                 os.fsencode(self._directory),
                 self._operation,
             )
-            self._number += 1
-            path = self._directory / f"{self._number}.pack"
+            path = self._directory / f"{secrets.token_hex(8)}.pack"
             self._receiver = PackReceiver(path, self.arriving, self._operation, self._objects)
 
     def feed(self, data: bytes) -> None:
@@ -172,15 +172,13 @@ def refusing_damage(url: str) -> Iterator[None]:
         url: Where they came from.
 
     Raises:
-        CorruptPack: Something within raised what is no failure of the disk, nor a typed one.
+        CorruptPack: Something within proved to be damaged.
     """
     try:
         yield
         return
-    except (DeploycoreError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        reason = clean(str(error)) or type(error).__name__
+    except (Damaged, zlib.error) as error:
+        reason = clean(str(error))
     raise CorruptPack(
         f"What the git server of {url} sent is damaged: {reason}.",
         hint="Try again; if it stays, run git fsck on the server's repository.",
@@ -192,7 +190,7 @@ def peeled(name: bytes, objects: Objects) -> bytes:
     """The commit that a tag names, or that has this name itself.
 
     Raises:
-        ValueError: There is none.
+        Damaged: There is none.
     """
     for _ in range(_TAGS_MOST):
         if objects.kind(name) != TAG:

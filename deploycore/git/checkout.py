@@ -14,7 +14,15 @@ from functools import cached_property
 
 from deploycore.git.files import Files
 from deploycore.git.manifest import Manifest, describe
-from deploycore.git.objects import BLOB, COMMIT, TREE, CommitInfo, read_commit, read_tree
+from deploycore.git.objects import (
+    BLOB,
+    COMMIT,
+    TREE,
+    CommitInfo,
+    Damaged,
+    read_commit,
+    read_tree,
+)
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
 from deploycore.git.tree import File, Plan, refuse_escaping_links
@@ -185,7 +193,7 @@ class Checkout:
         """Write all directories and files; links are still to come.
 
         Raises:
-            ValueError: Something is missing or damaged.
+            Damaged: Something is missing or damaged.
             DeploycoreError: The repository holds what must not be written, or too much.
             OSError: A call of the file system failed.
         """
@@ -325,7 +333,7 @@ class Checkout:
         """Write what could not be taken over from the former checkout."""
         file = self.find(path)
         if file is None:
-            raise ValueError(f"the object of {path!r} is missing")
+            raise Damaged(f"the object of {path!r} is missing")
         content = self._objects.open(file.hash)
         try:
             self._write(file, content)
@@ -338,7 +346,7 @@ def complete(plan: Plan, objects: Objects) -> None:
     """Give a plan the trees that it lacks.
 
     Raises:
-        ValueError: One is missing or damaged.
+        Damaged: One is missing or damaged.
         DeploycoreError: The repository holds what must not be written, or too much.
     """
     while plan.missing:

@@ -13,7 +13,10 @@ from inspect import isbuiltin
 from io import BytesIO
 from typing import BinaryIO
 
+from dulwich.errors import ApplyDeltaError
 from dulwich.pack import apply_delta
+
+from deploycore.git.objects import Damaged
 
 __all__ = ["apply_in_memory", "apply_in_steps", "sizes"]
 
@@ -31,7 +34,7 @@ def sizes(delta: bytes) -> tuple[int, int]:
         delta: Its first bytes are enough, 20 of them.
 
     Raises:
-        ValueError: It has no sizes.
+        Damaged: It has no sizes.
     """
     base, position = _number(delta, 0)
     result, _ = _number(delta, position)
@@ -42,18 +45,21 @@ def apply_in_memory(base: bytes, delta: bytes) -> bytes:
     """What a delta makes of its base.
 
     Raises:
-        ValueError: It does not fit its base, or is malformed.
+        Damaged: It does not fit its base, or is malformed.
     """
     base_size, result_size = sizes(delta)
     if base_size != len(base):
-        raise ValueError("a delta does not fit its base")
+        raise Damaged("a delta does not fit its base")
     if not _IS_BOUNDED:
         made = BytesIO()
         apply_in_steps(BytesIO(base), iter((delta,)), made.write)
         return made.getvalue()
-    result = b"".join(apply_delta(base, delta))
+    try:
+        result = b"".join(apply_delta(base, delta))
+    except ApplyDeltaError as error:
+        raise Damaged(f"a delta is malformed: {error}") from None
     if len(result) != result_size:
-        raise ValueError("a delta does not make what it says")
+        raise Damaged("a delta does not make what it says")
     return result
 
 
@@ -70,7 +76,7 @@ def apply_in_steps(
         The size that the base should have, and the size of the result.
 
     Raises:
-        ValueError: It is malformed, or does not make what it says.
+        Damaged: It is malformed, or does not make what it says.
     """
     source = _Pieces(delta)
     base_size, result_size = source.number(), source.number()
@@ -86,14 +92,14 @@ def apply_in_steps(
             size = command
             pieces = source.pieces(size)
         else:
-            raise ValueError("a delta has a command that is reserved")
+            raise Damaged("a delta has a command that is reserved")
         made += size
         if made > result_size:
             break
         for piece in pieces:
             write(piece)
     if made != result_size:
-        raise ValueError("a delta does not make what it says")
+        raise Damaged("a delta does not make what it says")
     return base_size, result_size
 
 
@@ -102,7 +108,7 @@ def _copied(base: BinaryIO, offset: int, size: int) -> Iterator[bytes]:
     while size:
         piece = base.read(min(size, _STEP))
         if not piece:
-            raise ValueError("a delta copies what its base does not have")
+            raise Damaged("a delta copies what its base does not have")
         size -= len(piece)
         yield piece
 
@@ -116,7 +122,7 @@ def _number(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if not byte & 0x80:
             return number, position
-    raise ValueError("a delta has no sizes")
+    raise Damaged("a delta has no sizes")
 
 
 class _Pieces:
@@ -136,7 +142,7 @@ class _Pieces:
 
     def byte(self) -> int:
         if self.at_end():
-            raise ValueError("a delta ends too early")
+            raise Damaged("a delta ends too early")
         self._position += 1
         return self._piece[self._position - 1]
 
@@ -149,12 +155,12 @@ class _Pieces:
             if not byte & 0x80:
                 return number
             if shift > 63:
-                raise ValueError("a delta has no sizes")
+                raise Damaged("a delta has no sizes")
 
     def pieces(self, size: int) -> Iterator[bytes]:
         while size:
             if self.at_end():
-                raise ValueError("a delta ends too early")
+                raise Damaged("a delta ends too early")
             piece = self._piece[self._position : self._position + size]
             self._position += len(piece)
             size -= len(piece)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
@@ -28,6 +29,7 @@ __all__ = [
     "TAG",
     "TREE",
     "CommitInfo",
+    "Damaged",
     "TreeEntry",
     "object_name",
     "read_commit",
@@ -39,6 +41,10 @@ COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _COMMIT_BYTES_MOST = 1024 * 1024
 _ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{20})", re.DOTALL)
+
+
+class Damaged(Exception):
+    """An object, or a pack, is not what it should be; its source is named by who catches this."""
 
 
 class TreeEntry(NamedTuple):
@@ -81,13 +87,13 @@ def read_tree(content: bytes) -> Iterator[TreeEntry]:
     """The lines of a tree, in its order.
 
     Raises:
-        ValueError: It is malformed.
+        Damaged: It is malformed.
     """
     position = 0
     while position < len(content):
         found = _ENTRY.match(content, position)
         if found is None:
-            raise ValueError("a tree is malformed")
+            raise Damaged("a tree is malformed")
         yield TreeEntry(found[2], int(found[1], 8), found[3], position)
         position = found.end()
 
@@ -97,18 +103,19 @@ def read_commit(content: bytes) -> CommitInfo:
 
     Raises:
         LimitExceeded: It is larger than commits are.
-        Exception: It is malformed; dulwich has no one kind for that.
+        Damaged: It is malformed.
     """
     _refuse_large(content)
-    commit = Commit.from_string(content)
-    author = commit.author
-    return CommitInfo(
-        tree=bytes.fromhex(commit.tree.decode("ascii")),
-        has_parents=bool(commit.parents),
-        author=clean(author.split(b"<")[0]) or clean(author),
-        subject=clean(commit.message.lstrip().split(b"\n", 1)[0]),
-        committed_at=_moment(commit.commit_time, commit.commit_timezone),
-    )
+    with _naming_damage():
+        commit = Commit.from_string(content)
+        author = commit.author
+        return CommitInfo(
+            tree=bytes.fromhex(commit.tree.decode("ascii")),
+            has_parents=bool(commit.parents),
+            author=clean(author.split(b"<")[0]) or clean(author),
+            subject=clean(commit.message.lstrip().split(b"\n", 1)[0]),
+            committed_at=_moment(commit.commit_time, commit.commit_timezone),
+        )
 
 
 def tagged(content: bytes) -> bytes:
@@ -116,11 +123,21 @@ def tagged(content: bytes) -> bytes:
 
     Raises:
         LimitExceeded: The tag is larger than tags are.
-        Exception: It is malformed; dulwich has no one kind for that.
+        Damaged: It is malformed.
     """
     _refuse_large(content)
-    tag = Tag.from_string(content)
-    return bytes.fromhex(tag.object[1].decode("ascii"))
+    with _naming_damage():
+        tag = Tag.from_string(content)
+        return bytes.fromhex(tag.object[1].decode("ascii"))
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """dulwich has no one kind of exception for what it can't parse."""
+    try:
+        yield
+    except Exception as error:
+        raise Damaged(clean(str(error)) or type(error).__name__) from None
 
 
 def _refuse_large(content: bytes) -> None:

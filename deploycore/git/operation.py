@@ -58,6 +58,11 @@ class Operation:
         """Seconds until the deadline, never negative."""
         return max(0.0, self._deadline - self._clock())
 
+    @property
+    def entries_left(self) -> int:
+        """How many files and directories more may be planned."""
+        return self.settings.files_most - self._entries
+
     def check(self) -> None:
         """Go on only while that is wanted and there is time.
 

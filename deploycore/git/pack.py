@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import apply_in_memory, apply_in_steps, sizes
-from deploycore.git.objects import BLOB, KINDS, TREE, object_name
+from deploycore.git.objects import BLOB, KINDS, TREE, Damaged, object_name
 from deploycore.git.operation import Operation
 
 __all__ = [
@@ -79,7 +79,7 @@ def entry_header(buffer: bytes, position: int, offset: int) -> Entry | None:
         ``None`` if the buffer ends too early; ``data`` is a position in the buffer.
 
     Raises:
-        ValueError: It is malformed.
+        Damaged: It is malformed.
     """
     length = len(buffer)
     if position >= length:
@@ -94,8 +94,8 @@ def entry_header(buffer: bytes, position: int, offset: int) -> Entry | None:
         position += 1
         size |= (byte & 0x7F) << shift
         shift += 7
-        if shift > 63:
-            raise ValueError("an object has an impossible size")
+        if shift > 74:
+            raise Damaged("an object has an impossible size")
     if kind in KINDS:
         return Entry(kind, size, None, position)
     if kind == _NAME_DELTA:
@@ -103,7 +103,7 @@ def entry_header(buffer: bytes, position: int, offset: int) -> Entry | None:
             return None
         return Entry(kind, size, buffer[position : position + 20], position + 20)
     if kind != _OFFSET_DELTA:
-        raise ValueError(f"it has an object of the unknown kind {kind}")
+        raise Damaged(f"it has an object of the unknown kind {kind}")
     distance = -1
     while True:
         if position == length:
@@ -114,9 +114,9 @@ def entry_header(buffer: bytes, position: int, offset: int) -> Entry | None:
         if not byte & 0x80:
             break
         if distance >> 63:
-            raise ValueError("a delta has an impossible base")
+            raise Damaged("a delta has an impossible base")
     if not 0 < distance < offset:
-        raise ValueError("a delta has an impossible base")
+        raise Damaged("a delta has an impossible base")
     return Entry(kind, size, offset - distance, position)
 
 
@@ -146,18 +146,18 @@ class Pack:
         """The entry at an offset; its ``data`` is an offset in the pack.
 
         Raises:
-            ValueError: There is none.
+            Damaged: There is none.
         """
         found = entry_header(os.pread(self._descriptor, _HEADER_MOST, offset), 0, offset)
         if found is None:
-            raise ValueError("a pack ends too early")
+            raise Damaged("a pack ends too early")
         return found._replace(data=offset + found.data)
 
     def pieces(self, entry: Entry) -> Iterator[bytes]:
         """What an entry unpacks to, in pieces of at most 64 KiB.
 
         Raises:
-            ValueError: It is longer or shorter than it says.
+            Damaged: It is longer or shorter than it says.
             zlib.error: It is damaged.
         """
         inflater = zlib.decompressobj()
@@ -167,7 +167,7 @@ class Pack:
                 rest = os.pread(self._descriptor, min(_STEP, entry.size + 128), position)
                 position += len(rest)
                 if not rest:
-                    raise ValueError("a pack ends too early")
+                    raise Damaged("a pack ends too early")
             # One byte more than was declared, to notice data that is longer.
             piece = inflater.decompress(rest, min(entry.size - produced + 1, _STEP))
             rest = inflater.unconsumed_tail
@@ -177,7 +177,7 @@ class Pack:
             if piece:
                 yield piece
         if produced != entry.size:
-            raise ValueError("an object is not as long as it says")
+            raise Damaged("an object is not as long as it says")
 
 
 class Objects:
@@ -221,7 +221,7 @@ class Objects:
             kind: What it must be.
 
         Raises:
-            ValueError: It is missing, damaged or of another kind.
+            Damaged: It is missing, damaged or of another kind.
             LimitExceeded: It is larger than what is held in memory.
         """
         most = _TREE_BYTES_MOST if kind == TREE else IN_MEMORY_MOST
@@ -239,11 +239,11 @@ class Objects:
         """What an object is.
 
         Raises:
-            ValueError: It is missing or damaged.
+            Damaged: It is missing or damaged.
         """
         place = self.find(name)
         if place is None:
-            raise ValueError(f"the object {name.hex()} is missing")
+            raise Damaged(f"the object {name.hex()} is missing")
         kind, content = self.resolve(*place)
         if not isinstance(content, bytes):
             content.close()
@@ -253,23 +253,23 @@ class Objects:
         """An object, as bytes if it is small, else as an open temporary file.
 
         Raises:
-            ValueError: It is missing, damaged or of another kind.
+            Damaged: It is missing, damaged or of another kind.
         """
         place = self.find(name)
         if place is None:
-            raise ValueError(f"the object {name.hex()} is missing")
+            raise Damaged(f"the object {name.hex()} is missing")
         found, content = self.resolve(*place)
         if found != kind:
-            raise ValueError(f"{name.hex()} is no {KINDS[kind].decode()}")
+            raise Damaged(f"{name.hex()} is no {KINDS[kind].decode()}")
         if content_name(found, content) != name:
-            raise ValueError(f"the object {name.hex()} is damaged")
+            raise Damaged(f"the object {name.hex()} is damaged")
         return content
 
     def resolve(self, pack: Pack, offset: int) -> tuple[int, Content]:
         """The kind and the content of an entry, the deltas that lead to it applied.
 
         Raises:
-            ValueError: It can't be made.
+            Damaged: It can't be made.
         """
         chain: list[tuple[Pack, int, Entry]] = []
         seen = set()
@@ -282,7 +282,7 @@ class Objects:
             seen.add((id(pack), offset))
             pack, offset = self._base(pack, entry.base)
             if (id(pack), offset) in seen:
-                raise ValueError("deltas are based on each other")
+                raise Damaged("deltas are based on each other")
         kind, content = found or (0, b"")
         for pack, offset, entry in reversed(chain):
             if entry.base is None:
@@ -318,7 +318,7 @@ class Objects:
             return pack, base
         place = self.find(base)
         if place is None:
-            raise ValueError("a delta lacks its base")
+            raise Damaged("a delta lacks its base")
         return place
 
     def _whole(self, pack: Pack, entry: Entry) -> Content:
@@ -353,7 +353,7 @@ class Objects:
 
             wanted, made = apply_in_steps(source, pack.pieces(entry), write)
         if wanted != size:
-            raise ValueError("a delta does not fit its base")
+            raise Damaged("a delta does not fit its base")
         if made > IN_MEMORY_MOST:
             return result
         with result:

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import apply_in_memory, sizes
-from deploycore.git.objects import BLOB, KINDS, object_name
+from deploycore.git.objects import BLOB, KINDS, Damaged, object_name
 from deploycore.git.operation import Operation
 from deploycore.git.pack import IN_MEMORY_MOST, Entry, Objects, Pack, content_name, entry_header
 from deploycore.git.pack_index import index_of
@@ -116,7 +116,7 @@ class _Unfinished:
     def add(self, piece: bytes) -> None:
         self.produced += len(piece)
         if self.produced > self.entry.size:
-            raise ValueError("an object is not as long as it says")
+            raise Damaged("an object is not as long as it says")
         if self.digest is not None:
             self.digest.update(piece)
         if self.file is not None:
@@ -168,7 +168,7 @@ class PackReceiver:
         """Take the next bytes, however many.
 
         Raises:
-            ValueError: The pack is damaged.
+            Damaged: The pack is damaged.
             zlib.error: The same.
             LimitExceeded: It holds too much.
             OSError: The file can't be written.
@@ -231,7 +231,7 @@ class PackReceiver:
         if not inflater.eof:
             return 0
         if len(content) != size:
-            raise ValueError("an object is not as long as it says")
+            raise Damaged("an object is not as long as it says")
         end = stop - len(inflater.unused_data)
         self._offsets.append(offset)
         self._checksums.append(zlib.crc32(view[start:end]))
@@ -268,7 +268,7 @@ class PackReceiver:
     def _finish_entry(self, unfinished: _Unfinished) -> None:
         entry = unfinished.entry
         if unfinished.produced != entry.size:
-            raise ValueError("an object is not as long as it says")
+            raise Damaged("an object is not as long as it says")
         self._unfinished = None
         self._offsets.append(unfinished.offset)
         self._checksums.append(unfinished.checksum)
@@ -341,7 +341,7 @@ class PackReceiver:
     def _number(self, offset: int) -> int:
         number = bisect_left(self._offsets, offset)
         if number == len(self._offsets) or self._offsets[number] != offset:
-            raise ValueError("a delta is based on what is no object")
+            raise Damaged("a delta is based on what is no object")
         return number
 
     def _find(self, name: bytes) -> int | None:
@@ -363,17 +363,17 @@ class PackReceiver:
             The pack, complete and checked, and open.
 
         Raises:
-            ValueError: It is damaged, or lacks something.
+            Damaged: It is damaged, or lacks something.
             LimitExceeded: It holds too much.
             OSError: Its file can't be written.
         """
         self._flush()
         if self._left is None or self._left or len(self._rest) < _TRAILER:
-            raise ValueError("it ends too early")
+            raise Damaged("it ends too early")
         if len(self._rest) > _TRAILER:
-            raise ValueError("it holds more than it says")
+            raise Damaged("it holds more than it says")
         if self._rest != self._digest.digest():
-            raise ValueError("its checksum is wrong")
+            raise Damaged("its checksum is wrong")
         self._resolve_missing()
         if self._foreign:
             self._add_bases()
@@ -387,7 +387,7 @@ class PackReceiver:
             place = self._objects.find(name)
             kind, content = self._objects.resolve(*place) if place else (0, b"")
             if not isinstance(content, bytes) or object_name(kind, content) != name:
-                raise ValueError("a delta lacks its base")
+                raise Damaged("a delta lacks its base")
             data = _entry(kind, content)
             self._offsets.append(self._parsed)
             self._checksums.append(zlib.crc32(data))
@@ -437,7 +437,7 @@ class PackReceiver:
             ready += by_number.pop(number, [])
             ready += by_name.pop(name, [])
         if self._missing:
-            raise ValueError("a delta lacks its base")
+            raise Damaged("a delta lacks its base")
 
     def _resolve(self, number: int) -> bytes:
         offset = self._offsets[number]
@@ -456,7 +456,7 @@ class PackReceiver:
 
 def _object_count(buffer: bytes) -> int:
     if buffer[:4] != b"PACK" or int.from_bytes(buffer[4:8]) not in (2, 3):
-        raise ValueError("it does not begin as a pack does")
+        raise Damaged("it does not begin as a pack does")
     return int.from_bytes(buffer[8:_HEADER])
 
 

@@ -16,7 +16,7 @@ from deploycore.git.cache import CachedRepository, RepositoryCache
 from deploycore.git.checkout import Checkout, FormerCheckout
 from deploycore.git.files import Files
 from deploycore.git.manifest import CLOCK_STEP
-from deploycore.git.objects import CommitInfo
+from deploycore.git.objects import CommitInfo, Damaged
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
 from deploycore.git.progress import CheckedOut
@@ -206,7 +206,7 @@ class _Run:
 
     def _make_repository(self, laid: _Laid, arrival: Arrival, checkout: Checkout) -> None:
         if arrival.received is None:
-            raise ValueError("nothing was received")
+            raise Damaged("nothing was received")
         make_repository(
             self._staging.tree,
             arrival.received,

@@ -132,7 +132,7 @@ class Plan:
             tree: Its hash, which the content must have been found to have.
 
         Raises:
-            ValueError: It is malformed.
+            Damaged: It is malformed.
             UnsafeRepository: A name or a mode must not be written.
             LimitExceeded: There is too much of it, or it is too deep.
         """
@@ -180,11 +180,14 @@ class Plan:
         self._contents.append((prefix, content))
         reusable = self._former.files(prefix[:-1]) if self._former else {}
         reused = []
+        room = self._operation.entries_left
         names = set()
         entries = 0
         files = 0
         for entry in read_tree(content):
             entries += 1
+            if entries > room:
+                break
             name, mode, hash_, position = entry
             if not _is_plain(name):
                 _refuse_unsafe_name(prefix, name)

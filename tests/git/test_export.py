@@ -122,7 +122,7 @@ def test_a_target_in_use_is_refused_before_any_request(make, server, target, set
 @pytest.mark.parametrize("branch", ["", "a..b", "a b", "x.lock", "/a", "a~1", "a\nb"])
 def test_a_branch_name_that_git_does_not_allow_is_refused(make, server, target, settings, branch):
     shop = make("shop", {"a": b"1"})
-    with pytest.raises(ConfigurationError, match="branch named"):
+    with pytest.raises(ConfigurationError, match="branch or tag named"):
         export(source(shop.url), branch, target, settings=settings)
     assert server.requests == []
 
@@ -137,7 +137,7 @@ def test_branches_with_odd_names_are_found(make, target, settings, branch):
 
 def test_an_unknown_branch_is_named(make, target, settings):
     shop = make("shop", {"a": b"1"})
-    with pytest.raises(RemoteRefused, match="no branch 'mian'"):
+    with pytest.raises(RemoteRefused, match="no branch or tag 'mian'"):
         export(source(shop.url), "mian", target, settings=settings)
     assert nothing_left(target)
 

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 import traceback
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -348,7 +349,8 @@ def test_a_server_that_drips_is_cut_off_in_the_end(server, fails):
 
 
 def test_an_endless_pack_is_cut_off(server, fails):
-    data = pkt_line(b"\x01" + b"x" * 60_000)
+    start = pkt_line(b"packfile\n") + pkt_line(b"\x01PACK\0\0\0\2\xff\xff\xff\xff")
+    data = pkt_line(b"\x01" + (b"\x30" + zlib.compress(b"")) * 6_000)
 
     def interfere(environ, start_response):
         if environ["REQUEST_METHOD"] == "GET":
@@ -357,7 +359,7 @@ def test_an_endless_pack_is_cut_off(server, fails):
         start_response("200 OK", [("Content-Type", "application/x-git-upload-pack-result")])
         if b"command=ls-refs" in environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])):
             return [REFS]
-        return (pkt_line(b"packfile\n") if number == 0 else data for number in range(10_000))
+        return (start if number == 0 else data for number in range(10_000))
 
     server.interfere = interfere
     error = fails(f"{server.origin}/shop.git", pack_bytes_most=1_000_000)

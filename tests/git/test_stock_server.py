@@ -84,7 +84,7 @@ def test_wrong_credentials_and_repositories_are_told(work, target, settings, sec
 
 
 def test_an_unknown_branch_is_named(work, target, settings):
-    with pytest.raises(RemoteRefused, match="no branch 'mai'"):
+    with pytest.raises(RemoteRefused, match="no branch or tag 'mai'"):
         export(source(work[1], secret=SECRET), "mai", target, settings=settings)
 
 
