@@ -83,7 +83,7 @@ class Arriving:
 
     Attributes:
         plan: As far as it is known.
-        ready: Whether it is known whole, and all its directories are there.
+        made: How many of its directories are there.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Arriving:
         self._files = files
         self._directory = directory
         self._operation = operation
-        self.ready = False
+        self.made = 0
 
     def begin(self, objects: int) -> None:
         """So many objects are going to come."""
@@ -104,30 +104,26 @@ class Arriving:
     def take(self, kind: int, name: bytes, content: bytes) -> None:
         """An object, complete."""
         if kind == BLOB:
-            if self.ready and self.plan:
+            if self.plan is not None:
                 for file in self.plan.take(name):
                     self._files.write(file.path, content, executable=file.executable)
         elif kind == TREE:
             if self.plan is not None:
                 self.plan.offer(name, content)
-                self._prepare()
+                self._files.make_directories(self.plan.directories[self.made :])
+                self.made = len(self.plan.directories)
         elif kind == COMMIT and name == self._commit:
             self.plan = Plan(read_commit(content).tree, self._operation)
 
     def large_blob(self, size: int) -> LargeBlob:
         """A blob too large for memory begins."""
         self._operation.check()
-        return LargeBlob(self if self.ready else None, self._directory)
+        return LargeBlob(self if self.plan else None, self._directory)
 
     def place(self, name: bytes, path: bytes) -> None:
         """Give a large file, complete, its places."""
         for file in self.plan.take(name) if self.plan else ():
             self._files.adopt(path, file.path, executable=file.executable)
-
-    def _prepare(self) -> None:
-        if self.plan is not None and not self.plan.missing and not self.ready:
-            self._files.make_directories(self.plan.directories)
-            self.ready = True
 
 
 class LargeBlob:
@@ -186,7 +182,7 @@ class Checkout:
         self._change = change
         known = arriving.plan if arriving else None
         self.plan = known or Plan(self.commit.tree, operation, former=former, ignored=ignored)
-        self._ready = arriving is not None and arriving.ready
+        self._made = arriving.made if arriving else 0
         self._links: dict[bytes, bytes] = {}
 
     def write_files(self) -> None:
@@ -198,10 +194,9 @@ class Checkout:
             OSError: A call of the file system failed.
         """
         complete(self.plan, self._objects)
-        if not self._ready:
-            if len(self.plan.unwritten) + len(self._reused_directories()) > _FEW:
-                self._files.start_process()
-            self._files.make_directories(self._directories())
+        if len(self.plan.unwritten) > _FEW or self._reused_files() > _FEW:
+            self._files.start_process()
+        self._files.make_directories(self._directories()[self._made :])
         self._reuse()
         self._write_rest()
         for link in self.gitlinks():
@@ -285,6 +280,12 @@ class Checkout:
             return []
         manifest = self._former.manifest
         return [path for each in self.plan.present for path in (each, *manifest.below(each))]
+
+    def _reused_files(self) -> int:
+        if self._former is None:
+            return 0
+        known = self._former.manifest.directories
+        return sum(len(known[path].names) for path in self._reused_directories())
 
     def _directories(self) -> list[bytes]:
         if self._former is None:

@@ -78,9 +78,8 @@ class CommitInfo:
 
 def object_name(kind: int, content: bytes) -> bytes:
     """The hash that names an object, 20 bytes."""
-    digest = hashlib.sha1(b"%s %d\0" % (KINDS[kind], len(content)), usedforsecurity=False)
-    digest.update(content)
-    return digest.digest()
+    header = b"%s %d\0" % (KINDS[kind], len(content))
+    return hashlib.sha1(header + content, usedforsecurity=False).digest()
 
 
 def read_tree(content: bytes) -> Iterator[TreeEntry]:

@@ -119,14 +119,17 @@ class Operation:
         self._files_total = (self._files_total or 0) + files
         self._report_sometimes()
 
-    def unpack(self, size: int) -> None:
+    def unpack(self, size: int, *, together: int = 0) -> None:
         """Count what an object of a pack unpacks to, before it is unpacked.
+
+        Args:
+            together: What small objects have unpacked to, counted together.
 
         Raises:
             LimitExceeded: It is too large, or all objects together would be.
         """
         settings = self.settings
-        self._unpacked += size
+        self._unpacked += size + together
         if size > settings.object_bytes_most:
             raise _too_large("a file", settings.object_bytes_most, "object_bytes_most")
         if self._unpacked > settings.checkout_bytes_most:

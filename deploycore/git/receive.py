@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from zlib import decompressobj
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import apply_in_memory, sizes
@@ -35,6 +36,9 @@ _TRAILER = 20
 _HASH = 20
 _STEP = 64 * 1024
 _AT_ONCE = 192 * 1024
+_QUICK_MOST = 256 * 1024
+_SHIFT_MOST = 32  # of a size that is not small
+_HEADER_MOST = 64
 _HELD_MOST = 16 * 1024 * 1024
 
 
@@ -95,7 +99,6 @@ class _Unfinished:
         self.entry = entry
         self.offset = offset
         self.inflater = zlib.decompressobj()
-        self.checksum = 0
         self.produced = 0
         self.held: list[bytes] = []
         self.file: LargeFile | None = None
@@ -158,7 +161,6 @@ class PackReceiver:
         self._left: int | None = None
         self._unfinished: _Unfinished | None = None
         self._offsets = array("Q")
-        self._checksums = array("L")
         self._names = bytearray()
         self._missing: set[int] = set()
         self._by_name: dict[bytes, int] | None = None
@@ -202,6 +204,9 @@ class PackReceiver:
         view = memoryview(buffer)
         while self._left:
             if self._unfinished is None:
+                position = self._take_run(buffer, view, position)
+                if not self._left:
+                    break
                 offset = self._parsed + position
                 entry = entry_header(buffer, position, offset)
                 if entry is None:
@@ -212,11 +217,47 @@ class PackReceiver:
                     position = after
                     continue
                 self._unfinished = _Unfinished(entry, offset, self._consumer)
-                self._unfinished.checksum = zlib.crc32(view[position : entry.data])
                 position = entry.data
             position = self._go_on(self._unfinished, view, position)
             if self._unfinished is not None:
                 return position
+        return position
+
+    def _take_run(self, buffer: bytes, view: memoryview, position: int) -> int:
+        """Take entries as long as they are whole, small and no deltas, as most are.
+
+        The same as is done for any entry, without its calls; returns where the run ends.
+        """
+        last = len(buffer) - _HEADER_MOST
+        parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
+        remember, pack = self._objects.remember, self._pack
+        unpacked = 0
+        while self._left and position < last:
+            byte = buffer[position]
+            kind, size, data, shift = byte >> 4 & 7, byte & 15, position + 1, 4
+            while byte & 0x80 and shift < _SHIFT_MOST:
+                byte = buffer[data]
+                data += 1
+                size |= (byte & 0x7F) << shift
+                shift += 7
+            if kind not in KINDS or size > _QUICK_MOST:
+                break
+            part = view[data : data + size + (size >> 8) + 64]
+            inflater = decompressobj()
+            content = inflater.decompress(part, size + 1)
+            if not inflater.eof or len(content) != size:
+                break
+            name = object_name(kind, content)
+            offsets.append(parsed + position)
+            self._names += name
+            if self._by_name is not None:
+                self._by_name[name] = parsed + position
+            remember(pack, parsed + position, kind, content)
+            consumer.take(kind, name, content)
+            position = data + len(part) - len(inflater.unused_data)
+            self._left -= 1
+            unpacked += size
+        self._operation.unpack(0, together=unpacked)
         return position
 
     def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
@@ -234,21 +275,17 @@ class PackReceiver:
             raise Damaged("an object is not as long as it says")
         end = stop - len(inflater.unused_data)
         self._offsets.append(offset)
-        self._checksums.append(zlib.crc32(view[start:end]))
         self._left -= 1  # type: ignore[operator]
         kind = entry.kind
         if kind not in KINDS:
             self._take_delta(kind, entry.base, content)
             return end
-        digest = hashlib.sha1(b"%s %d\0" % (KINDS[kind], size), usedforsecurity=False)
-        digest.update(content)
-        self._take(kind, digest.digest(), content)
+        self._take(kind, object_name(kind, content), content)
         return end
 
     def _go_on(self, unfinished: _Unfinished, view: memoryview, position: int) -> int:
         inflater = unfinished.inflater
         size = unfinished.entry.size
-        start = position
         tail = b""
         while not inflater.eof:
             if not tail:
@@ -260,7 +297,6 @@ class PackReceiver:
             unfinished.add(inflater.decompress(tail, most))
             tail = inflater.unconsumed_tail
         position -= len(inflater.unused_data)
-        unfinished.checksum = zlib.crc32(view[start:position], unfinished.checksum)
         if inflater.eof:
             self._finish_entry(unfinished)
         return position
@@ -271,7 +307,6 @@ class PackReceiver:
             raise Damaged("an object is not as long as it says")
         self._unfinished = None
         self._offsets.append(unfinished.offset)
-        self._checksums.append(unfinished.checksum)
         self._left -= 1  # type: ignore[operator]
         if unfinished.digest is None:
             if unfinished.holds:
@@ -311,9 +346,7 @@ class PackReceiver:
             return
         kind, content = found
         content = apply_in_memory(content, delta)
-        digest = hashlib.sha1(b"%s %d\0" % (KINDS[kind], len(content)), usedforsecurity=False)
-        digest.update(content)
-        self._take(kind, digest.digest(), content)
+        self._take(kind, object_name(kind, content), content)
 
     def _small_base(self, base: int | bytes | None) -> tuple[int, bytes] | None:
         """What a delta is based on, if that is known already and small."""
@@ -390,7 +423,6 @@ class PackReceiver:
                 raise Damaged("a delta lacks its base")
             data = _entry(kind, content)
             self._offsets.append(self._parsed)
-            self._checksums.append(zlib.crc32(data))
             self._name(name)
             _write(self._descriptor, data)
             self._parsed += len(data)
@@ -407,9 +439,24 @@ class PackReceiver:
         return lambda: index_of(
             [self._name_of(number) for number in range(len(self._offsets))],
             self._offsets,
-            self._checksums,
+            self._entry_checksums(),
             self._rest,
         )
+
+    def _entry_checksums(self) -> list[int]:
+        """The CRC-32 of each entry, for which the pack is read again."""
+        ends = [*self._offsets[1:], self._parsed]
+        found = []
+        with open(self._path, "rb") as pack:
+            pack.seek(_HEADER)
+            for start, end in zip(self._offsets, ends, strict=True):
+                checksum, left = 0, end - start
+                while left > 0:
+                    piece = pack.read(min(left, _AT_ONCE))
+                    checksum = zlib.crc32(piece, checksum)
+                    left -= len(piece) or left
+                found.append(checksum)
+        return found
 
     def close(self) -> None:
         """Let go of the file."""

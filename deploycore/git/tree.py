@@ -32,7 +32,10 @@ __all__ = ["File", "Named", "Plan", "refuse_escaping_links", "shown"]
 _LINK_BYTES_MOST = 4095
 _NAME_BYTES_MOST = 255
 _EARLY_BYTES_MOST = 8 * 1024 * 1024
-_POSITION_BITS = 32
+# A file's place in one number: which tree, where in it the name begins, how long the name is,
+# and whether it is executable.
+_START_SHIFT, _TREE_SHIFT = 9, 41
+_START_MASK = (1 << _TREE_SHIFT - _START_SHIFT) - 1
 # Names that mean nothing special anywhere: most of them, and the other checks are slow.
 _is_plain = re.compile(
     rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
@@ -176,7 +179,7 @@ class Plan:
             self._read(prefix, content, depth)
 
     def _read(self, prefix: bytes, content: bytes, depth: int) -> None:
-        number = len(self._contents) << _POSITION_BITS
+        number = len(self._contents) << _TREE_SHIFT
         self._contents.append((prefix, content))
         reusable = self._former.files(prefix[:-1]) if self._former else {}
         reused = []
@@ -201,7 +204,9 @@ class Plan:
                 if reusable and reusable.get(name) == (mode, hash_):
                     reused.append(name)
                 else:
-                    self._place(hash_, number | position)
+                    first = content.index(b" ", position) + 1
+                    place = first << _START_SHIFT | len(name) << 1 | (mode >> 6 & 1)
+                    self._place(hash_, number | place)
                 if name == b".gitattributes":
                     self.attributes.append(Named(prefix + name, hash_))
             else:
@@ -256,12 +261,11 @@ class Plan:
                     yield prefix + entry.name, entry
 
     def _file(self, place: int) -> File:
-        prefix, content = self._contents[place >> _POSITION_BITS]
-        start = place & ((1 << _POSITION_BITS) - 1)
-        space = content.index(b" ", start)
-        end = content.index(b"\0", space)
-        executable = bool(int(content[start:space], 8) & 0o100)
-        return File(prefix + content[space + 1 : end], content[end + 1 : end + 21], executable)
+        prefix, content = self._contents[place >> _TREE_SHIFT]
+        start = place >> _START_SHIFT & _START_MASK
+        end = start + (place >> 1 & 0xFF)
+        executable = bool(place & 1)
+        return File(prefix + content[start:end], content[end + 1 : end + 21], executable)
 
 
 def shown(path: bytes) -> str:
