@@ -7,6 +7,7 @@ server or a repository holds is not to be trusted.
 
 from __future__ import annotations
 
+from deploycore.git.cache import CacheEntry, RepositoryCache
 from deploycore.git.operations import clone, export
 from deploycore.git.progress import (
     Cancellation,
@@ -19,11 +20,13 @@ from deploycore.git.settings import GitSettings
 from deploycore.git.target import remove_leftovers
 
 __all__ = [
+    "CacheEntry",
     "Cancellation",
     "CheckedOut",
     "GitSettings",
     "Progress",
     "ProgressListener",
+    "RepositoryCache",
     "clone",
     "export",
     "no_progress",
