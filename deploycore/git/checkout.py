@@ -241,7 +241,9 @@ class Checkout:
             known = self._former.manifest.directories
             for path in self._reused_directories():
                 directories[path] = (known[path].tree, known[path].names)
-        return describe(self._files.root, directories, self._links, self.gitlinks())
+        return describe(
+            self._files.root, directories, self._files.states, self._links, self.gitlinks()
+        )
 
     def find(self, path: bytes) -> File | None:
         """A file of the tree, by its path, those that were taken over included."""

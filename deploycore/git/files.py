@@ -10,6 +10,7 @@ import errno
 import os
 import subprocess
 import sys
+from array import array
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import spawn
@@ -39,6 +40,10 @@ class Files:
         former: A directory from which files may be reused.
         reuse: ``copy`` or ``hard-link``.
 
+    Attributes:
+        states: When all is finished: those of files taken over, by directory with a slash at
+            its end; see ``FileWriter``.
+
     Raises:
         OSError: A directory can't be opened.
     """
@@ -60,6 +65,7 @@ class Files:
         self._batch_bytes = 0
         self._share = False
         self._former = -1
+        self.states: dict[bytes, bytes] = {}
         self.root = os.open(root, _OPEN_DIRECTORY)
         if former is not None:
             with suppress(OSError):
@@ -173,8 +179,8 @@ class Files:
 
     def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
         """Take files over from the former directory; see ``FileWriter.reuse``."""
-        for state in writer.STATE.iter_unpack(states):
-            self._operation.write(state[0])
+        numbers = array("q", states)
+        self._operation.write(sum(numbers[:: writer.STATE.size // numbers.itemsize]), len(names))
         job = ("reuse", directory, names, states)
         self._share = not self._share
         if self._process is None or self._share:
@@ -208,6 +214,7 @@ class Files:
         """
         changed = self._writer.changed
         self._writer.changed = []
+        self.states.update(self._writer.states)
         if self._process is not None:
             changed += self._finish_process(self._process)
         return changed
@@ -246,8 +253,9 @@ class Files:
                 "The process that writes files ended before it was done.",
                 hint="Look whether the system ended it for want of memory, then try again.",
             )
-        failure, changed = answer
+        failure, changed, states = answer
         if failure is None:
+            self.states.update(states)
             return list(changed)
         number, said, path = failure
         if number == errno.EEXIST:

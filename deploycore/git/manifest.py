@@ -14,7 +14,7 @@ import os
 import stat
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -84,6 +84,7 @@ class Manifest(NamedTuple):
 def describe(
     root: int,
     directories: dict[bytes, tuple[bytes, list[bytes]]],
+    states: Mapping[bytes, bytes],
     links: dict[bytes, bytes],
     gitlinks: dict[bytes, bytes],
 ) -> Manifest:
@@ -94,23 +95,30 @@ def describe(
     Args:
         root: A descriptor of its directory.
         directories: The tree and the names of the files of each.
+        states: Those of all files of a directory, by its path with a slash at the end, where
+            they are known.
 
     Raises:
         OSError: A file is not there.
     """
     at = os.fstat(root)
     paths = sorted(directories)
-    described = {path: _described(root, path, *directories[path]) for path in paths}
+    described = {}
+    for path in paths:
+        prefix = path and path + b"/"
+        tree, names = directories[path]
+        known = states.get(prefix, b"")
+        if len(known) != len(names) * STATE.size:
+            known = _states(root, prefix, names)
+        described[path] = ManifestDirectory(tree, names, known)
     return Manifest((at.st_dev, at.st_ino), paths, described, links, gitlinks)
 
 
-def _described(root: int, path: bytes, tree: bytes, names: list[bytes]) -> ManifestDirectory:
-    prefix = path and path + b"/"
-    states = [
+def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
+    return b"".join(
         STATE.pack(*state_of(os.stat(prefix + name, dir_fd=root, follow_symlinks=False)))
         for name in names
-    ]
-    return ManifestDirectory(tree, names, b"".join(states))
+    )
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -162,4 +170,5 @@ def _each(directories: Iterable[tuple[bytes, list[bytes], bytes]]) -> Iterator[M
 
 
 def _values(manifest: Manifest) -> list[tuple[bytes, list[bytes], bytes]]:
-    return [tuple(manifest.directories[path]) for path in manifest.paths]
+    found = (manifest.directories[path] for path in manifest.paths)
+    return [(each.tree, each.names, each.states) for each in found]

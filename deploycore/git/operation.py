@@ -135,18 +135,22 @@ class Operation:
         if self._unpacked > settings.checkout_bytes_most:
             raise _too_large("files", settings.checkout_bytes_most, "checkout_bytes_most")
 
-    def write(self, size: int) -> None:
-        """Count a file just before it is written.
+    def write(self, size: int, files: int = 1) -> None:
+        """Count files just before they are written.
+
+        Args:
+            size: Of all of them.
 
         Raises:
             LimitExceeded: All files together would become too large.
         """
-        self.files += 1
+        before = self.files
+        self.files += files
         self.bytes += size
         if self.bytes > self.settings.checkout_bytes_most:
             raise _too_large("files", self.settings.checkout_bytes_most, "checkout_bytes_most")
         # A look at the clock costs as much as a small file's share of all else.
-        if not self.files & 63 or size >= _LARGE:
+        if before >> 6 != self.files >> 6 or size >= _LARGE:
             self.check()
             self._report_sometimes()
 

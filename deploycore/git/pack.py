@@ -188,7 +188,7 @@ class Objects:
         directory: Where temporary files may be.
     """
 
-    def __init__(self, packs: Sequence[Pack], directory: str | bytes, operation: Operation) -> None:
+    def __init__(self, packs: Sequence[Pack], directory: str, operation: Operation) -> None:
         self.packs = list(packs)
         self._directory = directory
         self._operation = operation
@@ -283,6 +283,8 @@ class Objects:
             pack, offset = self._base(pack, entry.base)
             if (id(pack), offset) in seen:
                 raise Damaged("deltas are based on each other")
+        kind: int
+        content: Content
         kind, content = found or (0, b"")
         for pack, offset, entry in reversed(chain):
             if entry.base is None:

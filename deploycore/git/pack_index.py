@@ -15,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
+from dulwich.objects import RawObjectID
 from dulwich.pack import load_pack_index
 
 __all__ = ["PackIndex", "index_of"]
@@ -44,7 +45,7 @@ class PackIndex:
     def find(self, name: bytes) -> int | None:
         """The offset of an object, by its hash of 20 bytes."""
         try:
-            return self._index.object_offset(name)
+            return self._index.object_offset(RawObjectID(name))
         except KeyError:
             return None
 

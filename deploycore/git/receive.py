@@ -447,15 +447,13 @@ class PackReceiver:
         """The CRC-32 of each entry, for which the pack is read again."""
         ends = [*self._offsets[1:], self._parsed]
         found = []
-        with open(self._path, "rb") as pack:
-            pack.seek(_HEADER)
-            for start, end in zip(self._offsets, ends, strict=True):
-                checksum, left = 0, end - start
-                while left > 0:
-                    piece = pack.read(min(left, _AT_ONCE))
-                    checksum = zlib.crc32(piece, checksum)
-                    left -= len(piece) or left
-                found.append(checksum)
+        for start, end in zip(self._offsets, ends, strict=True):
+            checksum = 0
+            while start < end:
+                piece = os.pread(self._descriptor, min(end - start, _AT_ONCE), start)
+                checksum = zlib.crc32(piece, checksum)
+                start += len(piece) or end - start
+            found.append(checksum)
         return found
 
     def close(self) -> None:

@@ -43,10 +43,13 @@ class FileWriter:
     Attributes:
         changed: The paths that could not be reused, since their files are not what was
             written once.
+        states: Those of the files that were taken over as they are now, by directory, for
+            directories that were taken over whole.
     """
 
     def __init__(self, root: int, former: int = -1, reuse: str = "copy") -> None:
         self.changed: list[bytes] = []
+        self.states: dict[bytes, bytes] = {}
         self._root = root
         self._former = former
         self._link = reuse == LINK
@@ -92,17 +95,23 @@ class FileWriter:
             OSError: A file can't be written; ``filename`` is the path.
         """
         take_over = self._linked if self._link else self._copied
+        now = []
         for name, state in zip(names, STATE.iter_unpack(states), strict=True):
             path = directory + name
-            if not take_over(path, state):
+            found = take_over(path, state)
+            if found is None:
                 self.changed.append(path)
+            else:
+                now.append(found)
+        if len(now) == len(names):
+            self.states[directory] = b"".join(now)
 
-    def _linked(self, path: bytes, state: tuple[int, ...]) -> bool:
+    def _linked(self, path: bytes, state: tuple[int, ...]) -> bytes | None:
         try:
             found = os.stat(path, dir_fd=self._former, follow_symlinks=False)
             # A further link changes the time of change, so that this can't be looked at.
             if state_of(found, changed=0) != (*state[:2], 0, *state[3:]):
-                return False
+                return None
             os.link(
                 path,
                 path,
@@ -113,30 +122,30 @@ class FileWriter:
         except FileExistsError:
             raise
         except OSError:
-            return False
-        return True
+            return None
+        return STATE.pack(*state)
 
-    def _copied(self, path: bytes, state: tuple[int, ...]) -> bool:
+    def _copied(self, path: bytes, state: tuple[int, ...]) -> bytes | None:
         try:
             source = os.open(path, _OLD_FILE, dir_fd=self._former)
         except OSError:
-            return False
+            return None
         try:
             found = os.fstat(source)
             if state_of(found) != state or not stat.S_ISREG(found.st_mode):
-                return False
-            self._copy(source, found, path)
+                return None
+            return self._copy(source, found, path)
         finally:
             os.close(source)
-        return True
 
-    def _copy(self, source: int, found: os.stat_result, path: bytes) -> None:
+    def _copy(self, source: int, found: os.stat_result, path: bytes) -> bytes:
         mode = 0o777 if found.st_mode & 0o100 else 0o666
         descriptor = os.open(path, _NEW_FILE, mode, dir_fd=self._root)
         try:
             left = found.st_size
             while left:
                 left -= _copy_some(source, descriptor, left)
+            return STATE.pack(*state_of(os.fstat(descriptor)))
         except OSError as error:
             error.filename = path
             raise
@@ -181,7 +190,7 @@ class _Writes(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def write_batch(stream: _Writes, batch: object) -> None:
+def write_batch(stream: _Writes, batch: Any) -> None:
     """Send something over a pipe.
 
     Raises:
@@ -218,7 +227,7 @@ def _main() -> None:
             failure = (error.errno, error.strerror, error.filename)
     if batch is None:
         return
-    write_batch(sys.stdout.buffer, (failure, writer.changed))
+    write_batch(sys.stdout.buffer, (failure, writer.changed, writer.states))
     sys.stdout.buffer.flush()
 
 
