@@ -23,7 +23,7 @@ from deploycore.settings import Settings
 
 if TYPE_CHECKING:
     from deploycore.deploy import DeployListener
-    from deploycore.git import Cancellation, GitSettings
+    from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
     from deploycore.http import HttpSettings
     from deploycore.provider import Provider
     from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord
@@ -61,8 +61,16 @@ class Installation:
         settings = settings or Settings.from_environment()
         self.store = Store(settings)
         self.secrets = SecretBox(settings, sealed_secrets_exist=self.store.holds_sealed_secrets)
+        self._settings = settings
         self._http_settings = http_settings
         self._git_settings = git_settings
+
+    @property
+    def git_cache(self) -> RepositoryCache:
+        """The repositories that deployments have fetched."""
+        from deploycore.git import RepositoryCache
+
+        return RepositoryCache(self._settings.git_cache)
 
     def add_provider(
         self,
@@ -166,6 +174,7 @@ class Installation:
         application: str,
         *,
         requested_by: str = "",
+        reuse: Reuse = "copy",
         progress: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
@@ -179,6 +188,8 @@ class Installation:
             self.store,
             lambda: self.open_provider(record.provider),
             requested_by=requested_by,
+            git_cache=self.git_cache,
+            reuse=reuse,
             progress=progress or no_deploy_progress,
             cancellation=cancellation or Cancellation(),
             git_settings=self._git_settings,

@@ -43,6 +43,11 @@ class Settings:
     secret_key: SecretStr | None
     secret_key_file: Path
 
+    @property
+    def git_cache(self) -> Path:
+        """Where repositories that were fetched are kept; may be removed at any time."""
+        return self.home / "cache" / "git"
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read ``DEPLOYCORE_HOME``, ``DEPLOYCORE_DATABASE_URL`` and ``DEPLOYCORE_SECRET_KEY``.

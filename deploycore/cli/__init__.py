@@ -20,6 +20,7 @@ COMMANDS = {
     "app": ("deploycore.cli.application", "Say what to deploy where: create, list, show, remove"),
     "deploy": ("deploycore.cli.deploy", "Deploy an application's newest commit"),
     "plugins": ("deploycore.cli.plugins", "List the installed provider plugins"),
+    "cache": ("deploycore.cli.cache", "See and clear what was fetched before"),
     "sandbox": ("deploycore.cli.sandbox", "Run a provider's sandbox server on this machine"),
     "demo": ("deploycore.cli.demo", "See everything work on a sandbox, without an account"),
 }

@@ -23,6 +23,14 @@ def register(application: typer.Typer) -> None:
 
 def deploy(
     application: Annotated[str, typer.Argument(help="The application's name.")],
+    hard_link: Annotated[
+        bool,
+        typer.Option(
+            "--hard-link",
+            help="Share unchanged files with the live release: faster, but only for releases"
+            " that nothing writes into.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Deploy the newest commit of an application's branch."""
@@ -35,6 +43,7 @@ def deploy(
         done = installation.deploy(
             application,
             requested_by=_person(),
+            reuse="hard-link" if hard_link else "copy",
             progress=lambda step: reporter.show(step.phase, step.git),
             cancellation=cancellation,
         )

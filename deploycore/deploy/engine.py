@@ -9,7 +9,15 @@ from pathlib import Path
 
 from deploycore.deploy.releases import Releases
 from deploycore.errors import Cancelled, DeploycoreError, DeployError, GitError, StoreError
-from deploycore.git import Cancellation, CheckedOut, GitSettings, Progress, export
+from deploycore.git import (
+    Cancellation,
+    CheckedOut,
+    GitSettings,
+    Progress,
+    RepositoryCache,
+    Reuse,
+    export,
+)
 from deploycore.models import RepositoryId
 from deploycore.provider import Provider
 from deploycore.store import ApplicationRecord, DeploymentRecord, DeploymentState, Store
@@ -45,6 +53,8 @@ def deploy(
     open_provider: Callable[[], Provider],
     *,
     requested_by: str = "",
+    git_cache: RepositoryCache | None = None,
+    reuse: Reuse = "copy",
     progress: DeployListener = no_deploy_progress,
     cancellation: Cancellation,
     git_settings: GitSettings | None = None,
@@ -58,6 +68,9 @@ def deploy(
     Args:
         open_provider: Opens the application's provider.
         requested_by: Who or what asked for it, for the history.
+        git_cache: What was fetched before; without it all is fetched and written anew.
+        reuse: How files that did not change are taken over from the live release; see
+            :func:`deploycore.git.export` for the risk of hard links.
         cancellation: Ends the deployment at the next safe point.
 
     Returns:
@@ -75,8 +88,9 @@ def deploy(
         record = store.start_deployment(application.name, requested_by)
         try:
             with open_provider() as provider:
-                run = _Run(application, store, provider, releases, progress, cancellation)
-                run.perform(record, git_settings)
+                fetching = _Fetching(git_cache, reuse, git_settings)
+                run = _Run(application, store, provider, releases, fetching, progress, cancellation)
+                run.perform(record)
         except BaseException as error:
             _record_failure(store, record, error)
             raise
@@ -92,15 +106,23 @@ def fetch_hint(provider: Provider, error: GitError) -> None:
 
 
 @dataclass(frozen=True)
+class _Fetching:
+    cache: RepositoryCache | None
+    reuse: Reuse
+    settings: GitSettings | None
+
+
+@dataclass(frozen=True)
 class _Run:
     application: ApplicationRecord
     store: Store
     provider: Provider
     releases: Releases
+    fetching: _Fetching
     progress: DeployListener
     cancellation: Cancellation
 
-    def perform(self, record: DeploymentRecord, git_settings: GitSettings | None) -> None:
+    def perform(self, record: DeploymentRecord) -> None:
         repository = RepositoryId(owner=self.application.owner, slug=self.application.slug)
         self._enter("authenticating")
         self.provider.authenticate()
@@ -110,7 +132,7 @@ class _Run:
         self.store.note_release(record.id, commit=commit, release=release.name)
         try:
             self._enter("fetching")
-            self._fetch(repository, commit, release, git_settings)
+            self._fetch(repository, commit, release)
             self._enter("activating")
             self.releases.activate(release)
         except BaseException:
@@ -121,13 +143,7 @@ class _Run:
         self.cancellation.raise_if_cancelled()
         self.progress(DeployProgress(phase))
 
-    def _fetch(
-        self,
-        repository: RepositoryId,
-        commit: str,
-        release: Path,
-        git_settings: GitSettings | None,
-    ) -> CheckedOut:
+    def _fetch(self, repository: RepositoryId, commit: str, release: Path) -> CheckedOut:
         try:
             return export(
                 self.provider.clone_url(repository),
@@ -135,9 +151,12 @@ class _Run:
                 release,
                 commit=commit,
                 submodules=self.application.submodules,
+                cache=self.fetching.cache,
+                former=self.releases.current,
+                reuse=self.fetching.reuse,
                 progress=lambda git: self.progress(DeployProgress("fetching", git)),
                 cancellation=self.cancellation,
-                settings=git_settings,
+                settings=self.fetching.settings,
             )
         except GitError as error:
             fetch_hint(self.provider, error)

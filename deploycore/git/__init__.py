@@ -16,7 +16,7 @@ from deploycore.git.progress import (
     ProgressListener,
     no_progress,
 )
-from deploycore.git.settings import GitSettings
+from deploycore.git.settings import GitSettings, Reuse
 from deploycore.git.target import remove_leftovers
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Progress",
     "ProgressListener",
     "RepositoryCache",
+    "Reuse",
     "clone",
     "export",
     "no_progress",

@@ -7,7 +7,8 @@ Each is a shallow bare repository that stock git can read: packs with their inde
    both are there. What a killed process leaves has another name, is locked by nobody, and is
    removed by who comes next.
 2. Packs do not change. Who reads them has them open, so that they may be removed meanwhile.
-3. ``lock`` is held while something is added or removed.
+3. ``lock`` is held while something is added or removed, ``in-use`` (shared) while anything
+   here is used, so that the whole is removed only when nobody does.
 4. Nothing is believed: indexes have checksums, and each object is hashed when it is read.
    What does not fit is removed, and fetched anew.
 
@@ -16,6 +17,7 @@ Layout: https://git-scm.com/docs/gitrepository-layout
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -24,7 +26,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 _GIB = 1024**3
 _PACKS_MOST = 50
+_TRIES = 10
 _MANIFESTS_MOST = 50
 _REF = re.compile(r"([0-9a-f]{40}) refs/deploycore/\1")
 _REMOVED = ".removed-"
@@ -103,7 +106,7 @@ class RepositoryCache:
         return sorted(known, key=lambda each: each.used_at, reverse=True)
 
     def remove(self, url: str) -> bool:
-        """Remove one remote's repository; returns whether there was one.
+        """Remove one remote's repository; returns whether there was one that nobody uses.
 
         Raises:
             ConfigurationError: It can't be removed.
@@ -144,16 +147,19 @@ class RepositoryCache:
 
     def _remove(self, repository: CachedRepository) -> bool:
         aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
-        try:
-            repository.path.rename(aside)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise ConfigurationError(
-                f"{repository.path} can't be removed: {error.strerror}.",
-                hint="Look at the permissions of the cache's directory.",
-                path=str(repository.path),
-            ) from error
+        with repository.unused() as is_unused:
+            if not is_unused:
+                return False
+            try:
+                repository.path.rename(aside)
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{repository.path} can't be removed: {error.strerror}.",
+                    hint="Look at the permissions of the cache's directory.",
+                    path=str(repository.path),
+                ) from error
         shutil.rmtree(aside, ignore_errors=True)
         return True
 
@@ -224,22 +230,17 @@ class CachedRepository:
         the next one.
         """
         path: Path | None = None
-        with self._typed("be written"):
-            self._make()
-            self._remove_leftovers()
-            path = self.path / "incoming" / secrets.token_hex(8)
-            path.mkdir()
-        if path is None:
-            yield None
-            return
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with suppress(OSError):
+        with ExitStack() as open_files:
+            with self._typed("be written"):
+                self._use(open_files)
+                self._remove_leftovers()
+                path = self.path / "incoming" / secrets.token_hex(8)
+                path.mkdir()
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                open_files.callback(os.close, lock)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                open_files.callback(shutil.rmtree, path, ignore_errors=True)
             yield path
-        finally:
-            os.close(lock)
-            shutil.rmtree(path, ignore_errors=True)
 
     def add(self, received: Received, commit: str, *, former: list[str], shallow: bool) -> None:
         """Keep a pack, which makes a commit whole.
@@ -254,7 +255,6 @@ class CachedRepository:
             known = self.commits
             if not set(former) <= set(known):
                 return  # what the pack lacks was removed meanwhile
-            old = [] if former else [path for path, _ in self._pack_files()]
             kept = [each for each in known if each != commit] if former else []
             self._name(kept, self._shallow() & set(kept))
             name = f"pack-{received.checksum.hex()}"
@@ -263,18 +263,14 @@ class CachedRepository:
             os.rename(received.path, packs / f"{name}.pack")
             os.rename(packs / f"{name}.idx.new", packs / f"{name}.idx")
             self._name([*kept, commit], self._shallow() | ({commit} if shallow else set()))
-            for path in old:
-                if path.stem != name:
-                    path.with_suffix(".idx").unlink(missing_ok=True)
-                    path.unlink(missing_ok=True)
+            if not former:
+                self._remove_packs(but=name)
 
     def discard(self) -> None:
         """Remove all commits and packs, which proved to be damaged."""
         with self._typed("be removed"), self._locked():
             self._name([], set())
-            for path, _ in self._pack_files():
-                path.with_suffix(".idx").unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
+            self._remove_packs()
 
     def manifest(self, checkout: Path) -> Manifest | None:
         """What is on disk of a former checkout, if that is known.
@@ -315,6 +311,12 @@ class CachedRepository:
                 found.append((path, path.stat().st_size))
         return sorted(found, key=lambda each: -each[1])
 
+    def _remove_packs(self, *, but: str = "") -> None:
+        # Indexes first: a pack without one is not looked at.
+        for path in sorted((self.path / "objects" / "pack").iterdir()):
+            if path.stem != but:
+                path.unlink(missing_ok=True)
+
     def _shallow(self) -> set[str]:
         with suppress(OSError):
             return set((self.path / "shallow").read_text("ascii").split())
@@ -325,6 +327,36 @@ class CachedRepository:
         self._replace("shallow", "".join(f"{each}\n" for each in sorted(shallow)).encode())
         lines = "".join(f"{each} refs/deploycore/{each}\n" for each in commits)
         self._replace("packed-refs", f"# pack-refs with: peeled fully-peeled \n{lines}".encode())
+
+    def _use(self, open_files: ExitStack) -> None:
+        """Keep others from removing all this, until ``open_files`` are closed."""
+        for _ in range(_TRIES):
+            self._make()
+            place = self.path / "in-use"
+            lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            open_files.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(lock), place.stat()):
+                    return
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    @contextmanager
+    def unused(self) -> Iterator[bool]:
+        """Whether nobody uses this; if so, nobody does meanwhile."""
+        try:
+            lock = os.open(self.path / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            yield False
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(lock)
 
     def _make(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -372,8 +404,12 @@ class CachedRepository:
 
 
 def _open_pack(path: Path) -> Pack:
-    index = PackIndex(path.with_suffix(".idx"))
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        index = PackIndex(path.with_suffix(".idx"))
+    except BaseException:
+        os.close(descriptor)
+        raise
     pack = Pack(descriptor, index)
     if pack.checksum() != index.pack_checksum:
         pack.close()

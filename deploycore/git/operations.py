@@ -7,11 +7,10 @@ which commands that fetch nothing should not pay for.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
-from deploycore.git.settings import GitSettings
+from deploycore.git.settings import GitSettings, Reuse
 from deploycore.models import CloneUrl
 
 TYPE_CHECKING = False
@@ -30,7 +29,7 @@ def export(
     submodules: bool = False,
     cache: RepositoryCache | None = None,
     former: Path | None = None,
-    reuse: Literal["copy", "hard-link"] = "copy",
+    reuse: Reuse = "copy",
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,

@@ -35,7 +35,11 @@ class PackIndex:
 
     def __init__(self, path: Path) -> None:
         self._index = load_pack_index(path, DEFAULT_OBJECT_FORMAT)
-        self._index.check()
+        try:
+            self._index.check()
+        except BaseException:
+            self._index.close()
+            raise
 
     @property
     def pack_checksum(self) -> bytes:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["GitSettings"]
+__all__ = ["GitSettings", "Reuse"]
+
+#: How files that did not change are taken over from a former release.
+Reuse = Literal["copy", "hard-link"]
 
 _GIB = 1024**3
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from deploycore.errors import RemoteRefused
-from deploycore.git import clone, export
+from deploycore.git import RepositoryCache, clone, export
 from tests.git.servers import SECRET, nothing_left, snapshot, source
 
 
@@ -122,3 +122,56 @@ def test_a_sha_256_repository_is_refused(http_backend, stock_git, tmp_path, targ
     with pytest.raises(RemoteRefused, match="SHA-256"):
         export(source(f"{address}/sha256.git", secret=SECRET), "main", target, settings=settings)
     assert nothing_left(target)
+
+
+def test_with_a_cache_only_what_is_new_is_fetched(work, tmp_path, settings, stock_git):
+    tree, url = work
+    cache = RepositoryCache(tmp_path / "cache")
+    place = source(url, secret=SECRET)
+    received = []
+
+    def deploy(name, **options):
+        received.clear()
+        return export(
+            place,
+            "main",
+            tmp_path / "releases" / name,
+            cache=cache,
+            progress=lambda now: received.append(now.received_bytes),
+            settings=settings,
+            **options,
+        )
+
+    (tree / "large").write_bytes(os.urandom(100_000))
+    for name in ("1", "2", "3"):
+        (tree / "d0/0.txt").write_text(f"now {name}\n" * 300)
+        stock_git("add", ".", at=tree)
+        stock_git("commit", "-qm", name, at=tree)
+        stock_git("push", "-q", "origin", "main", at=tree)
+        former = tmp_path / "releases" / str(int(name) - 1)
+        deploy(name, former=former if former.exists() else None)
+        assert snapshot(tmp_path / "releases" / name) == snapshot(tree)
+        assert (max(received) < 10_000) == (name != "1")
+    deploy("same")
+    assert max(received) < 1_000
+    [repository] = [each for each in (tmp_path / "cache").iterdir() if each.is_dir()]
+    assert stock_git("fsck", "--strict", at=repository) == ""
+
+
+def test_tags_and_hashes_are_fetched_like_branches(work, target, settings, stock_git):
+    tree, url = work
+    former = stock_git("rev-parse", "HEAD~1", at=tree).strip()
+    stock_git("tag", "light", "HEAD~1", at=tree)
+    stock_git("tag", "-a", "-m", "annotated", "heavy", "HEAD~1", at=tree)
+    stock_git("tag", "-a", "-m", "of a tag", "heavier", "heavy", at=tree)
+    stock_git("push", "-q", "--tags", "origin", at=tree)
+    refs = ["light", "heavy", "heavier", "refs/tags/heavy", former]
+    for number, ref in enumerate(refs):
+        place = target.with_name(str(number))
+        done = export(source(url, secret=SECRET), ref, place, settings=settings)
+        assert (done.commit, done.ref) == (former, ref.removeprefix("refs/tags/"))
+        assert (place / "d0/0.txt").read_text() == "line\n" * 200 + "0\n"
+    stock_git("branch", "light", at=tree)
+    stock_git("push", "-q", "origin", "refs/heads/light", at=tree)
+    done = export(source(url, secret=SECRET), "light", target, settings=settings)
+    assert done.commit == stock_git("rev-parse", "HEAD", at=tree).strip()

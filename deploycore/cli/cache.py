@@ -1,0 +1,100 @@
+"""``deploycore cache``: what deployments have fetched before, and what it takes.
+
+Nothing here is needed: what is removed is fetched again by the next deployment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from deploycore.git import CacheEntry, RepositoryCache
+
+__all__ = ["register"]
+
+commands = typer.Typer(no_args_is_help=True, help="See and clear what was fetched before.")
+
+_MIB = 1024 * 1024
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's commands."""
+    application.add_typer(commands, name="cache")
+
+
+@commands.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the repositories in the cache, the last used first."""
+    entries = _cache().entries()
+    if as_json:
+        show_json_array(map(_as_dict, entries))
+        return
+    show_table(
+        ["REPOSITORY", "MIB", "COMMITS", "LAST USED"],
+        (
+            [
+                entry.url,
+                f"{entry.bytes / _MIB:,.1f}",
+                str(entry.commits),
+                f"{entry.used_at:%Y-%m-%d %H:%M:%S} UTC",
+            ]
+            for entry in entries
+        ),
+        empty="Nothing is in the cache. Deployments fill it.",
+    )
+
+
+@commands.command()
+def remove(
+    url: Annotated[str, typer.Argument(help="As the list shows it.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Remove one repository from the cache."""
+    if not _cache().remove(url):
+        raise ConfigurationError(
+            f"The cache has no repository {url} that is not in use.",
+            hint="See what it has: deploycore cache list",
+        )
+    if as_json:
+        show_json({"removed": [url]})
+        return
+    say(f"{url} is no longer in the cache.")
+
+
+@commands.command()
+def prune(
+    mebibytes: Annotated[
+        int, typer.Option("--to", min=0, metavar="MIB", help="What may stay, in MiB.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what was not used for the longest time; everything, if nothing may stay."""
+    removed = _cache().prune(mebibytes * _MIB)
+    if as_json:
+        show_json({"removed": [entry.url for entry in removed]})
+        return
+    freed = sum(entry.bytes for entry in removed) / _MIB
+    say(f"Removed {len(removed)} repositories, {freed:,.1f} MiB.")
+
+
+def _cache() -> RepositoryCache:
+    # Not through the installation: the database is of no concern here.
+    from deploycore.git import RepositoryCache
+    from deploycore.settings import Settings
+
+    return RepositoryCache(Settings.from_environment().git_cache)
+
+
+def _as_dict(entry: CacheEntry) -> dict[str, Any]:
+    return {
+        "url": entry.url,
+        "bytes": entry.bytes,
+        "commits": entry.commits,
+        "used_at": entry.used_at.isoformat(),
+    }

@@ -1,0 +1,279 @@
+"""The cache: what was fetched before is not fetched again, and never believed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from deploycore.git import RepositoryCache, export
+from tests.git.servers import EXECUTABLE, LINK, SECRET, snapshot, source
+
+FILES = {
+    "a.txt": b"a\n",
+    "run.sh": (EXECUTABLE, b"#!/bin/sh\n"),
+    "d/b.txt": b"b\n" * 50,
+    "d/e/c.txt": b"c\n",
+    "d/link": (LINK, b"../a.txt"),
+    "same/x": b"x",
+    "same/y": (LINK, b"x"),
+}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return RepositoryCache(tmp_path / "cache")
+
+
+@pytest.fixture
+def shop(make):
+    made = make("shop", FILES)
+    made.second = FILES | {"a.txt": b"changed\n", "new/z": b"z", "d/e/c.txt": (EXECUTABLE, b"c\n")}
+    return made
+
+
+@pytest.fixture
+def deploy(shop, cache, tmp_path, settings):
+    """Exports to ``tmp_path/releases/<name>``; returns the directory."""
+
+    def export_to(name, **options):
+        target = tmp_path / "releases" / name
+        options.setdefault("cache", cache)
+        export(source(shop.url), "main", target, settings=settings, **options)
+        return target
+
+    return export_to
+
+
+def test_a_commit_that_is_there_is_not_fetched_again(deploy, server):
+    first = deploy("1")
+    server.requests.clear()
+    second = deploy("2")
+    assert snapshot(first) == snapshot(second)
+    assert [method for method, _, _ in server.requests] == ["GET"]
+
+
+def test_a_known_commit_needs_no_request_at_all(deploy, server, shop):
+    commit = shop.repo.refs[b"refs/heads/main"].decode()
+    deploy("1")
+    server.requests.clear()
+    deploy("2", commit=commit)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("reuse", [None, "copy", "hard-link"])
+def test_a_redeploy_gives_what_a_first_one_does(deploy, shop, reuse):
+    first = deploy("1")
+    before = snapshot(first)
+    shop.commit(shop.files(shop.second))
+    options = {"former": first, "reuse": reuse} if reuse else {}
+    second = deploy("2", **options)
+    assert snapshot(second) == snapshot(deploy("plain", cache=None))
+    assert snapshot(first) == before
+    linked = os.path.samefile(first / "d/b.txt", second / "d/b.txt")
+    assert linked == (reuse == "hard-link")
+    third = deploy("3", **(options | {"former": second} if reuse else {}))
+    assert snapshot(third) == snapshot(second)
+
+
+@pytest.mark.parametrize("reuse", ["copy", "hard-link"])
+def test_a_file_that_was_touched_in_the_former_release_is_not_taken_over(deploy, shop, reuse):
+    first = deploy("1")
+    (first / "a.txt").write_bytes(b"b\n")  # as long as it was
+    (first / "d/b.txt").unlink()
+    (first / "d/b.txt").symlink_to("/etc/passwd")
+    (first / "same/x").unlink()
+    shutil.move(first / "d/e", first / "d/moved")
+    (first / "d/e").symlink_to("moved")
+    second = deploy("2", former=first, reuse=reuse)
+    assert snapshot(second) == snapshot(deploy("plain", cache=None))
+
+
+def test_a_directory_that_became_a_link_is_not_followed_from_the_former_release(deploy, shop):
+    first = deploy("1")
+    shop.commit(shop.files({"d": (LINK, b"same"), "same/b.txt": b"other"}))
+    second = deploy("2", former=first, reuse="copy")
+    assert snapshot(second) == snapshot(deploy("plain", cache=None))
+
+
+def test_a_link_that_escapes_through_what_changed_is_refused_when_reused(deploy, shop, tmp_path):
+    """``same/up`` stays the same, but what it leads through has become a link."""
+    inside = {"d/e/f": b"", "same/up": (LINK, b"../d/e/../e/f")}
+    shop.commit(shop.files(inside))
+    first = deploy("1")
+    shop.commit(shop.files({"d/e": (LINK, b".."), "same/up": inside["same/up"]}))
+    with pytest.raises(Exception, match="leads out of the tree"):
+        deploy("2", former=first)
+    assert not (tmp_path / "releases" / "2").exists()
+
+
+def test_another_directory_under_the_same_name_is_not_reused(deploy, shop, tmp_path):
+    first = deploy("1")
+    shutil.copytree(first, tmp_path / "copy", symlinks=True)
+    shutil.rmtree(first)
+    shutil.move(tmp_path / "copy", first)
+    (first / "a.txt").write_bytes(b"evil")
+    assert snapshot(deploy("2", former=first)) == snapshot(deploy("plain", cache=None))
+
+
+def _files(cache, pattern):
+    return [path for path in cache.directory.rglob(pattern) if path.is_file()]
+
+
+@pytest.mark.parametrize("pattern", ["*.pack", "*.idx", "packed-refs", "shallow", "config", "HEAD"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "remove"])
+def test_a_damaged_cache_is_noticed_and_rebuilt(deploy, shop, cache, pattern, damage):
+    first = deploy("1")
+    shop.commit(shop.files(shop.second))
+    plain = snapshot(deploy("plain", cache=None))
+    for path in _files(cache, pattern):
+        _damage(path, damage)
+    assert snapshot(deploy("2")) == plain
+    assert snapshot(deploy("3", former=first)) == plain
+    for path in _files(cache, "*.pack"):
+        assert path.with_suffix(".idx").exists()
+
+
+def _damage(path, how):
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if how == "remove":
+        return
+    if how == "flip" and content:
+        content[len(content) // 2] ^= 1
+    elif how == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content.clear()
+    path.write_bytes(content)
+
+
+def test_every_flipped_byte_of_a_cached_pack_is_noticed(deploy, shop, cache, tmp_path):
+    plain = snapshot(deploy("1"))
+    [pack] = _files(cache, "*.pack")
+    content = pack.read_bytes()
+    pack.chmod(0o644)
+    for position in range(0, len(content), 7):
+        if not pack.exists():
+            shutil.rmtree(cache.directory)
+            shutil.rmtree(deploy("again"))
+            [pack] = _files(cache, "*.pack")
+            pack.chmod(0o644)
+        damaged = bytearray(content)
+        damaged[position] ^= 0x55
+        pack.write_bytes(damaged)
+        target = deploy(str(position) + "x")
+        assert snapshot(target) == plain
+        shutil.rmtree(target)
+
+
+def test_a_damaged_manifest_is_as_good_as_none(deploy, shop, cache):
+    first = deploy("1")
+    for path in cache.directory.glob("*/checkouts/*"):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    second = deploy("2", former=first, reuse="hard-link")
+    assert snapshot(second) == snapshot(first)
+    assert not os.path.samefile(first / "a.txt", second / "a.txt")
+
+
+def test_stock_git_reads_the_cache(deploy, shop, cache, stock_git):
+    deploy("1")
+    shop.commit(shop.files(shop.second))
+    deploy("2")
+    [repository] = [each for each in cache.directory.iterdir() if each.is_dir()]
+    stock_git("fsck", "--strict", at=repository)
+    commits = stock_git("for-each-ref", "--format=%(objectname)", at=repository).split()
+    assert len(commits) == 2
+    assert stock_git("ls-tree", "-r", commits[0], at=repository)
+
+
+def test_no_secret_is_in_the_cache(shop, cache, server, tmp_path, settings):
+    server.credential = f"ada:{SECRET}"
+    export(source(shop.url, secret=SECRET), "main", tmp_path / "x", cache=cache, settings=settings)
+    assert _files(cache, "*")
+    for path in _files(cache, "*"):
+        assert SECRET.encode() not in path.read_bytes()
+
+
+def test_what_was_not_used_for_the_longest_time_makes_room(make, settings, tmp_path):
+    cache = RepositoryCache(tmp_path / "cache", bytes_most=400_000)
+    for number in range(3):
+        repository = make(f"r{number}", {"f": os.urandom(150_000)})
+        url = repository.url
+        export(source(url), "main", tmp_path / str(number), cache=cache, settings=settings)
+        os.utime(cache.repository(url).path, (number + 1, number + 1))
+    names = [entry.url.rpartition("/")[2] for entry in cache.entries()]
+    assert len(names) == 2
+    assert "r0.git" not in names
+
+
+def test_an_unwritable_cache_does_not_fail_an_export(deploy, tmp_path, caplog):
+    (tmp_path / "cache").write_bytes(b"a file")
+    assert snapshot(deploy("1")) == snapshot(deploy("plain", cache=None))
+    assert "can't be written" in caplog.text
+
+
+def test_leftovers_of_a_killed_process_are_removed(deploy, cache):
+    deploy("1")
+    [repository] = [each for each in cache.directory.iterdir() if each.is_dir()]
+    (repository / "incoming" / "dead").mkdir()
+    (repository / "incoming" / "dead" / "x.pack").write_bytes(b"PACK")
+    deploy("2")
+    assert list((repository / "incoming").iterdir()) == []
+
+
+def test_too_many_packs_are_replaced_by_one(deploy, shop, cache, monkeypatch):
+    monkeypatch.setattr("deploycore.git.cache._PACKS_MOST", 3)
+    for number in range(7):
+        shop.commit(shop.files(FILES | {"a.txt": b"%d" % number}))
+        last = deploy(str(number))
+        assert len(_files(cache, "*.pack")) <= 4
+    assert (last / "a.txt").read_bytes() == b"6"
+
+
+def test_many_exports_at_once_share_a_cache(deploy, shop, cache):
+    plain = deploy("plain", cache=None)
+    failures = []
+
+    def work(number):
+        try:
+            for turn in range(4):
+                assert snapshot(deploy(f"{number}-{turn}")) == snapshot(plain)
+                if number == 0:
+                    cache.prune(0)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert failures == []
+
+
+KILLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from deploycore.git import RepositoryCache, export
+from deploycore.models import CloneUrl
+threading.Timer(float(sys.argv[4]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+cache = RepositoryCache(Path(sys.argv[3]))
+export(CloneUrl(url=sys.argv[1]), "main", Path(sys.argv[2]), cache=cache)
+"""
+
+
+def test_a_cache_survives_killed_processes(deploy, shop, cache, tmp_path):
+    plain = snapshot(deploy("plain", cache=None))
+    for number in range(12):
+        target = tmp_path / "releases" / f"killed{number}"
+        command = [sys.executable, "-c", KILLED, shop.url, target, cache.directory]
+        subprocess.run([*map(str, command), str(0.1 + number * 0.02)], capture_output=True)
+        assert not target.exists() or snapshot(target) == plain
+        assert snapshot(deploy(f"after{number}")) == plain
