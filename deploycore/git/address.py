@@ -27,8 +27,11 @@ def is_address(url: str) -> bool:
     return bool(host) and url.isprintable()
 
 
-def refuse_unusable_source(source: CloneUrl) -> None:
+def refuse_unusable_source(source: CloneUrl, *, allow_plain_http: bool = False) -> None:
     """Refuse addresses that are none, and credentials unencrypted over a network.
+
+    Args:
+        allow_plain_http: Whether credentials may travel unencrypted all the same.
 
     Raises:
         ConfigurationError: The URL is malformed, or is plain HTTP to another machine and has a
@@ -40,7 +43,9 @@ def refuse_unusable_source(source: CloneUrl) -> None:
             hint="Check its host and its port.",
         )
     origin = Origin.of(source.url)
-    if source.credential and origin.scheme != "https" and not origin.is_loopback:
+    if allow_plain_http or origin.scheme == "https" or origin.is_loopback:
+        return
+    if source.credential:
         raise ConfigurationError(
             f"The credential is not sent to {source.url}, since plain http is not encrypted.",
             hint="Use the https address.",

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import spawn
-from typing import BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git import writer
@@ -60,7 +60,7 @@ class Files:
         self._operation = operation
         self._held = held
         self._reuse = reuse
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: _Process | None = None
         self._batch: list[writer.Job] = []
         self._batch_bytes = 0
         self._share = False
@@ -75,7 +75,7 @@ class Files:
     def close(self) -> None:
         """Give everything back; a second process that still runs is ended."""
         if self._process is not None:
-            self._process.kill()
+            self._process.running.kill()
             self._end_process()
         for descriptor in {self.root, self._former} - {-1}:
             os.close(descriptor)
@@ -93,7 +93,8 @@ class Files:
             return
         numbers = [str(self.root), str(self._former), self._reuse]
         with suppress(OSError):  # then this process writes
-            self._process = subprocess.Popen(
+            # Nothing of this comes from elsewhere: this program, its own file, three words.
+            running = subprocess.Popen(  # noqa: S603
                 [executable, "-I", "-S", writer.__file__, *numbers],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -104,6 +105,8 @@ class Files:
                 start_new_session=True,
                 pipesize=_PIPE_BYTES,
             )
+            if running.stdin and running.stdout:  # as they were asked for
+                self._process = _Process(running, running.stdin, running.stdout)
 
     def make_directories(self, paths: Iterable[bytes]) -> None:
         """Make directories, each before what is in it.
@@ -131,7 +134,7 @@ class Files:
         if self._process is None:
             self._perform(("write", path, executable, content))
         else:
-            self._give(("write", path, executable, content), len(content))
+            self._give(self._process, ("write", path, executable, content), len(content))
 
     def write_large(self, path: bytes, content: BinaryIO, *, executable: bool) -> None:
         """Write a new file from an open one, whose position is its beginning.
@@ -186,7 +189,7 @@ class Files:
         if self._process is None or self._share:
             self._perform(job)
         else:
-            self._give(job, len(states) + _COST_OF_A_JOB * len(names))
+            self._give(self._process, job, len(states) + _COST_OF_A_JOB * len(names))
 
     def link(self, path: bytes, target: bytes) -> None:
         """Make a symbolic link. Nothing may be written afterwards.
@@ -225,28 +228,24 @@ class Files:
         except FileExistsError as error:
             raise _same_name(error.filename) from None
 
-    def _give(self, job: writer.Job, size: int) -> None:
+    def _give(self, process: _Process, job: writer.Job, size: int) -> None:
         self._batch.append(job)
         self._batch_bytes += size + _COST_OF_A_JOB
         if self._batch_bytes >= _BATCH_BYTES:
-            self._send_batch()
+            self._send_batch(process)
 
-    def _send_batch(self) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
+    def _send_batch(self, process: _Process) -> None:
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         with suppress(BrokenPipeError):  # why is told in the end
-            writer.write_batch(self._process.stdin, batch)
+            writer.write_batch(process.jobs, batch)
 
-    def _finish_process(self, process: subprocess.Popen[bytes]) -> list[bytes]:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    def _finish_process(self, process: _Process) -> list[bytes]:
         if self._batch:
-            self._send_batch()
+            self._send_batch(process)
         with suppress(BrokenPipeError):
-            writer.write_batch(process.stdin, [])
-            process.stdin.flush()
-        answer = writer.read_batch(process.stdout)  # type: ignore[arg-type]
+            writer.write_batch(process.jobs, [])
+            process.jobs.flush()
+        answer = writer.read_batch(process.answers)
         self._end_process()
         if answer is None:
             raise GitError(
@@ -266,15 +265,22 @@ class Files:
         process, self._process = self._process, None
         if process is None:
             return
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+        for stream in (process.jobs, process.answers):
+            with suppress(OSError):
+                stream.close()
         try:
-            process.wait(_LONG_ENOUGH)
+            process.running.wait(_LONG_ENOUGH)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            process.running.kill()
+            process.running.wait()
+
+
+class _Process(NamedTuple):
+    """The second process, and both ends of its pipes that are here."""
+
+    running: subprocess.Popen[bytes]
+    jobs: IO[bytes]
+    answers: IO[bytes]
 
 
 def _processors() -> int:

@@ -14,7 +14,8 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from tempfile import SpooledTemporaryFile, TemporaryFile
+from io import BytesIO
+from tempfile import TemporaryFile
 from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from deploycore.errors import LimitExceeded
@@ -326,11 +327,15 @@ class Objects:
     def _whole(self, pack: Pack, entry: Entry) -> Content:
         if entry.size <= IN_MEMORY_MOST:
             return b"".join(pack.pieces(entry))
-        file = cast(BinaryIO, TemporaryFile(dir=self._directory))
+        file = self._new_file()
         for piece in pack.pieces(entry):
             self._operation.check()
             file.write(piece)
         return file
+
+    def _new_file(self) -> BinaryIO:
+        # The caller gets it, or closes it when it is a content that is used up.
+        return cast(BinaryIO, TemporaryFile(dir=self._directory))
 
     def _applied(self, base: Content, pack: Pack, entry: Entry) -> Content:
         if isinstance(base, bytes) and entry.size <= IN_MEMORY_MOST:
@@ -340,12 +345,8 @@ class Objects:
         return self._applied_in_steps(base, pack, entry)
 
     def _applied_in_steps(self, base: Content, pack: Pack, entry: Entry) -> Content:
-        source = cast(BinaryIO, SpooledTemporaryFile(max_size=0, dir=self._directory))
-        if isinstance(base, bytes):
-            source.write(base)
-        else:
-            source = base
-        result = cast(BinaryIO, TemporaryFile(dir=self._directory))
+        source = BytesIO(base) if isinstance(base, bytes) else base
+        result = self._new_file()
         with source:
             size = source.seek(0, os.SEEK_END)
 

@@ -183,7 +183,7 @@ def fetch(source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation
         Cancelled: The operation was asked to stop.
         GitError: The server can't be reached, failed, or does not speak git.
     """
-    refuse_unusable_source(source)
+    refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     exactly = wanted.exactly
     _refuse_sha256(source, exactly or "")
     if exactly and intake.holds(exactly):

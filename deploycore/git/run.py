@@ -54,7 +54,7 @@ def run(
     source: CloneUrl, wanted: Wanted, target: Path, operation: Operation, options: Options
 ) -> CheckedOut:
     """Fetch, check, write and publish; parameters and errors as those of ``export``."""
-    refuse_unusable_source(source)
+    refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     wanted.refuse_malformed()
     with _published(target.absolute(), operation) as staging:
         return _Run(source, wanted, staging, operation, options).perform()

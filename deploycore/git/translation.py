@@ -17,6 +17,7 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
+    ProxyError,
     ReadTimeoutError,
     SSLError,
 )
@@ -90,6 +91,13 @@ def is_transient(error: BaseException) -> bool:
 def network_failure(source: CloneUrl, error: BaseException) -> GitError:
     """The error for whatever dulwich and urllib3 raised while fetching."""
     url = source.url
+    if isinstance(error, ProxyError):
+        return GitError(
+            f"The proxy on the way to {url} can't be reached, or refuses:"
+            f" {clean(str(error.original_error), source)}.",
+            hint="Look at HTTPS_PROXY, or except the host in NO_PROXY.",
+            url=url,
+        )
     if isinstance(error, NewConnectionError):  # a ConnectTimeoutError to urllib3
         return GitError(
             f"The git server of {url} can't be reached.",

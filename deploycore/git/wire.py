@@ -9,20 +9,30 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from certifi import where
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, make_headers, parse_url
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
 
 __all__ = ["Wire", "open_pool"]
+
+
+_TLS_TO_NO_PROXY = ProxyConfig(
+    ssl_context=None, use_forwarding_for_https=False, assert_hostname=None, assert_fingerprint=None
+)
 
 
 class Wire:
@@ -59,7 +69,7 @@ def open_pool(url: str, operation: Operation) -> Iterator[HTTPConnectionPool]:
     They end when the operation's time is over or when it is cancelled.
 
     Raises:
-        ConfigurationError: The certificates to trust are not there.
+        ConfigurationError: The certificates to trust, or to show, or the proxy, can't be used.
     """
     wire = Wire()
     pool = _pool(urlsplit(url), operation, wire)
@@ -83,10 +93,20 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
         "wire": wire,
     }
     host = place.hostname or ""
+    proxy = _proxy(place) if settings.use_proxies else None
     if place.scheme == "http":
-        return _PlainPool(host, place.port, **options)
+        if proxy is None:
+            return _PlainPool(host, place.port, **options)
+        return _ForwardingPool(f"http://{place.netloc}", proxy, **options)
     trusted = settings.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or where()
-    return _SecurePool(host, place.port, **_trusting(trusted), **options)
+    options.update(_trusting(trusted), ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
+    if settings.client_certificate:
+        options.update(_showing(settings.client_certificate, settings.client_key))
+    if proxy is not None:
+        options.update(
+            _proxy=proxy.url, _proxy_headers=proxy.headers, _proxy_config=_TLS_TO_NO_PROXY
+        )
+    return _SecurePool(host, place.port, **options)
 
 
 def _trusting(certificates: str) -> dict[str, Any]:
@@ -97,6 +117,59 @@ def _trusting(certificates: str) -> dict[str, Any]:
             path=certificates,
         )
     return {"ca_cert_dir" if os.path.isdir(certificates) else "ca_certs": certificates}
+
+
+def _showing(certificate: str, key: str | None) -> dict[str, Any]:
+    def refuse_password() -> str:
+        raise ValueError("the key is encrypted")
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_cert_chain(certificate, key, password=refuse_password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigurationError(
+            f"The client certificate {certificate!r} can't be used: {reason}.",
+            hint="Name PEM files: one with the certificate, and the key in it or in one of its"
+            " own, not encrypted.",
+            path=certificate,
+        ) from None
+    return {"cert_file": certificate, "key_file": key}
+
+
+@dataclass(frozen=True)
+class _Proxy:
+    """Attributes:
+    url: Without credentials.
+    headers: For the proxy alone.
+    """
+
+    url: Url
+    headers: dict[str, str] = field(repr=False)
+
+
+def _proxy(place: SplitResult) -> _Proxy | None:
+    """The proxy that the environment names for an address, by the rules that REST has too.
+
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case.
+    """
+    address = f"{place.scheme}://{place.netloc}"
+    found = select_proxy(address, get_environ_proxies(address, no_proxy=None))
+    if not found:
+        return None
+    try:
+        parts = parse_url(found if "://" in found else f"http://{found}")
+    except LocationParseError:
+        parts = Url()
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise ConfigurationError(
+            f"The proxy for {address} is none that can be used: it has to be http:// or https://"
+            " with a host.",
+            hint="Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the host in NO_PROXY.",
+        )
+    headers = make_headers(proxy_basic_auth=unquote(parts.auth)) if parts.auth else {}
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return _Proxy(Url(parts.scheme, host=parts.host, port=port), headers)
 
 
 class _PlainConnection(HTTPConnection):
@@ -122,3 +195,18 @@ class _PlainPool(HTTPConnectionPool):
 
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
+
+
+class _ForwardingPool(_PlainPool):
+    """Plain HTTP through a proxy, which is told the whole address (RFC 9112, 3.2.2)."""
+
+    def __init__(self, origin: str, proxy: _Proxy, **options: Any) -> None:
+        super().__init__(proxy.url.host or "", proxy.url.port, **options)
+        self._origin = origin
+        self._own_headers = proxy.headers
+
+    def urlopen(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override]
+        options["headers"] = {**(options.get("headers") or {}), **self._own_headers}
+        # To urllib3, only the proxy is no foreign host.
+        options["assert_same_host"] = False
+        return super().urlopen(method, self._origin + url, **options)

@@ -16,7 +16,7 @@ import os
 import stat
 import struct
 import sys
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 __all__ = ["LINK", "STATE", "FileWriter", "Job", "read_batch", "state_of", "write_batch"]
 
@@ -201,7 +201,7 @@ def write_batch(stream: _Writes, batch: Any) -> None:
     stream.write(data)
 
 
-def read_batch(stream: BinaryIO) -> Any:
+def read_batch(stream: IO[bytes]) -> Any:
     """Receive what the other end sent; ``None`` if it is gone."""
     length = stream.read(_LENGTH_BYTES)
     if len(length) < _LENGTH_BYTES:
