@@ -1,0 +1,72 @@
+"""One export in a process of its own, which may take so much memory and processor time and no more.
+
+Bombs are tried here: a process that swells can be measured and ends alone. Run as
+``python -m tests.hostile.confined``, with a JSON object on standard input: ``url``, ``target``,
+``submodules`` and ``settings``. Writes one to standard output: ``error`` (the class's name, or
+``None``), ``message``, ``seconds`` and ``peak`` (resident bytes).
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_ADDRESS_SPACE = 3 * 1024**3  # threads reserve much that they never use
+_PROCESSOR_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a confined export ended."""
+
+    error: str | None
+    message: str
+    seconds: float
+    peak: int
+
+
+def peak() -> int:
+    """The most memory that this process ever held, in bytes.
+
+    Not ``ru_maxrss`` where the kernel tells better: that one is inherited from the parent.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+    line = next(each for each in status.read_text().splitlines() if each.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def main() -> None:
+    """Export as standard input says, and tell how that went."""
+    wanted = json.load(sys.stdin)
+    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS))
+    from deploycore.errors import DeploycoreError
+    from deploycore.git import GitSettings, export
+    from deploycore.models import CloneUrl
+
+    began, error, message = time.monotonic(), None, ""
+    try:
+        export(
+            CloneUrl(url=wanted["url"]),
+            "main",
+            Path(wanted["target"]),
+            submodules=wanted["submodules"],
+            settings=GitSettings(**wanted["settings"]),
+        )
+    except DeploycoreError as caught:
+        error, message = type(caught).__name__, caught.message
+    except BaseException as caught:
+        error, message = f"untyped {type(caught).__name__}", str(caught)
+    took = time.monotonic() - began
+    print(json.dumps({"error": error, "message": message, "seconds": took, "peak": peak()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""What all of the hostile corpus shares: a fake server, and the checks after each attempt."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from deploycore.errors import DeploycoreError
+from deploycore.git import GitSettings, export
+from tests.git.servers import Content, Server, nothing_left, snapshot, source
+from tests.hostile.confined import Outcome
+from tests.hostile.server import HostileServer
+
+SECONDS_MOST = 10
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def settings():
+    """Limits as usual, without waits and second tries."""
+    return GitSettings(
+        connect_timeout=2, read_timeout=5, total_timeout=30, retries=0, retry_wait=0
+    )
+
+
+@pytest.fixture
+def hostile():
+    running = HostileServer()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def other_hostile():
+    running = HostileServer()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def script(hostile):
+    """What the hostile server answers."""
+    return hostile.script
+
+
+@pytest.fixture
+def server():
+    running = Server()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def other_server():
+    running = Server()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def make(tmp_path_factory, server):
+    """Makes repositories: ``make("shop", {"a.txt": b"…"})``, served at once."""
+    made, served = [], tmp_path_factory.mktemp("served")
+
+    def make_one(name="shop", files=None, on=server):
+        made.append(Content(served / f"{on.port}-{name}.git"))
+        on.backend.repos[f"/{name}.git"] = made[-1].repo
+        made[-1].url = f"{on.origin}/{name}.git"
+        if files is not None:
+            made[-1].commit(made[-1].files(files))
+        return made[-1]
+
+    yield make_one
+    for each in made:
+        each.repo.close()
+
+
+@pytest.fixture
+def target(tmp_path, monkeypatch):
+    """A place whose parent holds nothing else; beside it things that must stay as they are."""
+    (tmp_path / "place").mkdir()
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "victim").write_bytes(b"as it was")
+    monkeypatch.chdir(beside)
+    return tmp_path / "place" / "target"
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """All that is on disk and no business of the export."""
+
+    def look():
+        return {
+            path: what
+            for path, what in snapshot(tmp_path).items()
+            if not path.startswith(b"place/")
+        }
+
+    return look
+
+
+@pytest.fixture
+def attempt(hostile, target, settings, outside):
+    """Exports, and holds whatever comes of it to what is promised for all hostile input.
+
+    Returns what is on disk then, or the typed error. ``attempt(url, files_most=5)``.
+    """
+
+    def run(url=None, *, secret=None, submodules=False, seconds=SECONDS_MOST, **changed):
+        before, began = outside(), time.monotonic()
+        try:
+            export(
+                source(url or hostile.url, secret=secret),
+                "main",
+                target,
+                submodules=submodules,
+                settings=replace(settings, **changed),
+            )
+        except DeploycoreError as error:
+            assert nothing_left(target)
+            assert_fit_for_people(error)
+            outcome = error
+        else:
+            assert os.listdir(target.parent) == ["target"]
+            outcome = snapshot(target)
+        assert outside() == before
+        assert time.monotonic() - began < seconds
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def refused(attempt):
+    """Exports what must be refused with this kind of error, and returns the error."""
+
+    def run(kind, *arguments, **options):
+        outcome = attempt(*arguments, **options)
+        assert isinstance(outcome, kind), outcome
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def confined(hostile, target, settings, outside):
+    """Exports in another process, whose memory is measured; see ``attempt``."""
+
+    def run(url=None, *, submodules=False, **changed):
+        wanted = {
+            "url": url or hostile.url,
+            "target": str(target),
+            "submodules": submodules,
+            "settings": asdict(replace(settings, **changed)),
+        }
+        before = outside()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.hostile.confined"],
+            input=json.dumps(wanted),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        outcome = Outcome(**json.loads(done.stdout))
+        assert outside() == before
+        assert nothing_left(target) if outcome.error else os.listdir(target.parent) == ["target"]
+        return outcome
+
+    return run
+
+
+def assert_fit_for_people(error):
+    """A message is bounded and holds no control characters, whoever wrote parts of it."""
+    assert error.message.isprintable()
+    assert len(error.message) < 1500
+    assert error.hint.isprintable()
+    assert str(error).isprintable()
+    for value in error.details.values():
+        assert not isinstance(value, str) or value.isprintable(), value
