@@ -25,9 +25,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def settings():
     """Limits as usual, without waits and second tries."""
-    return GitSettings(
-        connect_timeout=2, read_timeout=5, total_timeout=30, retries=0, retry_wait=0
-    )
+    return GitSettings(connect_timeout=2, read_timeout=5, total_timeout=30, retries=0, retry_wait=0)
 
 
 @pytest.fixture

@@ -97,8 +97,8 @@ def entry(
         size: What its header says; the truth where it is not given.
         base: What is between header and data: a delta's base.
     """
-    return header(kind, len(content) if size is None else size) + base + zlib.compress(
-        content, level
+    return (
+        header(kind, len(content) if size is None else size) + base + zlib.compress(content, level)
     )
 
 

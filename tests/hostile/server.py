@@ -120,9 +120,7 @@ class Script:
     def _discovered(self, request: Request) -> Answer:
         if request.version == 2:
             return Answer(lines(b"version 2\n", b"ls-refs\n", b"fetch=shallow\n"), ADVERTISEMENT)
-        return Answer(
-            lines(b"# service=git-upload-pack\n") + advertised(self.refs), ADVERTISEMENT
-        )
+        return Answer(lines(b"# service=git-upload-pack\n") + advertised(self.refs), ADVERTISEMENT)
 
     def _listed(self, request: Request) -> Answer:
         first, name = self.refs[0]

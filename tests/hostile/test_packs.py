@@ -144,7 +144,9 @@ CASES = [
         "the stream lacks its end",
         lambda: pack(*ALL, whole(OTHER)[:-6]),
     ),
-    Case("a base that is missing", "thin packs need what we have not", lambda: pack(missing_base())),
+    Case(
+        "a base that is missing", "thin packs need what we have not", lambda: pack(missing_base())
+    ),
     Case(
         "a base that is missing beside right objects",
         "an object that nothing needs is damaged",
@@ -252,7 +254,9 @@ def wrong_kinds():
     yield "a tree that is a commit", "kinds are mixed up", (tree((0o40000, b"a", TIP)), TIP)
 
 
-@pytest.mark.parametrize(("name", "reason", "objects"), wrong_kinds(), ids=lambda each: str(each)[:30])
+@pytest.mark.parametrize(
+    ("name", "reason", "objects"), [*wrong_kinds()], ids=lambda each: str(each)[:30]
+)
 def test_objects_of_another_kind_than_their_name_says_are_refused(
     script, refused, name, reason, objects
 ):
@@ -331,7 +335,9 @@ def _long_winded(each: Object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason", "sent", "tip"), harmless(), ids=lambda each: each if isinstance(each, str) else ""
+    ("name", "reason", "sent", "tip"),
+    [*harmless()],
+    ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_odd_packs_that_are_right_are_written(script, attempt, name, reason, sent, tip):
     script.serve_pack(tip, sent)
