@@ -112,7 +112,7 @@ class Arriving:
                 self.plan.offer(name, content)
                 self._files.make_directories(self.plan.directories[self.made :])
                 self.made = len(self.plan.directories)
-        elif kind == COMMIT and name == self._commit:
+        elif kind == COMMIT and name == self._commit and self.plan is None:
             self.plan = Plan(read_commit(content).tree, self._operation)
 
     def large_blob(self, size: int) -> LargeBlob:

@@ -231,6 +231,7 @@ class PackReceiver:
         last = len(buffer) - _HEADER_MOST
         parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
         remember, pack = self._objects.remember, self._pack
+        quick_most = min(_QUICK_MOST, self._operation.settings.object_bytes_most)
         unpacked = 0
         while self._left and position < last:
             byte = buffer[position]
@@ -240,7 +241,7 @@ class PackReceiver:
                 data += 1
                 size |= (byte & 0x7F) << shift
                 shift += 7
-            if kind not in KINDS or size > _QUICK_MOST:
+            if kind not in KINDS or size > quick_most:
                 break
             part = view[data : data + size + (size >> 8) + 64]
             inflater = decompressobj()

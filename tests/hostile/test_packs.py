@@ -270,11 +270,17 @@ def test_a_commit_whose_tree_is_none_is_refused(script, refused, root):
     refused(CorruptPack)
 
 
-@pytest.mark.parametrize("kind", [BLOB, TREE, TAG])
+@pytest.mark.parametrize("kind", [BLOB, TREE])
 def test_a_commit_that_is_none_is_refused(script, refused, kind):
-    """The branch names a file, a tree, or a tag of the tip."""
-    content = b"object %s\ntype commit\ntag x\n\nx\n" % TIP.name if kind == TAG else b""
-    script.serve(Object(kind, content), TIP, ROOT, CONTENT)
+    """The branch names a file, or a tree."""
+    script.serve(Object(kind, b""), TIP, ROOT, CONTENT)
+    refused(GitError)
+
+
+def test_a_tag_of_what_is_no_commit_is_refused(script, refused):
+    """The branch names a tag, and the tag a file."""
+    tag = b"object %s\ntype blob\ntag x\n\nx\n" % CONTENT.name
+    script.serve(Object(TAG, tag), TIP, ROOT, CONTENT)
     refused(GitError)
 
 
