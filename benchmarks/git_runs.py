@@ -1,0 +1,147 @@
+"""One run of each of the programs that are compared, each in a process of its own.
+
+Ours and dulwich are told apart from the interpreter's start: the child imports what it needs,
+then measures itself. Memory is what came on top of that, for the child and for the process that
+it starts to write files. C git is measured as a whole, as its users meet it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from git_servers import GIT_ENVIRONMENT
+
+__all__ = ["Run", "git", "interleaved", "medians", "ours", "porcelain", "scratch"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run took.
+
+    Attributes:
+        seconds: Of wall time.
+        cpu: Seconds of processor time, of all processes of the client.
+        mebibytes: Peak of resident memory; for Python, without what it takes after imports.
+    """
+
+    seconds: float
+    cpu: float
+    mebibytes: float
+
+
+def ours(url: str, target: Path, **options: str) -> Run:
+    """``deploycore.git.export``; options are paths, or texts, as its parameters are named."""
+    return _python("ours", url, target, options)
+
+
+def porcelain(url: str, target: Path) -> Run:
+    """``dulwich.porcelain.clone`` with depth 1."""
+    return _python("porcelain", url, target, {})
+
+
+def git(*commands: str, at: Path) -> Run:
+    """Shell command lines with C git, one after the other, in a directory."""
+    started = time.perf_counter()
+    shell = subprocess.Popen(["sh", "-ec", "\n".join(commands)], cwd=at, env=GIT_ENVIRONMENT)
+    _, status, used = os.wait4(shell.pid, 0)
+    shell.returncode = os.waitstatus_to_exitcode(status)
+    if shell.returncode:
+        raise SystemExit(f"failed: {'; '.join(commands)}")
+    seconds = time.perf_counter() - started
+    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def interleaved(
+    programs: dict[str, Callable[[], Run]], rounds: int, clear: Callable[[], None]
+) -> dict[str, list[Run]]:
+    """Run all programs in turn, so that what else the machine does hits all alike.
+
+    Args:
+        clear: Removes what the runs made; not measured.
+    """
+    runs: dict[str, list[Run]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, program in programs.items():
+            clear()
+            runs[name].append(program())
+    clear()
+    return runs
+
+
+def medians(runs: Iterable[Run]) -> Run:
+    """The median of each figure."""
+    found = list(runs)
+    return Run(
+        statistics.median(run.seconds for run in found),
+        statistics.median(run.cpu for run in found),
+        statistics.median(run.mebibytes for run in found),
+    )
+
+
+def scratch() -> Path | None:
+    """A file system in memory, where there is one, so that the disk is not what is measured."""
+    return Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+
+
+def _python(what: str, url: str, target: Path, options: dict[str, str]) -> Run:
+    command = [sys.executable, __file__, what, url, str(target), json.dumps(options)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Run(**json.loads(done.stdout))
+
+
+def _child(arguments: Sequence[str]) -> None:
+    what, url, target, options = arguments
+    call = {"ours": _export, "porcelain": _clone}[what](url, Path(target), json.loads(options))
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    started = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    writer = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = sum((after.ru_utime, after.ru_stime, -before.ru_utime, -before.ru_stime))
+    memory = after.ru_maxrss - before.ru_maxrss + max(0, writer.ru_maxrss - before.ru_maxrss)
+    run = Run(seconds, cpu + writer.ru_utime + writer.ru_stime, memory / 1024)
+    print(json.dumps(run.__dict__))
+
+
+def _export(url: str, target: Path, options: dict[str, str]) -> Callable[[], object]:
+    import deploycore.git.run  # noqa: F401  what export would import when it is called
+    from deploycore.git import RepositoryCache, export
+    from deploycore.models import CloneUrl
+
+    given: dict[str, object] = dict(options)
+    if "cache" in options:
+        given["cache"] = RepositoryCache(Path(options["cache"]))
+    if "former" in options:
+        given["former"] = Path(options["former"])
+    return lambda: export(CloneUrl(url=url), "main", target, **given)  # type: ignore[arg-type]
+
+
+def _clone(url: str, target: Path, options: dict[str, str]) -> Callable[[], object]:
+    from dulwich import porcelain
+
+    def clone() -> None:
+        with open(os.devnull, "wb") as nothing:
+            porcelain.clone(url, str(target), depth=1, branch=b"main", errstream=nothing).close()
+
+    return clone
+
+
+def remove(path: Path) -> None:
+    """Remove a directory, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1:])
