@@ -61,7 +61,7 @@ __all__ = ["Fetched", "Intake", "Wanted", "fetch"]
 _HEAD = Ref(b"HEAD")
 _BRANCHES = b"refs/heads/"
 _TAGS = b"refs/tags/"
-_AT_ONCE = 256 * 1024
+_AT_ONCE = 64 * 1024
 _ADVERTISEMENT_BYTES_MOST = 64 * 1024 * 1024
 _REASON_BYTES_MOST = 2048
 _LENGTH = 4
@@ -494,7 +494,7 @@ class _Client(AbstractHttpGitClient):
 
         def more() -> bool:
             nonlocal received, buffer, position, head
-            data = response.read1(_AT_ONCE)
+            data = response.read(_AT_ONCE)
             received += len(data)
             self._operation.receive(len(data))
             if received > limit:

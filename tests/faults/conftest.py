@@ -1,0 +1,7 @@
+"""The servers and repositories of the git tests, for those that break things on purpose."""
+
+from __future__ import annotations
+
+from tests.git.conftest import http_backend, make, server, settings, stock_git
+
+__all__ = ["http_backend", "make", "server", "settings", "stock_git"]
