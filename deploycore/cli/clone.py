@@ -30,12 +30,15 @@ def clone(
         Path | None, typer.Argument(help="New or empty; by default the repository's name.")
     ] = None,
     branch: Annotated[
-        str | None, typer.Option("--branch", "-b", help="By default the repository's own default.")
+        str | None,
+        typer.Option(
+            "--branch", "-b", help="Or a tag, or a full hash; by default the default branch."
+        ),
     ] = None,
     submodules: Annotated[bool, typer.Option("--submodules", help="With submodules.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Clone one branch of a repository, its newest commit only."""
+    """Clone one branch, tag or commit of a repository, without its history."""
     wanted = parse_repository(repository)
     target = (directory or Path(wanted.slug)).absolute()
     with (
@@ -73,6 +76,6 @@ def clone(
             }
         )
         return
-    say(f"Cloned {wanted}, branch {done.ref}, into {target}")
+    say(f"Cloned {wanted}, at {done.ref}, into {target}")
     say(f"  commit {done.commit[:12]} by {done.author}: {done.subject}")
     say(f"  {done.files:,} files, {done.bytes:,} bytes")
