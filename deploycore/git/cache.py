@@ -272,18 +272,19 @@ class CachedRepository:
             self._name([], set())
             self._remove_packs()
 
-    def manifest(self, checkout: Path) -> Manifest | None:
+    def manifest(self, checkout: Path, form: str) -> Manifest | None:
         """What is on disk of a former checkout, if that is known.
 
         Args:
             checkout: Its directory.
+            form: In what form files were written; others are of no use.
         """
-        return read_manifest(self._manifest_path(checkout), checkout)
+        return read_manifest(self._manifest_path(checkout, form), checkout)
 
-    def keep_manifest(self, checkout: Path, manifest: Manifest) -> None:
+    def keep_manifest(self, checkout: Path, manifest: Manifest, form: str) -> None:
         """Note what is on disk of a checkout, for the next one."""
         with self._typed("be written"):
-            path = self._manifest_path(checkout)
+            path = self._manifest_path(checkout, form)
             write_manifest(path, manifest)
             found = sorted(path.parent.iterdir(), key=lambda each: each.lstat().st_mtime)
             for old in found[:-_MANIFESTS_MOST]:
@@ -298,8 +299,9 @@ class CachedRepository:
             return None
         return CacheEntry(self.url, size, len(self.commits), used)
 
-    def _manifest_path(self, checkout: Path) -> Path:
-        name = hashlib.sha256(os.fsencode(checkout.absolute())).hexdigest()[:32]
+    def _manifest_path(self, checkout: Path, form: str) -> Path:
+        what = os.fsencode(checkout.absolute()) + b"\0" + form.encode()
+        name = hashlib.sha256(what).hexdigest()[:32]
         return self.path / "checkouts" / name
 
     def _pack_files(self) -> list[tuple[Path, int]]:

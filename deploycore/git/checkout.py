@@ -28,11 +28,11 @@ from deploycore.git.pack import Content, Objects
 from deploycore.git.tree import File, Plan, refuse_escaping_links
 from deploycore.git.writer import STATE
 
-__all__ = ["Arriving", "Checkout", "FormerCheckout"]
+__all__ = ["Arriving", "Checkout", "FormerCheckout", "complete"]
 
 _FEW = 1500  # objects, for which a second process takes longer to start than it saves
 
-Change = Callable[[File, Content], Content | None]
+Change = Callable[[File, Content], Content]
 
 
 class FormerCheckout:
@@ -159,7 +159,7 @@ class Checkout:
         arriving: What was written while they arrived, if anything was.
         former: A former checkout from which files are taken over.
         ignored: Paths to leave out; see ``Plan``.
-        change: Makes of a file's content what is written, or ``None`` if nothing is to be.
+        change: Makes of a file's content what is written; a file that it opens is closed here.
     """
 
     def __init__(
@@ -328,9 +328,13 @@ class Checkout:
         changed = self._change(file, content) if self._change else content
         if isinstance(changed, bytes):
             self._files.write(file.path, changed, executable=file.executable)
-        elif changed is not None:
+            return
+        try:
             changed.seek(0)
             self._files.write_large(file.path, changed, executable=file.executable)
+        finally:
+            if changed is not content:
+                changed.close()
 
     def _write_changed(self, path: bytes) -> None:
         """Write what could not be taken over from the former checkout."""

@@ -27,6 +27,7 @@ def export(
     *,
     commit: str | None = None,
     submodules: bool = False,
+    attributes: bool = False,
     cache: RepositoryCache | None = None,
     former: Path | None = None,
     reuse: Reuse = "copy",
@@ -43,6 +44,9 @@ def export(
         target: Must not exist, or be an empty directory.
         commit: Exactly this commit, full hash, even if the ref has moved.
         submodules: Whether to fetch them too; otherwise their places stay empty directories.
+        attributes: Whether ``export-ignore``, ``text`` and ``eol`` of ``.gitattributes`` are
+            obeyed, as ``git archive`` does on Linux. Filters and other drivers never are. Files
+            are then written when all have arrived, and not while they do.
         cache: Where what is fetched is kept, so that the next export fetches what is new.
         former: The target of an export of the same repository, made with the same cache.
             Files that are the same, and were not touched since, are taken from there.
@@ -64,7 +68,9 @@ def export(
     from deploycore.git.run import Options, run
 
     operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
-    options = Options(submodules=submodules, cache=cache, former=former, reuse=reuse)
+    options = Options(
+        submodules=submodules, attributes=attributes, cache=cache, former=former, reuse=reuse
+    )
     return run(source, Wanted(ref, commit), target, operation, options)
 
 

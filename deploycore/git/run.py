@@ -13,10 +13,11 @@ from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
 from deploycore.git.address import refuse_unusable_source
 from deploycore.git.arrival import Arrival, peeled, refusing_damage
 from deploycore.git.cache import CachedRepository, RepositoryCache
+from deploycore.git.changes import Changes
 from deploycore.git.checkout import Checkout, FormerCheckout
 from deploycore.git.files import Files
 from deploycore.git.manifest import CLOCK_STEP
-from deploycore.git.objects import CommitInfo, Damaged
+from deploycore.git.objects import COMMIT, CommitInfo, Damaged, read_commit
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
 from deploycore.git.progress import CheckedOut
@@ -37,6 +38,7 @@ class Options:
 
     Attributes:
         submodules: Whether to fetch them too.
+        attributes: Whether ``.gitattributes`` are obeyed.
         repository: Whether to make the target a git repository.
         cache: Where what is fetched is kept, if anywhere.
         former: A former export, from which files are taken over.
@@ -44,6 +46,7 @@ class Options:
     """
 
     submodules: bool = False
+    attributes: bool = False
     repository: bool = False
     cache: RepositoryCache | None = None
     former: Path | None = None
@@ -150,7 +153,7 @@ class _Run:
                 self._operation,
                 cached=cached,
                 open_files=lambda: self._open_files(what),
-                early=True,
+                early=not self._options.attributes,
             ) as arrival,
         ):
             try:
@@ -174,13 +177,17 @@ class _Run:
         self._operation.enter("writing")
         commit = peeled(bytes.fromhex(fetched.commit), objects)
         early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
+        changes = self._changes(commit, objects)
+        form = changes.name if changes else ""
         checkout = Checkout(
             commit,
             objects,
             arrival.files,
             self._operation,
             arriving=early,
-            former=None if early else self._former(what, cached, objects),
+            former=None if early else self._former(what, cached, objects, form),
+            ignored=changes.ignored if changes else None,
+            change=changes.change if changes else None,
         )
         checkout.write_files()
         checkout.write_links()
@@ -192,8 +199,16 @@ class _Run:
         if what.depth == 0 and self._options.repository:
             self._make_repository(laid, arrival, checkout)
         elif cached is not None:
-            self._keep(what, laid, arrival, checkout, cached)
+            if what.depth == 0:
+                self._keep_manifest(checkout, cached, form)
+            self._keep(laid, arrival, cached)
         return laid
+
+    def _changes(self, commit: bytes, objects: Objects) -> Changes | None:
+        if not self._options.attributes:
+            return None
+        tree = read_commit(objects.read(commit, COMMIT)).tree
+        return Changes(tree, objects, str(self._staging.directory), self._operation)
 
     def _find_submodules(self, what: Submodule, checkout: Checkout) -> list[Submodule]:
         if not self._options.submodules:
@@ -216,19 +231,13 @@ class _Run:
             shallow=laid.fetched.shallow and laid.commit.has_parents,
         )
 
-    def _keep(
-        self,
-        what: Submodule,
-        laid: _Laid,
-        arrival: Arrival,
-        checkout: Checkout,
-        cached: CachedRepository,
-    ) -> None:
+    def _keep_manifest(self, checkout: Checkout, cached: CachedRepository, form: str) -> None:
+        manifest = checkout.describe()
+        self._operation.wait(CLOCK_STEP)
+        cached.keep_manifest(self._staging.target, manifest, form)
+
+    def _keep(self, laid: _Laid, arrival: Arrival, cached: CachedRepository) -> None:
         """Keep what the next export can use."""
-        if what.depth == 0:
-            manifest = checkout.describe()
-            self._operation.wait(CLOCK_STEP)
-            cached.keep_manifest(self._staging.target, manifest)
         if arrival.received is not None:
             shallow = laid.fetched.shallow and laid.commit.has_parents
             commit = laid.fetched.commit
@@ -236,12 +245,12 @@ class _Run:
             cached.remember_capabilities(laid.fetched.capabilities)
 
     def _former(
-        self, what: Submodule, cached: CachedRepository | None, objects: Objects
+        self, what: Submodule, cached: CachedRepository | None, objects: Objects, form: str
     ) -> FormerCheckout | None:
         former = self._options.former
         if former is None or cached is None or what.depth:
             return None
-        manifest = cached.manifest(former)
+        manifest = cached.manifest(former, form)
         return FormerCheckout(manifest, objects) if manifest else None
 
     def _root(self, what: Submodule) -> Path:
