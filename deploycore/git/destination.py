@@ -78,23 +78,34 @@ class Destinations:
         self._home = Origin.of(source.url)
         self._resolve = resolve
 
-    def refuse_forbidden(self, url: str) -> None:
-        """Let only those URLs pass that may be asked.
+    def origin_of(self, url: str) -> Origin:
+        """The origin of a URL that may be asked, as far as can be told without its addresses.
 
         Raises:
-            UnsafeRepository: It is malformed, holds user information, is not https, or leads to
-                an address that the source's server may not name.
+            UnsafeRepository: It is malformed, holds user information, or is not https.
         """
-        origin = self._origin(url)
-        if origin == self._home:
-            return
-        if origin.scheme != "https":
+        if not is_address(url):
+            raise self._refused(url, "it is malformed")
+        origin = Origin.of(url)
+        if not origin.covers(url):
+            raise self._refused(url, "it holds user information, or is ambiguous")
+        if origin.scheme != "https" and origin != self._home:
             raise self._refused(url, "it is not https")
-        for address in self._resolve(origin.host):
-            self._refuse_address(url, address)
+        return origin
+
+    def refuse_private(self, url: str) -> None:
+        """Let only those hosts pass that the source's server may name.
+
+        Raises:
+            UnsafeRepository: One of the host's addresses is none of those.
+        """
+        origin = self.origin_of(url)
+        if origin != self._home:
+            for address in self._resolve(origin.host):
+                self._refuse_address(url, address)
 
     def watch(self, pool: HTTPConnectionPool, url: str) -> None:
-        """Check once more where a connection really leads, before anything is sent on it.
+        """Check where connections really lead, before anything is sent on them.
 
         Names can be made to resolve to something else a moment later (DNS rebinding). Behind a
         proxy that can't be seen from here: there it is the proxy that decides.
@@ -102,7 +113,7 @@ class Destinations:
         Args:
             pool: Connections to the origin of ``url``, none of them made yet.
         """
-        if pool.proxy is not None or self._origin(url) == self._home:
+        if pool.proxy is not None or self.origin_of(url) == self._home:
             return
         made: Any = pool.ConnectionCls
         refuse_address = self._refuse_address
@@ -118,14 +129,6 @@ class Destinations:
                 return connected
 
         pool.ConnectionCls = Watched
-
-    def _origin(self, url: str) -> Origin:
-        if not is_address(url):
-            raise self._refused(url, "it is malformed")
-        origin = Origin.of(url)
-        if not origin.covers(url):
-            raise self._refused(url, "it holds user information, or is ambiguous")
-        return origin
 
     def _refuse_address(self, url: str, address: str) -> None:
         if _reach(address) > self._own_reach:

@@ -69,9 +69,10 @@ _ORIGINS_OPEN_MOST = 4
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 # What decides where a request ends, whom it reaches, or how its answer is encoded, is ours.
-_OWN_HEADERS = frozenset(
-    "accept-encoding connection content-length expect host keep-alive range te trailer"
-    " transfer-encoding upgrade".split()
+_FORBIDDEN_HEADER = re.compile(
+    "accept-encoding|connection|content-length|expect|host|keep-alive|proxy-.*|range|te|trailer"
+    "|transfer-encoding|upgrade",
+    re.IGNORECASE,
 )
 
 _T = TypeVar("_T")
@@ -346,7 +347,6 @@ class LfsClient:
                 f" {clean(kind) or 'something without a type'}.",
                 hint="Check whether the host has Git LFS, and whether it is switched on for this"
                 " repository.",
-                status=response.status,
                 url=self._source.url,
             )
         return self._offers(wanted, body)
@@ -398,8 +398,8 @@ class LfsClient:
     def _sendable(self, given: Mapping[str, str]) -> HTTPHeaderDict:
         """The headers that an answer gives us to send; names are the same in any case."""
         for name, value in given.items():
-            known = name.lower() in _OWN_HEADERS or name.lower().startswith("proxy-")
-            if known or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            well_formed = _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
+            if not well_formed or _FORBIDDEN_HEADER.fullmatch(name):
                 raise UnsafeRepository(
                     f"The Git LFS server of {self._source.url} wants the header"
                     f" {clean(name, self._source)!r} sent, which is not done.",
@@ -511,10 +511,11 @@ class LfsClient:
     def _object_refused(self, pointer: Pointer, problem: _Problem) -> GitError:
         meaning = _OBJECT_MESSAGES.get(problem.code, "does not give")
         said = clean(problem.message or "", self._source)
+        told = f': "{said}"' if said else ""
         kind = GitError if problem.code >= 500 else RemoteRefused
         return kind(
             f"The Git LFS server of {self._source.url} {meaning} the object {pointer.oid}"
-            f" (code {problem.code}){f': {chr(34)}{said}{chr(34)}' if said else ''}.",
+            f" (code {problem.code}){told}.",
             hint="Push it again from a clone that has it: git lfs push --all.",
             status=problem.code,
             url=self._source.url,
@@ -561,9 +562,9 @@ class _Connections:
 
     def to(self, url: str) -> HTTPConnectionPool:
         """Connections to the origin of a URL, if that may be asked."""
-        self._destinations.refuse_forbidden(url)
-        origin = Origin.of(url)
+        origin = self._destinations.origin_of(url)
         if origin not in self._pools:
+            self._destinations.refuse_private(url)
             if len(self._pools) == _ORIGINS_OPEN_MOST:
                 self.close()
             pool = self._open.enter_context(open_pool(url, self._operation))
@@ -583,7 +584,7 @@ def _parsed(kind: type[_Model], body: bytes) -> _Model | str:
         return kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return ": ".join([*map(str, first["loc"]), first["msg"]])
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _until(action: _Action) -> float:

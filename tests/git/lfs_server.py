@@ -1,0 +1,127 @@
+"""A Git LFS server on loopback, and what a test wants it to do otherwise."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from deploycore.git.lfs import Pointer
+
+MEDIA_TYPE = "application/vnd.git-lfs+json"
+
+
+def pointer_to(content):
+    return Pointer(hashlib.sha256(content).hexdigest(), len(content))
+
+
+class LfsServer:
+    """Answers the batch API and gives what it holds.
+
+    Attributes:
+        objects: Contents by hash.
+        requests: ``(method, path, headers)`` of all requests; names of headers in lower case.
+        batches: The decoded bodies of all batch requests.
+        credential: ``user:password`` that the batch API demands, if any.
+        alter: Called with the batch answer, a dictionary; gives the one that is sent.
+        interfere: Called with the handler first; says whether it has answered.
+        connections: How many were made.
+    """
+
+    def __init__(self, *, certificate=None):
+        self.objects = {}
+        self.requests = []
+        self.batches = []
+        self.credential = None
+        self.alter = lambda answer: answer
+        self.interfere = lambda handler: False
+        self.connections = 0
+        self.released = threading.Event()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http.daemon_threads = True
+        self._http.block_on_close = False
+        port = self._http.server_port
+        self.origin = f"http://127.0.0.1:{port}"
+        if certificate is not None:
+            self.origin = f"https://localhost:{port}"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        self.url = f"{self.origin}/shop.git"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self.released.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def add(self, content):
+        pointer = pointer_to(content)
+        self.objects[pointer.oid] = content
+        return pointer
+
+    def downloads(self):
+        return [request for request in self.requests if request[0] == "GET"]
+
+    def offer(self, asked):
+        """What a batch answer has of one object."""
+        given = {"oid": asked["oid"], "size": asked["size"]}
+        if asked["oid"] in self.objects:
+            action = {"href": f"{self.origin}/objects/{asked['oid']}"}
+            return given | {"actions": {"download": action}}
+        return given | {"error": {"code": 404, "message": "Object does not exist"}}
+
+    def _handler(self):
+        lfs = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                lfs.connections += 1
+                super().setup()
+
+            def log_message(self, *arguments):
+                """No log."""
+
+            def give(self, status, body, **headers):
+                self.send_response(status)
+                headers.setdefault("Content_Length", str(len(body)))
+                for name, value in headers.items():
+                    if value is not None:
+                        self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self):  # noqa: N802
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.noted()
+                if not lfs.interfere(self):
+                    lfs.answer(self, json.loads(body))
+
+            def do_GET(self):  # noqa: N802
+                self.noted()
+                if not lfs.interfere(self):
+                    content = lfs.objects.get(self.path.rpartition("/")[2])
+                    self.give(404, b"") if content is None else self.give(200, content)
+
+            def noted(self):
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                lfs.requests.append((self.command, self.path, headers))
+
+        return Handler
+
+    def answer(self, handler, asked):
+        self.batches.append(asked)
+        wanted = self.credential and base64.b64encode(self.credential.encode()).decode()
+        if wanted and handler.headers["Authorization"] != f"Basic {wanted}":
+            handler.give(401, b'{"message": "Credentials needed"}', Content_Type=MEDIA_TYPE)
+            return
+        answer = {"transfer": "basic", "objects": [self.offer(each) for each in asked["objects"]]}
+        body = json.dumps(self.alter(answer)).encode()
+        handler.give(200, body, Content_Type=MEDIA_TYPE)
