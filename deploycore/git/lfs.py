@@ -89,6 +89,7 @@ _HINTS = {
     404: "Check whether the host has Git LFS, whether it is switched on for this repository, and"
     " whether the credentials may see it.",
     413: "Ask the host how many objects it gives at once; a hundred are asked for.",
+    422: "Look at the configuration of the LFS server.",
     501: "Check whether the host has Git LFS.",
     509: "Wait until the host's limit of bandwidth is lifted, or raise it there.",
 }
@@ -339,7 +340,8 @@ class LfsClient:
         if len(body) > _ANSWER_BYTES_MOST:
             raise LimitExceeded(
                 f"The answer of {self._endpoint.url} is larger than {_ANSWER_BYTES_MOST:,} bytes.",
-                limit="lfs_answer",
+                hint="Look at the configuration of the LFS server.",
+                url=self._source.url,
             )
         if "json" not in kind:
             raise RemoteRefused(
@@ -454,11 +456,11 @@ class LfsClient:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> BaseHTTPResponse:
         self._operation.check()
+        pool = self._connections.to(url)
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         all_headers = HTTPHeaderDict(_OWN)
         all_headers.update(headers)
-        pool = self._connections.to(url)
         return self._guarded(
             url,
             lambda: pool.urlopen(

@@ -98,13 +98,13 @@ class LfsServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def do_POST(self):  # noqa: N802
+            def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 self.noted()
                 if not lfs.interfere(self):
                     lfs.answer(self, json.loads(body))
 
-            def do_GET(self):  # noqa: N802
+            def do_GET(self):
                 self.noted()
                 if not lfs.interfere(self):
                     content = lfs.objects.get(self.path.rpartition("/")[2])
