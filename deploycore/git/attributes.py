@@ -63,6 +63,10 @@ class Attributes:
         """Whether an export leaves a path out, with all that is below it."""
         return self._values(path, directory).get(b"export-ignore") is True
 
+    def kept_in_lfs(self, path: bytes) -> bool:
+        """Whether git has a pointer to Git LFS in place of a file."""
+        return self._values(path, False).get(b"filter") == b"lfs"
+
     def line_ending(self, path: bytes) -> LineEnding:
         """What is to be done to a file's line endings."""
         values = self._values(path, False)

@@ -32,7 +32,7 @@ __all__ = ["Arriving", "Checkout", "FormerCheckout", "complete"]
 
 _FEW = 1500  # objects, for which a second process takes longer to start than it saves
 
-Change = Callable[[File, Content], Content]
+Change = Callable[[File, Content], Content | None]
 
 
 class FormerCheckout:
@@ -159,7 +159,8 @@ class Checkout:
         arriving: What was written while they arrived, if anything was.
         former: A former checkout from which files are taken over.
         ignored: Paths to leave out; see ``Plan``.
-        change: Makes of a file's content what is written; a file that it opens is closed here.
+        change: Makes of a file's content what is written, ``None`` if nothing is to be yet; a
+            file that it opens is closed here.
     """
 
     def __init__(
@@ -328,6 +329,7 @@ class Checkout:
         changed = self._change(file, content) if self._change else content
         if isinstance(changed, bytes):
             self._files.write(file.path, changed, executable=file.executable)
+        if changed is None or isinstance(changed, bytes):
             return
         try:
             changed.seek(0)

@@ -269,7 +269,8 @@ class LfsClient:
             Cancelled: The operation was asked to stop.
             GitError: The server can't be reached, failed, or does not speak the batch API.
         """
-        refuse_unusable_source(self._source)
+        allowed = self._operation.settings.allow_plain_http
+        refuse_unusable_source(self._source, allow_plain_http=allowed)
         wanted = self._within_limits(pointers)
         if _EMPTY in wanted:  # servers need not have it
             wanted.remove(_EMPTY)

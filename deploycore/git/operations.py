@@ -28,6 +28,7 @@ def export(
     commit: str | None = None,
     submodules: bool = False,
     attributes: bool = False,
+    lfs: bool = False,
     cache: RepositoryCache | None = None,
     former: Path | None = None,
     reuse: Reuse = "copy",
@@ -47,6 +48,8 @@ def export(
         attributes: Whether ``export-ignore``, ``text`` and ``eol`` of ``.gitattributes`` are
             obeyed, as ``git archive`` does on Linux. Filters and other drivers never are. Files
             are then written when all have arrived, and not while they do.
+        lfs: Whether files that ``.gitattributes`` says are kept in Git LFS are downloaded;
+            otherwise their pointers are written. The repository's ``.lfsconfig`` is not read.
         cache: Where what is fetched is kept, so that the next export fetches what is new.
         former: The target of an export of the same repository, made with the same cache.
             Files that are the same, and were not touched since, are taken from there.
@@ -64,12 +67,17 @@ def export(
         Cancelled: The operation was asked to stop.
         GitError: Any other failure of the network or the file system.
     """
+    from deploycore.git.changes import Obeyed
     from deploycore.git.remote import Wanted
     from deploycore.git.run import Options, run
 
     operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
     options = Options(
-        submodules=submodules, attributes=attributes, cache=cache, former=former, reuse=reuse
+        submodules=submodules,
+        obeyed=Obeyed(archive=attributes, lfs=lfs),
+        cache=cache,
+        former=former,
+        reuse=reuse,
     )
     return run(source, Wanted(ref, commit), target, operation, options)
 

@@ -13,7 +13,7 @@ from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
 from deploycore.git.address import refuse_unusable_source
 from deploycore.git.arrival import Arrival, peeled, refusing_damage
 from deploycore.git.cache import CachedRepository, RepositoryCache
-from deploycore.git.changes import Changes
+from deploycore.git.changes import Changes, Obeyed
 from deploycore.git.checkout import Checkout, FormerCheckout
 from deploycore.git.files import Files
 from deploycore.git.manifest import CLOCK_STEP
@@ -32,13 +32,16 @@ from deploycore.models import CloneUrl
 __all__ = ["Options", "run"]
 
 
+_NOTHING = Obeyed()
+
+
 @dataclass(frozen=True)
 class Options:
     """What is done besides.
 
     Attributes:
         submodules: Whether to fetch them too.
-        attributes: Whether ``.gitattributes`` are obeyed.
+        obeyed: Which attributes are.
         repository: Whether to make the target a git repository.
         cache: Where what is fetched is kept, if anywhere.
         former: A former export, from which files are taken over.
@@ -46,7 +49,7 @@ class Options:
     """
 
     submodules: bool = False
-    attributes: bool = False
+    obeyed: Obeyed = _NOTHING
     repository: bool = False
     cache: RepositoryCache | None = None
     former: Path | None = None
@@ -153,7 +156,7 @@ class _Run:
                 self._operation,
                 cached=cached,
                 open_files=lambda: self._open_files(what),
-                early=not self._options.attributes,
+                early=self._options.obeyed == _NOTHING,
             ) as arrival,
         ):
             try:
@@ -190,6 +193,8 @@ class _Run:
             change=changes.change if changes else None,
         )
         checkout.write_files()
+        if changes is not None:
+            changes.download(what.source, fetched.ref, arrival.files)
         checkout.write_links()
         laid = _Laid(
             replace(fetched, commit=commit.hex()),
@@ -205,10 +210,11 @@ class _Run:
         return laid
 
     def _changes(self, commit: bytes, objects: Objects) -> Changes | None:
-        if not self._options.attributes:
+        obeyed = self._options.obeyed
+        if obeyed == _NOTHING:
             return None
         tree = read_commit(objects.read(commit, COMMIT)).tree
-        return Changes(tree, objects, str(self._staging.directory), self._operation)
+        return Changes(tree, objects, self._staging.directory, self._operation, obeyed)
 
     def _find_submodules(self, what: Submodule, checkout: Checkout) -> list[Submodule]:
         if not self._options.submodules:

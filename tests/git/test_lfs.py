@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import itertools
 import json
+import os
 import socket
 import threading
 import time
@@ -27,12 +29,13 @@ from deploycore.errors import (
     RemoteRefused,
     UnsafeRepository,
 )
+from deploycore.git import RepositoryCache, export
 from deploycore.git.destination import Destinations, resolved
 from deploycore.git.lfs import LfsClient, Pointer, lfs_endpoint, parse_pointer
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
 from tests.git.lfs_server import MEDIA_TYPE, LfsServer, pointer_to
-from tests.git.servers import SECRET, source
+from tests.git.servers import EXECUTABLE, SECRET, nothing_left, snapshot, source
 
 OID = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
 VERSION = b"version https://git-lfs.github.com/spec/v1\n"
@@ -1103,3 +1106,90 @@ def test_nothing_shows_a_credential(settings):
         Operation(settings, no_progress, Cancellation()),
     )
     assert SECRET not in repr(client) + repr(vars(client))
+
+
+class _Both:
+    """Git and its LFS at one origin, as hosts have it."""
+
+    def __init__(self, server):
+        self.objects = {}
+        self.asked = []
+        self._origin = server.origin
+        server.interfere = self._answer
+
+    def _answer(self, environ, start_response):
+        path = environ["PATH_INFO"]
+        if path.startswith("/objects/"):
+            self.asked.append(path)
+            start_response("200 OK", [("Content-Type", "application/octet-stream")])
+            return [self.objects[path.removeprefix("/objects/")]]
+        if not path.endswith("/info/lfs/objects/batch"):
+            return None
+        batch = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        given = [
+            each | {"actions": {"download": {"href": f"{self._origin}/objects/{each['oid']}"}}}
+            for each in batch["objects"]
+        ]
+        start_response("200 OK", [("Content-Type", "application/vnd.git-lfs+json")])
+        return [json.dumps({"transfer": "basic", "objects": given}).encode()]
+
+    def add(self, content):
+        """The pointer that git holds."""
+        oid = hashlib.sha256(content).hexdigest()
+        self.objects[oid] = content
+        size = len(content)
+        return (
+            f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n".encode()
+        )
+
+
+def test_an_export_has_the_files_that_are_kept_in_lfs(make, server, settings, tmp_path):
+    both = _Both(server)
+    film, tool = b"film" * 700_000, b"#!/bin/sh\n"
+    files = {
+        ".gitattributes": b"*.film filter=lfs diff=lfs merge=lfs -text\nbin/* filter=lfs\n",
+        "a.film": both.add(film),
+        "d/again.film": both.add(film),
+        "bin/tool": (EXECUTABLE, both.add(tool)),
+        "empty.film": both.add(b""),
+        "plain.txt": both.add(b"only looks like a pointer"),
+        "not.film": b"no pointer",
+    }
+    shop = make("shop", files)
+    cache, former = RepositoryCache(tmp_path / "cache"), None
+    for number in range(3):
+        target = tmp_path / str(number)
+        export(
+            source(shop.url),
+            "main",
+            target,
+            lfs=True,
+            cache=cache,
+            former=former,
+            settings=settings,
+        )
+        found = snapshot(target)
+        assert found[b"a.film"] == found[b"d/again.film"] == ("file", film, False)
+        assert found[b"bin/tool"] == ("file", tool, True)
+        assert found[b"empty.film"] == ("file", b"", False)
+        assert found[b"plain.txt"] == ("file", files["plain.txt"], False)
+        assert found[b"not.film"] == ("file", b"no pointer", False)
+        assert not os.path.samefile(target / "a.film", target / "d/again.film")
+        # What did not change is not downloaded again.
+        assert len(both.asked) == (2 if number < 2 else 3)
+        if number == 1:
+            (target / "bin/tool").write_bytes(b"touched")
+        former = target
+        shop.commit(shop.files(files | {"n": b"%d" % number}))
+    export(source(shop.url), "main", tmp_path / "without", cache=cache, former=former)
+    assert snapshot(tmp_path / "without")[b"a.film"] == ("file", files["a.film"], False)
+
+
+def test_an_lfs_object_that_is_wrong_leaves_nothing(make, server, settings, tmp_path):
+    both = _Both(server)
+    shop = make("shop", {".gitattributes": b"*.film filter=lfs\n", "a.film": both.add(b"film")})
+    both.objects = dict.fromkeys(both.objects, b"evil")
+    (tmp_path / "place").mkdir()
+    with pytest.raises(CorruptPack):
+        export(source(shop.url), "main", tmp_path / "place/x", lfs=True, settings=settings)
+    assert nothing_left(tmp_path / "place/x")
