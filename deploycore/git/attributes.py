@@ -22,6 +22,8 @@ _STEP = 64 * 1024
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*(.*)', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _ESCAPES = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
+_PLAIN = re.compile(rb"[^*?\[\\]*")
+_STARS = re.compile(rb"\*{2,}")
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _LONE_CR = re.compile(rb"\r(?!\n)")
 # What convert.c does not count as printable.
@@ -206,10 +208,18 @@ def _matcher(pattern: bytes, base: bytes) -> Callable[[bytes, bytes, bool], bool
         return lambda path, name, directory: (
             (directory or not directories_only) and whole(name) is not None
         )
-    segments = pattern.removeprefix(b"/").split(b"/")
-    start = len(base) + 1 if base else 0
+    pattern = pattern.removeprefix(b"/")
+    # As in dir.c, what has no wildcard is compared and cut off first: in `a**/b`, the stars
+    # come to stand at the beginning, and so for any number of directories.
+    plain = _PLAIN.match(pattern)[0]  # type: ignore[index]  # it matches nothing, at the least
+    segments = [
+        b"**" if _STARS.fullmatch(part) else part for part in pattern[len(plain) :].split(b"/")
+    ]
+    start = base + b"/" + plain if base else plain
     return lambda path, name, directory: (
-        (directory or not directories_only) and _match(segments, path[start:].split(b"/"))
+        (directory or not directories_only)
+        and path.startswith(start)
+        and _match(segments, path[len(start) :].split(b"/"))
     )
 
 
