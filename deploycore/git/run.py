@@ -118,10 +118,12 @@ class _Run:
         pending = deque(found)
         while pending:
             self._operation.enter("submodules")
-            self._submodules += 1
-            each = pending.popleft()
-            if self._submodules > settings.submodules_most:
+            each = pending[0]
+            # All that are known count at once: a flood makes no request.
+            if self._submodules + len(pending) > settings.submodules_most:
                 raise _too_many(each, settings.submodules_most, "submodules_most")
+            pending.popleft()
+            self._submodules += 1
             if each.depth > settings.submodule_depth_most:
                 raise _too_many(each, settings.submodule_depth_most, "submodule_depth_most")
             pending.extend(self._add(each))
@@ -291,7 +293,7 @@ class _DamagedCache(Exception):
 
 def _too_many(submodule: Submodule, most: int, limit: str) -> LimitExceeded:
     return LimitExceeded(
-        f"The submodule {shown(submodule.path)!r} is one too many: {limit} is {most}.",
+        f"The submodule {shown(submodule.path)!r} is beyond a limit: {limit} is {most}.",
         hint=f"Raise {limit} if this repository is to be trusted.",
         limit=limit,
     )
