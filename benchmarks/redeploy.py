@@ -39,10 +39,10 @@ def main() -> int:
             each.mkdir()
         with serve(root, Path(place, "server")) as server:
             repository = build(Shape(files), root)
-            return measure(server, repository, work, rounds)
+            return measure(server, repository, work, rounds, quick=options.quick)
 
 
-def measure(server: Server, repository: Repository, work: Path, rounds: int) -> int:
+def measure(server: Server, repository: Repository, work: Path, rounds: int, *, quick: bool) -> int:
     """Print the table; 3 where a bound was missed."""
     url = server.url(repository)
     clone = f"git clone -q --depth 1 --single-branch --branch main {url}"
@@ -74,10 +74,13 @@ def measure(server: Server, repository: Repository, work: Path, rounds: int) -> 
         print(f"{name:27}{each.seconds:9.3f}{ratios}{each.cpu:8.2f}{each.mebibytes:6.0f}")
     mine = medians(runs["deploycore, hard links"]).seconds
     good = mine <= OF_FETCH_AND_ARCHIVE * fetched.seconds and mine <= OF_CLONE * cloned.seconds
-    good = good and requests == 1
     print(f"\nrequests for no change: {requests}, allowed 1")
-    print(f"allowed: {OF_FETCH_AND_ARCHIVE} and {OF_CLONE}: {'ok' if good else 'MISSED'}")
-    return 0 if good else 3
+    allowed = f"allowed with hard links: {OF_FETCH_AND_ARCHIVE} and {OF_CLONE}"
+    if quick:
+        print(f"{allowed}, at 50,000 files; these are too few to judge by")
+        return 0 if requests == 1 else 3
+    print(f"{allowed}: {'ok' if good else 'MISSED'}")
+    return 0 if good and requests == 1 else 3
 
 
 def redeploy(url: str, place: Path, number: int, reuse: str | None) -> Run:
