@@ -233,13 +233,16 @@ class CachedRepository:
         with ExitStack() as open_files:
             with self._typed("be written"):
                 self._use(open_files)
-                self._remove_leftovers()
-                path = self.path / "incoming" / secrets.token_hex(8)
-                path.mkdir()
-                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                open_files.callback(os.close, lock)
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                open_files.callback(shutil.rmtree, path, ignore_errors=True)
+                # Held, so that nobody takes what is not locked yet for a leftover.
+                with self._locked():
+                    self._remove_leftovers()
+                    made = self.path / "incoming" / secrets.token_hex(8)
+                    made.mkdir()
+                    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    open_files.callback(os.close, lock)
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                open_files.callback(shutil.rmtree, made, ignore_errors=True)
+                path = made
             yield path
 
     def add(self, received: Received, commit: str, *, former: list[str], shallow: bool) -> None:
