@@ -42,8 +42,12 @@ def resolved(host: str) -> list[str]:
     """All addresses of a name or of a literal, in any notation that connections understand.
 
     Returns:
-        Nothing where the name has none: then no connection is made either.
+        Nothing where the name has none: then no connection is made from here either. What is
+        below ``localhost`` is this machine even where the resolver does not say so, for behind
+        a proxy another resolver is asked (RFC 6761, 6.3).
     """
+    if host.rstrip(".").lower().rpartition(".")[2] == "localhost":
+        return ["127.0.0.1", "::1"]
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -73,19 +73,18 @@ def secure_server(certificate):
 
 
 @pytest.fixture
-def make(tmp_path, server):
+def make(tmp_path_factory, server):
     """Makes repositories: ``make("shop", {"a.txt": b"…"})``, served at once."""
-    made = []
+    made, served = [], tmp_path_factory.mktemp("served")
 
     def make_one(name="shop", files=None, on=server):
-        made.append(Content(tmp_path / "served" / f"{on.port}-{name}.git"))
+        made.append(Content(served / f"{on.port}-{name}.git"))
         on.backend.repos[f"/{name}.git"] = made[-1].repo
         made[-1].url = f"{on.origin}/{name}.git"
         if files is not None:
             made[-1].commit(made[-1].files(files))
         return made[-1]
 
-    (tmp_path / "served").mkdir()
     yield make_one
     for each in made:
         each.repo.close()

@@ -1,4 +1,4 @@
-"""A Git LFS server on loopback, and what a test wants it to do otherwise."""
+"""Git LFS servers on loopback, and what a test wants them to do otherwise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ MEDIA_TYPE = "application/vnd.git-lfs+json"
 
 def pointer_to(content):
     return Pointer(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def pointer_file(oid, size):
+    """What git holds in the place of a file."""
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n".encode()
 
 
 class LfsServer:
@@ -125,3 +130,47 @@ class LfsServer:
         answer = {"transfer": "basic", "objects": [self.offer(each) for each in asked["objects"]]}
         body = json.dumps(self.alter(answer)).encode()
         handler.give(200, body, Content_Type=MEDIA_TYPE)
+
+
+class LfsOfGit:
+    """Git and its LFS at one origin, as hosts have it: beside a ``Server``.
+
+    Attributes:
+        objects: What is given for a hash, whatever it is.
+        asked: The paths of all downloads.
+        batches: How many batch requests there were.
+        alter: Called with what the batch answer has of one object; may change it.
+    """
+
+    def __init__(self, server):
+        self.objects = {}
+        self.asked = []
+        self.batches = 0
+        self.alter = lambda each: None
+        self._origin = server.origin
+        server.interfere = self._answer
+
+    def add(self, content):
+        """Keep a content; the pointer that git holds."""
+        pointer = pointer_to(content)
+        self.objects[pointer.oid] = content
+        return pointer_file(pointer.oid, pointer.size)
+
+    def _answer(self, environ, start_response):
+        path = environ["PATH_INFO"]
+        if path.startswith("/objects/"):
+            self.asked.append(path)
+            start_response("200 OK", [("Content-Type", "application/octet-stream")])
+            return [self.objects[path.removeprefix("/objects/")]]
+        if not path.endswith("/info/lfs/objects/batch"):
+            return None
+        self.batches += 1
+        batch = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        given = [
+            each | {"actions": {"download": {"href": f"{self._origin}/objects/{each['oid']}"}}}
+            for each in batch["objects"]
+        ]
+        for each in given:
+            self.alter(each)
+        start_response("200 OK", [("Content-Type", MEDIA_TYPE)])
+        return [json.dumps({"transfer": "basic", "objects": given}).encode()]

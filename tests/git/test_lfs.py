@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import itertools
 import json
 import os
@@ -34,7 +33,7 @@ from deploycore.git.destination import Destinations, resolved
 from deploycore.git.lfs import LfsClient, Pointer, lfs_endpoint, parse_pointer
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
-from tests.git.lfs_server import MEDIA_TYPE, LfsServer, pointer_to
+from tests.git.lfs_server import MEDIA_TYPE, LfsOfGit, LfsServer, pointer_to
 from tests.git.servers import EXECUTABLE, SECRET, nothing_left, snapshot, source
 
 OID = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
@@ -1108,43 +1107,8 @@ def test_nothing_shows_a_credential(settings):
     assert SECRET not in repr(client) + repr(vars(client))
 
 
-class _Both:
-    """Git and its LFS at one origin, as hosts have it."""
-
-    def __init__(self, server):
-        self.objects = {}
-        self.asked = []
-        self._origin = server.origin
-        server.interfere = self._answer
-
-    def _answer(self, environ, start_response):
-        path = environ["PATH_INFO"]
-        if path.startswith("/objects/"):
-            self.asked.append(path)
-            start_response("200 OK", [("Content-Type", "application/octet-stream")])
-            return [self.objects[path.removeprefix("/objects/")]]
-        if not path.endswith("/info/lfs/objects/batch"):
-            return None
-        batch = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        given = [
-            each | {"actions": {"download": {"href": f"{self._origin}/objects/{each['oid']}"}}}
-            for each in batch["objects"]
-        ]
-        start_response("200 OK", [("Content-Type", "application/vnd.git-lfs+json")])
-        return [json.dumps({"transfer": "basic", "objects": given}).encode()]
-
-    def add(self, content):
-        """The pointer that git holds."""
-        oid = hashlib.sha256(content).hexdigest()
-        self.objects[oid] = content
-        size = len(content)
-        return (
-            f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n".encode()
-        )
-
-
 def test_an_export_has_the_files_that_are_kept_in_lfs(make, server, settings, tmp_path):
-    both = _Both(server)
+    both = LfsOfGit(server)
     film, tool = b"film" * 700_000, b"#!/bin/sh\n"
     files = {
         ".gitattributes": b"*.film filter=lfs diff=lfs merge=lfs -text\nbin/* filter=lfs\n",
@@ -1186,7 +1150,7 @@ def test_an_export_has_the_files_that_are_kept_in_lfs(make, server, settings, tm
 
 
 def test_an_lfs_object_that_is_wrong_leaves_nothing(make, server, settings, tmp_path):
-    both = _Both(server)
+    both = LfsOfGit(server)
     shop = make("shop", {".gitattributes": b"*.film filter=lfs\n", "a.film": both.add(b"film")})
     both.objects = dict.fromkeys(both.objects, b"evil")
     (tmp_path / "place").mkdir()

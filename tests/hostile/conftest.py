@@ -14,9 +14,12 @@ import pytest
 
 from deploycore.errors import DeploycoreError
 from deploycore.git import GitSettings, export
-from tests.git.servers import Content, Server, nothing_left, snapshot, source
+from tests.git.conftest import make, other_server, server
+from tests.git.servers import nothing_left, snapshot, source
 from tests.hostile.confined import Outcome
 from tests.hostile.server import HostileServer
+
+__all__ = ["make", "other_server", "server"]
 
 SECONDS_MOST = 10
 ROOT = Path(__file__).parents[2]
@@ -46,38 +49,6 @@ def other_hostile():
 def script(hostile):
     """What the hostile server answers."""
     return hostile.script
-
-
-@pytest.fixture
-def server():
-    running = Server()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def other_server():
-    running = Server()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def make(tmp_path_factory, server):
-    """Makes repositories: ``make("shop", {"a.txt": b"…"})``, served at once."""
-    made, served = [], tmp_path_factory.mktemp("served")
-
-    def make_one(name="shop", files=None, on=server):
-        made.append(Content(served / f"{on.port}-{name}.git"))
-        on.backend.repos[f"/{name}.git"] = made[-1].repo
-        made[-1].url = f"{on.origin}/{name}.git"
-        if files is not None:
-            made[-1].commit(made[-1].files(files))
-        return made[-1]
-
-    yield make_one
-    for each in made:
-        each.repo.close()
 
 
 @pytest.fixture
@@ -112,7 +83,7 @@ def attempt(hostile, target, settings, outside):
     Returns what is on disk then, or the typed error. ``attempt(url, files_most=5)``.
     """
 
-    def run(url=None, *, secret=None, submodules=False, seconds=SECONDS_MOST, **changed):
+    def run(url=None, *, secret=None, submodules=False, lfs=False, seconds=SECONDS_MOST, **changed):
         before, began = outside(), time.monotonic()
         try:
             export(
@@ -120,6 +91,7 @@ def attempt(hostile, target, settings, outside):
                 "main",
                 target,
                 submodules=submodules,
+                lfs=lfs,
                 settings=replace(settings, **changed),
             )
         except DeploycoreError as error:
