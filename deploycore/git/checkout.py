@@ -104,14 +104,11 @@ class Arriving:
     def take(self, kind: int, name: bytes, content: bytes) -> None:
         """An object, complete."""
         if kind == BLOB:
-            if self.plan is not None:
-                for file in self.plan.take(name):
-                    self._files.write(file.path, content, executable=file.executable)
+            for file in self._places(name):
+                self._files.write(file.path, content, executable=file.executable)
         elif kind == TREE:
             if self.plan is not None:
                 self.plan.offer(name, content)
-                self._files.make_directories(self.plan.directories[self.made :])
-                self.made = len(self.plan.directories)
         elif kind == COMMIT and name == self._commit and self.plan is None:
             self.plan = Plan(read_commit(content).tree, self._operation)
 
@@ -122,8 +119,22 @@ class Arriving:
 
     def place(self, name: bytes, path: bytes) -> None:
         """Give a large file, complete, its places."""
-        for file in self.plan.take(name) if self.plan else ():
+        for file in self._places(name):
             self._files.adopt(path, file.path, executable=file.executable)
+
+    def _places(self, blob: bytes) -> list[File]:
+        """Where a blob belongs, as far as is known; the directories are there.
+
+        They are made for a file and not for a tree: a few trees can describe more directories
+        than any limit allows, and those would all be made, and removed again.
+        """
+        if self.plan is None:
+            return []
+        found = self.plan.take(blob)
+        if found and self.made < len(self.plan.directories):
+            self._files.make_directories(self.plan.directories[self.made :])
+            self.made = len(self.plan.directories)
+        return found
 
 
 class LargeBlob:
