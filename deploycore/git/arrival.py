@@ -66,6 +66,7 @@ class Arrival:
         self._root = root
         self._directory = directory
         self._operation = operation
+        self._counts = operation.counts
         self._open_files = open_files
         self._early = early
         self._files: Files | None = None
@@ -101,6 +102,7 @@ class Arrival:
     def begin(self, commit: str) -> None:
         """A pack with this commit is going to come; one that came before counts no more."""
         self._drop()
+        self._operation.count_again(self._counts)
         self.former = self.haves()
         early = self._early and not self.former
         with self._typed():

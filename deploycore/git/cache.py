@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploycore.errors import ConfigurationError
-from deploycore.git.manifest import Manifest, read_manifest, write_manifest
+from deploycore.git.manifest import Described, Manifest, read_manifest, write_manifest
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects, Pack
 from deploycore.git.pack_index import PackIndex
@@ -276,7 +276,7 @@ class CachedRepository:
             self._remove_packs()
 
     def manifest(self, checkout: Path, form: str) -> Manifest | None:
-        """What is on disk of a former checkout, if that is known.
+        """What is on disk of a former checkout, if that is known; to be closed.
 
         Args:
             checkout: Its directory.
@@ -284,11 +284,11 @@ class CachedRepository:
         """
         return read_manifest(self._manifest_path(checkout, form), checkout)
 
-    def keep_manifest(self, checkout: Path, manifest: Manifest, form: str) -> None:
+    def keep_manifest(self, checkout: Path, described: Described, form: str) -> None:
         """Note what is on disk of a checkout, for the next one."""
         with self._typed("be written"):
             path = self._manifest_path(checkout, form)
-            write_manifest(path, manifest)
+            write_manifest(path, described)
             found = sorted(path.parent.iterdir(), key=lambda each: each.lstat().st_mtime)
             for old in found[:-_MANIFESTS_MOST]:
                 old.unlink(missing_ok=True)

@@ -71,7 +71,10 @@ class Changes:
         aside = Operation(operation.settings, no_progress, operation.cancellation)
         plan = Plan(tree, aside)
         complete(plan, objects)
-        files = {each.path: objects.read(each.hash, BLOB) for each in plan.attributes}
+        files = {}
+        for each in plan.attributes:
+            files[each.path] = objects.read(each.hash, BLOB)
+            operation.hold(len(each.path) + len(files[each.path]))
         known = repr(sorted((each.path, each.hash) for each in plan.attributes))
         self.name = f"{obeyed} {hashlib.sha256(known.encode()).hexdigest()}"
         self._attributes = Attributes(files)
@@ -89,6 +92,7 @@ class Changes:
         if self._obeyed.lfs and isinstance(content, bytes):
             pointer = parse_pointer(content)
             if pointer is not None and self._attributes.kept_in_lfs(file.path):
+                self._operation.hold(len(file.path))
                 self._pointers.setdefault(pointer, []).append(file)
                 return None
         if not self._obeyed.archive:

@@ -9,28 +9,33 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from heapq import merge
+from itertools import chain, islice
 
 from deploycore.git.files import Files
-from deploycore.git.manifest import Manifest, describe
+from deploycore.git.manifest import Described, Manifest, ManifestDirectory, describe, order_of
 from deploycore.git.objects import (
     BLOB,
     COMMIT,
     TREE,
     CommitInfo,
     Damaged,
+    TreeEntry,
     read_commit,
     read_tree,
 )
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
 from deploycore.git.tree import File, Plan, refuse_escaping_links
-from deploycore.git.writer import STATE
+from deploycore.git.writer import NOT_TAKEN, STATE
 
 __all__ = ["Arriving", "Checkout", "FormerCheckout", "complete"]
 
 _FEW = 1500  # objects, for which a second process takes longer to start than it saves
+_NUMBER_BITS = 24
+_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
 Change = Callable[[File, Content], Content | None]
 
@@ -46,32 +51,37 @@ class FormerCheckout:
     def __init__(self, manifest: Manifest, objects: Objects) -> None:
         self.manifest = manifest
         self._objects = objects
-        self._trees = manifest.trees()
 
     def tree(self, directory: bytes) -> bytes | None:
         """The hash of the tree that a directory was written from, if it was a directory."""
-        return self._trees.get(directory)
+        known = self.manifest.directory(directory)
+        return known.tree if known else None
 
-    def files(self, directory: bytes) -> Mapping[bytes, tuple[int, bytes]]:
-        """The mode and the hash of files that can be reused, by name."""
-        known = self.manifest.directories.get(directory)
+    def files(self, directory: bytes) -> Iterator[TreeEntry]:
+        """The files of a directory that can be reused, in the order of its tree."""
+        known = self.manifest.directory(directory)
         if known is None or known.tree not in self._objects:
-            return {}
-        names = set(known.names)
-        return {
-            entry.name: (entry.mode, entry.hash)
-            for entry in read_tree(self._objects.read(known.tree, TREE))
-            if entry.name in names
-        }
+            return
+        names = iter(known.names)
+        name = next(names, None)
+        for entry in read_tree(self._objects.read(known.tree, TREE)):
+            if entry.name == name:
+                yield entry
+                name = next(names, None)
 
     def states(self, directory: bytes, names: list[bytes]) -> bytes:
-        """The states of some files of a directory."""
-        known = self.manifest.directories[directory]
-        if names == known.names:
-            return known.states
-        size = STATE.size
-        places = {name: number * size for number, name in enumerate(known.names)}
-        return b"".join(known.states[places[each] : places[each] + size] for each in names)
+        """The states of some files of a directory, in the same order as in the directory."""
+        known = self.manifest.directory(directory)
+        if known is None or names == known.names:
+            return known.states if known else b""
+        wanted = iter(names)
+        name = next(wanted, None)
+        found = []
+        for each, state in zip(known.names, STATE.iter_unpack(known.states), strict=True):
+            if each == name:
+                found.append(STATE.pack(*state))
+                name = next(wanted, None)
+        return b"".join(found)
 
 
 class Arriving:
@@ -122,14 +132,14 @@ class Arriving:
         for file in self._places(name):
             self._files.adopt(path, file.path, executable=file.executable)
 
-    def _places(self, blob: bytes) -> list[File]:
+    def _places(self, blob: bytes) -> Iterable[File]:
         """Where a blob belongs, as far as is known; the directories are there.
 
         They are made for a file and not for a tree: a few trees can describe more directories
         than any limit allows, and those would all be made, and removed again.
         """
         if self.plan is None:
-            return []
+            return ()
         found = self.plan.take(blob)
         if found and self.made < len(self.plan.directories):
             self._files.make_directories(self.plan.directories[self.made :])
@@ -196,6 +206,7 @@ class Checkout:
         self.plan = known or Plan(self.commit.tree, operation, former=former, ignored=ignored)
         self._made = arriving.made if arriving else 0
         self._links: dict[bytes, bytes] = {}
+        self._looked_at: tuple[bytes, dict[bytes, File]] | None = None
 
     def write_files(self) -> None:
         """Write all directories and files; links are still to come.
@@ -206,15 +217,14 @@ class Checkout:
             OSError: A call of the file system failed.
         """
         complete(self.plan, self._objects)
-        if len(self.plan.unwritten) > _FEW or self._reused_files() > _FEW:
+        if len(self.plan.unwritten) > _FEW or self._has_many_reused():
             self._files.start_process()
-        self._files.make_directories(self._directories()[self._made :])
+        self._files.make_directories(islice(self._directories(), self._made, None))
         self._reuse()
         self._write_rest()
-        for link in self.gitlinks():
-            self._files.make_directories([link])
-        for path in self._files.finish():
-            self._write_changed(path)
+        self._files.make_directories(self.gitlinks())
+        self._files.finish()
+        self._write_changed()
 
     def write_links(self) -> None:
         """Write the symbolic links, when all else is there, submodules included.
@@ -227,9 +237,12 @@ class Checkout:
             links = self._former.manifest.links
             held = {p: t for p, t in links.items() if self._is_present(p)}
             self._operation.expect(len(held))
+            for path, target in held.items():
+                self._operation.hold(len(path) + len(target))
             self._links.update(held)
         for path, blob in self.plan.symlinks:
             self._links[path] = self._objects.read(blob, BLOB)
+            self._operation.hold(len(self._links[path]))
         if not self._links:
             return
         refuse_escaping_links(self._links, frozenset(self._directories()))
@@ -244,27 +257,18 @@ class Checkout:
             found.update({path: each for path, each in known.items() if self._is_present(path)})
         return found
 
-    def describe(self) -> Manifest:
+    def describe(self) -> Described:
         """What is on disk now, for the next checkout."""
-        directories = {
-            path: (self.plan.trees[path], names) for path, names in self.plan.names().items()
-        }
-        if self._former:
-            known = self._former.manifest.directories
-            for path in self._reused_directories():
-                directories[path] = (known[path].tree, known[path].names)
+        formerly = ((each.path, each.tree, each.names) for each in self._within_present())
+        directories = merge(self.plan.written(), formerly, key=lambda each: order_of(each[0]))
         return describe(
-            self._files.root, directories, self._files.states, self._links, self.gitlinks()
+            self._files.root, directories, self._files.taken, self._links, self.gitlinks()
         )
 
     def find(self, path: bytes) -> File | None:
         """A file of the tree, by its path, those that were taken over included."""
         directory, _, name = path.rpartition(b"/")
-        tree = self._tree(directory)
-        for entry in read_tree(self._objects.read(tree, TREE)) if tree else ():
-            if entry.name == name and stat.S_ISREG(entry.mode):
-                return File(path, entry.hash, bool(entry.mode & 0o100))
-        return None
+        return self._files_of(directory).get(name)
 
     def read(self, path: bytes) -> bytes | None:
         """The content of a small file of the tree; ``None`` if there is no such file.
@@ -275,9 +279,29 @@ class Checkout:
         file = self.find(path)
         return self._objects.read(file.hash, BLOB) if file else None
 
+    def _files_of(self, directory: bytes) -> dict[bytes, File]:
+        """The files of a directory, which is asked for several times in a row."""
+        if self._looked_at is None or self._looked_at[0] != directory:
+            prefix = directory and directory + b"/"
+            tree = self._tree(directory)
+            found = {
+                name: File(prefix + name, hash_, bool(mode & 0o100))
+                for name, mode, hash_, _ in (read_tree(tree) if tree is not None else ())
+                if stat.S_ISREG(mode)
+            }
+            self._looked_at = (directory, found)
+        return self._looked_at[1]
+
     def _tree(self, directory: bytes) -> bytes | None:
-        known = self.plan.trees.get(directory)
-        return known or (self._former.tree(directory) if self._former else None)
+        """The content of a directory's tree, if there is such a directory."""
+        content = self._objects.read(self.commit.tree, TREE)
+        for name in directory.split(b"/") if directory else ():
+            trees = (e.hash for e in read_tree(content) if e.name == name and stat.S_ISDIR(e.mode))
+            tree = next(trees, None)
+            if tree is None:
+                return None
+            content = self._objects.read(tree, TREE)
+        return content
 
     def _is_present(self, path: bytes) -> bool:
         """Whether a path is in a directory that is the same in the former checkout."""
@@ -289,52 +313,61 @@ class Checkout:
     def _present(self) -> frozenset[bytes]:
         return frozenset(self.plan.present)
 
-    def _reused_directories(self) -> list[bytes]:
-        if self._former is None:
-            return []
-        manifest = self._former.manifest
-        return [path for each in self.plan.present for path in (each, *manifest.below(each))]
+    def _within_present(self) -> Iterator[ManifestDirectory]:
+        """All directories that are the same in the former checkout, sorted by ``order_of``."""
+        if self._former:
+            for path in sorted(self.plan.present, key=order_of):
+                yield from self._former.manifest.within(path)
 
-    def _reused_files(self) -> int:
-        if self._former is None:
-            return 0
-        known = self._former.manifest.directories
-        return sum(len(known[path].names) for path in self._reused_directories())
+    def _has_many_reused(self) -> bool:
+        few = 0
+        for each in self._within_present():
+            few += len(each.names)
+            if few > _FEW:
+                return True
+        return False
 
-    def _directories(self) -> list[bytes]:
-        if self._former is None:
-            return self.plan.directories
-        below = (each for p in self.plan.present for each in self._former.manifest.below(p))
-        return [*self.plan.directories, *below]
+    def _directories(self) -> Iterator[bytes]:
+        """The paths of all directories, each before what is in it; the root is left out."""
+        yield from self.plan.directories
+        for each in self._within_present():
+            if each.path not in self._present:
+                yield each.path
 
     def _reuse(self) -> None:
         if self._former is None:
             return
-        known = self._former.manifest.directories
-        for path in self._reused_directories():
-            self._operation.expect(len(known[path].names))
-            self._reuse_files(path, known[path].names, known[path].states)
-        for path, names in self.plan.reused.items():
-            self._reuse_files(path, names, self._former.states(path, names))
-
-    def _reuse_files(self, directory: bytes, names: list[bytes], states: bytes) -> None:
-        if names:
-            self._files.reuse(directory and directory + b"/", names, states)
+        for path, _, names, states in self._within_present():
+            self._operation.expect(len(names))
+            if names:
+                self._files.reuse(path, names, states)
+        for path, names in self.plan.reused():
+            self._files.reuse(path, names, self._former.states(path, names))
 
     def _write_rest(self) -> None:
-        def place(blob: bytes) -> tuple[int, int]:
-            found = self._objects.find(blob)
-            return (id(found[0]), found[1]) if found else (0, 0)
+        blobs = self.plan.unwritten.ordered()
+        # In the order of the packs, where what a delta is based on is near.
+        places: dict[int, list[int]] = {}
+        for number, blob in enumerate(blobs):
+            pack, offset = self._objects.find(blob) or (None, 0)
+            places.setdefault(id(pack), []).append(offset << _NUMBER_BITS | number)
+        for found in places.values():
+            found.sort()
+            for place in found:
+                self._write_blob(blobs[place & _NUMBER_MASK])
 
-        # In the order of the pack, where what a delta is based on is near.
-        for blob in sorted(self.plan.unwritten, key=place):
-            content = self._objects.open(blob)
-            try:
-                for file in self.plan.take(blob):
-                    self._write(file, content)
-            finally:
-                if not isinstance(content, bytes):
-                    content.close()
+    def _write_blob(self, blob: bytes) -> None:
+        files = iter(self.plan.take(blob))
+        first = next(files, None)
+        if first is None:  # written already
+            return
+        content = self._objects.open(blob)
+        try:
+            for file in chain((first,), files):
+                self._write(file, content)
+        finally:
+            if not isinstance(content, bytes):
+                content.close()
 
     def _write(self, file: File, content: Content) -> None:
         changed = self._change(file, content) if self._change else content
@@ -349,8 +382,20 @@ class Checkout:
             if changed is not content:
                 changed.close()
 
-    def _write_changed(self, path: bytes) -> None:
+    def _write_changed(self) -> None:
         """Write what could not be taken over from the former checkout."""
+        if self._former is None:
+            return
+        formerly = ((each.path, each.names) for each in self._within_present())
+        for path, names in chain(formerly, self.plan.reused()):
+            states = self._files.taken(path)
+            if NOT_TAKEN not in states:
+                continue
+            for number, name in enumerate(names):
+                if states[number * STATE.size : (number + 1) * STATE.size] == NOT_TAKEN:
+                    self._write_anew(order_of(path) + name)
+
+    def _write_anew(self, path: bytes) -> None:
         file = self.find(path)
         if file is None:
             raise Damaged(f"the object of {path!r} is missing")
@@ -369,7 +414,7 @@ def complete(plan: Plan, objects: Objects) -> None:
         Damaged: One is missing or damaged.
         DeploycoreError: The repository holds what must not be written, or too much.
     """
-    while plan.missing:
-        for tree in list(plan.missing):
-            if tree in plan.missing:
-                plan.offer(tree, objects.read(tree, TREE))
+    while missing := plan.missing():
+        for tree in missing:
+            # What one tree holds may be another of these.
+            plan.offer(tree, objects.read(tree, TREE))

@@ -18,6 +18,8 @@ from typing import IO, BinaryIO, NamedTuple
 
 from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git import writer
+from deploycore.git.hash_table import HashTable
+from deploycore.git.manifest import path_hash
 from deploycore.git.operation import Operation
 from deploycore.git.tree import shown
 
@@ -29,6 +31,9 @@ _COST_OF_A_JOB = 64
 _STEP = 64 * 1024
 _PIPE_BYTES = 1024 * 1024
 _LONG_ENOUGH = 30.0
+# Of a number of files.
+_COUNT_BITS = 31
+_COUNT_MASK = (1 << _COUNT_BITS) - 1
 
 
 class Files:
@@ -39,10 +44,6 @@ class Files:
         held: Descriptors that the second process keeps open too, such as that of a lock.
         former: A directory from which files may be reused.
         reuse: ``copy`` or ``hard-link``.
-
-    Attributes:
-        states: When all is finished: those of files taken over, by directory with a slash at
-            its end; see ``FileWriter``.
 
     Raises:
         OSError: A directory can't be opened.
@@ -63,9 +64,11 @@ class Files:
         self._process: _Process | None = None
         self._batch: list[writer.Job] = []
         self._batch_bytes = 0
-        self._share = False
         self._former = -1
-        self.states: dict[bytes, bytes] = {}
+        # What was given to whom, in which order: here, and to the second process.
+        self._given = HashTable()
+        self._counts = [0, 0]
+        self._states: list[bytes | bytearray] = [b"", b""]
         self.root = os.open(root, _OPEN_DIRECTORY)
         if former is not None:
             with suppress(OSError):
@@ -181,15 +184,37 @@ class Files:
         return os.fdopen(descriptor, "wb", buffering=0)
 
     def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
-        """Take files over from the former directory; see ``FileWriter.reuse``."""
+        """Take files over from the former directory.
+
+        Args:
+            directory: Its path; once only.
+            states: Of each file, as it was when it was written; see ``FileWriter.reuse``.
+        """
         numbers = array("q", states)
         self._operation.write(sum(numbers[:: writer.STATE.size // numbers.itemsize]), len(names))
-        job = ("reuse", directory, names, states)
-        self._share = not self._share
-        if self._process is None or self._share:
+        job = ("reuse", directory and directory + b"/", names, states)
+        whose = int(self._process is not None and self._counts[0] > self._counts[1])
+        place = (whose << _COUNT_BITS | len(names)) << _COUNT_BITS | self._counts[whose]
+        self._given.add(path_hash(directory), place)
+        self._given.settle(1)
+        self._counts[whose] += len(names)
+        if self._process is None or not whose:
             self._perform(job)
         else:
             self._give(self._process, job, len(states) + _COST_OF_A_JOB * len(names))
+
+    def taken(self, directory: bytes) -> bytes:
+        """The states of the files that were to be reused, when all is finished.
+
+        Returns:
+            As ``FileWriter`` has them, in the order in which they were given.
+        """
+        place = self._given.get(path_hash(directory))
+        if place is None:
+            return b""
+        whose, number = place >> 2 * _COUNT_BITS, place >> _COUNT_BITS & _COUNT_MASK
+        first, size = place & _COUNT_MASK, writer.STATE.size
+        return bytes(self._states[whose][first * size : (first + number) * size])
 
     def link(self, path: bytes, target: bytes) -> None:
         """Make a symbolic link. Nothing may be written afterwards.
@@ -204,23 +229,17 @@ class Files:
         except FileExistsError:
             raise _same_name(path) from None
 
-    def finish(self) -> list[bytes]:
-        """Wait until all is written.
-
-        Returns:
-            The paths that could not be reused, and are not there.
+    def finish(self) -> None:
+        """Wait until all is written, and what could be taken over is.
 
         Raises:
             UnsafeRepository: This file system takes two names for one.
             OSError: Something could not be written.
             GitError: The second process ended without a word.
         """
-        changed = self._writer.changed
-        self._writer.changed = []
-        self.states.update(self._writer.states)
+        self._states[0] = self._writer.states
         if self._process is not None:
-            changed += self._finish_process(self._process)
-        return changed
+            self._states[1] = self._finish_process(self._process)
 
     def _perform(self, job: writer.Job) -> None:
         try:
@@ -239,7 +258,7 @@ class Files:
         with suppress(BrokenPipeError):  # why is told in the end
             writer.write_batch(process.jobs, batch)
 
-    def _finish_process(self, process: _Process) -> list[bytes]:
+    def _finish_process(self, process: _Process) -> bytes:
         if self._batch:
             self._send_batch(process)
         with suppress(BrokenPipeError):
@@ -252,10 +271,9 @@ class Files:
                 "The process that writes files ended before it was done.",
                 hint="Look whether the system ended it for want of memory, then try again.",
             )
-        failure, changed, states = answer
+        failure, states = answer
         if failure is None:
-            self.states.update(states)
-            return list(changed)
+            return bytes(states)
         number, said, path = failure
         if number == errno.EEXIST:
             raise _same_name(path)

@@ -4,6 +4,8 @@ For each directory: the hash of its tree, its files, and the state of each file:
 inode. A file whose state is what it was still holds what was written; one that a build step or
 a stranger has touched does not pass (git's index is used for the same). A manifest that is
 damaged, of another version, or of another directory is as good as none.
+
+It is written and read one directory at a time: of a large repository it is too large for memory.
 """
 
 from __future__ import annotations
@@ -12,26 +14,33 @@ import hashlib
 import marshal
 import os
 import stat
+import struct
 import sys
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from deploycore.git.writer import STATE, state_of
+from deploycore.git.hash_table import HashTable
+from deploycore.git.writer import NOT_TAKEN, STATE, state_of
 
 __all__ = [
     "CLOCK_STEP",
+    "Described",
     "Manifest",
     "ManifestDirectory",
     "describe",
+    "order_of",
+    "path_hash",
     "read_manifest",
     "write_manifest",
 ]
 
-_MAGIC = f"deploycore manifest 1 {marshal.version} {sys.version_info[:2]}\n".encode()
+_MAGIC = f"deploycore manifest 2 {marshal.version} {sys.version_info[:2]}\n".encode()
 _DIGEST = 32
+_STEP = 64 * 1024
+# Of one directory: the lengths of its path and of the rest.
+_LENGTHS = struct.Struct("=II")
 # The clock of a file system advances in steps; two changes within one step look like one.
 CLOCK_STEP = 0.01
 
@@ -40,78 +49,134 @@ class ManifestDirectory(NamedTuple):
     """One directory of a checkout.
 
     Attributes:
+        path: Its own; the root's is ``b""``.
         tree: The hash of its tree, 20 bytes.
-        names: Of its files, those that may be reused.
+        names: Of its files, those that may be reused, in the order of the tree.
         states: Of the same files, as ``STATE`` packs them.
     """
 
+    path: bytes
     tree: bytes
     names: list[bytes]
     states: bytes
 
 
-class Manifest(NamedTuple):
-    """One checkout.
+class Described(NamedTuple):
+    """One checkout, to be written.
 
     Attributes:
         root: The device and the inode of its directory.
-        paths: Of its directories, sorted; the root's is ``b""``.
-        directories: One for each path.
+        directories: In the order of ``order_of``; to be gone through once.
         links: What the symbolic links point to, by path.
         gitlinks: The commits of submodules, 20 bytes each, by path.
     """
 
     root: tuple[int, int]
-    paths: list[bytes]
-    directories: dict[bytes, ManifestDirectory]
+    directories: Iterator[ManifestDirectory]
     links: dict[bytes, bytes]
     gitlinks: dict[bytes, bytes]
 
-    def trees(self) -> dict[bytes, bytes]:
-        """The hash of the tree of each directory."""
-        return {path: each.tree for path, each in self.directories.items()}
 
-    def below(self, directory: bytes) -> Iterator[bytes]:
-        """The directories below one, each before what is in it."""
-        prefix = directory and directory + b"/"
-        for path in self.paths[bisect_left(self.paths, prefix) :]:
-            if not path.startswith(prefix):
+class Manifest:
+    """One checkout, as it was written down.
+
+    Args:
+        file: Open where the first directory begins; belongs to this from now on.
+
+    Attributes:
+        links: What the symbolic links point to, by path.
+        gitlinks: The commits of submodules, 20 bytes each, by path.
+    """
+
+    def __init__(
+        self, file: BinaryIO, links: dict[bytes, bytes], gitlinks: dict[bytes, bytes]
+    ) -> None:
+        self.links = links
+        self.gitlinks = gitlinks
+        self._file = file
+        self._places = HashTable()
+        place = file.tell()
+        while head := file.read(_LENGTHS.size):
+            path, rest = _LENGTHS.unpack(head)
+            self._places.add(path_hash(file.read(path)), place)
+            self._places.settle(1)
+            place = file.seek(rest, os.SEEK_CUR)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def directory(self, path: bytes) -> ManifestDirectory | None:
+        """One directory, if the checkout had it."""
+        return next(self._from(path), None)
+
+    def within(self, path: bytes) -> Iterator[ManifestDirectory]:
+        """A directory and all below it, each before what is in it."""
+        prefix = path and path + b"/"
+        for each in self._from(path):
+            if each.path != path and not each.path.startswith(prefix):
                 return
-            if path != directory:
-                yield path
+            yield each
+
+    def _from(self, path: bytes) -> Iterator[ManifestDirectory]:
+        place = self._places.get(path_hash(path))
+        while place is not None:
+            # Others may read between two steps.
+            self._file.seek(place)
+            head = self._file.read(_LENGTHS.size)
+            if not head:
+                return
+            length, rest = _LENGTHS.unpack(head)
+            found = self._file.read(length)
+            # What this very program wrote, as the checksum said; marshal reads nothing else.
+            yield ManifestDirectory(found, *marshal.loads(self._file.read(rest)))  # noqa: S302
+            place += _LENGTHS.size + length + rest
+
+
+def order_of(path: bytes) -> bytes:
+    """What paths of directories are sorted by, so that what is below one follows it at once."""
+    return path and path + b"/"
+
+
+def path_hash(path: bytes) -> bytes:
+    """What names a path in a ``HashTable``."""
+    return hashlib.sha1(path, usedforsecurity=False).digest()
 
 
 def describe(
     root: int,
-    directories: dict[bytes, tuple[bytes, list[bytes]]],
-    states: Mapping[bytes, bytes],
+    directories: Iterable[tuple[bytes, bytes, list[bytes]]],
+    states: Callable[[bytes], bytes],
     links: dict[bytes, bytes],
     gitlinks: dict[bytes, bytes],
-) -> Manifest:
+) -> Described:
     """Look at the files of a checkout that is complete.
 
-    Whoever changes a file later must do so at least ``CLOCK_STEP`` seconds later.
+    Whoever changes a file later must do so at least ``CLOCK_STEP`` seconds after the
+    directories were gone through.
 
     Args:
         root: A descriptor of its directory.
-        directories: The tree and the names of the files of each.
-        states: Those of all files of a directory, by its path with a slash at the end, where
-            they are known.
-
-    Raises:
-        OSError: A file is not there.
+        directories: The path, the tree and the names of the files of each, in the order of
+            ``order_of``.
+        states: Those of the files of a directory, by its path, where they are known.
     """
     at = os.fstat(root)
-    paths = sorted(directories)
-    described = {}
-    for path in paths:
-        prefix = path and path + b"/"
-        tree, names = directories[path]
-        known = states.get(prefix, b"")
-        if len(known) != len(names) * STATE.size:
-            known = _states(root, prefix, names)
-        described[path] = ManifestDirectory(tree, names, known)
-    return Manifest((at.st_dev, at.st_ino), paths, described, links, gitlinks)
+
+    def look() -> Iterator[ManifestDirectory]:
+        for path, tree, names in directories:
+            known = states(path)
+            if len(known) != len(names) * STATE.size or NOT_TAKEN in known:
+                known = _states(root, order_of(path), names)
+            yield ManifestDirectory(path, tree, names, known)
+
+    return Described((at.st_dev, at.st_ino), look(), links, gitlinks)
 
 
 def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
@@ -121,19 +186,22 @@ def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
     )
 
 
-def write_manifest(path: Path, manifest: Manifest) -> None:
+def write_manifest(path: Path, described: Described) -> None:
     """Keep a manifest, replacing the former one in one step.
 
     Raises:
-        OSError: That failed.
+        OSError: That failed, or a file that is described is not there.
     """
-    data = marshal.dumps((*manifest[:2], _values(manifest), *manifest[3:]))
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with beside.open("wb") as file:
-            file.write(_MAGIC)
-            file.write(hashlib.sha256(data).digest())
-            file.write(data)
+            file.write(_MAGIC + bytes(_DIGEST))
+            digest = hashlib.sha256()
+            for piece in _pieces(described):
+                digest.update(piece)
+                file.write(piece)
+            file.seek(len(_MAGIC))
+            file.write(digest.digest())
         beside.replace(path)
     except OSError:
         with suppress(OSError):
@@ -141,34 +209,42 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         raise
 
 
+def _pieces(described: Described) -> Iterator[bytes]:
+    yield marshal.dumps((described.root, described.links, described.gitlinks))
+    for path, *rest in described.directories:
+        content = marshal.dumps(rest)
+        yield _LENGTHS.pack(len(path), len(content)) + path + content
+
+
 def read_manifest(path: Path, root: Path) -> Manifest | None:
-    """The manifest of a checkout, if there is a good one.
+    """The manifest of a checkout, open, if there is a good one.
 
     Args:
         root: Where the checkout is now.
     """
     try:
-        with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return None
-            digest, data = file.read(_DIGEST), file.read()
-        at = root.lstat()
+        file = path.open("rb")
     except OSError:
         return None
-    if hashlib.sha256(data).digest() != digest:
+    try:
+        found = _checked(file, root.lstat())
+    except OSError:
+        found = None
+    if found is None:
+        file.close()
+    return found
+
+
+def _checked(file: BinaryIO, at: os.stat_result) -> Manifest | None:
+    if file.read(len(_MAGIC)) != _MAGIC:
         return None
-    # What this very program wrote, as the checksum says; marshal reads nothing else safely.
-    place, paths, directories, links, gitlinks = marshal.loads(data)  # noqa: S302
+    wanted, digest = file.read(_DIGEST), hashlib.sha256()
+    while piece := file.read(_STEP):
+        digest.update(piece)
+    if digest.digest() != wanted:
+        return None
+    file.seek(len(_MAGIC) + _DIGEST)
+    place, links, gitlinks = marshal.load(file)  # noqa: S302  as above
     if (at.st_dev, at.st_ino) != place or not stat.S_ISDIR(at.st_mode):
         return None
-    described = dict(zip(paths, _each(directories), strict=True))
-    return Manifest(place, paths, described, links, gitlinks)
-
-
-def _each(directories: Iterable[tuple[bytes, list[bytes], bytes]]) -> Iterator[ManifestDirectory]:
-    return (ManifestDirectory(*each) for each in directories)
-
-
-def _values(manifest: Manifest) -> list[tuple[bytes, list[bytes], bytes]]:
-    found = (manifest.directories[path] for path in manifest.paths)
-    return [(each.tree, each.names, each.states) for each in found]
+    return Manifest(file, links, gitlinks)

@@ -8,16 +8,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.progress import Cancellation, Progress, ProgressListener
 from deploycore.git.settings import GitSettings
 
-__all__ = ["Operation"]
+__all__ = ["Counts", "Operation"]
 
 _REPORT_EVERY = 0.05
 _CANCELLATION_STEP = 0.1
 _LARGE = 1024 * 1024
+_HELD_OVERHEAD = 256
+
+
+@dataclass
+class Counts:
+    """What was counted so far.
+
+    Attributes:
+        files: Written.
+        bytes: Written.
+        files_total: To be written, as far as is known.
+        entries: Files and directories that were planned.
+        unpacked: Bytes of objects.
+        held: Bytes in memory until the end.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    files_total: int | None = None
+    entries: int = 0
+    unpacked: int = 0
+    held: int = 0
 
 
 class Operation:
@@ -39,8 +62,6 @@ class Operation:
     ) -> None:
         self.settings = settings
         self.cancellation = cancellation
-        self.files = 0
-        self.bytes = 0
         self._listener = listener
         self._clock = clock
         self._sleep = sleep
@@ -48,10 +69,17 @@ class Operation:
         self._phase = ""
         self._received = 0
         self._reported = 0.0
-        self._entries = 0
-        self._unpacked = 0
+        self._counts = Counts()
         self._turns = 0
-        self._files_total: int | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted so far; a copy."""
+        return replace(self._counts)
+
+    def count_again(self, counts: Counts) -> None:
+        """Begin again where a try began that failed: what it did is undone, and done anew."""
+        self._counts = replace(counts)
 
     @property
     def remaining(self) -> float:
@@ -61,7 +89,7 @@ class Operation:
     @property
     def entries_left(self) -> int:
         """How many files and directories more may be planned."""
-        return self.settings.files_most - self._entries
+        return self.settings.files_most - self._counts.entries
 
     def check(self) -> None:
         """Go on only while that is wanted and there is time.
@@ -106,17 +134,35 @@ class Operation:
             LimitExceeded: Those are too many.
         """
         self.check()
-        self._entries += entries
-        if self._entries > self.settings.files_most:
+        self._counts.entries += entries
+        if self._counts.entries > self.settings.files_most:
             raise LimitExceeded(
                 f"The repository has more than {self.settings.files_most:,} files and directories.",
                 hint="Raise files_most if this repository is to be trusted.",
                 limit="files_most",
             )
 
+    def hold(self, size: int) -> None:
+        """Count what is held in memory until the end: links, submodules, attributes, pointers.
+
+        Args:
+            size: Of its paths and contents.
+
+        Raises:
+            LimitExceeded: Those are too many, or too long.
+        """
+        self._counts.held += size + _HELD_OVERHEAD
+        if self._counts.held > self.settings.held_bytes_most:
+            raise LimitExceeded(
+                "The repository has too many symbolic links, submodules, .gitattributes or files"
+                " in LFS, or too long ones.",
+                hint="Raise held_bytes_most if this repository is to be trusted.",
+                limit="held_bytes_most",
+            )
+
     def expect(self, files: int) -> None:
         """So many files more are going to be written."""
-        self._files_total = (self._files_total or 0) + files
+        self._counts.files_total = (self._counts.files_total or 0) + files
         self._report_sometimes()
 
     def unpack(self, size: int, *, together: int = 0) -> None:
@@ -129,10 +175,10 @@ class Operation:
             LimitExceeded: It is too large, or all objects together would be.
         """
         settings = self.settings
-        self._unpacked += size + together
+        self._counts.unpacked += size + together
         if size > settings.object_bytes_most:
             raise _too_large("a file", settings.object_bytes_most, "object_bytes_most")
-        if self._unpacked > settings.checkout_bytes_most:
+        if self._counts.unpacked > settings.checkout_bytes_most:
             raise _too_large("files", settings.checkout_bytes_most, "checkout_bytes_most")
 
     def write(self, size: int, files: int = 1) -> None:
@@ -144,13 +190,13 @@ class Operation:
         Raises:
             LimitExceeded: All files together would become too large.
         """
-        before = self.files
-        self.files += files
-        self.bytes += size
-        if self.bytes > self.settings.checkout_bytes_most:
+        before = self._counts.files
+        self._counts.files += files
+        self._counts.bytes += size
+        if self._counts.bytes > self.settings.checkout_bytes_most:
             raise _too_large("files", self.settings.checkout_bytes_most, "checkout_bytes_most")
         # A look at the clock costs as much as a small file's share of all else.
-        if before >> 6 != self.files >> 6 or size >= _LARGE:
+        if before >> 6 != self._counts.files >> 6 or size >= _LARGE:
             self.check()
             self._report_sometimes()
 
@@ -173,7 +219,9 @@ class Operation:
 
     def _report(self) -> None:
         self._reported = self._clock()
-        self._listener(Progress(self._phase, self._received, self.files, self._files_total))
+        self._listener(
+            Progress(self._phase, self._received, self._counts.files, self._counts.files_total)
+        )
 
 
 def _too_large(what: str, most: int, limit: str) -> LimitExceeded:

@@ -36,6 +36,7 @@ __all__ = [
 
 IN_MEMORY_MOST = 1024 * 1024
 _TREE_BYTES_MOST = 16 * 1024 * 1024
+_OVERHEAD = 256  # bytes that a small object takes besides its content
 _GENERATION_BYTES = 4 * 1024 * 1024
 _STEP = 64 * 1024
 _HEADER_MOST = 64
@@ -301,7 +302,7 @@ class Objects:
         if self._recent_bytes > _GENERATION_BYTES:
             self._former, self._recent, self._recent_bytes = self._recent, {}, 0
         self._recent[id(pack), offset] = (kind, content)
-        self._recent_bytes += len(content)
+        self._recent_bytes += len(content) + _OVERHEAD
 
     def recent(self, pack: Pack, offset: int) -> tuple[int, bytes] | None:
         """A content that was read lately."""

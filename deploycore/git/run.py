@@ -16,7 +16,7 @@ from deploycore.git.cache import CachedRepository, RepositoryCache
 from deploycore.git.changes import Changes, Obeyed
 from deploycore.git.checkout import Checkout, FormerCheckout
 from deploycore.git.files import Files
-from deploycore.git.manifest import CLOCK_STEP
+from deploycore.git.manifest import CLOCK_STEP, Manifest
 from deploycore.git.objects import COMMIT, CommitInfo, Damaged, read_commit
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
@@ -138,11 +138,13 @@ class _Run:
     def _lay_out(self, what: Submodule, wanted: Wanted) -> _Laid:
         cache = self._options.cache
         cached = cache.repository(what.source.url) if cache else None
+        counts = self._operation.counts
         if cached is not None:
             try:
                 return self._lay_out_from(what, wanted, cached)
             except _DamagedCache:
                 cached.discard()
+                self._operation.count_again(counts)
         return self._lay_out_from(what, wanted, cached)
 
     def _lay_out_from(
@@ -184,32 +186,44 @@ class _Run:
         early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
         changes = self._changes(commit, objects)
         form = changes.name if changes else ""
-        checkout = Checkout(
-            commit,
-            objects,
-            arrival.files,
-            self._operation,
-            arriving=early,
-            former=None if early else self._former(what, cached, objects, form),
-            ignored=changes.ignored if changes else None,
-            change=changes.change if changes else None,
-        )
-        checkout.write_files()
-        if changes is not None:
-            changes.download(what.source, fetched.ref, arrival.files)
-        checkout.write_links()
-        laid = _Laid(
-            replace(fetched, commit=commit.hex()),
-            checkout.commit,
-            self._find_submodules(what, checkout),
-        )
+        manifest = None if early else self._manifest(what, cached, form)
+        with manifest or nullcontext():
+            checkout = Checkout(
+                commit,
+                objects,
+                arrival.files,
+                self._operation,
+                arriving=early,
+                former=FormerCheckout(manifest, objects) if manifest else None,
+                ignored=changes.ignored if changes else None,
+                change=changes.change if changes else None,
+            )
+            checkout.write_files()
+            if changes is not None:
+                changes.download(what.source, fetched.ref, arrival.files)
+            checkout.write_links()
+            submodules = self._find_submodules(what, checkout)
+            laid = _Laid(replace(fetched, commit=commit.hex()), checkout.commit, submodules)
+            self._keep(what, laid, arrival, checkout, cached, form)
+        return laid
+
+    def _keep(
+        self,
+        what: Submodule,
+        laid: _Laid,
+        arrival: Arrival,
+        checkout: Checkout,
+        cached: CachedRepository | None,
+        form: str,
+    ) -> None:
+        """Keep what git, or the next export, can use."""
         if what.depth == 0 and self._options.repository:
             self._make_repository(laid, arrival, checkout)
         elif cached is not None:
             if what.depth == 0:
-                self._keep_manifest(checkout, cached, form)
-            self._keep(laid, arrival, cached)
-        return laid
+                cached.keep_manifest(self._staging.target, checkout.describe(), form)
+                self._operation.wait(CLOCK_STEP)
+            self._add_to(cached, laid, arrival)
 
     def _changes(self, commit: bytes, objects: Objects) -> Changes | None:
         obeyed = self._options.obeyed
@@ -239,27 +253,21 @@ class _Run:
             shallow=laid.fetched.shallow and laid.commit.has_parents,
         )
 
-    def _keep_manifest(self, checkout: Checkout, cached: CachedRepository, form: str) -> None:
-        manifest = checkout.describe()
-        self._operation.wait(CLOCK_STEP)
-        cached.keep_manifest(self._staging.target, manifest, form)
-
-    def _keep(self, laid: _Laid, arrival: Arrival, cached: CachedRepository) -> None:
-        """Keep what the next export can use."""
+    def _add_to(self, cached: CachedRepository, laid: _Laid, arrival: Arrival) -> None:
         if arrival.received is not None:
             shallow = laid.fetched.shallow and laid.commit.has_parents
             commit = laid.fetched.commit
             cached.add(arrival.received, commit, former=arrival.former, shallow=shallow)
             cached.remember_capabilities(laid.fetched.capabilities)
 
-    def _former(
-        self, what: Submodule, cached: CachedRepository | None, objects: Objects, form: str
-    ) -> FormerCheckout | None:
+    def _manifest(
+        self, what: Submodule, cached: CachedRepository | None, form: str
+    ) -> Manifest | None:
+        """What is on disk of the former checkout, if that is known and can be used."""
         former = self._options.former
         if former is None or cached is None or what.depth:
             return None
-        manifest = cached.manifest(former, form)
-        return FormerCheckout(manifest, objects) if manifest else None
+        return cached.manifest(former, form)
 
     def _root(self, what: Submodule) -> Path:
         return Path(os.fsdecode(os.path.join(os.fsencode(self._staging.tree), what.path)))
@@ -278,8 +286,8 @@ class _Run:
         return CheckedOut(
             commit=laid.fetched.commit,
             ref=laid.fetched.name,
-            files=self._operation.files,
-            bytes=self._operation.bytes,
+            files=self._operation.counts.files,
+            bytes=self._operation.counts.bytes,
             submodules=self._submodules,
             author=laid.commit.author,
             subject=laid.commit.subject,

@@ -27,6 +27,9 @@ class GitSettings:
         object_bytes_most: The largest file, uncompressed.
         checkout_bytes_most: All files together, uncompressed, submodules included.
         files_most: Files and directories together, submodules included.
+        objects_most: In one pack.
+        held_bytes_most: What is held in memory until the end: of each symbolic link, place of a
+            submodule, ``.gitattributes`` and file in LFS the path, the content and 256 bytes.
         path_depth_most: Directories within directories, in one repository.
         submodules_most: Submodules together, those of submodules included.
         submodule_depth_most: Submodules within submodules.
@@ -50,6 +53,8 @@ class GitSettings:
     object_bytes_most: int = _GIB // 2
     checkout_bytes_most: int = 16 * _GIB
     files_most: int = 500_000
+    objects_most: int = 1_000_000
+    held_bytes_most: int = 16 * 1024**2
     path_depth_most: int = 128
     submodules_most: int = 100
     submodule_depth_most: int = 8

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from dulwich.index import (
@@ -23,6 +24,7 @@ from dulwich.index import (
 )
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
+from deploycore.git.hash_table import HashTable
 from deploycore.git.objects import TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
@@ -32,6 +34,9 @@ __all__ = ["File", "Named", "Plan", "refuse_escaping_links", "shown"]
 _LINK_BYTES_MOST = 4095
 _NAME_BYTES_MOST = 255
 _EARLY_BYTES_MOST = 8 * 1024 * 1024
+_OVERHEAD = 256  # bytes that a small tree takes besides its content
+_HASH = 20
+_AT_ONCE = 1000
 # A file's place in one number: which tree, where in it the name begins, how long the name is,
 # and whether it is executable.
 _START_SHIFT, _TREE_SHIFT = 9, 41
@@ -68,8 +73,8 @@ class Former(Protocol):
     def tree(self, directory: bytes) -> bytes | None:
         """The hash of the tree that a directory was written from, if it was a directory."""
 
-    def files(self, directory: bytes) -> Mapping[bytes, tuple[int, bytes]]:
-        """The mode and the hash of files that can be reused, by name."""
+    def files(self, directory: bytes) -> Iterator[TreeEntry]:
+        """The files of a directory that can be reused, in the order of its tree."""
 
 
 class Plan:
@@ -84,11 +89,9 @@ class Plan:
     Attributes:
         directories: Their paths, each before what is in it; the root itself is left out.
         present: The paths of those that are the same in the former checkout.
-        reused: Files that are the same there: their names, by directory.
         symlinks: Their targets are blobs.
         gitlinks: The places of submodules.
         attributes: The ``.gitattributes`` files, in any directory.
-        trees: The hash of the tree at each path, the root's ``b""`` included.
     """
 
     def __init__(
@@ -101,32 +104,35 @@ class Plan:
     ) -> None:
         self.directories: list[bytes] = []
         self.present: list[bytes] = []
-        self.reused: dict[bytes, list[bytes]] = {}
         self.symlinks: list[Named] = []
         self.gitlinks: list[Named] = []
         self.attributes: list[Named] = []
-        self.trees: dict[bytes, bytes] = {}
         self._operation = operation
         self._former = former
         self._ignored = ignored
-        # The prefix and the content of each tree; a file's place is a tree and a position in it.
-        self._contents: list[tuple[bytes, bytes]] = []
-        self._places: dict[bytes, int | list[int]] = {}
-        self._missing: dict[bytes, list[tuple[bytes, int]]] = {}
+        # Of each directory, numbered from the root, which is 0: the hash and the content of its
+        # tree, as far as it was read. A file's place is a directory and a position in its tree.
+        self._hashes = bytearray()
+        self._contents: list[bytes | None] = []
+        self._missing: dict[bytes, int | list[int]] = {}
+        self._places = HashTable()
+        self._reused: dict[bytes, bytes] = {}
         self._early: dict[bytes, bytes] = {}
         self._early_bytes = 0
         self._ready: list[bytes] = []
-        self._expect(b"", root, 0)
+        self._expect(b"", root)
 
     @property
-    def missing(self) -> Collection[bytes]:
-        """The hashes of trees that were not offered yet."""
-        return self._missing.keys()
+    def unwritten(self) -> HashTable:
+        """Where blobs belong that were not taken yet, by hash; for ``take`` to look into."""
+        return self._places
 
-    @property
-    def unwritten(self) -> Collection[bytes]:
-        """The hashes of blobs that were not taken yet."""
-        return self._places.keys()
+    def missing(self) -> list[bytes]:
+        """Hashes of trees that were not offered yet, not too many; none if all were.
+
+        The last ones first: those that are deep in the tree are done with before there are many.
+        """
+        return list(islice(reversed(self._missing), _AT_ONCE))
 
     def offer(self, tree: bytes, content: bytes) -> None:
         """Give a tree, needed or not; any order is good.
@@ -147,24 +153,33 @@ class Plan:
             early = self._ready.pop()
             self._read_all(early, self._early[early])
 
-    def take(self, blob: bytes) -> list[File]:
+    def take(self, blob: bytes) -> Iterable[File]:
         """Where a file's content belongs; each place is told once only."""
-        found = self._places.pop(blob, None)
-        if found is None:
-            return []
-        if isinstance(found, int):
-            return [self._file(found)]
-        return [self._file(each) for each in found]
+        found = self._places.pop(blob)
+        if len(found) > 1:
+            return map(self._file, found)
+        return [self._file(found[0])] if found else ()
+
+    def reused(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Files that are the same in the former checkout, in directories that are not.
+
+        Their names, by the path of their directory.
+        """
+        return ((path, names.split(b"\0")) for path, names in self._reused.items())
 
     def _keep(self, tree: bytes, content: bytes) -> None:
-        if self._early_bytes + len(content) <= _EARLY_BYTES_MOST:
+        size = len(content) + _OVERHEAD
+        if self._early_bytes + size <= _EARLY_BYTES_MOST:
             self._early[tree] = content
-            self._early_bytes += len(content)
+            self._early_bytes += size
 
-    def _expect(self, path: bytes, tree: bytes, depth: int) -> None:
+    def _expect(self, path: bytes, tree: bytes) -> None:
+        depth = path.count(b"/") + 1 if path else 0
         if depth > self._operation.settings.path_depth_most:
             raise _too_deep(path, self._operation.settings.path_depth_most)
-        self.trees[path] = tree
+        number = len(self._contents)
+        self._hashes += tree
+        self._contents.append(None)
         if path:
             self.directories.append(path)
         if self._former and self._former.tree(path) == tree:
@@ -172,16 +187,27 @@ class Plan:
             return
         if tree in self._early and tree not in self._missing:
             self._ready.append(tree)
-        self._missing.setdefault(tree, []).append((path and path + b"/", depth))
+        before = self._missing.setdefault(tree, number)
+        if isinstance(before, list):
+            before.append(number)
+        elif before != number:
+            self._missing[tree] = [before, number]
 
     def _read_all(self, tree: bytes, content: bytes) -> None:
-        for prefix, depth in self._missing.pop(tree, ()):
-            self._read(prefix, content, depth)
+        found = self._missing.pop(tree, ())
+        for number in (found,) if isinstance(found, int) else found:
+            self._read(number, content)
 
-    def _read(self, prefix: bytes, content: bytes, depth: int) -> None:
-        number = len(self._contents) << _TREE_SHIFT
-        self._contents.append((prefix, content))
-        reusable = self._former.files(prefix[:-1]) if self._former else {}
+    def _path(self, number: int) -> bytes:
+        return self.directories[number - 1] if number else b""
+
+    def _read(self, number: int, content: bytes) -> None:
+        self._contents[number] = content
+        path = self._path(number)
+        prefix = path and path + b"/"
+        tree = number << _TREE_SHIFT
+        reusable = self._former.files(path) if self._former else iter(())
+        same = next(reusable, None)
         reused = []
         room = self._operation.entries_left
         names = set()
@@ -201,35 +227,31 @@ class Plan:
                 continue
             if stat.S_ISREG(mode):
                 files += 1
-                if reusable and reusable.get(name) == (mode, hash_):
+                while same and same.name < name:
+                    same = next(reusable, None)
+                if same and same[:3] == entry[:3]:
                     reused.append(name)
                 else:
                     first = content.index(b" ", position) + 1
                     place = first << _START_SHIFT | len(name) << 1 | (mode >> 6 & 1)
-                    self._place(hash_, number | place)
+                    self._places.add(hash_, tree | place)
                 if name == b".gitattributes":
                     self.attributes.append(Named(prefix + name, hash_))
             else:
-                self._place_other(prefix, entry, depth)
+                self._place_other(prefix, entry)
         if reused:
-            self.reused[prefix[:-1]] = reused
+            self._reused[path] = b"\0".join(reused)
+        self._places.settle(files)
         self._operation.plan(entries)
         self._operation.expect(files)
 
-    def _place(self, blob: bytes, place: int) -> None:
-        before = self._places.setdefault(blob, place)
-        if before is place:
-            return
-        if isinstance(before, int):
-            self._places[blob] = [before, place]
-        else:
-            before.append(place)
-
-    def _place_other(self, prefix: bytes, entry: TreeEntry, depth: int) -> None:
+    def _place_other(self, prefix: bytes, entry: TreeEntry) -> None:
         path = prefix + entry.name
+        if not stat.S_ISDIR(entry.mode):
+            self._operation.hold(len(path))
         match stat.S_IFMT(entry.mode):
             case stat.S_IFDIR:
-                self._expect(path, entry.hash, depth + 1)
+                self._expect(path, entry.hash)
             case stat.S_IFLNK:
                 self.symlinks.append(Named(path, entry.hash))
                 self._operation.expect(1)
@@ -238,34 +260,46 @@ class Plan:
             case _:
                 raise _unsafe(path, f"has the unknown mode {entry.mode:o}")
 
-    def names(self) -> dict[bytes, list[bytes]]:
-        """The names of all files, those that were taken included, by directory.
+    def written(self) -> Iterator[tuple[bytes, bytes, list[bytes]]]:
+        """The path, the tree and the names of the files of each directory, as paths are sorted
+        with a slash at their ends: what is in a directory comes right after it.
 
         Directories that are the same in the former checkout are left out.
         """
-        return {
-            prefix[:-1]: [
+        for number in sorted(range(len(self._contents)), key=self._order):
+            content, path = self._contents[number], self._path(number)
+            if content is None:
+                continue
+            prefix = path and path + b"/"
+            names = [
                 entry.name
                 for entry in read_tree(content)
                 if stat.S_ISREG(entry.mode)
                 and not (self._ignored and self._ignored(prefix + entry.name, False))
             ]
-            for prefix, content in self._contents
-        }
+            yield path, bytes(self._hashes[number * _HASH : (number + 1) * _HASH]), names
+
+    def _order(self, number: int) -> bytes:
+        path = self._path(number)
+        return path and path + b"/"
 
     def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
         """The path and the entry of all that is no directory."""
-        for prefix, content in self._contents:
-            for entry in read_tree(content):
+        for number, content in enumerate(self._contents):
+            path = self._path(number)
+            prefix = path and path + b"/"
+            for entry in read_tree(content or b""):
                 if not stat.S_ISDIR(entry.mode):
                     yield prefix + entry.name, entry
 
     def _file(self, place: int) -> File:
-        prefix, content = self._contents[place >> _TREE_SHIFT]
+        number = place >> _TREE_SHIFT
+        path, content = self._path(number), self._contents[number] or b""
         start = place >> _START_SHIFT & _START_MASK
         end = start + (place >> 1 & 0xFF)
         executable = bool(place & 1)
-        return File(prefix + content[start:end], content[end + 1 : end + 21], executable)
+        name = content[start:end]
+        return File(path + b"/" + name if path else name, content[end + 1 : end + 21], executable)
 
 
 def shown(path: bytes) -> str:

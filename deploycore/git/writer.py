@@ -18,7 +18,16 @@ import struct
 import sys
 from typing import IO, Any, Protocol
 
-__all__ = ["LINK", "STATE", "FileWriter", "Job", "read_batch", "state_of", "write_batch"]
+__all__ = [
+    "LINK",
+    "NOT_TAKEN",
+    "STATE",
+    "FileWriter",
+    "Job",
+    "read_batch",
+    "state_of",
+    "write_batch",
+]
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -27,6 +36,8 @@ _AT_ONCE = 1024 * 1024
 LINK = "hard-link"
 #: Size, time of modification and of change in nanoseconds, inode.
 STATE = struct.Struct("=4q")
+#: Instead of the state of a file that could not be reused.
+NOT_TAKEN = bytes(STATE.size)
 
 #: ("write", path, executable, content), or ("reuse", directory, names, states)
 Job = tuple[Any, ...]
@@ -41,15 +52,12 @@ class FileWriter:
         reuse: ``copy`` or ``hard-link``.
 
     Attributes:
-        changed: The paths that could not be reused, since their files are not what was
-            written once.
-        states: Those of the files that were taken over as they are now, by directory, for
-            directories that were taken over whole.
+        states: Those of all files that were to be reused, in the order of the jobs, as they are
+            now; ``NOT_TAKEN`` for a file that is not what was written once.
     """
 
     def __init__(self, root: int, former: int = -1, reuse: str = "copy") -> None:
-        self.changed: list[bytes] = []
-        self.states: dict[bytes, bytes] = {}
+        self.states = bytearray()
         self._root = root
         self._former = former
         self._link = reuse == LINK
@@ -95,23 +103,15 @@ class FileWriter:
             OSError: A file can't be written; ``filename`` is the path.
         """
         take_over = self._linked if self._link else self._copied
-        now = []
         for name, state in zip(names, STATE.iter_unpack(states), strict=True):
-            path = directory + name
-            found = take_over(path, state)
-            if found is None:
-                self.changed.append(path)
-            else:
-                now.append(found)
-        if len(now) == len(names):
-            self.states[directory] = b"".join(now)
+            self.states += take_over(directory + name, state)
 
-    def _linked(self, path: bytes, state: tuple[int, ...]) -> bytes | None:
+    def _linked(self, path: bytes, state: tuple[int, ...]) -> bytes:
         try:
             found = os.stat(path, dir_fd=self._former, follow_symlinks=False)
             # A further link changes the time of change, so that this can't be looked at.
             if state_of(found, changed=0) != (*state[:2], 0, *state[3:]):
-                return None
+                return NOT_TAKEN
             os.link(
                 path,
                 path,
@@ -122,18 +122,18 @@ class FileWriter:
         except FileExistsError:
             raise
         except OSError:
-            return None
+            return NOT_TAKEN
         return STATE.pack(*state)
 
-    def _copied(self, path: bytes, state: tuple[int, ...]) -> bytes | None:
+    def _copied(self, path: bytes, state: tuple[int, ...]) -> bytes:
         try:
             source = os.open(path, _OLD_FILE, dir_fd=self._former)
         except OSError:
-            return None
+            return NOT_TAKEN
         try:
             found = os.fstat(source)
             if state_of(found) != state or not stat.S_ISREG(found.st_mode):
-                return None
+                return NOT_TAKEN
             return self._copy(source, found, path)
         finally:
             os.close(source)
@@ -227,7 +227,7 @@ def _main() -> None:
             failure = (error.errno, error.strerror, error.filename)
     if batch is None:
         return
-    write_batch(sys.stdout.buffer, (failure, writer.changed, writer.states))
+    write_batch(sys.stdout.buffer, (failure, writer.states))
     sys.stdout.buffer.flush()
 
 
