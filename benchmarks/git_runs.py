@@ -14,8 +14,10 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,15 +106,58 @@ def _child(arguments: Sequence[str]) -> None:
     what, url, target, options = arguments
     call = {"ours": _export, "porcelain": _clone}[what](url, Path(target), json.loads(options))
     before = resource.getrusage(resource.RUSAGE_SELF)
-    started = time.perf_counter()
-    call()
-    seconds = time.perf_counter() - started
+    with _PeakOfChildren() as writer:
+        started = time.perf_counter()
+        call()
+        seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF)
-    writer = resource.getrusage(resource.RUSAGE_CHILDREN)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = sum((after.ru_utime, after.ru_stime, -before.ru_utime, -before.ru_stime))
-    memory = after.ru_maxrss - before.ru_maxrss + max(0, writer.ru_maxrss - before.ru_maxrss)
-    run = Run(seconds, cpu + writer.ru_utime + writer.ru_stime, memory / 1024)
+    memory = after.ru_maxrss - before.ru_maxrss + writer.kibibytes
+    run = Run(seconds, cpu + children.ru_utime + children.ru_stime, memory / 1024)
     print(json.dumps(run.__dict__))
+
+
+class _PeakOfChildren(threading.Thread):
+    """The peak memory of the processes that this one starts, less what any Python takes.
+
+    ``getrusage`` does not tell: a child begins there with the peak of its parent.
+
+    Attributes:
+        kibibytes: The most of one of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.kibibytes = 0
+        self._nothing = 0
+        self._done = threading.Event()
+
+    def __enter__(self) -> _PeakOfChildren:
+        # A Python that has imported what the writer does, and has done nothing.
+        program = (
+            "import marshal, os, stat, struct, typing; print(open('/proc/self/status').read())"
+        )
+        command = [sys.executable, "-I", "-S", "-c", program]
+        self._nothing = _peak(subprocess.run(command, capture_output=True, text=True).stdout)
+        self.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._done.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._done.wait(0.01):
+            for task in Path("/proc/self/task").iterdir():
+                with suppress(OSError):
+                    for child in (task / "children").read_text().split():
+                        found = _peak(Path("/proc", child, "status").read_text())
+                        self.kibibytes = max(self.kibibytes, found - self._nothing)
+
+
+def _peak(status: str) -> int:
+    return next((int(e.split()[1]) for e in status.splitlines() if e.startswith("VmHWM")), 0)
 
 
 def _export(url: str, target: Path, options: dict[str, str]) -> Callable[[], object]:

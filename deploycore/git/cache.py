@@ -262,7 +262,8 @@ class CachedRepository:
             self._name(kept, self._shallow() & set(kept))
             name = f"pack-{received.checksum.hex()}"
             packs = self.path / "objects" / "pack"
-            (packs / f"{name}.idx.new").write_bytes(received.index())
+            with (packs / f"{name}.idx.new").open("wb") as index:
+                index.writelines(received.index())
             os.rename(received.path, packs / f"{name}.pack")
             os.rename(packs / f"{name}.idx.new", packs / f"{name}.idx")
             self._name([*kept, commit], self._shallow() | ({commit} if shallow else set()))

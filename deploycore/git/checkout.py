@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from heapq import merge
@@ -34,7 +35,8 @@ from deploycore.git.writer import NOT_TAKEN, STATE
 __all__ = ["Arriving", "Checkout", "FormerCheckout", "complete"]
 
 _FEW = 1500  # objects, for which a second process takes longer to start than it saves
-_NUMBER_BITS = 24
+_STRETCH = 4 * 1024 * 1024  # bytes of a pack
+_NUMBER_BITS = 32
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
 Change = Callable[[File, Content], Content | None]
@@ -346,14 +348,15 @@ class Checkout:
 
     def _write_rest(self) -> None:
         blobs = self.plan.unwritten.ordered()
-        # In the order of the packs, where what a delta is based on is near.
-        places: dict[int, list[int]] = {}
+        # In the order of the packs, where what a delta is based on is near. Sorted stretch by
+        # stretch, since a list of numbers takes five times what an array of them does.
+        stretches: dict[tuple[int, int], array[int]] = {}
         for number, blob in enumerate(blobs):
             pack, offset = self._objects.find(blob) or (None, 0)
-            places.setdefault(id(pack), []).append(offset << _NUMBER_BITS | number)
-        for found in places.values():
-            found.sort()
-            for place in found:
+            stretch = stretches.setdefault((id(pack), offset // _STRETCH), array("Q"))
+            stretch.append(offset % _STRETCH << _NUMBER_BITS | number)
+        for each in sorted(stretches):
+            for place in sorted(stretches.pop(each)):
                 self._write_blob(blobs[place & _NUMBER_MASK])
 
     def _write_blob(self, blob: bytes) -> None:

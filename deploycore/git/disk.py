@@ -12,30 +12,24 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 __all__ = ["sync_tree", "write_file"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FIRST_LINUX_THAT_TELLS = (5, 8)
 
 
-def write_file(path: os.PathLike[str], content: bytes) -> None:
+def write_file(path: os.PathLike[str], pieces: Iterable[bytes]) -> None:
     """Write a file that must not exist yet; flushing it is left to ``sync_tree``.
 
     Raises:
         OSError: That failed.
     """
-    descriptor = os.open(path, _NEW_FILE, 0o666)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    finally:
-        os.close(descriptor)
+    with open(path, "xb") as file:
+        file.writelines(pieces)
 
 
 def sync_tree(root: os.PathLike[str]) -> None:

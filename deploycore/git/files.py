@@ -18,8 +18,7 @@ from typing import IO, BinaryIO, NamedTuple
 
 from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git import writer
-from deploycore.git.hash_table import HashTable
-from deploycore.git.manifest import path_hash
+from deploycore.git.hash_table import HashTable, path_hash
 from deploycore.git.operation import Operation
 from deploycore.git.tree import shown
 

@@ -1,22 +1,21 @@
 """Numbers by hash, for as many hashes as a repository may have, in little memory.
 
 A dictionary takes some 150 bytes for each. That is fast, and fine for a hundred thousand of
-them; what is more is kept in sorted runs of 28 bytes each, where looking up is a bisection.
+them; what is more is kept in arrays, which take 40.
 """
 
 from __future__ import annotations
 
+import hashlib
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-__all__ = ["HashTable"]
+__all__ = ["HashTable", "path_hash"]
 
 _IN_DICTIONARY = 100_000
-_KEY, _REST = 8, 12  # of the 20 bytes of a hash
+_HASH = 20
 _TAKEN = -1
 _FEW = 8  # numbers of one hash
-_NONE = array("q")
 
 
 class HashTable:
@@ -29,7 +28,7 @@ class HashTable:
         self._recent: dict[bytes, int | list[int]] = {}
         self._added = 0
         self._many: dict[bytes, array[int]] = {}
-        self._runs: list[_Run] = []
+        self._slots = _Slots()
         self._left = 0
 
     def __len__(self) -> int:
@@ -59,93 +58,118 @@ class HashTable:
             return found if isinstance(found, int) else found[0]
         if name in self._many:
             return self._many[name][0]
-        for run in self._runs:
-            for at in run.places(name):
-                return run.numbers[at]
+        for entry in self._slots.find(name) if self._left else ():
+            return self._slots.numbers[entry]
         return None
 
     def pop(self, name: bytes) -> Sequence[int]:
         """Take all numbers of a hash away."""
-        found = self._recent.pop(name, None)
-        if not self._runs:
-            if found is None:
-                return ()
-            return (found,) if isinstance(found, int) else found
-        taken = array("q", () if found is None else (found,) if isinstance(found, int) else found)
-        taken += self._many.pop(name, _NONE)
-        for run in self._runs:
-            for at in run.places(name):
-                taken.append(run.numbers[at])
-                run.numbers[at] = _TAKEN
-                self._left -= 1
+        found = self._recent.pop(name, ())
+        numbers = [found] if isinstance(found, int) else found
+        if not self._left and not self._many:
+            return numbers
+        taken = [*numbers, *self._many.pop(name, ())]
+        for entry in self._slots.find(name) if self._left else ():
+            taken.append(self._slots.numbers[entry])
+            self._slots.numbers[entry] = _TAKEN
+            self._left -= 1
         return taken
 
     def ordered(self) -> Sequence[bytes]:
         """All hashes, each once or more, as a sequence that stays as it is while they are taken."""
         self._freeze()
-        return _Names(self._runs, list(self._many))
+        return _Names(self._slots, list(self._many))
 
     def _freeze(self) -> None:
-        """Put all that is in the dictionary into a run; but not many numbers of one hash.
+        """Put all that is in the dictionary into slots; but not many numbers of one hash.
 
         Whoever asks for that hash again and again would have us go through them each time.
         """
-        run = _Run()
-        for name in sorted(self._recent):
-            found = self._recent[name]
+        found: int | list[int]
+        self._slots.reserve(
+            sum(1 if isinstance(found, int) else len(found) for found in self._recent.values())
+        )
+        for name, found in self._recent.items():
             if isinstance(found, int):
-                run.add(name, found)
+                self._slots.add(name, found)
+                self._left += 1
             elif len(found) > _FEW:
                 self._many.setdefault(name, array("q")).extend(found)
             else:
                 for number in found:
-                    run.add(name, number)
-        if run.numbers:
-            self._runs.append(run)
-            self._left += len(run.numbers)
+                    self._slots.add(name, number)
+                self._left += len(found)
         self._recent = {}
         self._added = 0
 
 
-class _Run:
+def path_hash(path: bytes) -> bytes:
+    """What stands for a path in a table."""
+    return hashlib.sha1(path, usedforsecurity=False).digest()
+
+
+class _Slots:
+    """Entries in the order in which they came, found by open addressing.
+
+    Python's own hash decides about the slot. It is keyed anew in each process, so that nobody
+    can choose names that all belong into the same one.
+    """
+
     def __init__(self) -> None:
-        self.keys = array("Q")
-        self.rests = bytearray()
+        self.names = bytearray()
         self.numbers = array("q")
+        self._slots = array("I")
+        self._mask = 0
+
+    def reserve(self, more: int) -> None:
+        """Make room for so many entries more."""
+        wanted = (len(self.numbers) + more) * 3 // 2
+        if wanted <= len(self._slots):
+            return
+        size = 1 << wanted.bit_length()
+        self._slots = array("I", bytes(size * 4))
+        self._mask = size - 1
+        for entry in range(len(self.numbers)):
+            self._fill(self.name(entry), entry)
 
     def add(self, name: bytes, number: int) -> None:
-        """Add the next in order."""
-        self.keys.append(int.from_bytes(name[:_KEY]))
-        self.rests += name[_KEY:]
+        """Add an entry, for which there must be room."""
+        self._fill(name, len(self.numbers))
+        self.names += name
         self.numbers.append(number)
 
-    def places(self, name: bytes) -> Iterator[int]:
-        """Where the numbers of a hash are that were not taken."""
-        key, rest = int.from_bytes(name[:_KEY]), name[_KEY:]
-        keys = self.keys
-        at = bisect_left(keys, key)
-        while at < len(keys) and keys[at] == key:
-            if self.numbers[at] != _TAKEN and self.rests.startswith(rest, at * _REST):
-                yield at
-            at += 1
+    def find(self, name: bytes) -> Iterator[int]:
+        """The entries of a name that were not taken."""
+        slots, mask = self._slots, self._mask
+        slot = hash(name) & mask
+        while found := slots[slot]:
+            entry = found - 1
+            if self.names.startswith(name, entry * _HASH) and self.numbers[entry] != _TAKEN:
+                yield entry
+            slot = (slot + 1) & mask
 
-    def name(self, at: int) -> bytes:
-        """The hash at a place."""
-        return self.keys[at].to_bytes(_KEY) + self.rests[at * _REST : (at + 1) * _REST]
+    def name(self, entry: int) -> bytes:
+        """The hash of an entry."""
+        return bytes(self.names[entry * _HASH : (entry + 1) * _HASH])
+
+    def _fill(self, name: bytes, entry: int) -> None:
+        slots, mask = self._slots, self._mask
+        slot = hash(name) & mask
+        while slots[slot]:
+            slot = (slot + 1) & mask
+        slots[slot] = entry + 1
 
 
 class _Names(Sequence[bytes]):
-    def __init__(self, runs: Sequence[_Run], more: Sequence[bytes]) -> None:
-        self._runs = list(runs)
+    def __init__(self, slots: _Slots, more: Sequence[bytes]) -> None:
+        self._slots = slots
         self._more = more
-        self._length = sum(len(run.keys) for run in runs) + len(more)
+        self._length = len(slots.numbers)
 
     def __len__(self) -> int:
-        return self._length
+        return self._length + len(self._more)
 
     def __getitem__(self, index: int) -> bytes:  # type: ignore[override]
-        for run in self._runs:
-            if index < len(run.keys):
-                return run.name(index)
-            index -= len(run.keys)
-        return self._more[index]
+        if index < self._length:
+            return self._slots.name(index)
+        return self._more[index - self._length]

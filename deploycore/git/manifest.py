@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from deploycore.git.hash_table import HashTable
+from deploycore.git.hash_table import HashTable, path_hash
 from deploycore.git.writer import NOT_TAKEN, STATE, state_of
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "ManifestDirectory",
     "describe",
     "order_of",
-    "path_hash",
     "read_manifest",
     "write_manifest",
 ]
@@ -142,11 +141,6 @@ class Manifest:
 def order_of(path: bytes) -> bytes:
     """What paths of directories are sorted by, so that what is below one follows it at once."""
     return path and path + b"/"
-
-
-def path_hash(path: bytes) -> bytes:
-    """What names a path in a ``HashTable``."""
-    return hashlib.sha1(path, usedforsecurity=False).digest()
 
 
 def describe(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from dulwich.pack import load_pack_index
 
 __all__ = ["PackIndex", "index_of"]
 
+_MAGIC = b"\377tOc\0\0\0\2"
 _LARGE = 0x80000000
+_HASH = 20
 
 
 class PackIndex:
@@ -59,34 +63,56 @@ class PackIndex:
 
 
 def index_of(
-    names: Sequence[bytes], offsets: Sequence[int], checksums: Sequence[int], pack: bytes
-) -> bytes:
-    """What an index file holds.
+    names: bytes | bytearray, offsets: array[int], checksums: array[int], pack: bytes
+) -> Iterator[bytes]:
+    """What an index file holds, in pieces.
 
     Args:
-        names: The hash of each object, 20 bytes.
+        names: The hashes of all objects, 20 bytes each, one after the other.
         offsets: Where each one is in the pack.
         checksums: The CRC-32 of each one's bytes in the pack.
         pack: The pack's own checksum, 20 bytes.
     """
-    order = sorted(range(len(names)), key=names.__getitem__)
-    counts = [0] * 256
-    for name in names:
-        counts[name[0]] += 1
-    large = [offsets[each] for each in order if offsets[each] >= _LARGE]
-    places = iter(range(len(large)))
-    short = [
-        offset if (offset := offsets[each]) < _LARGE else _LARGE | next(places) for each in order
-    ]
-    content = b"".join(
-        (
-            b"\377tOc\0\0\0\2",
-            struct.pack(">256I", *accumulate(counts)),
-            b"".join([names[each] for each in order]),
-            struct.pack(f">{len(order)}I", *[checksums[each] for each in order]),
-            struct.pack(f">{len(order)}I", *short),
-            struct.pack(f">{len(large)}Q", *large),
-            pack,
-        )
-    )
-    return content + hashlib.sha1(content, usedforsecurity=False).digest()
+    digest = hashlib.sha1(usedforsecurity=False)
+    for piece in _content(names, offsets, checksums, pack):
+        digest.update(piece)
+        yield piece
+    yield digest.digest()
+
+
+def _content(
+    names: bytes | bytearray, offsets: array[int], checksums: array[int], pack: bytes
+) -> Iterator[bytes]:
+    by_first = [array("I") for _ in range(256)]
+    for number, first in enumerate(names[::_HASH]):
+        by_first[first].append(number)
+    yield _MAGIC + struct.pack(">256I", *accumulate(map(len, by_first)))
+
+    def name_of(number: int) -> bytes | bytearray:
+        return names[number * _HASH : (number + 1) * _HASH]
+
+    for first, numbers in enumerate(by_first):
+        by_first[first] = array("I", sorted(numbers, key=name_of))
+        yield b"".join(map(name_of, by_first[first]))
+    for numbers in by_first:
+        yield _packed("I", (checksums[each] for each in numbers))
+    large = array("Q")
+    for numbers in by_first:
+        short = array("I")
+        for each in numbers:
+            if offsets[each] < _LARGE:
+                short.append(offsets[each])
+            else:
+                short.append(_LARGE | len(large))
+                large.append(offsets[each])
+        yield _packed("I", short)
+    yield _packed("Q", large)
+    yield pack
+
+
+def _packed(kind: str, numbers: Iterable[int]) -> bytes:
+    """Numbers as they are in the file, the most significant byte first."""
+    found = array(kind, numbers)
+    if sys.byteorder == "little":
+        found.byteswap()
+    return found.tobytes()

@@ -15,8 +15,7 @@ import os
 import zlib
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +23,7 @@ from zlib import decompressobj
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import apply_in_memory, sizes
+from deploycore.git.hash_table import HashTable
 from deploycore.git.objects import BLOB, KINDS, Damaged, object_name
 from deploycore.git.operation import Operation
 from deploycore.git.pack import IN_MEMORY_MOST, Entry, Objects, Pack, content_name, entry_header
@@ -40,6 +40,9 @@ _QUICK_MOST = 256 * 1024
 _SHIFT_MOST = 32  # of a size that is not small
 _HEADER_MOST = 64
 _HELD_MOST = 16 * 1024 * 1024
+_NO_HASH = bytes(_HASH)
+_NUMBER_BITS = 32
+_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
 
 class LargeFile(Protocol):
@@ -73,13 +76,13 @@ class Received:
         path: Of its file.
         pack: The file, open.
         checksum: 20 bytes; what names the pack in a repository.
-        index: Makes what belongs into its index file.
+        index: Makes what belongs into its index file, in pieces.
     """
 
     path: Path
     pack: Pack
     checksum: bytes
-    index: Callable[[], bytes]
+    index: Callable[[], Iterator[bytes]]
 
 
 class _Arrived:
@@ -162,9 +165,10 @@ class PackReceiver:
         self._unfinished: _Unfinished | None = None
         self._offsets = array("Q")
         self._names = bytearray()
-        self._missing: set[int] = set()
-        self._by_name: dict[bytes, int] | None = None
-        self._foreign: set[bytes] = set()
+        # Deltas that wait for their base, by number, ascending; meanwhile their hash is zero.
+        self._missing = array("I")
+        self._by_name: HashTable | None = None
+        self._foreign = HashTable()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes, however many.
@@ -199,6 +203,7 @@ class PackReceiver:
             if len(buffer) < _HEADER:
                 return 0
             self._left = _object_count(buffer)
+            self._refuse_too_many(self._left)
             self._consumer.begin(self._left)
             position = _HEADER
         view = memoryview(buffer)
@@ -222,6 +227,15 @@ class PackReceiver:
             if self._unfinished is not None:
                 return position
         return position
+
+    def _refuse_too_many(self, objects: int) -> None:
+        most = self._operation.settings.objects_most
+        if objects > most:
+            raise LimitExceeded(
+                f"The server sends {objects:,} objects; at most {most:,} are taken.",
+                hint="Raise objects_most if this repository is to be trusted.",
+                limit="objects_most",
+            )
 
     def _take_run(self, buffer: bytes, view: memoryview, position: int) -> int:
         """Take entries as long as they are whole, small and no deltas, as most are.
@@ -252,7 +266,8 @@ class PackReceiver:
             offsets.append(parsed + position)
             self._names += name
             if self._by_name is not None:
-                self._by_name[name] = parsed + position
+                self._by_name.add(name, parsed + position)
+                self._by_name.settle(1)
             remember(pack, parsed + position, kind, content)
             consumer.take(kind, name, content)
             position = data + len(part) - len(inflater.unused_data)
@@ -331,13 +346,14 @@ class PackReceiver:
 
     def _name(self, name: bytes) -> None:
         if self._by_name is not None:
-            self._by_name[name] = self._offsets[-1]
+            self._by_name.add(name, self._offsets[-1])
+            self._by_name.settle(1)
         self._names += name
 
     def _leave(self) -> None:
         """Leave a delta for the end."""
-        self._missing.add(len(self._offsets) - 1)
-        self._names += bytes(_HASH)
+        self._missing.append(len(self._offsets) - 1)
+        self._names += _NO_HASH
 
     def _take_delta(self, kind: int, base: int | bytes | None, delta: bytes) -> None:
         self._operation.unpack(sizes(delta)[1])
@@ -367,10 +383,17 @@ class PackReceiver:
         if isinstance(base, bytes):
             pack, offset = self._objects.find(base) or (None, 0)
             if pack not in (None, self._pack):
-                self._foreign.add(base)
+                self._add_foreign(base)
             return pack, offset
         number = self._number(base or 0)
-        return (None, 0) if number in self._missing else (self._pack, self._offsets[number])
+        if self._name_of(number) == _NO_HASH:
+            return None, 0
+        return self._pack, self._offsets[number]
+
+    def _add_foreign(self, base: bytes) -> None:
+        if self._foreign.get(base) is None:
+            self._foreign.add(base, 0)
+            self._foreign.settle(1)
 
     def _number(self, offset: int) -> int:
         number = bisect_left(self._offsets, offset)
@@ -380,11 +403,12 @@ class PackReceiver:
 
     def _find(self, name: bytes) -> int | None:
         if self._by_name is None:
-            self._by_name = {
-                self._name_of(number): offset
-                for number, offset in enumerate(self._offsets)
-                if number not in self._missing
-            }
+            self._by_name = HashTable()
+            for number, offset in enumerate(self._offsets):
+                name_there = self._name_of(number)
+                if name_there != _NO_HASH:
+                    self._by_name.add(name_there, offset)
+                    self._by_name.settle(1)
         return self._by_name.get(name)
 
     def _name_of(self, number: int) -> bytes:
@@ -409,15 +433,15 @@ class PackReceiver:
         if self._rest != self._digest.digest():
             raise Damaged("its checksum is wrong")
         self._resolve_missing()
-        if self._foreign:
+        if len(self._foreign):
             self._add_bases()
-        return Received(self._path, self._pack, self._rest, self._index_content())
+        return Received(self._path, self._pack, self._rest, self._index_content)
 
     def _add_bases(self) -> None:
         """Make a thin pack one that stands alone, by adding what its deltas are based on."""
         os.ftruncate(self._descriptor, self._parsed)
         os.lseek(self._descriptor, 0, os.SEEK_END)
-        for name in sorted(self._foreign):
+        for name in self._foreign.ordered():
             place = self._objects.find(name)
             kind, content = self._objects.resolve(*place) if place else (0, b"")
             if not isinstance(content, bytes) or object_name(kind, content) != name:
@@ -436,19 +460,15 @@ class PackReceiver:
         self._rest = digest.digest()
         _write(self._descriptor, self._rest)
 
-    def _index_content(self) -> Callable[[], bytes]:
-        return lambda: index_of(
-            [self._name_of(number) for number in range(len(self._offsets))],
-            self._offsets,
-            self._entry_checksums(),
-            self._rest,
-        )
+    def _index_content(self) -> Iterator[bytes]:
+        return index_of(self._names, self._offsets, self._entry_checksums(), self._rest)
 
-    def _entry_checksums(self) -> list[int]:
+    def _entry_checksums(self) -> array[int]:
         """The CRC-32 of each entry, for which the pack is read again."""
-        ends = [*self._offsets[1:], self._parsed]
-        found = []
-        for start, end in zip(self._offsets, ends, strict=True):
+        found = array("I")
+        for number, start in enumerate(self._offsets):
+            last = number + 1 == len(self._offsets)
+            end = self._parsed if last else self._offsets[number + 1]
             checksum = 0
             while start < end:
                 piece = os.pread(self._descriptor, min(end - start, _AT_ONCE), start)
@@ -463,36 +483,40 @@ class PackReceiver:
 
     def _resolve_missing(self) -> None:
         """Apply the deltas that had to wait."""
-        by_number: defaultdict[int, list[int]] = defaultdict(list)
-        by_name: defaultdict[bytes, list[int]] = defaultdict(list)
-        ready = []
-        for number in sorted(self._missing):
+        by_name, by_number, ready = HashTable(), [], []
+        for number in self._missing:
             base = self._pack.entry(self._offsets[number]).base
             if isinstance(base, bytes):
-                by_name[base].append(number)
-            elif (below := self._number(base or 0)) in self._missing:
-                by_number[below].append(number)
+                by_name.add(base, number)
+                by_name.settle(1)
+            elif self._name_of(below := self._number(base or 0)) == _NO_HASH:
+                by_number.append(below << _NUMBER_BITS | number)
             else:
                 ready.append(number)
-        for name in [each for each in by_name if self._place(each)[0]]:
-            ready += by_name.pop(name)
+        upon = array("Q", sorted(by_number))
+        del by_number
+        for name in by_name.ordered():
+            if self._place(name)[0]:
+                ready += by_name.pop(name)
+        resolved = 0
         while ready:
             self._operation.check()
             number = ready.pop()
             name = self._resolve(number)
-            ready += by_number.pop(number, [])
-            ready += by_name.pop(name, [])
-        if self._missing:
+            resolved += 1
+            ready += _those_upon(upon, number)
+            ready += by_name.pop(name)
+        if resolved != len(self._missing):
             raise Damaged("a delta lacks its base")
 
     def _resolve(self, number: int) -> bytes:
         offset = self._offsets[number]
         kind, content = self._objects.resolve(self._pack, offset)
         name = content_name(kind, content)
-        self._missing.discard(number)
         self._names[number * _HASH : (number + 1) * _HASH] = name
         if self._by_name is not None:
-            self._by_name[name] = offset
+            self._by_name.add(name, offset)
+            self._by_name.settle(1)
         if isinstance(content, bytes):
             self._consumer.take(kind, name, content)
         else:
@@ -504,6 +528,13 @@ def _object_count(buffer: bytes) -> int:
     if buffer[:4] != b"PACK" or int.from_bytes(buffer[4:8]) not in (2, 3):
         raise Damaged("it does not begin as a pack does")
     return int.from_bytes(buffer[8:_HEADER])
+
+
+def _those_upon(upon: array[int], number: int) -> list[int]:
+    """The numbers of the deltas that are based on an entry, from pairs that are sorted."""
+    first = bisect_left(upon, number << _NUMBER_BITS)
+    last = bisect_left(upon, (number + 1) << _NUMBER_BITS)
+    return [each & _NUMBER_MASK for each in upon[first:last]]
 
 
 def _entry(kind: int, content: bytes) -> bytes:

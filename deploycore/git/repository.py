@@ -8,15 +8,15 @@ Format: https://git-scm.com/docs/gitrepository-layout and https://git-scm.com/do
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterable
-from io import BytesIO
+import struct
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from dulwich.index import IndexEntry, index_entry_from_stat, write_index_dict
+from dulwich.index import IndexEntry, Stage, index_entry_from_stat, write_cache_entry
 from dulwich.objects import ObjectID
+from dulwich.pack import SHA1Writer
 
 from deploycore.git.disk import write_file
 from deploycore.git.objects import TreeEntry
@@ -25,6 +25,7 @@ from deploycore.git.remote import Fetched
 
 __all__ = ["make_repository"]
 
+_INDEX_VERSION = 2
 _BRANCHES = b"refs/heads/"
 _DIRECTORIES = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags")
 
@@ -34,7 +35,7 @@ def make_repository(
     received: Received,
     fetched: Fetched,
     url: str,
-    entries: Iterable[tuple[bytes, TreeEntry]],
+    entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]],
     *,
     shallow: bool,
 ) -> None:
@@ -44,7 +45,7 @@ def make_repository(
         tree: Where the files are.
         received: The pack; its file is moved.
         url: Without credentials.
-        entries: The files, links and submodules of the tree, by path.
+        entries: Goes through the files, links and submodules of the tree, sorted by path.
         shallow: Whether the commit has parents that were left out.
 
     Raises:
@@ -58,12 +59,12 @@ def make_repository(
     name = f"pack-{received.checksum.hex()}"
     os.rename(received.path, packs / f"{name}.pack")
     write_file(packs / f"{name}.idx", received.index())
-    write_file(git / "index", _index(tree, entries))
-    write_file(git / "config", _config(fetched.ref, url))
-    write_file(git / "packed-refs", _packed_refs(fetched))
+    _write_index(git / "index", tree, entries)
+    write_file(git / "config", [_config(fetched.ref, url)])
+    write_file(git / "packed-refs", [_packed_refs(fetched)])
     if shallow:
-        write_file(git / "shallow", fetched.commit.encode() + b"\n")
-    write_file(git / "HEAD", b"ref: " + fetched.ref + b"\n")
+        write_file(git / "shallow", [fetched.commit.encode(), b"\n"])
+    write_file(git / "HEAD", [b"ref: ", fetched.ref, b"\n"])
 
 
 def _config(ref: bytes, url: str) -> bytes:
@@ -103,13 +104,18 @@ def _packed_refs(fetched: Fetched) -> bytes:
     )
 
 
-def _index(tree: Path, entries: Iterable[tuple[bytes, TreeEntry]]) -> bytes:
-    buffer = BytesIO()
-    root = os.fsencode(tree)
-    found = {path: _index_entry(os.path.join(root, path), entry) for path, entry in entries}
-    write_index_dict(buffer, found, version=2)
-    content = buffer.getvalue()
-    return content + hashlib.sha1(content, usedforsecurity=False).digest()
+def _write_index(
+    path: Path, tree: Path, entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]]
+) -> None:
+    """Write git's index, entry by entry, since there may be more than memory is for."""
+    root, number = os.fsencode(tree), sum(1 for _ in entries())
+    with path.open("xb") as file:
+        writer = SHA1Writer(file)
+        writer.write(b"DIRC" + struct.pack(">LL", _INDEX_VERSION, number))
+        for name, entry in entries():
+            made = _index_entry(os.path.join(root, name), entry)
+            write_cache_entry(writer, made.serialize(name, Stage.NORMAL), version=_INDEX_VERSION)
+        writer.write_sha()
 
 
 def _index_entry(path: bytes, entry: TreeEntry) -> IndexEntry:

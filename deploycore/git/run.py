@@ -249,7 +249,7 @@ class _Run:
             arrival.received,
             laid.fetched,
             self._source.url,
-            checkout.plan.entries(),
+            checkout.plan.entries,
             shallow=laid.fetched.shallow and laid.commit.has_parents,
         )
 

@@ -14,7 +14,7 @@ import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple, Protocol
 
 from dulwich.index import (
@@ -24,7 +24,7 @@ from dulwich.index import (
 )
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
-from deploycore.git.hash_table import HashTable
+from deploycore.git.hash_table import HashTable, path_hash
 from deploycore.git.objects import TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
@@ -284,13 +284,25 @@ class Plan:
         return path and path + b"/"
 
     def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
-        """The path and the entry of all that is no directory."""
-        for number, content in enumerate(self._contents):
-            path = self._path(number)
-            prefix = path and path + b"/"
-            for entry in read_tree(content or b""):
-                if not stat.S_ISDIR(entry.mode):
-                    yield prefix + entry.name, entry
+        """The path and the entry of all that is no directory, in the order of git's index."""
+        numbers = HashTable()
+        for number in range(len(self._contents)):
+            numbers.add(path_hash(self._path(number)), number)
+            numbers.settle(1)
+        pending = [self._lines(b"", 0)]
+        while pending:
+            path, entry = next(pending[-1], (b"", None))
+            if entry is None:
+                pending.pop()
+            elif stat.S_ISDIR(entry.mode):
+                pending.append(self._lines(path, numbers.get(path_hash(path))))
+            else:
+                yield path, entry
+
+    def _lines(self, path: bytes, number: int | None) -> Iterator[tuple[bytes, TreeEntry]]:
+        content = None if number is None else self._contents[number]
+        prefix = path and path + b"/"
+        return ((prefix + entry.name, entry) for entry in _in_order(content or b""))
 
     def _file(self, place: int) -> File:
         number = place >> _TREE_SHIFT
@@ -343,6 +355,17 @@ def _stays_within(path: bytes, target: bytes, directories: Collection[bytes]) ->
             return False
         place.pop()
     return True
+
+
+def _in_order(tree: bytes) -> Iterable[TreeEntry]:
+    """The lines of a tree, in the order that they should have."""
+
+    def key(entry: TreeEntry) -> bytes:
+        return entry.name + b"/" if stat.S_ISDIR(entry.mode) else entry.name
+
+    if all(one < other for one, other in pairwise(map(key, read_tree(tree)))):
+        return read_tree(tree)
+    return sorted(read_tree(tree), key=key)
 
 
 @lru_cache(maxsize=4096)

@@ -362,9 +362,13 @@ def test_an_endless_pack_is_cut_off(server, fails):
         return (start if number == 0 else data for number in range(10_000))
 
     server.interfere = interfere
-    error = fails(f"{server.origin}/shop.git", pack_bytes_most=1_000_000)
+    endless = {"objects_most": 2**32, "pack_bytes_most": 1_000_000}
+    error = fails(f"{server.origin}/shop.git", **endless)
     assert isinstance(error, LimitExceeded)
     assert "1,000,000 bytes" in error.message
+    error = fails(f"{server.origin}/shop.git")
+    assert isinstance(error, LimitExceeded)
+    assert "4,294,967,295 objects; at most 1,000,000" in error.message
 
 
 def test_damage_anywhere_in_the_answer_never_gives_wrong_files(make, server, target, settings):

@@ -110,6 +110,7 @@ CASES = [
         "count of four billion",
         "memory is set aside for what is announced",
         lambda: pack(*ALL, count=2**32 - 1),
+        LimitExceeded,
     ),
     Case("wrong checksum", "damage on the way", lambda: pack(*ALL, trailer=b"\0" * 20)),
     Case("checksum of 19 bytes", "cut by one byte", lambda: pack(*ALL)[:-1]),
