@@ -16,13 +16,14 @@ from deploycore.git.progress import (
     ProgressListener,
     no_progress,
 )
-from deploycore.git.settings import GitSettings, Reuse
+from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
 from deploycore.git.target import remove_leftovers
 
 __all__ = [
     "CacheEntry",
     "Cancellation",
     "CheckedOut",
+    "EscapingLinks",
     "GitSettings",
     "Progress",
     "ProgressListener",

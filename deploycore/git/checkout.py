@@ -29,7 +29,8 @@ from deploycore.git.objects import (
 )
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
-from deploycore.git.tree import File, Plan, refuse_escaping_links
+from deploycore.git.settings import EscapingLinks
+from deploycore.git.tree import File, Plan, escaping_links
 from deploycore.git.writer import NOT_TAKEN, STATE
 
 __all__ = ["Arriving", "Checkout", "FormerCheckout", "complete"]
@@ -184,6 +185,7 @@ class Checkout:
         ignored: Paths to leave out; see ``Plan``.
         change: Makes of a file's content what is written, ``None`` if nothing is to be yet; a
             file that it opens is closed here.
+        escaping: What becomes of links that lead out of the tree.
     """
 
     def __init__(
@@ -197,6 +199,7 @@ class Checkout:
         former: FormerCheckout | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
         change: Change | None = None,
+        escaping: EscapingLinks = "refuse",
     ) -> None:
         self.commit: CommitInfo = read_commit(objects.read(commit, COMMIT))
         self._objects = objects
@@ -204,6 +207,7 @@ class Checkout:
         self._operation = operation
         self._former = former
         self._change = change
+        self._escaping = escaping
         known = arriving.plan if arriving else None
         self.plan = known or Plan(self.commit.tree, operation, former=former, ignored=ignored)
         self._made = arriving.made if arriving else 0
@@ -247,9 +251,14 @@ class Checkout:
             self._operation.hold(len(self._links[path]))
         if not self._links:
             return
-        refuse_escaping_links(self._links, frozenset(self._directories()))
+        escaping = dict(escaping_links(self._links, frozenset(self._directories())))
+        for error in escaping.values() if self._escaping == "refuse" else ():
+            raise error
         for path, target in self._links.items():
-            self._files.link(path, target)
+            if path in escaping:
+                self._files.write_text_of_link(path, target)
+            else:
+                self._files.link(path, target)
 
     def gitlinks(self) -> dict[bytes, bytes]:
         """The commits of submodules, 20 bytes each, by path."""

@@ -228,6 +228,19 @@ class Files:
         except FileExistsError:
             raise _same_name(path) from None
 
+    def write_text_of_link(self, path: bytes, target: bytes) -> None:
+        """Write a file that says where a link would lead, instead of the link.
+
+        What git does where there are no links (git-config, core.symlinks).
+
+        Raises:
+            DeploycoreError: As ``link`` does.
+            OSError: That failed.
+        """
+        self._operation.write(len(target))
+        with self.new(path) as file:
+            file.write(target)
+
     def finish(self) -> None:
         """Wait until all is written, and what could be taken over is.
 

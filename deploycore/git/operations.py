@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
-from deploycore.git.settings import GitSettings, Reuse
+from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
 from deploycore.models import CloneUrl
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ def export(
     cache: RepositoryCache | None = None,
     former: Path | None = None,
     reuse: Reuse = "copy",
+    escaping_links: EscapingLinks = "refuse",
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
@@ -56,6 +57,9 @@ def export(
         reuse: How they are: ``copy`` shares blocks where the file system can. ``hard-link``
             is faster, but makes one file of both: who writes into one of the two writes into
             the other. Only for releases that nobody writes into.
+        escaping_links: Symbolic links that lead out of the release, or could be made to, fail
+            the export; or they become files that hold what the link would have said, so that
+            who serves the release serves nothing else.
 
     Raises:
         ConfigurationError: The target, the URL or the ref's name can't be used.
@@ -78,6 +82,7 @@ def export(
         cache=cache,
         former=former,
         reuse=reuse,
+        escaping=escaping_links,
     )
     return run(source, Wanted(ref, commit), target, operation, options)
 

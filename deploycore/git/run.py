@@ -23,6 +23,7 @@ from deploycore.git.pack import Objects
 from deploycore.git.progress import CheckedOut
 from deploycore.git.remote import Fetched, Wanted, fetch
 from deploycore.git.repository import make_repository
+from deploycore.git.settings import EscapingLinks
 from deploycore.git.submodules import Submodule, find_submodules
 from deploycore.git.target import Staging, refuse_unusable, staging_for
 from deploycore.git.tree import shown
@@ -46,6 +47,7 @@ class Options:
         cache: Where what is fetched is kept, if anywhere.
         former: A former export, from which files are taken over.
         reuse: ``copy`` or ``hard-link``.
+        escaping: What becomes of links that lead out of the tree.
     """
 
     submodules: bool = False
@@ -54,6 +56,7 @@ class Options:
     cache: RepositoryCache | None = None
     former: Path | None = None
     reuse: str = "copy"
+    escaping: EscapingLinks = "refuse"
 
 
 def run(
@@ -197,6 +200,7 @@ class _Run:
                 former=FormerCheckout(manifest, objects) if manifest else None,
                 ignored=changes.ignored if changes else None,
                 change=changes.change if changes else None,
+                escaping=self._options.escaping,
             )
             checkout.write_files()
             if changes is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["GitSettings", "Reuse"]
+__all__ = ["EscapingLinks", "GitSettings", "Reuse"]
 
 #: How files that did not change are taken over from a former release.
 Reuse = Literal["copy", "hard-link"]
+#: What becomes of symbolic links that lead out of the release.
+EscapingLinks = Literal["refuse", "write-as-files"]
 
 _GIB = 1024**3
 

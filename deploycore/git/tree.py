@@ -29,7 +29,7 @@ from deploycore.git.objects import TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
 
-__all__ = ["File", "Named", "Plan", "refuse_escaping_links", "shown"]
+__all__ = ["File", "Named", "Plan", "escaping_links", "shown"]
 
 _LINK_BYTES_MOST = 4095
 _NAME_BYTES_MOST = 255
@@ -319,23 +319,25 @@ def shown(path: bytes) -> str:
     return clean(path, most=200)
 
 
-def refuse_escaping_links(targets: Mapping[bytes, bytes], directories: Collection[bytes]) -> None:
-    """Refuse symbolic links that lead, or could be made to lead, out of the tree.
+def escaping_links(
+    targets: Mapping[bytes, bytes], directories: Collection[bytes]
+) -> Iterator[tuple[bytes, UnsafeRepository]]:
+    """Symbolic links that lead, or could be made to lead, out of the tree, each with its fault.
 
     Args:
         targets: What each link, by its path, points to.
         directories: The paths of all true directories of the tree; a set.
 
     Raises:
-        UnsafeRepository: Such a link is there.
+        UnsafeRepository: A link has a target that no link can have.
     """
     for path, target in targets.items():
         if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
             raise _unsafe(path, "is a link with an impossible target")
         if target.startswith(b"/"):
-            raise _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
-        if not _stays_within(path, target, directories):
-            raise _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
+            yield path, _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
+        elif not _stays_within(path, target, directories):
+            yield path, _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
 
 
 def _stays_within(path: bytes, target: bytes, directories: Collection[bytes]) -> bool:

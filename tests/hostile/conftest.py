@@ -83,7 +83,16 @@ def attempt(hostile, target, settings, outside):
     Returns what is on disk then, or the typed error. ``attempt(url, files_most=5)``.
     """
 
-    def run(url=None, *, secret=None, submodules=False, lfs=False, seconds=SECONDS_MOST, **changed):
+    def run(
+        url=None,
+        *,
+        secret=None,
+        submodules=False,
+        lfs=False,
+        escaping_links="refuse",
+        seconds=SECONDS_MOST,
+        **changed,
+    ):
         before, began = outside(), time.monotonic()
         try:
             export(
@@ -92,6 +101,7 @@ def attempt(hostile, target, settings, outside):
                 target,
                 submodules=submodules,
                 lfs=lfs,
+                escaping_links=escaping_links,
                 settings=replace(settings, **changed),
             )
         except DeploycoreError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -131,7 +132,7 @@ TREES = [
     entries("no mode", "neither file nor directory", (0, b"a")),
 ]
 
-LINKS = [
+ESCAPING_LINKS = [
     link(b"/etc/passwd", "a release that is served would show it"),
     link(b"..", "the directory above, with the other releases"),
     link(b"../beside/victim", "a neighbour by its name"),
@@ -139,19 +140,53 @@ LINKS = [
     link(b"a/../../x", "climbs after going down"),
     link(b"./../x", "climbs behind a dot"),
     link(b"l2/../../x", "what `..` is behind another link, only that link knows", at="a/l"),
-    link(b"", "no file system has a link to nothing"),
-    link(b"a\0b", "all behind the NUL would be cut off"),
-    link(b"x" * 5000, "longer than a path may be"),
     link(b"/etc", "absolute, where submodules are told", at=".gitmodules"),
     link(b"../x", "climbs, where attributes are told", at=".gitattributes"),
 ]
 
+IMPOSSIBLE_LINKS = [
+    link(b"", "no file system has a link to nothing"),
+    link(b"a\0b", "all behind the NUL would be cut off"),
+    link(b"x" * 5000, "longer than a path may be"),
+]
 
-@pytest.mark.parametrize("case", TREES + LINKS, ids=lambda case: case.name)
+
+@pytest.mark.parametrize(
+    "case", TREES + ESCAPING_LINKS + IMPOSSIBLE_LINKS, ids=lambda case: case.name
+)
 def test_a_dangerous_tree_is_refused(make, refused, case):
     shop = make()
     shop.commit(case.build(shop))
     refused(case.kind, shop.url, files_most=20_000)
+
+
+@pytest.mark.parametrize("case", ESCAPING_LINKS, ids=lambda case: case.name)
+def test_links_out_of_the_release_become_files_if_that_is_asked_for(make, attempt, case):
+    """Whoever serves the release then serves the target's name, and nothing of this machine."""
+    shop = make()
+    shop.commit(case.build(shop))
+    written = attempt(shop.url, escaping_links="write-as-files", submodules=True)
+    path, target = case.name.split(" -> ")
+    assert written[path.encode()] == ("file", literal_eval(target), False)
+    assert written[b"a/f"] == ("file", b"", False)
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE_LINKS, ids=lambda case: case.name)
+def test_links_that_no_file_system_has_are_refused_in_any_case(make, refused, case):
+    shop = make()
+    shop.commit(case.build(shop))
+    refused(case.kind, shop.url, escaping_links="write-as-files")
+
+
+def test_a_link_through_one_that_became_a_file_leads_nowhere(make, attempt, target):
+    """`out` would have led outside, and `in` through it; links within stay links."""
+    shop = make()
+    within = {"in": (LINK, b"out/victim"), "good": (LINK, b"a/f"), "a/f": b"1"}
+    shop.commit(shop.files({"out": (LINK, b"../beside"), **within}))
+    written = attempt(shop.url, escaping_links="write-as-files")
+    assert written[b"out"] == ("file", b"../beside", False)
+    assert written[b"good"] == ("link", b"a/f")
+    assert not (target / "in").exists()
 
 
 def test_a_link_to_a_directory_is_not_written_through(make, attempt):
