@@ -19,7 +19,10 @@ The tree::
     │   └── LimitExceeded
     ├── DeployError
     │   ├── Cancelled
-    │   └── Locked
+    │   ├── HealthCheckFailed
+    │   ├── Locked
+    │   ├── StepFailed
+    │   └── Superseded
     └── StoreError                  the database, or the key of its secrets
 
 Each carries one sentence for a person, a ``hint`` with the next step, ``details`` for
@@ -40,6 +43,7 @@ __all__ = [
     "DeployError",
     "DeploycoreError",
     "GitError",
+    "HealthCheckFailed",
     "LimitExceeded",
     "Locked",
     "NotFound",
@@ -49,7 +53,9 @@ __all__ = [
     "ProviderUnavailable",
     "RateLimited",
     "RemoteRefused",
+    "StepFailed",
     "StoreError",
+    "Superseded",
     "UnexpectedAnswer",
     "UnsafeRepository",
 ]
@@ -219,6 +225,24 @@ class Locked(DeployError):
     """Another process works on the same application or target."""
 
     code = "locked"
+
+
+class StepFailed(DeployError):
+    """A step of the application ended badly, took too long, or could not be started."""
+
+    code = "step_failed"
+
+
+class HealthCheckFailed(DeployError):
+    """The release is live, but does not work."""
+
+    code = "health_check_failed"
+
+
+class Superseded(DeployError):
+    """A newer deployment of the same application was asked for while this one waited."""
+
+    code = "superseded"
 
 
 class StoreError(DeploycoreError):

@@ -1,0 +1,374 @@
+"""What is deployed where, and how: an application, as people write it down.
+
+One model for every way in: the command line, a declarative file, the Python API. It is
+validated whole, so that a deployment never meets a value that makes no sense.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from deploycore.configuration import NAME_PATTERN
+from deploycore.errors import ConfigurationError
+from deploycore.models import Model, RepositoryId
+
+__all__ = [
+    "Application",
+    "HealthCheck",
+    "SecretSource",
+    "Shared",
+    "Step",
+    "Steps",
+    "Timeouts",
+    "parse_application",
+]
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00\n\r]+$")]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=1000)]
+
+_AS_TEXT, _AS_SECRET = "(text)", "(secret)"
+# What pydantic says to programmers, for people who write a file.
+_SAID = {
+    "missing": "is missing",
+    "extra_forbidden": "is nothing that is known here",
+    "tuple_type": "should be a list",
+    "string_type": "should be text",
+    "mapping_type": "should be a mapping",
+    "dict_type": "should be a mapping",
+    "model_type": "should be a mapping",
+    "model_attributes_type": "should be a mapping",
+    "string_pattern_mismatch": "is not of the form that it should have",
+}
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
+_STATUS = "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$"
+
+
+def _relative(text: str) -> str:
+    """A path that stays within a release: ``storage/uploads``, without a slash at its end."""
+    path = PurePosixPath(text)
+    if path.is_absolute() or not path.parts or ".." in path.parts or not text.isprintable():
+        raise ValueError("should be a path within the release")
+    if path.parts[0].lower() == ".git":
+        raise ValueError("should not be in .git")
+    return str(path)
+
+
+def _absolute(path: Path) -> Path:
+    path = path.expanduser()
+    if not path.is_absolute():
+        raise ValueError("should be an absolute path")
+    # Not resolved: whoever links a directory elsewhere means to be able to change the link.
+    if ".." in path.parts:
+        raise ValueError("should be a path without '..'")
+    return path
+
+
+RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class SecretSource(Model):
+    """Where the value of a variable is to be found each time it is needed.
+
+    Attributes:
+        secret: ``env:NAME``, ``file:/absolute/path``, or ``stored`` for one that was given to
+            ``deploycore app secret`` and is kept encrypted.
+    """
+
+    secret: str
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_source(cls, text: str) -> str:
+        if not _SECRET.fullmatch(text):
+            raise ValueError("should be env:NAME, file:/absolute/path or stored")
+        return text
+
+
+EnvironmentValue = Annotated[
+    Annotated[str, BeforeValidator(_number_as_text), Tag(_AS_TEXT)]
+    | Annotated[SecretSource, Tag(_AS_SECRET)],
+    Discriminator(
+        lambda value: _AS_SECRET if isinstance(value, Mapping | SecretSource) else _AS_TEXT
+    ),
+]
+
+
+def _command(value: Any) -> Any:
+    """The short forms of a step: a list of arguments, or a line that is split into them."""
+    if isinstance(value, str):
+        return {"run": _split(value)}
+    return {"run": value} if isinstance(value, list | tuple) else value
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise ValueError(f"should be a command line: {error}") from None
+
+
+class Command(Model):
+    """A program to run in the release.
+
+    Attributes:
+        run: The program and its arguments, each as it is: no shell looks at them.
+        shell: Instead of ``run``: a line for ``/bin/sh``.
+        timeout: Seconds that it may take.
+    """
+
+    run: Annotated[
+        tuple[Text, ...], BeforeValidator(lambda v: _split(v) if isinstance(v, str) else v)
+    ] = ()
+    shell: Annotated[str, Field(max_length=65_536, pattern=r"^[^\x00]*$")] | None = None
+    timeout: Seconds = 600.0
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if bool(self.run) == bool(self.shell and self.shell.strip()):
+            raise ValueError("should have either run or shell")
+        return self
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The program to start, with its arguments."""
+        return self.run if self.shell is None else ("/bin/sh", "-c", self.shell)
+
+    def __str__(self) -> str:
+        return shlex.join(self.run) if self.shell is None else self.shell
+
+
+class Step(Command):
+    """Something to do with a release, in the release's directory.
+
+    Attributes:
+        name: For people; by default the command.
+    """
+
+    name: Text | None = None
+
+
+StepList = tuple[Annotated[Step, BeforeValidator(_command)], ...]
+
+
+class Steps(Model):
+    """What is done with a release, and when.
+
+    Attributes:
+        build: When its files are there.
+        before_activate: When all builds are done and shared paths are linked; the last chance
+            to fail without anybody noticing.
+        after_activate: When it is live. If one fails, the former release is put back.
+    """
+
+    build: StepList = ()
+    before_activate: StepList = ()
+    after_activate: StepList = ()
+
+
+class Shared(Model):
+    """Paths that all releases have in common: kept in ``shared/``, linked into each release.
+
+    What a repository has there is taken as the first content, if there is none yet; a file
+    that neither has begins empty.
+    """
+
+    directories: tuple[RelativePath, ...] = ()
+    files: tuple[RelativePath, ...] = ()
+
+    @model_validator(mode="after")
+    def _are_apart(self) -> Self:
+        paths = sorted([*self.directories, *self.files], key=lambda path: path.split("/"))
+        for one, other in pairwise(paths):
+            if one == other or other.startswith(f"{one}/"):
+                raise ValueError(f"{other!r} is shared twice")
+        return self
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter((*self.directories, *self.files))
+
+
+class HealthCheck(Command):
+    """How to tell that a release works, once it is live. If it does not, the former one returns.
+
+    Attributes:
+        url: ``http://`` or ``https://``; asked with GET, redirects are not followed. Instead of
+            it, ``run`` or ``shell`` name a command, which must end with 0.
+        status: The answers that are good: ``200``, or from one to another, ``200-299``.
+        timeout: Seconds for one try.
+        interval: Seconds between two tries.
+        retries: Tries after the first.
+        deadline: Seconds for all of them together.
+    """
+
+    url: Text | None = None
+    status: Annotated[str, BeforeValidator(_number_as_text), Field(pattern=_STATUS)] = "200-299"
+    timeout: Seconds = 5.0
+    interval: Seconds = 1.0
+    retries: Count = 10
+    deadline: Seconds = 60.0
+
+    @field_validator("url")
+    @classmethod
+    def _url_can_be_asked(cls, url: str | None) -> str | None:
+        if url is None:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("should be an absolute http or https URL")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("should hold no user and password")
+        return url
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        given = (self.url is not None, bool(self.run), bool(self.shell and self.shell.strip()))
+        if sum(given) != 1:
+            raise ValueError("should have one of url, run and shell")
+        return self
+
+    def is_good(self, status: int) -> bool:
+        """Whether an answer of this status says that the release works."""
+        first, _, last = self.status.partition("-")
+        return int(first) <= status <= int(last or first)
+
+
+class Timeouts(Model):
+    """Seconds that parts of a deployment may take.
+
+    Attributes:
+        fetch: For git, submodules and LFS included.
+        deploy: For all of it, from the start to the last step.
+    """
+
+    fetch: Seconds = 1800.0
+    deploy: Seconds = 7200.0
+
+
+class Application(Model):
+    """What is deployed where, and how.
+
+    Attributes:
+        name: The user's name for it.
+        provider: The name of a configured provider.
+        repository: ``owner/slug``.
+        ref: A branch, a tag, or the full hash of a commit.
+        target: The directory of ``releases/``, ``shared/`` and ``current``; absolute, and no
+            other application's.
+        submodules: Whether to fetch them too.
+        lfs: Whether files in Git LFS are downloaded, rather than their pointers written.
+        attributes: Whether ``export-ignore``, ``text`` and ``eol`` are obeyed.
+        links: What becomes of symbolic links that lead out of the release.
+        reuse: How files that did not change are taken over; see ``deploycore.git.export`` for
+            the risk of hard links.
+        shared: What all releases have in common.
+        environment: Variables for steps and health checks; nothing of deploycore's own
+            environment reaches them but PATH, HOME, LANG and the like.
+        steps: What is done with a release.
+        health_check: How to tell that a release works; ``None`` for no check.
+        keep: How many releases stay, the live one and the one before it always among them.
+        watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
+            match one, else nothing is deployed.
+        timeouts: What may take how long.
+    """
+
+    name: Name
+    provider: Name
+    repository: str
+    ref: Annotated[Text, Field(max_length=1024)]
+    target: AbsolutePath
+    submodules: bool = False
+    lfs: bool = False
+    attributes: bool = False
+    links: Literal["refuse", "write-as-files"] = "refuse"
+    reuse: Literal["copy", "hard-link"] = "copy"
+    shared: Shared = Shared()
+    environment: Mapping[str, EnvironmentValue] = Field(default_factory=dict)
+    steps: Steps = Steps()
+    health_check: HealthCheck | None = None
+    keep: Annotated[int, Field(ge=2, le=1000)] = 5
+    watch: tuple[Text, ...] = ()
+    timeouts: Timeouts = Timeouts()
+
+    @field_validator("repository")
+    @classmethod
+    def _is_owner_and_slug(cls, text: str) -> str:
+        try:
+            return str(RepositoryId.parse(text))
+        except ValueError:
+            raise ValueError("should be OWNER/REPOSITORY") from None
+
+    @field_validator("environment")
+    @classmethod
+    def _are_variables(cls, given: Mapping[str, str | SecretSource]) -> Mapping[str, Any]:
+        for name, value in given.items():
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError(f"{name!r} can't be the name of a variable")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"the value of {name} holds a NUL")
+        return dict(given)
+
+    @property
+    def repository_id(self) -> RepositoryId:
+        """What the provider's hooks take."""
+        return RepositoryId.parse(self.repository)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``parse_application`` takes back: plain values, without those by default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def parse_application(values: Mapping[str, Any], *, where: str = "") -> Application:
+    """Validate an application that a person wrote.
+
+    Args:
+        values: As ``Application`` has them, in plain types.
+        where: Where they stand, for messages: ``applications/shop``.
+
+    Raises:
+        ConfigurationError: One clause for each value that is missing or wrong, with its path
+            and never with the value: ``steps/build/0: should have either run or shell``.
+    """
+    try:
+        return Application.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(_problems(error, where))
+    name = values.get("name")
+    raise ConfigurationError(
+        f"The application {name if isinstance(name, str) else ''!r} is not valid: {problems}.",
+        hint="See what an application may have: docs/applications.md.",
+    )
+
+
+def _problems(error: ValidationError, where: str) -> Iterator[str]:
+    for each in error.errors(include_input=False, include_url=False, include_context=False):
+        parts = [str(part) for part in each["loc"] if part not in (_AS_TEXT, _AS_SECRET)]
+        place = "/".join([*([where] if where else []), *parts])
+        said = _SAID.get(each["type"]) or each["msg"].removeprefix("Value error, ")
+        said = said.removeprefix("Input ").removesuffix(".")
+        yield f"{place}: {said}" if place else said
