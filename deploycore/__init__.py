@@ -9,7 +9,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
-    from deploycore.deploy import DeployProgress as DeployProgress
+    from deploycore.application import Application as Application
+    from deploycore.declarations import read_declaration as read_declaration
+    from deploycore.declarations import render_declaration as render_declaration
+    from deploycore.deploy import DeployEvent as DeployEvent
     from deploycore.errors import DeploycoreError as DeploycoreError
     from deploycore.git import Cancellation as Cancellation
     from deploycore.installation import Installation as Installation
@@ -24,9 +27,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Application": "deploycore.application",
     "BranchQuery": "deploycore.models",
     "Cancellation": "deploycore.git",
-    "DeployProgress": "deploycore.deploy",
+    "DeployEvent": "deploycore.deploy",
     "DeploycoreError": "deploycore.errors",
     "Installation": "deploycore.installation",
     "Provider": "deploycore.provider",
@@ -35,12 +39,15 @@ _MODULES = {
     "SecretReference": "deploycore.installation",
     "Settings": "deploycore.settings",
     "open_provider": "deploycore.provider",
+    "read_declaration": "deploycore.declarations",
+    "render_declaration": "deploycore.declarations",
 }
 
 __all__ = [
+    "Application",
     "BranchQuery",
     "Cancellation",
-    "DeployProgress",
+    "DeployEvent",
     "DeploycoreError",
     "Installation",
     "Provider",
@@ -50,6 +57,8 @@ __all__ = [
     "Settings",
     "__version__",
     "open_provider",
+    "read_declaration",
+    "render_declaration",
 ]
 
 

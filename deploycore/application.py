@@ -180,9 +180,9 @@ class Steps(Model):
     """What is done with a release, and when.
 
     Attributes:
-        build: When its files are there.
-        before_activate: When all builds are done and shared paths are linked; the last chance
-            to fail without anybody noticing.
+        build: When its files are there, and links to what is shared.
+        before_activate: When all builds are done: the last chance to fail without anybody
+            noticing.
         after_activate: When it is live. If one fails, the former release is put back.
     """
 
@@ -208,9 +208,6 @@ class Shared(Model):
             if one == other or other.startswith(f"{one}/"):
                 raise ValueError(f"{other!r} is shared twice")
         return self
-
-    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
-        return iter((*self.directories, *self.files))
 
 
 class HealthCheck(Command):
@@ -292,6 +289,7 @@ class Application(Model):
         steps: What is done with a release.
         health_check: How to tell that a release works; ``None`` for no check.
         keep: How many releases stay, the live one and the one before it always among them.
+        history_days: How long what is known of deployments, and their logs, stay.
         watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
             match one, else nothing is deployed.
         timeouts: What may take how long.
@@ -312,6 +310,7 @@ class Application(Model):
     steps: Steps = Steps()
     health_check: HealthCheck | None = None
     keep: Annotated[int, Field(ge=2, le=1000)] = 5
+    history_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     watch: tuple[Text, ...] = ()
     timeouts: Timeouts = Timeouts()
 

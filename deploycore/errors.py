@@ -84,7 +84,7 @@ class DeploycoreError(Exception):
             key: value for key, value in details.items() if value is not None
         }
 
-    def add_context(self, **details: str | None) -> None:
+    def add_context(self, **details: str | int | None) -> None:
         """Add fields that the raiser could not know; fields it did give are kept."""
         for key, value in details.items():
             if value is not None:

@@ -37,6 +37,7 @@ from deploycore.models import (
 if TYPE_CHECKING:
     from deploycore.errors import DeploycoreError
     from deploycore.provider import ProviderCall
+    from deploycore.store import DeploymentRecord
 
 __all__ = ["API_VERSION", "REQUIRED_HOOKS", "ObserverSpec", "ProviderSpec", "hookimpl", "hookspec"]
 
@@ -138,3 +139,25 @@ class ObserverSpec:
     ) -> None:
         """A call ended: with its result (for listings the number of items given, for
         ``clone_url`` the URL without its credential), or with an error."""
+
+    @hookspec
+    def deploy_started(self, deployment: DeploymentRecord) -> None:
+        """It is a deployment's turn. As the following two, called in a thread of its own and in
+        order, but possibly late: the deployment does not wait for observers."""
+
+    @hookspec
+    def deploy_state_changed(self, deployment: DeploymentRecord) -> None:
+        """A deployment has come into another state: ``deployment.state``."""
+
+    @hookspec
+    def deploy_finished(self, deployment: DeploymentRecord, error: DeploycoreError | None) -> None:
+        """A deployment has come to an end: ``deployment.state`` says to which."""
+
+    @hookspec
+    def veto_deploy(self, deployment: DeploymentRecord) -> str | None:
+        """The one hook that has a say: why this commit must not be deployed, or ``None``.
+
+        Called when the commit is known and nothing was fetched yet; ``deployment.commit`` is
+        its full hash. The text becomes the error that ends the deployment. Who raises, or does
+        not answer within ten seconds, has no say. Rollbacks are not asked about.
+        """

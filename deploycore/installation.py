@@ -7,14 +7,16 @@ database, HTTP and git are imported by the calls that need them: help waits for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
+from deploycore.application import Application, parse_application
 from deploycore.configuration import parse_config
 from deploycore.models import RepositoryId
 from deploycore.registry import load_plugin
@@ -22,7 +24,8 @@ from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
 if TYPE_CHECKING:
-    from deploycore.deploy import DeployListener
+    from deploycore.declarations import Change
+    from deploycore.deploy import DeployListener, Engine, Release
     from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
     from deploycore.http import HttpSettings
     from deploycore.provider import Provider
@@ -137,10 +140,11 @@ class Installation:
         name: str,
         *,
         provider: str,
-        repository: RepositoryId,
-        branch: str,
-        target: Path,
-        submodules: bool = False,
+        repository: RepositoryId | str,
+        target: Path | str,
+        ref: str | None = None,
+        branch: str | None = None,
+        **more: Any,
     ) -> ApplicationRecord:
         """Say what to deploy where. Nothing is fetched or written to the target.
 
@@ -148,52 +152,139 @@ class Installation:
             name: The user's name for it.
             provider: The name of a configured provider.
             target: The directory for releases; made absolute.
+            ref: A branch, a tag, or the full hash of a commit.
+            branch: Another name for ``ref``.
+            more: Any other field of :class:`deploycore.application.Application`.
 
         Raises:
-            ConfigurationError: The provider is unknown, the name is taken, or another
-                application has the target.
+            ConfigurationError: A value is wrong, the provider is unknown, the name is taken, or
+                another application has the target.
             StoreError: It can't be written.
         """
-        from deploycore.store import ApplicationRecord
+        values = {
+            "name": name,
+            "provider": provider,
+            "repository": str(repository),
+            "ref": branch if ref is None else ref,
+            "target": Path(target).expanduser().absolute(),
+        }
+        return self.store.add_application(parse_application({**values, **more}))
 
-        record = ApplicationRecord(
-            name=name,
-            provider=provider,
-            owner=repository.owner,
-            slug=repository.slug,
-            branch=branch,
-            target=target.expanduser().absolute(),
-            submodules=submodules,
-            created_at=datetime.now(UTC),
+    def apply(self, applications: Iterable[Application], *, dry_run: bool = False) -> list[Change]:
+        """Make applications what they are said to be: all of them, or none where one can't.
+
+        Those that are not mentioned stay as they are. Doing it again changes nothing.
+
+        Args:
+            applications: For example from ``deploycore.declarations.read_declaration``.
+            dry_run: Whether only to tell what would change.
+
+        Raises:
+            ConfigurationError: A provider is unknown, or two applications have one target.
+            StoreError: It can't be written.
+        """
+        from deploycore.declarations import compare
+
+        wanted = list(applications)
+        known = {each.name: each.definition for each in self.store.list_applications()}
+        changes = [compare(known.get(each.name), each) for each in wanted]
+        differing = {each.application for each in changes if each.kind != "unchanged"}
+        self.store.put_applications(
+            [each for each in wanted if each.name in differing], dry_run=dry_run
         )
-        self.store.add_application(record)
+        return changes
+
+    def keep_application_secret(self, name: str, variable: str, secret: SecretStr | None) -> None:
+        """Store the value of an application's variable, encrypted; ``None`` forgets it.
+
+        Args:
+            variable: One whose source is ``stored``.
+
+        Raises:
+            ConfigurationError: There is no such application.
+            StoreError: It can't be written.
+        """
+        stored = None if secret is None else self.secrets.seal(secret)
+        self.store.keep_application_secret(name, variable, stored)
+
+    def remove_application(self, name: str) -> ApplicationRecord:
+        """Forget an application, its history and its logs; its files stay.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        record = self.store.get_application(name)
+        self.store.remove_application(name)
+        self.engine.logs.remove(name)
         return record
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What deploys: deployments, rollbacks, recovery, logs."""
+        from deploycore.deploy import Engine
+
+        return Engine(
+            self.store,
+            self.secrets,
+            self.open_provider,
+            home=self._settings.home,
+            git_cache=self.git_cache,
+            git_settings=self._git_settings,
+        )
 
     def deploy(
         self,
         application: str,
         *,
         requested_by: str = "",
-        reuse: Reuse = "copy",
-        progress: DeployListener | None = None,
+        only_if_changed: bool = False,
+        reuse: Reuse | None = None,
+        wait: bool = True,
+        listener: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
-        """Deploy an application's newest commit; see :func:`deploycore.deploy.deploy`."""
-        from deploycore.deploy import deploy, no_deploy_progress
-        from deploycore.git import Cancellation
+        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`."""
+        from deploycore.deploy import no_listener
 
-        record = self.store.get_application(application)
-        return deploy(
-            record,
-            self.store,
-            lambda: self.open_provider(record.provider),
+        return self.engine.deploy(
+            application,
             requested_by=requested_by,
-            git_cache=self.git_cache,
+            only_if_changed=only_if_changed,
             reuse=reuse,
-            progress=progress or no_deploy_progress,
-            cancellation=cancellation or Cancellation(),
-            git_settings=self._git_settings,
+            wait=wait,
+            listener=listener or no_listener,
+            cancellation=cancellation,
         )
+
+    def roll_back(
+        self,
+        application: str,
+        *,
+        to: str | None = None,
+        requested_by: str = "",
+        wait: bool = True,
+        listener: DeployListener | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> DeploymentRecord:
+        """Put a former release live; see :meth:`deploycore.deploy.Engine.roll_back`."""
+        from deploycore.deploy import no_listener
+
+        return self.engine.roll_back(
+            application,
+            to=to,
+            requested_by=requested_by,
+            wait=wait,
+            listener=listener or no_listener,
+            cancellation=cancellation,
+        )
+
+    def releases(self, application: str) -> list[Release]:
+        """The releases of an application that are on disk, the newest first."""
+        return self.engine.releases(application)
+
+    def recover(self) -> list[DeploymentRecord]:
+        """Bring deployments whose process has died to their end; for the start of a service."""
+        return self.engine.recover()
 
     def close(self) -> None:
         """Close the database."""

@@ -6,6 +6,7 @@ Plugins map their host's answers to these; the core trusts nothing else. Secrets
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -23,11 +24,17 @@ __all__ = [
     "Repository",
     "RepositoryId",
     "RepositoryQuery",
+    "is_commit_hash",
 ]
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")]
 Limit = Annotated[int, Field(ge=1)]
+
+
+def is_commit_hash(text: str) -> bool:
+    """Whether this is the full hash of a commit, and not the name of a branch or a tag."""
+    return re.fullmatch("[0-9a-f]{40}(?:[0-9a-f]{24})?", text) is not None
 
 
 class Model(BaseModel):

@@ -7,7 +7,7 @@ call nor the other observers with it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import pluggy
@@ -39,12 +39,19 @@ class Observers:
 
     def tell(self, hook: str, /, **arguments: object) -> None:
         """Call one hook of every observer; failures are logged and go no further."""
+        for _ in self.ask(hook, **arguments):
+            pass
+
+    def ask(self, hook: str, /, **arguments: object) -> Iterator[str]:
+        """What observers answer to a hook, those that answer a text; failures as above."""
         for manager in self._managers:
             try:
-                getattr(manager.hook, hook)(**arguments)
+                answers = getattr(manager.hook, hook)(**arguments)
             except Exception as error:
                 name = manager.list_name_plugin()[0][0]
                 logger.warning("observer %s failed in %s: %s", name, hook, type(error).__name__)
+            else:
+                yield from (each for each in answers if isinstance(each, str) and each)
 
 
 @cache

@@ -86,6 +86,9 @@ class Provider:
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
 
+    Attributes:
+        secrets: Those of its configuration, to be masked in whatever may repeat them.
+
     Raises:
         PluginError: The plugin's constructor fails.
     """
@@ -100,7 +103,8 @@ class Provider:
     ) -> None:
         self.name = config.name
         self.plugin = plugin
-        self._redactor = Redactor(secrets_in(config))
+        self.secrets = tuple(secrets_in(config))
+        self._redactor = Redactor(self.secrets)
         self._observers = installed_observers() if observers is None else observers
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
         instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))

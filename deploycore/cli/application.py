@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploycore.cli.options import AsJson, parse_repository
+from deploycore.cli.fields import read_secret
+from deploycore.cli.history import deployment_as_dict, show_deployments
+from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 
 if TYPE_CHECKING:
-    from deploycore.store import ApplicationRecord, DeploymentRecord
+    from deploycore.store import ApplicationRecord
 
-__all__ = ["deployment_as_dict", "register"]
+__all__ = ["register"]
 
 commands = typer.Typer(no_args_is_help=True, help="Say what to deploy where.")
 
 Name = Annotated[str, typer.Argument(help="The application's name.", show_default=False)]
+Lines = list[str] | None
 
 
 def register(application: typer.Typer) -> None:
@@ -33,22 +39,75 @@ def create(
     repository: Annotated[
         str, typer.Option("--repository", metavar="OWNER/REPOSITORY", help="What to deploy.")
     ],
-    branch: Annotated[str, typer.Option("--branch", help="Which branch's newest commit.")],
+    ref: Annotated[
+        str, typer.Option("--ref", "--branch", help="A branch, a tag, or a full commit hash.")
+    ],
     target: Annotated[
-        Path, typer.Option("--target", help="Directory for releases/ and current; new or empty.")
+        Path,
+        typer.Option(
+            "--target", help="Directory for releases/, shared/ and current; new or empty."
+        ),
     ],
     submodules: Annotated[bool, typer.Option("--submodules", help="With submodules.")] = False,
+    lfs: Annotated[bool, typer.Option("--lfs", help="Download files in Git LFS.")] = False,
+    hard_link: Annotated[
+        bool,
+        typer.Option(
+            "--hard-link",
+            help="Share unchanged files between releases: faster, but only for releases that"
+            " nothing writes into.",
+        ),
+    ] = False,
+    shared: Annotated[
+        Lines,
+        typer.Option(
+            help="A path that all releases share; with / at its end, a directory. Again for more."
+        ),
+    ] = None,
+    env: Annotated[
+        Lines,
+        typer.Option(
+            help="NAME=VALUE for steps; of a secret NAME=@env:X or @file:/PATH or @stored."
+        ),
+    ] = None,
+    build: Annotated[
+        Lines, typer.Option(help="A command to run in each new release. Again for more.")
+    ] = None,
+    before_activate: Annotated[
+        Lines, typer.Option(help="A command to run before a release becomes live.")
+    ] = None,
+    after_activate: Annotated[
+        Lines, typer.Option(help="A command to run when a release is live.")
+    ] = None,
+    health_url: Annotated[
+        str | None, typer.Option(help="What must answer 200 to 299 once a release is live.")
+    ] = None,
+    keep: Annotated[int, typer.Option(help="How many releases stay.", min=2)] = 5,
+    watch: Annotated[
+        Lines, typer.Option(help="Deploy only if a file changed that this pattern matches.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an application. Nothing is fetched yet."""
+    """Create an application. Nothing is fetched yet. For all there is, see deploycore apply."""
+    more: dict[str, Any] = {
+        "submodules": submodules,
+        "lfs": lfs,
+        "reuse": "hard-link" if hard_link else "copy",
+        "shared": _shared(shared or ()),
+        "environment": dict(map(_variable, env or ())),
+        "steps": {
+            "build": build or [],
+            "before_activate": before_activate or [],
+            "after_activate": after_activate or [],
+        },
+        "keep": keep,
+        "watch": watch or [],
+    }
+    if health_url:
+        more["health_check"] = {"url": health_url}
     with Installation() as installation:
         record = installation.add_application(
-            name,
-            provider=provider,
-            repository=parse_repository(repository),
-            branch=branch,
-            target=target,
-            submodules=submodules,
+            name, provider=provider, repository=repository, ref=ref, target=target, **more
         )
     if as_json:
         show_json(_as_dict(record))
@@ -64,12 +123,10 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         show_json_array(map(_as_dict, records))
         return
+    definitions = [record.definition for record in records]
     show_table(
-        ["NAME", "PROVIDER", "REPOSITORY", "BRANCH", "TARGET"],
-        (
-            [app.name, app.provider, f"{app.owner}/{app.slug}", app.branch, str(app.target)]
-            for app in records
-        ),
+        ["NAME", "PROVIDER", "REPOSITORY", "REF", "TARGET"],
+        ([app.name, app.provider, app.repository, app.ref, str(app.target)] for app in definitions),
         empty="No applications yet. Create one: deploycore app create --help",
     )
 
@@ -81,8 +138,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
     with Installation() as installation:
         record = installation.store.get_application(name)
-        deployments = installation.store.list_deployments(name, limit=5)
-    current = Releases(record.target).current
+        deployments = installation.store.deployments.list(name, limit=5)
+    current = Releases(record.definition.target).current
     if as_json:
         show_json(
             _as_dict(record)
@@ -92,58 +149,67 @@ def show(name: Name, as_json: AsJson = False) -> None:
             }
         )
         return
-    rows = {key: str(value) for key, value in _as_dict(record).items()}
+    rows = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in _as_dict(record).items()
+    }
     rows["current"] = str(current) if current else "(nothing is deployed yet)"
     show_table(["FIELD", "VALUE"], ([key, value] for key, value in rows.items()), empty="")
     say("")
-    show_table(
-        ["DEPLOYMENT", "STARTED", "STATE", "COMMIT", "ERROR"],
-        (
-            [
-                str(deployment.id),
-                f"{deployment.started_at:%Y-%m-%d %H:%M:%S}",
-                deployment.state,
-                (deployment.commit or "")[:12],
-                deployment.error or "",
-            ]
-            for deployment in deployments
-        ),
-        empty=f"No deployments yet. Make the first: deploycore deploy {name}",
-    )
+    show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
+
+
+@commands.command()
+def secret(
+    name: Name,
+    variable: Annotated[str, typer.Argument(help="The variable's name.", show_default=False)],
+    from_stdin: Annotated[bool, typer.Option("--stdin", help="Read it from there.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the stored value.")] = False,
+) -> None:
+    """Store the value of a variable whose source is 'stored', encrypted. It is asked for."""
+    with Installation() as installation:
+        application = installation.store.get_application(name)
+        value = None if remove else read_secret(variable, from_stdin=from_stdin)
+        installation.keep_application_secret(name, variable, value)
+    say(f"The value of {variable} is {'forgotten' if remove else 'stored, encrypted'}.")
+    if not remove and variable not in application.definition.environment:
+        say(f"  {name} has no variable {variable} yet: give it {{secret: stored}}.")
 
 
 @commands.command()
 def remove(name: Name) -> None:
-    """Forget an application and its history; its releases stay on disk."""
+    """Forget an application, its history and its logs; its releases stay on disk."""
     with Installation() as installation:
-        record = installation.store.get_application(name)
-        installation.store.remove_application(name)
-    say(f"Application {name} is removed. Its releases are still in {record.target}.")
-
-
-def deployment_as_dict(record: DeploymentRecord) -> dict[str, Any]:
-    """A deployment as machines read it."""
-    return {
-        "id": record.id,
-        "application": record.application,
-        "state": record.state,
-        "commit": record.commit,
-        "release": record.release,
-        "started_at": record.started_at.isoformat(),
-        "finished_at": record.finished_at and record.finished_at.isoformat(),
-        "error_code": record.error_code,
-        "error": record.error,
-        "requested_by": record.requested_by,
-    }
+        record = installation.remove_application(name)
+    say(f"Application {name} is removed. Its releases are still in {record.definition.target}.")
 
 
 def _as_dict(record: ApplicationRecord) -> dict[str, Any]:
+    definition = record.definition
     return {
-        "name": record.name,
-        "provider": record.provider,
-        "repository": f"{record.owner}/{record.slug}",
-        "branch": record.branch,
-        "target": str(record.target),
-        "submodules": record.submodules,
+        "name": definition.name,
+        "provider": definition.provider,
+        "repository": definition.repository,
+        "ref": definition.ref,
+        "target": str(definition.target),
+        **definition.as_dict(),
         "created_at": record.created_at.isoformat(),
     }
+
+
+def _shared(paths: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {"directories": [], "files": []}
+    for path in paths:
+        found["directories" if path.endswith("/") else "files"].append(path)
+    return found
+
+
+def _variable(text: str) -> tuple[str, str | dict[str, str]]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        # Not repeated: it may be a secret that was given in the wrong place.
+        raise ConfigurationError(
+            "A value of --env is not of the form NAME=VALUE.",
+            hint="For example --env RAILS_ENV=production or --env TOKEN=@env:TOKEN",
+        )
+    return name, {"secret": value[1:]} if value.startswith("@") else value

@@ -1,28 +1,51 @@
-"""``deploycore deploy``: an application's newest commit becomes the live release."""
+"""``deploycore deploy`` and ``rollback``: another release becomes the live one."""
 
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploycore.cli.application import deployment_as_dict
+from deploycore.cli.history import deployment_as_dict
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json
+from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
+from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+
+if TYPE_CHECKING:
+    from deploycore.deploy import DeployEvent
+    from deploycore.git import Cancellation
+    from deploycore.store import DeploymentRecord
 
 __all__ = ["register"]
 
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Fail where another deployment of it runs.")
+]
+_PARALLEL = 4
+
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's command."""
+    """Add these commands."""
     application.command()(deploy)
+    application.command()(rollback)
 
 
 def deploy(
-    application: Annotated[str, typer.Argument(help="The application's name.")],
+    applications: Annotated[
+        list[str] | None, typer.Argument(metavar="APPLICATION...", help="Which, by name.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All applications.")] = False,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, max=64, help="How many at once.")
+    ] = _PARALLEL,
+    only_if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Not if the newest commit is live already.")
+    ] = False,
     hard_link: Annotated[
         bool,
         typer.Option(
@@ -31,27 +54,123 @@ def deploy(
             " that nothing writes into.",
         ),
     ] = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Deploy the newest commit of an application's branch."""
-    with (
-        Installation() as installation,
-        cancelled_by_signals() as cancellation,
-        reporting(silent=as_json) as reporter,
-    ):
-        target = installation.store.get_application(application).target
-        done = installation.deploy(
-            application,
+    """Deploy the newest commit of one application, or of several at once.
+
+    With --json each event is one JSON object on a line of its own; the last is the result.
+    """
+    with Installation() as installation:
+        names = _chosen(installation, applications or [], all_)
+        if len(names) > 1:
+            _deploy_many(installation, names, parallel, only_if_changed, as_json)
+            return
+        with _listening(as_json) as (listener, cancellation):
+            done = installation.deploy(
+                names[0],
+                requested_by=_person(),
+                only_if_changed=only_if_changed,
+                reuse="hard-link" if hard_link else None,
+                wait=not no_wait,
+                listener=listener,
+                cancellation=cancellation,
+            )
+        _tell(installation, done, as_json)
+
+
+def rollback(
+    application: Annotated[str, typer.Argument(help="The application's name.")],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="RELEASE", help="Or its commit; by default the one before."),
+    ] = None,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a former release the live one, in one step. The git host is not asked."""
+    with Installation() as installation:
+        with _listening(as_json) as (listener, cancellation):
+            done = installation.roll_back(
+                application,
+                to=to,
+                requested_by=_person(),
+                wait=not no_wait,
+                listener=listener,
+                cancellation=cancellation,
+            )
+        _tell(installation, done, as_json)
+
+
+@contextmanager
+def _listening(as_json: bool) -> Iterator[tuple[Callable[[DeployEvent], None], Cancellation]]:
+    with cancelled_by_signals() as cancellation, reporting(silent=as_json) as reporter:
+
+        def listen(event: DeployEvent) -> None:
+            if as_json:
+                show_json_line(event.as_dict())
+            elif event.kind in ("state", "progress"):
+                reporter.show(event.phase, event.git)
+            else:
+                reporter.say(event.text)
+
+        yield listen, cancellation
+
+
+def _deploy_many(
+    installation: Installation,
+    names: list[str],
+    parallel: int,
+    only_if_changed: bool,
+    as_json: bool,
+) -> None:
+    """Deploy several; whoever fails keeps nobody else from being deployed."""
+    codes = []
+    with cancelled_by_signals() as cancellation:
+        for outcome in installation.engine.deploy_many(
+            names,
+            parallel=parallel,
             requested_by=_person(),
-            reuse="hard-link" if hard_link else "copy",
-            progress=lambda step: reporter.show(step.phase, step.git),
+            only_if_changed=only_if_changed,
+            listener=lambda event: show_json_line(event.as_dict()) if as_json else None,
             cancellation=cancellation,
-        )
+        ):
+            if outcome.error is not None:
+                codes.append(outcome.error.exit_code)
+                show_error(outcome.error, as_json=as_json)
+            elif outcome.deployment is not None:
+                _tell(installation, outcome.deployment, as_json)
+    if codes:
+        raise typer.Exit(codes[0])
+
+
+def _chosen(installation: Installation, names: list[str], everything: bool) -> list[str]:
+    if everything and not names:
+        names = [each.name for each in installation.store.list_applications()]
+        if not names:
+            raise ConfigurationError(
+                "There are no applications yet.", hint="Create one: deploycore app create --help"
+            )
+    elif everything or not names:
+        raise typer.BadParameter("Name one APPLICATION or more, or give --all.")
+    for name in names:
+        installation.store.get_application(name)
+    return list(dict.fromkeys(names))
+
+
+def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> None:
+    target = installation.store.get_application(done.application).definition.target
     if as_json:
-        show_json(deployment_as_dict(done) | {"current": str(target / "current")})
+        result: dict[str, Any] = {"event": "finished", **deployment_as_dict(done)}
+        show_json_line(result | {"current": str(target / "current")})
         return
-    seconds = (done.finished_at - done.started_at).total_seconds() if done.finished_at else 0.0
-    say(f"Deployed {application}: commit {(done.commit or '')[:12]} in {seconds:.1f} s")
+    if done.state == "skipped":
+        say(f"Nothing to deploy for {done.application}: see deploycore logs {done.id}")
+        return
+    began = done.started_at or done.requested_at
+    seconds = (done.finished_at - began).total_seconds() if done.finished_at else 0.0
+    verb = "Rolled back" if done.kind == "rollback" else "Deployed"
+    say(f"{verb} {done.application}: commit {(done.commit or '')[:12]} in {max(seconds, 0):.1f} s")
     say(f"  live at {target / 'current'} -> releases/{done.release}")
 
 

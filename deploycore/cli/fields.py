@@ -20,7 +20,7 @@ from deploycore.configuration import ConfigField, config_fields, discriminator_o
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
 
-__all__ = ["GivenFields", "field_help", "read_fields"]
+__all__ = ["GivenFields", "field_help", "read_fields", "read_secret"]
 
 _SOURCES = ("stdin", "env", "file")
 
@@ -122,10 +122,31 @@ def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretRe
         return SecretReference(f"file:{Path(value).expanduser().absolute()}")
     if value:
         raise ConfigurationError(f"{_spelled(field)}-stdin takes no value.")
-    secret = SecretStr(sys.stdin.readline().rstrip("\r\n"))
-    if not secret.get_secret_value():
-        raise ConfigurationError(f"Standard input holds no value for {field.name}.")
-    return secret
+    return _given(field.name, sys.stdin.readline().rstrip("\r\n"))
+
+
+def read_secret(name: str, *, from_stdin: bool) -> SecretStr:
+    """A secret, typed without echo, or all of standard input but one line end.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if from_stdin:
+        return _given(name, sys.stdin.read().removesuffix("\n").removesuffix("\r"))
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"There is no terminal to ask for {name} at.", hint="Give it by --stdin."
+        )
+    typed = getpass.getpass(f"{name}: ")
+    if not typed:
+        raise ConfigurationError(f"There is no value for {name}.")
+    return SecretStr(typed)
+
+
+def _given(name: str, value: str) -> SecretStr:
+    if not value:
+        raise ConfigurationError(f"Standard input holds no value for {name}.")
+    return SecretStr(value)
 
 
 def _ask_for_missing(

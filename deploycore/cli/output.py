@@ -14,7 +14,15 @@ from typing import Any
 
 from deploycore.errors import DeploycoreError
 
-__all__ = ["printable", "say", "show_error", "show_json", "show_json_array", "show_table"]
+__all__ = [
+    "printable",
+    "say",
+    "show_error",
+    "show_json",
+    "show_json_array",
+    "show_json_line",
+    "show_table",
+]
 
 _WIDE = 10_000
 
@@ -55,6 +63,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
     print(json.dumps(value, indent=2))
+
+
+def show_json_line(value: Mapping[str, Any]) -> None:
+    """Print one JSON object of a stream, on a line of its own, at once."""
+    print(json.dumps(value), flush=True)
 
 
 def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
+from deploycore.cli.output import printable
 from deploycore.git import Cancellation, Progress
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporter", "cancelled_by_signals", "reporting"]
 
+_RATE_SECONDS = 0.2
+
 
 class Reporter(Protocol):
     """Shows how far something is."""
@@ -24,10 +28,16 @@ class Reporter(Protocol):
     def show(self, phase: str, git: Progress | None = None) -> None:
         """Show the phase, and within git's the bytes and files."""
 
+    def say(self, line: str) -> None:
+        """Show a line that stays: what a step prints."""
+
 
 class _Silence:
     def show(self, phase: str, git: Progress | None = None) -> None:
         """Machines read the result."""
+
+    def say(self, line: str) -> None:
+        """Machines read the log."""
 
 
 class _Lines:
@@ -40,12 +50,16 @@ class _Lines:
             self._last = name
             print(f"{name} …", file=sys.stderr, flush=True)
 
+    def say(self, line: str) -> None:
+        print(f"  {printable(line)}", file=sys.stderr, flush=True)
+
 
 class _Live:
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
         self._last: TaskID | None = None
+        self._began = 0.0
 
     def show(self, phase: str, git: Progress | None = None) -> None:
         name = git.phase if git else phase
@@ -53,19 +67,30 @@ class _Live:
             if self._last is not None:
                 self._bar.update(self._last, total=1, completed=1)
             self._last = self._tasks[name] = self._bar.add_task(name, total=None, amount="")
+            self._began = time.monotonic()
         if git:
+            seconds = time.monotonic() - self._began
             self._bar.update(
                 self._tasks[name],
                 total=git.files_total,
                 completed=git.files,
-                amount=_amount(git),
+                amount=_amount(git, seconds),
             )
 
+    def say(self, line: str) -> None:
+        from rich.text import Text
 
-def _amount(git: Progress) -> str:
+        self._bar.console.print(Text(f"  {printable(line)}"), highlight=False)
+
+
+def _amount(git: Progress, seconds: float) -> str:
+    """How much there was of it, and how fast; of the first moment no rate is told."""
+    rate = seconds if seconds >= _RATE_SECONDS else 0.0
     if git.files_total:
-        return f"{git.files:,} of {git.files_total:,} files"
-    return f"{git.received_bytes / 1e6:,.1f} MB"
+        speed = f", {git.files / rate:,.0f} a second" if rate else ""
+        return f"{git.files:,} of {git.files_total:,} files{speed}"
+    speed = f", {git.received_bytes / rate / 1e6:,.1f} MB/s" if rate else ""
+    return f"{git.received_bytes / 1e6:,.1f} MB{speed}"
 
 
 @contextmanager

@@ -1,19 +1,20 @@
-"""Deployments: a branch's newest commit becomes the live release of a target directory."""
+"""Deployments: a commit becomes the live release of a target directory, and can be taken back."""
 
-from deploycore.deploy.engine import (
-    DeployListener,
-    DeployProgress,
-    deploy,
-    fetch_hint,
-    no_deploy_progress,
-)
+from deploycore.deploy.engine import Engine, Outcome, Release
+from deploycore.deploy.events import DeployEvent, DeployListener, no_listener
+from deploycore.deploy.log import LogLine, Logs
 from deploycore.deploy.releases import Releases
+from deploycore.deploy.run import fetch_hint
 
 __all__ = [
+    "DeployEvent",
     "DeployListener",
-    "DeployProgress",
+    "Engine",
+    "LogLine",
+    "Logs",
+    "Outcome",
+    "Release",
     "Releases",
-    "deploy",
     "fetch_hint",
-    "no_deploy_progress",
+    "no_listener",
 ]

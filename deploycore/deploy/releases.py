@@ -4,6 +4,7 @@
 
     target/
       releases/20261124T101500Z-1a2b3c4d5e6f/   one directory a deployment, complete or absent
+      shared/                                   what all releases have in common
       current -> releases/20261124T…            switched by one rename
       .deploycore.lock                          held while a deployment runs
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,13 +28,16 @@ from filelock import FileLock, Timeout
 
 from deploycore.disk import sync_directory
 from deploycore.errors import ConfigurationError, DeployError, Locked
+from deploycore.git import remove_leftovers
 
 __all__ = ["Releases"]
 
 _RELEASES = "releases"
+_SHARED = "shared"
 _CURRENT = "current"
 _LOCK = ".deploycore.lock"
 _NEW_LINK = ".current.deploycore-"
+_REMOVED = ".removed.deploycore-"
 _SHORT_COMMIT = 12
 
 
@@ -53,12 +57,44 @@ class Releases:
         return self.target / _RELEASES
 
     @property
+    def shared(self) -> Path:
+        """Where what they have in common is."""
+        return self.target / _SHARED
+
+    @property
     def current(self) -> Path | None:
         """The release that is live, or ``None`` before the first deployment."""
         try:
-            return self.target / os.readlink(self.target / _CURRENT)
+            return self.directory / os.path.basename(os.readlink(self.target / _CURRENT))
         except OSError:
             return None
+
+    def exists(self) -> bool:
+        """Whether there is such a directory."""
+        return self.directory.is_dir()
+
+    def names(self) -> list[str]:
+        """The names of the releases that are there, sorted; none where there is no directory."""
+        try:
+            with os.scandir(self.directory) as entries:
+                found = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+        except OSError:
+            return []
+        return sorted(name for name in found if not name.startswith("."))
+
+    def path(self, name: str) -> Path:
+        """The directory of a release.
+
+        Raises:
+            ConfigurationError: There is no such release.
+        """
+        if name in self.names():
+            return self.directory / name
+        raise ConfigurationError(
+            f"There is no release {name!r} in {self.target}.",
+            hint="See which there are: deploycore releases APPLICATION",
+            release=name,
+        )
 
     def prepare(self) -> None:
         """Make the directories, if this place may be used at all.
@@ -72,7 +108,7 @@ class Releases:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     def new(self, commit: str, at: datetime) -> Path:
         """A path for a new release that no release has yet; nothing is created.
@@ -102,16 +138,60 @@ class Releases:
         except OSError as error:
             with suppress(OSError):
                 link.unlink(missing_ok=True)
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
+
+    def deactivate(self) -> None:
+        """Make no release the live one, as before the first.
+
+        Raises:
+            DeployError: The link can't be removed.
+        """
+        try:
+            (self.target / _CURRENT).unlink(missing_ok=True)
+            sync_directory(self.target)
+        except OSError as error:
+            raise self.unusable(error) from error
 
     def discard(self, release: Path) -> None:
-        """Remove a release that did not become the live one, as far as that can be done."""
-        if release.parent == self.directory and release != self.current:
-            shutil.rmtree(release, ignore_errors=True)
+        """Remove a release that is not the live one, as far as that can be done.
+
+        It loses its name first: what has a name is complete, also while this is interrupted.
+        """
+        if release.parent != self.directory or release == self.current:
+            return
+        aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
+        with suppress(OSError):
+            os.rename(release, aside)
+            _remove(aside)
+
+    def prune(self, keep: int, protected: Collection[str]) -> list[str]:
+        """Remove the oldest releases, so that so many are left.
+
+        Args:
+            protected: The names of releases that stay in any case.
+
+        Returns:
+            The names of those that are gone.
+        """
+        names = self.names()
+        current = self.current
+        stay = {*protected, *([current.name] if current else [])}
+        surplus = [name for name in names if name not in stay][: max(0, len(names) - keep)]
+        for name in surplus:
+            self.discard(self.directory / name)
+        return surplus
+
+    def clear(self) -> None:
+        """Remove what killed processes left; for who holds the lock."""
+        for leftover in self.target.glob(f"{_NEW_LINK}*"):
+            leftover.unlink(missing_ok=True)
+        for leftover in self.directory.glob(f"{_REMOVED}*"):
+            _remove(leftover)
+        remove_leftovers(self.directory)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the target for one deployment, and clear what a killed one left of its link.
+        """Hold the target for one deployment.
 
         Raises:
             Locked: Another deployment runs here.
@@ -127,13 +207,19 @@ class Releases:
                 target=str(self.target),
             ) from error
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
         try:
-            for leftover in self.target.glob(f"{_NEW_LINK}*"):
-                leftover.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
+
+    def unusable(self, error: OSError) -> DeployError:
+        """What a failure of the file system here means for a person."""
+        return DeployError(
+            f"The target {self.target} can't be written: {error.strerror or error}.",
+            hint="Look at its permissions and at the space that is left on its disk.",
+            target=str(self.target),
+        )
 
     def _refuse_foreign_target(self) -> None:
         problem = ""
@@ -141,7 +227,7 @@ class Releases:
             current = self.target / _CURRENT
             if os.path.lexists(current) and not current.is_symlink():
                 problem = f"{current} is not a link, so it can't be switched"
-            elif any(self.target.iterdir()) and not self.directory.is_dir():
+            elif not self.directory.is_dir() and self._holds_foreign_files():
                 problem = f"{self.target} is not empty, and deploycore did not make what is there"
         elif os.path.lexists(self.target):
             problem = f"{self.target} is not a directory"
@@ -152,9 +238,22 @@ class Releases:
                 target=str(self.target),
             )
 
-    def _unusable(self, error: OSError) -> DeployError:
-        return DeployError(
-            f"The target {self.target} can't be written: {error.strerror or error}.",
-            hint="Look at its permissions and at the space that is left on its disk.",
-            target=str(self.target),
-        )
+    def _holds_foreign_files(self) -> bool:
+        # What is shared may be put there before the first deployment.
+        return any(each.name not in (_SHARED, _LOCK) for each in self.target.iterdir())
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory, also where a build made it read-only for its owner."""
+
+    def make_writable(function: object, path: str, error: object) -> None:
+        with suppress(OSError):
+            os.chmod(os.path.dirname(path), 0o700)
+            os.chmod(path, 0o700, follow_symlinks=False)
+        with suppress(OSError):
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+
+    shutil.rmtree(directory, onerror=make_writable)

@@ -8,7 +8,7 @@ server or a repository holds is not to be trusted.
 from __future__ import annotations
 
 from deploycore.git.cache import CacheEntry, RepositoryCache
-from deploycore.git.operations import clone, export
+from deploycore.git.operations import changes_match, clone, export, resolve
 from deploycore.git.progress import (
     Cancellation,
     CheckedOut,
@@ -29,8 +29,10 @@ __all__ = [
     "ProgressListener",
     "RepositoryCache",
     "Reuse",
+    "changes_match",
     "clone",
     "export",
     "no_progress",
     "remove_leftovers",
+    "resolve",
 ]

@@ -6,6 +6,7 @@ which commands that fetch nothing should not pay for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploycore.git.operation import Operation
@@ -17,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.git.cache import RepositoryCache
 
-__all__ = ["clone", "export"]
+__all__ = ["changes_match", "clone", "export", "resolve"]
 
 
 def export(
@@ -85,6 +86,67 @@ def export(
         escaping=escaping_links,
     )
     return run(source, Wanted(ref, commit), target, operation, options)
+
+
+def resolve(
+    source: CloneUrl,
+    ref: str,
+    *,
+    cache: RepositoryCache | None = None,
+    cancellation: Cancellation | None = None,
+    settings: GitSettings | None = None,
+) -> str:
+    """The full hash of the commit that a branch or a tag is now; one request, or two.
+
+    Args:
+        ref: As ``export`` has it; of a hash nothing is asked.
+        cache: What it knows of the server saves the second request.
+
+    Raises:
+        DeploycoreError: As ``export`` does.
+    """
+    from deploycore.git.remote import Wanted
+    from deploycore.git.resolving import ask
+
+    wanted = Wanted(ref)
+    wanted.refuse_malformed()
+    operation = Operation(settings or GitSettings(), no_progress, cancellation or Cancellation())
+    capabilities = cache.repository(source.url).capabilities if cache else frozenset()
+    return ask(source, wanted, operation, capabilities).commit
+
+
+def changes_match(
+    source: CloneUrl,
+    old: str,
+    new: str,
+    patterns: Sequence[str],
+    cache: RepositoryCache,
+    *,
+    cancellation: Cancellation | None = None,
+    settings: GitSettings | None = None,
+) -> bool:
+    """Whether a file that differs between two commits is named by patterns.
+
+    Args:
+        old: A full hash, as is ``new``.
+        patterns: As those of ``.gitignore``.
+        cache: Where both were fetched into. ``True`` where one is no longer there.
+    """
+    from tempfile import TemporaryDirectory
+    from zlib import error as ZlibError  # noqa: N812  a class, whatever its name
+
+    from deploycore.git.comparison import PathPatterns, differences
+    from deploycore.git.objects import Damaged
+
+    operation = Operation(settings or GitSettings(), no_progress, cancellation or Cancellation())
+    watched = PathPatterns(patterns)
+    with TemporaryDirectory() as directory:
+        cached = cache.repository(source.url)
+        try:
+            found = differences(cached, old, new, Path(directory), operation)
+            return any(watched.match(path) for path in found)
+        except (Damaged, ZlibError):
+            return True
 
 
 def clone(

@@ -6,10 +6,19 @@ and the database's own errors stay in this package.
 
 from deploycore.store.records import (
     ApplicationRecord,
+    DeploymentKind,
     DeploymentRecord,
-    DeploymentState,
     ProviderRecord,
 )
+from deploycore.store.states import FINAL_STATES, DeploymentState
 from deploycore.store.store import Store
 
-__all__ = ["ApplicationRecord", "DeploymentRecord", "DeploymentState", "ProviderRecord", "Store"]
+__all__ = [
+    "FINAL_STATES",
+    "ApplicationRecord",
+    "DeploymentKind",
+    "DeploymentRecord",
+    "DeploymentState",
+    "ProviderRecord",
+    "Store",
+]

@@ -36,6 +36,7 @@ _SET_UP_SECONDS = 60
 _SELECT_REVISION = text("SELECT version_num FROM alembic_version")
 _LOCK_SERVER = text("SELECT pg_advisory_xact_lock(7023648101)")  # any number of our own
 _WRITING = "deploycore_writing"
+_MIGRATING = "deploycore_migrating"
 _EXAMPLES = "sqlite:////var/lib/deploycore.db or postgresql+psycopg://user:password@host/name"
 
 
@@ -160,8 +161,12 @@ def _begin_sqlite_transaction(connection: Connection) -> None:
     # half-written: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html. And a transaction
     # that reads first and writes later fails at once, instead of waiting, when another has
     # written in between; so writers say it from the start.
-    writing = connection.get_execution_options().get(_WRITING)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get(_MIGRATING):
+        # A table that is made anew is dropped first, which would take what refers to it along:
+        # https://www.sqlite.org/lang_altertable.html, 7. It can't be said within a transaction.
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITING) else "BEGIN")
 
 
 def _bring_up_to_date(engine: Engine, place: Place, settings: Settings) -> None:
@@ -173,11 +178,10 @@ def _bring_up_to_date(engine: Engine, place: Place, settings: Settings) -> None:
     with FileLock(settings.home / "database.lock", timeout=_SET_UP_SECONDS, mode=0o600):
         if place.path is not None:
             _prepare_sqlite_file(engine, place.path)
-        with (
-            engine.connect().execution_options(**{_WRITING: True}) as connection,
-            connection.begin(),
-        ):
+        options = {_WRITING: True, _MIGRATING: place.path is not None}
+        with engine.connect().execution_options(**options) as connection, connection.begin():
             _migrate(connection, place)
+    engine.dispose()  # the connection that minded no foreign keys
 
 
 def _has_content(path: Path) -> bool:

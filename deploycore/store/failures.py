@@ -21,7 +21,7 @@ from deploycore.settings import DATABASE_URL, HOME
 
 __all__ = ["BUSY_SECONDS", "Place", "store_error"]
 
-BUSY_SECONDS = 10
+BUSY_SECONDS = 30
 """How long an operation waits for another process's write to end."""
 
 _SQLITE_FAILURES = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
-__all__ = ["ApplicationRecord", "DeploymentRecord", "DeploymentState", "ProviderRecord"]
+from deploycore.application import Application
+from deploycore.store.states import FINAL_STATES, DeploymentState
 
-DeploymentState = Literal["running", "succeeded", "failed", "cancelled"]
+__all__ = ["ApplicationRecord", "DeploymentKind", "DeploymentRecord", "ProviderRecord"]
+
+DeploymentKind = Literal["deploy", "rollback"]
 
 
 @dataclass(frozen=True)
@@ -36,45 +38,71 @@ class ApplicationRecord:
     """What is deployed where.
 
     Attributes:
-        provider: The name of a configured provider.
-        owner: The repository's owner, as in ``RepositoryId``.
-        slug: The repository's slug, as in ``RepositoryId``.
-        target: The directory of the releases; no two applications share one.
-        created_at: Timezone-aware.
+        definition: All that a person has said about it.
+        secrets: The variables whose values are stored here, as
+            :class:`deploycore.secrets.SecretBox` stores them.
+        created_at: Timezone-aware, as is ``changed_at``.
     """
 
-    name: str
-    provider: str
-    owner: str
-    slug: str
-    branch: str
-    target: Path
-    submodules: bool
+    definition: Application
+    secrets: Mapping[str, str] = field(repr=False)
     created_at: datetime
+    changed_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The user's name for it."""
+        return self.definition.name
 
 
 @dataclass(frozen=True)
 class DeploymentRecord:
-    """One deployment of an application.
+    """One deployment of an application, or one rollback.
 
     Attributes:
         id: Grows with each deployment, and is never used again.
+        ref: The branch, tag or commit that was asked for.
         commit: The full hash, once it is known.
         release: The name of the release directory, once it is known.
-        started_at: Timezone-aware, in UTC.
-        finished_at: ``None`` while it runs.
+        previous: The release that was live when this one was about to be; ``None`` if none was.
+        requested_by: Who or what asked for it; may be empty.
+        requested_at: Timezone-aware, in UTC, as all times are.
+        started_at: ``None`` while it waits for its turn.
+        finished_at: ``None`` until it has come to an end.
         error_code: The ``code`` of the error that ended it.
         error: That error, as a sentence for people.
-        requested_by: Who or what asked for it; may be empty.
+        author: Of the commit.
+        subject: Of the commit.
+        committed_at: When that was made.
+        files: How many it has.
+        bytes: What they hold together.
+        seconds: How long each phase took, by its name.
+        cancel_requested: Whether somebody asked for it to stop.
     """
 
     id: int
     application: str
+    kind: DeploymentKind
     state: DeploymentState
+    ref: str
     commit: str | None
     release: str | None
-    started_at: datetime
+    previous: str | None
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
     finished_at: datetime | None
     error_code: str | None
     error: str | None
-    requested_by: str
+    author: str | None
+    subject: str | None
+    committed_at: datetime | None
+    files: int | None
+    bytes: int | None
+    seconds: Mapping[str, float]
+    cancel_requested: bool
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has come to an end."""
+        return self.state in FINAL_STATES

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 
 __all__ = ["REVISION", "applications", "deployments", "metadata", "providers"]
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -85,12 +86,11 @@ applications = Table(
     metadata,
     Column("name", String(NAME_LENGTH), primary_key=True),
     Column("provider", ForeignKey(providers.c.name), nullable=False, index=True),
-    Column("owner", Text, nullable=False),
-    Column("slug", Text, nullable=False),
-    Column("branch", Text, nullable=False),
     Column("target", PathText, nullable=False, unique=True),
-    Column("submodules", Boolean, nullable=False),
+    Column("definition", JSON, nullable=False),
+    Column("secrets", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
 )
 
 deployments = Table(
@@ -98,14 +98,28 @@ deployments = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), nullable=False),
+    Column("kind", String(16), nullable=False),
     Column("state", String(16), nullable=False),
+    Column("ref", Text, nullable=False),
     Column("commit", Text),
     Column("release", Text),
-    Column("started_at", UtcDateTime, nullable=False),
+    Column("previous", Text),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("error_code", Text),
     Column("error", Text),
-    Column("requested_by", Text, nullable=False),
+    Column("author", Text),
+    Column("subject", Text),
+    Column("committed_at", UtcDateTime),
+    Column("files", BigInteger),
+    Column("bytes", BigInteger),
+    Column("seconds", JSON, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
     Index(None, "application", "id"),
+    Index(None, "application", "release"),
+    # What has ended is nearly all; who asks for the rest must not read it.
+    Index(None, "state", "application"),
     sqlite_autoincrement=True,  # the number of a removed deployment must not return
 )

@@ -111,10 +111,15 @@ def test_a_second_deployment_is_refused_while_one_runs(releases):
         pass
 
 
-def test_the_lock_clears_links_of_killed_deployments(releases):
+def test_what_killed_deployments_left_is_cleared(releases):
     (releases.target / ".current.deploycore-0123").symlink_to("releases/gone")
-    with releases.locked():
-        assert not list(releases.target.glob(".current.*"))
+    (releases.directory / ".removed.deploycore-0123" / "below").mkdir(parents=True)
+    staging = releases.directory / ".name.deploycore-0123456789abcdef"
+    staging.mkdir()
+    kept = make(releases, "one")
+    releases.clear()
+    assert os.listdir(releases.target) == ["releases"]
+    assert os.listdir(releases.directory) == [kept.name]
 
 
 def test_a_target_with_files_of_others_is_refused(tmp_path):

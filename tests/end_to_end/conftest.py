@@ -81,6 +81,10 @@ class Shell:
     def json(self, *arguments: str) -> object:
         return json.loads(self.succeed(*arguments, "--json"))
 
+    def stream(self, *arguments: str) -> list[dict]:
+        """What a command prints that streams: one JSON object a line."""
+        return list(map(json.loads, self.succeed(*arguments, "--json").splitlines()))
+
 
 @pytest.fixture
 def sandbox(demo_sandbox):

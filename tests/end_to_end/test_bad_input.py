@@ -288,7 +288,7 @@ def test_a_killed_deployment_loses_nothing(shell, sandbox, application, number, 
     shell.succeed("deploy", "site")
     assert live(shell) == "two\n"
     states = [item["state"] for item in shell.json("app", "show", "site")["deployments"]]
-    assert states == ["succeeded", state, "succeeded"]
+    assert states == ["healthy", state, "healthy"]
     assert len(releases(shell)) == len(before) + 1
     assert set(os.listdir(shell.directory / "live")) <= {"releases", "current", ".deploycore.lock"}
 

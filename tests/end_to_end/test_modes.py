@@ -32,8 +32,9 @@ def test_from_a_workspace_to_files_on_disk_and_again(shell, sandbox, connect, mo
         *("app", "create", "site", "--provider", name, "--repository", f"{owner}/site"),
         *("--branch", "main", "--target", str(target)),
     )
-    done = shell.json("deploy", "site")
-    assert (done["state"], done["commit"]) == ("succeeded", first)
+    *events, done = shell.stream("deploy", "site")
+    assert (done["state"], done["commit"]) == ("healthy", first)
+    assert {event["deployment"] for event in events} == {done["id"]}
     assert (target / "current" / "page").read_text() == "one\n"
 
     second = sandbox.publish(owner, "site", "main", {"page": b"two\n"}, "Two")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData, create_engine
 
+from deploycore.application import Application
 from deploycore.settings import Settings
-from deploycore.store import ApplicationRecord, ProviderRecord, Store
+from deploycore.store import ProviderRecord, Store
 
 SERVER = os.environ.get("DEPLOYCORE_TEST_DATABASE_URL")
 AT = datetime(2026, 11, 24, 10, 15, 30, 123456, tzinfo=UTC)
@@ -69,19 +70,17 @@ def provider():
 
 @pytest.fixture
 def application():
-    """Makes an application's record; each name has a target of its own."""
+    """Makes an application's definition; each name has a target of its own."""
 
-    def make(name: str = "shop", **fields) -> ApplicationRecord:
+    def make(name: str = "shop", **fields) -> Application:
         given = {
             "provider": "acme",
-            "owner": "team",
-            "slug": "shop",
-            "branch": "feature/größe #1",
+            "repository": "team/shop",
+            "ref": "feature/größe #1",
             "target": Path("/srv") / name,
             "submodules": True,
-            "created_at": AT,
         }
-        return ApplicationRecord(name=name, **(given | fields))
+        return Application(name=name, **(given | fields))
 
     return make
 

@@ -78,7 +78,7 @@ def test_the_database_is_durable_and_readers_do_not_wait(settings):
         "journal_mode": "wal",
         "synchronous": full,
         "foreign_keys": 1,
-        "busy_timeout": 10_000,
+        "busy_timeout": 30_000,
     }
 
 
@@ -282,7 +282,7 @@ from datetime import datetime, UTC
 from pathlib import Path
 from sqlalchemy import Engine, event
 from deploycore.settings import Settings
-from deploycore.store import ApplicationRecord, Store
+from deploycore.store import Store
 
 @event.listens_for(Engine, "after_cursor_execute")
 def die(connection, cursor, statement, *_):
@@ -291,7 +291,7 @@ def die(connection, cursor, statement, *_):
 
 with Store(Settings.from_environment({"DEPLOYCORE_HOME": sys.argv[1]})) as store:
     for number in range(10):
-        store.start_deployment("shop", "killed")
+        store.deployments.request("shop", ref="main")
         if number == 5:
             sys.argv.append("now")
 """
@@ -301,8 +301,8 @@ def test_a_process_killed_in_the_middle_of_a_write_leaves_a_usable_database(fill
     done = subprocess.run([sys.executable, "-c", KILLED, str(filled.home)])
     assert done.returncode == -9
     with Store(filled) as store:
-        assert len(store.list_deployments("shop")) == 6
-        store.start_deployment("shop", "the next")
-        assert len(store.list_deployments("shop")) == 7
+        assert len(store.deployments.list("shop")) == 6
+        store.deployments.request("shop", ref="main")
+        assert len(store.deployments.list("shop")) == 7
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -85,6 +85,53 @@ def test_opening_an_up_to_date_database_does_not_import_alembic(settings):
     assert done.stdout == "False\n", done.stderr
 
 
+FIRST_VERSION = """
+INSERT INTO providers VALUES ('work', 'acme', '{}', '{}', '2026-01-01 00:00:00');
+INSERT INTO applications VALUES
+  ('shop', 'work', 'team', 'shop', 'main', '/srv/shop', 1, '2026-01-02 00:00:00'),
+  ('blog', 'work', 'team/nested', 'blog', 'v1', '/srv/blog', 0, '2026-01-03 00:00:00');
+INSERT INTO deployments VALUES
+  (1, 'shop', 'succeeded', 'c1', 'r1', '2026-02-01 00:00:00', '2026-02-02 00:00:00',
+   NULL, NULL, 'ada'),
+  (2, 'shop', 'failed', NULL, NULL, '2026-02-02 00:00:00', '2026-02-03 00:00:00',
+   'git', 'Why.', ''),
+  (3, 'shop', 'running', 'c3', 'r3', '2026-02-03 00:00:00', NULL, NULL, NULL, '');
+"""
+
+
+def test_a_database_of_the_first_version_keeps_all_that_it_holds(settings, database):
+    from alembic import command
+
+    settings.make_home()
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        command.upgrade(migrations.configuration(connection), "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(FIRST_VERSION)
+    with Store(settings) as store:
+        shop, blog = store.get_application("shop"), store.get_application("blog")
+        deployments = {record.id: record for record in store.deployments.list()}
+        newer = store.deployments.request("blog", ref="main")
+    assert (shop.definition.repository, shop.definition.ref) == ("team/shop", "main")
+    assert (shop.definition.submodules, str(shop.definition.target)) == (True, "/srv/shop")
+    assert (blog.definition.repository, blog.definition.submodules) == ("team/nested/blog", False)
+    assert shop.changed_at == shop.created_at
+    assert {number: record.state for number, record in deployments.items()} == {
+        1: "healthy",
+        2: "failed",
+        3: "activating",
+    }
+    assert (deployments[1].ref, deployments[1].release, deployments[1].requested_by) == (
+        "main",
+        "r1",
+        "ada",
+    )
+    assert deployments[1].requested_at == deployments[1].started_at
+    assert (deployments[2].error_code, deployments[2].error) == ("git", "Why.")
+    assert newer.id == 4
+
+
 RACER = """
 import sys
 import alembic.command

@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from deploycore.errors import ConfigurationError, RateLimited, StoreError
+from deploycore.errors import ConfigurationError, StoreError
 from deploycore.secrets import SecretBox
 from deploycore.store import Store
-
-COMMIT = "1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b"
 
 
 @pytest.fixture
@@ -33,8 +31,48 @@ def test_a_provider_comes_back_as_it_was_given(store, provider):
 
 
 def test_an_application_comes_back_as_it_was_given(shop, application):
-    assert shop.get_application("shop") == application()
-    assert shop.list_applications() == [application()]
+    assert shop.get_application("shop").definition == application()
+    assert [record.definition for record in shop.list_applications()] == [application()]
+
+
+def test_an_application_is_put_again_only_with_what_has_changed(shop, application):
+    before = shop.get_application("shop")
+    shop.keep_application_secret("shop", "TOKEN", "env:TOKEN")
+    shop.put_applications([application(ref="main"), application("blog")])
+    after = shop.get_application("shop")
+    assert (after.definition.ref, after.secrets) == ("main", {"TOKEN": "env:TOKEN"})
+    assert after.created_at == before.created_at
+    assert after.changed_at > before.changed_at
+    assert [record.name for record in shop.list_applications()] == ["blog", "shop"]
+
+
+def test_applications_are_put_all_or_none(shop, application):
+    with pytest.raises(ConfigurationError, match="'blog' already has the target"):
+        shop.put_applications(
+            [application(ref="x"), application("blog"), application("c", target=Path("/srv/blog"))]
+        )
+    shop.put_applications([application(ref="x"), application("blog")], dry_run=True)
+    assert [record.definition for record in shop.list_applications()] == [application()]
+
+
+def test_a_secret_of_an_application_is_kept_and_forgotten(shop):
+    shop.keep_application_secret("shop", "A", "env:A")
+    shop.keep_application_secret("shop", "B", "file:/b")
+    shop.keep_application_secret("shop", "A", None)
+    record = shop.get_application("shop")
+    assert record.secrets == {"B": "file:/b"}
+    assert "/b" not in repr(record)
+
+
+def test_a_definition_that_is_not_known_any_more_is_told(shop, any_settings):
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(any_settings.database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE applications SET definition = '{\"future\": 1}'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match="'shop' is stored in a form"):
+        shop.get_application("shop")
 
 
 def test_records_are_there_for_the_next_process(any_settings, provider):
@@ -72,24 +110,20 @@ def test_records_are_frozen_and_show_no_secrets(provider):
 
 
 @pytest.mark.parametrize("name", ["", "-shop", "sh op", "shop\n", "größe", "x" * 64, "a/b", ".."])
-def test_a_malformed_name_is_refused(shop, provider, application, name):
-    for add, record in (
-        (shop.add_provider, provider(name)),
-        (shop.add_application, application(name, target=Path("/srv/other"))),
-    ):
-        with pytest.raises(ConfigurationError, match="can't be the name") as caught:
-            add(record)
-        assert repr(name) in caught.value.message
-        assert "letters, digits" in caught.value.hint
+def test_a_malformed_name_is_refused(shop, provider, name):
+    with pytest.raises(ConfigurationError, match="can't be the name") as caught:
+        shop.add_provider(provider(name))
+    assert repr(name) in caught.value.message
+    assert "letters, digits" in caught.value.hint
 
 
 def test_a_taken_name_is_refused_and_what_has_it_is_kept(shop, provider, application):
     with pytest.raises(ConfigurationError, match="provider name 'acme' is taken"):
         shop.add_provider(provider(kind="other"))
     with pytest.raises(ConfigurationError, match="application name 'shop' is taken"):
-        shop.add_application(application(branch="other"))
+        shop.add_application(application(ref="other"))
     assert shop.get_provider("acme").kind == "acme"
-    assert shop.get_application("shop") == application()
+    assert shop.get_application("shop").definition == application()
 
 
 def test_a_target_has_one_application(shop, application):
@@ -109,9 +143,9 @@ def test_unknown_names_are_answered_with_the_closest_and_the_next_command(shop):
     application_calls = (
         shop.get_application,
         shop.remove_application,
-        shop.list_deployments,
-        shop.last_deployment,
-        lambda name: shop.start_deployment(name, ""),
+        shop.deployments.list,
+        lambda name: shop.deployments.request(name, ref="main"),
+        lambda name: shop.keep_application_secret(name, "A", None),
     )
     for call in provider_calls:
         with pytest.raises(ConfigurationError, match="no provider 'acm'") as caught:
@@ -142,81 +176,6 @@ def test_a_provider_out_of_use_is_forgotten(shop):
     shop.remove_application("shop")
     shop.remove_provider("acme")
     assert shop.list_providers() == []
-
-
-def test_an_applications_deployments_go_with_it_and_their_numbers_do_not_return(shop, application):
-    first = shop.start_deployment("shop", "me")
-    shop.remove_application("shop")
-    assert shop.list_deployments() == []
-    shop.add_application(application())
-    assert shop.start_deployment("shop", "me").id > first.id
-
-
-def test_a_deployment_is_recorded_from_its_start_to_its_end(shop):
-    before = datetime.now(UTC)
-    started = shop.start_deployment("shop", "me")
-    assert (started.application, started.state, started.requested_by) == ("shop", "running", "me")
-    assert (started.commit, started.release, started.finished_at) == (None, None, None)
-    noted = shop.note_release(started.id, commit=COMMIT, release="20261124-1a2b")
-    assert noted == dataclasses.replace(started, commit=COMMIT, release="20261124-1a2b")
-    ended = shop.finish_deployment(started.id, "succeeded")
-    assert ended == dataclasses.replace(
-        noted, state="succeeded", finished_at=ended.finished_at, error=None, error_code=None
-    )
-    assert before <= started.started_at <= ended.finished_at <= datetime.now(UTC)
-    assert shop.list_deployments() == [ended]
-
-
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_a_deployment_keeps_the_error_that_ended_it(shop, state):
-    started = shop.start_deployment("shop", "me")
-    error = RateLimited("The host asks for fewer requests.", provider="acme")
-    ended = shop.finish_deployment(started.id, state, commit=COMMIT, release="r1", error=error)
-    assert (ended.state, ended.commit, ended.release) == (state, COMMIT, "r1")
-    assert ended.error_code == "rate_limited"
-    assert ended.error == "The host asks for fewer requests."
-
-
-def test_a_deployment_that_has_ended_does_not_change_any_more(shop):
-    ended = shop.finish_deployment(shop.start_deployment("shop", "me").id, "succeeded")
-    with pytest.raises(StoreError, match=f"Deployment {ended.id} is not running"):
-        shop.finish_deployment(ended.id, "failed")
-    with pytest.raises(StoreError, match=f"Deployment {ended.id} is not running"):
-        shop.note_release(ended.id, commit=COMMIT, release="r1")
-    with pytest.raises(StoreError, match="Deployment 999 is not running"):
-        shop.finish_deployment(999, "failed")
-    assert shop.list_deployments() == [ended]
-
-
-def test_a_deployment_does_not_finish_as_running(shop):
-    with pytest.raises(ValueError, match="running"):
-        shop.finish_deployment(shop.start_deployment("shop", "me").id, "running")
-
-
-def test_deployments_are_listed_newest_first_by_application_state_and_number(shop, application):
-    shop.add_application(application("blog"))
-    ids = [shop.start_deployment(name, "me").id for name in ("shop", "blog", "shop", "shop")]
-    shop.finish_deployment(ids[0], "succeeded")
-    shop.finish_deployment(ids[2], "failed")
-
-    def listed(*arguments, **filters):
-        return [record.id for record in shop.list_deployments(*arguments, **filters)]
-
-    assert listed() == ids[::-1]
-    assert listed("shop") == [ids[3], ids[2], ids[0]]
-    assert listed("shop", limit=2) == [ids[3], ids[2]]
-    assert listed("shop", state="failed") == [ids[2]]
-    assert listed(state="running") == [ids[3], ids[1]]
-    assert listed("blog", state="succeeded") == []
-
-
-def test_the_last_deployment_may_be_asked_for_by_state(shop):
-    assert shop.last_deployment("shop") is None
-    first = shop.finish_deployment(shop.start_deployment("shop", "me").id, "succeeded")
-    second = shop.start_deployment("shop", "me")
-    assert shop.last_deployment("shop") == second
-    assert shop.last_deployment("shop", state="succeeded") == first
-    assert shop.last_deployment("shop", state="cancelled") is None
 
 
 def test_sealed_secrets_are_told_from_references(store, provider, any_settings):
@@ -266,31 +225,37 @@ def test_no_secret_is_in_the_clear_in_the_data_directory(settings, provider, mon
     assert not any(b"sealed-secret" in one or b"referred-to-secret" in one for one in kept)
 
 
-def test_threads_share_a_store(shop):
+def test_threads_share_a_store(shop, application):
     barrier = threading.Barrier(6)
     failures = []
 
-    def deploy() -> None:
+    names = [f"shop{number}" for number in range(6)]
+    shop.put_applications(list(map(application, names)))
+
+    def deploy(name: str) -> None:
         barrier.wait()
         try:
             for _ in range(5):
-                shop.finish_deployment(shop.start_deployment("shop", "me").id, "succeeded")
-                shop.list_deployments("shop")
+                asked = shop.deployments.request(name, ref="main")
+                shop.deployments.advance(asked.id, "failed")
+                shop.deployments.list(name)
         except Exception as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=deploy) for _ in range(6)]
+    threads = [threading.Thread(target=deploy, args=[name]) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failures == []
-    assert len(shop.list_deployments("shop", state="succeeded")) == 30
+    assert len(shop.deployments.list(state="failed")) == 30
 
 
 def test_a_path_that_is_no_text_is_refused(settings, provider, application):
     with Store(settings) as store:
         store.add_provider(provider())
         with pytest.raises(ConfigurationError, match="no text in UTF-8"):
-            store.add_application(application(target=Path("/srv/\udcff")))
+            store.put_applications(
+                [application().model_copy(update={"target": Path("/srv/\udcff")})]
+            )
         assert store.list_applications() == []

@@ -1,0 +1,75 @@
+"""``deploycore apply`` and ``export``: applications as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_json_array
+from deploycore.declarations import read_declaration, render_declaration
+from deploycore.installation import Installation
+
+if TYPE_CHECKING:
+    from deploycore.declarations import Change
+
+__all__ = ["register"]
+
+_DONE = {"create": "created", "change": "changed", "unchanged": "unchanged"}
+_WOULD = {"create": "would be created", "change": "would be changed", "unchanged": "unchanged"}
+
+
+def register(application: typer.Typer) -> None:
+    """Add these commands."""
+    application.command()(apply)
+    application.command()(export)
+
+
+def apply(
+    file: Annotated[Path, typer.Argument(help="YAML or TOML; see docs/applications.md.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make applications what a file says; all of them, or none where something is wrong.
+
+    Applications that the file does not mention stay as they are. Nothing is deployed.
+    """
+    applications = read_declaration(file)
+    with Installation() as installation:
+        changes = installation.apply(applications, dry_run=dry_run)
+    if as_json:
+        show_json_array(map(_as_dict, changes))
+        return
+    for change in changes:
+        say(f"{change.application}: {(_WOULD if dry_run else _DONE)[change.kind]}")
+        for path, (before, after) in change.fields.items():
+            say(f"  {path}: {_shown(before)} → {_shown(after)}")
+
+
+def export(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[APPLICATION]...", help="By default all.")
+    ] = None,
+) -> None:
+    """Print applications as a YAML file that apply takes. No secret is in it."""
+    with Installation() as installation:
+        store = installation.store
+        records = [store.get_application(name) for name in names or ()]
+        records = records or store.list_applications()
+    typer.echo(render_declaration(record.definition for record in records), nl=False)
+
+
+def _as_dict(change: Change) -> dict[str, Any]:
+    fields = {
+        path: {"before": before, "after": after} for path, (before, after) in change.fields.items()
+    }
+    return {"application": change.application, "change": change.kind, "fields": fields}
+
+
+def _shown(value: Any) -> str:
+    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)

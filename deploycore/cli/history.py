@@ -1,0 +1,239 @@
+"""What was deployed, and how that went: releases, deployments, logs; and how to interfere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_json, show_json_array, show_json_line, show_table
+from deploycore.errors import ConfigurationError
+from deploycore.installation import Installation
+
+if TYPE_CHECKING:
+    from deploycore.deploy import LogLine, Release
+    from deploycore.store import DeploymentRecord
+
+__all__ = ["deployment_as_dict", "register", "show_deployments"]
+
+Name = Annotated[str, typer.Argument(metavar="APPLICATION", help="The application's name.")]
+Number = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEPLOYMENT", help="Its number, or an application's name for its last one."
+    ),
+]
+
+
+def register(application: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (releases, deployments, show, logs, cancel, recover):
+        application.command()(command)
+
+
+def releases(name: Name, as_json: AsJson = False) -> None:
+    """List the releases of an application that are on disk, the newest first."""
+    with Installation() as installation:
+        found = installation.releases(name)
+    if as_json:
+        show_json_array(map(_release_as_dict, found))
+        return
+    show_table(
+        ["RELEASE", "STATE", "COMMIT", "AUTHOR", "SUBJECT", "SIZE"],
+        (
+            [
+                each.name,
+                _release_state(each),
+                ((each.deployment and each.deployment.commit) or "")[:12],
+                (each.deployment and each.deployment.author) or "",
+                (each.deployment and each.deployment.subject) or "",
+                _size(each.deployment.bytes if each.deployment else None),
+            ]
+            for each in found
+        ),
+        empty=f"No releases yet. Make the first: deploycore deploy {name}",
+    )
+
+
+def deployments(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[APPLICATION]", help="By default all.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List deployments and rollbacks, the newest first."""
+    with Installation() as installation:
+        found = installation.store.deployments.list(name, limit=limit)
+    if as_json:
+        show_json_array(map(deployment_as_dict, found))
+        return
+    show_deployments(found, "No deployments yet. Make the first: deploycore deploy APPLICATION")
+
+
+def show(deployment: Number, as_json: AsJson = False) -> None:
+    """Show a deployment: what it deployed, how long each phase took, and how it ended."""
+    with Installation() as installation:
+        record = _find(installation, deployment)
+    found = deployment_as_dict(record)
+    if as_json:
+        show_json(found)
+        return
+    phases = found.pop("seconds")
+    rows = {key: str(value) for key, value in found.items() if value is not None}
+    rows["phases"] = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in phases.items())
+    show_table(["FIELD", "VALUE"], ([key, value] for key, value in rows.items()), empty="")
+
+
+def logs(
+    deployment: Number,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the deployment has ended.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print a deployment's log."""
+    with Installation() as installation:
+        record = _find(installation, deployment)
+        store, all_logs = installation.store, installation.engine.logs
+
+        def is_over() -> bool:
+            return not follow or store.deployments.get(record.id).is_finished
+
+        lines = all_logs.follow(record.application, record.id, until=is_over)
+        for line in lines:
+            if as_json:
+                show_json_line(_line_as_dict(line))
+            else:
+                say(f"{line.at.astimezone():%H:%M:%S}  {line.phase:14}  {_line_text(line)}")
+
+
+def cancel(deployment: Number, as_json: AsJson = False) -> None:
+    """Ask a deployment to stop. One that waits ends at once, one that runs within a second."""
+    with Installation() as installation:
+        record = installation.engine.cancel(_find(installation, deployment).id)
+    if as_json:
+        show_json(deployment_as_dict(record))
+        return
+    done = "is cancelled" if record.is_finished else "is asked to stop"
+    say(f"Deployment {record.id} of {record.application} {done}.")
+
+
+def recover(as_json: AsJson = False) -> None:
+    """Bring deployments whose process has died to their end, and targets to a good release.
+
+    Harmless at any time; what runs is left alone. The next deployment of an application does
+    the same for that one.
+    """
+    with Installation() as installation:
+        settled = installation.recover()
+    if as_json:
+        show_json_array(map(deployment_as_dict, settled))
+        return
+    show_deployments(settled, "Nothing was left unfinished.")
+
+
+def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
+    """Print a table of deployments."""
+    show_table(
+        ["DEPLOYMENT", "APPLICATION", "REQUESTED", "KIND", "STATE", "COMMIT", "BY", "ERROR"],
+        (
+            [
+                str(each.id),
+                each.application,
+                f"{each.requested_at:%Y-%m-%d %H:%M:%S}",
+                each.kind,
+                each.state,
+                (each.commit or "")[:12],
+                each.requested_by,
+                each.error or "",
+            ]
+            for each in records
+        ),
+        empty=empty,
+    )
+
+
+def deployment_as_dict(record: DeploymentRecord) -> dict[str, Any]:
+    """A deployment as machines read it."""
+    times = ("requested_at", "started_at", "finished_at", "committed_at")
+    plain = {name: getattr(record, name) for name in _FIELDS}
+    return plain | {name: _text(getattr(record, name)) for name in times}
+
+
+_FIELDS = (
+    "id",
+    "application",
+    "kind",
+    "state",
+    "ref",
+    "commit",
+    "author",
+    "subject",
+    "release",
+    "previous",
+    "files",
+    "bytes",
+    "seconds",
+    "requested_by",
+    "error_code",
+    "error",
+)
+
+
+def _text(at: Any) -> str | None:
+    return at and str(at.isoformat())
+
+
+def _find(installation: Installation, text: str) -> DeploymentRecord:
+    """A deployment by its number, or the last one of an application.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return installation.store.deployments.get(int(text))
+    found = installation.store.deployments.list(text, limit=1)
+    if not found:
+        raise ConfigurationError(
+            f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"
+        )
+    return found[0]
+
+
+def _release_as_dict(release: Release) -> dict[str, Any]:
+    made_by = release.deployment
+    return {
+        "release": release.name,
+        "path": str(release.path),
+        "state": _release_state(release),
+        "commit": made_by and made_by.commit,
+        "author": made_by and made_by.author,
+        "subject": made_by and made_by.subject,
+        "committed_at": made_by and _text(made_by.committed_at),
+        "files": made_by and made_by.files,
+        "bytes": made_by and made_by.bytes,
+        "deployment": made_by and made_by.id,
+    }
+
+
+def _release_state(release: Release) -> str:
+    if release.is_live:
+        return "live"
+    return "kept" if release.deployment else "unknown"
+
+
+def _size(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.1f} MB"
+
+
+def _line_as_dict(line: LogLine) -> dict[str, Any]:
+    return {"at": line.at.isoformat(), "kind": line.kind, "phase": line.phase, "text": line.text}
+
+
+def _line_text(line: LogLine) -> str:
+    if line.kind == "state":
+        return f"→ {line.phase}{': ' if line.text else ''}{line.text}"
+    return f"| {line.text}" if line.kind == "output" else line.text

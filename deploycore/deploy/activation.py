@@ -1,0 +1,186 @@
+"""A release becomes the live one, and stays so only if it works.
+
+The switch is one rename. What comes after it (steps, the health check) may fail: then the
+former release is put back in the same way, and its own steps tell whatever serves it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploycore.application import Application, Step
+from deploycore.deploy.health import check_health
+from deploycore.deploy.recorder import Recorder
+from deploycore.deploy.releases import Releases
+from deploycore.deploy.steps import run_command, step_environment
+from deploycore.errors import Cancelled, DeploycoreError, DeployError, LimitExceeded
+from deploycore.git import Cancellation
+
+__all__ = ["Activation", "StepRunner", "typed_error"]
+
+
+@dataclass(frozen=True)
+class StepRunner:
+    """Runs an application's steps in a release.
+
+    Attributes:
+        environment: The application's own variables, secrets revealed.
+        deadline: When all must be done, by the monotonic clock.
+    """
+
+    application: Application
+    environment: Mapping[str, str]
+    recorder: Recorder
+    cancellation: Cancellation
+    deadline: float
+
+    def perform(
+        self, kind: str, release: Path, *, cancellation: Cancellation | None = None
+    ) -> None:
+        """Run all steps of a kind: ``build``, ``before_activate`` or ``after_activate``.
+
+        Raises:
+            StepFailed: One ended badly, or took too long.
+            Cancelled: Somebody asked for the deployment to stop.
+        """
+        steps: Sequence[Step] = getattr(self.application.steps, kind)
+        for step in steps:
+            self.recorder.note(f"{kind}: {step.name or step}")
+            run_command(
+                step,
+                directory=release,
+                environment=self._environment(release),
+                secrets=self.recorder.secrets,
+                output=self.recorder.output,
+                cancellation=cancellation or self.cancellation,
+                deadline=self.deadline,
+            )
+
+    def check_health(self, release: Path) -> None:
+        """See whether a release that is live works, if the application says how to tell.
+
+        Raises:
+            HealthCheckFailed: It does not.
+            Cancelled: Somebody asked for the deployment to stop.
+        """
+        check = self.application.health_check
+        if check is None:
+            return
+        self.recorder.note(f"health check: {check.url or check}")
+        check_health(
+            check,
+            directory=release,
+            environment=self._environment(release),
+            secrets=self.recorder.secrets,
+            output=self.recorder.output,
+            cancellation=self.cancellation,
+        )
+
+    def refuse_late(self) -> None:
+        """Go on only while there is time, and nobody asked to stop.
+
+        Raises:
+            Cancelled: Somebody did.
+            LimitExceeded: The time is over.
+        """
+        self.cancellation.raise_if_cancelled()
+        if time.monotonic() > self.deadline:
+            seconds = self.application.timeouts.deploy
+            raise LimitExceeded(
+                f"The deployment took more than {seconds:g} seconds.",
+                hint="Look into its log for what took so long, or raise timeouts/deploy.",
+                limit="timeouts/deploy",
+            )
+
+    def _environment(self, release: Path) -> dict[str, str]:
+        record = self.recorder.record
+        own = {
+            "DEPLOYCORE_APPLICATION": self.application.name,
+            "DEPLOYCORE_REF": self.application.ref,
+            "DEPLOYCORE_COMMIT": record.commit or "",
+            "DEPLOYCORE_RELEASE": str(release),
+        }
+        return step_environment({**own, **self.environment})
+
+
+class Activation:
+    """Switches ``current``, forwards and back."""
+
+    def __init__(self, releases: Releases, steps: StepRunner, recorder: Recorder) -> None:
+        self._releases = releases
+        self._steps = steps
+        self._recorder = recorder
+
+    def activate(self, release: Path, **known: Any) -> None:
+        """Make a release that is complete and on the disk the live one, and see that it works.
+
+        Args:
+            known: Fields of the record that are recorded with it.
+
+        Raises:
+            DeploycoreError: It does not, or can't be; what was live before is live again, and
+                that is recorded.
+        """
+        self._steps.refuse_late()
+        previous = self._releases.current
+        name = previous.name if previous else None
+        self._recorder.enter("activating", release=release.name, previous=name, **known)
+        with self._taking_back(previous):
+            self._releases.activate(release)
+            self._steps.perform("after_activate", release)
+            self._steps.check_health(release)
+        self._recorder.finish("healthy")
+
+    @contextmanager
+    def _taking_back(self, previous: Path | None) -> Iterator[None]:
+        try:
+            yield
+            return
+        except BaseException as raised:
+            error = typed_error(raised)
+        self._recorder.note_error(error)
+        self.put_back(previous)
+        if isinstance(error, Cancelled):
+            self._recorder.finish("cancelled", error)
+        else:
+            self._recorder.finish("rolled_back" if previous else "failed", error)
+        raise error
+
+    def put_back(self, previous: Path | None) -> None:
+        """Make the former release the live one again, as far as that can be done.
+
+        Its ``after_activate`` steps are run once more, so that what serves it notices; what
+        fails in them is told and changes nothing.
+        """
+        try:
+            if previous is None:
+                self._releases.deactivate()
+                self._recorder.note("no release was live before, so none is now")
+                return
+            if not previous.is_dir():
+                raise DeployError(f"release {previous.name} is gone")
+            if self._releases.current != previous:
+                self._releases.activate(previous)
+        except DeployError as failure:
+            self._recorder.note(f"the former release can't be put back: {failure.message}")
+            return
+        self._recorder.note(f"release {previous.name} is live again")
+        try:
+            # Whoever cancelled did not mean this.
+            self._steps.perform("after_activate", previous, cancellation=Cancellation())
+        except DeploycoreError as failure:
+            self._recorder.note(f"after_activate of the former release: {failure.message}")
+
+
+def typed_error(error: BaseException) -> DeploycoreError:
+    """What ended a deployment, as an error that can be recorded; a bug shows its kind alone."""
+    if isinstance(error, DeploycoreError):
+        return error
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return Cancelled("The deployment was interrupted.")
+    return DeploycoreError(f"deploycore stopped at something unforeseen: {type(error).__name__}.")

@@ -1,0 +1,64 @@
+"""What happens in a deployment, as one stream of events: for the terminal, the log, machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from deploycore.git import Progress
+
+__all__ = ["DeployEvent", "DeployListener", "EventKind", "no_listener"]
+
+EventKind = Literal["state", "progress", "output", "note"]
+"""``state``: a new phase. ``progress``: how far git is. ``output``: a line that a step printed.
+``note``: a sentence of deploycore's own. Progress is not kept in the log."""
+
+
+@dataclass(frozen=True)
+class DeployEvent:
+    """Something that happened in a deployment. No secret is in it.
+
+    Attributes:
+        deployment: Its id.
+        at: In UTC.
+        phase: The state that the deployment is in.
+        text: Of an output or a note; of a state, the error that led to it, if one did.
+        git: How far git is, while fetching.
+    """
+
+    deployment: int
+    application: str
+    at: datetime
+    kind: EventKind
+    phase: str
+    text: str = ""
+    git: Progress | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event as machines read it: one JSON object."""
+        found: dict[str, Any] = {
+            "event": self.kind,
+            "deployment": self.deployment,
+            "application": self.application,
+            "at": self.at.isoformat(),
+            "phase": self.phase,
+        }
+        if self.git is not None:
+            found |= {
+                "step": self.git.phase,
+                "received_bytes": self.git.received_bytes,
+                "files": self.git.files,
+                "files_total": self.git.files_total,
+            }
+        else:
+            found["text"] = self.text
+        return found
+
+
+DeployListener = Callable[[DeployEvent], None]
+
+
+def no_listener(event: DeployEvent) -> None:
+    """Listen to nothing."""

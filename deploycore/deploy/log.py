@@ -1,0 +1,151 @@
+"""The log of a deployment: one JSON object a line, for whoever asks later what happened.
+
+Each line is written as it happens, and complete or, after a crash, the last one in part; such
+a part is not read. A log that can't be written fails no deployment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from deploycore.deploy.events import DeployEvent
+
+__all__ = ["DeploymentLog", "LogLine", "Logs"]
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_STEP = 64 * 1024
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a deployment's log; the attributes are those of ``DeployEvent``."""
+
+    at: datetime
+    kind: str
+    phase: str
+    text: str
+
+
+class Logs:
+    """The logs of all deployments on this machine.
+
+    Args:
+        directory: Made when it is needed, for its owner alone.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def open(self, application: str, deployment: int) -> DeploymentLog:
+        """The log of a deployment that begins."""
+        return DeploymentLog(self._path(application, deployment))
+
+    def read(self, application: str, deployment: int) -> Iterator[LogLine]:
+        """What a deployment's log has by now; nothing where there is no log."""
+        return self.follow(application, deployment, until=lambda: True)
+
+    def follow(
+        self, application: str, deployment: int, *, until: Callable[[], bool]
+    ) -> Iterator[LogLine]:
+        """A deployment's log from its beginning, each line as soon as it is there.
+
+        Args:
+            until: Asked whenever all was read; what is there when it says yes is the rest.
+        """
+        path = self._path(application, deployment)
+        rest, position = b"", 0
+        while True:
+            is_last = until()
+            for data in _from(path, position):
+                position += len(data)
+                *lines, rest = (rest + data).split(b"\n")
+                yield from filter(None, map(_line, lines))
+            if is_last:
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def remove(self, application: str, deployments: Sequence[int] | None = None) -> None:
+        """Remove the logs of some deployments of an application; by default of all."""
+        if deployments is None:
+            shutil.rmtree(self._directory / application, ignore_errors=True)
+        for each in deployments or ():
+            with suppress(OSError):
+                self._path(application, each).unlink(missing_ok=True)
+
+    def _path(self, application: str, deployment: int) -> Path:
+        return self._directory / application / f"{deployment}.jsonl"
+
+
+class DeploymentLog:
+    """A log that is being written; threads may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o600)
+            if os.fstat(self._descriptor).st_size:
+                os.write(self._descriptor, b"\n")  # the last line may be torn
+        except OSError as error:
+            self._give_up(error)
+
+    def write(self, event: DeployEvent) -> None:
+        """Keep an event, unless it is one that only tells how far something is."""
+        if event.kind == "progress" or self._descriptor < 0:
+            return
+        line = {
+            "at": event.at.isoformat(),
+            "kind": event.kind,
+            "phase": event.phase,
+            "text": event.text,
+        }
+        try:
+            os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Nothing more is to come."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _give_up(self, error: OSError) -> None:
+        logger.warning("the log %s can't be written: %s", self._path, error.strerror)
+        self.close()
+
+
+def _from(path: Path, position: int) -> Iterator[bytes]:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(position)
+        while data := file.read(_STEP):
+            yield data
+
+
+def _line(data: bytes) -> LogLine | None:
+    try:
+        found = json.loads(data)
+        at = datetime.fromisoformat(found["at"])
+        return LogLine(at, found["kind"], found["phase"], found["text"])
+    except (ValueError, KeyError, TypeError):
+        return None  # torn by a crash, with the next line behind it

@@ -1,0 +1,150 @@
+"""What happens to one deployment: recorded, logged and told, in this order, in one place."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import SecretStr
+
+from deploycore.deploy.events import DeployEvent, DeployListener, EventKind
+from deploycore.deploy.lifecycle import Lifecycle
+from deploycore.errors import Cancelled, DeploycoreError, StoreError
+from deploycore.git import Progress
+from deploycore.redaction import Redactor
+from deploycore.store import DeploymentRecord, DeploymentState, Store
+
+__all__ = ["Recorder"]
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Brings a deployment's record from state to state, and tells whoever listens.
+
+    Args:
+        record: As it is in the store.
+        listeners: Get each event; the log is one of them.
+
+    Attributes:
+        record: As it is by now.
+    """
+
+    def __init__(
+        self,
+        record: DeploymentRecord,
+        store: Store,
+        lifecycle: Lifecycle,
+        listeners: Iterable[DeployListener],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.record = record
+        self._store = store
+        self._lifecycle = lifecycle
+        self._listeners = tuple(listeners)
+        self._clock = clock
+        self._entered = clock()
+        self._seconds: dict[str, float] = dict(record.seconds)
+        self._secrets: list[SecretStr] = []
+        self._redactor = Redactor()
+        self._known: dict[str, Any] = {}
+
+    @property
+    def secrets(self) -> list[SecretStr]:
+        """What must not be in any output."""
+        return list(self._secrets)
+
+    def hide(self, secrets: Iterable[SecretStr]) -> None:
+        """Mask these in all that comes."""
+        self._secrets.extend(secrets)
+        self._redactor = Redactor(self._secrets)
+
+    def begin(self) -> None:
+        """Tell that the deployment waits for its turn."""
+        self._tell("state", "")
+
+    def know(self, **fields: Any) -> None:
+        """Record these fields together with the next state."""
+        self._known |= fields
+
+    def enter(self, state: DeploymentState, **fields: Any) -> None:
+        """Record that the deployment comes into a state, then tell of it.
+
+        Raises:
+            StoreError: It can't be recorded, or the state can't follow the one before.
+        """
+        self._advance(state, None, **fields)
+        self._tell("state", "")
+        self._lifecycle.changed(self.record)
+
+    def note_error(self, error: DeploycoreError) -> None:
+        """Record why a release is going to be taken back; that it can't be stops nothing."""
+        try:
+            self.record = self._store.deployments.note_error(self.record.id, error)
+        except StoreError as failure:
+            logger.warning("deployment %s: %s", self.record.id, failure)
+
+    def finish(self, state: DeploymentState, error: DeploycoreError | None = None) -> None:
+        """Record how the deployment has ended, then tell of it.
+
+        Raises:
+            StoreError: That can't be recorded, and nothing else went wrong.
+        """
+        try:
+            self._advance(state, error)
+        except StoreError as failure:
+            if error is None:
+                raise
+            self._look_again(failure)
+        self._tell("state", error.message if error else "")
+        self._lifecycle.changed(self.record)
+        self._lifecycle.finished(self.record, error)
+
+    def end(self, error: DeploycoreError) -> None:
+        """Record what ended the deployment, unless its end was recorded already."""
+        if not self.record.is_finished:
+            self.finish("cancelled" if isinstance(error, Cancelled) else "failed", error)
+
+    def _look_again(self, failure: StoreError) -> None:
+        """Somebody else may have ended it: it was superseded, or cancelled while it waited."""
+        with suppress(DeploycoreError):
+            self.record = self._store.deployments.get(self.record.id)
+        if not self.record.is_finished:
+            # What ended the deployment matters more; the next one settles the record.
+            logger.warning("deployment %s has no end on record: %s", self.record.id, failure)
+
+    def note(self, text: str) -> None:
+        """Tell a sentence of our own."""
+        self._tell("note", self._redactor.mask(text))
+
+    def output(self, text: str) -> None:
+        """Tell a line that a step printed, masked already."""
+        self._tell("output", text)
+
+    def progress(self, git: Progress) -> None:
+        """Tell how far git is."""
+        self._tell("progress", "", git)
+
+    def _advance(
+        self, state: DeploymentState, error: DeploycoreError | None, **fields: Any
+    ) -> None:
+        now = self._clock()
+        before = self.record.state
+        self._seconds[before] = round(self._seconds.get(before, 0.0) + now - self._entered, 6)
+        self._entered = now
+        known, self._known = self._known, {}
+        self.record = self._store.deployments.advance(
+            self.record.id, state, error=error, seconds=self._seconds, **known, **fields
+        )
+
+    def _tell(self, kind: EventKind, text: str, git: Progress | None = None) -> None:
+        record = self.record
+        at = datetime.now(UTC)
+        event = DeployEvent(record.id, record.application, at, kind, record.state, text, git)
+        for listener in self._listeners:
+            listener(event)

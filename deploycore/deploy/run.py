@@ -1,0 +1,299 @@
+"""One deployment, from asking the provider to a release that is proved to work.
+
+Each state is recorded before what it names takes effect. Until ``activating`` nothing that is
+live changes, so that whatever fails costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from deploycore.deploy.activation import Activation, StepRunner
+from deploycore.deploy.lifecycle import Lifecycle
+from deploycore.deploy.recorder import Recorder
+from deploycore.deploy.releases import Releases
+from deploycore.deploy.shared import link_shared
+from deploycore.errors import DeployError, GitError, NotFound
+from deploycore.git import (
+    Cancellation,
+    CheckedOut,
+    GitSettings,
+    RepositoryCache,
+    Reuse,
+    changes_match,
+    export,
+    resolve,
+)
+from deploycore.git.disk import sync_tree
+from deploycore.models import is_commit_hash
+from deploycore.provider import Provider
+from deploycore.store import ApplicationRecord, DeploymentRecord, Store
+
+__all__ = ["Run", "fetch_hint"]
+
+Environment = Mapping[str, str | SecretStr]
+
+
+def fetch_hint(provider: Provider, error: GitError) -> None:
+    """Let the provider say what to do about a refusal by its git server."""
+    status = error.details.get("status")
+    hint = provider.explain_git_refusal(status, error.message)
+    if hint:
+        error.hint = hint
+
+
+class _Skipped(Exception):
+    """There is nothing to deploy; the text says why."""
+
+
+@dataclass(frozen=True)
+class Git:
+    """How git is done.
+
+    Attributes:
+        cache: What was fetched before; without it all is fetched and written anew.
+    """
+
+    cache: RepositoryCache | None
+    settings: GitSettings
+
+
+class Run:
+    """Brings one deployment through its states; for who has the application's turn.
+
+    Args:
+        environment: The application's variables, secrets revealed.
+        cancellation: Ends it at the next safe point.
+
+    Attributes:
+        activation: Switches the application's link.
+    """
+
+    def __init__(
+        self,
+        application: ApplicationRecord,
+        environment: Environment,
+        recorder: Recorder,
+        *,
+        store: Store,
+        lifecycle: Lifecycle,
+        git: Git,
+        cancellation: Cancellation,
+    ) -> None:
+        self._application = definition = application.definition
+        self._changed_at = application.changed_at
+        self._recorder = recorder
+        self._store = store
+        self._lifecycle = lifecycle
+        self._git = git
+        self._cancellation = cancellation
+        self._reuse: Reuse = definition.reuse
+        self._releases = Releases(definition.target)
+        self._deadline = time.monotonic() + definition.timeouts.deploy
+        recorder.hide(each for each in environment.values() if isinstance(each, SecretStr))
+        revealed = {
+            name: each.get_secret_value() if isinstance(each, SecretStr) else each
+            for name, each in environment.items()
+        }
+        self._steps = StepRunner(definition, revealed, recorder, cancellation, self._deadline)
+        self.activation = Activation(self._releases, self._steps, recorder)
+
+    def deploy(
+        self,
+        open_provider: Callable[[], Provider],
+        *,
+        only_if_changed: bool = False,
+        reuse: Reuse | None = None,
+    ) -> None:
+        """Put the newest commit live; parameters as those of ``Engine.deploy``.
+
+        Raises:
+            DeploycoreError: What went wrong; nothing of it stays. Who catches it records it.
+        """
+        self._reuse = reuse or self._application.reuse
+        try:
+            release = self._fetched(open_provider, only_if_changed=only_if_changed)
+        except _Skipped as reason:
+            self._recorder.note(str(reason))
+            self._recorder.finish("skipped")
+            return
+        try:
+            self._build(release)
+            self.activation.activate(release)
+        except BaseException:
+            self._releases.discard(release)
+            raise
+        self._prune()
+
+    def roll_back(self, release: Path, made_by: DeploymentRecord) -> None:
+        """Make a former release the live one; nothing is fetched.
+
+        Args:
+            made_by: The deployment that made it.
+
+        Raises:
+            DeploycoreError: What went wrong; what was live is live again.
+        """
+        self.activation.activate(
+            release,
+            commit=made_by.commit,
+            author=made_by.author,
+            subject=made_by.subject,
+            committed_at=made_by.committed_at,
+            files=made_by.files,
+            bytes=made_by.bytes,
+        )
+
+    def _fetched(self, open_provider: Callable[[], Provider], *, only_if_changed: bool) -> Path:
+        self._steps.refuse_late()
+        self._recorder.enter("authenticating")
+        with open_provider() as provider:
+            self._recorder.hide(provider.secrets)
+            provider.authenticate()
+            self._steps.refuse_late()
+            self._recorder.enter("resolving")
+            commit = self._resolve(provider)
+            live = self._live()
+            if only_if_changed and self._is_live(live, commit):
+                raise _Skipped(f"commit {commit[:12]} is live already")
+            self._refuse_vetoed(commit)
+            return self._fetch(provider, commit, live)
+
+    def _resolve(self, provider: Provider) -> str:
+        ref, repository = self._application.ref, self._application.repository_id
+        if is_commit_hash(ref):
+            return ref
+        missing: NotFound | None = None
+        if not ref.startswith("refs/"):
+            try:
+                return provider.find_branch(repository, ref).commit
+            except NotFound as error:
+                if "branch" not in error.details:  # the repository is what was not found
+                    raise
+                missing = error
+        # The contract knows branches; of tags and other refs the git server tells.
+        try:
+            return resolve(
+                provider.clone_url(repository),
+                ref,
+                cache=self._git.cache,
+                cancellation=self._cancellation,
+                settings=self._git_settings(),
+            )
+        except GitError as error:
+            if missing and error.details.get("ref"):
+                raise missing from None
+            fetch_hint(provider, error)
+            raise
+
+    def _live(self) -> DeploymentRecord | None:
+        """The deployment that made the release that is live."""
+        current = self._releases.current
+        if current is None:
+            return None
+        made = self._store.deployments.of_releases(self._application.name, [current.name])
+        return made.get(current.name)
+
+    def _is_live(self, live: DeploymentRecord | None, commit: str) -> bool:
+        """Whether nothing would come of deploying this commit, as the application is now."""
+        return live is not None and live.commit == commit and live.requested_at >= self._changed_at
+
+    def _refuse_vetoed(self, commit: str) -> None:
+        reason = self._lifecycle.veto(replace(self._recorder.record, commit=commit))
+        if reason is not None:
+            raise DeployError(
+                f"A plugin does not let commit {commit[:12]} be deployed: {reason}",
+                hint="Do what the plugin asks for, then deploy again.",
+                commit=commit,
+            )
+
+    def _fetch(self, provider: Provider, commit: str, live: DeploymentRecord | None) -> Path:
+        self._steps.refuse_late()
+        release = self._releases.new(commit, datetime.now(UTC))
+        self._recorder.enter("fetching", commit=commit, release=release.name)
+        try:
+            done = self._export(provider, commit, release)
+            self._skip_unwatched(provider, commit, live)
+        except BaseException as error:
+            self._releases.discard(release)
+            if isinstance(error, GitError):
+                fetch_hint(provider, error)
+            raise
+        self._recorder.know(
+            author=done.author,
+            subject=done.subject,
+            committed_at=done.committed_at,
+            files=done.files,
+            bytes=done.bytes,
+        )
+        self._recorder.note(f"commit {commit[:12]} by {done.author}: {done.subject}")
+        return release
+
+    def _export(self, provider: Provider, commit: str, release: Path) -> CheckedOut:
+        application = self._application
+        return export(
+            provider.clone_url(application.repository_id),
+            application.ref,
+            release,
+            commit=commit,
+            submodules=application.submodules,
+            attributes=application.attributes,
+            lfs=application.lfs,
+            cache=self._git.cache,
+            former=self._releases.current,
+            reuse=self._reuse,
+            escaping_links=application.links,
+            progress=self._recorder.progress,
+            cancellation=self._cancellation,
+            settings=self._git_settings(),
+        )
+
+    def _git_settings(self) -> GitSettings:
+        left = max(0.0, self._deadline - time.monotonic())
+        most = min(self._git.settings.total_timeout, self._application.timeouts.fetch, left)
+        return replace(self._git.settings, total_timeout=most)
+
+    def _skip_unwatched(
+        self, provider: Provider, commit: str, live: DeploymentRecord | None
+    ) -> None:
+        cache, patterns = self._git.cache, self._application.watch
+        if not patterns or cache is None or live is None or live.commit is None:
+            return
+        source = provider.clone_url(self._application.repository_id)
+        if not changes_match(
+            source,
+            live.commit,
+            commit,
+            patterns,
+            cache,
+            cancellation=self._cancellation,
+            settings=self._git_settings(),
+        ):
+            raise _Skipped(f"no watched file differs between {live.commit[:12]} and {commit[:12]}")
+
+    def _build(self, release: Path) -> None:
+        steps, shared = self._application.steps, self._application.shared
+        if not (steps.build or steps.before_activate or shared.directories or shared.files):
+            return
+        self._steps.refuse_late()
+        self._recorder.enter("building")
+        link_shared(self._releases, release, shared, self._recorder.note)
+        self._steps.perform("build", release)
+        self._steps.perform("before_activate", release)
+        try:
+            sync_tree(release)
+        except OSError as error:
+            raise self._releases.unusable(error) from error
+
+    def _prune(self) -> None:
+        """Remove what is no longer kept; the deployment is recorded as healthy by now."""
+        record = self._recorder.record
+        protected = {record.release or "", record.previous or ""}
+        for name in self._releases.prune(self._application.keep, protected):
+            self._recorder.note(f"release {name} is removed; {self._application.keep} are kept")

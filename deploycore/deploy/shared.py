@@ -1,0 +1,108 @@
+"""Paths that all releases have in common: kept in ``shared/``, linked into each release.
+
+Whatever a release has at such a path is replaced by a relative link, so that the target may be
+moved. The repository decides what is in a release, so no link of it is followed on the way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from deploycore.application import Shared
+from deploycore.deploy.releases import Releases
+from deploycore.errors import DeployError, UnsafeRepository
+
+__all__ = ["link_shared"]
+
+
+def link_shared(
+    releases: Releases, release: Path, shared: Shared, note: Callable[[str], None]
+) -> None:
+    """Link what is shared into a release that is not live yet.
+
+    Args:
+        note: Told of what came to be in ``shared/``.
+
+    Raises:
+        UnsafeRepository: The release has a link on the way to such a path.
+        DeployError: Something can't be written, or a file is where a directory should be.
+    """
+    if not shared.directories and not shared.files:
+        return
+    try:
+        for path in shared.directories:
+            _link(releases, release, path, note, is_directory=True)
+        for path in shared.files:
+            _link(releases, release, path, note, is_directory=False)
+    except OSError as error:
+        raise releases.unusable(error) from error
+
+
+def _link(
+    releases: Releases,
+    release: Path,
+    path: str,
+    note: Callable[[str], None],
+    *,
+    is_directory: bool,
+) -> None:
+    kept, place = releases.shared / path, release / path
+    _make_parents(release, path)
+    if not os.path.lexists(kept):
+        origin = "from the repository" if _has_content(place) else "empty"
+        _begin(kept, place, is_directory=is_directory)
+        note(f"shared/{path} is new: {origin}")
+    elif kept.is_dir() != is_directory:
+        wanted = "a directory" if is_directory else "a file"
+        raise DeployError(
+            f"{kept} is not {wanted}, as the application says.",
+            hint="Move it away, or list the path under the other kind.",
+            path=str(kept),
+        )
+    _remove(place)
+    os.symlink(os.path.relpath(kept, place.parent), place)
+
+
+def _make_parents(release: Path, path: str) -> None:
+    place = release
+    for name in path.split("/")[:-1]:
+        place = place / name
+        if place.is_symlink():
+            raise UnsafeRepository(
+                f"The release has a link at {place.relative_to(release)}, where a directory with"
+                " something shared should be.",
+                hint="Remove the link from the repository, or share its place itself.",
+                path=str(place.relative_to(release)),
+            )
+        place.mkdir(exist_ok=True)
+
+
+def _begin(kept: Path, place: Path, *, is_directory: bool) -> None:
+    """Make the first content of a shared path: what the release has there, or nothing.
+
+    Whole or not at all, so that a crash in the middle can't pass for the content.
+    """
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    beside = kept.with_name(f".{kept.name}.new")
+    _remove(beside)
+    if not _has_content(place):
+        beside.mkdir() if is_directory else beside.touch()
+    elif is_directory:
+        shutil.copytree(place, beside, symlinks=True)
+    else:
+        shutil.copy2(place, beside, follow_symlinks=False)
+    os.rename(beside, kept)
+
+
+def _has_content(place: Path) -> bool:
+    return place.exists() and not place.is_symlink()
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    elif os.path.lexists(place):
+        place.unlink()

@@ -1,0 +1,137 @@
+"""Whose turn it is: one deployment of an application at a time, and the newest request wins.
+
+Two locks of the operating system, which end with the process that holds them:
+
+* the target's (see ``Releases``), held by the deployment that runs;
+* one for each application in the data directory, shared by all who run or wait. Who gets it
+  for himself alone knows that every process that ran or waited is dead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from deploycore.deploy.releases import Releases
+from deploycore.errors import Cancelled, DeployError, Locked, Superseded
+from deploycore.git import Cancellation
+from deploycore.store import DeploymentRecord, Store
+
+__all__ = ["Presence", "wait_for_turn"]
+
+_POLL_SECONDS = 0.05
+_LOOK_SECONDS = 1.0
+
+
+class Presence:
+    """Who runs or waits for an application's deployments, on this machine.
+
+    Args:
+        directory: Of the locks; made when it is needed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @contextmanager
+    def present(self, application: str) -> Iterator[None]:
+        """Count as one who runs or waits.
+
+        Raises:
+            DeployError: The lock can't be had.
+        """
+        with self._lock(application, fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def alone(self, application: str) -> Iterator[bool]:
+        """Whether nobody runs or waits; if so, nobody begins to meanwhile.
+
+        Raises:
+            DeployError: The lock can't be had.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._lock(application, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                is_alone = True
+            except BlockingIOError:
+                is_alone = False
+            yield is_alone
+
+    @contextmanager
+    def _lock(self, application: str, how: int) -> Iterator[None]:
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self._directory / f"{application}.lock", flags, 0o600)
+        except OSError as error:
+            raise DeployError(
+                f"The lock of {application} can't be had: {error.strerror or error}.",
+                hint=f"Look at the permissions of {self._directory}, and at the space that is"
+                " left on its disk.",
+            ) from error
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def wait_for_turn(
+    releases: Releases,
+    record: DeploymentRecord,
+    store: Store,
+    cancellation: Cancellation,
+    *,
+    wait: bool,
+) -> Iterator[None]:
+    """Hold the target for a deployment that is queued, as soon as nobody else does.
+
+    Args:
+        wait: Whether to wait at all.
+
+    Raises:
+        Superseded: A newer deployment of the application was asked for.
+        Cancelled: Somebody asked for this one to stop.
+        Locked: Another one runs, and this one is not to wait.
+        DeployError: The lock can't be had.
+    """
+    with ExitStack() as held:
+        looked = time.monotonic()
+        while not _has_turn(releases, held, wait=wait):
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                looked = time.monotonic()
+                _refuse_ended(record, store)
+            cancellation.raise_if_cancelled()
+            time.sleep(_POLL_SECONDS)
+        _refuse_ended(record, store)
+        yield
+
+
+def _has_turn(releases: Releases, held: ExitStack, *, wait: bool) -> bool:
+    try:
+        held.enter_context(releases.locked())
+    except Locked:
+        if not wait:
+            raise
+        return False
+    return True
+
+
+def _refuse_ended(record: DeploymentRecord, store: Store) -> None:
+    """Go on only while the deployment still waits."""
+    now = store.deployments.get(record.id)
+    if now.state == "queued":
+        return
+    if now.state == "superseded":
+        raise Superseded(
+            now.error or "A newer deployment was asked for.",
+            hint=f"See how that one goes: deploycore deployments {record.application}",
+            deployment=record.id,
+        )
+    raise Cancelled(now.error or "The deployment was cancelled.", deployment=record.id)

@@ -1,0 +1,282 @@
+"""Deployments in the store: asked for, brought from state to state, and looked up.
+
+A state is changed by one statement that names the states it may follow, so that of two
+processes that mean to do so one succeeds and the other is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
+
+from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
+from deploycore.store.database import Database
+from deploycore.store.lookup import named_row
+from deploycore.store.records import DeploymentKind, DeploymentRecord
+from deploycore.store.states import FINAL_STATES, DeploymentState, may_precede
+from deploycore.store.tables import applications, deployments
+
+__all__ = ["Deployments"]
+
+_FORGOTTEN_AT_ONCE = 100
+_UNFINISHED = may_precede("failed")
+
+
+class Deployments:
+    """The deployments of all applications; see ``Store``, which has them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def request(
+        self, application: str, *, ref: str, requested_by: str = "", kind: DeploymentKind = "deploy"
+    ) -> DeploymentRecord:
+        """Record that a deployment is wanted. Those that wait for the same are superseded.
+
+        Args:
+            ref: The branch, tag or commit to deploy; of a rollback, the release.
+            requested_by: Who or what asked for it; may be empty.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        at = datetime.now(UTC)
+        values = {
+            "application": application,
+            "kind": kind,
+            "state": "queued",
+            "ref": ref,
+            "requested_by": requested_by,
+            "requested_at": at,
+            "seconds": {},
+            "cancel_requested": False,
+        }
+        with self._database.writing() as connection:
+            named_row(connection, "application", applications, application)
+            asked = insert(deployments).values(values).returning(*deployments.c)
+            record = DeploymentRecord(**connection.execute(asked).mappings().one())
+            waiting = (deployments.c.state == "queued") & (deployments.c.application == application)
+            connection.execute(
+                update(deployments)
+                .where(waiting & (deployments.c.id < record.id))
+                .values(
+                    state="superseded",
+                    finished_at=at,
+                    error_code="superseded",
+                    error=f"Deployment {record.id} was asked for while this one waited.",
+                )
+            )
+            return record
+
+    def advance(
+        self,
+        deployment: int,
+        state: DeploymentState,
+        *,
+        error: DeploycoreError | None = None,
+        **known: Any,
+    ) -> DeploymentRecord:
+        """Record that a deployment comes into a state, before what that names takes effect.
+
+        Args:
+            deployment: Its id.
+            error: What ended it: its code and its sentence are kept.
+            known: Other fields of the record that are known by now.
+
+        Raises:
+            StoreError: It is in a state that this one can't follow.
+        """
+        now = datetime.now(UTC)
+        values: dict[str, Any] = {**known, "state": state}
+        if state in FINAL_STATES:
+            values["finished_at"] = now
+        else:
+            # Set once, when it is no longer waiting.
+            values["started_at"] = case(
+                (deployments.c.started_at.is_(None), now), else_=deployments.c.started_at
+            )
+        if error is not None:
+            values |= {"error_code": error.code, "error": error.message}
+        return self._update(deployment, may_precede(state), values)
+
+    def note_error(self, deployment: int, error: DeploycoreError) -> DeploymentRecord:
+        """Record why a release that is being activated is going to be taken back.
+
+        Raises:
+            StoreError: It is not being activated.
+        """
+        values = {"error_code": error.code, "error": error.message}
+        return self._update(deployment, ["activating"], values)
+
+    def request_cancellation(self, deployment: int) -> DeploymentRecord:
+        """Ask for a deployment to stop: at once if it waits, else soon, by its own process.
+
+        Raises:
+            ConfigurationError: There is none of this id, or it has come to an end.
+        """
+        waits = deployments.c.state == "queued"
+        values = {
+            "cancel_requested": True,
+            "state": case((waits, "cancelled"), else_=deployments.c.state),
+            "finished_at": case((waits, datetime.now(UTC)), else_=deployments.c.finished_at),
+            "error_code": case((waits, "cancelled"), else_=deployments.c.error_code),
+            "error": case((waits, "It was cancelled while it waited."), else_=deployments.c.error),
+        }
+        with self._database.writing() as connection:
+            row = _changed(connection, deployment, _UNFINISHED, values)
+            if row is not None:
+                return DeploymentRecord(**row._mapping)
+            found = _get(connection, deployment)
+        raise ConfigurationError(
+            f"Deployment {deployment} has come to an end already: it is {found.state}.",
+            hint=f"See how it went: deploycore show {deployment}",
+            deployment=deployment,
+        )
+
+    def get(self, deployment: int) -> DeploymentRecord:
+        """The deployment of an id.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        with self._database.reading() as connection:
+            return _get(connection, deployment)
+
+    def list(
+        self,
+        application: str | None = None,
+        *,
+        state: DeploymentState | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[DeploymentRecord]:
+        """Deployments, the newest first.
+
+        Args:
+            application: Only those of this application.
+            state: Only those in this state.
+            before: Only those that are older than the one of this id.
+            limit: At most so many.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        query = select(deployments).order_by(deployments.c.id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(deployments.c.state == state)
+        if before is not None:
+            query = query.where(deployments.c.id < before)
+        with self._database.reading() as connection:
+            if application is not None:
+                named_row(connection, "application", applications, application)
+                query = query.where(deployments.c.application == application)
+            return list(_records(connection, query))
+
+    def unfinished(self, application: str | None = None) -> Sequence[DeploymentRecord]:
+        """Deployments that have not come to an end, the oldest first."""
+        query = select(deployments).where(deployments.c.state.in_(_UNFINISHED))
+        if application is not None:
+            query = query.where(deployments.c.application == application)
+        with self._database.reading() as connection:
+            return list(_records(connection, query.order_by(deployments.c.id)))
+
+    def of_releases(self, application: str, releases: Sequence[str]) -> dict[str, DeploymentRecord]:
+        """The deployment that made each of these releases, by the release's name."""
+        query = select(deployments).where(
+            deployments.c.application == application,
+            deployments.c.kind == "deploy",
+            deployments.c.release.in_(releases),
+        )
+        with self._database.reading() as connection:
+            found = _records(connection, query.order_by(deployments.c.id))
+            return {record.release: record for record in found if record.release}
+
+    def is_cancelled(self, deployment: int) -> bool:
+        """Whether somebody asked for a deployment to stop."""
+        query = select(deployments.c.cancel_requested).where(deployments.c.id == deployment)
+        with self._database.reading() as connection:
+            return bool(connection.scalar(query))
+
+    def forget(self, application: str, *, days: int, but: Sequence[str]) -> Sequence[int]:
+        """Forget deployments that ended long ago, a bounded number at once.
+
+        Args:
+            days: How long ago.
+            but: Names of releases whose deployments stay.
+
+        Returns:
+            Their ids.
+        """
+        long_ago = datetime.now(UTC) - timedelta(days=days)
+        old = (
+            select(deployments.c.id, deployments.c.finished_at, deployments.c.release)
+            .where(deployments.c.application == application)
+            .order_by(deployments.c.id)
+            .limit(_FORGOTTEN_AT_ONCE)
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(old).all()
+            newest = connection.scalar(
+                select(func.max(deployments.c.id)).where(deployments.c.application == application)
+            )
+        gone = [
+            each.id
+            for each in found
+            if each.finished_at is not None
+            and each.finished_at < long_ago
+            and each.release not in but
+            # However the clock is wrong, the last one stays.
+            and each.id != newest
+        ]
+        if gone:
+            with self._database.writing() as connection:
+                connection.execute(delete(deployments).where(deployments.c.id.in_(gone)))
+        return gone
+
+    def _update(
+        self, deployment: int, before: Sequence[DeploymentState], values: dict[str, Any]
+    ) -> DeploymentRecord:
+        with self._database.writing() as connection:
+            row = _changed(connection, deployment, before, values)
+            if row is not None:
+                return DeploymentRecord(**row._mapping)
+            query = select(deployments.c.state).where(deployments.c.id == deployment)
+            found = connection.scalar(query) or "removed"
+        raise StoreError(
+            f"Deployment {deployment} is {found}, so it can't become"
+            f" {values.get('state', 'another')}.",
+            hint="Another process may have brought it to its end.",
+            deployment=deployment,
+            state=found,
+        )
+
+
+def _changed(
+    connection: Connection, deployment: int, before: Sequence[str], values: dict[str, Any]
+) -> Row[Any] | None:
+    statement = (
+        update(deployments)
+        .where(deployments.c.id == deployment, deployments.c.state.in_(before))
+        .values(values)
+        .returning(*deployments.c)
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def _get(connection: Connection, deployment: int) -> DeploymentRecord:
+    query = select(deployments).where(deployments.c.id == deployment)
+    record = next(_records(connection, query), None)
+    if record is None:
+        raise ConfigurationError(
+            f"There is no deployment {deployment}.",
+            hint="See which there are: deploycore deployments",
+            deployment=deployment,
+        )
+    return record
+
+
+def _records(connection: Connection, query: Select[Any]) -> Iterator[DeploymentRecord]:
+    return (DeploymentRecord(**row) for row in connection.execute(query).mappings())

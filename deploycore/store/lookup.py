@@ -1,0 +1,33 @@
+"""Rows by their names, and what to say where there is none of a name."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from deploycore.errors import ConfigurationError
+
+__all__ = ["COMMANDS", "named_row"]
+
+COMMANDS = {"provider": "deploycore provider", "application": "deploycore app"}
+"""The command of each noun."""
+
+
+def named_row(connection: Connection, noun: str, table: Table, name: str) -> Any:
+    """The row of a name.
+
+    Raises:
+        ConfigurationError: There is none; says which name is close.
+    """
+    row = connection.execute(select(table).where(table.c.name == name)).mappings().one_or_none()
+    if row is not None:
+        return row
+    close = difflib.get_close_matches(name, connection.scalars(select(table.c.name)).all(), n=1)
+    meant = f"Did you mean {close[0]!r}? " if close else ""
+    raise ConfigurationError(
+        f"There is no {noun} {name!r}.",
+        hint=f"{meant}See which there are: {COMMANDS[noun]} list",
+        **{noun: name},
+    )

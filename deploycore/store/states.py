@@ -1,0 +1,57 @@
+"""The states of a deployment, and which may follow which.
+
+::
+
+    queued → authenticating → resolving → fetching → building → activating → healthy
+                                                                           → rolled_back
+    any but the last three → failed | cancelled       queued → superseded
+    resolving, fetching → skipped
+
+Each is recorded before what it names takes effect, so that whoever finds a deployment whose
+process has died knows what may have happened and what can't have.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["FINAL_STATES", "DeploymentState", "may_precede"]
+
+DeploymentState = Literal[
+    "queued",
+    "authenticating",
+    "resolving",
+    "fetching",
+    "building",
+    "activating",
+    "healthy",
+    "failed",
+    "cancelled",
+    "rolled_back",
+    "superseded",
+    "skipped",
+]
+"""``rolled_back``: it was live, did not work, and the former release is live again.
+``superseded``: a newer one was asked for while it waited.
+``skipped``: there was nothing to deploy, since nothing that matters has changed."""
+
+FINAL_STATES: frozenset[DeploymentState] = frozenset(
+    {"healthy", "failed", "cancelled", "rolled_back", "superseded", "skipped"}
+)
+
+_FOLLOWERS: dict[DeploymentState, set[DeploymentState]] = {
+    # A rollback has nothing to fetch or build.
+    "queued": {"authenticating", "activating", "superseded"},
+    "authenticating": {"resolving"},
+    "resolving": {"fetching", "skipped"},
+    "fetching": {"building", "activating", "skipped"},
+    "building": {"activating"},
+    "activating": {"healthy", "rolled_back"},
+}
+
+
+def may_precede(state: DeploymentState) -> list[DeploymentState]:
+    """The states that a deployment may be in before it comes into this one."""
+    if state in ("failed", "cancelled"):
+        return list(_FOLLOWERS)
+    return [before for before, after in _FOLLOWERS.items() if state in after]
