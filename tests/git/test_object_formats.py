@@ -255,3 +255,18 @@ def test_a_submodule_that_has_another_format_now_is_refused(shop, with_submodule
         export(shop.place, "main", target, submodules=True, settings=settings)
     assert caught.value.details["submodule"] == "lib"
     assert nothing_left(target)
+
+
+def test_attributes_are_obeyed_first_and_again(shop, cache, tmp_path, settings):
+    (shop.tree / ".gitattributes").write_text("run.sh eol=crlf\nd1 export-ignore\n")
+    options = {"attributes": True, "cache": cache, "settings": settings}
+    former = None
+    for name in ("1", "2"):
+        shop.commit(name)
+        target = tmp_path / "releases" / name
+        export(shop.place, "main", target, former=former, reuse="hard-link", **options)
+        assert (target / "run.sh").read_bytes() == b"#!/bin/sh\r\n"
+        assert not (target / "d1").exists()
+        assert (target / "d0/0.txt").read_text() == f"{name}\n" * 300
+        former = target
+    assert os.path.samefile(target / "run.sh", target.with_name("1") / "run.sh")
