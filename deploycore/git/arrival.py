@@ -18,7 +18,7 @@ from deploycore.errors import CorruptPack
 from deploycore.git.cache import CachedRepository
 from deploycore.git.checkout import Arriving
 from deploycore.git.files import Files
-from deploycore.git.objects import TAG, Damaged, tagged
+from deploycore.git.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
 from deploycore.git.receive import PackReceiver, Received
@@ -71,12 +71,12 @@ class Arrival:
         self._early = early
         self._files: Files | None = None
         self._receiver: PackReceiver | None = None
-        self._objects = Objects((), os.fspath(directory), operation)
+        self._objects = self._none(SHA1)
         self._commits: list[str] = []
         self._is_due = False
         if cached:
             self._objects = cached.objects(directory, operation)
-            self._commits = [e for e in cached.commits if bytes.fromhex(e) in self._objects]
+            self._commits = [each for each in cached.commits if self._has(each)]
             self._is_due = cached.is_due
 
     @property
@@ -103,6 +103,11 @@ class Arrival:
         """A pack with this commit is going to come; one that came before counts no more."""
         self._drop()
         self._operation.count_again(self._counts)
+        object_format = format_of(commit)
+        if self._objects.object_format is not object_format:
+            # The remote was made anew, in another format.
+            self._objects.close()
+            self._objects, self._commits = self._none(object_format), []
         self.former = self.haves()
         early = self._early and not self.former
         with self._typed():
@@ -112,6 +117,7 @@ class Arrival:
                 self.files,
                 os.fsencode(self._directory),
                 self._operation,
+                object_format,
             )
             path = self._directory / f"{secrets.token_hex(8)}.pack"
             self._receiver = PackReceiver(path, self.arriving, self._operation, self._objects)
@@ -146,6 +152,13 @@ class Arrival:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    def _none(self, object_format: ObjectFormat) -> Objects:
+        return Objects((), os.fspath(self._directory), self._operation, object_format)
+
+    def _has(self, commit: str) -> bool:
+        object_format = self._objects.object_format
+        return format_of(commit) is object_format and object_format.unhex(commit) in self._objects
 
     def _drop(self) -> None:
         self.arriving = None
@@ -197,7 +210,7 @@ def peeled(name: bytes, objects: Objects) -> bytes:
     for _ in range(_TAGS_MOST):
         if objects.kind(name) != TAG:
             break
-        name = tagged(objects.read(name, TAG))
+        name = tagged(objects.read(name, TAG), objects.object_format)
     return name
 
 

@@ -11,6 +11,8 @@ Each is a shallow bare repository that stock git can read: packs with their inde
    here is used, so that the whole is removed only when nobody does.
 4. Nothing is believed: indexes have checksums, and each object is hashed when it is read.
    What does not fit is removed, and fetched anew.
+5. All that is there is of one object format. A remote that has another one now was made anew,
+   and so is this: emptied, told the format, filled; a process that is killed leaves it empty.
 
 Layout: https://git-scm.com/docs/gitrepository-layout
 """
@@ -33,10 +35,12 @@ from pathlib import Path
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.manifest import Described, Manifest, read_manifest, write_manifest
+from deploycore.git.objects import OBJECT_FORMATS, SHA1, ObjectFormat
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects, Pack
 from deploycore.git.pack_index import PackIndex
 from deploycore.git.receive import Received
+from deploycore.git.repository import core_section
 
 __all__ = ["CacheEntry", "CachedRepository", "RepositoryCache"]
 
@@ -46,15 +50,10 @@ _GIB = 1024**3
 _PACKS_MOST = 50
 _TRIES = 10
 _MANIFESTS_MOST = 50
-_REF = re.compile(r"([0-9a-f]{40}) refs/deploycore/\1")
+_REF = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?) refs/deploycore/\1")
+_FORMAT = re.compile(r"^\tobjectformat = (\w+)$", re.MULTILINE)
 _REMOVED = ".removed-"
 _HEAD = "ref: refs/heads/none\n"
-_CONFIG = """\
-[core]
-\trepositoryformatversion = 0
-\tfilemode = true
-\tbare = true
-"""
 
 
 @dataclass(frozen=True)
@@ -184,6 +183,13 @@ class CachedRepository:
         return [found[1] for line in lines if (found := _REF.fullmatch(line))]
 
     @property
+    def object_format(self) -> ObjectFormat:
+        """How all that is there is named; git's default where nothing says so."""
+        found = _FORMAT.search(_configuration(self.path))
+        name = found[1] if found else SHA1.name
+        return next((each for each in OBJECT_FORMATS if each.name == name), SHA1)
+
+    @property
     def is_due(self) -> bool:
         """Whether so much has been added that it is better fetched anew."""
         sizes = [size for _, size in self._pack_files()]
@@ -211,16 +217,17 @@ class CachedRepository:
             directory: Where temporary files may be.
         """
         packs: list[Pack] = []
+        object_format = self.object_format
         try:
             for path, _ in self._pack_files():
-                packs.append(_open_pack(path))
+                packs.append(_open_pack(path, object_format))
             os.utime(self.path)
         except Exception as error:
             logger.warning("the cache of %s is damaged and not used: %s", self.url, error)
             for pack in packs:
                 pack.close()
             packs = []
-        return Objects(packs, os.fspath(directory), operation)
+        return Objects(packs, os.fspath(directory), operation, object_format)
 
     @contextmanager
     def incoming(self) -> Iterator[Path | None]:
@@ -258,6 +265,7 @@ class CachedRepository:
             known = self.commits
             if not set(former) <= set(known):
                 return  # what the pack lacks was removed meanwhile
+            self._be_of(received.object_format)
             kept = [each for each in known if each != commit] if former else []
             self._name(kept, self._shallow() & set(kept))
             name = f"pack-{received.checksum.hex()}"
@@ -273,8 +281,7 @@ class CachedRepository:
     def discard(self) -> None:
         """Remove all commits and packs, which proved to be damaged."""
         with self._typed("be removed"), self._locked():
-            self._name([], set())
-            self._remove_packs()
+            self._empty()
 
     def manifest(self, checkout: Path, form: str) -> Manifest | None:
         """What is on disk of a former checkout, if that is known; to be closed.
@@ -316,6 +323,16 @@ class CachedRepository:
                 path = index.with_suffix(".pack")
                 found.append((path, path.stat().st_size))
         return sorted(found, key=lambda each: -each[1])
+
+    def _be_of(self, object_format: ObjectFormat) -> None:
+        """Have this format; what is there in another one is removed first."""
+        if self.object_format is not object_format:
+            self._empty()
+            self._configure(object_format)
+
+    def _empty(self) -> None:
+        self._name([], set())
+        self._remove_packs()
 
     def _remove_packs(self, *, but: str = "") -> None:
         # Indexes first: a pack without one is not looked at.
@@ -369,10 +386,13 @@ class CachedRepository:
         for name in ("objects/pack", "refs", "incoming", "checkouts"):
             (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self.path / "config").exists():
-            url = self.url.replace("\\", "\\\\").replace('"', '\\"')
-            remote = f'[remote "origin"]\n\turl = "{url}"\n'
             self._replace("HEAD", _HEAD.encode())
-            self._replace("config", (_CONFIG + remote).encode())
+            self._configure(SHA1)
+
+    def _configure(self, object_format: ObjectFormat) -> None:
+        url = self.url.replace("\\", "\\\\").replace('"', '\\"')
+        remote = f'[remote "origin"]\n\turl = "{url}"\n'
+        self._replace("config", (core_section(object_format, bare=True) + remote).encode())
 
     def _replace(self, name: str, content: bytes) -> None:
         beside = self.path / f"{name}.{secrets.token_hex(4)}.new"
@@ -409,14 +429,14 @@ class CachedRepository:
             logger.warning("the cache of %s can't %s: %s", self.url, what, error)
 
 
-def _open_pack(path: Path) -> Pack:
+def _open_pack(path: Path, object_format: ObjectFormat) -> Pack:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        index = PackIndex(path.with_suffix(".idx"))
+        index = PackIndex(path.with_suffix(".idx"), object_format)
     except BaseException:
         os.close(descriptor)
         raise
-    pack = Pack(descriptor, index)
+    pack = Pack(descriptor, index, object_format)
     if pack.checksum() != index.pack_checksum:
         pack.close()
         raise ValueError(f"{path.name} does not belong to its index")
@@ -425,9 +445,11 @@ def _open_pack(path: Path) -> Pack:
 
 def _url(path: Path) -> str | None:
     """The remote of a repository in the cache."""
-    try:
-        content = (path / "config").read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    found = re.search(r'^\turl = "(.*)"$', content, re.MULTILINE)
+    found = re.search(r'^\turl = "(.*)"$', _configuration(path), re.MULTILINE)
     return re.sub(r"\\(.)", r"\1", found[1]) if found else None
+
+
+def _configuration(path: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return (path / "config").read_text("utf-8")
+    return ""

@@ -47,7 +47,7 @@ class Changes:
     """Obeys the attributes of one tree.
 
     Args:
-        tree: Its hash, 20 bytes.
+        tree: Its hash.
         directory: Where temporary files may be.
 
     Attributes:
@@ -69,7 +69,7 @@ class Changes:
     ) -> None:
         # What is counted here is counted again when it is written.
         aside = Operation(operation.settings, no_progress, operation.cancellation)
-        plan = Plan(tree, aside)
+        plan = Plan(tree, aside, objects.object_format)
         complete(plan, objects)
         files = {}
         for each in plan.attributes:

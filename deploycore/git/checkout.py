@@ -23,6 +23,7 @@ from deploycore.git.objects import (
     TREE,
     CommitInfo,
     Damaged,
+    ObjectFormat,
     TreeEntry,
     read_commit,
     read_tree,
@@ -54,6 +55,7 @@ class FormerCheckout:
     def __init__(self, manifest: Manifest, objects: Objects) -> None:
         self.manifest = manifest
         self._objects = objects
+        self._format = objects.object_format
 
     def tree(self, directory: bytes) -> bytes | None:
         """The hash of the tree that a directory was written from, if it was a directory."""
@@ -67,7 +69,7 @@ class FormerCheckout:
             return
         names = iter(known.names)
         name = next(names, None)
-        for entry in read_tree(self._objects.read(known.tree, TREE)):
+        for entry in read_tree(self._objects.read(known.tree, TREE), self._format):
             if entry.name == name:
                 yield entry
                 name = next(names, None)
@@ -91,8 +93,9 @@ class Arriving:
     """Writes a commit's files while its pack arrives; see ``Consumer``.
 
     Args:
-        commit: Its hash, 20 bytes; or ``None`` if nothing is to be written yet.
+        commit: Its hash; or ``None`` if nothing is to be written yet.
         directory: For what can't be written to its place at once; on the same file system.
+        object_format: Of the repository.
 
     Attributes:
         plan: As far as it is known.
@@ -100,9 +103,15 @@ class Arriving:
     """
 
     def __init__(
-        self, commit: bytes | None, files: Files, directory: bytes, operation: Operation
+        self,
+        commit: bytes | None,
+        files: Files,
+        directory: bytes,
+        operation: Operation,
+        object_format: ObjectFormat,
     ) -> None:
         self.plan: Plan | None = None
+        self._format = object_format
         self._commit = commit
         self._files = files
         self._directory = directory
@@ -123,7 +132,8 @@ class Arriving:
             if self.plan is not None:
                 self.plan.offer(name, content)
         elif kind == COMMIT and name == self._commit and self.plan is None:
-            self.plan = Plan(read_commit(content).tree, self._operation)
+            tree = read_commit(content, self._format).tree
+            self.plan = Plan(tree, self._operation, self._format)
 
     def large_blob(self, size: int) -> LargeBlob:
         """A blob too large for memory begins."""
@@ -201,7 +211,8 @@ class Checkout:
         change: Change | None = None,
         escaping: EscapingLinks = "refuse",
     ) -> None:
-        self.commit: CommitInfo = read_commit(objects.read(commit, COMMIT))
+        self._format = objects.object_format
+        self.commit: CommitInfo = read_commit(objects.read(commit, COMMIT), self._format)
         self._objects = objects
         self._files = files
         self._operation = operation
@@ -209,7 +220,9 @@ class Checkout:
         self._change = change
         self._escaping = escaping
         known = arriving.plan if arriving else None
-        self.plan = known or Plan(self.commit.tree, operation, former=former, ignored=ignored)
+        self.plan = known or Plan(
+            self.commit.tree, operation, self._format, former=former, ignored=ignored
+        )
         self._made = arriving.made if arriving else 0
         self._links: dict[bytes, bytes] = {}
         self._looked_at: tuple[bytes, dict[bytes, File]] | None = None
@@ -261,7 +274,7 @@ class Checkout:
                 self._files.link(path, target)
 
     def gitlinks(self) -> dict[bytes, bytes]:
-        """The commits of submodules, 20 bytes each, by path."""
+        """The commits of submodules, by path."""
         found = {each.path: each.hash for each in self.plan.gitlinks}
         if self._former:
             known = self._former.manifest.gitlinks
@@ -295,9 +308,10 @@ class Checkout:
         if self._looked_at is None or self._looked_at[0] != directory:
             prefix = directory and directory + b"/"
             tree = self._tree(directory)
+            entries = read_tree(tree, self._format) if tree is not None else ()
             found = {
                 name: File(prefix + name, hash_, bool(mode & 0o100))
-                for name, mode, hash_, _ in (read_tree(tree) if tree is not None else ())
+                for name, mode, hash_, _ in entries
                 if stat.S_ISREG(mode)
             }
             self._looked_at = (directory, found)
@@ -307,7 +321,8 @@ class Checkout:
         """The content of a directory's tree, if there is such a directory."""
         content = self._objects.read(self.commit.tree, TREE)
         for name in directory.split(b"/") if directory else ():
-            trees = (e.hash for e in read_tree(content) if e.name == name and stat.S_ISDIR(e.mode))
+            entries = read_tree(content, self._format)
+            trees = (e.hash for e in entries if e.name == name and stat.S_ISDIR(e.mode))
             tree = next(trees, None)
             if tree is None:
                 return None

@@ -18,7 +18,7 @@ from typing import IO, BinaryIO, NamedTuple
 
 from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git import writer
-from deploycore.git.hash_table import HashTable, path_hash
+from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.operation import Operation
 from deploycore.git.tree import shown
 
@@ -65,7 +65,7 @@ class Files:
         self._batch_bytes = 0
         self._former = -1
         # What was given to whom, in which order: here, and to the second process.
-        self._given = HashTable()
+        self._given = HashTable(PATH_HASH_BYTES)
         self._counts = [0, 0]
         self._states: list[bytes | bytearray] = [b"", b""]
         self.root = os.open(root, _OPEN_DIRECTORY)

@@ -1,7 +1,7 @@
 """Numbers by hash, for as many hashes as a repository may have, in little memory.
 
 A dictionary takes some 150 bytes for each. That is fast, and fine for a hundred thousand of
-them; what is more is kept in arrays, which take 40.
+them; what is more is kept in arrays, which take 20 and the hash.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 
-__all__ = ["HashTable", "path_hash"]
+__all__ = ["PATH_HASH_BYTES", "HashTable", "path_hash"]
 
+PATH_HASH_BYTES = 20
 _IN_DICTIONARY = 100_000
-_HASH = 20
 _TAKEN = -1
 _FEW = 8  # numbers of one hash
 
@@ -21,14 +21,17 @@ _FEW = 8  # numbers of one hash
 class HashTable:
     """Numbers by hash, several for one if need be.
 
-    Hashes are those of SHA-1, 20 bytes; numbers are from 0 to 2**63 - 1.
+    Numbers are from 0 to 2**63 - 1.
+
+    Args:
+        hash_bytes: How long each hash is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hash_bytes: int) -> None:
         self._recent: dict[bytes, int | list[int]] = {}
         self._added = 0
         self._many: dict[bytes, array[int]] = {}
-        self._slots = _Slots()
+        self._slots = _Slots(hash_bytes)
         self._left = 0
 
     def __len__(self) -> int:
@@ -115,9 +118,10 @@ class _Slots:
     can choose names that all belong into the same one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hash_bytes: int) -> None:
         self.names = bytearray()
         self.numbers = array("q")
+        self._hash_bytes = hash_bytes
         self._slots = array("I")
         self._mask = 0
 
@@ -140,17 +144,18 @@ class _Slots:
 
     def find(self, name: bytes) -> Iterator[int]:
         """The entries of a name that were not taken."""
-        slots, mask = self._slots, self._mask
+        slots, mask, size = self._slots, self._mask, self._hash_bytes
         slot = hash(name) & mask
         while found := slots[slot]:
             entry = found - 1
-            if self.names.startswith(name, entry * _HASH) and self.numbers[entry] != _TAKEN:
+            if self.names.startswith(name, entry * size) and self.numbers[entry] != _TAKEN:
                 yield entry
             slot = (slot + 1) & mask
 
     def name(self, entry: int) -> bytes:
         """The hash of an entry."""
-        return bytes(self.names[entry * _HASH : (entry + 1) * _HASH])
+        size = self._hash_bytes
+        return bytes(self.names[entry * size : (entry + 1) * size])
 
     def _fill(self, name: bytes, entry: int) -> None:
         slots, mask = self._slots, self._mask

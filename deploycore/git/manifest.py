@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from deploycore.git.hash_table import HashTable, path_hash
+from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.writer import NOT_TAKEN, STATE, state_of
 
 __all__ = [
@@ -49,7 +49,7 @@ class ManifestDirectory(NamedTuple):
 
     Attributes:
         path: Its own; the root's is ``b""``.
-        tree: The hash of its tree, 20 bytes.
+        tree: The hash of its tree.
         names: Of its files, those that may be reused, in the order of the tree.
         states: Of the same files, as ``STATE`` packs them.
     """
@@ -67,7 +67,7 @@ class Described(NamedTuple):
         root: The device and the inode of its directory.
         directories: In the order of ``order_of``; to be gone through once.
         links: What the symbolic links point to, by path.
-        gitlinks: The commits of submodules, 20 bytes each, by path.
+        gitlinks: The commits of submodules, by path.
     """
 
     root: tuple[int, int]
@@ -84,7 +84,7 @@ class Manifest:
 
     Attributes:
         links: What the symbolic links point to, by path.
-        gitlinks: The commits of submodules, 20 bytes each, by path.
+        gitlinks: The commits of submodules, by path.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Manifest:
         self.links = links
         self.gitlinks = gitlinks
         self._file = file
-        self._places = HashTable()
+        self._places = HashTable(PATH_HASH_BYTES)
         place = file.tell()
         while head := file.read(_LENGTHS.size):
             path, rest = _LENGTHS.unpack(head)

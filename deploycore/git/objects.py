@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
@@ -26,12 +26,15 @@ __all__ = [
     "BLOB",
     "COMMIT",
     "KINDS",
+    "OBJECT_FORMATS",
+    "SHA1",
     "TAG",
     "TREE",
     "CommitInfo",
     "Damaged",
+    "ObjectFormat",
     "TreeEntry",
-    "object_name",
+    "format_of",
     "read_commit",
     "read_tree",
     "tagged",
@@ -40,18 +43,86 @@ __all__ = [
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _COMMIT_BYTES_MOST = 1024 * 1024
-_ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{20})", re.DOTALL)
 
 
 class Damaged(Exception):
     """An object, or a pack, is not what it should be; its source is named by who catches this."""
 
 
+@dataclass(frozen=True)
+class ObjectFormat:
+    """How one repository names its objects: by which hash of their contents.
+
+    Attributes:
+        name: As git has it in its protocol and in a repository's configuration.
+        hash_bytes: The length of a hash.
+        algorithm: From ``hashlib``.
+        tree_entry: One line of a tree.
+    """
+
+    name: str
+    hash_bytes: int
+    algorithm: Callable[..., hashlib._Hash]
+    tree_entry: re.Pattern[bytes]
+
+    @property
+    def digits(self) -> int:
+        """The length of a hash as people and servers write it, in hexadecimal."""
+        return 2 * self.hash_bytes
+
+    def new_hash(self, data: bytes = b"") -> hashlib._Hash:
+        """Begin a hash, with the first bytes of what is hashed."""
+        return self.algorithm(data, usedforsecurity=False)
+
+    def object_name(self, kind: int, content: bytes) -> bytes:
+        """The hash that names an object."""
+        header = b"%s %d\0" % (KINDS[kind], len(content))
+        # Without new_hash, whose call would come on top for each object of a repository.
+        return self.algorithm(header + content, usedforsecurity=False).digest()
+
+    def unhex(self, name: bytes | str) -> bytes:
+        """The hash that hexadecimal digits stand for.
+
+        Raises:
+            Damaged: They stand for none of this format.
+        """
+        digits = name if isinstance(name, str) else name.decode("ascii", "replace")
+        with suppress(ValueError):
+            found = bytes.fromhex(digits)
+            if len(digits) == self.digits == 2 * len(found):
+                return found
+        raise Damaged(f"{clean(digits)!r} names no object in a repository with {self.name}")
+
+
+def _tree_entry(hash_bytes: int) -> re.Pattern[bytes]:
+    return re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % hash_bytes, re.DOTALL)
+
+
+#: What git takes where nothing else is said.
+SHA1 = ObjectFormat("sha1", 20, hashlib.sha1, _tree_entry(20))
+OBJECT_FORMATS = (SHA1, ObjectFormat("sha256", 32, hashlib.sha256, _tree_entry(32)))
+
+
+def format_of(name: str) -> ObjectFormat:
+    """The format in which an object can have this name.
+
+    Args:
+        name: In hexadecimal digits.
+
+    Raises:
+        Damaged: There is none.
+    """
+    for each in OBJECT_FORMATS:
+        if len(name) == each.digits:
+            return each
+    raise Damaged(f"{clean(name)!r} names no object")
+
+
 class TreeEntry(NamedTuple):
     """One line of a tree object; nothing of it is to be trusted.
 
     Attributes:
-        hash: 20 bytes.
+        hash: In bytes, as all hashes within this package; digits are for people and servers.
         position: Where the line begins in the tree.
     """
 
@@ -66,7 +137,7 @@ class CommitInfo:
     """A commit, its texts fit for a terminal.
 
     Attributes:
-        tree: 20 bytes.
+        tree: The hash of its tree.
     """
 
     tree: bytes
@@ -76,28 +147,23 @@ class CommitInfo:
     committed_at: datetime
 
 
-def object_name(kind: int, content: bytes) -> bytes:
-    """The hash that names an object, 20 bytes."""
-    header = b"%s %d\0" % (KINDS[kind], len(content))
-    return hashlib.sha1(header + content, usedforsecurity=False).digest()
-
-
-def read_tree(content: bytes) -> Iterator[TreeEntry]:
+def read_tree(content: bytes, object_format: ObjectFormat) -> Iterator[TreeEntry]:
     """The lines of a tree, in its order.
 
     Raises:
         Damaged: It is malformed.
     """
+    match = object_format.tree_entry.match
     position = 0
     while position < len(content):
-        found = _ENTRY.match(content, position)
+        found = match(content, position)
         if found is None:
             raise Damaged("a tree is malformed")
         yield TreeEntry(found[2], int(found[1], 8), found[3], position)
         position = found.end()
 
 
-def read_commit(content: bytes) -> CommitInfo:
+def read_commit(content: bytes, object_format: ObjectFormat) -> CommitInfo:
     """What a commit says.
 
     Raises:
@@ -109,7 +175,7 @@ def read_commit(content: bytes) -> CommitInfo:
         commit = Commit.from_string(content)
         author = commit.author
         return CommitInfo(
-            tree=bytes.fromhex(commit.tree.decode("ascii")),
+            tree=object_format.unhex(commit.tree),
             has_parents=bool(commit.parents),
             author=clean(author.split(b"<")[0]) or clean(author),
             subject=clean(commit.message.lstrip().split(b"\n", 1)[0]),
@@ -117,8 +183,8 @@ def read_commit(content: bytes) -> CommitInfo:
         )
 
 
-def tagged(content: bytes) -> bytes:
-    """The object that an annotated tag names, 20 bytes.
+def tagged(content: bytes, object_format: ObjectFormat) -> bytes:
+    """The hash of the object that an annotated tag names.
 
     Raises:
         LimitExceeded: The tag is larger than tags are.
@@ -127,7 +193,7 @@ def tagged(content: bytes) -> bytes:
     _refuse_large(content)
     with _naming_damage():
         tag = Tag.from_string(content)
-        return bytes.fromhex(tag.object[1].decode("ascii"))
+        return object_format.unhex(tag.object[1])
 
 
 @contextmanager

@@ -9,7 +9,6 @@ Format: https://git-scm.com/docs/gitformat-pack
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import apply_in_memory, apply_in_steps, sizes
-from deploycore.git.objects import BLOB, KINDS, TREE, Damaged, object_name
+from deploycore.git.objects import BLOB, KINDS, TREE, Damaged, ObjectFormat
 from deploycore.git.operation import Operation
 
 __all__ = [
@@ -64,18 +63,19 @@ class Index(Protocol):
     """Where a pack has its objects."""
 
     def find(self, name: bytes) -> int | None:
-        """The offset of an object, by its hash of 20 bytes."""
+        """The offset of an object, by its hash."""
 
     def close(self) -> None:
         """Let go of what is open."""
 
 
-def entry_header(buffer: bytes, position: int, offset: int) -> Entry | None:
+def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> Entry | None:
     """Read the head of an entry.
 
     Args:
         position: Where it begins in the buffer.
         offset: Where it begins in the pack.
+        hash_bytes: How long the hash is by which a delta names its base.
 
     Returns:
         ``None`` if the buffer ends too early; ``data`` is a position in the buffer.
@@ -101,9 +101,10 @@ def entry_header(buffer: bytes, position: int, offset: int) -> Entry | None:
     if kind in KINDS:
         return Entry(kind, size, None, position)
     if kind == _NAME_DELTA:
-        if length - position < 20:
+        end = position + hash_bytes
+        if length < end:
             return None
-        return Entry(kind, size, buffer[position : position + 20], position + 20)
+        return Entry(kind, size, buffer[position:end], end)
     if kind != _OFFSET_DELTA:
         raise Damaged(f"it has an object of the unknown kind {kind}")
     distance = -1
@@ -128,10 +129,12 @@ class Pack:
     Args:
         descriptor: Of the file; belongs to the pack from now on.
         index: Where its objects are.
+        object_format: Of the repository.
     """
 
-    def __init__(self, descriptor: int, index: Index) -> None:
+    def __init__(self, descriptor: int, index: Index, object_format: ObjectFormat) -> None:
         self.index = index
+        self._hash_bytes = object_format.hash_bytes
         self._descriptor = descriptor
 
     def close(self) -> None:
@@ -140,9 +143,9 @@ class Pack:
         self.index.close()
 
     def checksum(self) -> bytes:
-        """What the pack's trailer says, 20 bytes."""
+        """What the pack's trailer says."""
         size = os.fstat(self._descriptor).st_size
-        return os.pread(self._descriptor, 20, max(0, size - 20))
+        return os.pread(self._descriptor, self._hash_bytes, max(0, size - self._hash_bytes))
 
     def entry(self, offset: int) -> Entry:
         """The entry at an offset; its ``data`` is an offset in the pack.
@@ -150,7 +153,8 @@ class Pack:
         Raises:
             Damaged: There is none.
         """
-        found = entry_header(os.pread(self._descriptor, _HEADER_MOST, offset), 0, offset)
+        head = os.pread(self._descriptor, _HEADER_MOST, offset)
+        found = entry_header(head, 0, offset, self._hash_bytes)
         if found is None:
             raise Damaged("a pack ends too early")
         return found._replace(data=offset + found.data)
@@ -188,10 +192,18 @@ class Objects:
     Args:
         packs: Looked through in this order; they belong to this from now on.
         directory: Where temporary files may be.
+        object_format: Of the repository that all of them belong to.
     """
 
-    def __init__(self, packs: Sequence[Pack], directory: str, operation: Operation) -> None:
+    def __init__(
+        self,
+        packs: Sequence[Pack],
+        directory: str,
+        operation: Operation,
+        object_format: ObjectFormat,
+    ) -> None:
         self.packs = list(packs)
+        self.object_format = object_format
         self._directory = directory
         self._operation = operation
         # Two generations, the older dropped as a whole: cheaper than to age each object.
@@ -219,7 +231,7 @@ class Objects:
         """An object, in memory.
 
         Args:
-            name: Its hash, 20 bytes.
+            name: Its hash.
             kind: What it must be.
 
         Raises:
@@ -263,7 +275,7 @@ class Objects:
         found, content = self.resolve(*place)
         if found != kind:
             raise Damaged(f"{name.hex()} is no {KINDS[kind].decode()}")
-        if content_name(found, content) != name:
+        if content_name(found, content, self.object_format) != name:
             raise Damaged(f"the object {name.hex()} is damaged")
         return content
 
@@ -365,12 +377,12 @@ class Objects:
             return result.read()
 
 
-def content_name(kind: int, content: Content) -> bytes:
+def content_name(kind: int, content: Content, object_format: ObjectFormat) -> bytes:
     """The hash of a content; a file is left at its beginning."""
     if isinstance(content, bytes):
-        return object_name(kind, content)
+        return object_format.object_name(kind, content)
     size = content.seek(0, os.SEEK_END)
-    digest = hashlib.sha1(b"%s %d\0" % (KINDS[kind], size), usedforsecurity=False)
+    digest = object_format.new_hash(b"%s %d\0" % (KINDS[kind], size))
     content.seek(0)
     while piece := content.read(_STEP):
         digest.update(piece)

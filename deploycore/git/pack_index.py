@@ -8,7 +8,6 @@ Format: https://git-scm.com/docs/gitformat-pack ("Version 2 pack-*.idx files")
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import sys
 from array import array
@@ -16,15 +15,16 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
-from dulwich.object_format import DEFAULT_OBJECT_FORMAT
+from dulwich.object_format import get_object_format
 from dulwich.objects import RawObjectID
 from dulwich.pack import load_pack_index
+
+from deploycore.git.objects import ObjectFormat
 
 __all__ = ["PackIndex", "index_of"]
 
 _MAGIC = b"\377tOc\0\0\0\2"
 _LARGE = 0x80000000
-_HASH = 20
 
 
 class PackIndex:
@@ -32,13 +32,14 @@ class PackIndex:
 
     Args:
         path: Of the ``.idx`` file.
+        object_format: Of the repository.
 
     Raises:
         Exception: It is damaged; dulwich has no one kind for that.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._index = load_pack_index(path, DEFAULT_OBJECT_FORMAT)
+    def __init__(self, path: Path, object_format: ObjectFormat) -> None:
+        self._index = load_pack_index(path, get_object_format(object_format.name))
         try:
             self._index.check()
         except BaseException:
@@ -47,11 +48,11 @@ class PackIndex:
 
     @property
     def pack_checksum(self) -> bytes:
-        """The checksum of the pack that this is the index of, 20 bytes."""
+        """The checksum of the pack that this is the index of."""
         return bytes(self._index.get_pack_checksum() or b"")
 
     def find(self, name: bytes) -> int | None:
-        """The offset of an object, by its hash of 20 bytes."""
+        """The offset of an object, by its hash."""
         try:
             return self._index.object_offset(RawObjectID(name))
         except KeyError:
@@ -63,33 +64,37 @@ class PackIndex:
 
 
 def index_of(
-    names: bytes | bytearray, offsets: array[int], checksums: array[int], pack: bytes
+    names: bytes | bytearray,
+    offsets: array[int],
+    checksums: array[int],
+    pack: bytes,
+    object_format: ObjectFormat,
 ) -> Iterator[bytes]:
     """What an index file holds, in pieces.
 
     Args:
-        names: The hashes of all objects, 20 bytes each, one after the other.
+        names: The hashes of all objects, one after the other.
         offsets: Where each one is in the pack.
         checksums: The CRC-32 of each one's bytes in the pack.
-        pack: The pack's own checksum, 20 bytes.
+        pack: The pack's own checksum.
     """
-    digest = hashlib.sha1(usedforsecurity=False)
-    for piece in _content(names, offsets, checksums, pack):
+    digest = object_format.new_hash()
+    for piece in _content(names, offsets, checksums, pack, object_format.hash_bytes):
         digest.update(piece)
         yield piece
     yield digest.digest()
 
 
 def _content(
-    names: bytes | bytearray, offsets: array[int], checksums: array[int], pack: bytes
+    names: bytes | bytearray, offsets: array[int], checksums: array[int], pack: bytes, size: int
 ) -> Iterator[bytes]:
     by_first = [array("I") for _ in range(256)]
-    for number, first in enumerate(names[::_HASH]):
+    for number, first in enumerate(names[::size]):
         by_first[first].append(number)
     yield _MAGIC + struct.pack(">256I", *accumulate(map(len, by_first)))
 
     def name_of(number: int) -> bytes | bytearray:
-        return names[number * _HASH : (number + 1) * _HASH]
+        return names[number * size : (number + 1) * size]
 
     for first, numbers in enumerate(by_first):
         by_first[first] = array("I", sorted(numbers, key=name_of))

@@ -10,7 +10,6 @@ Format: https://git-scm.com/docs/gitformat-pack
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from array import array
@@ -24,7 +23,7 @@ from zlib import decompressobj
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import apply_in_memory, sizes
 from deploycore.git.hash_table import HashTable
-from deploycore.git.objects import BLOB, KINDS, Damaged, object_name
+from deploycore.git.objects import BLOB, KINDS, Damaged, ObjectFormat
 from deploycore.git.operation import Operation
 from deploycore.git.pack import IN_MEMORY_MOST, Entry, Objects, Pack, content_name, entry_header
 from deploycore.git.pack_index import index_of
@@ -32,15 +31,12 @@ from deploycore.git.pack_index import index_of
 __all__ = ["Consumer", "PackReceiver", "Received"]
 
 _HEADER = 12
-_TRAILER = 20
-_HASH = 20
 _STEP = 64 * 1024
 _AT_ONCE = 192 * 1024
 _QUICK_MOST = 256 * 1024
 _SHIFT_MOST = 32  # of a size that is not small
 _HEADER_MOST = 64
 _HELD_MOST = 16 * 1024 * 1024
-_NO_HASH = bytes(_HASH)
 _NUMBER_BITS = 32
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
@@ -62,7 +58,7 @@ class Consumer(Protocol):
         """So many objects are going to come."""
 
     def take(self, kind: int, name: bytes, content: bytes) -> None:
-        """An object, complete; its hash has 20 bytes."""
+        """An object, complete, and its hash."""
 
     def large_blob(self, size: int) -> LargeFile:
         """A blob too large for memory begins."""
@@ -75,14 +71,16 @@ class Received:
     Attributes:
         path: Of its file.
         pack: The file, open.
-        checksum: 20 bytes; what names the pack in a repository.
+        checksum: What names the pack in a repository.
         index: Makes what belongs into its index file, in pieces.
+        object_format: Of the repository.
     """
 
     path: Path
     pack: Pack
     checksum: bytes
     index: Callable[[], Iterator[bytes]]
+    object_format: ObjectFormat
 
 
 class _Arrived:
@@ -98,7 +96,9 @@ class _Arrived:
 class _Unfinished:
     """An entry of which a part has arrived."""
 
-    def __init__(self, entry: Entry, offset: int, consumer: Consumer) -> None:
+    def __init__(
+        self, entry: Entry, offset: int, consumer: Consumer, object_format: ObjectFormat
+    ) -> None:
         self.entry = entry
         self.offset = offset
         self.inflater = zlib.decompressobj()
@@ -108,8 +108,7 @@ class _Unfinished:
         self.digest = None
         kind, size = entry.kind, entry.size
         if kind in KINDS:
-            header = b"%s %d\0" % (KINDS[kind], size)
-            self.digest = hashlib.sha1(header, usedforsecurity=False)
+            self.digest = object_format.new_hash(b"%s %d\0" % (KINDS[kind], size))
         # Of a large delta, only the beginning is held; it is read again in the end.
         self.holds = size <= IN_MEMORY_MOST or (kind in KINDS and kind != BLOB)
         if kind == BLOB and not self.holds:
@@ -137,29 +136,33 @@ class PackReceiver:
     Args:
         path: Where the pack is kept; a file that does not exist.
         consumer: Gets each object as soon as it is complete, in whatever order.
-        known: Objects that are at hand already, on which deltas may be based.
         operation: Whose limits hold.
+        known: Objects that are at hand already, on which deltas may be based; the pack is of
+            the same repository.
 
     Raises:
         OSError: The file can't be made.
     """
 
     def __init__(
-        self, path: Path, consumer: Consumer, operation: Operation, known: Objects | None = None
+        self, path: Path, consumer: Consumer, operation: Operation, known: Objects
     ) -> None:
         self._path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o444)
         self._consumer = consumer
         self._operation = operation
-        self._pack = Pack(self._descriptor, _Arrived(self._find))
+        self._format = known.object_format
+        self._hash_bytes = self._format.hash_bytes
+        self._no_hash = bytes(self._hash_bytes)
+        self._pack = Pack(self._descriptor, _Arrived(self._find), self._format)
         self._objects = Objects(
-            [self._pack, *(known.packs if known else [])], os.fspath(path.parent), operation
+            [self._pack, *known.packs], os.fspath(path.parent), operation, self._format
         )
         self._waiting_bytes: list[bytes] = []
         self._waiting_size = 0
         self._rest = b""
-        self._digest = hashlib.sha1(usedforsecurity=False)
+        self._digest = self._format.new_hash()
         self._parsed = 0
         self._left: int | None = None
         self._unfinished: _Unfinished | None = None
@@ -168,7 +171,7 @@ class PackReceiver:
         # Deltas that wait for their base, by number, ascending; meanwhile their hash is zero.
         self._missing = array("I")
         self._by_name: HashTable | None = None
-        self._foreign = HashTable()
+        self._foreign = HashTable(self._hash_bytes)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes, however many.
@@ -213,7 +216,7 @@ class PackReceiver:
                 if not self._left:
                     break
                 offset = self._parsed + position
-                entry = entry_header(buffer, position, offset)
+                entry = entry_header(buffer, position, offset, self._hash_bytes)
                 if entry is None:
                     return position
                 self._operation.unpack(entry.size)
@@ -221,7 +224,7 @@ class PackReceiver:
                 if after:
                     position = after
                     continue
-                self._unfinished = _Unfinished(entry, offset, self._consumer)
+                self._unfinished = _Unfinished(entry, offset, self._consumer, self._format)
                 position = entry.data
             position = self._go_on(self._unfinished, view, position)
             if self._unfinished is not None:
@@ -244,7 +247,7 @@ class PackReceiver:
         """
         last = len(buffer) - _HEADER_MOST
         parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
-        remember, pack = self._objects.remember, self._pack
+        remember, pack, name_of = self._objects.remember, self._pack, self._format.object_name
         quick_most = min(_QUICK_MOST, self._operation.settings.object_bytes_most)
         unpacked = 0
         while self._left and position < last:
@@ -262,7 +265,7 @@ class PackReceiver:
             content = inflater.decompress(part, size + 1)
             if not inflater.eof or len(content) != size:
                 break
-            name = object_name(kind, content)
+            name = name_of(kind, content)
             offsets.append(parsed + position)
             self._names += name
             if self._by_name is not None:
@@ -296,7 +299,7 @@ class PackReceiver:
         if kind not in KINDS:
             self._take_delta(kind, entry.base, content)
             return end
-        self._take(kind, object_name(kind, content), content)
+        self._take(kind, self._format.object_name(kind, content), content)
         return end
 
     def _go_on(self, unfinished: _Unfinished, view: memoryview, position: int) -> int:
@@ -353,7 +356,7 @@ class PackReceiver:
     def _leave(self) -> None:
         """Leave a delta for the end."""
         self._missing.append(len(self._offsets) - 1)
-        self._names += _NO_HASH
+        self._names += self._no_hash
 
     def _take_delta(self, kind: int, base: int | bytes | None, delta: bytes) -> None:
         self._operation.unpack(sizes(delta)[1])
@@ -363,7 +366,7 @@ class PackReceiver:
             return
         kind, content = found
         content = apply_in_memory(content, delta)
-        self._take(kind, object_name(kind, content), content)
+        self._take(kind, self._format.object_name(kind, content), content)
 
     def _small_base(self, base: int | bytes | None) -> tuple[int, bytes] | None:
         """What a delta is based on, if that is known already and small."""
@@ -386,7 +389,7 @@ class PackReceiver:
                 self._add_foreign(base)
             return pack, offset
         number = self._number(base or 0)
-        if self._name_of(number) == _NO_HASH:
+        if self._name_of(number) == self._no_hash:
             return None, 0
         return self._pack, self._offsets[number]
 
@@ -403,16 +406,17 @@ class PackReceiver:
 
     def _find(self, name: bytes) -> int | None:
         if self._by_name is None:
-            self._by_name = HashTable()
+            self._by_name = HashTable(self._hash_bytes)
             for number, offset in enumerate(self._offsets):
                 name_there = self._name_of(number)
-                if name_there != _NO_HASH:
+                if name_there != self._no_hash:
                     self._by_name.add(name_there, offset)
                     self._by_name.settle(1)
         return self._by_name.get(name)
 
     def _name_of(self, number: int) -> bytes:
-        return bytes(self._names[number * _HASH : (number + 1) * _HASH])
+        size = self._hash_bytes
+        return bytes(self._names[number * size : (number + 1) * size])
 
     def finish(self) -> Received:
         """All bytes were fed.
@@ -426,16 +430,16 @@ class PackReceiver:
             OSError: Its file can't be written.
         """
         self._flush()
-        if self._left is None or self._left or len(self._rest) < _TRAILER:
+        if self._left is None or self._left or len(self._rest) < self._hash_bytes:
             raise Damaged("it ends too early")
-        if len(self._rest) > _TRAILER:
+        if len(self._rest) > self._hash_bytes:
             raise Damaged("it holds more than it says")
         if self._rest != self._digest.digest():
             raise Damaged("its checksum is wrong")
         self._resolve_missing()
         if len(self._foreign):
             self._add_bases()
-        return Received(self._path, self._pack, self._rest, self._index_content)
+        return Received(self._path, self._pack, self._rest, self._index_content, self._format)
 
     def _add_bases(self) -> None:
         """Make a thin pack one that stands alone, by adding what its deltas are based on."""
@@ -444,7 +448,7 @@ class PackReceiver:
         for name in self._foreign.ordered():
             place = self._objects.find(name)
             kind, content = self._objects.resolve(*place) if place else (0, b"")
-            if not isinstance(content, bytes) or object_name(kind, content) != name:
+            if not isinstance(content, bytes) or self._format.object_name(kind, content) != name:
                 raise Damaged("a delta lacks its base")
             data = _entry(kind, content)
             self._offsets.append(self._parsed)
@@ -452,7 +456,7 @@ class PackReceiver:
             _write(self._descriptor, data)
             self._parsed += len(data)
         os.pwrite(self._descriptor, len(self._offsets).to_bytes(4), 8)
-        digest = hashlib.sha1(usedforsecurity=False)
+        digest = self._format.new_hash()
         position = 0
         while piece := os.pread(self._descriptor, _AT_ONCE, position):
             digest.update(piece)
@@ -461,7 +465,8 @@ class PackReceiver:
         _write(self._descriptor, self._rest)
 
     def _index_content(self) -> Iterator[bytes]:
-        return index_of(self._names, self._offsets, self._entry_checksums(), self._rest)
+        checksums = self._entry_checksums()
+        return index_of(self._names, self._offsets, checksums, self._rest, self._format)
 
     def _entry_checksums(self) -> array[int]:
         """The CRC-32 of each entry, for which the pack is read again."""
@@ -483,13 +488,13 @@ class PackReceiver:
 
     def _resolve_missing(self) -> None:
         """Apply the deltas that had to wait."""
-        by_name, by_number, ready = HashTable(), [], []
+        by_name, by_number, ready = HashTable(self._hash_bytes), [], []
         for number in self._missing:
             base = self._pack.entry(self._offsets[number]).base
             if isinstance(base, bytes):
                 by_name.add(base, number)
                 by_name.settle(1)
-            elif self._name_of(below := self._number(base or 0)) == _NO_HASH:
+            elif self._name_of(below := self._number(base or 0)) == self._no_hash:
                 by_number.append(below << _NUMBER_BITS | number)
             else:
                 ready.append(number)
@@ -512,8 +517,8 @@ class PackReceiver:
     def _resolve(self, number: int) -> bytes:
         offset = self._offsets[number]
         kind, content = self._objects.resolve(self._pack, offset)
-        name = content_name(kind, content)
-        self._names[number * _HASH : (number + 1) * _HASH] = name
+        name, size = content_name(kind, content, self._format), self._hash_bytes
+        self._names[number * size : (number + 1) * size] = name
         if self._by_name is not None:
             self._by_name.add(name, offset)
             self._by_name.settle(1)

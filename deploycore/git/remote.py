@@ -1,4 +1,4 @@
-"""One fetch of one commit from a server, over smart HTTP, .
+"""One fetch of one commit from a server, over smart HTTP.
 
 dulwich speaks the protocol; this decides what it may do. It may ask two addresses of one
 repository and nothing else: whatever it is told to follow (redirects, packfile URIs, dumb
@@ -11,7 +11,7 @@ Sources: https://git-scm.com/docs/http-protocol and https://git-scm.com/docs/pro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,10 +25,9 @@ from dulwich.client import (
     read_pkt_refs_v2,
 )
 from dulwich.errors import GitProtocolError, HangupException
-from dulwich.object_store import ObjectStoreGraphWalker
 from dulwich.objects import ObjectID
 from dulwich.protocol import Protocol as PacketLines
-from dulwich.protocol import pkt_line
+from dulwich.protocol import capability_object_format, pkt_line
 from dulwich.refs import Ref, check_ref_format
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
@@ -44,6 +43,7 @@ from deploycore.errors import (
     UnsafeRepository,
 )
 from deploycore.git.address import refuse_unusable_source
+from deploycore.git.objects import OBJECT_FORMATS, SHA1, ObjectFormat
 from deploycore.git.operation import Operation
 from deploycore.git.translation import (
     http_refusal,
@@ -67,6 +67,7 @@ _REASON_BYTES_MOST = 2048
 _LENGTH = 4
 _ERROR_BAND = b"\x03"
 _SERVICE = "git-upload-pack"
+_FORMAT = b"object-format"
 _HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 Discovered = tuple[dict[Ref, ObjectID | None], set[bytes], str, dict[Ref, Ref], dict[Ref, ObjectID]]
@@ -162,7 +163,10 @@ class Intake(Protocol):
         """Commits that are held, which the server may build upon."""
 
     def begin(self, commit: str) -> None:
-        """A pack with this commit is going to come; one that came before counts no more."""
+        """A pack with this commit is going to come; one that came before counts no more.
+
+        The commit's name tells the object format: what is held in another one is of no use.
+        """
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the pack."""
@@ -185,7 +189,6 @@ def fetch(source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation
     """
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     exactly = wanted.exactly
-    _refuse_sha256(source, exactly or "")
     if exactly and intake.holds(exactly):
         return Fetched(exactly, wanted.refs[0], shallow=False, received=False)
     retries, wait = operation.settings.retries, operation.settings.retry_wait
@@ -255,10 +258,7 @@ class _Attempt:
         return _Failure(network_failure(self._source, caught), is_transient(caught))
 
     def _fetched(self, client: _Client) -> Fetched:
-        walker = ObjectStoreGraphWalker([], lambda commit: [])
-        haves = [ObjectID(each.encode()) for each in self._intake.haves()]
-        if haves:
-            walker = ObjectStoreGraphWalker(haves, lambda commit: [], shallow=set(haves))
+        walker = _Haves(self._intake)
         result = client.fetch_pack(
             b"",
             lambda refs, depth=None: self._wants(client, refs),
@@ -267,8 +267,6 @@ class _Attempt:
             depth=1,
             ref_prefix=[_HEAD, *(each for each in self._wanted.refs if each != _HEAD)],
         )
-        if result.object_format not in (None, "sha1"):
-            raise _sha256_refused(self._source)
         return self._described(client, result)
 
     def _feed(self, data: bytes) -> int:
@@ -306,19 +304,38 @@ class _Attempt:
         return self._wanted.exactly or (self._tip or b"").decode()
 
     def _wants(self, client: _Client, refs: Mapping[Ref, ObjectID]) -> list[ObjectID]:
-        for known in refs.values():
-            _refuse_sha256(self._source, known.decode("ascii", "replace"))
         self._ref = next((each for each in self._wanted.refs if each in refs), _HEAD)
         tip = refs.get(self._ref)
         self._tip = client.peeled.get(self._ref) or tip
         if self._ref not in self._wanted.refs and not client.has_not_asked_for_refs:
             raise self._unknown_ref(empty=not refs)
         commit = self._commit
+        if commit:
+            self._refuse_other_format(commit, client.object_formats)
         if not commit or self._intake.holds(commit):
             return []
         self._asked = True
         self._intake.begin(commit)
         return [ObjectID(commit.encode())]
+
+    def _refuse_other_format(self, commit: str, formats: Set[str]) -> None:
+        """Refuse a commit that the server can't have, or that can't be read here."""
+        known = [each for each in OBJECT_FORMATS if each.name in formats]
+        if not known:
+            raise RemoteRefused(
+                f"The repository {self._source.url} has the object format"
+                f" {clean(' '.join(sorted(formats)))!r}, which is not known here.",
+                hint=f"Known are {' and '.join(each.name for each in OBJECT_FORMATS)}.",
+                url=self._source.url,
+            )
+        if not any(_names(commit, each) for each in known):
+            raise RemoteRefused(
+                f"{clean(commit)!r} names no commit in the repository {self._source.url}, whose"
+                f" object format is {known[0].name}: it would have {known[0].digits} hexadecimal"
+                " digits.",
+                hint="Check that the commit is one of this repository.",
+                url=self._source.url,
+            )
 
     def _unknown_ref(self, *, empty: bool) -> RemoteRefused:
         ref = clean(self._wanted.ref or "")
@@ -362,11 +379,40 @@ class _Attempt:
         )
 
 
+class _Haves:
+    """Tells the server what is held: commits whose parents are not.
+
+    dulwich's own can't be told by a server that it has a commit with a hash of SHA-256. What is
+    held is asked for late, since that depends on the server's object format.
+    """
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._left: Iterator[str] | None = None
+
+    @property
+    def shallow(self) -> set[ObjectID]:
+        return {ObjectID(each.encode()) for each in self._intake.haves()}
+
+    def __next__(self) -> ObjectID | None:
+        if self._left is None:
+            self._left = iter(self._intake.haves())
+        have = next(self._left, None)
+        return ObjectID(have.encode()) if have else None
+
+    def ack(self, sha: ObjectID) -> None:
+        """All is told in one request, so that nothing depends on what the server has of it."""
+
+    def nak(self) -> None:
+        """As above."""
+
+
 class _Client(AbstractHttpGitClient):
     """dulwich's protocol over our connections.
 
     Attributes:
         server_capabilities: What the server can do in protocol version 2.
+        object_formats: Those that the server says to have: one, unless it translates.
         peeled: The commits of annotated tags.
         has_not_asked_for_refs: Whether that was left out.
         refusal: What the server said in an ``ERR`` line, which dulwich overlooks in
@@ -384,9 +430,13 @@ class _Client(AbstractHttpGitClient):
     ) -> None:
         # Thin packs are allowed: who has something gets less, and some servers insist.
         super().__init__(source.url, thin_packs=True, quiet=True)
+        # Who does not say it back in version 0 is taken for one who knows SHA-1 alone; dulwich
+        # does so in version 2 only (gitprotocol-capabilities, "object-format").
+        self._fetch_capabilities |= {capability_object_format(e.name) for e in OBJECT_FORMATS}
         self.refusal = ""
         self.ended_early = False
         self.server_capabilities: frozenset[bytes] = frozenset()
+        self.object_formats: frozenset[str] = frozenset()
         self.peeled: Mapping[Ref, ObjectID] = {}
         self.has_not_asked_for_refs = False
         self._wanted = wanted
@@ -421,6 +471,7 @@ class _Client(AbstractHttpGitClient):
 
     def _discovered(self, found: Discovered) -> Discovered:
         self.peeled = found[4]
+        self.object_formats = _object_formats(found[1])
         if self.protocol_version == 2:
             self.server_capabilities = frozenset(found[1])
         return found
@@ -567,17 +618,15 @@ def _err_line(head: bytes, source: CloneUrl) -> str:
     return clean(found[1], source) if found else ""
 
 
-def _refuse_sha256(source: CloneUrl, commit: str) -> None:
-    if len(commit) == 64:
-        raise _sha256_refused(source)
+def _object_formats(capabilities: Set[bytes]) -> frozenset[str]:
+    """Who says nothing has SHA-1 (gitprotocol-capabilities, "object-format")."""
+    pairs = (each.strip().partition(b"=") for each in capabilities)
+    said = (value.decode("ascii", "replace") for key, _, value in pairs if key == _FORMAT)
+    return frozenset(said) or frozenset({SHA1.name})
 
 
-def _sha256_refused(source: CloneUrl) -> RemoteRefused:
-    return RemoteRefused(
-        f"The repository {source.url} uses SHA-256 hashes, which deploycore can't read yet.",
-        hint="Use a repository with SHA-1 hashes.",
-        url=source.url,
-    )
+def _names(commit: str, object_format: ObjectFormat) -> bool:
+    return len(commit) == object_format.digits and _HASH.fullmatch(commit) is not None
 
 
 def _too_many_bytes(operation: Operation) -> LimitExceeded:

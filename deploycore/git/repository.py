@@ -14,16 +14,22 @@ import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from dulwich.index import IndexEntry, Stage, index_entry_from_stat, write_cache_entry
+from dulwich.index import (
+    IndexChecksumWriter,
+    IndexEntry,
+    Stage,
+    index_entry_from_stat,
+    write_cache_entry,
+)
+from dulwich.object_format import get_object_format
 from dulwich.objects import ObjectID
-from dulwich.pack import SHA1Writer
 
 from deploycore.git.disk import write_file
-from deploycore.git.objects import TreeEntry
+from deploycore.git.objects import SHA1, ObjectFormat, TreeEntry
 from deploycore.git.receive import Received
 from deploycore.git.remote import Fetched
 
-__all__ = ["make_repository"]
+__all__ = ["core_section", "make_repository"]
 
 _INDEX_VERSION = 2
 _BRANCHES = b"refs/heads/"
@@ -59,24 +65,37 @@ def make_repository(
     name = f"pack-{received.checksum.hex()}"
     os.rename(received.path, packs / f"{name}.pack")
     write_file(packs / f"{name}.idx", received.index())
-    _write_index(git / "index", tree, entries)
-    write_file(git / "config", [_config(fetched.ref, url)])
+    _write_index(git / "index", tree, entries, received.object_format)
+    write_file(git / "config", [_config(fetched.ref, url, received.object_format)])
     write_file(git / "packed-refs", [_packed_refs(fetched)])
     if shallow:
         write_file(git / "shallow", [fetched.commit.encode(), b"\n"])
     write_file(git / "HEAD", [b"ref: ", fetched.ref, b"\n"])
 
 
-def _config(ref: bytes, url: str) -> bytes:
+def core_section(object_format: ObjectFormat, *, bare: bool) -> str:
+    """What a repository's configuration begins with.
+
+    Version 1 of the layout is told only where it must be, since old programs refuse it.
+    """
+    lines = [
+        "[core]",
+        f"\trepositoryformatversion = {int(object_format is not SHA1)}",
+        "\tfilemode = true",
+        f"\tbare = {str(bare).lower()}",
+    ]
+    if not bare:
+        lines.append("\tlogallrefupdates = true")
+    if object_format is not SHA1:
+        lines += ["[extensions]", f"\tobjectformat = {object_format.name}"]
+    return "\n".join(lines) + "\n"
+
+
+def _config(ref: bytes, url: str, object_format: ObjectFormat) -> bytes:
     branch = ref.removeprefix(_BRANCHES)
     tracked = b"refs/remotes/origin/" + branch
-    return b"\n".join(
+    return core_section(object_format, bare=False).encode() + b"\n".join(
         (
-            b"[core]",
-            b"\trepositoryformatversion = 0",
-            b"\tfilemode = true",
-            b"\tbare = false",
-            b"\tlogallrefupdates = true",
             b'[remote "origin"]',
             b"\turl = " + _quoted(url.encode()),
             b"\tfetch = " + _quoted(b"+" + ref + b":" + tracked),
@@ -105,17 +124,22 @@ def _packed_refs(fetched: Fetched) -> bytes:
 
 
 def _write_index(
-    path: Path, tree: Path, entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]]
+    path: Path,
+    tree: Path,
+    entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]],
+    object_format: ObjectFormat,
 ) -> None:
     """Write git's index, entry by entry, since there may be more than memory is for."""
     root, number = os.fsencode(tree), sum(1 for _ in entries())
+    known = get_object_format(object_format.name)
     with path.open("xb") as file:
-        writer = SHA1Writer(file)
+        writer = IndexChecksumWriter(file, known)
         writer.write(b"DIRC" + struct.pack(">LL", _INDEX_VERSION, number))
         for name, entry in entries():
             made = _index_entry(os.path.join(root, name), entry)
-            write_cache_entry(writer, made.serialize(name, Stage.NORMAL), version=_INDEX_VERSION)
-        writer.write_sha()
+            serialized = made.serialize(name, Stage.NORMAL)
+            write_cache_entry(writer, serialized, version=_INDEX_VERSION, object_format=known)
+        writer.write_checksum()
 
 
 def _index_entry(path: bytes, entry: TreeEntry) -> IndexEntry:

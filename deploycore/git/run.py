@@ -185,10 +185,11 @@ class _Run:
         cached: CachedRepository | None,
     ) -> _Laid:
         self._operation.enter("writing")
-        commit = peeled(bytes.fromhex(fetched.commit), objects)
+        commit = peeled(objects.object_format.unhex(fetched.commit), objects)
         early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
         changes = self._changes(commit, objects)
-        form = changes.name if changes else ""
+        # Trees that are named in another format are no trees of this repository.
+        form = objects.object_format.name + (changes.name if changes else "")
         manifest = None if early else self._manifest(what, cached, form)
         with manifest or nullcontext():
             checkout = Checkout(
@@ -233,7 +234,7 @@ class _Run:
         obeyed = self._options.obeyed
         if obeyed == _NOTHING:
             return None
-        tree = read_commit(objects.read(commit, COMMIT)).tree
+        tree = read_commit(objects.read(commit, COMMIT), objects.object_format).tree
         return Changes(tree, objects, self._staging.directory, self._operation, obeyed)
 
     def _find_submodules(self, what: Submodule, checkout: Checkout) -> list[Submodule]:

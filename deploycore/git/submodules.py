@@ -56,7 +56,7 @@ def find_submodules(
     """The submodules of one repository, those within them left out.
 
     Args:
-        links: The commits of the submodules, 20 bytes each, by path.
+        links: The commits of the submodules, by path.
         read: Reads a file of the repository; ``None`` if it has no such file.
         source: Where that repository came from; relative URLs are relative to it.
         prefix: Where that repository itself belongs, with a slash at the end, or empty.

@@ -24,8 +24,8 @@ from dulwich.index import (
 )
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
-from deploycore.git.hash_table import HashTable, path_hash
-from deploycore.git.objects import TreeEntry, read_tree
+from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_hash
+from deploycore.git.objects import ObjectFormat, TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
 
@@ -35,7 +35,6 @@ _LINK_BYTES_MOST = 4095
 _NAME_BYTES_MOST = 255
 _EARLY_BYTES_MOST = 8 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small tree takes besides its content
-_HASH = 20
 _AT_ONCE = 1000
 # A file's place in one number: which tree, where in it the name begins, how long the name is,
 # and whether it is executable.
@@ -52,7 +51,7 @@ class Named(NamedTuple):
 
     Attributes:
         path: Relative, with slashes, in whatever bytes the repository has.
-        hash: 20 bytes; for a gitlink, of the submodule's commit.
+        hash: For a gitlink, of the submodule's commit.
     """
 
     path: bytes
@@ -60,7 +59,7 @@ class Named(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file, and the hash of its content, 20 bytes."""
+    """A file, and the hash of its content."""
 
     path: bytes
     hash: bytes
@@ -81,7 +80,8 @@ class Plan:
     """Everything that a commit's tree would write.
 
     Args:
-        root: The tree's hash, 20 bytes.
+        root: The tree's hash.
+        object_format: Of the repository.
         former: What a former checkout has; what is the same there need not be written.
         ignored: Whether to leave a path out, with all below it; the second argument is
             whether it is a directory.
@@ -98,6 +98,7 @@ class Plan:
         self,
         root: bytes,
         operation: Operation,
+        object_format: ObjectFormat,
         *,
         former: Former | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
@@ -108,6 +109,8 @@ class Plan:
         self.gitlinks: list[Named] = []
         self.attributes: list[Named] = []
         self._operation = operation
+        self._format = object_format
+        self._hash_bytes = object_format.hash_bytes
         self._former = former
         self._ignored = ignored
         # Of each directory, numbered from the root, which is 0: the hash and the content of its
@@ -115,7 +118,7 @@ class Plan:
         self._hashes = bytearray()
         self._contents: list[bytes | None] = []
         self._missing: dict[bytes, int | list[int]] = {}
-        self._places = HashTable()
+        self._places = HashTable(object_format.hash_bytes)
         self._reused: dict[bytes, bytes] = {}
         self._early: dict[bytes, bytes] = {}
         self._early_bytes = 0
@@ -213,7 +216,7 @@ class Plan:
         names = set()
         entries = 0
         files = 0
-        for entry in read_tree(content):
+        for entry in read_tree(content, self._format):
             entries += 1
             if entries > room:
                 break
@@ -266,6 +269,7 @@ class Plan:
 
         Directories that are the same in the former checkout are left out.
         """
+        size = self._hash_bytes
         for number in sorted(range(len(self._contents)), key=self._order):
             content, path = self._contents[number], self._path(number)
             if content is None:
@@ -273,11 +277,11 @@ class Plan:
             prefix = path and path + b"/"
             names = [
                 entry.name
-                for entry in read_tree(content)
+                for entry in read_tree(content, self._format)
                 if stat.S_ISREG(entry.mode)
                 and not (self._ignored and self._ignored(prefix + entry.name, False))
             ]
-            yield path, bytes(self._hashes[number * _HASH : (number + 1) * _HASH]), names
+            yield path, bytes(self._hashes[number * size : (number + 1) * size]), names
 
     def _order(self, number: int) -> bytes:
         path = self._path(number)
@@ -285,7 +289,7 @@ class Plan:
 
     def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
         """The path and the entry of all that is no directory, in the order of git's index."""
-        numbers = HashTable()
+        numbers = HashTable(PATH_HASH_BYTES)
         for number in range(len(self._contents)):
             numbers.add(path_hash(self._path(number)), number)
             numbers.settle(1)
@@ -302,7 +306,7 @@ class Plan:
     def _lines(self, path: bytes, number: int | None) -> Iterator[tuple[bytes, TreeEntry]]:
         content = None if number is None else self._contents[number]
         prefix = path and path + b"/"
-        return ((prefix + entry.name, entry) for entry in _in_order(content or b""))
+        return ((prefix + entry.name, entry) for entry in _in_order(content or b"", self._format))
 
     def _file(self, place: int) -> File:
         number = place >> _TREE_SHIFT
@@ -310,8 +314,8 @@ class Plan:
         start = place >> _START_SHIFT & _START_MASK
         end = start + (place >> 1 & 0xFF)
         executable = bool(place & 1)
-        name = content[start:end]
-        return File(path + b"/" + name if path else name, content[end + 1 : end + 21], executable)
+        name, hash_ = content[start:end], content[end + 1 : end + 1 + self._hash_bytes]
+        return File(path + b"/" + name if path else name, hash_, executable)
 
 
 def shown(path: bytes) -> str:
@@ -359,15 +363,15 @@ def _stays_within(path: bytes, target: bytes, directories: Collection[bytes]) ->
     return True
 
 
-def _in_order(tree: bytes) -> Iterable[TreeEntry]:
+def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
     """The lines of a tree, in the order that they should have."""
 
     def key(entry: TreeEntry) -> bytes:
         return entry.name + b"/" if stat.S_ISDIR(entry.mode) else entry.name
 
-    if all(one < other for one, other in pairwise(map(key, read_tree(tree)))):
-        return read_tree(tree)
-    return sorted(read_tree(tree), key=key)
+    if all(one < other for one, other in pairwise(map(key, read_tree(tree, object_format)))):
+        return read_tree(tree, object_format)
+    return sorted(read_tree(tree, object_format), key=key)
 
 
 @lru_cache(maxsize=4096)

@@ -24,11 +24,15 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location / {{
+      set $version $http_git_protocol;
+      # What a server is that never heard of other versions than 0.
+      if ($uri ~ "^/version-0/") {{ set $version ""; }}
+      rewrite ^/version-0(/.*)$ $1 break;
       auth_basic "git"; auth_basic_user_file {directory}/users;
       fastcgi_param SCRIPT_FILENAME {backend};
       fastcgi_param GIT_PROJECT_ROOT {root};
       fastcgi_param GIT_HTTP_EXPORT_ALL "";
-      fastcgi_param GIT_PROTOCOL $http_git_protocol;
+      fastcgi_param GIT_PROTOCOL $version;
       fastcgi_param GIT_CONFIG_COUNT 1;
       fastcgi_param GIT_CONFIG_KEY_0 safe.directory;
       fastcgi_param GIT_CONFIG_VALUE_0 *;

@@ -107,14 +107,18 @@ def checked_out(bare, into):
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(trees=st.lists(TREES, min_size=2, max_size=4), packing=PACKING)
-def test_what_is_written_is_what_git_checks_out(http_backend, trees, packing):
+@given(
+    trees=st.lists(TREES, min_size=2, max_size=4),
+    packing=PACKING,
+    object_format=st.sampled_from(["sha1", "sha256"]),
+)
+def test_what_is_written_is_what_git_checks_out(http_backend, trees, packing, object_format):
     root, address = http_backend
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
         bare = Path(tempfile.mkdtemp(dir=root, suffix=".git"))
         try:
-            git(bare, "init", "-q", "--bare", "-b", "main")
+            git(bare, "init", "-q", "--bare", "-b", "main", f"--object-format={object_format}")
             cache = RepositoryCache(place / "cache")
             former = None
             for number, tree in enumerate(trees):

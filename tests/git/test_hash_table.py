@@ -12,17 +12,22 @@ from hypothesis import strategies as st
 from deploycore.git import hash_table
 from deploycore.git.hash_table import HashTable
 
-NAMES = [hashlib.sha1(b"%d" % number).digest() for number in range(6)]
-# Those share what is bisected by.
-NAMES += [b"same key" + bytes([number]) * 12 for number in range(3)]
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["add", "add", "add", "pop", "get", "settle", "ordered"]),
-        st.sampled_from(NAMES),
-        st.integers(0, 300) | st.integers(0, 2**63 - 1),
-    ),
-    max_size=100,
-)
+
+def names(hash_bytes):
+    found = [hashlib.sha256(b"%d" % number).digest()[:hash_bytes] for number in range(6)]
+    # Those have the same beginning.
+    return found + [b"same key" + bytes([number]) * (hash_bytes - 8) for number in range(3)]
+
+
+def steps(hash_bytes):
+    return st.lists(
+        st.tuples(
+            st.sampled_from(["add", "add", "add", "pop", "get", "settle", "ordered"]),
+            st.sampled_from(names(hash_bytes)),
+            st.integers(0, 300) | st.integers(0, 2**63 - 1),
+        ),
+        max_size=100,
+    )
 
 
 @pytest.fixture
@@ -30,13 +35,14 @@ def small(monkeypatch):
     monkeypatch.setattr(hash_table, "_IN_DICTIONARY", 4)
 
 
-@given(STEPS)
-def test_it_is_a_dictionary_of_lists(steps):
-    table, known = HashTable(), defaultdict(list)
+@pytest.mark.parametrize("hash_bytes", [20, 32])
+@given(data=st.data())
+def test_it_is_a_dictionary_of_lists(hash_bytes, data):
+    table, known = HashTable(hash_bytes), defaultdict(list)
     before = hash_table._IN_DICTIONARY, hash_table._FEW
     hash_table._IN_DICTIONARY, hash_table._FEW = 4, 2
     try:
-        for step, name, number in steps:
+        for step, name, number in data.draw(steps(hash_bytes)):
             if step == "add":
                 table.add(name, number)
                 known[name].append(number)
@@ -54,15 +60,16 @@ def test_it_is_a_dictionary_of_lists(steps):
         hash_table._IN_DICTIONARY, hash_table._FEW = before
 
 
-def test_a_sequence_of_names_stays_as_it_is_while_they_are_taken(small):
-    table = HashTable()
-    for number, name in enumerate(NAMES):
+@pytest.mark.parametrize("hash_bytes", [20, 32])
+def test_a_sequence_of_names_stays_as_it_is_while_they_are_taken(small, hash_bytes):
+    table, added = HashTable(hash_bytes), names(hash_bytes)
+    for number, name in enumerate(added):
         table.add(name, number)
         table.settle(1)
-    names = table.ordered()
-    assert sorted(names) == sorted(NAMES)
-    assert [list(table.pop(names[index])) for index in range(len(names))] == [
-        [NAMES.index(name)] for name in names
+    ordered = table.ordered()
+    assert sorted(ordered) == sorted(added)
+    assert [list(table.pop(ordered[index])) for index in range(len(ordered))] == [
+        [added.index(name)] for name in ordered
     ]
-    assert sorted(names) == sorted(NAMES)
+    assert sorted(ordered) == sorted(added)
     assert len(table) == 0

@@ -12,7 +12,7 @@ import pytest
 
 from deploycore.errors import CorruptPack, GitError, LimitExceeded, UnsafeRepository
 from deploycore.git import export
-from deploycore.git.objects import Damaged, TreeEntry, read_tree
+from deploycore.git.objects import SHA1, Damaged, TreeEntry, read_tree
 from tests.git.servers import DIRECTORY, FILE, GITLINK, LINK, nothing_left, source
 
 
@@ -126,7 +126,7 @@ NO_ENTRY = [
 
 @pytest.mark.parametrize("rest", NO_ENTRY)
 def test_a_malformed_tree_is_read_as_far_as_it_goes(rest):
-    entries = read_tree(b"100644 a\0" + bytes(20) + rest)
+    entries = read_tree(b"100644 a\0" + bytes(20) + rest, SHA1)
     assert next(entries) == TreeEntry(b"a", FILE, bytes(20), 0)
     with pytest.raises(Damaged):
         next(entries)

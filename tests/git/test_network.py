@@ -182,12 +182,6 @@ def test_odd_refs_of_others_do_not_matter(make, server, target, settings, name):
     assert (target / "a").read_bytes() == b"1"
 
 
-def test_a_sha_256_repository_is_refused(server, fails):
-    refs = pkt_line(b"1" * 64 + b" refs/heads/main\n") + pkt_line(None)
-    server.interfere = protocol_2(CAPABILITIES, refs)
-    assert "SHA-256" in fails(f"{server.origin}/shop.git").message
-
-
 @pytest.mark.parametrize("kind", ["text/html", "application/octet-stream", "text/plain"])
 def test_a_page_is_no_repository(server, fails, kind):
     server.always("200 OK", b"<html>", Content_Type=kind)

@@ -85,6 +85,7 @@ class Script:
     Attributes:
         refs: ``(hash, name)``; the first one is what HEAD is, too.
         pack: What is sent as the pack.
+        object_format: What the server says to have; nothing if empty, which means SHA-1.
         before: Sent before the pack, after the line that announces it.
         discover: Answers the first request.
         list_refs: Answers the question for refs, which only version 2 has.
@@ -93,6 +94,7 @@ class Script:
 
     refs: list[tuple[bytes, bytes]] = field(default_factory=list)
     pack: bytes = b""
+    object_format: bytes = b""
     before: bytes = b""
     discover: Step | None = None
     list_refs: Step | None = None
@@ -119,8 +121,15 @@ class Script:
 
     def _discovered(self, request: Request) -> Answer:
         if request.version == 2:
-            return Answer(lines(b"version 2\n", b"ls-refs\n", b"fetch=shallow\n"), ADVERTISEMENT)
-        return Answer(lines(b"# service=git-upload-pack\n") + advertised(self.refs), ADVERTISEMENT)
+            said = [self._format + b"\n"] if self.object_format else []
+            able = (b"version 2\n", b"ls-refs\n", b"fetch=shallow\n")
+            return Answer(lines(*able, *said), ADVERTISEMENT)
+        refs = advertised(self.refs, self._format)
+        return Answer(lines(b"# service=git-upload-pack\n") + refs, ADVERTISEMENT)
+
+    @property
+    def _format(self) -> bytes:
+        return b"object-format=" + self.object_format if self.object_format else b""
 
     def _listed(self, request: Request) -> Answer:
         first, name = self.refs[0]
@@ -138,9 +147,13 @@ def preamble(request: Request) -> bytes:
     return (FLUSH if b"deepen" in request.body else b"") + line(b"NAK\n")
 
 
-def advertised(refs: list[tuple[bytes, bytes]]) -> bytes:
-    """Refs as version 0 tells them."""
-    symref = b" symref=HEAD:" + refs[0][1]
+def advertised(refs: list[tuple[bytes, bytes]], *able: bytes) -> bytes:
+    """Refs as version 0 tells them.
+
+    Args:
+        able: What the server can do besides.
+    """
+    symref = b" ".join((b" symref=HEAD:" + refs[0][1], *able))
     first = refs[0][0] + b" HEAD\0" + _CAPABILITIES_0 + symref + b"\n"
     return lines(first, *(hash_ + b" " + name + b"\n" for hash_, name in refs))
 
