@@ -67,7 +67,8 @@ def differences(
 
 
 def _root(objects: Objects, commit: str) -> bytes:
-    return read_commit(objects.read(bytes.fromhex(commit), COMMIT)).tree
+    form = objects.object_format
+    return read_commit(objects.read(form.unhex(commit), COMMIT), form).tree
 
 
 def _between(objects: Objects, old: bytes, new: bytes, operation: Operation) -> Iterator[bytes]:
@@ -95,7 +96,9 @@ def _between(objects: Objects, old: bytes, new: bytes, operation: Operation) -> 
 def _entries(objects: Objects, tree: bytes | None) -> _Entries:
     if tree is None:
         return {}
-    return {entry.name: entry for entry in read_tree(objects.read(tree, TREE))}
+    return {
+        entry.name: entry for entry in read_tree(objects.read(tree, TREE), objects.object_format)
+    }
 
 
 def _tree(entry: TreeEntry | None) -> bytes | None:
