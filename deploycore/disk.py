@@ -1,14 +1,15 @@
-"""What must outlast a power failure: a directory's entries, flushed to the disk.
+"""Directories: flushed to the disk, and for their owner alone.
 
-A rename is atomic, but on its own it may be lost again; the directory has to be flushed too
-(fsync(2)).
+A rename is atomic, but on its own it may be lost again in a power failure; the directory has to
+be flushed too (fsync(2)). And ``mkdir`` gives its mode to the last directory, not to its parents.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-__all__ = ["sync_directory"]
+__all__ = ["make_private_directory", "sync_directory"]
 
 
 def sync_directory(path: os.PathLike[str]) -> None:
@@ -22,3 +23,14 @@ def sync_directory(path: os.PathLike[str]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory, and those above it, for their owner alone; what is there stays as it is.
+
+    Raises:
+        OSError: One can't be made.
+    """
+    for each in (*reversed(path.parents), path):
+        if not each.is_dir():
+            each.mkdir(mode=0o700, exist_ok=True)

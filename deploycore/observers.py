@@ -47,7 +47,7 @@ class Observers:
         for manager in self._managers:
             try:
                 answers = getattr(manager.hook, hook)(**arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 name = manager.list_name_plugin()[0][0]
                 logger.warning("observer %s failed in %s: %s", name, hook, type(error).__name__)
             else:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from deploycore.deploy.events import DeployEvent
+from deploycore.disk import make_private_directory
 
 __all__ = ["DeploymentLog", "LogLine", "Logs"]
 
@@ -95,7 +96,7 @@ class DeploymentLog:
         self._path = path
         self._descriptor = -1
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(path.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(path, flags, 0o600)
             if os.fstat(self._descriptor).st_size:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deploycore.deploy.releases import Releases
+from deploycore.disk import make_private_directory
 from deploycore.errors import Cancelled, DeployError, Locked, Superseded
 from deploycore.git import Cancellation
 from deploycore.store import DeploymentRecord, Store
@@ -65,7 +66,7 @@ class Presence:
     @contextmanager
     def _lock(self, application: str, how: int) -> Iterator[None]:
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self._directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self._directory / f"{application}.lock", flags, 0o600)
         except OSError as error:

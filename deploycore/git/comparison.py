@@ -11,8 +11,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dulwich.ignore import IgnoreFilter
+from dulwich.ignore import Pattern
+from dulwich.wildmatch import MalformedPattern
 
+from deploycore.errors import ConfigurationError
 from deploycore.git.cache import CachedRepository
 from deploycore.git.objects import COMMIT, TREE, Damaged, TreeEntry, read_commit, read_tree
 from deploycore.git.operation import Operation
@@ -28,23 +30,31 @@ class PathPatterns:
 
     Args:
         patterns: One each; ``!`` at the beginning takes back what former ones say.
+
+    Raises:
+        ConfigurationError: One is malformed.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._filter = IgnoreFilter([os.fsencode(each) for each in patterns])
+        self._patterns = list(map(_pattern, patterns))
 
     def match(self, path: bytes) -> bool:
         """Whether a file, or a directory that it is in, is named."""
-        said: bool | None = None
         parts = path.split(b"/")
-        for number in range(1, len(parts)):
-            directory = b"/".join(parts[:number]) + b"/"
-            said = _or(self._filter.is_ignored(directory), said)
-        return bool(_or(self._filter.is_ignored(path), said))
+        ways = [path, *(b"/".join(parts[:number]) + b"/" for number in range(1, len(parts)))]
+        said = False
+        for pattern in self._patterns:
+            if any(pattern.match(way) for way in ways):
+                said = pattern.is_exclude
+        return said
 
 
-def _or(newer: bool | None, older: bool | None) -> bool | None:
-    return older if newer is None else newer
+def _pattern(text: str) -> Pattern:
+    try:
+        return Pattern(os.fsencode(text))
+    except MalformedPattern:
+        problem = f"{text!r} is no pattern as those of .gitignore."
+    raise ConfigurationError(problem, hint="Correct it in the application's watch.")
 
 
 def differences(

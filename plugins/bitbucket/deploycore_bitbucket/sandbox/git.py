@@ -38,6 +38,7 @@ __all__ = ["Executable", "File", "GitStore", "Service", "Submodule", "Symlink", 
 
 AUTHOR = b"Ada Lovelace <ada@example.com>"
 BRANCHES = b"refs/heads/"
+TAGS = b"refs/tags/"
 NO_CACHE = "no-cache, max-age=0, must-revalidate"
 
 Service = str
@@ -121,6 +122,18 @@ class GitStore:
         with self._lock, Repo(str(self._path(repository))) as repo:
             pointers = {name: ObjectID(commit.encode()) for name, commit in branches.items()}
             self._set(repo, repository, pointers)
+
+    def add_tag(self, repository: Repository, name: str, commit: str) -> None:
+        """Point a tag to a commit that exists.
+
+        Raises:
+            ConfigurationError: Git does not allow the name.
+        """
+        ref = Ref(TAGS + name.encode())
+        if not check_ref_format(ref):
+            raise ConfigurationError(f"Git does not allow a tag named {name!r}.")
+        with self._lock, Repo(str(self._path(repository))) as repo:
+            repo.refs[ref] = ObjectID(commit.encode())
 
     @contextmanager
     def commits(self, repository: Repository) -> Iterator[Callable[[str], CommitDetails]]:

@@ -331,10 +331,15 @@ class Sandbox:
         Raises:
             ConfigurationError: There is no such repository, or git does not allow a name.
         """
-        repository = self._state.repository(workspace, slug)
-        if repository is None:
-            raise ConfigurationError(f"The sandbox has no repository {workspace}/{slug}.")
-        self._git.add_branches(repository, dict.fromkeys(names, at))
+        self._git.add_branches(self._existing(workspace, slug), dict.fromkeys(names, at))
+
+    def add_tag(self, workspace: str, slug: str, name: str, *, at: str) -> None:
+        """Point a tag to a commit that exists; git serves it, REST does not list it here.
+
+        Raises:
+            ConfigurationError: There is no such repository, or git does not allow the name.
+        """
+        self._git.add_tag(self._existing(workspace, slug), name, at)
 
     def publish(
         self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str
@@ -407,6 +412,12 @@ class Sandbox:
             expired=expired,
         )
         return self._state.add_credential(credential)
+
+    def _existing(self, workspace: str, slug: str) -> Repository:
+        repository = self._state.repository(workspace, slug)
+        if repository is None:
+            raise ConfigurationError(f"The sandbox has no repository {workspace}/{slug}.")
+        return repository
 
     def _connection(self, credential: Credential) -> SandboxConnection:
         settings: dict[str, str | SecretStr] = {"mode": credential.mode}

@@ -1,0 +1,240 @@
+"""Steps, shared paths and health checks: what works goes live, what does not is taken back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from deploycore_bitbucket.sandbox import Symlink
+from pydantic import SecretStr
+
+from deploycore.errors import (
+    Cancelled,
+    ConfigurationError,
+    DeployError,
+    HealthCheckFailed,
+    StepFailed,
+    UnsafeRepository,
+)
+from deploycore.git import Cancellation
+
+NOTE = 'echo "$STAGE $(cat page) $PWD" >> "$NOTES"'
+
+
+def note(stage: str) -> dict[str, str]:
+    return {"shell": NOTE.replace("$STAGE", stage)}
+
+
+@pytest.fixture
+def notes(tmp_path) -> Path:
+    return tmp_path / "notes"
+
+
+def states(installation, name: str = "site") -> list[str]:
+    return [record.state for record in installation.store.deployments.list(name)]
+
+
+def test_steps_run_in_order_in_the_new_release_with_the_applications_variables(
+    installation, create, target, notes
+):
+    steps = {stage: [note(stage)] for stage in ("after_activate", "build", "before_activate")}
+    create(steps=steps, environment={"NOTES": str(notes)})
+    done = installation.deploy("site")
+    release = target / "releases" / done.release
+    assert notes.read_text().splitlines() == [
+        f"{stage} one {release}" for stage in ("build", "before_activate", "after_activate")
+    ]
+    assert list(done.seconds)[-2:] == ["building", "activating"]
+
+
+def test_steps_know_what_is_deployed(installation, create, publish, target, notes):
+    create(
+        environment={"NOTES": str(notes)},
+        steps={"build": [{"shell": "env | grep ^DEPLOYCORE_ | sort > $NOTES"}]},
+    )
+    commit = publish("two")
+    done = installation.deploy("site")
+    assert notes.read_text().splitlines() == [
+        "DEPLOYCORE_APPLICATION=site",
+        f"DEPLOYCORE_COMMIT={commit}",
+        "DEPLOYCORE_REF=main",
+        f"DEPLOYCORE_RELEASE={target / 'releases' / done.release}",
+    ]
+
+
+@pytest.mark.parametrize("stage", ["build", "before_activate"])
+def test_a_step_that_fails_before_the_switch_changes_nothing_that_is_live(
+    installation, create, publish, target, stage
+):
+    create(steps={stage: [{"shell": "grep -q one page"}]})
+    first = installation.deploy("site")
+    publish("two")
+    with pytest.raises(StepFailed) as caught:
+        installation.deploy("site")
+    assert caught.value.details["application"] == "site"
+    assert (target / "current" / "page").read_text() == "one"
+    assert os.listdir(target / "releases") == [first.release]
+    assert states(installation) == ["failed", "healthy"]
+
+
+def test_a_failure_after_the_switch_puts_the_former_release_back(
+    installation, create, publish, target, notes
+):
+    """And its own steps run again, so that whoever serves it notices."""
+    create(
+        environment={"NOTES": str(notes)},
+        steps={"after_activate": [note("after"), {"shell": "grep -q one page"}]},
+    )
+    first = installation.deploy("site")
+    publish("two")
+    with pytest.raises(StepFailed):
+        installation.deploy("site")
+    assert (target / "current" / "page").read_text() == "one"
+    assert os.listdir(target / "releases") == [first.release]
+    assert states(installation) == ["rolled_back", "healthy"]
+    assert [line.split()[1] for line in notes.read_text().splitlines()] == ["one", "two", "one"]
+    record = installation.store.deployments.list("site")[0]
+    assert (record.previous, record.error_code) == (first.release, "step_failed")
+
+
+def test_a_health_check_that_fails_puts_the_former_release_back(
+    installation, create, publish, target
+):
+    create(health_check={"shell": "grep -q one page", "retries": 1, "interval": 0.01})
+    installation.deploy("site")
+    publish("two")
+    with pytest.raises(HealthCheckFailed):
+        installation.deploy("site")
+    assert (target / "current" / "page").read_text() == "one"
+    assert states(installation) == ["rolled_back", "healthy"]
+    publish("one again")
+    installation.deploy("site")
+    assert (target / "current" / "page").read_text() == "one again"
+
+
+def test_where_no_release_was_live_before_none_is_after_a_failure(installation, create, target):
+    create(health_check={"run": ["false"], "retries": 0})
+    with pytest.raises(HealthCheckFailed):
+        installation.deploy("site")
+    assert not os.path.lexists(target / "current")
+    assert os.listdir(target / "releases") == []
+    assert states(installation) == ["failed"]
+
+
+def test_cancelling_while_a_release_is_proved_puts_the_former_one_back(
+    installation, create, publish, target
+):
+    create(steps={"after_activate": [{"shell": "grep -q one page || sleep 20"}]})
+    installation.deploy("site")
+    publish("two")
+    cancellation = Cancellation()
+
+    def cancel(event):
+        if event.text.startswith("after_activate"):
+            cancellation.cancel()
+
+    with pytest.raises(Cancelled):
+        installation.deploy("site", listener=cancel, cancellation=cancellation)
+    assert (target / "current" / "page").read_text() == "one"
+    assert states(installation) == ["cancelled", "healthy"]
+
+
+def test_what_all_releases_share_outlives_them(installation, create, publish, target):
+    create(shared={"directories": ["uploads", "var/log"], "files": [".env"]}, keep=2)
+    installation.deploy("site")
+    (target / "current" / "uploads" / "photo").write_text("kept")
+    (target / "shared" / ".env").write_text("A=1")
+    for content in ("two", "three", "four"):
+        publish(content)
+        installation.deploy("site")
+    assert (target / "current" / "uploads" / "photo").read_text() == "kept"
+    assert (target / "current" / ".env").read_text() == "A=1"
+    assert os.readlink(target / "current" / "var" / "log") == "../../../shared/var/log"
+    assert len(os.listdir(target / "releases")) == 2
+
+
+def test_what_is_shared_begins_with_what_the_repository_has(installation, create, publish, target):
+    publish("one", **{"config.ini": b"from git", "data/seed": b"1"})
+    create(shared={"directories": ["data"], "files": ["config.ini"]})
+    publish("one", **{"config.ini": b"from git", "data/seed": b"1"})
+    installation.deploy("site")
+    assert (target / "shared" / "config.ini").read_text() == "from git"
+    (target / "shared" / "config.ini").write_text("changed here")
+    publish("two", **{"config.ini": b"changed in git", "data/seed": b"2"})
+    installation.deploy("site")
+    assert (target / "current" / "config.ini").read_text() == "changed here"
+    assert (target / "current" / "data" / "seed").read_text() == "1"
+
+
+def test_what_is_shared_may_be_put_there_before_the_first_deployment(installation, create, target):
+    (target / "shared").mkdir(parents=True)
+    (target / "shared" / ".env").write_text("A=1")
+    create(shared={"files": [".env"]})
+    installation.deploy("site")
+    assert (target / "current" / ".env").read_text() == "A=1"
+
+
+def test_a_shared_path_of_the_wrong_kind_fails_before_the_switch(installation, create, target):
+    (target / "shared" / "data").mkdir(parents=True)
+    create(shared={"files": ["data"]})
+    with pytest.raises(DeployError, match="is not a file"):
+        installation.deploy("site")
+    assert not os.path.lexists(target / "current")
+
+
+def test_no_link_of_the_repository_is_followed_to_a_shared_path(
+    installation, create, demo_sandbox, target
+):
+    create(shared={"directories": ["a/b"]})
+    files = {"a": Symlink("c"), "c/x": b"1", "page": b"one"}
+    demo_sandbox.commit("acme", "site", "main", files, "Link")
+    with pytest.raises(UnsafeRepository, match="a link at a"):
+        installation.deploy("site")
+    assert not (target / "shared" / "a").exists()
+
+
+def test_releases_are_pruned_but_never_the_live_one_or_the_one_before(
+    installation, create, publish, target
+):
+    create(keep=2)
+    made = []
+    for content in ("one", "two", "three", "four"):
+        publish(content)
+        made.append(installation.deploy("site").release)
+    assert sorted(os.listdir(target / "releases")) == sorted(made[-2:])
+    installation.roll_back("site")
+    publish("five")
+    newest = installation.deploy("site")
+    assert set(os.listdir(target / "releases")) >= {newest.release, newest.previous}
+    assert newest.previous == made[-2]
+
+
+def test_a_variable_whose_secret_is_not_there_fails_before_anything_is_fetched(
+    installation, create, target, demo_sandbox
+):
+    create(environment={"TOKEN": {"secret": "env:NOT_THERE_AT_ALL"}})
+    before = len(demo_sandbox.requests)
+    with pytest.raises(ConfigurationError, match="NOT_THERE_AT_ALL"):
+        installation.deploy("site")
+    assert len(demo_sandbox.requests) == before
+    assert states(installation) == ["failed"]
+
+
+def test_a_stored_secret_reaches_steps_and_no_log(installation, create, home, notes):
+    create(
+        environment={"TOKEN": {"secret": "stored"}, "NOTES": str(notes)},
+        steps={"build": [{"shell": 'echo "$TOKEN" > "$NOTES"; echo "it is $TOKEN"'}]},
+    )
+    with pytest.raises(ConfigurationError, match="TOKEN of site is to be stored") as caught:
+        installation.deploy("site")
+    assert caught.value.hint == "Store it: deploycore app secret site TOKEN"
+    installation.keep_application_secret("site", "TOKEN", SecretStr("s3cret-of-the-site"))
+    seen = []
+    done = installation.deploy("site", listener=seen.append)
+    assert notes.read_text() == "s3cret-of-the-site\n"
+    assert "it is ********" in [event.text for event in seen if event.kind == "output"]
+    kept = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+    assert not any(b"s3cret-of-the-site" in content for content in kept)
+    lines = list(installation.engine.logs.read("site", done.id))
+    assert "it is ********" in [line.text for line in lines if line.kind == "output"]

@@ -1,0 +1,155 @@
+"""Plugins that watch deployments: told of everything, able to break nothing, one may object."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from deploycore import Installation
+from deploycore.deploy import Engine, lifecycle
+from deploycore.errors import DeployError
+from deploycore.hookspecs import hookimpl
+from deploycore.observers import Observers
+
+
+class Audit:
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def deploy_started(self, deployment):
+        self.seen.append(("started", deployment.state))
+
+    @hookimpl
+    def deploy_state_changed(self, deployment):
+        self.seen.append(("changed", deployment.state))
+
+    @hookimpl
+    def deploy_finished(self, deployment, error):
+        self.seen.append(("finished", deployment.state, error and error.code))
+
+
+class Failing:
+    @hookimpl
+    def deploy_started(self, deployment):
+        raise RuntimeError("started")
+
+    @hookimpl
+    def deploy_state_changed(self, deployment):
+        raise SystemExit(3)
+
+    @hookimpl
+    def veto_deploy(self, deployment):
+        raise ValueError("veto")
+
+
+class Hanging:
+    def __init__(self):
+        self.release = threading.Event()
+
+    @hookimpl
+    def deploy_state_changed(self, deployment):
+        self.release.wait(30)
+
+    @hookimpl
+    def veto_deploy(self, deployment):
+        self.release.wait(30)
+
+
+class Objecting:
+    @hookimpl
+    def veto_deploy(self, deployment):
+        return f"{deployment.commit[:4]} is not signed"
+
+
+@pytest.fixture
+def deploy(installation: Installation, home):
+    """Deploys ``site`` with these plugins watching."""
+
+    def run(*observers: object, name: str = "site"):
+        engine = Engine(
+            installation.store,
+            installation.secrets,
+            installation.open_provider,
+            home=home,
+            observers=Observers((type(each).__name__, each) for each in observers),
+        )
+        return engine.deploy(name)
+
+    return run
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(lifecycle, "VETO_SECONDS", 0.2)
+    monkeypatch.setattr(lifecycle, "GOODBYE_SECONDS", 0.2)
+
+
+def test_each_state_is_told_in_order(create, deploy):
+    create()
+    audit = Audit()
+    deploy(audit)
+    states = ["authenticating", "resolving", "fetching", "activating", "healthy"]
+    assert audit.seen == [
+        ("started", "queued"),
+        *(("changed", state) for state in states),
+        ("finished", "healthy", None),
+    ]
+
+
+def test_how_it_failed_is_told(create, deploy):
+    create(ref="gone")
+    audit = Audit()
+    with pytest.raises(Exception, match="gone"):
+        deploy(audit)
+    assert audit.seen[-1] == ("finished", "failed", "not_found")
+
+
+def test_a_plugin_that_fails_breaks_neither_the_deployment_nor_others(create, deploy, caplog):
+    create()
+    audit = Audit()
+    assert deploy(Failing(), audit).state == "healthy"
+    assert audit.seen[-1] == ("finished", "healthy", None)
+    assert "observer Failing failed in deploy_started: RuntimeError" in caplog.text
+
+
+def test_a_plugin_that_hangs_stalls_nothing(create, deploy, impatient, caplog):
+    create()
+    hanging = Hanging()
+    began = time.monotonic()
+    assert deploy(hanging).state == "healthy"
+    assert time.monotonic() - began < 10
+    assert "too long" in caplog.text
+    assert "still busy" in caplog.text
+    hanging.release.set()
+
+
+def test_a_plugin_may_object_before_anything_is_fetched(
+    create, deploy, target, demo_sandbox, installation
+):
+    create()
+    with pytest.raises(DeployError, match="is not signed"):
+        deploy(Objecting())
+    assert not any("upload-pack" in each.path for each in demo_sandbox.requests)
+    assert installation.store.deployments.list("site")[0].error_code == "deploy"
+
+
+def test_a_rollback_is_told_and_not_asked_about(
+    create, deploy, publish, installation, home, target
+):
+    create()
+    deploy()
+    publish("two")
+    deploy()
+    audit = Audit()
+    engine = Engine(
+        installation.store,
+        installation.secrets,
+        installation.open_provider,
+        home=home,
+        observers=Observers([("audit", audit), ("objecting", Objecting())]),
+    )
+    assert engine.roll_back("site").state == "healthy"
+    assert audit.seen[-1] == ("finished", "healthy", None)

@@ -1,0 +1,190 @@
+"""Deployments whose process has died are brought to their true end, targets to a good release."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from deploycore.deploy import Releases
+from deploycore.deploy.turns import Presence
+
+COMMIT = "ab" * 20
+BEFORE = ("authenticating", "resolving", "fetching", "building")
+
+
+@pytest.fixture
+def die(installation, target):
+    """Leaves a deployment as a process that died in a state would; gives its record."""
+
+    def make(state: str, *, switched: bool = False, name: str = "site", release: str = "dead"):
+        deployments = installation.store.deployments
+        record = deployments.request(name, ref="main")
+        current = Releases(target).current
+        for each in (*BEFORE, "activating"):
+            if record.state == state:
+                break
+            fields = {}
+            if each == "fetching":
+                fields = {"commit": COMMIT, "release": release}
+                (target / "releases" / release).mkdir(parents=True, exist_ok=True)
+            if each == "activating":
+                fields = {"previous": current.name if current else None}
+            record = deployments.advance(record.id, each, **fields)
+        if switched:
+            Releases(target).activate(target / "releases" / release)
+        return record
+
+    return make
+
+
+def ends(installation):
+    return [(each.id, each.state) for each in installation.recover()]
+
+
+@pytest.mark.parametrize("state", BEFORE)
+def test_what_died_before_the_switch_has_failed_and_leaves_nothing(
+    installation, create, target, die, state
+):
+    create()
+    live = installation.deploy("site").release
+    dead = die(state)
+    assert ends(installation) == [(dead.id, "failed")]
+    assert os.listdir(target / "releases") == [live]
+    record = installation.store.deployments.get(dead.id)
+    assert record.error == "The process ended before the deployment did."
+    assert ends(installation) == []
+
+
+def test_what_died_in_the_switch_has_succeeded_if_the_link_says_so(
+    installation, create, target, die
+):
+    """Nothing was to come after it."""
+    create()
+    installation.deploy("site")
+    dead = die("activating", switched=True)
+    assert ends(installation) == [(dead.id, "healthy")]
+    assert Releases(target).current == target / "releases" / "dead"
+
+
+def test_what_died_just_before_the_switch_has_failed(installation, create, target, die):
+    create()
+    live = installation.deploy("site").release
+    dead = die("activating")
+    assert ends(installation) == [(dead.id, "failed")]
+    assert os.listdir(target / "releases") == [live]
+
+
+@pytest.mark.parametrize(
+    "unproved",
+    [
+        {"health_check": {"run": ["true"]}},
+        {"steps": {"after_activate": [{"shell": "basename $PWD >> ../../served"}]}},
+    ],
+    ids=["health-check", "steps"],
+)
+def test_a_release_that_was_not_proved_to_work_is_taken_back(
+    installation, create, target, die, unproved
+):
+    create(**unproved)
+    live = installation.deploy("site").release
+    dead = die("activating", switched=True)
+    assert ends(installation) == [(dead.id, "rolled_back")]
+    assert Releases(target).current == target / "releases" / live
+    assert os.listdir(target / "releases") == [live]
+    if "steps" in unproved:
+        assert (target / "served").read_text().splitlines() == [live, live]
+
+
+def test_a_first_release_that_was_not_proved_to_work_is_taken_away(
+    installation, create, target, die
+):
+    create(health_check={"run": ["true"]})
+    dead = die("activating", switched=True)
+    assert ends(installation) == [(dead.id, "failed")]
+    assert os.listdir(target / "releases") == []
+    assert not os.path.lexists(target / "current")
+
+
+def test_what_died_while_it_was_taken_back_is_taken_back(installation, create, target, die):
+    from deploycore.errors import HealthCheckFailed
+
+    create(health_check={"run": ["true"]})
+    live = installation.deploy("site").release
+    dead = die("activating")
+    installation.store.deployments.note_error(dead.id, HealthCheckFailed("It is ill."))
+    assert ends(installation) == [(dead.id, "rolled_back")]
+    assert installation.store.deployments.get(dead.id).error == "It is ill."
+    assert Releases(target).current == target / "releases" / live
+
+
+def test_a_rollback_that_died_keeps_both_releases(installation, create, publish, target):
+    create(health_check={"run": ["true"]})
+    first = installation.deploy("site").release
+    publish("two")
+    second = installation.deploy("site").release
+    deployments = installation.store.deployments
+    dead = deployments.request("site", ref=first, kind="rollback")
+    deployments.advance(dead.id, "activating", release=first, previous=second)
+    Releases(target).activate(target / "releases" / first)
+    assert ends(installation) == [(dead.id, "rolled_back")]
+    assert Releases(target).current == target / "releases" / second
+    assert sorted(os.listdir(target / "releases")) == sorted([first, second])
+
+
+def test_one_that_waited_has_ended_with_its_process(installation, create, die):
+    create()
+    dead = die("queued")
+    assert ends(installation) == [(dead.id, "cancelled")]
+
+
+def test_what_runs_or_waits_in_a_living_process_is_left_alone(
+    installation, create, target, die, home
+):
+    create()
+    runs, waits = die("building"), die("queued")
+    with Releases(target).locked(), Presence(home / "locks").present("site"):
+        assert ends(installation) == []
+    with Presence(home / "locks").present("site"):
+        assert ends(installation) == [(runs.id, "failed")]
+    assert ends(installation) == [(waits.id, "cancelled")]
+
+
+def test_the_next_deployment_settles_what_the_last_one_left(installation, create, target, die):
+    create()
+    dead = die("fetching")
+    done = installation.deploy("site")
+    assert installation.store.deployments.get(dead.id).state == "failed"
+    assert os.listdir(target / "releases") == [done.release]
+
+
+def test_a_target_that_is_gone_or_a_secret_that_is_gone_keeps_nothing_from_its_end(
+    installation, create, target, die, tmp_path
+):
+    create()
+    dead = die("fetching")
+    target.rename(tmp_path / "elsewhere")
+    assert ends(installation) == [(dead.id, "failed")]
+    environment = {"TOKEN": {"secret": "env:NOT_THERE_AT_ALL"}}
+    create("other", target=tmp_path / "other", environment=environment)
+    dead = die("fetching", name="other")
+    assert ends(installation) == [(dead.id, "failed")]
+
+
+def test_leftovers_of_killed_processes_are_removed(installation, create, target):
+    create()
+    live = installation.deploy("site").release
+    (target / ".current.deploycore-0123456789abcdef").symlink_to("releases/gone")
+    (target / "releases" / ".removed.deploycore-00").mkdir()
+    (target / "releases" / f".{live}.deploycore-0123456789abcdef").mkdir()
+    assert ends(installation) == []
+    assert os.listdir(target / "releases") == [live]
+    assert (
+        {"current", "releases"}
+        <= set(os.listdir(target))
+        <= {
+            "current",
+            "releases",
+            ".deploycore.lock",
+        }
+    )

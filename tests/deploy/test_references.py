@@ -1,0 +1,104 @@
+"""What is deployed: a branch, a tag, a commit; and when there is nothing to deploy."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.errors import NotFound, RemoteRefused
+
+
+@pytest.fixture
+def tag(demo_sandbox):
+    """Puts a tag of ``acme/site`` at a commit."""
+
+    def put(name: str, commit: str) -> None:
+        demo_sandbox.add_tag("acme", "site", name, at=commit)
+
+    return put
+
+
+def test_a_full_hash_is_deployed_as_it_is(installation, create, publish, tag, target):
+    create()
+    commit = publish("two")
+    tag("what-this-server-would-not-give-otherwise", commit)
+    publish("three")
+    create("pinned", ref=commit, target=target.parent / "pinned")
+    done = installation.deploy("pinned")
+    assert (done.commit, done.ref) == (commit, commit)
+    assert (target.parent / "pinned" / "current" / "page").read_text() == "two"
+
+
+def test_a_tag_is_deployed_where_no_branch_has_its_name(installation, create, publish, tag, target):
+    create(ref="v1")
+    tag("v1", publish("tagged"))
+    publish("newer")
+    installation.deploy("site")
+    assert (target / "current" / "page").read_text() == "tagged"
+
+
+def test_the_full_name_of_a_ref_is_deployed(installation, create, publish, tag, target):
+    create(ref="refs/tags/v1")
+    tag("v1", publish("tagged"))
+    publish("newer")
+    installation.deploy("site")
+    assert (target / "current" / "page").read_text() == "tagged"
+
+
+def test_a_name_that_nothing_has_is_told_as_the_host_tells_it(installation, create):
+    create(ref="gone")
+    with pytest.raises(NotFound, match="no branch 'gone'"):
+        installation.deploy("site")
+    create("other", ref="refs/tags/gone", target="/tmp/never-made")
+    with pytest.raises(RemoteRefused, match="gone"):
+        installation.deploy("other")
+
+
+def test_the_commit_that_is_live_is_not_deployed_again_if_that_is_asked_for(
+    installation, create, publish
+):
+    create()
+    first = installation.deploy("site", only_if_changed=True)
+    again = installation.deploy("site", only_if_changed=True)
+    assert (first.state, again.state, again.release) == ("healthy", "skipped", None)
+    (line,) = [each for each in installation.engine.logs.read("site", again.id) if each.text]
+    assert line.text == f"commit {first.commit[:12]} is live already"
+    publish("two")
+    assert installation.deploy("site", only_if_changed=True).state == "healthy"
+
+
+def test_an_application_that_has_changed_is_deployed_again(installation, create):
+    create()
+    installation.deploy("site", only_if_changed=True)
+    changed = installation.store.get_application("site").definition.model_copy(update={"keep": 3})
+    installation.apply([changed])
+    assert installation.deploy("site", only_if_changed=True).state == "healthy"
+
+
+def test_without_being_asked_the_same_commit_becomes_a_new_release(installation, create):
+    create()
+    one, other = installation.deploy("site"), installation.deploy("site")
+    assert one.commit == other.commit
+    assert one.release != other.release
+
+
+@pytest.mark.parametrize(
+    ("path", "deployed"),
+    [
+        ("src/a.py", True),
+        ("src/deep/er/b.py", True),
+        ("docs/readme.md", False),
+        ("readme.md", False),
+        ("package.json", True),
+        ("deep/package.json", False),
+        ("src/generated/x", False),
+    ],
+)
+def test_only_what_is_watched_leads_to_a_release(
+    installation, create, publish, target, path, deployed
+):
+    create(watch=["src/", "/package.json", "!src/generated/"])
+    installation.deploy("site")
+    publish("one", **{path: b"changed"})
+    done = installation.deploy("site")
+    assert done.state == ("healthy" if deployed else "skipped")
+    assert len(list((target / "releases").iterdir())) == 1 + deployed

@@ -1,0 +1,97 @@
+"""Going back to a former release: one switch, no network, and only to what worked."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from deploycore.errors import ConfigurationError, HealthCheckFailed
+
+
+@pytest.fixture
+def three(installation, create, publish):
+    """An application with three releases; gives the deployments that made them."""
+    create()
+    made = []
+    for content in ("one", "two", "three"):
+        publish(content)
+        made.append(installation.deploy("site"))
+    return made
+
+
+def test_the_release_before_the_live_one_becomes_live_without_the_host(
+    installation, three, target, demo_sandbox
+):
+    before = len(demo_sandbox.requests)
+    done = installation.roll_back("site", requested_by="ada")
+    assert (target / "current" / "page").read_text() == "two"
+    assert (done.kind, done.state, done.requested_by) == ("rollback", "healthy", "ada")
+    assert (done.commit, done.subject) == (three[1].commit, three[1].subject)
+    assert (done.release, done.previous) == (three[1].release, three[2].release)
+    assert len(demo_sandbox.requests) == before
+    assert list(done.seconds) == ["queued", "activating"]
+
+
+def test_going_back_twice_goes_further_back(installation, three, target):
+    installation.roll_back("site")
+    installation.roll_back("site")
+    assert (target / "current" / "page").read_text() == "one"
+    with pytest.raises(
+        ConfigurationError, match="release before the live one of site is not there"
+    ):
+        installation.roll_back("site")
+    assert (target / "current" / "page").read_text() == "one"
+
+
+@pytest.mark.parametrize("name", ["release", "commit"])
+def test_a_release_is_chosen_by_its_name_or_commit(installation, three, target, name):
+    installation.roll_back("site", to=getattr(three[0], name))
+    assert (target / "current" / "page").read_text() == "one"
+    installation.roll_back("site", to=getattr(three[2], name))
+    assert (target / "current" / "page").read_text() == "three"
+
+
+def test_what_is_not_there_or_live_already_is_refused(installation, three):
+    for to, why in (("nope", "is not there"), (three[2].release, "is live already"), ("", "not")):
+        with pytest.raises(ConfigurationError, match=why):
+            installation.roll_back("site", to=to)
+    assert len(installation.store.deployments.list("site")) == 3
+
+
+def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation, create):
+    create()
+    with pytest.raises(ConfigurationError, match="is not there"):
+        installation.roll_back("site")
+
+
+def test_a_directory_of_which_nothing_is_known_is_not_put_live(installation, three, target):
+    (target / "releases" / "foreign").mkdir()
+    with pytest.raises(ConfigurationError, match="Nothing is known of release 'foreign'"):
+        installation.roll_back("site", to="foreign")
+    assert {each.name: each.deployment for each in installation.releases("site")}["foreign"] is None
+
+
+def test_steps_and_health_check_hold_for_a_rollback_too(installation, create, publish, target):
+    """The release that is gone back to no longer works: the live one stays, both are kept."""
+    create(health_check={"shell": 'test "$(cat page)" != "$(cat ../../broken)"', "retries": 0})
+    (target / "releases").mkdir(parents=True)
+    (target / "broken").write_text("")
+    for content in ("one", "two"):
+        publish(content)
+        installation.deploy("site")
+    (target / "broken").write_text("one")
+    with pytest.raises(HealthCheckFailed):
+        installation.roll_back("site")
+    assert (target / "current" / "page").read_text() == "two"
+    assert len(os.listdir(target / "releases")) == 2
+    assert installation.store.deployments.list("site")[0].state == "rolled_back"
+
+
+def test_releases_tell_what_they_are(installation, three, target):
+    installation.roll_back("site")
+    found = installation.releases("site")
+    assert [each.name for each in found] == [each.release for each in reversed(three)]
+    assert [each.is_live for each in found] == [False, True, False]
+    assert [each.deployment.subject for each in found] == ["Three", "Two", "One"]
+    assert all(each.path == target / "releases" / each.name for each in found)

@@ -1,0 +1,141 @@
+"""One deployment of an application at a time; the newest request wins; anybody may cancel."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from deploycore.deploy import Releases
+from deploycore.errors import Cancelled, Locked, Superseded
+from deploycore.git import Cancellation
+
+
+def states(installation, name: str = "site") -> list[str]:
+    return [record.state for record in installation.store.deployments.list(name)]
+
+
+@contextmanager
+def held(target):
+    """The target of somebody's running deployment."""
+    releases = Releases(target)
+    releases.prepare()
+    with releases.locked():
+        yield
+
+
+class Waiting(threading.Thread):
+    """A deployment in a thread; ``outcome`` is its record or its error."""
+
+    def __init__(self, installation, name="site", **options):
+        super().__init__(daemon=True)
+        self.outcome = None
+        self._deploy = lambda: installation.deploy(name, **options)
+        self.start()
+
+    def run(self):
+        try:
+            self.outcome = self._deploy()
+        except Exception as error:
+            self.outcome = error
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_deployment_waits_for_its_turn(installation, create, target):
+    create()
+    with held(target):
+        waiting = Waiting(installation)
+        wait_for(lambda: states(installation) == ["queued"])
+        time.sleep(0.2)
+        assert states(installation) == ["queued"]
+    waiting.join(20)
+    assert waiting.outcome.state == "healthy"
+    assert waiting.outcome.seconds["queued"] > 0.1
+
+
+def test_who_does_not_want_to_wait_is_told_at_once(installation, create, target):
+    create()
+    with held(target), pytest.raises(Locked):
+        installation.deploy("site", wait=False)
+    assert states(installation) == ["failed"]
+
+
+def test_the_newest_request_supersedes_those_that_wait(installation, create, publish, target):
+    create()
+    with held(target):
+        older = Waiting(installation)
+        wait_for(lambda: states(installation) == ["queued"])
+        newer = Waiting(installation)
+        wait_for(lambda: states(installation) == ["queued", "superseded"])
+        older.join(20)
+        assert isinstance(older.outcome, Superseded)
+    newer.join(20)
+    assert states(installation) == ["healthy", "superseded"]
+
+
+def test_one_that_waits_is_cancelled_from_elsewhere(installation, create, target):
+    create()
+    with held(target):
+        waiting = Waiting(installation)
+        wait_for(lambda: states(installation) == ["queued"])
+        installation.engine.cancel(1)
+        waiting.join(20)
+    assert isinstance(waiting.outcome, Cancelled)
+    assert states(installation) == ["cancelled"]
+
+
+def test_one_that_runs_is_cancelled_from_elsewhere(installation, create, target):
+    create(steps={"build": [{"run": ["sleep", "30"]}]})
+    running = Waiting(installation)
+    wait_for(lambda: states(installation) == ["building"])
+    asked = installation.engine.cancel(1)
+    assert (asked.state, asked.cancel_requested) == ("building", True)
+    running.join(20)
+    assert isinstance(running.outcome, Cancelled)
+    assert states(installation) == ["cancelled"]
+    assert not list((target / "releases").iterdir())
+
+
+def test_a_failing_one_keeps_no_other_from_being_deployed(installation, create, tmp_path):
+    names = [
+        create(f"site{number}", target=tmp_path / f"live{number}", **options)
+        for number, options in enumerate([{}, {"steps": {"build": ["false"]}}, {}, {"ref": "no"}])
+    ]
+    found = {each.application: each for each in installation.engine.deploy_many(names, parallel=3)}
+    assert {name: found[name].deployment.state for name in names} == {
+        "site0": "healthy",
+        "site1": "failed",
+        "site2": "healthy",
+        "site3": "failed",
+    }
+    assert [found[name].error and found[name].error.code for name in names] == [
+        None,
+        "step_failed",
+        None,
+        "not_found",
+    ]
+
+
+def test_cancelling_several_ends_all_of_them(installation, create, tmp_path):
+    names = [
+        create(f"s{n}", target=tmp_path / f"l{n}", steps={"build": [{"run": ["sleep", "30"]}]})
+        for n in range(3)
+    ]
+    cancellation = Cancellation()
+
+    def cancel(event):
+        if event.phase == "building":
+            cancellation.cancel()
+
+    found = installation.engine.deploy_many(
+        names, parallel=2, listener=cancel, cancellation=cancellation
+    )
+    assert [each.error.code for each in found] == ["cancelled"] * 3

@@ -1,0 +1,142 @@
+"""Applications as people write them: short forms, defaults, and errors that name the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploycore.application import Application, parse_application
+from deploycore.errors import ConfigurationError
+
+LEAST = {
+    "name": "shop",
+    "provider": "work",
+    "repository": "acme/shop",
+    "ref": "main",
+    "target": "/srv/shop",
+}
+
+
+def parse(**fields) -> Application:
+    return parse_application({**LEAST, **fields})
+
+
+def test_what_is_not_said_is_not_repeated():
+    application = parse()
+    assert application.as_dict() == LEAST
+    assert parse_application(application.as_dict()) == application
+
+
+def test_steps_may_be_written_short():
+    steps = parse(
+        steps={
+            "build": ["npm ci --prefix 'my app'", ["make", "-j 2"], {"run": "make test"}],
+            "after_activate": [{"shell": "cat a | b", "name": "tell", "timeout": 3}],
+        }
+    ).steps
+    assert [step.arguments for step in steps.build] == [
+        ("npm", "ci", "--prefix", "my app"),
+        ("make", "-j 2"),
+        ("make", "test"),
+    ]
+    (told,) = steps.after_activate
+    assert told.arguments == ("/bin/sh", "-c", "cat a | b")
+    assert (told.name, told.timeout, str(steps.build[0])) == (
+        "tell",
+        3.0,
+        "npm ci --prefix 'my app'",
+    )
+
+
+def test_variables_are_text_numbers_or_sources_of_secrets():
+    environment = parse(
+        environment={"A": "x", "PORT": 8080, "EMPTY": "", "TOKEN": {"secret": "env:TOKEN"}}
+    ).environment
+    assert (environment["A"], environment["PORT"], environment["EMPTY"]) == ("x", "8080", "")
+    assert environment["TOKEN"].secret == "env:TOKEN"
+
+
+def test_all_fields_come_back_as_they_were_given():
+    application = parse(
+        submodules=True,
+        lfs=True,
+        attributes=True,
+        links="write-as-files",
+        reuse="hard-link",
+        shared={"directories": ["storage", "var/log"], "files": [".env"]},
+        environment={"A": "1", "B": {"secret": "file:/run/secrets/b"}, "C": {"secret": "stored"}},
+        steps={"before_activate": ["bin/migrate"]},
+        health_check={"url": "http://127.0.0.1:8080/health", "status": 204, "retries": 3},
+        keep=7,
+        history_days=30,
+        watch=["src/", "!src/docs/"],
+        timeouts={"fetch": 60, "deploy": 600},
+    )
+    assert parse_application(application.as_dict()) == application
+    assert application.health_check.is_good(204)
+    assert not application.health_check.is_good(200)
+
+
+def test_the_home_directory_may_be_written_short(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert parse(target="~/shop").target == Path("/home/ada/shop")
+
+
+WRONG = [
+    ({"name": "a/b"}, "name: is not of the form"),
+    ({"name": "shop\n"}, "name: is not of the form"),
+    ({"repository": "shop"}, "repository: should be OWNER/REPOSITORY"),
+    ({"ref": ""}, "ref: "),
+    ({"ref": "a\0b"}, "ref: "),
+    ({"ref": 7}, "ref: should be text"),
+    ({"target": "shop"}, "target: should be an absolute path"),
+    ({"target": "/srv/../etc"}, "target: should be a path without '..'"),
+    ({"taget": "/x"}, "taget: is nothing that is known here"),
+    ({"provider": None}, "provider: should be text"),
+    ({"submodules": "perhaps"}, "submodules: should be a valid boolean"),
+    ({"steps": {"build": "make"}}, "steps/build: should be a list"),
+    ({"steps": {"build": [{}]}}, "steps/build/0: should have either run or shell"),
+    ({"steps": {"build": ["a", {"run": ["a"], "shell": "b"}]}}, "steps/build/1: should have"),
+    ({"steps": {"build": ["'"]}}, "steps/build/0: should be a command line"),
+    ({"steps": {"build": [["a\0"]]}}, "steps/build/0/run/0: "),
+    ({"steps": {"build": [{"run": ["a"], "timeout": 0}]}}, "steps/build/0/timeout: "),
+    ({"steps": {"build": [{"run": ["a"], "timeout": "inf"}]}}, "steps/build/0/timeout: "),
+    ({"steps": {"bild": []}}, "steps/bild: is nothing"),
+    ({"steps": []}, "steps: should be a mapping"),
+    ({"shared": {"files": ["../x"]}}, "shared/files/0: should be a path within the release"),
+    ({"shared": {"files": ["/x"]}}, "shared/files/0: should be a path within the release"),
+    ({"shared": {"files": ["a\x1b"]}}, "shared/files/0: should be a path within the release"),
+    ({"shared": {"directories": [".git/hooks"]}}, "shared/directories/0: should not be in .git"),
+    ({"shared": {"directories": ["a"], "files": ["a/b"]}}, "shared: 'a/b' is shared twice"),
+    ({"shared": {"directories": ["a", "a/"]}}, "shared: 'a' is shared twice"),
+    ({"environment": {"A B": "x"}}, "environment: 'A B' can't be the name of a variable"),
+    ({"environment": {"A": True}}, "environment/A: should be text"),
+    ({"environment": {"A": {"secret": "hunter2"}}}, "environment/A/secret: should be env:NAME"),
+    ({"environment": {"A": "x\0"}}, "environment: the value of A holds a NUL"),
+    ({"health_check": {}}, "health_check: should have one of url, run and shell"),
+    ({"health_check": {"url": "ftp://x"}}, "health_check/url: should be an absolute http"),
+    ({"health_check": {"url": "http://a:b@x"}}, "health_check/url: should hold no user"),
+    ({"health_check": {"url": "http://x", "run": ["a"]}}, "health_check: should have one"),
+    ({"health_check": {"url": "http://x", "status": "fine"}}, "health_check/status: is not"),
+    ({"keep": 1}, "keep: should be greater than or equal to 2"),
+    ({"watch": [""]}, "watch/0: "),
+    ({"links": "follow"}, "links: should be 'refuse' or 'write-as-files'"),
+]
+
+
+@pytest.mark.parametrize(("fields", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_what_is_wrong_is_told_with_its_place_and_without_its_value(fields, said):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(**fields)
+    assert said in caught.value.message
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.message.isprintable()
+
+
+def test_all_that_is_wrong_is_told_at_once_below_where_it_stands():
+    with pytest.raises(ConfigurationError) as caught:
+        parse_application({"name": "shop", "keep": 0}, where="applications/shop")
+    for place in ("provider", "repository", "ref", "target"):
+        assert f"applications/shop/{place}: is missing" in caught.value.message
+    assert "applications/shop/keep: " in caught.value.message

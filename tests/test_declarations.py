@@ -1,0 +1,111 @@
+"""Applications as a file: read, compared, written, and read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploycore.declarations import compare, read_declaration, render_declaration
+from deploycore.errors import ConfigurationError
+
+YAML = """\
+applications:
+  shop:
+    provider: work
+    repository: acme/shop
+    ref: main
+    target: /srv/shop
+    environment:
+      RAILS_ENV: production
+      TOKEN: {secret: "env:TOKEN"}
+    steps:
+      build: [npm ci, [make, all]]
+  blog: {provider: work, repository: acme/blog, ref: v1, target: /srv/größe}
+"""
+TOML = """\
+[applications.shop]
+provider = "work"
+repository = "acme/shop"
+ref = "main"
+target = "/srv/shop"
+environment = {RAILS_ENV = "production", TOKEN = {secret = "env:TOKEN"}}
+[applications.shop.steps]
+build = ["npm ci", ["make", "all"]]
+[applications.blog]
+provider = "work"
+repository = "acme/blog"
+ref = "v1"
+target = "/srv/größe"
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def from_text(text: str | bytes, name: str = "apps.yaml"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_declaration(path)
+
+    return from_text
+
+
+def test_yaml_and_toml_say_the_same(read):
+    shop, blog = read(YAML)
+    assert [shop, blog] == read(TOML, "apps.toml") == read(YAML, "apps.YML")
+    assert shop.steps.build[0].arguments == ("npm", "ci")
+    assert blog.target == Path("/srv/größe")
+
+
+def test_what_is_written_is_read_as_the_same(read):
+    applications = read(YAML)
+    written = render_declaration(applications)
+    assert read(written) == applications
+    assert "größe" in written
+
+
+def test_an_application_is_compared_field_by_field(read):
+    shop, _ = read(YAML)
+    changed = shop.model_copy(update={"ref": "v2", "keep": 9})
+    assert compare(shop, shop).kind == "unchanged"
+    change = compare(shop, changed)
+    assert change.kind == "change"
+    assert change.fields == {"keep": (None, 9), "ref": ("main", "v2")}
+    created = compare(None, shop)
+    assert created.kind == "create"
+    assert created.fields["environment/RAILS_ENV"] == (None, "production")
+
+
+WRONG = [
+    (b"\xff", "apps.yaml", "is not YAML"),
+    ("a: [", "apps.yaml", "is not YAML"),
+    ("a = ", "apps.toml", "is not TOML"),
+    ("", "apps.yaml", "should have 'applications' at its top"),
+    ("[]", "apps.yaml", "should have 'applications' at its top"),
+    ("applications: {}\nother: 1", "apps.yaml", "should have 'applications' at its top"),
+    ("applications: [shop]", "apps.yaml", "should be a mapping of names"),
+    ("applications: {7: {}}", "apps.yaml", "should be a mapping of names"),
+    ("applications: {shop: main}", "apps.yaml", "applications/shop: should be a mapping"),
+    ("applications: {shop: {name: x}}", "apps.yaml", "applications/shop/name: is nothing"),
+    (YAML.replace("ref: main", "ref: main\n    ref: v2"), "apps.yaml", "'ref' stands here twice"),
+    (YAML.replace("[make, all]", "{}"), "apps.yaml", "applications/shop/steps/build/1: should"),
+    ("applications: !!python/object/apply:os.system ['true']", "apps.yaml", "is not YAML"),
+    ("[" * 100_000, "apps.yaml", "is not YAML"),
+    ("#" * 1_100_000, "apps.yaml", "is larger than"),
+    (YAML, "apps.json", "is no kind of file"),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "said"), WRONG, ids=[said for *_, said in WRONG])
+def test_what_is_wrong_is_told_with_the_file_and_the_place(read, text, name, said):
+    with pytest.raises(ConfigurationError) as caught:
+        read(text, name)
+    assert said in caught.value.message
+    assert name in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_file_that_can_not_be_read_is_a_clear_error(tmp_path):
+    for path in (tmp_path / "no.yaml", tmp_path):
+        with pytest.raises(ConfigurationError):
+            read_declaration(path)
