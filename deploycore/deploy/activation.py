@@ -130,14 +130,14 @@ class Activation:
         previous = self._releases.current
         name = previous.name if previous else None
         self._recorder.enter("activating", release=release.name, previous=name, **known)
-        with self._taking_back(previous):
+        with self._taking_back(release, previous):
             self._releases.activate(release)
             self._steps.perform("after_activate", release)
             self._steps.check_health(release)
         self._recorder.finish("healthy")
 
     @contextmanager
-    def _taking_back(self, previous: Path | None) -> Iterator[None]:
+    def _taking_back(self, release: Path, previous: Path | None) -> Iterator[None]:
         try:
             yield
             return
@@ -145,6 +145,8 @@ class Activation:
             error = typed_error(raised)
         self._recorder.note_error(error)
         self.put_back(previous)
+        if self._recorder.record.kind == "deploy":
+            self._releases.discard(release)
         if isinstance(error, Cancelled):
             self._recorder.finish("cancelled", error)
         else:
