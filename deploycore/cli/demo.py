@@ -29,6 +29,23 @@ __all__ = ["register"]
 
 _REPOSITORY = "deploycore-source"
 _CHANGED = "CHANGED.txt"
+_BROKEN = "BROKEN.txt"
+_DECLARATION = """\
+applications:
+  {name}:
+    provider: {provider}
+    repository: {repository}
+    ref: main
+    target: {target}
+    shared: {{directories: [uploads]}}
+    environment: {{STAGE: demo}}
+    steps:
+      build:
+        - shell: echo "building for $STAGE" && date > BUILT
+    health_check:
+      shell: test ! -e BROKEN.txt
+      retries: 1
+"""
 
 
 def register(application: typer.Typer) -> None:
@@ -45,7 +62,8 @@ def demo(
     """See everything work on a provider's sandbox: no account, no network, nothing left behind.
 
     Connects in every way that the provider knows, lists repositories and branches, clones,
-    deploys deploycore's own source from a repository, changes it, and deploys it again.
+    deploys deploycore's own source from a repository, changes it, and deploys it again. Then a
+    change that does not work is deployed, taken back by its health check, and looked into.
     """
     found, sandbox_class = load_sandbox(kind)
     started = time.monotonic()
@@ -64,8 +82,12 @@ class _Demo:
     sandbox: ProviderSandbox
     directory: Path
 
-    def command(self, *arguments: str, given: str = "") -> None:
-        """Show a command and run it as a person would, in a process of its own."""
+    def command(self, *arguments: str, given: str = "", code: int = 0) -> None:
+        """Show a command and run it as a person would, in a process of its own.
+
+        Args:
+            code: The exit code that it must have.
+        """
         fed = 'printf %s "$SECRET" | ' if given else ""
         say(f"\n$ {fed}deploycore {shlex.join(arguments)}")
         sys.stdout.flush()
@@ -77,8 +99,10 @@ class _Demo:
             cwd=self.directory,
             check=False,
         )
-        if done.returncode:
-            raise DeploycoreError(f"The demo's command failed with exit code {done.returncode}.")
+        if done.returncode != code:
+            raise DeploycoreError(
+                f"The demo's command ended with exit code {done.returncode}, not {code}."
+            )
 
     def _environment(self) -> dict[str, str]:
         kept = {
@@ -97,6 +121,7 @@ def _run(demo: _Demo) -> None:
         for connection in demo.sandbox.connections:
             _connect_and_deploy(demo, connection)
         _change_and_deploy_again(demo, demo.sandbox.connections[0], source)
+        _break_and_recover(demo, demo.sandbox.connections[0], source)
     finally:
         demo.sandbox.stop()
 
@@ -138,6 +163,40 @@ def _change_and_deploy_again(
         raise DeploycoreError("The changed file is not live, though the deployment succeeded.")
     say(f"\n$ cat current/{_CHANGED}\n{live.decode().rstrip()}")
     say("$ ls releases\n" + "\n".join(releases))
+
+
+def _break_and_recover(
+    demo: _Demo, connection: SandboxConnection, source: Mapping[str, bytes]
+) -> None:
+    _heading("Say how to build it, and how to tell that it works")
+    name = f"{provider_name(connection)}-app"
+    target = demo.directory / "deployed" / provider_name(connection)
+    declaration = demo.directory / "applications.yaml"
+    declaration.write_text(
+        _DECLARATION.format(
+            name=name,
+            provider=provider_name(connection),
+            repository=f"{connection.owner}/{_REPOSITORY}",
+            target=target,
+        )
+    )
+    say(f"\n$ cat {declaration.name}\n{declaration.read_text().rstrip()}")
+    demo.command("apply", declaration.name)
+    demo.command("deploy", name)
+    good = (target / "current").resolve()
+
+    _heading("Deploy what does not work: the last good release returns by itself")
+    broken = {**source, _BROKEN: b"A commit that should not have been made.\n"}
+    demo.sandbox.publish(connection.owner, _REPOSITORY, "main", broken, "Break everything")
+    demo.command("deploy", name, code=8)
+    if (target / "current").resolve() != good:
+        raise DeploycoreError("The last good release is not live after a failed health check.")
+    demo.command("deployments", name)
+    demo.command("logs", name)
+
+    _heading("Go back by hand, without the git host")
+    demo.command("rollback", name)
+    demo.command("releases", name)
 
 
 def _own_source() -> dict[str, bytes]:

@@ -145,6 +145,9 @@ class Activation:
             error = typed_error(raised)
         self._recorder.note_error(error)
         self.put_back(previous)
+        live = f"Release {previous.name} is live again." if previous else "No release is live."
+        seen = f"See what happened: deploycore logs {self._recorder.record.id}"
+        error.hint = " ".join(filter(None, (live, error.hint, seen)))
         if self._recorder.record.kind == "deploy":
             self._releases.discard(release)
         if isinstance(error, Cancelled):
