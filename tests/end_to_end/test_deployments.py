@@ -1,0 +1,208 @@
+"""Deployments from the shell: declared, deployed, looked into, stopped, and taken back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DECLARATION = """\
+applications:
+  site:
+    provider: {provider}
+    repository: acme/site
+    ref: main
+    target: {target}
+    environment:
+      GREETING: hello
+      TOKEN: {{secret: stored}}
+    steps:
+      build: [{{shell: "echo $GREETING; echo $TOKEN"}}]
+    health_check: {{run: [test, "!", -e, broken], retries: 0}}
+"""
+
+
+@pytest.fixture
+def declared(shell, connect, sandbox):
+    """An application from a file; gives the file's path."""
+    name, _ = connect()
+    sandbox.publish("acme", "site", "main", {"page": b"one\n"}, "One")
+    path = shell.directory / "apps.yaml"
+    path.write_text(DECLARATION.format(provider=name, target=shell.directory / "live"))
+    shell.succeed("apply", "apps.yaml")
+    shell.succeed("app", "secret", "site", "TOKEN", "--stdin", given=shell.made_up + "\n")
+    return path
+
+
+def live(shell) -> str:
+    return (shell.directory / "live" / "current" / "page").read_text()
+
+
+def test_applying_a_file_again_changes_nothing_and_export_gives_it_back(shell, declared):
+    assert shell.succeed("apply", "apps.yaml") == "site: unchanged\n"
+    exported = shell.succeed("export")
+    (shell.directory / "again.yaml").write_text(exported)
+    assert shell.succeed("apply", "again.yaml", "--dry-run") == "site: unchanged\n"
+    declared.write_text(declared.read_text().replace("GREETING: hello", "GREETING: hi"))
+    wanted = {"environment/GREETING": {"before": "hello", "after": "hi"}}
+    for arguments in (["--dry-run"], [], []):
+        (change,) = shell.json("apply", "apps.yaml", *arguments)
+        assert change["fields"] == wanted
+        wanted = {} if not arguments else wanted
+    assert "GREETING: hi" in shell.succeed("export", "site")
+
+
+def test_a_file_with_a_mistake_changes_nothing(shell, declared):
+    declared.write_text(declared.read_text() + "  blog: {provider: x}\n")
+    code, message = shell.fail("apply", "apps.yaml")
+    assert code == 3
+    assert "applications/blog/repository: is missing" in message
+    assert [app["name"] for app in shell.json("app", "list")] == ["site"]
+
+
+def test_events_are_streamed_as_lines_and_the_last_is_the_result(shell, declared):
+    *events, done = shell.stream("deploy", "site")
+    states = [event["phase"] for event in events if event["event"] == "state"]
+    assert states[0] == "queued"
+    assert states[-2:] == ["activating", "healthy"]
+    assert [e["text"] for e in events if e["event"] == "output"] == ["hello", "********"]
+    assert (done["event"], done["state"], done["subject"]) == ("finished", "healthy", "One")
+    assert done["current"] == str(shell.directory / "live" / "current")
+
+
+def test_a_release_that_does_not_work_is_taken_back_and_can_be_looked_into(
+    shell, declared, sandbox
+):
+    shell.succeed("deploy", "site")
+    sandbox.publish("acme", "site", "main", {"page": b"two\n", "broken": b""}, "Two")
+    code, message = shell.fail("deploy", "site")
+    assert code == 8
+    assert "is live again" in message
+    assert live(shell) == "one\n"
+    newest, first = shell.json("deployments", "site")
+    assert (newest["state"], first["state"]) == ("rolled_back", "healthy")
+    assert newest["error_code"] == "health_check_failed"
+    assert shell.json("show", str(newest["id"]))["seconds"]["activating"] > 0
+    lines = shell.stream("logs", "site")
+    assert lines[-1]["phase"] == "rolled_back"
+    assert "hello" in shell.succeed("logs", str(newest["id"]))
+    assert "rolled_back" in shell.succeed("deployments")
+
+
+def test_going_back_by_hand_and_what_there_is_to_go_back_to(shell, declared, sandbox):
+    for content in (b"one\n", b"two\n"):
+        sandbox.publish("acme", "site", "main", {"page": content}, content.decode().strip())
+        shell.succeed("deploy", "site")
+    newest, first = shell.json("releases", "site")
+    assert (newest["state"], newest["subject"], first["state"]) == ("live", "two", "kept")
+    *_, done = shell.stream("rollback", "site")
+    assert (done["kind"], done["release"]) == ("rollback", first["release"])
+    assert live(shell) == "one\n"
+    assert "Rolled back site" in shell.succeed("rollback", "site", "--to", newest["commit"][:10])
+    assert live(shell) == "two\n"
+    code, message = shell.fail("rollback", "site", "--to", "nope")
+    assert (code, "'nope' of site is not there" in message) == (3, True)
+
+
+def test_a_commit_that_is_live_is_not_deployed_again_if_that_is_asked_for(shell, declared):
+    shell.succeed("deploy", "site")
+    assert "Nothing to deploy" in shell.succeed("deploy", "site", "--if-changed")
+    assert shell.stream("deploy", "site", "--if-changed")[-1]["state"] == "skipped"
+
+
+def test_several_are_deployed_and_whoever_fails_is_told(shell, declared, connect):
+    text = declared.read_text()
+    other = text.partition("applications:\n")[2].replace("  site:", "  other:")
+    other = other.replace("ref: main", "ref: gone").replace("/live", "/other")
+    declared.write_text(text + other)
+    shell.succeed("apply", "apps.yaml")
+    shell.succeed("app", "secret", "other", "TOKEN", "--stdin", given=shell.made_up)
+    done = shell.run("deploy", "--all")
+    assert done.returncode == 5
+    assert "Deployed site" in done.stdout
+    assert "no branch 'gone'" in done.stderr
+    assert live(shell) == "one\n"
+
+
+def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, declared):
+    text = declared.read_text()
+    declared.write_text(text.replace('{shell: "', '{shell: "echo begun; sleep 60; '))
+    shell.succeed("apply", "apps.yaml")
+    running = shell.start("deploy", "site")
+    with running:
+        following = shell.start("logs", "--follow", "site")
+        with following:
+            seen = ""
+            deadline = time.monotonic() + 30
+            while "begun" not in seen and time.monotonic() < deadline:
+                if following.poll() is not None:  # asked before there was a deployment
+                    shell.printed += following.communicate()
+                    following = shell.start("logs", "--follow", "site")
+                    continue
+                seen += following.stdout.readline()
+            assert "is asked to stop" in shell.succeed("cancel", "site")
+            shell.printed += running.communicate(timeout=30)
+            shell.printed += following.communicate(timeout=30)
+    assert (running.returncode, following.returncode) == (130, 0)
+    assert shell.json("show", "site")["state"] == "cancelled"
+    assert "cancelled" in shell.printed[-2]
+
+
+def test_what_a_killed_process_left_is_cleared_up(shell, declared):
+    text = declared.read_text()
+    declared.write_text(text.replace('{shell: "', '{shell: "echo begun; sleep 60; '))
+    shell.succeed("apply", "apps.yaml")
+    running = shell.start("deploy", "site")
+    with running:
+        while "begun" not in running.stderr.readline():
+            assert running.poll() is None
+        running.send_signal(signal.SIGKILL)
+        shell.printed += running.communicate(timeout=30)
+    (settled,) = shell.json("recover")
+    assert settled["state"] == "failed"
+    assert shell.json("recover") == []
+    assert list((shell.directory / "live" / "releases").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["show", "99"], 3, "There is no deployment 99"),
+        (["show", "site"], 3, "site has no deployments yet"),
+        (["logs", "nope"], 3, "no application 'nope'"),
+        (["cancel", "99"], 3, "There is no deployment 99"),
+        (["releases", "nope"], 3, "no application 'nope'"),
+        (["deployments", "nope"], 3, "no application 'nope'"),
+        (["rollback", "site"], 3, "is not there"),
+        (["apply", "nope.yaml"], 3, "can't be read"),
+        (["export", "nope"], 3, "no application 'nope'"),
+        (["deploy", "site", "nope"], 3, "no application 'nope'"),
+        (["deploy", "site", "--all"], 2, "APPLICATION"),
+        (["app", "secret", "nope", "A", "--stdin"], 3, "no application 'nope'"),
+    ],
+)
+def test_wrong_names_are_clear_errors(shell, declared, arguments, code, said):
+    found, message = shell.fail(*arguments)
+    assert found == code
+    assert said in message
+
+
+def test_the_example_runs(shell):
+    import subprocess
+
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(root / "examples" / "deploy_from_python.py")],
+        capture_output=True,
+        text=True,
+        env=shell.environment(),
+        cwd=shell.directory,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "still live: Hello" in done.stdout
+    assert json.dumps("x") not in done.stderr
