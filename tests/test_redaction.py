@@ -1,17 +1,35 @@
-"""Known secrets are masked in every form in which they travel."""
+"""Known secrets are masked in every form in which they travel, wherever a stream is cut."""
 
 from __future__ import annotations
 
 import base64
+import json
+import random
+import re
+import shlex
+import shutil
+import string
+import subprocess
+import time
+from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from deploycore.redaction import MASK, Redactor, secrets_in
+from deploycore.redaction import MASK, Redactor, StreamRedactor, secrets_in
+from deploycore.redaction.forms import forms_of
 
 secrets = st.text(min_size=6, max_size=60).filter(lambda text: text.strip())
+# Without "*", since a form that is a part of a mask can't be told from it.
+AWKWARD = string.ascii_letters + string.digits + " '\"$`\\/+%&<>_-=:\n\r\tä€𝄞"
+awkward_secrets = st.text(AWKWARD, min_size=4, max_size=90)
+
+KEY = "-----BEGIN PRIVATE KEY-----\n{}\nAg==\n-----END PRIVATE KEY-----\n".format(
+    "\n".join("".join(random.Random(n).choices(string.ascii_letters, k=64)) for n in range(4))
+)
 
 
 @given(secret=secrets, before=st.text(max_size=5), after=st.text(max_size=5))
@@ -30,9 +48,58 @@ def test_basic_authorisation_headers_are_masked(secret, user):
     assert tail not in masked
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(lambda secret: shlex.quote(secret), id="shlex"),
+        pytest.param(lambda secret: "'" + secret.replace("'", "'\\''") + "'", id="bash -x"),
+        pytest.param(json.dumps, id="JSON"),
+        pytest.param(lambda secret: json.dumps(secret, ensure_ascii=False), id="JSON in UTF-8"),
+        pytest.param(lambda secret: json.dumps(secret).replace("/", "\\/"), id="JSON by PHP"),
+        pytest.param(lambda secret: json.dumps(secret).replace("<", "\\u003c"), id="JSON by Go"),
+        pytest.param(lambda secret: quote(secret, safe="!'()*"), id="encodeURIComponent"),
+        pytest.param(lambda secret: quote(secret, safe="").lower(), id="lower-case percent"),
+        pytest.param(repr, id="repr"),
+    ],
+)
+def test_quoted_and_escaped_forms_are_masked(written):
+    secret = 'it\'s/a <"$ecret" \\ with! ä'
+    if written("%") == "%25" and written("A") == "a":
+        secret = secret.lower()
+    masked = Redactor([SecretStr(secret)]).mask(f"x {written(secret)} y")
+    assert re.fullmatch(r"x ['\"]?\*{8}['\"]? y", masked)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize(
+    ("options", "script"),
+    [(["-x"], ': "$1"'), ([], 'printf "%q\\n" "$1"'), ([], 'echo "${1@Q}"')],
+)
+def test_what_bash_itself_prints_is_masked(options, script):
+    secret = 'it\'s a "$ecret" & more'
+    done = subprocess.run(
+        ["bash", *options, "-c", script, "bash", secret],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    masked = Redactor([SecretStr(secret)]).mask(done.stdout + done.stderr)
+    assert "cret" not in masked
+    assert "more" not in masked
+
+
 def test_the_longest_form_wins():
     redactor = Redactor([SecretStr("token"), SecretStr("token-and-more")])
     assert redactor.mask("x token-and-more y token z") == f"x {MASK} y {MASK} z"
+
+
+def test_secrets_that_overlap_leave_nothing_of_each_other():
+    redactor = Redactor([SecretStr("abcdef"), SecretStr("defghi")])
+    assert redactor.mask("x abcdefghi y") == f"x {MASK} y"
+
+
+def test_what_is_hidden_without_a_gap_is_one_mask():
+    assert Redactor([SecretStr("aaaa")]).mask("-aaaaaaa-aaa-") == f"-{MASK}-aaa-"
 
 
 def test_very_short_values_are_left_alone():
@@ -41,6 +108,23 @@ def test_very_short_values_are_left_alone():
 
 def test_no_secrets_change_nothing():
     assert Redactor().mask("text") == "text"
+
+
+def test_values_that_are_not_utf_8_are_masked():
+    secret = b"caf\xe9-password".decode("utf-8", "surrogateescape")
+    assert Redactor([SecretStr(secret)]).mask(f"x {secret} \ud800") == f"x {secret} \ud800"
+    assert Redactor([SecretStr(secret)]).mask(f"x {secret} y") == f"x {MASK} y"
+    stream = StreamRedactor([SecretStr(secret)])
+    assert stream.feed(b"x caf\xe9-password y") + stream.finish() == f"x {MASK} y".encode()
+
+
+def test_each_line_of_a_key_is_a_secret_but_short_ones():
+    redactor = Redactor([SecretStr(KEY)])
+    for line in KEY.splitlines():
+        shown = redactor.mask(f"\t{line}\r\n")
+        assert shown == (f"\t{MASK}\r\n" if len(line) >= 8 else f"\t{line}\r\n")
+    assert redactor.mask(f"x {KEY}y") == f"x {MASK}y"
+    assert MASK + "\\nAg==" not in redactor.mask(json.dumps({"key": KEY}))
 
 
 def test_secrets_are_found_in_nested_models():
@@ -57,4 +141,136 @@ def test_secrets_are_found_in_nested_models():
 
 
 def test_a_redactor_shows_nothing():
-    assert "secret" not in repr(Redactor([SecretStr("secret-value")]))
+    redactor = Redactor([SecretStr("secret-value")])
+    stream = redactor.stream()
+    stream.feed(b"a secret-va")
+    assert "secret" not in repr(redactor) + repr(stream)
+
+
+# --- streams ---
+
+
+def streamed(known: list[str], pieces: list[bytes]) -> bytes:
+    stream = StreamRedactor(map(SecretStr, known))
+    return b"".join(map(stream.feed, pieces)) + stream.finish()
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    ordered = [0, *sorted(min(place, len(data)) for place in places), len(data)]
+    return [data[start:stop] for start, stop in pairwise(ordered)]
+
+
+def wrapped(data: bytes, width: int, end: bytes = b"\n") -> bytes:
+    encoded = base64.b64encode(data)
+    return end.join(encoded[at : at + width] for at in range(0, len(encoded), width)) + end
+
+
+@st.composite
+def outputs(draw: st.DrawFn) -> tuple[list[str], bytes]:
+    """Secrets, and output with them in all their forms, whole, cut off and wrapped."""
+    known = draw(st.lists(awkward_secrets, min_size=1, max_size=3))
+    forms = forms_of(map(SecretStr, known)) or [b"none"]
+    form = st.sampled_from(forms)
+    piece = st.one_of(
+        st.binary(max_size=8),
+        st.text(AWKWARD, max_size=12).map(str.encode),
+        form,
+        st.builds(lambda form, size: form[:size], form, st.integers(1, 120)),
+        st.builds(lambda form, size: form[size:], form, st.integers(1, 120)),
+        st.builds(
+            lambda secret, before, width, end: wrapped(before + secret.encode(), width, end),
+            st.sampled_from(known),
+            st.binary(max_size=90),
+            st.sampled_from([60, 64, 76]),
+            st.sampled_from([b"\n", b"\r\n"]),
+        ),
+    )
+    return known, b"".join(draw(st.lists(piece, max_size=8)))
+
+
+def masked_slowly(known: list[str], data: bytes) -> bytes:
+    """The same by the definition alone: a byte is hidden if any form covers it."""
+    hidden = bytearray(len(data))
+    break_ = re.compile(rb"(?<=[A-Za-z0-9+/_-]{60})(?:\r?\n)")
+    removed = {at for found in break_.finditer(data) for at in range(*found.span())}
+    kept = [at for at in range(len(data)) if at not in removed]
+    for places in (list(range(len(data))), kept):
+        view = bytes(data[at] for at in places)
+        for form in forms_of(map(SecretStr, known)):
+            for start in range(len(view) - len(form) + 1):
+                if view.startswith(form, start):
+                    stop = places[start + len(form) - 1] + 1
+                    hidden[places[start] : stop] = b"\1" * (stop - places[start])
+    shown = bytearray()
+    for at, byte in enumerate(data):
+        if not hidden[at]:
+            shown.append(byte)
+        elif not at or not hidden[at - 1]:
+            shown += MASK.encode()
+    return bytes(shown)
+
+
+@given(given=outputs(), places=st.lists(st.integers(0, 900), max_size=12))
+@example(given=(["abcdef", "defghi"], b"abcdefghi"), places=[6, 7])
+@example(given=(["aaaa"], b"aaaaaaaaa"), places=[1, 2, 3, 4, 5, 6, 7, 8])
+def test_cuts_change_nothing_and_nothing_of_a_secret_is_left(given, places):
+    known, data = given
+    whole = masked_slowly(known, data)
+    assert streamed(known, [data]) == whole
+    assert streamed(known, cut(data, places)) == whole
+    assert not [form for form in forms_of(map(SecretStr, known)) if form in whole]
+
+
+@given(given=outputs())
+def test_bytes_may_come_one_by_one(given):
+    known, data = given
+    assert streamed(known, [bytes([byte]) for byte in data]) == masked_slowly(known, data)
+
+
+@given(
+    secret=st.text(string.ascii_letters + string.digits, min_size=30, max_size=200),
+    before=st.binary(max_size=80),
+    end=st.sampled_from([b"\n", b"\r\n"]),
+    width=st.sampled_from([64, 76]),
+    place=st.integers(0, 400),
+)
+def test_wrapped_base64_is_masked(secret, before, end, width, place):
+    data = wrapped(before + secret.encode() + b"after", width, end)
+    shown = streamed([secret], cut(data, [place])).replace(MASK.encode(), b"\0")
+    left = base64.b64encode(before).rstrip(b"=") + b"...." + base64.b64encode(b"after....")
+    assert len(re.sub(rb"\s", b"", shown)) <= len(left)
+    assert b"\0" in shown
+
+
+def test_the_base64_tool_is_masked():
+    secret = "s3cret" * 30
+    done = subprocess.run(
+        ["base64"], input=f"user:{secret}".encode(), capture_output=True, check=True
+    )
+    assert b"\n" in done.stdout.strip()
+    assert re.fullmatch(rb"dXNlcjp?\*{8}.{0,3}\n", streamed([secret], [done.stdout]))
+
+
+def test_only_what_may_be_the_beginning_of_a_secret_is_held_back():
+    stream = StreamRedactor([SecretStr("secret-token")])
+    assert stream.feed(b"password: ") == b"password: "
+    assert stream.feed(b"a sec") == b"a "
+    assert stream.held == 3
+    assert stream.feed(b"ond\n") == b"second\n"
+    assert stream.feed(b"secret-toke") == b""
+    assert stream.feed(b"n!") == b"********!"
+    assert stream.feed(b"secret") == b""
+    assert stream.finish() == b"secret"
+
+
+def test_hostile_output_costs_no_more_than_other_output():
+    secret = "".join(random.Random(1).choices(string.ascii_letters, k=200))
+    known = [SecretStr(secret), SecretStr("a" * 200), SecretStr("a" * 199 + "b")]
+    for pattern in (secret[:-1], "a", "a" * 198 + "c", secret, secret[0]):
+        data = (pattern * (2_000_000 // len(pattern))).encode()
+        stream = StreamRedactor(known)
+        begun = time.process_time()
+        for start in range(0, len(data), 16_384):
+            stream.feed(data[start : start + 16_384])
+        stream.finish()
+        assert time.process_time() - begun < 10  # some 0.1 are usual

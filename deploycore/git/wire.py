@@ -27,7 +27,7 @@ from urllib3.util import Url, make_headers, parse_url
 from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
 
-__all__ = ["Wire", "open_pool"]
+__all__ = ["PlainConnection", "SecureConnection", "Wire", "open_pool"]
 
 
 _TLS_TO_NO_PROXY = ProxyConfig(
@@ -172,7 +172,7 @@ def _proxy(place: SplitResult) -> _Proxy | None:
     return _Proxy(Url(parts.scheme, host=parts.host, port=port), headers)
 
 
-class _PlainConnection(HTTPConnection):
+class PlainConnection(HTTPConnection):
     """A connection whose socket is watched; TLS is put on it later."""
 
     def __init__(self, *args: Any, wire: Wire, **options: Any) -> None:
@@ -185,16 +185,16 @@ class _PlainConnection(HTTPConnection):
         return connected
 
 
-class _SecureConnection(_PlainConnection, HTTPSConnection):
-    pass
+class SecureConnection(PlainConnection, HTTPSConnection):
+    """The same, with TLS."""
 
 
 class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
+    ConnectionCls = PlainConnection
 
 
 class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+    ConnectionCls = SecureConnection
 
 
 class _ForwardingPool(_PlainPool):

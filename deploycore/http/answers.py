@@ -99,6 +99,8 @@ def failure_of(error: Exception) -> Failure:
             )
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
             return Failure("its name can't be resolved", hint="Check the name and the network.")
+    # A refused connection is no time-out, though urllib3 derives it from one.
+    causes = [each for each in causes if type(each) is not urllib3.exceptions.NewConnectionError]
     for kinds, failure in _FAILURES:
         if any(isinstance(cause, kinds) for cause in causes):
             return failure

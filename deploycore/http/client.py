@@ -33,6 +33,7 @@ from deploycore.http.answers import (
     retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
+from deploycore.http.environment import environment_settings
 from deploycore.http.origin import Origin
 from deploycore.http.settings import HttpSettings
 from deploycore.redaction import Redactor
@@ -234,9 +235,8 @@ class HttpClient:
         try:
             prepared = self._session.prepare_request(requests.Request(method, target, json=body))
             prepared.url = target  # requests quotes anew; links are to be used as they came
-            response = self._session.send(
-                prepared, timeout=timeout, allow_redirects=False, **self._environment(target)
-            )
+            how = environment_settings(self._session, target, ca_bundle=self._settings.ca_bundle)
+            response = self._session.send(prepared, timeout=timeout, allow_redirects=False, **how)
             try:
                 return self._read(response, target, deadline)
             finally:
@@ -246,14 +246,6 @@ class HttpClient:
         except ValueError:
             # http.client shows a header that it refuses, and so the secret in it.
             return Failure("a header or the address can't be sent as it is", unexpected=True)
-
-    def _environment(self, target: str) -> dict[str, Any]:
-        """Proxies and trusted certificates, as the process's environment has them."""
-        verify = self._settings.ca_bundle or True
-        found = self._session.merge_environment_settings(target, {}, True, verify, None)
-        if self._origin.is_loopback:
-            found["proxies"] = {}  # what is meant for this machine goes to no other
-        return dict(found)
 
     def _read(self, response: requests.Response, target: str, deadline: float) -> Answer | Failure:
         body = bytearray()

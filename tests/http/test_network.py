@@ -109,6 +109,13 @@ def test_a_server_that_says_nothing_times_out(serve, client):
         client(server.url, read_timeout=0.05, retries=0).get_json("x")
 
 
+def test_a_refused_connection_is_called_so(client):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(ProviderUnavailable, match="Connection refused"):
+        client(f"http://127.0.0.1:{port}/", retries=0).get_json("x")
+
+
 def test_a_body_that_drips_ends_with_the_total_time(serve, client):
     def drip(handler) -> None:
         handler.send_response(200)

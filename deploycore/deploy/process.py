@@ -1,0 +1,181 @@
+"""A program in a session of its own, which is ended whole: nothing that it began is left.
+
+A process that has ended keeps its number, which is also that of its group and its session,
+until it is waited for. So it is waited for last: until then no signal can reach a stranger.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["GRACE_SECONDS", "Process"]
+
+GRACE_SECONDS = 5.0
+"""From SIGTERM to SIGKILL."""
+_KILLED_WITHIN = 2.0
+_LOOK_EVERY = 0.01
+_PIPE_BYTES = 1024 * 1024
+_PROC = Path("/proc")
+
+
+class Process:
+    """A program that runs, with one pipe for all that it prints. To be ended by ``end``.
+
+    Args:
+        arguments: The program and what it is given; without a slash it is looked for in the
+            PATH of ``environment``.
+        directory: Where it runs.
+        environment: All of its variables.
+
+    Raises:
+        OSError: It can't be started.
+        ValueError: An argument or a variable holds what none can hold.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], *, directory: Path, environment: Mapping[str, str]
+    ) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - what the user configured
+            arguments,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        self._output = self._process.stdout
+        self._kill_at: float | None = None
+        os.set_blocking(self.fileno(), False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # fewer, larger reads
+            with suppress(OSError):
+                fcntl.fcntl(self.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def fileno(self) -> int:
+        """The descriptor to read from."""
+        return self._output.fileno()
+
+    def read(self, most: int) -> bytes | None:
+        """What was printed and not read yet: nothing at the end, ``None`` if there is none now."""
+        try:
+            return os.read(self.fileno(), most)
+        except BlockingIOError:
+            return None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the program itself has ended; what it started may run on."""
+        if self._process.returncode is not None:
+            return True
+        if not hasattr(os, "waitid"):
+            return self._process.poll() is not None
+        try:
+            how = os.WEXITED | os.WNOWAIT | os.WNOHANG
+            return os.waitid(os.P_PID, self._process.pid, how) is not None
+        except ChildProcessError:
+            return True
+
+    def terminate(self) -> float:
+        """Ask the whole session to end, once.
+
+        Returns:
+            When what is left is to be killed, in the time of ``time.monotonic``.
+        """
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + GRACE_SECONDS
+            self._signal(signal.SIGTERM)
+        return self._kill_at
+
+    def kill(self) -> None:
+        """End the whole session."""
+        self._signal(signal.SIGKILL)
+
+    def end(self) -> int | None:
+        """End all that is left of the session, and give everything back.
+
+        Returns:
+            The status, or the negative number of the signal, with which the program ended.
+            ``None`` where that can't be known: it can't be killed, or somebody else in this
+            process has waited for it.
+        """
+        self._output.close()
+        try:
+            if self._is_alive():
+                self._wait_until(self.terminate())
+        finally:
+            self.kill()
+            self._wait_until(time.monotonic() + _KILLED_WITHIN)
+        return self._reaped()
+
+    def _reaped(self) -> int | None:
+        if self._process.returncode is None:
+            try:
+                ended, status = os.waitpid(self._process.pid, os.WNOHANG)
+            except ChildProcessError:
+                self._process.poll()  # so that it is known to be gone
+                return None
+            if not ended:
+                return None
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+        # Orphans come to us if we are the first process of a container.
+        with suppress(ChildProcessError):
+            while os.waitpid(-self._process.pid, os.WNOHANG)[0]:
+                pass
+        return self._process.returncode
+
+    def _wait_until(self, moment: float) -> None:
+        pause = 0.001
+        while self._is_alive() and time.monotonic() < moment:
+            time.sleep(pause)
+            pause = min(2 * pause, _LOOK_EVERY)
+
+    def _is_alive(self) -> bool:
+        if not self.ended:
+            return True
+        if _PROC.joinpath("self", "stat").exists():
+            return any(True for _ in _members(self._process.pid))
+        return self._process.poll() is None or self._group_is_there()
+
+    def _group_is_there(self) -> bool:
+        try:
+            os.killpg(self._process.pid, 0)
+        except OSError:
+            return False
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None or self._group_is_there():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+        for member, group in _members(self._process.pid):
+            if group != self._process.pid:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(member, number)
+
+
+def _members(session: int) -> Iterator[tuple[int, int]]:
+    """Processes of a session that have not ended, each with its group; see proc_pid_stat(5).
+
+    ``timeout`` and shells with job control make groups of their own within a session.
+    """
+    if not _PROC.is_dir():
+        return
+    for name in os.listdir(_PROC):
+        if not name.isdigit():
+            continue
+        try:
+            stat = _PROC.joinpath(name, "stat").read_bytes()
+        except OSError:
+            continue
+        state, _, group, its_session = stat.rpartition(b") ")[2].split()[:4]
+        if int(its_session) == session and state not in (b"Z", b"X"):
+            yield int(name), int(group)

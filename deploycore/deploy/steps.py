@@ -1,0 +1,307 @@
+"""Running the commands of an application: steps, and health checks that are commands."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploycore.application import Command, Step
+from deploycore.deploy.process import Process
+from deploycore.deploy.step_output import StepOutput
+from deploycore.deploy.wakeup import Wakeup
+from deploycore.errors import Cancelled, StepFailed
+from deploycore.git import Cancellation
+from deploycore.redaction import Redactor
+
+__all__ = ["run_command", "step_environment"]
+
+LINGER_SECONDS = 0.5
+"""How long the end of the output is waited for once a program has ended."""
+_GIVEN_UP_AFTER = 5.0
+_READ_BYTES = 1024 * 1024
+_LOOK_EVERY = 0.05
+_TITLE_CHARACTERS = 120
+
+# XDG_RUNTIME_DIR is where `systemctl --user` finds the user's services.
+_INHERITED = frozenset(
+    "PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TMPDIR XDG_RUNTIME_DIR".split()  # noqa: SIM905
+)
+
+
+def step_environment(
+    own: Mapping[str, str], inherited: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """All variables of a step: the application's own, and what any program needs.
+
+    Args:
+        own: The application's. They go before those that are inherited.
+        inherited: Of these PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ, TMPDIR
+            and XDG_RUNTIME_DIR are taken; deploycore's own settings and secrets never are.
+    """
+    taken = {
+        name: value
+        for name, value in inherited.items()
+        if name in _INHERITED or name.startswith("LC_")
+    }
+    return {"PATH": os.defpath, **taken, **own}
+
+
+def run_command(
+    command: Command,
+    *,
+    directory: Path,
+    environment: Mapping[str, str],
+    redactor: Redactor,
+    output: Callable[[str], None],
+    cancellation: Cancellation,
+    deadline: float | None = None,
+) -> None:
+    """Run a command to its end, and give what it prints, line by line.
+
+    It runs in a session of its own, with nothing to read on its standard input. When it ends
+    well, as when it does not, whatever is left of its session is ended too: first SIGTERM,
+    after five seconds SIGKILL. So a step leaves nothing behind; a service belongs to a
+    service manager. What calls setsid escapes, on purpose: it should also close its standard
+    output, which nobody reads once the step has ended.
+
+    Standard output and error are one stream. Its lines are decoded as UTF-8; those over 8 KiB
+    are split, and of those that overwrite themselves with carriage returns the last state is
+    given. Control characters are given as they are. Of much output the first MiB and the last
+    64 KiB are given, with one line between them that says what was left out.
+
+    Args:
+        command: Its ``timeout`` counts from now.
+        directory: Where it runs: the release.
+        environment: All of its variables; see :func:`step_environment`.
+        redactor: Knows the secrets, which are masked in the output and in errors.
+        output: Gets each line, without its end. While it blocks, nothing is read and no time
+            limit is kept; what it raises ends the command, and is passed on.
+        cancellation: Ends the command at once.
+        deadline: When it must have ended whatever its own time-out, in the time of
+            ``time.monotonic``.
+
+    Raises:
+        StepFailed: It could not be started, ended with another status than 0 or by a signal,
+            or took too long. ``details`` has ``step`` and ``reason``, and, as it was, one of
+            ``status``, ``signal`` (its name), ``timeout`` (seconds), ``deadline`` (true).
+        Cancelled: It was cancelled.
+    """
+    title = _title(command, redactor)
+    if cancellation.cancelled:
+        raise Cancelled(f"The step {title!r} was cancelled before it began.", step=title)
+    run = _Run(command, cancellation, deadline)
+    failure = run.to_its_end(directory, environment, StepOutput(redactor, output))
+    if failure is _CANCELLED:
+        raise Cancelled(f"The step {title!r} {failure.reason}.", step=title)
+    if failure is not None:
+        raise StepFailed(
+            f"The step {title!r} {failure.reason}.",
+            hint=failure.hint,
+            step=title,
+            reason=failure.reason,
+            **failure.details,
+        )
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What went wrong, in words that hold no secret. An exception's frames would hold some."""
+
+    reason: str
+    hint: str = "See what it printed."
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+_CANCELLED = _Failure("was cancelled")
+
+
+class _Run:
+    """One run of a command: until when, and why it was stopped."""
+
+    def __init__(
+        self, command: Command, cancellation: Cancellation, deadline: float | None
+    ) -> None:
+        own_limit = time.monotonic() + command.timeout
+        self._command = command
+        self._cancellation = cancellation
+        self._limit = own_limit if deadline is None else min(own_limit, deadline)
+        self._too_long = _too_long(command) if self._limit == own_limit else _NO_TIME_LEFT
+        self._stopped: _Failure | None = None
+        self._kill_at = float("inf")
+        self._give_up_at = float("inf")
+        self._linger_until = float("inf")
+
+    def to_its_end(
+        self, directory: Path, environment: Mapping[str, str], output: StepOutput
+    ) -> _Failure | None:
+        if time.monotonic() >= self._limit:
+            return self._too_long
+        process = _started(self._command, directory, environment)
+        if isinstance(process, _Failure):
+            return process
+        status = None
+        try:
+            self._follow(process, output)
+        finally:
+            status = process.end()
+        output.finish()
+        return self._stopped or _ended_badly(status)
+
+    def _follow(self, process: Process, output: StepOutput) -> None:
+        """Read until the program has ended and its output too, or is waited for in vain."""
+        with Wakeup() as wakeup, self._cancellation.waking(wakeup.wake):
+            poll = select.poll()
+            poll.register(wakeup, select.POLLIN)
+            poll.register(process, select.POLLIN)
+            reading, pause = True, 0.001
+            while not self._is_over(process, reading=reading):
+                ready = {descriptor for descriptor, _ in poll.poll(1000 * self._until_next(pause))}
+                pause = min(2 * pause, _LOOK_EVERY)
+                if wakeup.fileno() in ready:
+                    poll.unregister(wakeup)
+                if reading and process.fileno() in ready:
+                    pause = 0.001
+                    data = process.read(_READ_BYTES)
+                    if data:
+                        output.feed(data)
+                    elif data is not None:
+                        poll.unregister(process)
+                        reading = False
+
+    def _until_next(self, pause: float) -> float:
+        limit = self._limit if self._stopped is None else float("inf")
+        return max(0.0, min(pause, min(limit, self._kill_at) - time.monotonic()))
+
+    def _is_over(self, process: Process, *, reading: bool) -> bool:
+        now = time.monotonic()
+        if process.ended:
+            self._linger_until = min(self._linger_until, now + LINGER_SECONDS)
+            return not reading or now >= self._linger_until or self._cancellation.cancelled
+        if self._stopped is None:
+            if self._cancellation.cancelled:
+                self._stopped = _CANCELLED
+            elif now >= self._limit:
+                self._stopped = self._too_long
+            if self._stopped is not None:
+                self._kill_at = process.terminate()
+        elif now >= self._kill_at:
+            process.kill()
+            self._kill_at, self._give_up_at = float("inf"), now + _GIVEN_UP_AFTER
+        return now >= self._give_up_at
+
+
+def _title(command: Command, redactor: Redactor) -> str:
+    """What a step is called: on one line, masked before it is cut."""
+    name = command.name if isinstance(command, Step) and command.name else str(command)
+    masked = redactor.mask(name)
+    text = " ".join("".join(each if each.isprintable() else " " for each in masked).split())
+    return text if len(text) <= _TITLE_CHARACTERS else text[: _TITLE_CHARACTERS - 1] + "…"
+
+
+def _too_long(command: Command) -> _Failure:
+    return _Failure(
+        f"took more than {command.timeout:g} seconds and was ended",
+        "Raise its timeout, if it may take longer.",
+        {"timeout": command.timeout},
+    )
+
+
+_NO_TIME_LEFT = _Failure(
+    "was ended, since the time for all together was over",
+    "Raise the time for all together, or make the parts before it faster.",
+    {"deadline": True},
+)
+
+
+def _ended_badly(status: int | None) -> _Failure | None:
+    if status is None:
+        return _Failure(
+            "ended in a way that can't be known, or can't be ended",
+            "It may run as another user, or SIGCHLD may be ignored in deploycore's own process.",
+        )
+    if status < 0:
+        name = _signal_name(-status)
+        hint = "The machine may have run out of memory; see its log." if name == "SIGKILL" else ""
+        return _Failure(f"was ended by {name}", hint or "See what it printed.", {"signal": name})
+    if status:
+        return _Failure(f"ended with status {status}", details={"status": status})
+    return None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _started(
+    command: Command, directory: Path, environment: Mapping[str, str]
+) -> Process | _Failure:
+    try:
+        return Process(command.arguments, directory=directory, environment=environment)
+    except OSError as error:
+        return _not_started(error, command.arguments[0], directory)
+    except ValueError:
+        return _unfit(environment)
+
+
+def _unfit(environment: Mapping[str, str]) -> _Failure:
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name + value or not _can_be_encoded(name + value):
+            return _Failure(
+                f"could not be started: its variable {name!r} holds what no variable can hold",
+                "Correct the value: it has a NUL or is no text.",
+                {"variable": name},
+            )
+    return _Failure("could not be started: an argument is no text", "Correct the command.")
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _not_started(error: OSError, program: str, directory: Path) -> _Failure:
+    """Why a program could not be started; the system's own words name only a number."""
+    if not directory.is_dir():
+        return _Failure("could not be started: its directory is missing", "Deploy again.")
+    if not os.access(directory, os.X_OK):
+        return _Failure("could not be started: its directory may not be entered", "Deploy again.")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if "/" in program and (directory / program).exists():
+            return _Failure(
+                "could not be started: the interpreter of its script was not found",
+                "Correct the first line of the script, or install what it names.",
+            )
+        return _Failure(
+            "could not be started: its program was not found",
+            "Install it, or name it as a path within the release, such as bin/build.",
+        )
+    if error.errno == errno.EACCES:
+        return _Failure(
+            "could not be started: its program is not executable",
+            "Commit it as executable: git update-index --chmod=+x FILE.",
+        )
+    if error.errno == errno.ENOEXEC:
+        return _Failure(
+            "could not be started: its program is none that this system can run",
+            "Begin a script with a line such as #!/bin/sh.",
+        )
+    if error.errno == errno.E2BIG:
+        return _Failure(
+            "could not be started: its arguments and variables are too long together",
+            "Pass what is long in a file.",
+        )
+    said = os.strerror(error.errno) if error.errno else "the system refuses"
+    return _Failure(f"could not be started: {said}", "See the limits of this machine's processes.")

@@ -1,0 +1,57 @@
+"""Masking in text: messages of errors, lines of logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, SecretStr
+
+from deploycore.redaction.forms import as_bytes, forms_of
+from deploycore.redaction.search import Search
+from deploycore.redaction.stream import StreamRedactor
+
+__all__ = ["Redactor", "secrets_in"]
+
+
+def secrets_in(model: BaseModel) -> list[SecretStr]:
+    """Every non-empty ``SecretStr`` among a model's fields, nested models included."""
+    found: list[SecretStr] = []
+    for field in type(model).model_fields:
+        value = getattr(model, field)
+        if isinstance(value, SecretStr) and value.get_secret_value():
+            found.append(value)
+        elif isinstance(value, BaseModel):
+            found.extend(secrets_in(value))
+    return found
+
+
+class Redactor:
+    """Replaces known secrets in text, in the forms in which they travel.
+
+    Covers each secret, and each line of at least eight characters of one that has several, as
+    it is, percent-encoded, quoted for a shell, escaped for JSON, and base64-encoded, alone or
+    within a longer text such as ``user:secret`` in a Basic authorisation header (RFC 7617),
+    also in wrapped lines. What is hidden without a gap becomes one mask.
+
+    Args:
+        secrets: The values to mask. Values under four characters are ignored.
+    """
+
+    def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
+        self._search = Search(forms_of(secrets))
+
+    def mask(self, text: str) -> str:
+        """The text with every known secret replaced by eight asterisks."""
+        if not self._search.longest:
+            return text
+        data = as_bytes(text)
+        stream = self.stream()
+        masked = stream.feed(data) + stream.finish()
+        return text if masked == data else masked.decode("utf-8", "surrogateescape")
+
+    def stream(self) -> StreamRedactor:
+        """A redactor of the same secrets for one stream of bytes."""
+        return StreamRedactor(self._search)
+
+    def __repr__(self) -> str:
+        return "Redactor()"

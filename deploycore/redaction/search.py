@@ -1,0 +1,163 @@
+"""Finding known forms of secrets in bytes: where they are, and where one may have begun.
+
+Output can be large and secrets many, so the search has to be quick where nothing is to be
+found, and linear where somebody wants it not to be.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+__all__ = ["CONTEXT_BYTES", "Search", "Span"]
+
+_WORD = 8
+_WORDED = 2 * _WORD - 1
+_START = 4
+# Tools wrap base64 at 64 or 76 characters.
+_WRAPPED_AT_LEAST = 60
+_BASE64 = rb"[A-Za-z0-9+/_-]{%d}" % _WRAPPED_AT_LEAST
+_WRAP = re.compile(rb"\n(?:(?<=%b\n)|(?<=%b\r\n))|\r\Z(?<=%b\r)" % (_BASE64, _BASE64, _BASE64))
+CONTEXT_BYTES = _WRAPPED_AT_LEAST + 2
+"""How many bytes before a place tell whether a line was wrapped there."""
+
+Span = tuple[int, int]
+
+
+class Search:
+    """All forms that are looked for. Immutable, so that threads may share one.
+
+    A form of at least fifteen bytes, wherever it begins, holds a whole word of the eight-byte
+    words into which the text is cut. So one pass over the words, whose cost does not depend on
+    the number of forms, tells which forms may be there at all.
+
+    Args:
+        forms: Each of at least four bytes; the longest first.
+    """
+
+    def __init__(self, forms: Iterable[bytes]) -> None:
+        self._words: dict[int, tuple[bytes, ...]] = {}
+        self._short: list[bytes] = []
+        self._beginnings: set[bytes] = set()
+        self._starts: dict[bytes, list[bytes]] = {}
+        self.longest = 0
+        for form in forms:
+            self._add(form)
+
+    def _add(self, form: bytes) -> None:
+        self.longest = max(self.longest, len(form))
+        self._starts.setdefault(form[:_START], []).append(form)
+        self._beginnings.update(form[:size] for size in range(1, _START))
+        if len(form) < _WORDED:
+            self._short.append(form)
+            return
+        for offset in range(_WORD):
+            word = int.from_bytes(form[offset : offset + _WORD], sys.byteorder)
+            self._words[word] = (*self._words.get(word, ()), form)
+
+    @property
+    def reach(self) -> int:
+        """The most bytes from a form's beginning to its end, with the line ends within."""
+        return self.longest + 2 * (self.longest // _WRAPPED_AT_LEAST + 1)
+
+    def spans(self, data: bytes, context: bytes = b"") -> tuple[list[Span], int]:
+        """Where forms are, also those that base64's line ends cut into pieces.
+
+        Args:
+            context: The bytes before ``data``; the last ``CONTEXT_BYTES`` matter.
+
+        Returns:
+            The spans, which may overlap, in no order; and where ``data`` must be held back,
+            since from there on it may be the beginning of a form.
+        """
+        if not self.longest:
+            return [], len(data)
+        found, held = list(self._occurrences(data)), self._begun(data)
+        view = _Unwrapped.of(data, context)
+        if view is not None:
+            found += [view.span_in_data(span) for span in self._occurrences(view.data)]
+            begun = self._begun(view.data)
+            if begun < len(view.data):
+                held = min(held, view.place_in_data(begun))
+        return found, held
+
+    def _occurrences(self, data: bytes) -> Iterator[Span]:
+        for form in self._candidates(data):
+            size = len(form)
+            start = data.find(form)
+            while start >= 0:
+                yield start, start + size
+                # Of those that overlap or touch this one, the last covers the others.
+                following = data.rfind(form, start + 1, start + 2 * size)
+                start = following if following >= 0 else data.find(form, start + size)
+
+    def _candidates(self, data: bytes) -> set[bytes]:
+        candidates = set(self._short)
+        if self._words:
+            words = memoryview(data)[: len(data) // _WORD * _WORD].cast("Q")
+            for word in self._words.keys() & words:
+                candidates.update(self._words[word])
+        return candidates
+
+    def _begun(self, data: bytes) -> int:
+        """The first place from which all that follows is the beginning of a longer form."""
+        earliest = len(data)
+        for size in range(1, _START):
+            if size <= len(data) and data[-size:] in self._beginnings:
+                earliest = len(data) - size
+        for start, forms in self._starts.items():
+            place = data.find(start, max(0, len(data) - len(forms[0]) + 1))
+            while 0 <= place < earliest:
+                rest = data[place:]
+                if any(len(form) > len(rest) and form.startswith(rest) for form in forms):
+                    earliest = place
+                place = data.find(start, place + 1)
+        return earliest
+
+
+@dataclass(frozen=True)
+class _Unwrapped:
+    """Bytes without the line ends that base64 tools put in, and the way back.
+
+    Attributes:
+        cuts: Where in ``data`` a line end was taken out, in order.
+        removed: How many bytes were taken out up to each of them.
+    """
+
+    data: bytes
+    cuts: list[int]
+    removed: list[int]
+
+    @classmethod
+    def of(cls, data: bytes, context: bytes) -> _Unwrapped | None:
+        """``None`` where there is nothing to take out, as in nearly all output."""
+        known = len(context)
+        pieces: list[bytes] = []
+        cuts: list[int] = []
+        removed: list[int] = []
+        done = gone = 0
+        for wrap in _WRAP.finditer(context + data, known):
+            end = wrap.end() - known
+            start = wrap.start() - known
+            if data[max(start - 1, 0) : start] == b"\r":
+                start -= 1
+            pieces.append(data[done:start])
+            cuts.append(start - gone)
+            gone += end - start
+            removed.append(gone)
+            done = end
+        if not cuts:
+            return None
+        return cls(b"".join((*pieces, data[done:])), cuts, removed)
+
+    def place_in_data(self, place: int) -> int:
+        """Where a byte of the view is in the data that it was made from."""
+        before = bisect_right(self.cuts, place)
+        return place + (self.removed[before - 1] if before else 0)
+
+    def span_in_data(self, span: Span) -> Span:
+        """Where a span of the view is in the data that it was made from."""
+        return self.place_in_data(span[0]), self.place_in_data(span[1] - 1) + 1

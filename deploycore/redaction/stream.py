@@ -1,0 +1,104 @@
+"""Masking in a stream of bytes that arrives in pieces, as the output of a process does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pydantic import SecretStr
+
+from deploycore.redaction.forms import forms_of
+from deploycore.redaction.search import CONTEXT_BYTES, Search, Span
+
+__all__ = ["MASK", "StreamRedactor"]
+
+MASK = "********"
+_MASK = MASK.encode()
+
+
+class StreamRedactor:
+    """Replaces known secrets in one stream of bytes, wherever it is cut into pieces.
+
+    All bytes that belong to a form of a secret are hidden; what is hidden without a gap
+    becomes one mask, so forms that overlap leave nothing of each other. Only what may be the
+    beginning of a form is held back until more has come.
+
+    Args:
+        secrets: The values to mask; see :class:`Redactor`. Or what ``Redactor`` searches for,
+            so that it is not prepared for each stream anew.
+    """
+
+    def __init__(self, secrets: Iterable[SecretStr] | Search = ()) -> None:
+        self._search = secrets if isinstance(secrets, Search) else Search(forms_of(secrets))
+        self._context = b""
+        self._held = b""
+        self._hidden = 0  # bytes at the beginning of what is held that belong to a found form
+        self._masking = False  # whether the last byte that left was hidden
+
+    @property
+    def reach(self) -> int:
+        """How many bytes before a place, at most, tell whether it is to be masked there."""
+        return self._search.reach + CONTEXT_BYTES
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held back."""
+        return len(self._held)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next piece of the stream.
+
+        Returns:
+            What can be shown by now; may be empty.
+        """
+        data = self._held + data
+        spans, held_from = self._search.spans(data, self._context)
+        return self._leave(data, spans, held_from)
+
+    def finish(self) -> bytes:
+        """The rest: no more is to come, so the beginning of a form is none."""
+        spans, _ = self._search.spans(self._held, self._context)
+        return self._leave(self._held, spans, len(self._held))
+
+    def _leave(self, data: bytes, spans: list[Span], end: int) -> bytes:
+        """Let go of ``data`` up to ``end``."""
+        if not end:
+            self._held = data
+            return b""
+        if self._hidden:
+            spans.append((0, self._hidden))
+        hidden = list(_joined(spans))
+        shown = self._shown(data, hidden, end) if hidden else data[:end]
+        self._masking = any(start < end <= stop for start, stop in hidden)
+        self._hidden = max((stop - end for start, stop in hidden if start < end < stop), default=0)
+        self._context = (self._context + data[max(0, end - CONTEXT_BYTES) : end])[-CONTEXT_BYTES:]
+        self._held = data[end:]
+        return shown
+
+    def _shown(self, data: bytes, hidden: list[Span], end: int) -> bytes:
+        parts: list[bytes] = []
+        place = 0
+        for start, stop in hidden:
+            if start >= end:
+                break
+            parts.append(data[place:start])
+            if start or not self._masking:
+                parts.append(_MASK)
+            place = stop
+        parts.append(data[place:end])
+        return b"".join(parts)
+
+    def __repr__(self) -> str:
+        return "StreamRedactor()"
+
+
+def _joined(spans: list[Span]) -> Iterator[Span]:
+    """Spans in order, those that overlap or touch made one."""
+    first, last = -1, -1
+    for start, stop in sorted(spans):
+        if start > last:
+            if last >= 0:
+                yield first, last
+            first = start
+        last = max(last, stop)
+    if last >= 0:
+        yield first, last

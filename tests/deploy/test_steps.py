@@ -1,0 +1,574 @@
+"""Steps: what they are given, what is heard of them, how they end, and what they leave."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import resource
+import select
+import shlex
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.application import Command, Step
+from deploycore.deploy import process as process_module
+from deploycore.deploy import step_output
+from deploycore.deploy.step_output import StepOutput
+from deploycore.deploy.steps import run_command, step_environment
+from deploycore.deploy.wakeup import Wakeup
+from deploycore.errors import Cancelled, StepFailed
+from deploycore.git import Cancellation
+from deploycore.redaction import MASK, Redactor
+
+SECRET = "s3cret'with\"quotes/and+more-0123456789-0123456789-0123456789"
+SANE = 30  # seconds; all of these take less than one, but machines are busy
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "GRACE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """What the step printed."""
+    return []
+
+
+@pytest.fixture
+def cancellation() -> Cancellation:
+    return Cancellation()
+
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(tmp_path: Path, lines: list[str], cancellation: Cancellation) -> Run:
+    """Run a line for the shell, or a list of arguments, in an empty directory."""
+
+    def start(line: str | list[str], **options: object) -> None:
+        given = {"shell": line} if isinstance(line, str) else {"run": line}
+        command = Step(
+            **given, timeout=options.pop("timeout", SANE), name=options.pop("name", None)
+        )
+        arguments = {
+            "directory": tmp_path,
+            "environment": step_environment({}),
+            "redactor": Redactor([SecretStr(SECRET)]),
+            "output": lines.append,
+            "cancellation": cancellation,
+        }
+        run_command(command, **{**arguments, **options})
+
+    return start
+
+
+@pytest.fixture
+def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
+    """Write a program; what runs it."""
+
+    def write(program: str) -> list[str]:
+        path = tmp_path_factory.mktemp("program") / "program.py"
+        path.write_text(program)
+        return [sys.executable, str(path)]
+
+    return write
+
+
+def failure(run: Run, line: str | list[str], **options: object) -> StepFailed:
+    with pytest.raises(StepFailed) as caught:
+        run(line, **options)
+    return caught.value
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; the first process of a container may be slow to bury the dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
+    except OSError:
+        return False
+
+
+def has_gone(pid: int) -> bool:
+    end = time.monotonic() + SANE
+    while is_running(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not is_running(pid)
+
+
+def soon(condition: Callable[[], object]) -> bool:
+    end = time.monotonic() + SANE
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(condition())
+
+
+# --- what a step is given ---
+
+
+def test_a_step_inherits_what_any_program_needs_and_nothing_else(run, lines):
+    ours = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/home/us",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "DEPLOYCORE_KEY": "key",
+        "AWS_SECRET_ACCESS_KEY": "key",
+        "SSH_AUTH_SOCK": "/run/agent",
+    }
+    environment = step_environment({"COLOUR": "blue", "HOME": "/srv"}, ours)
+    program = "import json, os; print(json.dumps(dict(os.environ)))"
+    run([sys.executable, "-c", program], environment=environment)
+    assert json.loads(lines[0]) == {
+        "PATH": os.environ["PATH"],
+        "HOME": "/srv",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "COLOUR": "blue",
+    }
+
+
+def test_there_is_always_a_path():
+    assert step_environment({}, {}) == {"PATH": os.defpath}
+
+
+def test_a_step_runs_in_its_directory_with_nothing_to_read(run, lines, tmp_path):
+    run("pwd; cat; readlink /proc/self/fd/0")
+    assert lines == [str(tmp_path), "/dev/null"]
+
+
+def test_no_shell_looks_at_arguments(run, lines):
+    run(["echo", "$HOME", "a  b", "*", ";", "false"])
+    assert lines == ["$HOME a  b * ; false"]
+
+
+def test_a_step_leads_a_session_of_its_own_and_gets_no_descriptors(run, lines):
+    descriptor = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(descriptor, True)
+    try:
+        program = f"import os; print(os.getsid(0) == os.getpid()); os.fstat({descriptor})"
+        failure(run, [sys.executable, "-c", program])
+    finally:
+        os.close(descriptor)
+    assert "True" in lines
+    assert "OSError: [Errno 9] Bad file descriptor" in lines
+
+
+# --- what is heard of it ---
+
+
+def test_both_streams_come_in_their_order(run, lines):
+    run("for n in 1 2 3; do echo out$n; echo err$n >&2; done")
+    assert lines == ["out1", "err1", "out2", "err2", "out3", "err3"]
+
+
+def test_a_line_comes_as_soon_as_it_is_complete(run, lines, tmp_path):
+    def show(line: str) -> None:
+        lines.append(line)
+        (tmp_path / "seen").touch()
+
+    # The step goes on only when its first line was seen.
+    run("echo first; while [ ! -e seen ]; do sleep 0.01; done; echo second", output=show)
+    assert lines == ["first", "second"]
+
+
+def test_text_is_decoded_whatever_it_is(run, lines):
+    run(r"printf 'caf\303\251\nbad \377 byte\n\n\033[31mred\nno end of line'")
+    assert lines == ["café", "bad � byte", "", "\x1b[31mred", "no end of line"]
+
+
+def test_progress_bars_give_their_last_state(run, lines):
+    run(r"printf ' 10%%\r 50%%\r100%%\ndos\r\n\rlast\r\r\n'")
+    assert lines == ["100%", "dos", "last"]
+
+
+def test_long_lines_are_split_between_characters():
+    shown: list[str] = []
+    output = StepOutput(Redactor(), shown.append)
+    most = step_output.LINE_BYTES_MOST
+    text = "x" + "ä" * most
+    data = text.encode()
+    for start in range(0, len(data), 1000):
+        output.feed(data[start : start + 1000])
+    output.feed(b"\nnext\n" + b"\x80" * (most + 5))
+    output.finish()
+    assert "".join(shown[:3]) == text
+    assert max(len(line.encode()) for line in shown[:3]) <= most
+    assert shown[3] == "next"
+    assert "".join(shown[4:]) == "\ufffd" * (most + 5)
+
+
+def test_a_bar_without_end_of_line_takes_no_memory():
+    shown: list[str] = []
+    output = StepOutput(Redactor(), shown.append)
+    for percent in range(50_000):
+        output.feed(b"%d%%\r" % percent)
+    output.feed(b"\n")
+    output.finish()
+    assert shown == ["49999%"]
+
+
+SPLITTING = """
+import os, sys, time
+for place in range(0, len(sys.argv[1]), 7):
+    os.write(1, b"<" + sys.argv[1][:place].encode())
+    time.sleep(0.01)
+    os.write(2, sys.argv[1][place:].encode() + b">\\n")
+"""
+FORMS = {
+    "as it is": SECRET,
+    "percent-encoded": "s3cret%27with%22quotes%2Fand%2Bmore-0123456789-0123456789-0123456789",
+    "base64": base64.b64encode(f"user:{SECRET}".encode()).decode(),
+    "shell-quoted": shlex.quote(SECRET),
+    "JSON": json.dumps(SECRET),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_secret_is_masked_wherever_it_is_split(run, lines, python, form):
+    run([*python(SPLITTING), form])
+    assert len(lines) > 5
+    for line in lines:
+        assert MASK in line
+        assert "0123456789" not in line
+        assert "s3cret" not in line
+        assert len(line) < 26
+
+
+def test_a_key_is_masked_line_by_line(run, lines, tmp_path):
+    key = "-----BEGIN KEY-----\n" + "\n".join(c * 64 for c in "abc") + "\n-----END KEY-----\n"
+    (tmp_path / "key").write_text(key)
+    run("sed 's/^/| /' key; cat key", redactor=Redactor([SecretStr(key)]))
+    assert lines == [*[f"| {MASK}"] * 5, MASK]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_output, "OUTPUT_BYTES_MOST", 1000)
+    monkeypatch.setattr(step_output, "TAIL_BYTES", 500)
+
+
+@pytest.mark.usefixtures("small")
+def test_of_much_output_the_middle_is_left_out():
+    shown: list[str] = []
+    output = StepOutput(Redactor([SecretStr(SECRET)]), shown.append)
+    numbers = [f"{n:09}" for n in range(1000)]
+    for number in numbers:
+        output.feed(f"{number}\n".encode())
+    output.finish()
+    gap = next(at for at, line in enumerate(shown) if line.startswith("…"))
+    assert shown[:gap] == numbers[:100]
+    assert shown[gap + 1 :] == numbers[gap + 1 - len(shown) :]
+    assert 40 <= len(shown) - gap - 1 <= 50
+    left_out = 10 * (1000 - 100 - (len(shown) - gap - 1))
+    assert shown[gap] == f"… {left_out:,} bytes of output are left out here …"
+
+
+@pytest.mark.usefixtures("small")
+def test_a_little_more_than_is_shown_is_shown_whole():
+    shown: list[str] = []
+    output = StepOutput(Redactor([SecretStr(SECRET)]), shown.append)
+    for _ in range(15):
+        output.feed(b"x" * 99 + b"\n")
+    output.finish()
+    assert shown == ["x" * 99] * 15
+
+
+@pytest.mark.usefixtures("small")
+def test_no_part_of_a_secret_is_left_where_output_is_left_out():
+    secret = "abcdefghijklmnopqrstuvwxyz" * 4
+    redactor = Redactor([SecretStr(secret)])
+    for before in range(0, 130, 3):
+        shown: list[str] = []
+        output = StepOutput(redactor, shown.append)
+        data = b"." * before + (secret.encode() + b" ") * 100
+        output.feed(data)
+        output.finish()
+        assert any(line.startswith("…") for line in shown)
+        assert not [line for line in shown if "…" not in line and set(line) - set(".* ")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["head -c 1G /dev/zero | tr '\\0' x", "yes 'a line of output' | head -c 1G"],
+    ids=["one line", "many lines"],
+)
+def test_a_gigabyte_of_output_costs_little(run, lines, line):
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    begun = time.monotonic()
+    run(line, timeout=110)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert time.monotonic() - begun < 90
+    assert after.ru_maxrss - before.ru_maxrss < 100 * 1024  # KiB
+    assert sum(map(len, lines)) < 1.2 * 1024 * 1024
+    assert sum(line.startswith("… 1,07") for line in lines) == 1
+
+
+# --- how it ends ---
+
+
+def test_a_status_is_told_with_the_step(run):
+    error = failure(run, "exit 3", name="build the site")
+    assert str(error) == "The step 'build the site' ended with status 3."
+    assert error.details == {"step": "build the site", "reason": "ended with status 3", "status": 3}
+    assert error.hint
+    assert failure(run, ["sh", "-c", "exit 4"]).details["step"] == "sh -c 'exit 4'"
+
+
+def test_a_signal_is_told_by_its_name(run):
+    error = failure(run, "kill -SEGV $$")
+    assert error.message.endswith("was ended by SIGSEGV.")
+    assert error.details["signal"] == "SIGSEGV"
+    assert "memory" in failure(run, "kill -KILL $$").hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such-program-here"], "its program was not found"),
+        (["bin/missing"], "its program was not found"),
+        (["./plain"], "its program is not executable"),
+        (["./unknown"], "its program is none that this system can run"),
+        (["./orphan"], "the interpreter of its script was not found"),
+        (["true", "x" * 4000] + ["y" * 4000] * 3000, "are too long together"),
+    ],
+    ids=["not in PATH", "missing", "not executable", "no format", "no interpreter", "too long"],
+)
+def test_what_can_not_be_started_is_told(run, tmp_path, arguments, said):
+    (tmp_path / "plain").write_text("#!/bin/sh\n")
+    for name, content in (("unknown", "text\n"), ("orphan", "#!/no/such/interpreter\n")):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    error = failure(run, arguments)
+    assert f"could not be started: {said}" in error.message or said in error.message
+    assert len(error.details["step"]) <= 120
+    assert error.hint
+    assert error.__cause__ is error.__context__ is None
+
+
+def test_a_missing_directory_is_told(run, tmp_path):
+    error = failure(run, "true", directory=tmp_path / "gone")
+    assert "its directory is missing" in error.message
+
+
+@pytest.mark.parametrize("value", ["nul\0-" + SECRET, "\ud800" + SECRET])
+def test_a_variable_that_can_not_be_passed_is_named_without_its_value(run, value):
+    error = failure(run, "true", environment={"TOKEN": value})
+    assert error.details["variable"] == "TOKEN"
+    assert SECRET not in "".join(traceback.format_exception(error))
+    assert error.__context__ is None
+
+
+def test_errors_hold_no_secret(run):
+    for options in ({}, {"name": f"use {SECRET}"}):
+        error = failure(run, ["sh", "-c", "exit 1", SECRET], **options)
+        assert "0123456789" not in repr(error) + str(error.as_dict())
+        assert MASK in error.message
+
+
+def test_a_step_that_takes_too_long_is_ended(run, lines):
+    begun = time.monotonic()
+    error = failure(run, "echo $$; sleep 60; echo late", timeout=0.3)
+    assert time.monotonic() - begun < SANE
+    assert error.message.endswith("took more than 0.3 seconds and was ended.")
+    assert error.details["timeout"] == 0.3
+    assert has_gone(int(lines[0]))
+    assert len(lines) == 1
+
+
+def test_a_deadline_for_all_ends_a_step_too(run):
+    error = failure(run, "sleep 60", deadline=time.monotonic() + 0.2)
+    assert "the time for all together was over" in error.message
+    assert error.details["deadline"] is True
+
+
+def test_no_step_begins_after_the_deadline(run, tmp_path):
+    failure(run, "touch begun", deadline=time.monotonic() - 1)
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_step_may_clean_up_when_it_is_ended(run, lines):
+    failure(run, "trap 'echo cleaned; exit 0' TERM; echo on; sleep 60 & wait", timeout=0.3)
+    assert lines == ["on", "cleaned"]
+
+
+def test_who_ignores_to_be_ended_is_killed(run, lines):
+    program = "trap '' TERM; echo $$; (while :; do sleep 0.1; done) & echo $!; wait"
+    error = failure(run, program, timeout=0.3)
+    assert error.details["timeout"] == 0.3
+    assert all(has_gone(int(line)) for line in lines)
+    assert len(lines) == 2
+
+
+def test_what_prints_without_end_is_ended_too(run):
+    assert failure(run, "yes", timeout=0.3).details["timeout"] == 0.3
+
+
+def test_a_step_that_closes_its_output_is_waited_for(run, tmp_path):
+    run("exec >&- 2>&-; sleep 0.3; touch done")
+    assert (tmp_path / "done").exists()
+
+
+def test_a_failing_listener_ends_the_step_and_is_passed_on(run, tmp_path):
+    def full(line: str) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk is full"):
+        run("echo $$ > pid; echo line; sleep 60", output=full)
+    assert has_gone(int((tmp_path / "pid").read_text()))
+
+
+# --- what it leaves ---
+
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    if "setsid" in sys.argv:
+        os.setsid()
+    if os.fork() == 0:
+        with open("daemon", "w") as file:
+            file.write(str(os.getpid()))
+        for _ in range(300):
+            time.sleep(0.1)
+    os._exit(0)
+os.wait()
+while not os.path.exists("daemon") or not os.path.getsize("daemon"):
+    time.sleep(0.01)
+print("started", flush=True)
+"""
+
+
+def test_a_daemon_that_keeps_the_output_is_not_waited_for_and_ended(run, lines, python, tmp_path):
+    begun = time.monotonic()
+    run(python(DAEMON))
+    assert time.monotonic() - begun < SANE / 2
+    assert lines == ["started"]
+    assert has_gone(int((tmp_path / "daemon").read_text()))
+
+
+def test_a_daemon_in_a_session_of_its_own_runs_on(run, lines, python, tmp_path):
+    run([*python(DAEMON), "setsid"])
+    assert lines == ["started"]
+    daemon = int((tmp_path / "daemon").read_text())
+    try:
+        assert is_running(daemon)
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
+def test_a_daemon_that_ignores_to_be_ended_is_killed_after_success(run, tmp_path):
+    run("(trap '' TERM; exec sleep 60) >/dev/null 2>&1 & echo $! > daemon")
+    assert has_gone(int((tmp_path / "daemon").read_text()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_groups_within_the_session_are_ended_too(run, lines):
+    failure(run, "timeout 60 sleep 61 & echo $!; wait", timeout=0.5)
+    assert has_gone(int(lines[0]))
+
+
+def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
+    run("true")
+    before = set(os.listdir("/dev/fd")), threading.active_count()
+    for number in range(200):
+        if number % 4:
+            run(["true"])
+        else:
+            failure(run, ["no-such-program-here"] if number % 8 else ["false"])
+    assert (set(os.listdir("/dev/fd")), threading.active_count()) == before
+    assert cancellation._listeners == ()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_child_that_nobody_can_wait_for_is_no_success(run):
+    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert "can't be known" in failure(run, "true").message
+    finally:
+        signal.signal(signal.SIGCHLD, former)
+
+
+# --- cancellation ---
+
+
+def test_a_cancelled_step_does_not_begin(run, cancellation, tmp_path):
+    cancellation.cancel()
+    with pytest.raises(Cancelled, match="before it began"):
+        run("touch begun")
+    assert not (tmp_path / "begun").exists()
+
+
+def test_another_thread_cancels_at_once(run, cancellation, lines):
+    thread = threading.Thread(target=lambda: soon(lambda: lines) and cancellation.cancel())
+    thread.start()
+    begun = time.monotonic()
+    with pytest.raises(Cancelled, match=r"The step 'echo \$\$; sleep 60' was cancelled"):
+        run("echo $$; sleep 60")
+    thread.join()
+    assert time.monotonic() - begun < SANE
+    assert has_gone(int(lines[0]))
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Have something called by a signal handler, in a moment."""
+    former = signal.getsignal(signal.SIGALRM)
+
+    def start(action: Callable[[], object]) -> None:
+        signal.signal(signal.SIGALRM, lambda *_: action())
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+    yield start
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
+
+
+def test_a_signal_handler_cancels_at_once(run, cancellation, alarm):
+    alarm(cancellation.cancel)
+    begun = time.monotonic()
+    with pytest.raises(Cancelled):
+        run("sleep 60")
+    assert time.monotonic() - begun < SANE
+
+
+def test_an_exception_of_a_signal_handler_ends_the_step(run, alarm, tmp_path):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    alarm(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run("echo $$ > pid; sleep 60")
+    assert has_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_waking_is_remembered_and_harmless_when_nobody_waits():
+    with Wakeup() as wakeup:
+        wakeup.wake()
+        wakeup.wait(SANE)
+        assert not select.select([wakeup], [], [], 0)[0]
+        for _ in range(10_000):
+            wakeup.wake()
+    wakeup.wake()
+
+
+def test_a_command_has_no_name_but_its_line(tmp_path, cancellation):
+    with pytest.raises(StepFailed, match="'false'"):
+        run_command(
+            Command(run=("false",)),
+            directory=tmp_path,
+            environment=step_environment({}),
+            redactor=Redactor(),
+            output=print,
+            cancellation=cancellation,
+        )
