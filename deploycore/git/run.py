@@ -207,7 +207,9 @@ class _Run:
                 changes.download(what.source, fetched.ref, arrival.files)
             checkout.write_links()
             submodules = self._find_submodules(what, checkout)
-            laid = _Laid(replace(fetched, commit=commit.hex()), checkout.commit, submodules)
+            tag = fetched.tag or (fetched.commit if fetched.commit != commit.hex() else "")
+            fetched = replace(fetched, commit=commit.hex(), tag=tag)
+            laid = _Laid(fetched, checkout.commit, submodules)
             self._keep(what, laid, arrival, checkout, cached, form)
         return laid
 
