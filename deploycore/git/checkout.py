@@ -8,6 +8,7 @@ changes them: filters that run something are no business of an untrusted reposit
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +93,8 @@ class Arriving:
 
     Args:
         commit: Its hash, 20 bytes; or ``None`` if nothing is to be written yet.
-        directory: For what can't be written to its place at once; on the same file system.
+        directory: For what can't be written to its place at once; on the same file system, and
+            with the same group and access control lists for what is made in it.
 
     Attributes:
         plan: As far as it is known.
@@ -107,6 +109,7 @@ class Arriving:
         self._files = files
         self._directory = directory
         self._operation = operation
+        self._large: LargeBlob | None = None
         self.made = 0
 
     def begin(self, objects: int) -> None:
@@ -128,7 +131,13 @@ class Arriving:
     def large_blob(self, size: int) -> LargeBlob:
         """A blob too large for memory begins."""
         self._operation.check()
-        return LargeBlob(self if self.plan else None, self._directory)
+        self._large = LargeBlob(self if self.plan else None, self._directory)
+        return self._large
+
+    def drop(self) -> None:
+        """Nothing more comes; of what came in part, nothing stays."""
+        if self._large is not None:
+            self._large.drop()
 
     def place(self, name: bytes, path: bytes) -> None:
         """Give a large file, complete, its places."""
@@ -159,7 +168,7 @@ class LargeBlob:
 
     def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
         self._arriving = arriving
-        self._path = os.path.join(directory, b"incoming")
+        self._path = os.path.join(directory, secrets.token_hex(8).encode() + b".blob")
         self._file = open(self._path, "xb") if arriving else None  # noqa: SIM115
 
     def write(self, piece: bytes) -> None:
@@ -173,7 +182,14 @@ class LargeBlob:
             return
         self._file.close()
         self._arriving.place(name, self._path)
-        os.unlink(self._path)
+        self.drop()
+
+    def drop(self) -> None:
+        """Remove what was written, if that is still there."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            os.unlink(self._path)
 
 
 class Checkout:

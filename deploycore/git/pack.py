@@ -139,6 +139,14 @@ class Pack:
         os.close(self._descriptor)
         self.index.close()
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes of the file, fewer where it ends.
+
+        Raises:
+            OSError: They can't be read.
+        """
+        return os.pread(self._descriptor, size, offset)
+
     def checksum(self) -> bytes:
         """What the pack's trailer says, 20 bytes."""
         size = os.fstat(self._descriptor).st_size
@@ -150,7 +158,7 @@ class Pack:
         Raises:
             Damaged: There is none.
         """
-        found = entry_header(os.pread(self._descriptor, _HEADER_MOST, offset), 0, offset)
+        found = entry_header(self.read_at(offset, _HEADER_MOST), 0, offset)
         if found is None:
             raise Damaged("a pack ends too early")
         return found._replace(data=offset + found.data)
@@ -166,7 +174,7 @@ class Pack:
         position, produced, rest = entry.data, 0, b""
         while not inflater.eof:
             if not rest:
-                rest = os.pread(self._descriptor, min(_STEP, entry.size + 128), position)
+                rest = self.read_at(position, min(_STEP, entry.size + 128))
                 position += len(rest)
                 if not rest:
                     raise Damaged("a pack ends too early")
