@@ -419,8 +419,10 @@ class Checkout:
             states = self._files.taken(path)
             if NOT_TAKEN not in states:
                 continue
-            for number, name in enumerate(names):
+            counted = STATE.iter_unpack(self._former.states(path, names))
+            for number, (name, state) in enumerate(zip(names, counted, strict=True)):
                 if states[number * STATE.size : (number + 1) * STATE.size] == NOT_TAKEN:
+                    self._operation.take_back(state[0] >> 1)
                     self._write_anew(order_of(path) + name)
 
     def _write_anew(self, path: bytes) -> None:
