@@ -117,9 +117,13 @@ class FileWriter:
             found = os.stat(path, dir_fd=self._former, follow_symlinks=False)
             # A further link changes the time of change, so that this can't be looked at. What
             # else would change it is: a file of another mode or owner is no file of ours.
-            if state_of(found, changed=0) != (*state[:2], 0, *state[3:]):
-                return NOT_TAKEN
-            if (found.st_mode, found.st_uid, found.st_gid) != access[state[0] & 1]:
+            is_same = (
+                found.st_mtime_ns == state[1]
+                and found.st_ino == state[3]
+                and found.st_size == state[0] >> 1
+                and (found.st_mode, found.st_uid, found.st_gid) == access[state[0] & 1]
+            )
+            if not is_same:
                 return NOT_TAKEN
             os.link(
                 path,
@@ -192,15 +196,10 @@ class FileWriter:
         return NOT_TAKEN
 
 
-def state_of(found: os.stat_result, changed: int = -1) -> tuple[int, ...]:
-    """What a file's state is compared by.
-
-    Args:
-        changed: Instead of the time of change; -1 for the true one.
-    """
-    when = found.st_ctime_ns if changed < 0 else changed
+def state_of(found: os.stat_result) -> tuple[int, ...]:
+    """What a file's state is compared by."""
     size = found.st_size << 1 | (found.st_mode >> 6 & 1)
-    return (size, found.st_mtime_ns, when, found.st_ino)
+    return (size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def _is_still(descriptor: int, state: tuple[int, ...]) -> bool:
