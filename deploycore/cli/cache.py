@@ -39,7 +39,7 @@ def list_(as_json: AsJson = False) -> None:
         ["REPOSITORY", "MIB", "COMMITS", "LAST USED"],
         (
             [
-                entry.url,
+                entry.url or "(unknown)",
                 f"{entry.bytes / _MIB:,.1f}",
                 str(entry.commits),
                 f"{entry.used_at:%Y-%m-%d %H:%M:%S} UTC",

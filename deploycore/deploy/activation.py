@@ -55,7 +55,7 @@ class StepRunner:
                 step,
                 directory=release,
                 environment=self._environment(release),
-                secrets=self.recorder.secrets,
+                redactor=self.recorder.redactor,
                 output=self.recorder.output,
                 cancellation=cancellation or self.cancellation,
                 deadline=self.deadline,
@@ -76,9 +76,10 @@ class StepRunner:
             check,
             directory=release,
             environment=self._environment(release),
-            secrets=self.recorder.secrets,
+            redactor=self.recorder.redactor,
             output=self.recorder.output,
             cancellation=self.cancellation,
+            deadline=self.deadline,
         )
 
     def refuse_late(self) -> None:

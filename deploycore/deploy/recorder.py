@@ -32,6 +32,7 @@ class Recorder:
 
     Attributes:
         record: As it is by now.
+        redactor: Knows what must not be in any output.
     """
 
     def __init__(
@@ -51,18 +52,13 @@ class Recorder:
         self._entered = clock()
         self._seconds: dict[str, float] = dict(record.seconds)
         self._secrets: list[SecretStr] = []
-        self._redactor = Redactor()
+        self.redactor = Redactor()
         self._known: dict[str, Any] = {}
-
-    @property
-    def secrets(self) -> list[SecretStr]:
-        """What must not be in any output."""
-        return list(self._secrets)
 
     def hide(self, secrets: Iterable[SecretStr]) -> None:
         """Mask these in all that comes."""
         self._secrets.extend(secrets)
-        self._redactor = Redactor(self._secrets)
+        self.redactor = Redactor(self._secrets)
 
     def begin(self) -> None:
         """Tell that the deployment waits for its turn."""
@@ -120,7 +116,7 @@ class Recorder:
 
     def note(self, text: str) -> None:
         """Tell a sentence of our own."""
-        self._tell("note", self._redactor.mask(text))
+        self._tell("note", self.redactor.mask(text))
 
     def output(self, text: str) -> None:
         """Tell a line that a step printed, masked already."""

@@ -6,6 +6,7 @@ live changes, so that whatever fails costs nothing.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -283,11 +284,22 @@ class Run:
             return
         self._steps.refuse_late()
         self._recorder.enter("building")
-        link_shared(self._releases, release, shared, self._recorder.note)
-        self._steps.perform("build", release)
-        self._steps.perform("before_activate", release)
         try:
-            sync_tree(release)
+            opened = os.open(release, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._releases.unusable(error) from error
+        try:
+            link_shared(self._releases, release, shared, self._recorder.note)
+            self._steps.perform("build", release)
+            self._steps.perform("before_activate", release)
+            self._flush(release, opened)
+        finally:
+            os.close(opened)
+
+    def _flush(self, release: Path, opened_before: int) -> None:
+        """Have all that steps wrote on the disk before the link leads there."""
+        try:
+            sync_tree(release, opened_before)
         except OSError as error:
             raise self._releases.unusable(error) from error
 

@@ -37,11 +37,13 @@ class Arrival:
         url: Where it comes from, for messages.
         root: The directory that is written; emptied when a fetch begins anew.
         directory: Where the pack and temporary files are.
-        cached: What was fetched before, if there is a cache.
+        staging: For parts of files; see ``Arriving``.
+        cached: What was fetched before, if there is a cache that is believed.
         open_files: Opens ``root`` for writing.
         early: Whether files are to be written as soon as they arrive.
 
     Attributes:
+        cached: As above.
         capabilities: What the server said formerly.
         received: The pack, once it is complete; ``None`` if none was needed.
         former: The commits that the pack builds upon.
@@ -54,10 +56,12 @@ class Arrival:
         directory: Path,
         operation: Operation,
         *,
+        staging: Path,
         cached: CachedRepository | None,
         open_files: Callable[[], Files],
         early: bool,
     ) -> None:
+        self.cached = cached
         self.capabilities: frozenset[bytes] = cached.capabilities if cached else frozenset()
         self.received: Received | None = None
         self.former: list[str] = []
@@ -65,12 +69,14 @@ class Arrival:
         self._url = url
         self._root = root
         self._directory = directory
+        self._staging = staging
         self._operation = operation
         self._counts = operation.counts
         self._open_files = open_files
         self._early = early
         self._files: Files | None = None
         self._receiver: PackReceiver | None = None
+        self._pack = directory
         self._objects = self._none(SHA1)
         self._commits: list[str] = []
         self._is_due = False
@@ -115,12 +121,12 @@ class Arrival:
             self.arriving = Arriving(
                 bytes.fromhex(commit) if early else None,
                 self.files,
-                os.fsencode(self._directory),
+                os.fsencode(self._staging),
                 self._operation,
                 object_format,
             )
-            path = self._directory / f"{secrets.token_hex(8)}.pack"
-            self._receiver = PackReceiver(path, self.arriving, self._operation, self._objects)
+            self._pack = self._directory / f"{secrets.token_hex(8)}.pack"
+            self._receiver = PackReceiver(self._pack, self.arriving, self._operation, self._objects)
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the pack."""
@@ -161,10 +167,16 @@ class Arrival:
         return format_of(commit) is object_format and object_format.unhex(commit) in self._objects
 
     def _drop(self) -> None:
-        self.arriving = None
+        """Let go of all that is open; what came in part is removed."""
+        if self.arriving is not None:
+            with suppress(OSError):  # it is in a directory that will be removed as a whole
+                self.arriving.drop()
+            self.arriving = None
         if self._receiver is not None:
             self._receiver.close()
             self._receiver = None
+            with suppress(OSError):
+                self._pack.unlink()
         if self._files is not None:
             self._files.close()
             self._files = None

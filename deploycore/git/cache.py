@@ -4,13 +4,14 @@ Each is a shallow bare repository that stock git can read: packs with their inde
 ``refs/deploycore/<commit>`` for every commit that is there whole. Invariants:
 
 1. A pack gets its name when it is complete, and its index after it; a commit is named when
-   both are there. What a killed process leaves has another name, is locked by nobody, and is
-   removed by who comes next.
+   both are there. What a killed process leaves has another name or no index, is locked by
+   nobody, and is removed by who comes next.
 2. Packs do not change. Who reads them has them open, so that they may be removed meanwhile.
 3. ``lock`` is held while something is added or removed, ``in-use`` (shared) while anything
-   here is used, so that the whole is removed only when nobody does.
+   here is used, so that the whole is removed only when nobody does. Nobody waits for either
+   for long: without the lock, one goes on without the cache.
 4. Nothing is believed: indexes have checksums, and each object is hashed when it is read.
-   What does not fit is removed, and fetched anew.
+   What does not fit, or can't be read, is removed, and fetched anew.
 5. All that is there is of one object format. A remote that has another one now was made anew,
    and so is this: emptied, told the format, filled; a process that is killed leaves it empty.
 
@@ -27,7 +28,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +37,7 @@ from pathlib import Path
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.manifest import Described, Manifest, read_manifest, write_manifest
-from deploycore.git.objects import OBJECT_FORMATS, SHA1, ObjectFormat
+from deploycore.git.objects import OBJECT_FORMATS, SHA1, Damaged, ObjectFormat
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects, Pack
 from deploycore.git.pack_index import PackIndex
@@ -50,6 +52,12 @@ _GIB = 1024**3
 _PACKS_MOST = 50
 _TRIES = 10
 _MANIFESTS_MOST = 50
+_DIRECTORIES = ("", "objects", "objects/pack", "refs", "incoming", "checkouts")
+_NAME = re.compile(r"[0-9a-f]{32}")
+# Seconds: what is waited for a lock, and the first and the longest step of that.
+_PATIENCE, _FIRST_STEP, _LAST_STEP = 10.0, 0.005, 0.1
+_NOBODY_WRITES_FOR = 3600.0
+_STEP = 1024 * 1024
 _REF = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?) refs/deploycore/\1")
 _FORMAT = re.compile(r"^\tobjectformat = (\w+)$", re.MULTILINE)
 _REMOVED = ".removed-"
@@ -61,7 +69,7 @@ class CacheEntry:
     """A repository in the cache, for people.
 
     Attributes:
-        url: Of the remote.
+        url: Of the remote; empty where the repository does not say it any more.
         bytes: On disk.
         commits: How many are there whole.
         used_at: When it was last used.
@@ -89,20 +97,21 @@ class RepositoryCache:
         self.directory = directory.absolute()
         self._bytes_most = bytes_most
 
-    def repository(self, url: str) -> CachedRepository:
+    def repository(
+        self, url: str, *, wait: Callable[[float], None] = time.sleep
+    ) -> CachedRepository:
         """The place of a remote's repository, whether there is something or not.
 
         Args:
             url: Without credentials.
+            wait: For so many seconds, where others are at it; what it raises passes.
         """
         name = hashlib.sha256(url.encode()).hexdigest()[:32]
-        return CachedRepository(self.directory / name, url)
+        return CachedRepository(self.directory / name, url, wait)
 
     def entries(self) -> list[CacheEntry]:
         """What is there, the last used first."""
-        found = [each.entry() for each in self._repositories()]
-        known = [each for each in found if each is not None]
-        return sorted(known, key=lambda each: each.used_at, reverse=True)
+        return [entry for entry, _ in self._found()]
 
     def remove(self, url: str) -> bool:
         """Remove one remote's repository; returns whether there was one that nobody uses.
@@ -125,24 +134,31 @@ class RepositoryCache:
             ConfigurationError: Something can't be removed.
         """
         most = self._bytes_most if bytes_most is None else bytes_most
-        entries = self.entries()
-        left = sum(each.bytes for each in entries)
+        found = self._found()
+        left = sum(entry.bytes for entry, _ in found)
         removed = []
-        for entry in reversed(entries):
+        for entry, repository in reversed(found):
             if left <= most:
                 break
-            if self.remove(entry.url):
+            if self._remove(repository):
                 removed.append(entry)
                 left -= entry.bytes
         return removed
+
+    def _found(self) -> list[tuple[CacheEntry, CachedRepository]]:
+        """All repositories, the last used first."""
+        found = [(each.entry(), each) for each in self._repositories()]
+        known = [(entry, each) for entry, each in found if entry is not None]
+        return sorted(known, key=lambda each: each[0].used_at, reverse=True)
 
     def _repositories(self) -> Iterator[CachedRepository]:
         with suppress(OSError):
             for path in sorted(self.directory.iterdir()):
                 if path.name.startswith(_REMOVED):
                     shutil.rmtree(path, ignore_errors=True)
-                elif (url := _url(path)) is not None:
-                    yield CachedRepository(path, url)
+                elif _NAME.fullmatch(path.name) and path.is_dir():
+                    # By its name: it takes room, whatever it says of itself.
+                    yield CachedRepository(path, _url(path) or "")
 
     def _remove(self, repository: CachedRepository) -> bool:
         aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
@@ -167,11 +183,16 @@ class CachedRepository:
     """One remote's repository in the cache.
 
     Failures of the disk do not fail a deployment: they are logged, and there is no cache then.
+
+    Args:
+        wait: As ``RepositoryCache.repository`` has it.
     """
 
-    def __init__(self, path: Path, url: str) -> None:
+    def __init__(self, path: Path, url: str, wait: Callable[[float], None] = time.sleep) -> None:
         self.path = path
         self.url = url
+        self._wait = wait
+        self._has_waited = False
 
     @property
     def commits(self) -> list[str]:
@@ -269,14 +290,26 @@ class CachedRepository:
             kept = [each for each in known if each != commit] if former else []
             self._name(kept, self._shallow() & set(kept))
             name = f"pack-{received.checksum.hex()}"
-            packs = self.path / "objects" / "pack"
-            with (packs / f"{name}.idx.new").open("wb") as index:
-                index.writelines(received.index())
-            os.rename(received.path, packs / f"{name}.pack")
-            os.rename(packs / f"{name}.idx.new", packs / f"{name}.idx")
+            self._put(received, name)
             self._name([*kept, commit], self._shallow() | ({commit} if shallow else set()))
             if not former:
                 self._remove_packs(but=name)
+
+    def _put(self, received: Received, name: str) -> None:
+        """Name a pack and its index; where that fails, nothing of them is there."""
+        packs = self.path / "objects" / "pack"
+        index, beside, pack = (packs / f"{name}{end}" for end in (".idx", ".idx.new", ".pack"))
+        was_there = index.exists()
+        try:
+            with beside.open("wb") as file:
+                file.writelines(received.index())
+            os.rename(received.path, pack)
+            os.rename(beside, index)
+        except BaseException:
+            for made in (beside, *(() if was_there else (pack,))):
+                with suppress(OSError):
+                    made.unlink()
+            raise
 
     def discard(self) -> None:
         """Remove all commits and packs, which proved to be damaged."""
@@ -305,7 +338,8 @@ class CachedRepository:
         """What there is, for people."""
         try:
             used = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
-            size = sum(each.lstat().st_blocks * 512 for each in self.path.rglob("*"))
+            # What else there is takes next to nothing, and each export asks for this.
+            size = sum(_taken_by(self.path / name) for name in ("objects/pack", "checkouts"))
         except OSError:
             return None
         return CacheEntry(self.url, size, len(self.commits), used)
@@ -358,7 +392,7 @@ class CachedRepository:
             place = self.path / "in-use"
             lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             open_files.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            self._flock(lock, fcntl.LOCK_SH)
             with suppress(OSError):
                 if os.path.samestat(os.fstat(lock), place.stat()):
                     return
@@ -383,9 +417,9 @@ class CachedRepository:
 
     def _make(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("objects/pack", "refs", "incoming", "checkouts"):
-            (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (self.path / "config").exists():
+        for name in _DIRECTORIES:  # one by one: those above would be made for everybody
+            (self.path / name).mkdir(mode=0o700, exist_ok=True)
+        if _url(self.path) != self.url:
             self._replace("HEAD", _HEAD.encode())
             self._configure(SHA1)
 
@@ -403,6 +437,16 @@ class CachedRepository:
             beside.unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
+        """Remove what dead processes left; only while this is locked."""
+        for path in (self.path / "objects" / "pack").iterdir():
+            has_index = path.suffix != ".pack" or path.with_suffix(".idx").exists()
+            if path.suffix == ".new" or not has_index:
+                path.unlink(missing_ok=True)
+        # Those are made without the lock, each in a moment.
+        for path in (*self.path.glob("*.new"), *self.path.glob("checkouts/*.new")):
+            with suppress(OSError):
+                if path.lstat().st_mtime < time.time() - _NOBODY_WRITES_FOR:
+                    path.unlink()
         for path in (self.path / "incoming").iterdir():
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -416,10 +460,30 @@ class CachedRepository:
     def _locked(self) -> Iterator[None]:
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+    def _flock(self, descriptor: int, kind: int) -> None:
+        """Get a lock, which others hold for moments: unless they, or their disk, stand still.
+
+        Raises:
+            OSError: It takes too long, now or when it was tried before.
+            DeploycoreError: The operation is to end.
+        """
+        step, end = _FIRST_STEP, time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._has_waited = self._has_waited or time.monotonic() > end
+                if self._has_waited:
+                    raise OSError(errno.EBUSY, "others keep it locked") from None
+                self._wait(step)
+                step = min(2 * step, _LAST_STEP)
+            else:
+                return
 
     @contextmanager
     def _typed(self, what: str) -> Iterator[None]:
@@ -429,18 +493,47 @@ class CachedRepository:
             logger.warning("the cache of %s can't %s: %s", self.url, what, error)
 
 
+class _CachedPack(Pack):
+    """A pack in the cache: what can't be read of it is damaged, and can be fetched anew."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        try:
+            return super().read_at(offset, size)
+        except OSError as error:
+            raise Damaged(f"a pack in the cache can't be read: {error.strerror}") from None
+
+
 def _open_pack(path: Path, object_format: ObjectFormat) -> Pack:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
+        _read_through(path.with_suffix(".idx"))
         index = PackIndex(path.with_suffix(".idx"), object_format)
     except BaseException:
         os.close(descriptor)
         raise
-    pack = Pack(descriptor, index, object_format)
+    pack = _CachedPack(descriptor, index, object_format)
     if pack.checksum() != index.pack_checksum:
         pack.close()
         raise ValueError(f"{path.name} does not belong to its index")
     return pack
+
+
+def _read_through(path: Path) -> None:
+    """Read a file before it is mapped: there, what can't be read would kill the process.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        while file.read(_STEP):
+            pass
+
+
+def _taken_by(directory: Path) -> int:
+    """What the files of a directory take on disk."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
+        return sum(each.stat(follow_symlinks=False).st_blocks * 512 for each in entries)
+    return 0
 
 
 def _url(path: Path) -> str | None:

@@ -8,6 +8,7 @@ changes them: filters that run something are no business of an untrusted reposit
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -94,7 +95,8 @@ class Arriving:
 
     Args:
         commit: Its hash; or ``None`` if nothing is to be written yet.
-        directory: For what can't be written to its place at once; on the same file system.
+        directory: For what can't be written to its place at once; on the same file system, and
+            with the same group and access control lists for what is made in it.
         object_format: Of the repository.
 
     Attributes:
@@ -116,6 +118,7 @@ class Arriving:
         self._files = files
         self._directory = directory
         self._operation = operation
+        self._large: LargeBlob | None = None
         self.made = 0
 
     def begin(self, objects: int) -> None:
@@ -138,7 +141,13 @@ class Arriving:
     def large_blob(self, size: int) -> LargeBlob:
         """A blob too large for memory begins."""
         self._operation.check()
-        return LargeBlob(self if self.plan else None, self._directory)
+        self._large = LargeBlob(self if self.plan else None, self._directory)
+        return self._large
+
+    def drop(self) -> None:
+        """Nothing more comes; of what came in part, nothing stays."""
+        if self._large is not None:
+            self._large.drop()
 
     def place(self, name: bytes, path: bytes) -> None:
         """Give a large file, complete, its places."""
@@ -169,7 +178,7 @@ class LargeBlob:
 
     def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
         self._arriving = arriving
-        self._path = os.path.join(directory, b"incoming")
+        self._path = os.path.join(directory, secrets.token_hex(8).encode() + b".blob")
         self._file = open(self._path, "xb") if arriving else None  # noqa: SIM115
 
     def write(self, piece: bytes) -> None:
@@ -183,7 +192,14 @@ class LargeBlob:
             return
         self._file.close()
         self._arriving.place(name, self._path)
-        os.unlink(self._path)
+        self.drop()
+
+    def drop(self) -> None:
+        """Remove what was written, if that is still there."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            os.unlink(self._path)
 
 
 class Checkout:
@@ -418,8 +434,10 @@ class Checkout:
             states = self._files.taken(path)
             if NOT_TAKEN not in states:
                 continue
-            for number, name in enumerate(names):
+            counted = STATE.iter_unpack(self._former.states(path, names))
+            for number, (name, state) in enumerate(zip(names, counted, strict=True)):
                 if states[number * STATE.size : (number + 1) * STATE.size] == NOT_TAKEN:
+                    self._operation.take_back(state[0] >> 1)
                     self._write_anew(order_of(path) + name)
 
     def _write_anew(self, path: bytes) -> None:

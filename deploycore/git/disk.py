@@ -17,7 +17,6 @@ from functools import cache
 
 __all__ = ["sync_tree", "write_file"]
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FIRST_LINUX_THAT_TELLS = (5, 8)
 
@@ -32,8 +31,12 @@ def write_file(path: os.PathLike[str], pieces: Iterable[bytes]) -> None:
         file.writelines(pieces)
 
 
-def sync_tree(root: os.PathLike[str]) -> None:
+def sync_tree(root: os.PathLike[str], opened_before: int) -> None:
     """Flush a directory and all below it.
+
+    Args:
+        opened_before: Any descriptor on the same file system that was opened before the first
+            file was written: failures are told of what happened since (syncfs(2)).
 
     Raises:
         OSError: The disk says that it did not take something.
@@ -42,11 +45,7 @@ def sync_tree(root: os.PathLike[str]) -> None:
     if syncfs is None:
         _sync_each(root)
         return
-    descriptor = os.open(root, _OPEN_DIRECTORY)
-    try:
-        syncfs(descriptor)
-    finally:
-        os.close(descriptor)
+    syncfs(opened_before)
 
 
 @cache

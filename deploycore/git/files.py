@@ -7,14 +7,17 @@ are the caller's to make when all else is done.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
 import subprocess
 import sys
+import termios
 from array import array
 from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing import spawn
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, BinaryIO
 
 from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git import writer
@@ -30,6 +33,11 @@ _COST_OF_A_JOB = 64
 _STEP = 64 * 1024
 _PIPE_BYTES = 1024 * 1024
 _LONG_ENOUGH = 30.0
+# Where an interpreter may find its libraries, and a script around it its programs; no more, since
+# other variables may hold secrets.
+_PASSED_ON = ("DYLD_FALLBACK_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PATH")
+# Bytes of jobs that the second process has not begun with, to have it work while this one does.
+_ENOUGH_BYTES = 16 * 1024
 # Of a number of files.
 _COUNT_BITS = 31
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
@@ -73,6 +81,7 @@ class Files:
             with suppress(OSError):
                 self._former = os.open(former, _OPEN_DIRECTORY)
         self._writer = writer.FileWriter(self.root, self._former, reuse)
+        self._stand_in: writer.FileWriter | None = None
 
     def close(self) -> None:
         """Give everything back; a second process that still runs is ended."""
@@ -82,16 +91,12 @@ class Files:
         for descriptor in {self.root, self._former} - {-1}:
             os.close(descriptor)
 
-    def __enter__(self) -> Files:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
     def start_process(self) -> None:
         """Have a second process write, where there is a processor for it."""
         executable = spawn.get_executable()
-        if self._process or getattr(sys, "frozen", False) or not executable or _processors() < 2:
+        if self._process or self._stand_in or _processors() < 2:
+            return
+        if getattr(sys, "frozen", False) or not executable:
             return
         numbers = [str(self.root), str(self._former), self._reuse]
         with suppress(OSError):  # then this process writes
@@ -102,7 +107,7 @@ class Files:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(self.root, *self._held, *({self._former} - {-1})),
-                env={},
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
                 cwd="/",
                 start_new_session=True,
                 pipesize=_PIPE_BYTES,
@@ -190,17 +195,25 @@ class Files:
             states: Of each file, as it was when it was written; see ``FileWriter.reuse``.
         """
         numbers = array("q", states)
-        self._operation.write(sum(numbers[:: writer.STATE.size // numbers.itemsize]), len(names))
+        sizes = numbers[:: writer.STATE.size // numbers.itemsize]
+        self._operation.write(sum(each >> 1 for each in sizes), len(names))
         job = ("reuse", directory and directory + b"/", names, states)
-        whose = int(self._process is not None and self._counts[0] > self._counts[1])
+        process = self._process
+        whose = int(process is not None and self._is_second_in_want(process))
         place = (whose << _COUNT_BITS | len(names)) << _COUNT_BITS | self._counts[whose]
         self._given.add(path_hash(directory), place)
         self._given.settle(1)
         self._counts[whose] += len(names)
-        if self._process is None or not whose:
+        if process is None or not whose:
             self._perform(job)
         else:
-            self._give(self._process, job, len(states) + _COST_OF_A_JOB * len(names))
+            self._give(process, job, len(states) + _COST_OF_A_JOB * len(names))
+            self._send_batch(process)
+
+    def _is_second_in_want(self, process: _Process) -> bool:
+        """Whether the second process has too little to do; else this one goes on itself."""
+        waiting = process.unread_bytes()
+        return self._counts[0] > self._counts[1] if waiting is None else waiting < _ENOUGH_BYTES
 
     def taken(self, directory: bytes) -> bytes:
         """The states of the files that were to be reused, when all is finished.
@@ -251,11 +264,11 @@ class Files:
         """
         self._states[0] = self._writer.states
         if self._process is not None:
-            self._states[1] = self._finish_process(self._process)
+            self._finish_process(self._process)
 
-    def _perform(self, job: writer.Job) -> None:
+    def _perform(self, job: writer.Job, by: writer.FileWriter | None = None) -> None:
         try:
-            self._writer.perform(job)
+            (by or self._writer).perform(job)
         except FileExistsError as error:
             raise _same_name(error.filename) from None
 
@@ -266,16 +279,18 @@ class Files:
             self._send_batch(process)
 
     def _send_batch(self, process: _Process) -> None:
-        batch, self._batch, self._batch_bytes = self._batch, [], 0
-        with suppress(BrokenPipeError):  # why is told in the end
-            writer.write_batch(process.jobs, batch)
-
-    def _finish_process(self, process: _Process) -> bytes:
         if self._batch:
-            self._send_batch(process)
-        with suppress(BrokenPipeError):
-            writer.write_batch(process.jobs, [])
-            process.jobs.flush()
+            batch, self._batch, self._batch_bytes = self._batch, [], 0
+            if not process.send(batch):
+                self._stand_in_for(process)
+
+    def _finish_process(self, process: _Process) -> None:
+        self._send_batch(process)
+        if self._process is None:
+            return
+        if not process.send([]) or not process.has_started(wait=True):
+            self._stand_in_for(process)
+            return
         answer = writer.read_batch(process.answers)
         self._end_process()
         if answer is None:
@@ -283,13 +298,23 @@ class Files:
                 "The process that writes files ended before it was done.",
                 hint="Look whether the system ended it for want of memory, then try again.",
             )
-        failure, states = answer
+        failure, self._states[1] = answer
         if failure is None:
-            return bytes(states)
+            return
         number, said, path = failure
         if number == errno.EEXIST:
             raise _same_name(path)
         raise OSError(number, said, os.fsdecode(path) if path else None)
+
+    def _stand_in_for(self, process: _Process) -> None:
+        """Do what was given to a second process that could not be started."""
+        process.running.kill()
+        self._end_process()
+        self._stand_in = writer.FileWriter(self.root, self._former, self._reuse)
+        self._states[1] = self._stand_in.states
+        for batch in process.unconfirmed:
+            for job in batch:
+                self._perform(job, self._stand_in)
 
     def _end_process(self) -> None:
         process, self._process = self._process, None
@@ -305,12 +330,62 @@ class Files:
             process.running.wait()
 
 
-class _Process(NamedTuple):
-    """The second process, and both ends of its pipes that are here."""
+class _Process:
+    """The second process, and both ends of its pipes that are here.
 
-    running: subprocess.Popen[bytes]
-    jobs: IO[bytes]
-    answers: IO[bytes]
+    Nothing waits for its start, which takes as long as many files do.
+
+    Attributes:
+        unconfirmed: What was sent before it said that it runs: if it never does, nobody has it.
+    """
+
+    def __init__(
+        self, running: subprocess.Popen[bytes], jobs: IO[bytes], answers: IO[bytes]
+    ) -> None:
+        self.running = running
+        self.jobs = jobs
+        self.answers = answers
+        self.unconfirmed: list[list[writer.Job]] = []
+        self._has_started = False
+
+    def send(self, batch: list[writer.Job]) -> bool:
+        """Give it jobs, an empty batch as the last; returns whether it may have come to run."""
+        if not self.has_started():
+            self.unconfirmed.append(batch)
+        try:
+            writer.write_batch(self.jobs, batch)
+            self.jobs.flush()
+        except BrokenPipeError:  # what ended it when it ran is told in the end
+            return self.has_started(wait=True)
+        return True
+
+    def has_started(self, *, wait: bool = False) -> bool:
+        """Whether it said that it runs.
+
+        Args:
+            wait: For that, or for its end.
+        """
+        if not self._has_started and (wait or self._has_said_something()):
+            self._has_started = self.answers.read(1) == writer.STARTED
+            if self._has_started:
+                self.unconfirmed.clear()
+        return self._has_started
+
+    def unread_bytes(self) -> int | None:
+        """How much of what was sent it has not taken yet; ``None`` where nobody can tell."""
+        if sys.platform != "linux":  # elsewhere it is the reader's end alone that tells
+            return None
+        number = array("i", (0,))
+        try:
+            fcntl.ioctl(self.jobs, termios.FIONREAD, number)
+        except OSError:
+            return None
+        return number[0]
+
+    def _has_said_something(self) -> bool:
+        poll = select.poll()
+        poll.register(self.answers, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 def _processors() -> int:

@@ -2,7 +2,8 @@
 
 For each directory: the hash of its tree, its files, and the state of each file: size, times,
 inode. A file whose state is what it was still holds what was written; one that a build step or
-a stranger has touched does not pass (git's index is used for the same). A manifest that is
+a stranger has touched does not pass (git's index is used for the same). Where times are so
+coarse that a change might not show, new files do not pass either. A manifest that is
 damaged, of another version, or of another directory is as good as none.
 
 It is written and read one directory at a time: of a large repository it is too large for memory.
@@ -35,13 +36,16 @@ __all__ = [
     "write_manifest",
 ]
 
-_MAGIC = f"deploycore manifest 2 {marshal.version} {sys.version_info[:2]}\n".encode()
+_MAGIC = f"deploycore manifest 3 {marshal.version} {sys.version_info[:2]}\n".encode()
 _DIGEST = 32
 _STEP = 64 * 1024
 # Of one directory: the lengths of its path and of the rest.
 _LENGTHS = struct.Struct("=II")
 # The clock of a file system advances in steps; two changes within one step look like one.
 CLOCK_STEP = 0.01
+# Some file systems know no parts of a second; FAT knows even seconds alone.
+_SECOND = 1_000_000_000
+_COARSEST = 2 * _SECOND
 
 
 class ManifestDirectory(NamedTuple):
@@ -162,12 +166,15 @@ def describe(
         states: Those of the files of a directory, by its path, where they are known.
     """
     at = os.fstat(root)
+    too_new = _too_new(root)
 
     def look() -> Iterator[ManifestDirectory]:
         for path, tree, names in directories:
             known = states(path)
             if len(known) != len(names) * STATE.size or NOT_TAKEN in known:
                 known = _states(root, order_of(path), names)
+            if too_new is not None:
+                known = _distrusting(known, too_new)
             yield ManifestDirectory(path, tree, names, known)
 
     return Described((at.st_dev, at.st_ino), look(), links, gitlinks)
@@ -178,6 +185,25 @@ def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
         STATE.pack(*state_of(os.stat(prefix + name, dir_fd=root, follow_symlinks=False)))
         for name in names
     )
+
+
+def _too_new(root: int) -> int | None:
+    """From which time of modification on files may still change without a trace.
+
+    Returns:
+        Nanoseconds; ``None`` where the file system's clock is fine enough to be waited for.
+    """
+    with suppress(OSError):
+        os.utime(root)  # to now, by the clock of the file system
+        now = os.fstat(root).st_mtime_ns
+        if now % _SECOND == 0:
+            return now - _COARSEST
+    return None
+
+
+def _distrusting(states: bytes, too_new: int) -> bytes:
+    found = STATE.iter_unpack(states)
+    return b"".join(NOT_TAKEN if each[1] >= too_new else STATE.pack(*each) for each in found)
 
 
 def write_manifest(path: Path, described: Described) -> None:

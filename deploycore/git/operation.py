@@ -200,6 +200,11 @@ class Operation:
             self.check()
             self._report_sometimes()
 
+    def take_back(self, size: int) -> None:
+        """A file that was counted as written was not, and will be."""
+        self._counts.files -= 1
+        self._counts.bytes -= size
+
     def finish(self) -> None:
         """Report the final figures."""
         self.check()

@@ -45,7 +45,8 @@ def export(
     Args:
         ref: A branch, a tag, the full name of a ref, or the full hash of a commit.
         target: Must not exist, or be an empty directory.
-        commit: Exactly this commit, full hash, even if the ref has moved.
+        commit: Exactly this commit, full hash, even if the ref has moved. Who gives it has seen
+            it on the host with this credential: if the cache has it, the host is not asked.
         submodules: Whether to fetch them too; otherwise their places stay empty directories.
         attributes: Whether ``export-ignore``, ``text`` and ``eol`` of ``.gitattributes`` are
             obeyed, as ``git archive`` does on Linux. Filters and other drivers never are. Files
@@ -85,7 +86,8 @@ def export(
         reuse=reuse,
         escaping=escaping_links,
     )
-    return run(source, Wanted(ref, commit), target, operation, options)
+    wanted = Wanted(ref, commit, is_seen=commit is not None)
+    return run(source, wanted, target, operation, options)
 
 
 def resolve(

@@ -142,6 +142,14 @@ class Pack:
         os.close(self._descriptor)
         self.index.close()
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes of the file, fewer where it ends.
+
+        Raises:
+            OSError: They can't be read.
+        """
+        return os.pread(self._descriptor, size, offset)
+
     def checksum(self) -> bytes:
         """What the pack's trailer says."""
         size = os.fstat(self._descriptor).st_size
@@ -153,8 +161,7 @@ class Pack:
         Raises:
             Damaged: There is none.
         """
-        head = os.pread(self._descriptor, _HEADER_MOST, offset)
-        found = entry_header(head, 0, offset, self._hash_bytes)
+        found = entry_header(self.read_at(offset, _HEADER_MOST), 0, offset, self._hash_bytes)
         if found is None:
             raise Damaged("a pack ends too early")
         return found._replace(data=offset + found.data)
@@ -170,7 +177,7 @@ class Pack:
         position, produced, rest = entry.data, 0, b""
         while not inflater.eof:
             if not rest:
-                rest = os.pread(self._descriptor, min(_STEP, entry.size + 128), position)
+                rest = self.read_at(position, min(_STEP, entry.size + 128))
                 position += len(rest)
                 if not rest:
                     raise Damaged("a pack ends too early")

@@ -81,10 +81,13 @@ class Wanted:
         ref: A branch, a tag, the full name of any ref, or a full hash. ``None`` with no
             commit given: the branch that the server's HEAD names.
         commit: Exactly this commit, wherever the ref is now; ``None`` for where it is.
+        is_seen: Whether who names the commit has seen it on the host, with this credential. If
+            not, what is held is no answer: the host is asked whether one may have it.
     """
 
     ref: str | None = None
     commit: str | None = None
+    is_seen: bool = False
 
     @property
     def exactly(self) -> str | None:
@@ -109,7 +112,11 @@ class Wanted:
         Raises:
             ConfigurationError: Git does not allow the ref's name, or this is no hash.
         """
-        if self.refs != [_HEAD] and not check_ref_format(self.refs[0]):
+        try:
+            is_name = self.refs == [_HEAD] or check_ref_format(self.refs[0])
+        except UnicodeEncodeError:  # half a character
+            is_name = False
+        if not is_name:
             raise ConfigurationError(
                 f"Git does not allow a branch or tag named {clean(self.ref or '')!r}.",
                 hint="Check the name.",
@@ -130,6 +137,7 @@ class Fetched:
         ref: The ref's full name; ``HEAD`` where a commit was asked for by its hash.
         shallow: Whether the server left out the commit's parents, should it have any.
         received: Whether there was anything to receive: nothing is, where the commit is held.
+        tag: The hash of the annotated tag that the ref is, which was received too; else empty.
         capabilities: Of the server, in protocol version 2; empty if it speaks another.
     """
 
@@ -137,6 +145,7 @@ class Fetched:
     ref: bytes
     shallow: bool
     received: bool
+    tag: str = ""
     capabilities: frozenset[bytes] = frozenset()
 
     @property
@@ -189,7 +198,7 @@ def fetch(source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation
     """
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     exactly = wanted.exactly
-    if exactly and intake.holds(exactly):
+    if exactly and wanted.is_seen and intake.holds(exactly):
         return Fetched(exactly, wanted.refs[0], shallow=False, received=False)
     retries, wait = operation.settings.retries, operation.settings.retry_wait
     while True:
@@ -229,6 +238,7 @@ class _Attempt:
         self._operation = operation
         self._ref = _HEAD
         self._tip: ObjectID | None = None
+        self._tag = ""
         self._asked = False
         self._received = 0
 
@@ -290,12 +300,12 @@ class _Attempt:
                     hint="Name a branch.",
                     url=self._source.url,
                 )
-        shallow = commit.encode() in (result.new_shallow or ())
         return Fetched(
             commit,
             ref,
-            shallow=shallow,
+            shallow=bool(result.new_shallow),
             received=self._asked,
+            tag=self._tag,
             capabilities=client.server_capabilities,
         )
 
@@ -316,6 +326,10 @@ class _Attempt:
             return []
         self._asked = True
         self._intake.begin(commit)
+        if tip and tip != self._tip and commit.encode() == self._tip:
+            # The commit comes along; and servers of version 0 give only what they advertise.
+            self._tag = tip.decode()
+            return [tip]
         return [ObjectID(commit.encode())]
 
     def _refuse_other_format(self, commit: str, formats: Set[str]) -> None:
@@ -460,7 +474,7 @@ class _Client(AbstractHttpGitClient):
         """Ask for refs, by as few requests as may be.
 
         What a server of protocol version 2 can do was told before, if there was a before;
-        and who wants one commit needs no refs.
+        and who fetches one commit needs no refs: the fetch is refused where these would be.
         """
         known = set(self._intake.capabilities)
         if known:
@@ -481,7 +495,8 @@ class _Client(AbstractHttpGitClient):
     ) -> Discovered:
         self.protocol_version = 2
         self.dumb = False
-        if self._wanted.exactly:
+        exactly = self._wanted.exactly
+        if exactly and not self._intake.holds(exactly):
             self.has_not_asked_for_refs = True
             return {}, capabilities, base_url, {}, {}
         object_format = extract_object_format_from_capabilities(capabilities)

@@ -1,7 +1,8 @@
 """The ``.git`` of a clone, written by hand so that nothing else gets into it.
 
-A shallow repository of one branch, as ``git clone --depth 1 --branch`` makes it: its
-configuration holds the clean URL, and nothing of the user's own configuration is read.
+A shallow repository of one branch or tag, as ``git clone --depth 1 --branch`` makes it: its
+configuration holds the clean URL, and nothing of the user's own configuration is read. Of what is
+neither, HEAD holds the commit's hash, and no ref is named.
 
 Format: https://git-scm.com/docs/gitrepository-layout and https://git-scm.com/docs/git-config
 """
@@ -33,6 +34,7 @@ __all__ = ["core_section", "make_repository"]
 
 _INDEX_VERSION = 2
 _BRANCHES = b"refs/heads/"
+_TAGS = b"refs/tags/"
 _DIRECTORIES = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags")
 
 
@@ -70,7 +72,9 @@ def make_repository(
     write_file(git / "packed-refs", [_packed_refs(fetched)])
     if shallow:
         write_file(git / "shallow", [fetched.commit.encode(), b"\n"])
-    write_file(git / "HEAD", [b"ref: ", fetched.ref, b"\n"])
+    is_branch = fetched.ref.startswith(_BRANCHES)
+    head = b"ref: " + fetched.ref if is_branch else fetched.commit.encode()
+    write_file(git / "HEAD", [head, b"\n"])
 
 
 def core_section(object_format: ObjectFormat, *, bare: bool) -> str:
@@ -92,19 +96,19 @@ def core_section(object_format: ObjectFormat, *, bare: bool) -> str:
 
 
 def _config(ref: bytes, url: str, object_format: ObjectFormat) -> bytes:
+    lines = [b'[remote "origin"]', b"\turl = " + _quoted(url.encode())]
     branch = ref.removeprefix(_BRANCHES)
-    tracked = b"refs/remotes/origin/" + branch
-    return core_section(object_format, bare=False).encode() + b"\n".join(
-        (
-            b'[remote "origin"]',
-            b"\turl = " + _quoted(url.encode()),
+    if branch != ref:
+        tracked = b"refs/remotes/origin/" + branch
+        lines += [
             b"\tfetch = " + _quoted(b"+" + ref + b":" + tracked),
             b"[branch " + _quoted(branch) + b"]",
             b"\tremote = origin",
             b"\tmerge = " + _quoted(ref),
-            b"",
-        )
-    )
+        ]
+    elif ref.startswith(_TAGS):
+        lines.append(b"\tfetch = " + _quoted(b"+" + ref + b":" + ref))
+    return b"\n".join((*lines, b""))
 
 
 def _quoted(value: bytes) -> bytes:
@@ -112,15 +116,16 @@ def _quoted(value: bytes) -> bytes:
 
 
 def _packed_refs(fetched: Fetched) -> bytes:
-    commit = fetched.commit.encode()
-    branch = fetched.ref.removeprefix(_BRANCHES)
-    return b"".join(
-        (
-            b"# pack-refs with: peeled fully-peeled sorted \n",
-            commit + b" " + fetched.ref + b"\n",
-            commit + b" refs/remotes/origin/" + branch + b"\n",
-        )
-    )
+    commit, ref = fetched.commit.encode(), fetched.ref
+    lines = [b"# pack-refs with: peeled fully-peeled sorted "]
+    if ref.startswith(_BRANCHES):
+        remote = b"refs/remotes/origin/" + ref.removeprefix(_BRANCHES)
+        lines += [commit + b" " + ref, commit + b" " + remote]
+    elif ref.startswith(_TAGS) and fetched.tag:
+        lines += [fetched.tag.encode() + b" " + ref, b"^" + commit]
+    elif ref.startswith(_TAGS):
+        lines.append(commit + b" " + ref)
+    return b"\n".join((*lines, b""))
 
 
 def _write_index(

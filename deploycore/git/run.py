@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from deploycore.models import CloneUrl
 
 __all__ = ["Options", "run"]
 
+logger = logging.getLogger(__name__)
 
 _NOTHING = Obeyed()
 
@@ -65,12 +67,23 @@ def run(
     """Fetch, check, write and publish; parameters and errors as those of ``export``."""
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     wanted.refuse_malformed()
-    with _published(target.absolute(), operation) as staging:
-        return _Run(source, wanted, staging, operation, options).perform()
+    with _published(target.absolute()) as staging:
+        done = _Run(source, wanted, staging, operation, options).perform()
+    if options.cache is not None:
+        _prune(options.cache)
+    return done
+
+
+def _prune(cache: RepositoryCache) -> None:
+    """Make room in the cache; what was exported is at its place, whether that works or not."""
+    try:
+        cache.prune()
+    except (DeploycoreError, OSError) as error:
+        logger.warning("the cache in %s can't be made smaller: %s", cache.directory, error)
 
 
 @contextmanager
-def _published(target: Path, operation: Operation) -> Iterator[Staging]:
+def _published(target: Path) -> Iterator[Staging]:
     """A staging place that becomes the target if all goes well."""
     refuse_unusable(target)
     try:
@@ -112,8 +125,6 @@ class _Run:
         laid = self._lay_out(top, self._wanted)
         self._add_submodules(laid.submodules)
         self._operation.finish()
-        if self._options.cache:
-            self._options.cache.prune()
         return self._result(laid)
 
     def _add_submodules(self, found: list[Submodule]) -> None:
@@ -140,18 +151,25 @@ class _Run:
 
     def _lay_out(self, what: Submodule, wanted: Wanted) -> _Laid:
         cache = self._options.cache
-        cached = cache.repository(what.source.url) if cache else None
+        wait = self._operation.wait
+        cached = cache.repository(what.source.url, wait=wait) if cache else None
         counts = self._operation.counts
         if cached is not None:
             try:
-                return self._lay_out_from(what, wanted, cached)
+                return self._lay_out_from(what, wanted, cached, believed=cached)
             except _DamagedCache:
                 cached.discard()
                 self._operation.count_again(counts)
-        return self._lay_out_from(what, wanted, cached)
+        # What could not be discarded, or what others put there, is not looked at again.
+        return self._lay_out_from(what, wanted, cached, believed=None)
 
     def _lay_out_from(
-        self, what: Submodule, wanted: Wanted, cached: CachedRepository | None
+        self,
+        what: Submodule,
+        wanted: Wanted,
+        cached: CachedRepository | None,
+        *,
+        believed: CachedRepository | None,
     ) -> _Laid:
         url = what.source.url
         with (
@@ -161,7 +179,8 @@ class _Run:
                 self._root(what),
                 incoming or self._staging.directory,
                 self._operation,
-                cached=cached,
+                staging=self._staging.directory,
+                cached=believed,
                 open_files=lambda: self._open_files(what),
                 early=self._options.obeyed == _NOTHING,
             ) as arrival,
@@ -190,7 +209,7 @@ class _Run:
         changes = self._changes(commit, objects)
         # Trees that are named in another format are no trees of this repository.
         form = objects.object_format.name + (changes.name if changes else "")
-        manifest = None if early else self._manifest(what, cached, form)
+        manifest = None if early else self._manifest(what, arrival.cached, form)
         with manifest or nullcontext():
             checkout = Checkout(
                 commit,
@@ -208,7 +227,9 @@ class _Run:
                 changes.download(what.source, fetched.ref, arrival.files)
             checkout.write_links()
             submodules = self._find_submodules(what, checkout)
-            laid = _Laid(replace(fetched, commit=commit.hex()), checkout.commit, submodules)
+            tag = fetched.tag or (fetched.commit if fetched.commit != commit.hex() else "")
+            fetched = replace(fetched, commit=commit.hex(), tag=tag)
+            laid = _Laid(fetched, checkout.commit, submodules)
             self._keep(what, laid, arrival, checkout, cached, form)
         return laid
 

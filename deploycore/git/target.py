@@ -10,6 +10,8 @@ Invariants, in the order in which they are kept:
    is there (POSIX, rename(2)).
 5. The parent is flushed, so that the rename itself survives a power failure.
 
+An empty directory that was there gives its mode, owner and group to what takes its place.
+
 Whoever finds such a directory and gets its lock knows that its process is dead.
 """
 
@@ -30,7 +32,7 @@ from pathlib import Path
 from deploycore.disk import sync_directory
 from deploycore.errors import ConfigurationError
 from deploycore.git.disk import sync_tree
-from deploycore.git.wording import file_failure
+from deploycore.git.wording import clean, file_failure
 
 __all__ = ["Staging", "refuse_unusable", "remove_leftovers", "staging_for"]
 
@@ -66,15 +68,18 @@ class Staging:
         Raises:
             OSError: That failed; the target is as it was.
         """
-        sync_tree(self.tree)
-        was_there = self.target.is_dir()
+        sync_tree(self.tree, self.lock)
+        was_there = _be_like(self.tree, self.target)
         os.rename(self.tree, self.target)
         try:
+            if was_there is not None:
+                os.chmod(self.target, stat.S_IMODE(was_there.st_mode))
             sync_directory(self.target.parent)
         except OSError:
             os.rename(self.target, self.tree)
-            if was_there:
+            if was_there is not None:
                 self.target.mkdir()
+                _take(self.target, was_there)
             raise
 
 
@@ -89,9 +94,11 @@ def refuse_unusable(target: Path) -> None:
         problem = _problem(target)
     except OSError as error:
         raise file_failure(target, error) from error
+    except ValueError:
+        problem = "holds a character that no path may have"
     if problem:
         raise ConfigurationError(
-            f"{target} {problem}.",
+            f"{clean(str(target))} {problem}.",
             hint="Name a directory that is new or empty.",
             path=str(target),
         )
@@ -116,6 +123,8 @@ def staging_for(target: Path) -> Iterator[Staging]:
         directory, lock = _locked_directory(target)
         try:
             (directory / _TREE).mkdir()
+            # Now, since what is made in it may get its group from it.
+            _be_like(directory / _TREE, target)
             yield Staging(target, directory, lock)
         finally:
             _remove(directory)
@@ -157,6 +166,32 @@ def _problem(target: Path) -> str:
         return "is no directory"
     with os.scandir(target) as entries:
         return "is not empty" if any(entries) else ""
+
+
+def _be_like(tree: Path, target: Path) -> os.stat_result | None:
+    """Give a directory what another one has, if that is there; its owner may always write."""
+    try:
+        found = target.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISDIR(found.st_mode):
+        return None
+    _take(tree, found, more=0o700)
+    return found
+
+
+def _take(directory: Path, like: os.stat_result, *, more: int = 0) -> None:
+    """Give a directory owner, group and mode, as far as this user may.
+
+    Args:
+        more: What its mode has besides.
+    """
+    is_like = directory.lstat()
+    for uid, gid in ((-1, like.st_gid), (like.st_uid, -1)):
+        if uid not in (-1, is_like.st_uid) or gid not in (-1, is_like.st_gid):
+            with suppress(PermissionError):  # only root gives files away
+                os.chown(directory, uid, gid, follow_symlinks=False)
+    os.chmod(directory, stat.S_IMODE(like.st_mode) | more)
 
 
 def _make_parents(parent: Path) -> list[Path]:

@@ -10,17 +10,18 @@ No path is followed through a link: the tree is new and private, and links are m
 
 from __future__ import annotations
 
-import errno
 import marshal
 import os
 import stat
 import struct
 import sys
+from contextlib import suppress
 from typing import IO, Any, Protocol
 
 __all__ = [
     "LINK",
     "NOT_TAKEN",
+    "STARTED",
     "STATE",
     "FileWriter",
     "Job",
@@ -31,13 +32,19 @@ __all__ = [
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Of new files: plain, executable.
+_MODES = (0o666, 0o777)
 _LENGTH_BYTES = 4
 _AT_ONCE = 1024 * 1024
 LINK = "hard-link"
-#: Size, time of modification and of change in nanoseconds, inode.
-STATE = struct.Struct("=4q")
+#: Twice the size, and one more if its owner may run it; time of modification and of change in
+#: nanoseconds; inode, for which some file systems use all 64 bits.
+STATE = struct.Struct("=3qQ")
 #: Instead of the state of a file that could not be reused.
 NOT_TAKEN = bytes(STATE.size)
+
+#: What the second process says first.
+STARTED = b"."
 
 #: ("write", path, executable, content), or ("reuse", directory, names, states)
 Job = tuple[Any, ...]
@@ -61,6 +68,7 @@ class FileWriter:
         self._root = root
         self._former = former
         self._link = reuse == LINK
+        self._access: list[tuple[int, int, int]] = []
 
     def perform(self, job: Job) -> None:
         """Do what a job says.
@@ -79,12 +87,9 @@ class FileWriter:
         Raises:
             OSError: That failed; ``filename`` is the path.
         """
-        mode = 0o777 if executable else 0o666
-        descriptor = os.open(path, _NEW_FILE, mode, dir_fd=self._root)
+        descriptor = os.open(path, _NEW_FILE, _MODES[executable], dir_fd=self._root)
         try:
-            written = os.write(descriptor, content)
-            while written < len(content):
-                written += os.write(descriptor, memoryview(content)[written:])
+            _write(descriptor, content)
         except OSError as error:
             error.filename = path
             raise
@@ -107,10 +112,18 @@ class FileWriter:
             self.states += take_over(directory + name, state)
 
     def _linked(self, path: bytes, state: tuple[int, ...]) -> bytes:
+        access = self._access or self._look_at_access()
         try:
             found = os.stat(path, dir_fd=self._former, follow_symlinks=False)
-            # A further link changes the time of change, so that this can't be looked at.
-            if state_of(found, changed=0) != (*state[:2], 0, *state[3:]):
+            # A further link changes the time of change, so that this can't be looked at. What
+            # else would change it is: a file of another mode or owner is no file of ours.
+            is_same = (
+                found.st_mtime_ns == state[1]
+                and found.st_ino == state[3]
+                and found.st_size == state[0] >> 1
+                and (found.st_mode, found.st_uid, found.st_gid) == access[state[0] & 1]
+            )
+            if not is_same:
                 return NOT_TAKEN
             os.link(
                 path,
@@ -125,26 +138,39 @@ class FileWriter:
             return NOT_TAKEN
         return STATE.pack(*state)
 
+    def _look_at_access(self) -> list[tuple[int, int, int]]:
+        """Mode, owner and group that files get here, plain and executable ones.
+
+        Told by the file system, since the umask is not all: there are default access control
+        lists, and directories that hand down their group.
+        """
+        for mode in _MODES:
+            path = b".deploycore-" + os.urandom(16).hex().encode()
+            descriptor = os.open(path, _NEW_FILE, mode, dir_fd=self._root)
+            try:
+                found = os.fstat(descriptor)
+                self._access.append((found.st_mode, found.st_uid, found.st_gid))
+            finally:
+                os.close(descriptor)
+                os.unlink(path, dir_fd=self._root)
+        return self._access
+
     def _copied(self, path: bytes, state: tuple[int, ...]) -> bytes:
         try:
             source = os.open(path, _OLD_FILE, dir_fd=self._former)
         except OSError:
             return NOT_TAKEN
         try:
-            found = os.fstat(source)
-            if state_of(found) != state or not stat.S_ISREG(found.st_mode):
-                return NOT_TAKEN
-            return self._copy(source, found, path)
+            if state[0] >> 1 > _AT_ONCE:
+                return self._copied_in_steps(source, path, state)
+            content = _read(source, state)
         finally:
             os.close(source)
-
-    def _copy(self, source: int, found: os.stat_result, path: bytes) -> bytes:
-        mode = 0o777 if found.st_mode & 0o100 else 0o666
-        descriptor = os.open(path, _NEW_FILE, mode, dir_fd=self._root)
+        if content is None:
+            return NOT_TAKEN
+        descriptor = os.open(path, _NEW_FILE, _MODES[state[0] & 1], dir_fd=self._root)
         try:
-            left = found.st_size
-            while left:
-                left -= _copy_some(source, descriptor, left)
+            _write(descriptor, content)
             return STATE.pack(*state_of(os.fstat(descriptor)))
         except OSError as error:
             error.filename = path
@@ -152,38 +178,79 @@ class FileWriter:
         finally:
             os.close(descriptor)
 
-
-def state_of(found: os.stat_result, changed: int = -1) -> tuple[int, ...]:
-    """What a file's state is compared by.
-
-    Args:
-        changed: Instead of the time of change; -1 for the true one.
-    """
-    when = found.st_ctime_ns if changed < 0 else changed
-    return (found.st_size, found.st_mtime_ns, when, found.st_ino)
-
-
-def _copy_some(source: int, target: int, left: int) -> int:
-    """Copy some bytes; file systems that can share blocks do so for large files."""
-    if left > _AT_ONCE:
+    def _copied_in_steps(self, source: int, path: bytes, state: tuple[int, ...]) -> bytes:
+        if not _is_still(source, state):
+            return NOT_TAKEN
+        descriptor = os.open(path, _NEW_FILE, _MODES[state[0] & 1], dir_fd=self._root)
         try:
-            return os.copy_file_range(source, target, left) or _ended()
+            is_whole = _copy(source, descriptor, state[0] >> 1)
+            made = STATE.pack(*state_of(os.fstat(descriptor)))
         except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EOPNOTSUPP):
-                raise
-        except AttributeError:
-            pass  # not Linux
-    content = os.read(source, min(left, _AT_ONCE)) or b""
-    if not content:
-        _ended()
-    written = 0
+            error.filename = path
+            raise
+        finally:
+            os.close(descriptor)
+        if is_whole and _is_still(source, state):
+            return made
+        os.unlink(path, dir_fd=self._root)
+        return NOT_TAKEN
+
+
+def state_of(found: os.stat_result) -> tuple[int, ...]:
+    """What a file's state is compared by."""
+    size = found.st_size << 1 | (found.st_mode >> 6 & 1)
+    return (size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def _is_still(descriptor: int, state: tuple[int, ...]) -> bool:
+    """Whether nobody wrote into a file until now.
+
+    To be asked when it was read: writing changes the times first, and then the content.
+    """
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return state_of(found) == state and stat.S_ISREG(found.st_mode)
+
+
+def _read(source: int, state: tuple[int, ...]) -> bytes | None:
+    """A small file that is as it was; else, or where it can't be read, ``None``."""
+    size = state[0] >> 1
+    try:
+        content = os.read(source, size)
+    except OSError:
+        return None
+    return content if len(content) == size and _is_still(source, state) else None
+
+
+def _copy(source: int, target: int, left: int) -> bool:
+    """Copy so many bytes; returns whether there were as many to read.
+
+    Raises:
+        OSError: They can't be written.
+    """
+    # Shares blocks where the file system can. It fails for reasons of all kinds, of both
+    # files and of systems that lack it; reading and writing then tell which one it is.
+    with suppress(OSError, AttributeError):
+        while left and (copied := os.copy_file_range(source, target, left)):
+            left -= copied
+    while left:
+        try:
+            content = os.read(source, min(left, _AT_ONCE))
+        except OSError:
+            return False
+        if not content:
+            return False
+        _write(target, content)
+        left -= len(content)
+    return True
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    written = os.write(descriptor, content)
     while written < len(content):
-        written += os.write(target, memoryview(content)[written:])
-    return written
-
-
-def _ended() -> int:
-    raise OSError(errno.EIO, "the file became shorter while it was copied")
+        written += os.write(descriptor, memoryview(content)[written:])
 
 
 class _Writes(Protocol):
@@ -215,6 +282,8 @@ def _main() -> None:
     """Perform jobs until there is an empty batch, then tell what became of them."""
     root, former, reuse = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     jobs = sys.stdin.buffer
+    sys.stdout.buffer.write(STARTED)
+    sys.stdout.buffer.flush()
     writer = FileWriter(root, former, reuse)
     failure = None
     while batch := read_batch(jobs):

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from deploycore.errors import DeploycoreError, GitError
+from deploycore.errors import ConfigurationError, DeploycoreError, GitError
 from deploycore.git import clone, disk, export, remove_leftovers
 from deploycore.git.target import staging_for
 from tests.git.servers import EXECUTABLE, LINK, nothing_left, snapshot, source
@@ -234,3 +234,72 @@ def test_an_empty_target_is_there_again_where_the_last_step_fails(
     with pytest.raises(GitError, match="Input/output error"):
         export(source(make("shop", FILES).url), "main", target, settings=settings)
     assert snapshot(target.parent) == {b"target": ("directory",)}
+
+
+def test_an_empty_target_keeps_its_mode(make, target, settings):
+    target.mkdir()
+    target.chmod(0o2550)
+    export(source(make("shop", FILES).url), "main", target, settings=settings)
+    assert target.stat().st_mode & 0o7777 == 0o2550
+    assert len(snapshot(target)) == 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_an_empty_target_keeps_its_owner_and_hands_down_its_group(make, target, settings):
+    target.mkdir()
+    os.chown(target, 1234, 4321)
+    target.chmod(0o2750)
+    export(source(make("shop", FILES).url), "main", target, settings=settings)
+    found = target.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (1234, 4321, 0o2750)
+    assert {(target / name).stat().st_gid for name in ("a", "d", "d/b")} == {4321}
+
+
+def test_an_empty_target_is_as_it_was_where_the_last_step_fails(
+    make, target, settings, monkeypatch
+):
+    def fails(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    target.mkdir()
+    target.chmod(0o2711)
+    monkeypatch.setattr("deploycore.git.target.sync_directory", fails)
+    with pytest.raises(GitError, match="Input/output error"):
+        export(source(make("shop", FILES).url), "main", target, settings=settings)
+    assert target.stat().st_mode & 0o7777 == 0o2711
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_a_target_that_no_path_can_be_is_refused(make, target, settings, name):
+    with pytest.raises(ConfigurationError, match="no path may have"):
+        export(source("http://127.0.0.1:9/x"), "main", target.parent / name, settings=settings)
+
+
+def test_a_ref_with_half_a_character_is_refused(make, target, settings):
+    with pytest.raises(ConfigurationError, match="does not allow"):
+        export(source("http://127.0.0.1:9/x"), "ma\ud800in", target, settings=settings)
+    assert nothing_left(target)
+
+
+def test_failures_of_the_disk_are_told_from_the_first_file_on(make, target, settings, monkeypatch):
+    """``syncfs`` tells of what failed since its descriptor was opened: before all is written."""
+    synced = []
+    monkeypatch.setattr(disk, "_syncfs", lambda: synced.append)
+    opened = []
+
+    def listen(now):
+        if now.phase == "connecting":
+            [staging] = target.parent.iterdir()
+            at = os.stat(staging / "lock")
+            held = [fd for fd in map(int, os.listdir("/proc/self/fd")) if _is(fd, at)]
+            opened.extend(held)
+
+    export(source(make("shop", FILES).url), "main", target, progress=listen, settings=settings)
+    assert synced == opened[:1]
+
+
+def _is(descriptor, at):
+    try:
+        return os.path.samestat(os.fstat(descriptor), at)
+    except OSError:
+        return False
