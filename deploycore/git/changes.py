@@ -9,22 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from deploycore.git.attributes import Attributes, LineEnding, convert, convert_file
-from deploycore.git.checkout import complete
 from deploycore.git.files import Files
 from deploycore.git.lfs import LfsClient, Pointer, parse_pointer
-from deploycore.git.objects import BLOB
+from deploycore.git.objects import BLOB, TREE, TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
-from deploycore.git.progress import no_progress
-from deploycore.git.tree import File, Plan
+from deploycore.git.tree import File, Named, refuse_depth
 from deploycore.models import CloneUrl
 
 __all__ = ["Changes", "Obeyed"]
@@ -53,10 +52,11 @@ class Changes:
     Attributes:
         name: The same for two trees only if a file with the same content and the same path is
             written in the same way from both.
+        ignored: Whether a path is left out; see ``Plan``. ``None`` if none ever is.
 
     Raises:
         Damaged: A tree or a ``.gitattributes`` is missing or damaged.
-        DeploycoreError: The tree holds what must not be written, or too much.
+        DeploycoreError: The tree holds too much.
     """
 
     def __init__(
@@ -67,25 +67,20 @@ class Changes:
         operation: Operation,
         obeyed: Obeyed,
     ) -> None:
-        # What is counted here is counted again when it is written.
-        aside = Operation(operation.settings, no_progress, operation.cancellation)
-        plan = Plan(tree, aside)
-        complete(plan, objects)
+        found = _attribute_files(tree, objects, operation)
         files = {}
-        for each in plan.attributes:
+        for each in found:
+            operation.check_sometimes()
             files[each.path] = objects.read(each.hash, BLOB)
             operation.hold(len(each.path) + len(files[each.path]))
-        known = repr(sorted((each.path, each.hash) for each in plan.attributes))
+        known = repr(sorted((each.path, each.hash) for each in found))
         self.name = f"{obeyed} {hashlib.sha256(known.encode()).hexdigest()}"
-        self._attributes = Attributes(files)
+        self._attributes = Attributes(files, operation)
+        self.ignored = self._attributes.export_ignored if obeyed.archive else None
         self._obeyed = obeyed
         self._directory = directory
         self._operation = operation
         self._pointers: dict[Pointer, list[File]] = {}
-
-    def ignored(self, path: bytes, directory: bool) -> bool:
-        """Whether a path is left out; see ``Plan``."""
-        return self._obeyed.archive and self._attributes.export_ignored(path, directory)
 
     def change(self, file: File, content: Content) -> Content | None:
         """What is written of a file; ``None`` if that is to be downloaded."""
@@ -135,3 +130,41 @@ class Changes:
 
         named = ref if ref.startswith(b"refs/") else None
         LfsClient(source, self._operation, named).fetch(self._pointers, place)
+
+
+def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> list[Named]:
+    """All ``.gitattributes`` of a tree.
+
+    Entries are counted as for a plan, by their paths, since a few trees can describe any number of
+    them; in the end that is undone, for they are counted again when they are written.
+    """
+    before = operation.counts.entries
+    found: list[Named] = []
+    pending = {root: [b""]}
+    while pending:
+        tree, paths = pending.popitem()
+        entries, kept = _leading_to_attributes(objects.read(tree, TREE), operation.entries_left)
+        operation.plan(entries * len(paths))
+        for path in paths:
+            refuse_depth(path, operation.settings.path_depth_most)
+            for each in kept:
+                inner = path + b"/" + each.name if path else each.name
+                if stat.S_ISDIR(each.mode):
+                    pending.setdefault(each.hash, []).append(inner)
+                else:
+                    operation.hold(len(inner))
+                    found.append(Named(inner, each.hash))
+    operation.count_again(replace(operation.counts, entries=before))
+    return found
+
+
+def _leading_to_attributes(tree: bytes, most: int) -> tuple[int, list[TreeEntry]]:
+    """How many entries a tree has, one more than ``most`` if there are more, and those wanted."""
+    entries, kept = 0, []
+    for each in read_tree(tree):
+        entries += 1
+        if entries > most:
+            break
+        if stat.S_ISDIR(each.mode) or (stat.S_ISREG(each.mode) and each.name == b".gitattributes"):
+            kept.append(each)
+    return entries, kept
