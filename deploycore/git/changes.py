@@ -17,13 +17,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
+from deploycore.errors import GitError
 from deploycore.git.attributes import Attributes, LineEnding, convert, convert_file
 from deploycore.git.files import Files
-from deploycore.git.lfs import LfsClient, Pointer, parse_pointer
+from deploycore.git.lfs import LfsClient, Pointer, begins_as_pointer, parse_pointer
 from deploycore.git.objects import BLOB, TREE, TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
-from deploycore.git.tree import File, Named, refuse_depth
+from deploycore.git.tree import File, Named, refuse_depth, shown
 from deploycore.models import CloneUrl
 
 __all__ = ["Changes", "Obeyed"]
@@ -84,12 +85,11 @@ class Changes:
 
     def change(self, file: File, content: Content) -> Content | None:
         """What is written of a file; ``None`` if that is to be downloaded."""
-        if self._obeyed.lfs and isinstance(content, bytes):
-            pointer = parse_pointer(content)
-            if pointer is not None and self._attributes.kept_in_lfs(file.path):
-                self._operation.hold(len(file.path))
-                self._pointers.setdefault(pointer, []).append(file)
-                return None
+        pointer = self._pointer(file, content) if self._obeyed.lfs else None
+        if pointer is not None:
+            self._operation.hold(len(file.path))
+            self._pointers.setdefault(pointer, []).append(file)
+            return None
         if not self._obeyed.archive:
             return content
         ending = self._attributes.line_ending(file.path)
@@ -100,6 +100,21 @@ class Changes:
         changed = cast(BinaryIO, TemporaryFile(dir=self._directory))  # noqa: SIM115
         convert_file(content, ending, changed)
         return changed
+
+    def _pointer(self, file: File, content: Content) -> Pointer | None:
+        if not isinstance(content, bytes) or not begins_as_pointer(content):
+            return None
+        if not self._attributes.kept_in_lfs(file.path):
+            return None
+        pointer = parse_pointer(content)
+        if pointer is None:  # what is meant for a program should not be released in silence
+            raise GitError(
+                f"The file {shown(file.path)!r} begins as a pointer of Git LFS, but is none that"
+                " can be read.",
+                hint="Add the file again with git-lfs, and find out what changed its pointer.",
+                path=shown(file.path),
+            )
+        return pointer
 
     def download(self, source: CloneUrl, ref: bytes, files: Files) -> None:
         """Write the files that are kept in Git LFS.
@@ -128,8 +143,7 @@ class Changes:
             finally:
                 incoming.unlink(missing_ok=True)
 
-        named = ref if ref.startswith(b"refs/") else None
-        LfsClient(source, self._operation, named).fetch(self._pointers, place)
+        LfsClient(source, self._operation, ref).fetch(self._pointers, place)
 
 
 def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> list[Named]:
