@@ -19,6 +19,7 @@ from typing import BinaryIO, cast
 
 from deploycore.errors import GitError
 from deploycore.git.attributes import Attributes, LineEnding, convert, convert_file
+from deploycore.git.destination import Destinations
 from deploycore.git.files import Files
 from deploycore.git.lfs import LfsClient, Pointer, begins_as_pointer, parse_pointer
 from deploycore.git.objects import BLOB, TREE, TreeEntry, read_tree
@@ -116,13 +117,16 @@ class Changes:
             )
         return pointer
 
-    def download(self, source: CloneUrl, ref: bytes, files: Files) -> None:
+    def download(
+        self, source: CloneUrl, ref: bytes, files: Files, within: Destinations | None
+    ) -> None:
         """Write the files that are kept in Git LFS.
 
         Args:
             source: The repository.
             ref: Full name of what is exported.
             files: Where all other files are by now.
+            within: Where a submodule may lead; ``None`` if the repository is none.
 
         Raises:
             DeploycoreError: As ``LfsClient.fetch`` has it.
@@ -143,7 +147,8 @@ class Changes:
             finally:
                 incoming.unlink(missing_ok=True)
 
-        LfsClient(source, self._operation, ref).fetch(self._pointers, place)
+        client = LfsClient(source, self._operation, ref, within=within)
+        client.fetch(self._pointers, place)
 
 
 def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> list[Named]:

@@ -262,14 +262,22 @@ class LfsClient:
         operation: Its limits, its deadline, its cancellation.
         ref: Full name of what is being checked out, for servers whose permissions depend on it;
             not told if it is only ``HEAD``.
+        within: Where a submodule may lead; ``None`` if the repository is none.
     """
 
-    def __init__(self, source: CloneUrl, operation: Operation, ref: bytes | None = None) -> None:
+    def __init__(
+        self,
+        source: CloneUrl,
+        operation: Operation,
+        ref: bytes | None = None,
+        *,
+        within: Destinations | None = None,
+    ) -> None:
         self._source = source
         self._endpoint = lfs_endpoint(source)
         self._operation = operation
         self._ref = ref
-        self._connections = _Connections(Destinations(source), operation)
+        self._connections = _Connections(Destinations(source, within=within), operation)
 
     def fetch(self, pointers: Iterable[Pointer], open_sink: OpenSink) -> None:
         """Download objects, each of them once.
