@@ -1,35 +1,50 @@
 """What ``.gitattributes`` says about paths: left out of an export, and which line endings.
 
-Nothing else of it is obeyed: filters and drivers run programs. Patterns come from whoever can
-push, so they are matched without going back: the time is bounded by the pattern's length times
-the path's, whatever the pattern.
+Nothing else of it is obeyed: filters and drivers run programs. The files come from whoever can
+push: what is kept of each line counts as held, and only lines that say something that is asked
+for are kept.
 
-Sources: https://git-scm.com/docs/gitattributes, and git's attr.c, wildmatch.c and convert.c.
+Sources: https://git-scm.com/docs/gitattributes, and git's attr.c, quote.c and convert.c.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
-from functools import lru_cache
-from typing import BinaryIO, NamedTuple
+from io import BytesIO
+from typing import BinaryIO
+
+from deploycore.git.operation import Operation
+from deploycore.git.patterns import Patterns
 
 __all__ = ["Attributes", "LineEnding", "convert", "convert_file"]
 
+_FILE = b".gitattributes"
 _LINE_BYTES_MOST = 2048
+# What a rule and a word of it take in memory, about; the operation adds something of its own.
+_RULE_BYTES = 250
+_WORD_BYTES = 64
 _STEP = 64 * 1024
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*(.*)', re.DOTALL)
+_BLANK = b" \t\r\n"
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\[abfnrtv"\\]|\\[0-3][0-7]{2})*+)"')
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
 _ESCAPES = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
-_PLAIN = re.compile(rb"[^*?\[\\]*")
-_STARS = re.compile(rb"\*{2,}")
+_UNTIL_BLANK = re.compile(rb"[^ \t\r\n]+")
+_NAME = rb"[0-9A-Za-z_.][-0-9A-Za-z_.]*"
+_is_name = re.compile(_NAME).fullmatch
+_WORD = re.compile(rb"([-!]?)(" + _NAME + rb")(=.*)?", re.DOTALL)
+_MACRO = b"[attr]"
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _LONE_CR = re.compile(rb"\r(?!\n)")
 # What convert.c does not count as printable.
 _UNPRINTABLE = bytes(n for n in range(32) if n not in b"\b\t\n\r\033\014") + b"\x7f"
+_ASKED_FOR = frozenset((b"export-ignore", b"text", b"crlf", b"eol", b"filter"))
 
-Value = bytes | bool
+Value = bytes | bool | None
+# Of one line; of two that name the same the last one counts, and is the only one here. The last
+# one of the line comes first, as git looks at them.
+Words = tuple[tuple[bytes, Value], ...]
 
 
 class LineEnding(Enum):
@@ -40,9 +55,12 @@ class LineEnding(Enum):
     CRLF_IF_TEXT = 2
 
 
-class _Rule(NamedTuple):
-    matches: Callable[[bytes, bytes, bool], bool]
-    values: dict[bytes, Value | None]
+class _Rules:
+    """What one file says, its macros left out."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.patterns = Patterns(operation.check_sometimes)
+        self.words: list[Words] = []
 
 
 class Attributes:
@@ -50,16 +68,23 @@ class Attributes:
 
     Args:
         files: The content of each ``.gitattributes`` file, by its path.
+        operation: Counts what is held, and ends what takes too long.
+
+    Raises:
+        LimitExceeded: There are too many rules.
     """
 
-    def __init__(self, files: Mapping[bytes, bytes]) -> None:
-        self._macros: dict[bytes, dict[bytes, Value | None]] = {
-            b"binary": {b"binary": True, b"diff": False, b"merge": False, b"text": False}
-        }
-        self._rules: dict[bytes, list[_Rule]] = {}
-        for path in sorted(files):
-            directory = path.rpartition(b"/")[0]
-            self._rules[directory] = list(self._read(files[path], directory))
+    def __init__(self, files: Mapping[bytes, bytes], operation: Operation) -> None:
+        self._operation = operation
+        # Macros may be used above the line, and in files that are read before, that have them.
+        self._macros = self._read_macros(files.get(_FILE, b""))
+        self._relevant = _leading_to(_ASKED_FOR, self._macros)
+        self._files: dict[bytes, _Rules] = {}
+        for path, content in files.items():
+            rules = self._read(content)
+            if rules.words:
+                self._files[path.rpartition(b"/")[0]] = rules
+        self._latest: tuple[bytes, bool, dict[bytes, Value]] = (b"", True, {})
 
     def export_ignored(self, path: bytes, directory: bool) -> bool:
         """Whether an export leaves a path out, with all that is below it."""
@@ -79,45 +104,128 @@ class Attributes:
             return LineEnding.UNCHANGED
         return LineEnding.CRLF_IF_TEXT if text == b"auto" else LineEnding.CRLF
 
-    def _values(self, path: bytes, directory: bool) -> dict[bytes, Value | None]:
-        name = path.rpartition(b"/")[2]
-        values: dict[bytes, Value | None] = {}
-        for rule in self._applying(path.rpartition(b"/")[0]):
-            if rule.matches(path, name, directory):
-                values.update(rule.values)
+    def _values(self, path: bytes, directory: bool) -> dict[bytes, Value]:
+        """As ``fill`` in attr.c: from the last rule to the first, and the first value stays."""
+        if self._latest[:2] == (path, directory):
+            return self._latest[2]
+        self._operation.check_sometimes()
+        values: dict[bytes, Value] = {}
+        for words in self._matching(path, directory):
+            self._fill(values, words)
+            if values.keys() >= _ASKED_FOR:
+                break
+        self._latest = (path, directory, values)
         return values
 
-    def _applying(self, directory: bytes) -> Iterator[_Rule]:
-        """The rules of a directory, those of the ones above it first."""
-        yield from self._rules.get(b"", ())
-        parts = directory.split(b"/") if directory else []
-        for number in range(len(parts)):
-            yield from self._rules.get(b"/".join(parts[: number + 1]), ())
+    def _matching(self, path: bytes, directory: bool) -> Iterator[Words]:
+        above, _, name = path.rpartition(b"/")
+        while True:
+            rules = self._files.get(above)
+            if rules is not None:
+                inner = path[len(above) + 1 :] if above else path
+                for number in rules.patterns.matching(inner, name, directory):
+                    yield rules.words[number]
+            if not above:
+                return
+            above = above.rpartition(b"/")[0]
 
-    def _read(self, content: bytes, directory: bytes) -> Iterator[_Rule]:
-        for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-            if len(line) >= _LINE_BYTES_MOST:
-                continue
-            pattern, words = _split(line.strip(b" \t\r"))
-            if pattern.startswith(b"[attr]"):
-                if not directory:
-                    name = pattern.removeprefix(b"[attr]").strip()
-                    self._macros[name] = {name: True, **self._parse(words)}
-            elif pattern and not pattern.startswith(b"!"):
-                yield _Rule(_matcher(pattern, directory), self._parse(words))
+    def _fill(self, values: dict[bytes, Value], words: Words) -> None:
+        """A macro stands for its words only where it is what sets its own name.
 
-    def _parse(self, words: Iterable[bytes]) -> dict[bytes, Value | None]:
-        values: dict[bytes, Value | None] = {}
-        for word in words:
-            name, equals, value = word.partition(b"=")
-            if word[:1] in (b"-", b"!"):
-                values[word[1:]] = False if word[:1] == b"-" else None
-            elif equals:
+        Without recursion, since macros may be within each other as deep as somebody likes.
+        """
+        pending = [iter(words)]
+        while pending:
+            name, value = next(pending[-1], (b"", None))
+            if not name:
+                pending.pop()
+            elif name not in values:
                 values[name] = value
-            else:
-                values[name] = True
-                values.update(self._macros.get(name, {}))
-        return values
+                if value is True and name in self._macros:
+                    pending.append(iter(self._macros[name]))
+
+    def _read_macros(self, content: bytes) -> dict[bytes, Words]:
+        macros: dict[bytes, Words] = {
+            b"binary": ((b"text", False), (b"merge", False), (b"diff", False))
+        }
+        for pattern, words in self._lines(content):
+            name = _macro(pattern)
+            if name is not None and _is_name(name):
+                macros[name] = words
+                self._operation.hold(_RULE_BYTES + len(words) * _WORD_BYTES)
+        return macros
+
+    def _read(self, content: bytes) -> _Rules:
+        rules = _Rules(self._operation)
+        same: dict[Words, Words] = {}
+        for pattern, words in self._lines(content):
+            words = tuple(each for each in words if each[0] in self._relevant)
+            if not words or pattern.startswith(b"!") or _macro(pattern) is not None:
+                continue
+            rules.words.append(same.setdefault(words, words))
+            size = rules.patterns.add(pattern)
+            self._operation.hold(_RULE_BYTES + size + len(words) * _WORD_BYTES)
+        return rules
+
+    def _lines(self, content: bytes) -> Iterator[tuple[bytes, Words]]:
+        """The patterns, or the heads of macros, and the words of all lines that git accepts."""
+        for line in BytesIO(content.partition(b"\0")[0]):
+            self._operation.check_sometimes()
+            line = line.removesuffix(b"\n")
+            found = _split(line) if len(line) < _LINE_BYTES_MOST else None
+            words = _words(found[1]) if found else None
+            if found is not None and words is not None:
+                yield found[0], words
+
+
+def _leading_to(names: frozenset[bytes], macros: Mapping[bytes, Words]) -> frozenset[bytes]:
+    """These names, and the macros that stand for one of them, or for another such macro."""
+    users: dict[bytes, list[bytes]] = {}
+    for macro, words in macros.items():
+        for name, _ in words:
+            users.setdefault(name, []).append(macro)
+    found, pending = set(names), list(names)
+    while pending:
+        for macro in users.get(pending.pop(), ()):
+            if macro not in found:
+                found.add(macro)
+                pending.append(macro)
+    return frozenset(found)
+
+
+def _split(line: bytes) -> tuple[bytes, bytes] | None:
+    """A line's pattern and what follows it, if it is none that says nothing."""
+    line = line.lstrip(_BLANK)
+    quoted = _QUOTED.match(line)
+    if quoted:
+        return _ESCAPE.sub(_unescaped, quoted[1]), line[quoted.end() :]
+    plain = _UNTIL_BLANK.match(line)
+    if plain is None or line.startswith(b"#"):
+        return None
+    return plain[0], line[plain.end() :]
+
+
+def _macro(pattern: bytes) -> bytes | None:
+    """The name of the macro that a line makes, right or not, if it makes one."""
+    if not pattern.startswith(_MACRO) or pattern == _MACRO:
+        return None
+    name = _UNTIL_BLANK.match(pattern[len(_MACRO) :].lstrip(_BLANK))
+    return name[0].partition(b"\0")[0] if name else b""
+
+
+def _words(text: bytes) -> Words | None:
+    """What a line says of its pattern; ``None`` if a name is invalid: then git drops the line."""
+    found: dict[bytes, Value] = {}
+    for each in reversed(_UNTIL_BLANK.findall(text)):
+        word = _WORD.fullmatch(each)
+        if word is None:
+            return None
+        sign, name, value = word.groups()
+        if sign:
+            found.setdefault(name, False if sign == b"-" else None)
+        else:
+            found.setdefault(name, value[1:] if value is not None else True)
+    return tuple(found.items())
 
 
 def _is_text(content: bytes) -> bool:
@@ -175,22 +283,10 @@ def _is_plain_text(content: BinaryIO) -> bool:
 _BYTES_UNPRINTABLE = [bytes([byte]) for byte in _UNPRINTABLE]
 
 
-def _text(value: Value | None) -> Value | None:
+def _text(value: Value) -> Value:
     if value is True or value is False or value == b"auto":
         return value
     return b"input" if value == b"input" else None
-
-
-def _split(line: bytes) -> tuple[bytes, list[bytes]]:
-    if not line or line.startswith(b"#"):
-        return b"", []
-    quoted = _QUOTED.fullmatch(line)
-    if quoted:
-        return _ESCAPE.sub(_unescaped, quoted[1]), quoted[2].split()
-    pattern, *words = line.split()
-    if pattern == b"[attr]" or not words:
-        return (pattern + b"".join(words[:1]), words[1:]) if words else (b"", [])
-    return pattern, words
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
@@ -198,120 +294,3 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     if len(escape) == 3:
         return bytes([int(escape, 8) & 0xFF])
     return bytes([_ESCAPES.get(escape[0], escape[0])])
-
-
-def _matcher(pattern: bytes, base: bytes) -> Callable[[bytes, bytes, bool], bool]:
-    directories_only = pattern.endswith(b"/")
-    pattern = pattern.removesuffix(b"/")
-    if b"/" not in pattern:
-        whole = _segment(pattern)
-        return lambda path, name, directory: (
-            (directory or not directories_only) and whole(name) is not None
-        )
-    pattern = pattern.removeprefix(b"/")
-    # As in dir.c, what has no wildcard is compared and cut off first: in `a**/b`, the stars
-    # come to stand at the beginning, and so for any number of directories.
-    plain = _PLAIN.match(pattern)[0]  # type: ignore[index]  # it matches nothing, at the least
-    segments = [
-        b"**" if _STARS.fullmatch(part) else part for part in pattern[len(plain) :].split(b"/")
-    ]
-    start = base + b"/" + plain if base else plain
-    return lambda path, name, directory: (
-        (directory or not directories_only)
-        and path.startswith(start)
-        and _match(segments, path[len(start) :].split(b"/"))
-    )
-
-
-def _match(pattern: list[bytes], path: list[bytes]) -> bool:
-    """Whether the segments of a pattern match those of a path; ``**`` stands for any number.
-
-    Only the last ``**`` is gone back to: an earlier one could give nothing more.
-    """
-    at, place = 0, 0
-    back: tuple[int, int] | None = None
-    while place < len(path):
-        if at < len(pattern) and pattern[at] == b"**":
-            if at + 1 == len(pattern):
-                return True
-            at, back = at + 1, (at + 1, place)
-        elif at < len(pattern) and _segment(pattern[at])(path[place]):
-            at, place = at + 1, place + 1
-        elif back is not None:
-            back = (back[0], back[1] + 1)
-            at, place = back
-        else:
-            return False
-    return at == len(pattern)
-
-
-@lru_cache(maxsize=1024)
-def _segment(pattern: bytes) -> Callable[[bytes], re.Match[bytes] | None]:
-    """A pattern without slashes; one that git can't match matches nothing.
-
-    What stands between two stars is looked for once, at its first place, in a group that is
-    not gone back into: a later place could give nothing more.
-    """
-    texts: list[bytes] = [b""]
-    position = 0
-    while position < len(pattern):
-        token = _TOKEN.match(pattern, position)
-        if token is None:
-            return _NOTHING
-        position = token.end()
-        if token["stars"]:
-            texts.append(b"")
-        else:
-            texts[-1] += _translated(token)
-    if len(texts) == 1:
-        return _expression(texts[0])
-    between = b"".join(b"(?>.*?" + text + b")" for text in texts[1:-1] if text)
-    return _expression(texts[0] + between + b".*" + texts[-1])
-
-
-def _expression(text: bytes) -> Callable[[bytes], re.Match[bytes] | None]:
-    try:
-        return re.compile(text, re.DOTALL).fullmatch
-    except re.error:  # a range that ends before it begins
-        return _NOTHING
-
-
-def _translated(token: re.Match[bytes]) -> bytes:
-    if token["any"]:
-        return b"."
-    if token["literal"] is not None:
-        return re.escape(token["literal"][-1:])
-    inverted = b"^" if token["not"] else b""
-    members = _MEMBER.sub(_member, token["members"])
-    return b"[" + inverted + members + b"]"
-
-
-def _member(found: re.Match[bytes]) -> bytes:
-    if found[1]:
-        return _CLASSES.get(found[1], b"")
-    character = found[0][-1:]
-    return character if character.isalnum() or character == b"-" == found[0] else b"\\" + character
-
-
-_NOTHING = re.compile(rb"(?!)").fullmatch
-_TOKEN = re.compile(
-    rb"(?P<stars>\*+)|(?P<any>\?)"
-    rb"|\[(?P<not>[!^])?(?P<members>\]?(?:\[:[a-z]+:\]|\\.|[^\]\\])*)\]"
-    rb"|(?P<literal>\\.|[^\\\[])",
-    re.DOTALL,
-)
-_MEMBER = re.compile(rb"\[:([a-z]+):\]|\\.|.", re.DOTALL)
-_CLASSES = {
-    b"alnum": b"0-9A-Za-z",
-    b"alpha": b"A-Za-z",
-    b"blank": b" \\t",
-    b"cntrl": rb"\x00-\x1f\x7f",
-    b"digit": b"0-9",
-    b"graph": rb"\x21-\x7e",
-    b"lower": b"a-z",
-    b"print": rb"\x20-\x7e",
-    b"punct": rb"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
-    b"space": rb"\s",
-    b"upper": b"A-Z",
-    b"xdigit": b"0-9A-Fa-f",
-}

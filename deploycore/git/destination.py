@@ -1,8 +1,9 @@
-"""Whether an address that a server's answer names may be asked.
+"""Whether an address that a server's answer, or a repository, names may be asked.
 
-Answers can name any host. Without these rules a git server could have this machine ask what it
-alone can reach: services on its loopback, machines of its network, and the metadata service of a
-cloud, which hands out credentials (server-side request forgery).
+Answers can name any host, and so can ``.gitmodules``. Without these rules a git server, or whoever
+can push, could have this machine ask what it alone can reach: services on its loopback, machines
+of its network, and the metadata service of a cloud, which hands out credentials (server-side
+request forgery).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
-__all__ = ["Destinations", "resolved", "shown_origin"]
+__all__ = ["Destinations", "SubmoduleDestinations", "resolved", "shown_origin"]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -75,12 +76,21 @@ class Destinations:
     Args:
         source: The repository, at the address that the user trusts.
         resolve: The addresses of a host.
+        within: What bounds these further, the repository's own origin included: that of a
+            submodule is not one that the user trusts.
     """
 
-    def __init__(self, source: CloneUrl, resolve: Resolve = resolved) -> None:
+    def __init__(
+        self,
+        source: CloneUrl,
+        resolve: Resolve = resolved,
+        *,
+        within: Destinations | None = None,
+    ) -> None:
         self._source = source
         self._home = Origin.of(source.url)
         self._resolve = resolve
+        self._within = within
 
     def origin_of(self, url: str) -> Origin:
         """The origin of a URL that may be asked, as far as can be told without its addresses.
@@ -103,6 +113,8 @@ class Destinations:
         Raises:
             UnsafeRepository: One of the host's addresses is none of those.
         """
+        if self._within is not None:
+            self._within.refuse_private(url)
         origin = self.origin_of(url)
         if origin != self._home:
             for address in self._resolve(origin.host):
@@ -117,6 +129,8 @@ class Destinations:
         Args:
             pool: Connections to the origin of ``url``, none of them made yet.
         """
+        if self._within is not None:
+            self._within.watch(pool, url)
         if pool.proxy is not None or self.origin_of(url) == self._home:
             return
         made: Any = pool.ConnectionCls
@@ -149,6 +163,42 @@ class Destinations:
             f"The server of {self._source.url} sends on to {shown_origin(url)}, which is not"
             f" asked: {why}.",
             hint="Have the server name public https addresses, or addresses of its own origin.",
+            url=self._source.url,
+        )
+
+
+class SubmoduleDestinations(Destinations):
+    """Where submodules may be fetched from, those of submodules included; the same rules.
+
+    Besides, a source on loopback may name other ports of it by plain http.
+
+    Args:
+        source: The outermost repository.
+    """
+
+    def takes_scheme_of(self, origin: Origin) -> bool:
+        """Whether an origin is encrypted, or need not be."""
+        if origin.scheme == "https" or origin == self._home:
+            return True
+        return origin.scheme == "http" and origin.is_loopback and self._home.is_loopback
+
+    def origin_of(self, url: str) -> Origin:
+        """The origin of a URL, well-formed already, whose scheme may be asked.
+
+        Raises:
+            UnsafeRepository: It is not https.
+        """
+        origin = Origin.of(url)
+        if not self.takes_scheme_of(origin):
+            raise self._refused(url, "it is not https")
+        return origin
+
+    def _refused(self, url: str, why: str) -> UnsafeRepository:
+        return UnsafeRepository(
+            f"A submodule of {self._source.url} is at {shown_origin(url)}, which is not asked:"
+            f" {why}.",
+            hint="Give it a public https address, or one of the same origin, in .gitmodules, or"
+            " deploy without submodules.",
             url=self._source.url,
         )
 

@@ -47,14 +47,24 @@ from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
-__all__ = ["LfsClient", "Pointer", "Sink", "lfs_endpoint", "parse_pointer"]
+__all__ = [
+    "LfsClient",
+    "Pointer",
+    "Sink",
+    "begins_as_pointer",
+    "lfs_endpoint",
+    "parse_pointer",
+]
 
 _POINTER_BYTES = 1024
-_LINE = re.compile(rb"([a-z0-9.-]+) ([^ \r\n][^\r\n]*)\n")
-# The second is that of the program's first release, which is still read.
-_VERSIONS = (b"https://git-lfs.github.com/spec/v1", b"https://hawser.github.com/spec/v1")
+_LINE = re.compile(rb"([a-z0-9.-]+) ([^ \r\n][^\r\n]*)")
+# The last two are those of the program's first releases, which are still read.
+_BEGINNING = re.compile(
+    rb"\s*version (?:https://git-lfs\.github\.com/spec/v1|https://hawser\.github\.com/spec/v1"
+    rb"|http://git-media\.io/v/2)\r?(?:\n|\Z)"
+)
 _OID = re.compile(rb"sha256:([0-9a-f]{64})")
-_SIZE = re.compile(rb"0|[1-9][0-9]{0,18}")
+_SIZE = re.compile(rb"\+?[0-9]{1,30}")
 _SIZE_MOST = 2**63 - 1
 
 _MEDIA_TYPE = "application/vnd.git-lfs+json"
@@ -121,8 +131,16 @@ class Sink(Protocol):
 OpenSink = Callable[[Pointer], AbstractContextManager[Sink]]
 
 
+def begins_as_pointer(content: bytes) -> bool:
+    """Whether a file has the first line of a pointer, of a version that is known."""
+    return _BEGINNING.match(content) is not None
+
+
 def parse_pointer(content: bytes) -> Pointer | None:
-    """Read a pointer file, exactly as the specification has it (docs/spec.md, "The Pointer").
+    """Read a pointer file (docs/spec.md, "The Pointer"), as it should be or as git-lfs takes it.
+
+    The program itself (``DecodeFrom`` in lfs/pointer.go) takes white space around all, CR at the
+    ends of lines, empty lines, and whatever number Go can parse.
 
     Returns:
         ``None`` for anything else, such as a file that was never given to Git LFS.
@@ -131,27 +149,30 @@ def parse_pointer(content: bytes) -> Pointer | None:
         GitError: It is a pointer, but its content needs a program to be made from the object
             (docs/extensions.md).
     """
-    if len(content) >= _POINTER_BYTES:
+    if not begins_as_pointer(content):
         return None
-    lines = _LINE.findall(content)
-    keys = [key for key, _ in lines]
-    whole = b"".join(b"%s %s\n" % line for line in lines) == content
-    if not whole or keys[:1] != [b"version"] or keys[1:] != sorted(set(keys[1:])):
-        return None
-    values = dict(lines)
+    values = _pointer_values(content)
     oid = _OID.fullmatch(values.get(b"oid", b""))
     size = _SIZE.fullmatch(values.get(b"size", b""))
-    if values[b"version"] not in _VERSIONS or not oid or not size or not _is_text(content):
+    if not oid or not size or int(size[0]) > _SIZE_MOST:
         return None
-    if int(size[0]) > _SIZE_MOST:
-        return None
-    if any(key.startswith(b"ext-") for key in keys):
+    if any(key.startswith(b"ext-") for key in values):
         raise GitError(
             f"The Git LFS object {oid[1].decode()} was stored through an extension of Git LFS.",
             hint="Store the file without the extension.",
             oid=oid[1].decode(),
         )
     return Pointer(oid[1].decode(), int(size[0]))
+
+
+def _pointer_values(content: bytes) -> dict[bytes, bytes]:
+    """What a pointer says; nothing if it is malformed."""
+    lines = [line.removesuffix(b"\r") for line in content.strip().split(b"\n")]
+    found = [_LINE.fullmatch(line) for line in lines if line]
+    pairs = [(each[1], each[2]) for each in found if each]
+    keys = [key for key, _ in pairs]
+    is_whole = len(pairs) == len(found) and keys[1:] == sorted(set(keys[1:]) - {b"version"})
+    return dict(pairs) if is_whole and len(content) < _POINTER_BYTES and _is_text(content) else {}
 
 
 def _is_text(content: bytes) -> bool:
@@ -239,15 +260,24 @@ class LfsClient:
     Args:
         source: The repository.
         operation: Its limits, its deadline, its cancellation.
-        ref: Full name of what is being checked out, for servers whose permissions depend on it.
+        ref: Full name of what is being checked out, for servers whose permissions depend on it;
+            not told if it is only ``HEAD``.
+        within: Where a submodule may lead; ``None`` if the repository is none.
     """
 
-    def __init__(self, source: CloneUrl, operation: Operation, ref: bytes | None = None) -> None:
+    def __init__(
+        self,
+        source: CloneUrl,
+        operation: Operation,
+        ref: bytes | None = None,
+        *,
+        within: Destinations | None = None,
+    ) -> None:
         self._source = source
         self._endpoint = lfs_endpoint(source)
         self._operation = operation
         self._ref = ref
-        self._connections = _Connections(Destinations(source), operation)
+        self._connections = _Connections(Destinations(source, within=within), operation)
 
     def fetch(self, pointers: Iterable[Pointer], open_sink: OpenSink) -> None:
         """Download objects, each of them once.
@@ -282,21 +312,15 @@ class LfsClient:
 
     def _within_limits(self, pointers: Iterable[Pointer]) -> list[Pointer]:
         """Distinct objects, counted while they come, since there may be any number."""
-        settings = self._operation.settings
         distinct: dict[str, Pointer] = {}
-        size = 0
         for pointer in pointers:
             self._operation.check()
             known = distinct.get(pointer.oid)
             if known is None:
                 distinct[pointer.oid] = pointer
-                size += pointer.size
+                self._operation.expect_lfs(pointer.size)
             elif known != pointer:
                 raise self._corrupt(pointer, f"has {known.size:,} bytes by another pointer")
-            if len(distinct) > settings.lfs_objects_most:
-                raise _too_much("lfs_objects_most", f"{settings.lfs_objects_most:,} files")
-            if size > settings.lfs_bytes_most:
-                raise _too_much("lfs_bytes_most", f"{settings.lfs_bytes_most:,} bytes")
         return list(distinct.values())
 
     def _fetch_batch(self, wanted: list[Pointer], open_sink: OpenSink) -> None:
@@ -604,11 +628,3 @@ def _joined(url: str, location: str) -> str:
         return urljoin(url, location)
     except ValueError:
         return location
-
-
-def _too_much(limit: str, most: str) -> LimitExceeded:
-    return LimitExceeded(
-        f"The repository has more than {most} in Git LFS.",
-        hint=f"Raise {limit} if this repository is to be trusted.",
-        limit=limit,
-    )

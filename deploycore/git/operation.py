@@ -33,6 +33,8 @@ class Counts:
         entries: Files and directories that were planned.
         unpacked: Bytes of objects.
         held: Bytes in memory until the end.
+        lfs_objects: To be downloaded from Git LFS.
+        lfs_bytes: Of those.
     """
 
     files: int = 0
@@ -41,6 +43,8 @@ class Counts:
     entries: int = 0
     unpacked: int = 0
     held: int = 0
+    lfs_objects: int = 0
+    lfs_bytes: int = 0
 
 
 class Operation:
@@ -160,6 +164,20 @@ class Operation:
                 limit="held_bytes_most",
             )
 
+    def expect_lfs(self, size: int) -> None:
+        """Count an object that is going to be downloaded from Git LFS.
+
+        Raises:
+            LimitExceeded: Those of all repositories are too many, or too large together.
+        """
+        settings = self.settings
+        self._counts.lfs_objects += 1
+        self._counts.lfs_bytes += size
+        if self._counts.lfs_objects > settings.lfs_objects_most:
+            raise _too_much_in_lfs("lfs_objects_most", f"{settings.lfs_objects_most:,} files")
+        if self._counts.lfs_bytes > settings.lfs_bytes_most:
+            raise _too_much_in_lfs("lfs_bytes_most", f"{settings.lfs_bytes_most:,} bytes")
+
     def expect(self, files: int) -> None:
         """So many files more are going to be written."""
         self._counts.files_total = (self._counts.files_total or 0) + files
@@ -232,6 +250,14 @@ class Operation:
 def _too_large(what: str, most: int, limit: str) -> LimitExceeded:
     return LimitExceeded(
         f"The repository holds {what} of more than {most:,} bytes.",
+        hint=f"Raise {limit} if this repository is to be trusted.",
+        limit=limit,
+    )
+
+
+def _too_much_in_lfs(limit: str, most: str) -> LimitExceeded:
+    return LimitExceeded(
+        f"The repository has more than {most} in Git LFS.",
         hint=f"Raise {limit} if this repository is to be trusted.",
         limit=limit,
     )

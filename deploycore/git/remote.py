@@ -43,6 +43,7 @@ from deploycore.errors import (
     UnsafeRepository,
 )
 from deploycore.git.address import refuse_unusable_source
+from deploycore.git.destination import Destinations
 from deploycore.git.objects import OBJECT_FORMATS, SHA1, ObjectFormat
 from deploycore.git.operation import Operation
 from deploycore.git.translation import (
@@ -181,18 +182,27 @@ class Intake(Protocol):
         """The next bytes of the pack."""
 
 
-def fetch(source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation) -> Fetched:
+def fetch(
+    source: CloneUrl,
+    wanted: Wanted,
+    intake: Intake,
+    operation: Operation,
+    *,
+    within: Destinations | None = None,
+) -> Fetched:
     """Fetch one commit, without its history.
 
     Broken connections and timeouts are tried again, from the beginning.
 
     Args:
         intake: Gets the pack.
+        within: Where a submodule may be; ``None`` if the repository is none.
 
     Raises:
         ConfigurationError: The URL or the ref's name can't be used.
         RemoteRefused: Credentials, repository, ref or commit are refused or unknown.
         LimitExceeded: Too many bytes, or too much time.
+        UnsafeRepository: The address is none that a submodule may have.
         Cancelled: The operation was asked to stop.
         GitError: The server can't be reached, failed, or does not speak git.
     """
@@ -202,7 +212,7 @@ def fetch(source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation
         return Fetched(exactly, wanted.refs[0], shallow=False, received=False)
     retries, wait = operation.settings.retries, operation.settings.retry_wait
     while True:
-        outcome = _Attempt(source, wanted, intake, operation).outcome()
+        outcome = _Attempt(source, wanted, intake, operation, within).outcome()
         if isinstance(outcome, Fetched):
             return outcome
         if intake.capabilities and _may_have_changed(outcome.error):
@@ -230,9 +240,15 @@ class _Failure:
 
 class _Attempt:
     def __init__(
-        self, source: CloneUrl, wanted: Wanted, intake: Intake, operation: Operation
+        self,
+        source: CloneUrl,
+        wanted: Wanted,
+        intake: Intake,
+        operation: Operation,
+        within: Destinations | None,
     ) -> None:
         self._source = source
+        self._within = within
         self._wanted = wanted
         self._intake = intake
         self._operation = operation
@@ -247,6 +263,9 @@ class _Attempt:
         with open_pool(self._source.url, self._operation) as pool:
             client = _Client(self._source, pool, self._operation, self._wanted, self._intake)
             try:
+                if self._within is not None:
+                    self._within.refuse_private(self._source.url)
+                    self._within.watch(pool, self._source.url)
                 return self._fetched(client)
             except Exception as error:
                 caught = error

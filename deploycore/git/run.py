@@ -16,6 +16,7 @@ from deploycore.git.arrival import Arrival, peeled, refusing_damage
 from deploycore.git.cache import CachedRepository, RepositoryCache
 from deploycore.git.changes import Changes, Obeyed
 from deploycore.git.checkout import Checkout, FormerCheckout
+from deploycore.git.destination import SubmoduleDestinations
 from deploycore.git.files import Files
 from deploycore.git.manifest import CLOCK_STEP, Manifest
 from deploycore.git.objects import COMMIT, CommitInfo, Damaged, read_commit
@@ -118,6 +119,7 @@ class _Run:
         self._operation = operation
         self._options = options
         self._submodules = 0
+        self._allowed = SubmoduleDestinations(source)
 
     def perform(self) -> CheckedOut:
         self._operation.enter("connecting")
@@ -186,7 +188,9 @@ class _Run:
             ) as arrival,
         ):
             try:
-                fetched = fetch(what.source, wanted, arrival, self._operation)
+                fetched = fetch(
+                    what.source, wanted, arrival, self._operation, within=self._within(what)
+                )
                 objects = arrival.complete()
                 with refusing_damage(url):
                     return self._write(what, fetched, arrival, objects, cached)
@@ -224,7 +228,8 @@ class _Run:
             )
             checkout.write_files()
             if changes is not None:
-                changes.download(what.source, fetched.ref, arrival.files)
+                within = self._within(what)
+                changes.download(what.source, fetched.ref, arrival.files, within)
             checkout.write_links()
             submodules = self._find_submodules(what, checkout)
             tag = fetched.tag or (fetched.commit if fetched.commit != commit.hex() else "")
@@ -264,8 +269,16 @@ class _Run:
         prefix = what.path and what.path + b"/"
         links = checkout.gitlinks()
         return find_submodules(
-            links, checkout.read, what.source, prefix=prefix, depth=what.depth + 1
+            links,
+            checkout.read,
+            what.source,
+            self._allowed,
+            prefix=prefix,
+            depth=what.depth + 1,
         )
+
+    def _within(self, what: Submodule) -> SubmoduleDestinations | None:
+        return self._allowed if what.depth else None
 
     def _make_repository(self, laid: _Laid, arrival: Arrival, checkout: Checkout) -> None:
         if arrival.received is None:

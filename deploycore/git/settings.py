@@ -31,7 +31,8 @@ class GitSettings:
         files_most: Files and directories together, submodules included.
         objects_most: In one pack.
         held_bytes_most: What is held in memory until the end: of each symbolic link, place of a
-            submodule, ``.gitattributes`` and file in LFS the path, the content and 256 bytes.
+            submodule, ``.gitattributes`` and file in LFS the path, the content and 256 bytes;
+            of each rule in a ``.gitattributes`` that is obeyed some 500 bytes.
         path_depth_most: Directories within directories, in one repository.
         submodules_most: Submodules together, those of submodules included.
         submodule_depth_most: Submodules within submodules.

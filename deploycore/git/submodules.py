@@ -1,7 +1,8 @@
 """Which repositories a tree has as submodules, and where they are fetched from.
 
-``.gitmodules`` comes from whoever can push: it may name any address. So only https is taken
-(plain http to this machine alone), and the credential goes along to its own origin only.
+``.gitmodules`` comes from whoever can push: it may name any address. So only https is taken, and
+plain http where the outermost repository has it; addresses are checked when they are asked (see
+``SubmoduleDestinations``); and the credential goes along to its own origin only.
 
 Source: https://git-scm.com/docs/gitmodules and https://git-scm.com/docs/git-submodule
 ("add": relative URLs)
@@ -18,6 +19,7 @@ from dulwich.config import ConfigFile, parse_submodules
 
 from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git.address import is_address
+from deploycore.git.destination import SubmoduleDestinations
 from deploycore.git.tree import shown
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
@@ -49,6 +51,7 @@ def find_submodules(
     links: Mapping[bytes, bytes],
     read: Callable[[bytes], bytes | None],
     source: CloneUrl,
+    allowed: SubmoduleDestinations,
     *,
     prefix: bytes,
     depth: int,
@@ -59,6 +62,7 @@ def find_submodules(
         links: The commits of the submodules, by path.
         read: Reads a file of the repository; ``None`` if it has no such file.
         source: Where that repository came from; relative URLs are relative to it.
+        allowed: Where the submodules of the outermost repository may be.
         prefix: Where that repository itself belongs, with a slash at the end, or empty.
         depth: Of the submodules found.
 
@@ -77,7 +81,7 @@ def find_submodules(
                 hint="Add it there with its URL, or deploy without submodules.",
                 path=shown(path),
             )
-        place = _resolved(urls[path], source, path)
+        place = _resolved(urls[path], source, path, allowed)
         found.append(Submodule(prefix + path, commit.hex(), place, depth))
     return found
 
@@ -94,7 +98,7 @@ def _urls(content: bytes) -> dict[bytes, str]:
     raise GitError(f".gitmodules can't be read: {reason}.", hint="Correct it in the repository.")
 
 
-def _resolved(url: str, parent: CloneUrl, path: bytes) -> CloneUrl:
+def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestinations) -> CloneUrl:
     if url.startswith(("./", "../")):
         url = _joined(urlsplit(parent.url), url, path)
     try:
@@ -104,7 +108,7 @@ def _resolved(url: str, parent: CloneUrl, path: bytes) -> CloneUrl:
     if source is None or not is_address(url):
         raise _unusable(path, "is no http or https URL")
     origin = Origin.of(source.url)
-    if origin.scheme != "https" and not origin.is_loopback:
+    if not allowed.takes_scheme_of(origin):
         raise _unusable(path, "is not https")
     same = origin == Origin.of(parent.url)
     return CloneUrl(url=source.url, credential=parent.credential if same else None)

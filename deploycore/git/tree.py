@@ -29,13 +29,14 @@ from deploycore.git.objects import ObjectFormat, TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
 
-__all__ = ["File", "Named", "Plan", "escaping_links", "shown"]
+__all__ = ["File", "Named", "Plan", "escaping_links", "refuse_depth", "shown"]
 
 _LINK_BYTES_MOST = 4095
 _NAME_BYTES_MOST = 255
 _EARLY_BYTES_MOST = 8 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small tree takes besides its content
 _AT_ONCE = 1000
+_DIRECTORIES = (stat.S_IFDIR, 0o160000)  # and the places of submodules
 # A file's place in one number: which tree, where in it the name begins, how long the name is,
 # and whether it is executable.
 _START_SHIFT, _TREE_SHIFT = 9, 41
@@ -84,14 +85,15 @@ class Plan:
         object_format: Of the repository.
         former: What a former checkout has; what is the same there need not be written.
         ignored: Whether to leave a path out, with all below it; the second argument is
-            whether it is a directory.
+            whether it is a directory, or the place of a submodule. Then a directory is there
+            only if it, or one in it that is not left out itself, holds something else than
+            directories, left out or not: so does ``git archive`` have it.
 
     Attributes:
         directories: Their paths, each before what is in it; the root itself is left out.
         present: The paths of those that are the same in the former checkout.
         symlinks: Their targets are blobs.
         gitlinks: The places of submodules.
-        attributes: The ``.gitattributes`` files, in any directory.
     """
 
     def __init__(
@@ -107,14 +109,15 @@ class Plan:
         self.present: list[bytes] = []
         self.symlinks: list[Named] = []
         self.gitlinks: list[Named] = []
-        self.attributes: list[Named] = []
         self._operation = operation
         self._format = object_format
         self._hash_bytes = object_format.hash_bytes
         self._former = former
         self._ignored = ignored
+        self._occupied: set[bytes] = set()
         # Of each directory, numbered from the root, which is 0: the hash and the content of its
         # tree, as far as it was read. A file's place is a directory and a position in its tree.
+        self._paths = self.directories if ignored is None else []
         self._hashes = bytearray()
         self._contents: list[bytes | None] = []
         self._missing: dict[bytes, int | list[int]] = {}
@@ -177,16 +180,15 @@ class Plan:
             self._early_bytes += size
 
     def _expect(self, path: bytes, tree: bytes) -> None:
-        depth = path.count(b"/") + 1 if path else 0
-        if depth > self._operation.settings.path_depth_most:
-            raise _too_deep(path, self._operation.settings.path_depth_most)
+        refuse_depth(path, self._operation.settings.path_depth_most)
         number = len(self._contents)
         self._hashes += tree
         self._contents.append(None)
         if path:
-            self.directories.append(path)
+            self._paths.append(path)
         if self._former and self._former.tree(path) == tree:
             self.present.append(path)
+            self._occupy(path)
             return
         if tree in self._early and tree not in self._missing:
             self._ready.append(tree)
@@ -202,7 +204,7 @@ class Plan:
             self._read(number, content)
 
     def _path(self, number: int) -> bytes:
-        return self.directories[number - 1] if number else b""
+        return self._paths[number - 1] if number else b""
 
     def _read(self, number: int, content: bytes) -> None:
         self._contents[number] = content
@@ -226,7 +228,7 @@ class Plan:
             names.add(name)
             if len(names) != entries:
                 raise _unsafe(prefix + name, "is in its directory twice")
-            if self._ignored and self._ignored(prefix + name, stat.S_ISDIR(mode)):
+            if self._ignored and self._leaves_out(path, prefix + name, mode):
                 continue
             if stat.S_ISREG(mode):
                 files += 1
@@ -238,8 +240,6 @@ class Plan:
                     first = content.index(b" ", position) + 1
                     place = first << _START_SHIFT | len(name) << 1 | (mode >> 6 & 1)
                     self._places.add(hash_, tree | place)
-                if name == b".gitattributes":
-                    self.attributes.append(Named(prefix + name, hash_))
             else:
                 self._place_other(prefix, entry)
         if reused:
@@ -247,6 +247,24 @@ class Plan:
         self._places.settle(files)
         self._operation.plan(entries)
         self._operation.expect(files)
+
+    def _leaves_out(self, directory: bytes, path: bytes, mode: int) -> bool:
+        self._operation.check_sometimes()
+        if not stat.S_ISDIR(mode):
+            self._occupy(directory)
+        ignored = self._ignored
+        return ignored is not None and ignored(path, stat.S_IFMT(mode) in _DIRECTORIES)
+
+    def _occupy(self, directory: bytes) -> None:
+        """A directory has to be there, and those that it is in."""
+        if self._ignored is None:
+            return
+        found = []
+        while directory and directory not in self._occupied:
+            self._occupied.add(directory)
+            found.append(directory)
+            directory = directory.rpartition(b"/")[0]
+        self.directories.extend(reversed(found))
 
     def _place_other(self, prefix: bytes, entry: TreeEntry) -> None:
         path = prefix + entry.name
@@ -272,7 +290,7 @@ class Plan:
         size = self._hash_bytes
         for number in sorted(range(len(self._contents)), key=self._order):
             content, path = self._contents[number], self._path(number)
-            if content is None:
+            if content is None or (self._ignored and path and path not in self._occupied):
                 continue
             prefix = path and path + b"/"
             names = [
@@ -316,6 +334,21 @@ class Plan:
         executable = bool(place & 1)
         name, hash_ = content[start:end], content[end + 1 : end + 1 + self._hash_bytes]
         return File(path + b"/" + name if path else name, hash_, executable)
+
+
+def refuse_depth(path: bytes, most: int) -> None:
+    """Refuse a directory that is within too many others.
+
+    Raises:
+        LimitExceeded: Those are more than ``most``, itself included.
+    """
+    if path and path.count(b"/") + 1 > most:
+        raise LimitExceeded(
+            f"The repository has more than {most} directories within each other,"
+            f" at {clean(path, most=60)!r}.",
+            hint="Raise path_depth_most if this repository is to be trusted.",
+            limit="path_depth_most",
+        )
 
 
 def shown(path: bytes) -> str:
@@ -405,13 +438,4 @@ def _unsafe(path: bytes, why: str) -> UnsafeRepository:
         f"The repository holds {shown(path)!r}, which {why}.",
         hint="Remove it from the repository, and find out who added it and why.",
         path=shown(path),
-    )
-
-
-def _too_deep(path: bytes, most: int) -> LimitExceeded:
-    return LimitExceeded(
-        f"The repository has more than {most} directories within each other,"
-        f" at {clean(path, most=60)!r}.",
-        hint="Raise path_depth_most if this repository is to be trusted.",
-        limit="path_depth_most",
     )

@@ -2,66 +2,152 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import tarfile
 import time
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
+from dulwich.objects import ObjectID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploycore.git import RepositoryCache, export
+from deploycore.errors import Cancelled, LimitExceeded
+from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git.attributes import Attributes, LineEnding, convert
-from tests.git.servers import SECRET, snapshot, source
+from deploycore.git.changes import Changes, Obeyed
+from deploycore.git.operation import Operation
+from deploycore.git.progress import no_progress
+from tests.git.servers import (
+    DIRECTORY,
+    FILE,
+    GITLINK,
+    LINK,
+    SECRET,
+    nothing_left,
+    snapshot,
+    source,
+)
+
+A = ".gitattributes"
 
 PIECES = st.sampled_from(
     [
         "*",
         "**",
+        "***",
         "?",
         "/",
         "a",
         "b",
         ".c",
+        "-",
         "[ab]",
         "[!a]",
         "[a-c]",
+        "[b-a]",
+        "[a-]",
+        "[--0]",
+        "[a-c-e]",
+        "[\\a-\\c]",
+        "[]a]",
+        "[!]a]",
+        "[a/b]",
+        "[/]",
+        "[&&~~||]",
+        "[[:digit:]",
+        "[[:alpha:]]",
+        "[^[:alpha:]]",
+        "[[:foo:]]",
+        "[[:]",
+        "[",
         "\\a",
+        "\\/",
+        "\\",
         "**/",
         "/**",
-        "[[:alpha:]]",
+        "**\\/",
         "x*",
     ]
 )
 PATTERNS = st.lists(PIECES, min_size=1, max_size=5).map("".join)
+QUOTED = PATTERNS.map(lambda pattern: '"' + pattern.replace("\\", "\\\\") + '"')
+ODD_QUOTED = st.sampled_from(
+    ['"a', '"\\141"', '"\\q"', '"a\\', '"[attr]m"', '"[attr] n "', '"\\000b"', '""', '"!a"']
+)
 WORDS = st.sampled_from(
     [
         "export-ignore",
         "-export-ignore",
         "!export-ignore",
+        "export-ignore=",
         "text",
         "-text",
+        "-text=auto",
         "text=auto",
         "eol=crlf",
         "eol=lf",
-        "binary",
         "crlf",
         "-crlf",
-        "mine",
         "!text",
         "!eol",
+        "binary",
+        "-binary",
+        "!binary",
+        "mine",
+        "-mine",
+        "m",
+        "-m",
+        "!m",
+        "m=x",
+        "n",
+        "-n",
+        "filter=lfs",
+        "-filter",
     ]
 )
-LINES = st.tuples(PATTERNS, st.lists(WORDS, min_size=1, max_size=2).map(" ".join)).map(" ".join)
-FILES = st.lists(LINES, max_size=6).map(lambda lines: "\n".join(lines).encode() + b"\n")
+ODD_WORDS = st.sampled_from(["f/oo", "--text", "=", "!", "text==", "\f", "é"])
+BLANKS = st.sampled_from([" ", " ", " ", "\t", "  \r", "\f"])
+HEADS = st.one_of(
+    PATTERNS,
+    PATTERNS,
+    PATTERNS,
+    QUOTED,
+    ODD_QUOTED,
+    st.sampled_from(["[attr]m", "[attr]n", "[attr]mine", "[attr]binary", "[attr]", "[attr]/"]),
+    st.sampled_from(["#a", "!a", " a", "\r*", "\f*", "\ufeffa"]),
+)
+LINES = st.builds(
+    lambda head, blank, words, odd: head + blank + blank.join([*words, *odd]),
+    HEADS,
+    BLANKS,
+    st.lists(WORDS, max_size=3),
+    st.one_of(st.just([]), st.just([]), st.just([]), st.lists(ODD_WORDS, max_size=1)),
+)
+FILES = st.builds(
+    lambda lines, end: end.join(lines).encode() + end.encode(),
+    st.lists(LINES, max_size=7),
+    st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\0\n"]),
+)
 PATHS = [
     "a",
     "b",
     "ab",
     "a.c",
     "x",
+    "-",
+    "0",
+    "[a",
+    "]a",
+    "a]",
+    "&",
+    ":",
+    '"a',
+    "\ufeffa",
+    "\fx",
     "a/b",
     "a/a.c",
     "b/a/x",
@@ -69,7 +155,13 @@ PATHS = [
     "x/a/b/.c",
     "a/xa/b",
     "b/b/b/b",
+    "a/",
+    "b/",
+    "a/b/",
+    "b/a/",
+    "x/a/b/",
 ]
+ASKED = ["export-ignore", "text", "crlf", "eol", "filter"]
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +171,37 @@ def bare(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def operation():
+    return Operation(GitSettings(), no_progress, Cancellation())
+
+
 def checked(bare, files, paths):
-    """What ``git check-attr`` says: for each path, its attributes."""
-    for name in ("", "a"):
-        (bare / name).mkdir(exist_ok=True)
-        (bare / name / ".gitattributes").write_bytes(files.get(name, b""))
-    command = ["git", "check-attr", "-z", "--stdin", "export-ignore", "text", "crlf", "eol"]
-    done = subprocess.run(
-        command, cwd=bare, input="\0".join(paths).encode() + b"\0", capture_output=True, check=True
-    )
-    fields = done.stdout.decode().split("\0")[:-1]
+    """What ``git check-attr`` says: for each path, its attributes.
+
+    Of what is in the index, as ``git archive`` has it: the BOM and NUL are not the same in files.
+    """
+
+    def run(*command, given=b""):
+        nothing = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
+        return subprocess.run(
+            ["git", "-c", f"core.attributesFile={os.devnull}", *command],
+            cwd=bare,
+            env=os.environ | nothing,
+            input=given,
+            capture_output=True,
+            check=True,
+        ).stdout.decode()
+
+    places = []
+    for number, name in enumerate(["", "a/"]):
+        (bare / f"content{number}").write_bytes(files.get(name, b""))
+        places.append(f"{name}.gitattributes")
+    hashes = run("hash-object", "-w", "--no-filters", "--", "content0", "content1").split()
+    lines = "".join(f"100644 {each}\t{place}\n" for each, place in zip(hashes, places, strict=True))
+    run("update-index", "--add", "--index-info", given=lines.encode())
+    given = "\0".join(paths).encode() + b"\0"
+    fields = run("check-attr", "--cached", "-z", "--stdin", *ASKED, given=given).split("\0")[:-1]
     found = {path: {} for path in paths}
     for path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
         found[path][name] = value
@@ -104,20 +217,28 @@ def ending(values):
     return LineEnding.CRLF_IF_TEXT if text == "auto" else LineEnding.CRLF
 
 
+def assert_as_git_has_it(bare, mine, top, inner=b"", paths=PATHS):
+    for path, values in checked(bare, {"": top, "a/": inner}, paths).items():
+        name, directory = path.removesuffix("/").encode(), path.endswith("/")
+        ignored = values["export-ignore"] == "set"
+        assert mine.export_ignored(name, directory) == ignored, path
+        if not directory:
+            assert mine.line_ending(name) == ending(values), path
+            assert mine.kept_in_lfs(name) == (values["filter"] == "lfs"), path
+
+
 @settings(
-    max_examples=150,
+    max_examples=int(os.environ.get("ATTRIBUTES_EXAMPLES", "150")),
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(top=FILES, inner=FILES)
-def test_paths_have_the_attributes_that_git_gives_them(bare, top, inner):
+def test_paths_have_the_attributes_that_git_gives_them(bare, operation, top, inner):
     top = b"[attr]mine export-ignore -text\n" + top
-    mine = Attributes({b".gitattributes": top, b"a/.gitattributes": inner})
-    for path, values in checked(bare, {"": top, "a": inner}, PATHS).items():
-        ignored = values["export-ignore"] == "set"
-        assert mine.export_ignored(path.encode(), False) == ignored, path
-        assert mine.line_ending(path.encode()) == ending(values), path
+    # In any order: what is in a file must not depend on which is read first.
+    mine = Attributes({b"a/.gitattributes": inner, b".gitattributes": top}, operation)
+    assert_as_git_has_it(bare, mine, top, inner)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +246,7 @@ def test_paths_have_the_attributes_that_git_gives_them(bare, top, inner):
     [
         b'"a b" export-ignore',
         b'"\\141 b" export-ignore',
+        b'"a\\qb" export-ignore',
         b"#a export-ignore",
         b"!a export-ignore",
         b"a export-ignore " + b"x" * 2048,
@@ -134,21 +256,103 @@ def test_paths_have_the_attributes_that_git_gives_them(bare, top, inner):
         b"a] export-ignore",
         b"[]a] export-ignore",
         b"[z-a] export-ignore",
+        b"[[:digit:]4 export-ignore",
+        b"[a/b]6 export-ignore",
+        b"a export-ignore f/oo",
+        b"a\x0cb export-ignore",
+        b"b x\n\0\na export-ignore",
     ],
 )
-def test_odd_lines_mean_what_they_mean_to_git(bare, line):
-    mine = Attributes({b".gitattributes": line})
-    paths = ["a", "a b", "#a", "!a", "a[", "a]", "]"]
-    for path, values in checked(bare, {"": line}, paths).items():
-        ignored = values["export-ignore"] == "set"
-        assert mine.export_ignored(path.encode(), False) == ignored, path
+def test_odd_lines_mean_what_they_mean_to_git(bare, operation, line):
+    paths = ["a", "a b", "#a", "!a", "a[", "a]", "]", "aqb", "a6", "94", "b", "\ufeffa"]
+    mine = Attributes({b".gitattributes": line}, operation)
+    assert_as_git_has_it(bare, mine, line, paths=paths)
+
+
+CLASSES = "alnum alpha blank cntrl digit graph lower print punct space upper xdigit ascii Alpha"
+
+
+@pytest.mark.parametrize("name", [*CLASSES.split(), ""])
+def test_classes_have_the_members_that_git_gives_them(bare, operation, name):
+    line = f"[[:{name}:]] export-ignore\nx[^[:{name}:]] text eol=crlf\n".encode()
+    each = [chr(number) for number in range(1, 128) if chr(number) not in "./"]
+    mine = Attributes({b".gitattributes": line}, operation)
+    assert_as_git_has_it(bare, mine, line, paths=each + [f"x{one}" for one in each])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "[attr]m export-ignore\n*.x m\nk.x -m\n",
+        "[attr]m export-ignore\n*.x m\nk.x !m\n",
+        "* text eol=crlf\n*.x binary\nk.x -binary\n",
+        "[attr]m export-ignore\n*.x m\n[attr]m -text\n",
+        "[attr]n m\n[attr]m export-ignore\n*.x n\n",
+        "*.x m\n[attr]m export-ignore\n",
+        "[attr]m m export-ignore\n*.x m\n",
+        "[attr]m n export-ignore\n[attr]n m text\n*.x n\n",
+    ],
+)
+def test_macros_stand_for_what_they_stand_for_to_git(bare, operation, lines):
+    top = lines.encode()
+    mine = Attributes({b".gitattributes": top}, operation)
+    assert_as_git_has_it(bare, mine, top, paths=["k.x", "l.x", "other"])
+
+
+def test_macros_may_be_deep_in_each_other(operation):
+    chain = b"".join(b"[attr]m%d m%d\n" % (number, number + 1) for number in range(5000))
+    mine = Attributes({b".gitattributes": chain + b"[attr]m5000 export-ignore\na m0\n"}, operation)
+    assert mine.export_ignored(b"a", False)
+
+
+def test_a_set_of_odd_characters_raises_no_warning(operation):
+    lines = b"x[--0] export-ignore\nx[a--]y export-ignore\nx[&&||~~[[] export-ignore\n"
+    mine = Attributes({b".gitattributes": lines}, operation)
+    assert [mine.export_ignored(b"x" + one, False) for one in (b"-", b"/", b"0", b"|", b"1")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_rules_count_as_held(operation):
+    lines = b"".join(b"?%d text\n" % number for number in range(100_000))
+    with pytest.raises(LimitExceeded) as caught:
+        Attributes({b".gitattributes": lines}, operation)
+    assert caught.value.details == {"limit": "held_bytes_most"}
+
+
+def test_lines_that_say_nothing_of_what_is_asked_count_nothing(operation):
+    Attributes({b".gitattributes": b"*.x diff=y linguist-generated\n" * 1000}, operation)
+    assert operation.counts.held == 0
+
+
+def test_thousands_of_names_are_looked_up_and_not_tried(operation):
+    lines = b"".join(b"d/f%d text\n*.e%d text\n" % (number, number) for number in range(10_000))
+    mine = Attributes({b".gitattributes": lines}, operation)
+    began = time.monotonic()
+    for number in range(1000):
+        mine.line_ending(b"d/g%d" % number)
+    assert time.monotonic() - began < 1
+
+
+def test_cancelling_ends_the_reading_and_the_matching(operation):
+    lines = b"".join(b"?%d text\n" % number for number in range(1000))
+    mine = Attributes({b".gitattributes": lines}, operation)
+    operation.cancellation.cancel()
+    with pytest.raises(Cancelled):
+        mine.line_ending(b"a")
+    with pytest.raises(Cancelled):
+        Attributes({b".gitattributes": lines}, operation)
 
 
 @pytest.mark.parametrize(
     "pattern", [b"*a" * 40 + b"b", b"**/" * 40 + b"b", b"a*" * 80, b"?*" * 60 + b"b"]
 )
-def test_no_pattern_takes_long(pattern):
-    mine = Attributes({b".gitattributes": pattern + b" export-ignore"})
+def test_no_pattern_takes_long(operation, pattern):
+    mine = Attributes({b".gitattributes": pattern + b" export-ignore"}, operation)
     began = time.monotonic()
     for path in (b"a" * 250, b"/".join([b"a"] * 120)):
         mine.export_ignored(path, False)
@@ -177,7 +381,7 @@ def test_no_pattern_takes_long(pattern):
 @pytest.mark.parametrize(
     "words", ["text eol=crlf", "text=auto eol=crlf", "eol=crlf", "text", "-text eol=crlf"]
 )
-def test_line_endings_are_those_of_git(tmp_path, stock_git, words, content):
+def test_line_endings_are_those_of_git(tmp_path, stock_git, operation, words, content):
     stock_git("init", "-q", tmp_path)
     (tmp_path / ".gitattributes").write_text(f"f {words}\n")
     blob = (
@@ -194,7 +398,7 @@ def test_line_endings_are_those_of_git(tmp_path, stock_git, words, content):
     stock_git("add", ".gitattributes", at=tmp_path)
     stock_git("update-index", "--add", "--cacheinfo", f"100644,{blob},f", at=tmp_path)
     stock_git("checkout-index", "-f", "f", at=tmp_path)
-    mine = Attributes({b".gitattributes": f"f {words}\n".encode()})
+    mine = Attributes({b".gitattributes": f"f {words}\n".encode()}, operation)
     assert convert(content, mine.line_ending(b"f")) == (tmp_path / "f").read_bytes()
 
 
@@ -247,14 +451,133 @@ def test_an_export_with_attributes_is_what_git_archives(http_backend, stock_git,
                 former=former,
                 reuse=reuse,
             )
-            assert _without_empty(snapshot(target)) == snapshot(tmp_path / f"archive{number}")
+            assert snapshot(target) == snapshot(tmp_path / f"archive{number}")
         former = target
 
 
-def _without_empty(found):
-    """git leaves out a directory of which nothing is left."""
-    return {
-        path: what
-        for path, what in found.items()
-        if what != ("directory",) or any(other.startswith(path + b"/") for other in found)
+@pytest.mark.parametrize(
+    "files",
+    [
+        {A: b"d/* export-ignore\n", "d/a": b"", "e": b""},
+        {A: b"d/* export-ignore\n", "d/a/b": b"", "e": b""},
+        {A: b"d/** export-ignore\n", "d/q/a": b"", "d/r": b"", "e": b""},
+        {A: b"d/** export-ignore\n", "d/q/a": b"", "e": b""},
+        {A: b"d/ export-ignore\n", "d/q/a": b"", "e": b""},
+        {A: b"*.md export-ignore\n", "docs/a.md": b"", "d/e/f/b.md": b"", "e": b""},
+        {A: b"l export-ignore\n", "d/l": (LINK, b"x"), "e": b""},
+        {A: b"lib/ export-ignore\n", "d/lib": (GITLINK, b"1" * 40), "e/lib": b"", "f": b""},
+        {A: b"lib export-ignore\n", "d/lib": (GITLINK, b"1" * 40), "f": b""},
+        {"d/lib": (GITLINK, b"1" * 40), "f": b""},
+        {".a/.gitattributes": b"x m\n", A: b"[attr]m export-ignore\n", ".a/x": b"", ".a/y": b""},
+        {
+            "d/.gitattributes": b"[attr]m export-ignore\nq m\nr export-ignore\n",
+            "d/q": b"",
+            "d/r": b"",
+        },
+    ],
+)
+def test_files_and_directories_are_those_of_an_archive(make, target, settings, files):
+    shop = make("shop", files)
+    export(source(shop.url), "main", target, attributes=True, settings=settings)
+    assert snapshot(target) == archived(shop, target.parent)
+
+
+def test_empty_trees_are_left_out_as_of_an_archive(make, target, settings):
+    shop = make("shop")
+    empty = shop.tree()
+    within = shop.tree((DIRECTORY, b"empty", empty))
+    entries = [
+        (DIRECTORY, b"d", within),
+        (DIRECTORY, b"empty", empty),
+        (FILE, b"f", shop.blob(b"")),
+    ]
+    shop.commit(shop.tree(*entries))
+    export(source(shop.url), "main", target, attributes=True, settings=settings)
+    assert snapshot(target) == archived(shop, target.parent) == {b"f": ("file", b"", False)}
+
+
+def test_directories_that_are_left_out_stay_so_in_the_next_export(make, tmp_path, settings):
+    shop = make("shop")
+    options = {
+        "attributes": True,
+        "cache": RepositoryCache(tmp_path / "cache"),
+        "settings": settings,
     }
+    former = None
+    for number in range(3):
+        files = {A: b"d/e/* export-ignore\n", "d/e/q/a": b"", "d/g/h": b"", "f": b"%d" % number}
+        shop.commit(shop.files(files))
+        target = tmp_path / f"target{number}"
+        export(source(shop.url), "main", target, former=former, **options)
+        assert snapshot(target) == archived(shop, tmp_path / f"archive{number}")
+        former = target
+
+
+def archived(content, place):
+    """What ``git archive`` makes of ``main``."""
+    archive = subprocess.run(
+        ["git", "archive", "main"], cwd=content.path, capture_output=True, check=True
+    ).stdout
+    with tarfile.open(fileobj=BytesIO(archive)) as tar:
+        tar.extractall(place / "archived", filter="tar")
+    return snapshot(place / "archived")
+
+
+def test_a_tree_that_takes_long_ends_when_the_time_is_over(make, target, settings):
+    """Rules that have to be tried for every path: neither parsing nor planning goes on."""
+    rules = b"".join(b"?%d text\n" % number for number in range(20_000))
+    shop = make("shop", {A: rules, **{f"f{number}": b"" for number in range(3000)}})
+    began = time.monotonic()
+    with pytest.raises(LimitExceeded) as caught:
+        export(
+            source(shop.url),
+            "main",
+            target,
+            attributes=True,
+            settings=replace(settings, total_timeout=2),
+        )
+    assert caught.value.details == {"limit": "total_timeout"}
+    assert time.monotonic() - began < 6
+    assert nothing_left(target)
+
+
+@pytest.mark.parametrize(
+    ("files", "times", "limit"),
+    [
+        ({"f": b""}, 40, "files_most"),
+        ({A: b"f text\n"}, 40, "files_most"),
+        ({A: b"f text\n"}, 16, "held_bytes_most"),
+        ({"f": b""}, 129, "path_depth_most"),
+    ],
+)
+def test_few_trees_that_describe_many_are_refused(make, target, settings, files, times, limit):
+    shop = make("shop")
+    tree = shop.files(files)
+    for number in range(times):
+        same = (
+            (DIRECTORY, b"b", tree) if limit != "path_depth_most" else (FILE, b"b", shop.blob(b""))
+        )
+        tree = shop.tree((DIRECTORY, b"a%d" % number, tree), same)
+    shop.commit(tree)
+    began = time.monotonic()
+    with pytest.raises(LimitExceeded) as caught:
+        export(source(shop.url), "main", target, attributes=True, settings=settings)
+    assert caught.value.details == {"limit": limit}
+    assert time.monotonic() - began < 10
+    assert nothing_left(target)
+
+
+def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
+    """What is left of the whole operation's time is all that there is."""
+    shop = make("shop", {A: b"f text\n", "f": b""})
+    clock = iter(itertools.chain([0.0], itertools.repeat(100.0)))
+    late = Operation(settings, no_progress, Cancellation(), clock=lambda: next(clock))
+    root = bytes.fromhex(shop.repo[shop.repo.refs[b"refs/heads/main"]].tree.decode())
+
+    class Trees:
+        def read(self, name, kind):
+            return shop.repo.object_store[ObjectID(name.hex().encode())].as_raw_string()
+
+    with pytest.raises(LimitExceeded) as caught:
+        Changes(root, Trees(), None, late, Obeyed(archive=True))
+    assert caught.value.details == {"limit": "total_timeout"}

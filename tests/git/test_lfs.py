@@ -34,7 +34,7 @@ from deploycore.git.lfs import LfsClient, Pointer, lfs_endpoint, parse_pointer
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
 from tests.git.lfs_server import MEDIA_TYPE, LfsOfGit, LfsServer, pointer_to
-from tests.git.servers import EXECUTABLE, SECRET, nothing_left, snapshot, source
+from tests.git.servers import EXECUTABLE, GITLINK, SECRET, nothing_left, snapshot, source
 
 OID = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
 VERSION = b"version https://git-lfs.github.com/spec/v1\n"
@@ -161,8 +161,30 @@ def test_a_pointer_is_read():
     assert parse_pointer(VERSION + LINES) == Pointer(OID, 12345)
 
 
-def test_a_pointer_of_the_first_release_is_read():
-    content = b"version https://hawser.github.com/spec/v1\n" + LINES
+@pytest.mark.parametrize(
+    "version", [b"https://hawser.github.com/spec/v1", b"http://git-media.io/v/2"]
+)
+def test_a_pointer_of_the_first_releases_is_read(version):
+    assert parse_pointer(b"version %s\n" % version + LINES) == Pointer(OID, 12345)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        VERSION + LINES[:-1],
+        VERSION + LINES + b"\n",
+        VERSION + b"\n" + LINES,
+        (VERSION + LINES).replace(b"\n", b"\r\n"),
+        (VERSION + LINES).replace(b"\n", b"\r\n")[:-2],
+        VERSION + LINES.replace(b"\n", b"\r\n"),
+        VERSION + LINES[:-1] + b" \t\n",
+        b" \n" + VERSION + LINES,
+        VERSION + LINES.replace(b"12345", b"+12345"),
+        VERSION + LINES.replace(b"12345", b"0012345"),
+    ],
+    ids=itertools.count(),
+)
+def test_what_git_lfs_takes_for_a_pointer_is_one(content):
     assert parse_pointer(content) == Pointer(OID, 12345)
 
 
@@ -186,11 +208,12 @@ def test_the_largest_size_is_that_of_a_signed_integer():
         LINES,
         LINES + VERSION,
         VERSION + b"".join(reversed(LINES.splitlines(keepends=True))),
-        VERSION + LINES[:-1],
-        VERSION + LINES + b"\n",
         VERSION + LINES + LINES,
         VERSION + VERSION + LINES,
-        VERSION + LINES.replace(b"\n", b"\r\n"),
+        VERSION + LINES.replace(b"\n", b"\r\r\n"),
+        VERSION + LINES.replace(b"\n", b"\r"),
+        VERSION + b" \n" + LINES,
+        VERSION.replace(b"\n", b" \n") + LINES,
         VERSION + LINES.replace(b"oid ", b"oid  "),
         VERSION + LINES.replace(b"oid ", b"oid\t"),
         VERSION + LINES.replace(b"sha256", b"sha512"),
@@ -198,8 +221,7 @@ def test_the_largest_size_is_that_of_a_signed_integer():
         VERSION + LINES.replace(b"4d7a", b"4D7A"),
         VERSION + LINES.replace(b"4d7a", b""),
         VERSION + LINES.replace(b"12345", b"-1"),
-        VERSION + LINES.replace(b"12345", b"+1"),
-        VERSION + LINES.replace(b"12345", b"007"),
+        VERSION + LINES.replace(b"12345", b"1_000"),
         VERSION + LINES.replace(b"12345", b"1e3"),
         VERSION + LINES.replace(b"12345", "１".encode()),
         VERSION + LINES + b"UPPER case\n",
@@ -207,7 +229,6 @@ def test_the_largest_size_is_that_of_a_signed_integer():
         VERSION + LINES + b"z " + b"a" * 1024 + b"\n",
         VERSION.replace(b"v1", b"v2") + LINES,
         VERSION.upper() + LINES,
-        b" " + VERSION + LINES,
         b"\xef\xbb\xbf" + VERSION + LINES,
     ],
     ids=itertools.count(),
@@ -1157,3 +1178,76 @@ def test_an_lfs_object_that_is_wrong_leaves_nothing(make, server, settings, tmp_
     with pytest.raises(CorruptPack):
         export(source(shop.url), "main", tmp_path / "place/x", lfs=True, settings=settings)
     assert nothing_left(tmp_path / "place/x")
+
+
+def test_pointers_that_were_changed_on_their_way_are_downloaded(make, server, settings, tmp_path):
+    both = LfsOfGit(server)
+    crlf = both.add(b"one").replace(b"\n", b"\r\n")
+    cut, plain = both.add(b"two").rstrip(), both.add(b"three").rstrip()
+    attributes = b"*.film filter=lfs\n"
+    shop = make("shop", {".gitattributes": attributes, "a.film": crlf, "b.film": cut, "c": plain})
+    export(source(shop.url), "main", tmp_path / "x", lfs=True, settings=settings)
+    assert (tmp_path / "x/a.film").read_bytes() == b"one"
+    assert (tmp_path / "x/b.film").read_bytes() == b"two"
+    assert (tmp_path / "x/c").read_bytes() == plain
+
+
+@pytest.mark.parametrize("rest", [b"", LINES[:70], LINES + b"x" * 1024])
+def test_what_only_begins_as_a_pointer_is_not_released_in_silence(make, settings, target, rest):
+    files = {".gitattributes": b"*.film filter=lfs\n", "d/a.film": VERSION + rest}
+    with pytest.raises(GitError, match=r"'d/a\.film' begins as a pointer") as caught:
+        export(source(make("shop", files).url), "main", target, lfs=True, settings=settings)
+    assert caught.value.details["path"] == "d/a.film"
+    assert nothing_left(target)
+    files = {".gitattributes": b"*.film filter=lfs\n", "d/a": VERSION + rest}
+    export(source(make("other", files).url), "main", target, lfs=True, settings=settings)
+    assert (target / "d/a").read_bytes() == VERSION + rest
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        ({"lfs_objects_most": 3}, "lfs_objects_most"),
+        ({"lfs_bytes_most": 399}, "lfs_bytes_most"),
+        ({"lfs_objects_most": 4, "lfs_bytes_most": 400}, None),
+    ],
+)
+def test_the_limits_are_those_of_all_submodules_together(
+    make, server, settings, target, limits, limit
+):
+    both = LfsOfGit(server)
+    attributes = {".gitattributes": b"*.film filter=lfs\n"}
+    lib = make("lib", attributes | {f"{one}.film": both.add(one.encode() * 100) for one in "ab"})
+    commit = lib.repo.refs[b"refs/heads/main"]
+    modules = b"".join(
+        b'[submodule "%s"]\npath=%s\nurl=../lib.git\n' % (n, n) for n in (b"l", b"m")
+    )
+    shop = make("shop", {".gitmodules": modules, "l": (GITLINK, commit), "m": (GITLINK, commit)})
+
+    def run():
+        export(
+            source(shop.url),
+            "main",
+            target,
+            lfs=True,
+            submodules=True,
+            settings=replace(settings, **limits),
+        )
+
+    if limit is None:
+        run()
+        assert (target / "m/b.film").read_bytes() == b"b" * 100
+    else:
+        with pytest.raises(LimitExceeded) as caught:
+            run()
+        assert caught.value.details["limit"] == limit
+        assert nothing_left(target)
+
+
+def test_what_a_try_that_failed_wanted_of_lfs_does_not_count(settings):
+    operation = Operation(replace(settings, lfs_objects_most=1), no_progress, Cancellation())
+    before = operation.counts
+    operation.expect_lfs(5)
+    operation.count_again(before)
+    operation.expect_lfs(5)
+    assert (operation.counts.lfs_objects, operation.counts.lfs_bytes) == (1, 5)

@@ -1,0 +1,291 @@
+"""The patterns of one ``.gitattributes``: which of them match a path, as git's own code has it.
+
+They come from whoever can push, so there may be many, and odd ones. Those without wildcards, and
+those that only say how a name ends, are looked up and not tried one by one. The others are
+matched without going back: the time is bounded by the pattern's length times the path's.
+
+Sources: git's dir.c (``parse_path_pattern``, ``match_basename``, ``match_pathname``) and
+wildmatch.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+__all__ = ["Patterns"]
+
+# What a compiled pattern takes for each of its bytes, about.
+_COMPILED = 24
+
+_PLAIN = re.compile(rb"[^*?\[\\]*")
+_CLASS = re.compile(rb"\[:([^\]]*)(\]?)")
+_CLASSES = {
+    b"alnum": b"0-9A-Za-z",
+    b"alpha": b"A-Za-z",
+    b"blank": rb" \t",
+    b"cntrl": rb"\x00-\x1f\x7f",
+    b"digit": b"0-9",
+    b"graph": rb"\x21-\x7e",
+    b"lower": b"a-z",
+    b"print": rb"\x20-\x7e",
+    b"punct": rb"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
+    b"space": rb" \t\n\r",
+    b"upper": b"A-Z",
+    b"xdigit": b"0-9A-Fa-f",
+}
+
+Matches = Callable[[bytes], object]
+_ANY: None = None  # in place of a segment: ``**``, which stands for any number of them
+
+
+class _Other(NamedTuple):
+    """A pattern that has to be tried.
+
+    Attributes:
+        start: What a path must begin with; ``None`` if only its last name is compared.
+        segments: Of the pattern after that.
+    """
+
+    number: int
+    directories_only: bool
+    start: bytes | None
+    segments: list[Matches | None]
+
+    def matches(self, path: bytes, name: bytes, directory: bool) -> bool:
+        if self.directories_only and not directory:
+            return False
+        if self.start is None:
+            return _match(self.segments, [name])
+        if not path.startswith(self.start):
+            return False
+        return _match(self.segments, path[len(self.start) :].split(b"/"))
+
+
+class Patterns:
+    """Patterns, numbered from 0 in the order in which they are added.
+
+    Args:
+        check: Called while patterns are tried; may raise to end that.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._count = 0
+        # Those for directories alone have a slash at their ends.
+        self._names: dict[bytes, list[int]] = {}
+        self._paths: dict[bytes, list[int]] = {}
+        self._endings: dict[bytes, list[int]] = {}
+        self._lengths: set[int] = set()
+        self._others: list[_Other] = []
+
+    def add(self, pattern: bytes) -> int:
+        """Add a pattern.
+
+        Returns:
+            How many bytes it takes in memory, about.
+        """
+        pattern = pattern.partition(b"\0")[0]
+        slash = b"/" if pattern.endswith(b"/") else b""
+        pattern = pattern.removesuffix(b"/")
+        number, self._count = self._count, self._count + 1
+        kept: dict[bytes, list[int]] | None = None
+        if b"/" in pattern:
+            pattern = pattern.removeprefix(b"/")
+            if _is_plain(pattern):
+                kept = self._paths
+            else:
+                self._add_path(number, pattern, directories_only=bool(slash))
+        elif _is_plain(pattern):
+            kept = self._names
+        elif pattern.startswith(b"*") and _is_plain(pattern[1:]):
+            pattern, kept = pattern[1:], self._endings
+            self._lengths.add(len(pattern + slash))
+        else:
+            segments = list(_segments(pattern))
+            self._others.append(_Other(number, bool(slash), None, segments))
+        if kept is None:
+            return len(pattern) * _COMPILED
+        kept.setdefault(pattern + slash, []).append(number)
+        return len(pattern)
+
+    def matching(self, path: bytes, name: bytes, directory: bool) -> list[int]:
+        """The numbers of all patterns that match, the last first.
+
+        Args:
+            path: Relative to the directory of the ``.gitattributes``.
+            name: The last part of the path.
+        """
+        found: list[int] = []
+        for slash in (b"", b"/") if directory else (b"",):
+            found += self._names.get(name + slash, ())
+            found += self._paths.get(path + slash, ())
+            whole = name + slash
+            for length in self._lengths:
+                if length <= len(whole):
+                    found += self._endings.get(whole[len(whole) - length :], ())
+        for other in self._others:
+            self._check()
+            if other.matches(path, name, directory):
+                found.append(other.number)
+        found.sort(reverse=True)
+        return found
+
+    def _add_path(self, number: int, pattern: bytes, *, directories_only: bool) -> None:
+        # As in dir.c, what has no wildcard is compared and cut off first: in `a**/b`, the stars
+        # come to stand at the beginning, and so for any number of directories.
+        start = _PLAIN.match(pattern)[0]  # type: ignore[index]  # it matches nothing, at the least
+        segments = list(_segments(pattern[len(start) :]))
+        self._others.append(_Other(number, directories_only, start, segments))
+
+
+def _is_plain(pattern: bytes) -> bool:
+    return _PLAIN.fullmatch(pattern) is not None
+
+
+def _match(pattern: list[Matches | None], path: list[bytes]) -> bool:
+    """Whether the segments of a pattern match those of a path.
+
+    Only the last ``**`` is gone back to: an earlier one could give nothing more.
+    """
+    at, place = 0, 0
+    back: tuple[int, int] | None = None
+    while place < len(path):
+        matches = pattern[at] if at < len(pattern) else _nothing
+        if matches is _ANY:
+            if at + 1 == len(pattern):
+                return True
+            at, back = at + 1, (at + 1, place)
+        elif matches(path[place]):
+            at, place = at + 1, place + 1
+        elif back is not None:
+            back = (back[0], back[1] + 1)
+            at, place = back
+        else:
+            return False
+    return at == len(pattern)
+
+
+def _segments(pattern: bytes) -> Iterator[Matches | None]:
+    """What stands between the slashes of a pattern; one that git can't match matches nothing."""
+    for segment, escaped in _divided(pattern):
+        if segment is None:
+            yield _nothing
+        elif len(segment) <= 2 or any(segment):
+            yield _matcher(segment)
+        else:
+            if escaped:  # in wildmatch.c, `**` stands for no directory only before a plain slash
+                yield _something
+            yield _ANY
+
+
+def _divided(pattern: bytes) -> Iterator[tuple[list[bytes] | None, bool]]:
+    """Segments: what is before, between and after single stars, as regular expressions.
+
+    ``None`` in place of what can't be matched. The second value is whether the slash that comes
+    next is escaped.
+    """
+    texts = [b""]
+    at = 0
+    while at < len(pattern):
+        byte = pattern[at : at + 1]
+        at += 1
+        if byte == b"\\":
+            byte = pattern[at : at + 1]
+            at += 1
+            if byte == b"/":
+                yield texts, True
+                texts = [b""]
+            elif byte:
+                texts[-1] += re.escape(byte)
+            else:
+                yield None, False
+                return
+        elif byte == b"/":
+            yield texts, False
+            texts = [b""]
+        elif byte == b"*":
+            texts.append(b"")
+        elif byte == b"[":
+            found = _set(pattern, at)
+            if found is None:
+                yield None, False
+                return
+            text, at = found
+            texts[-1] += text
+        else:
+            texts[-1] += b"." if byte == b"?" else re.escape(byte)
+    yield texts, False
+
+
+def _matcher(texts: list[bytes]) -> Matches:
+    """What stands between two stars is looked for once, at its first place, in a group that is
+    not gone back into: a later place could give nothing more.
+    """
+    first, *rest = texts
+    if not rest:
+        return re.compile(first, re.DOTALL).fullmatch
+    *middle, last = rest
+    between = b"".join(b"(?>.*?" + text + b")" for text in middle if text)
+    return re.compile(first + between + b".*" + last, re.DOTALL).fullmatch
+
+
+def _set(pattern: bytes, at: int) -> tuple[bytes, int] | None:
+    """The set whose bracket is open before ``at``, as a regular expression, and where it ends.
+
+    Step by step as in wildmatch.c, since each shortcut is another language: the first member may
+    be a bracket, the end of a range is anything, and a class that lacks its end is none.
+    """
+    inverted = pattern[at : at + 1] in (b"!", b"^")
+    at += inverted
+    members = b""
+    before = -1  # with what a range would begin
+    while at < len(pattern):
+        byte = pattern[at]
+        named = _CLASS.match(pattern, at)
+        if byte == b"\\"[0]:
+            at += 1
+            if at == len(pattern):
+                return None
+            byte = pattern[at]
+            members += _member(byte)
+        elif byte == b"-"[0] and before > 0 and pattern[at + 1 : at + 2] not in (b"", b"]"):
+            at += 2 if pattern[at + 1 : at + 2] == b"\\" else 1
+            if at == len(pattern):
+                return None
+            if before <= pattern[at]:
+                members += _member(before) + b"-" + _member(pattern[at])
+            byte = -1
+        elif named and named[1].endswith(b":") and named[2]:
+            if named[1][:-1] not in _CLASSES:
+                return None
+            members += _CLASSES[named[1][:-1]]
+            at, byte = named.end() - 1, -1
+        elif named and not named[2]:
+            return None
+        else:
+            members += _member(byte)
+        before = byte
+        at += 1
+        if pattern[at : at + 1] == b"]":
+            return _bracketed(members, inverted), at + 1
+    return None
+
+
+def _member(byte: int) -> bytes:
+    return b"\\x%02x" % byte
+
+
+def _bracketed(members: bytes, inverted: bool) -> bytes:
+    if not members:
+        return b"." if inverted else b"(?!)"
+    return b"[" + b"^" * inverted + members + b"]"
+
+
+def _nothing(name: bytes) -> bool:
+    return False
+
+
+def _something(name: bytes) -> bool:
+    return True
