@@ -108,7 +108,7 @@ def _config(ref: bytes, url: str, object_format: ObjectFormat) -> bytes:
         ]
     elif ref.startswith(_TAGS):
         lines.append(b"\tfetch = " + _quoted(b"+" + ref + b":" + ref))
-    return b"\n".join((*lines, b""))
+    return core_section(object_format, bare=False).encode() + b"\n".join((*lines, b""))
 
 
 def _quoted(value: bytes) -> bytes:

@@ -19,6 +19,7 @@ from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git.attributes import Attributes, LineEnding, convert
 from deploycore.git.changes import Changes, Obeyed
+from deploycore.git.objects import SHA1
 from deploycore.git.operation import Operation
 from deploycore.git.progress import no_progress
 from tests.git.servers import (
@@ -575,6 +576,8 @@ def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
     root = bytes.fromhex(shop.repo[shop.repo.refs[b"refs/heads/main"]].tree.decode())
 
     class Trees:
+        object_format = SHA1
+
         def read(self, name, kind):
             return shop.repo.object_store[ObjectID(name.hex().encode())].as_raw_string()
 
