@@ -27,6 +27,7 @@ from deploycore.errors import (
     Cancelled,
     ConfigurationError,
     DeploycoreError,
+    DeployError,
     Locked,
     StoreError,
 )
@@ -349,9 +350,15 @@ class Engine:
         releases = Releases(application.definition.target)
         with self._presence.alone(application.name) as is_alone:
             settled = []
-            # Where the directory is gone, there is nothing to lock, nor to clear.
-            with suppress(Locked), releases.locked() if releases.exists() else nullcontext():
-                settled = self._settle(application)
+            try:
+                # Where the directory is gone, there is nothing to lock, nor to clear.
+                with releases.locked() if releases.exists() else nullcontext():
+                    settled = self._settle(application)
+            except Locked:
+                pass
+            except DeployError as error:
+                # The others are none the worse for it.
+                logger.warning("%s can't be recovered: %s", application.name, error)
             for record in self._store.deployments.unfinished(application.name):
                 if is_alone and record.state == "queued":
                     error = Cancelled("The process that asked for it ended before its turn came.")
