@@ -195,7 +195,6 @@ class Files:
         whose = int(self._process is not None and self._counts[0] > self._counts[1])
         place = (whose << _COUNT_BITS | len(names)) << _COUNT_BITS | self._counts[whose]
         self._given.add(path_hash(directory), place)
-        self._given.settle(1)
         self._counts[whose] += len(names)
         if self._process is None or not whose:
             self._perform(job)
