@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploycore.git.operation import Operation
+from deploycore.git.operation import Operation, letting_listeners_fail
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
 from deploycore.models import CloneUrl
@@ -75,7 +75,9 @@ def export(
     from deploycore.git.remote import Wanted
     from deploycore.git.run import Options, run
 
-    operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
+    operation = Operation(
+        settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
+    )
     options = Options(
         submodules=submodules,
         obeyed=Obeyed(archive=attributes, lfs=lfs),
@@ -84,7 +86,8 @@ def export(
         reuse=reuse,
         escaping=escaping_links,
     )
-    return run(source, Wanted(ref, commit), target, operation, options)
+    wanted = Wanted(ref, commit)
+    return letting_listeners_fail(lambda: run(source, wanted, target, operation, options))
 
 
 def clone(
@@ -113,6 +116,8 @@ def clone(
     from deploycore.git.remote import Wanted
     from deploycore.git.run import Options, run
 
-    operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
+    operation = Operation(
+        settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
+    )
     options = Options(submodules=submodules, repository=True)
-    return run(source, Wanted(ref), target, operation, options)
+    return letting_listeners_fail(lambda: run(source, Wanted(ref), target, operation, options))
