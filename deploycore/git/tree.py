@@ -10,29 +10,34 @@ Sources: git's ``verify_path`` (read-cache.c) and CVE-2014-9390, CVE-2019-1352, 
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice, pairwise
-from typing import NamedTuple, Protocol
+from itertools import pairwise, takewhile
+from typing import NamedTuple, Protocol, overload
 
 from dulwich.index import (
+    HFS_IGNORABLE_CHARS,
     validate_path_element_default,
     validate_path_element_hfs,
     validate_path_element_ntfs,
 )
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
-from deploycore.git.hash_table import HashTable, path_hash
+from deploycore.git.hash_table import HashTable, path_digest, path_hash
 from deploycore.git.objects import TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
 
-__all__ = ["File", "Named", "Plan", "escaping_links", "shown"]
+__all__ = ["File", "Named", "Plan", "escaping_links", "leads_out", "shown"]
 
 _LINK_BYTES_MOST = 4095
 _NAME_BYTES_MOST = 255
+_PATH_BYTES_MOST = 4095  # what a call of the system takes (PATH_MAX)
+_PRESENT_BYTES_MOST = 16 * 1024 * 1024
 _EARLY_BYTES_MOST = 8 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small tree takes besides its content
 _HASH = 20
@@ -41,7 +46,9 @@ _AT_ONCE = 1000
 # and whether it is executable.
 _START_SHIFT, _TREE_SHIFT = 9, 41
 _START_MASK = (1 << _TREE_SHIFT - _START_SHIFT) - 1
+_LENGTH_MASK = 0xFF
 # Names that mean nothing special anywhere: most of them, and the other checks are slow.
+_no_character = re.compile("[\ufffe\uffff]")
 _is_plain = re.compile(
     rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
 ).fullmatch
@@ -87,11 +94,11 @@ class Plan:
             whether it is a directory.
 
     Attributes:
-        directories: Their paths, each before what is in it; the root itself is left out.
+        directories: Their paths, each before what is in it; the root itself is left out. They
+            are made when they are looked at: a small pack can have gigabytes of them.
         present: The paths of those that are the same in the former checkout.
         symlinks: Their targets are blobs.
         gitlinks: The places of submodules.
-        attributes: The ``.gitattributes`` files, in any directory.
     """
 
     def __init__(
@@ -102,25 +109,36 @@ class Plan:
         former: Former | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
     ) -> None:
-        self.directories: list[bytes] = []
+        self.directories: Sequence[bytes] = _Paths(self)
         self.present: list[bytes] = []
         self.symlinks: list[Named] = []
         self.gitlinks: list[Named] = []
-        self.attributes: list[Named] = []
         self._operation = operation
         self._former = former
         self._ignored = ignored
         # Of each directory, numbered from the root, which is 0: the hash and the content of its
-        # tree, as far as it was read. A file's place is a directory and a position in its tree.
+        # tree, as far as it was read; its place; and which directories are in it, the first one
+        # and the one after the last. A place is a directory and a position in its tree.
         self._hashes = bytearray()
         self._contents: list[bytes | None] = []
-        self._missing: dict[bytes, int | list[int]] = {}
+        self._locations = array("Q")
+        self._first, self._after = array("I"), array("I")
+        self._kept_bytes = 0
+        self._present_bytes = 0
+        self._missing = HashTable()
         self._places = HashTable()
-        self._reused: dict[bytes, bytes] = {}
+        self._attributes = array("Q")
+        self._known_path = (0, b"")
+        self._reused: dict[int, bytes] = {}
         self._early: dict[bytes, bytes] = {}
         self._early_bytes = 0
         self._ready: list[bytes] = []
-        self._expect(b"", root)
+        self._expect(b"", root, 0)
+
+    @property
+    def attributes(self) -> Iterator[File]:
+        """The ``.gitattributes`` files, in any directory."""
+        return map(self._file, self._attributes)
 
     @property
     def unwritten(self) -> HashTable:
@@ -132,7 +150,7 @@ class Plan:
 
         The last ones first: those that are deep in the tree are done with before there are many.
         """
-        return list(islice(reversed(self._missing), _AT_ONCE))
+        return self._missing.newest(_AT_ONCE)
 
     def offer(self, tree: bytes, content: bytes) -> None:
         """Give a tree, needed or not; any order is good.
@@ -145,7 +163,7 @@ class Plan:
             UnsafeRepository: A name or a mode must not be written.
             LimitExceeded: There is too much of it, or it is too deep.
         """
-        if tree not in self._missing:
+        if self._missing.get(tree) is None:
             self._keep(tree, content)
             return
         self._read_all(tree, content)
@@ -165,7 +183,7 @@ class Plan:
 
         Their names, by the path of their directory.
         """
-        return ((path, names.split(b"\0")) for path, names in self._reused.items())
+        return ((self.directory(each), names.split(b"\0")) for each, names in self._reused.items())
 
     def _keep(self, tree: bytes, content: bytes) -> None:
         size = len(content) + _OVERHEAD
@@ -173,44 +191,74 @@ class Plan:
             self._early[tree] = content
             self._early_bytes += size
 
-    def _expect(self, path: bytes, tree: bytes) -> None:
+    def _expect(self, path: bytes, tree: bytes, place: int) -> None:
         depth = path.count(b"/") + 1 if path else 0
         if depth > self._operation.settings.path_depth_most:
             raise _too_deep(path, self._operation.settings.path_depth_most)
         number = len(self._contents)
         self._hashes += tree
         self._contents.append(None)
-        if path:
-            self.directories.append(path)
-        if self._former and self._former.tree(path) == tree:
+        self._locations.append(place)
+        self._first.append(0)
+        self._after.append(0)
+        if self._is_present(path, tree):
             self.present.append(path)
+            self._present_bytes += len(path)
             return
-        if tree in self._early and tree not in self._missing:
+        if tree in self._early and self._missing.get(tree) is None:
             self._ready.append(tree)
-        before = self._missing.setdefault(tree, number)
-        if isinstance(before, list):
-            before.append(number)
-        elif before != number:
-            self._missing[tree] = [before, number]
+        self._missing.add(tree, number)
+
+    @property
+    def directory_count(self) -> int:
+        """How many directories there are, the root included."""
+        return len(self._contents)
+
+    def directory(self, number: int) -> bytes:
+        """The path of a directory; quick for the one that was asked for last, and what is in it."""
+        known, path = self._known_path
+        names, below = [], number
+        while below and below != known:
+            names.append(self._name(below))
+            below = self._locations[below] >> _TREE_SHIFT
+        if below:
+            names.append(path)
+        path = b"/".join(reversed(names))
+        self._known_path = (number, path)
+        return path
+
+    def _is_present(self, path: bytes, tree: bytes) -> bool:
+        if self._former is None or self._former.tree(path) != tree:
+            return False
+        # Beyond, what is the same is found out file by file.
+        return self._present_bytes + len(path) <= _PRESENT_BYTES_MOST
 
     def _read_all(self, tree: bytes, content: bytes) -> None:
-        found = self._missing.pop(tree, ())
-        for number in (found,) if isinstance(found, int) else found:
+        if content is not self._early.get(tree):
+            self._kept_bytes += len(content)
+        if self._kept_bytes > self._operation.settings.tree_bytes_most:
+            raise _too_many_trees(self._operation.settings.tree_bytes_most)
+        for number in self._missing.pop(tree):
             self._read(number, content)
 
-    def _path(self, number: int) -> bytes:
-        return self.directories[number - 1] if number else b""
+    def _name(self, number: int) -> bytes:
+        place = self._locations[number]
+        start = place >> _START_SHIFT & _START_MASK
+        content = self._contents[place >> _TREE_SHIFT] or b""
+        return content[start : start + (place >> 1 & _LENGTH_MASK)]
 
     def _read(self, number: int, content: bytes) -> None:
         self._contents[number] = content
-        path = self._path(number)
+        self._first[number] = len(self._contents)
+        path = self.directory(number)
         prefix = path and path + b"/"
         tree = number << _TREE_SHIFT
         reusable = self._former.files(path) if self._former else iter(())
         same = next(reusable, None)
         reused = []
         room = self._operation.entries_left
-        names = set()
+        siblings = _Siblings(content)
+        longest = _PATH_BYTES_MOST - len(prefix)
         entries = 0
         files = 0
         for entry in read_tree(content):
@@ -220,11 +268,14 @@ class Plan:
             name, mode, hash_, position = entry
             if not _is_plain(name):
                 _refuse_unsafe_name(prefix, name)
-            names.add(name)
-            if len(names) != entries:
+            if len(name) > longest:
+                raise _too_long(prefix + name)
+            if siblings.repeat(entry):
                 raise _unsafe(prefix + name, "is in its directory twice")
             if self._ignored and self._ignored(prefix + name, stat.S_ISDIR(mode)):
                 continue
+            first = content.index(b" ", position) + 1
+            place = tree | first << _START_SHIFT | len(name) << 1 | (mode >> 6 & 1)
             if stat.S_ISREG(mode):
                 files += 1
                 while same and same.name < name:
@@ -232,26 +283,24 @@ class Plan:
                 if same and same[:3] == entry[:3]:
                     reused.append(name)
                 else:
-                    first = content.index(b" ", position) + 1
-                    place = first << _START_SHIFT | len(name) << 1 | (mode >> 6 & 1)
-                    self._places.add(hash_, tree | place)
+                    self._places.add(hash_, place)
                 if name == b".gitattributes":
-                    self.attributes.append(Named(prefix + name, hash_))
+                    self._attributes.append(place)
             else:
-                self._place_other(prefix, entry)
+                self._place_other(prefix, entry, place)
+        self._after[number] = len(self._contents)
         if reused:
-            self._reused[path] = b"\0".join(reused)
-        self._places.settle(files)
+            self._reused[number] = b"\0".join(reused)
         self._operation.plan(entries)
         self._operation.expect(files)
 
-    def _place_other(self, prefix: bytes, entry: TreeEntry) -> None:
+    def _place_other(self, prefix: bytes, entry: TreeEntry, place: int) -> None:
         path = prefix + entry.name
         if not stat.S_ISDIR(entry.mode):
             self._operation.hold(len(path))
         match stat.S_IFMT(entry.mode):
             case stat.S_IFDIR:
-                self._expect(path, entry.hash)
+                self._expect(path, entry.hash, place)
             case stat.S_IFLNK:
                 self.symlinks.append(Named(path, entry.hash))
                 self._operation.expect(1)
@@ -266,10 +315,15 @@ class Plan:
 
         Directories that are the same in the former checkout are left out.
         """
-        for number in sorted(range(len(self._contents)), key=self._order):
-            content, path = self._contents[number], self._path(number)
-            if content is None:
+        pending = [iter((0,))]
+        while pending:
+            number = next(pending[-1], None)
+            content = None if number is None else self._contents[number]
+            if number is None:
+                pending.pop()
+            if number is None or content is None:
                 continue
+            path = self.directory(number)
             prefix = path and path + b"/"
             names = [
                 entry.name
@@ -278,17 +332,14 @@ class Plan:
                 and not (self._ignored and self._ignored(prefix + entry.name, False))
             ]
             yield path, bytes(self._hashes[number * _HASH : (number + 1) * _HASH]), names
-
-    def _order(self, number: int) -> bytes:
-        path = self._path(number)
-        return path and path + b"/"
+            below = range(self._first[number], self._after[number])
+            pending.append(iter(sorted(below, key=lambda each: self._name(each) + b"/")))
 
     def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
         """The path and the entry of all that is no directory, in the order of git's index."""
         numbers = HashTable()
         for number in range(len(self._contents)):
-            numbers.add(path_hash(self._path(number)), number)
-            numbers.settle(1)
+            numbers.add(path_hash(self.directory(number)), number)
         pending = [self._lines(b"", 0)]
         while pending:
             path, entry = next(pending[-1], (b"", None))
@@ -306,9 +357,9 @@ class Plan:
 
     def _file(self, place: int) -> File:
         number = place >> _TREE_SHIFT
-        path, content = self._path(number), self._contents[number] or b""
+        path, content = self.directory(number), self._contents[number] or b""
         start = place >> _START_SHIFT & _START_MASK
-        end = start + (place >> 1 & 0xFF)
+        end = start + (place >> 1 & _LENGTH_MASK)
         executable = bool(place & 1)
         name = content[start:end]
         return File(path + b"/" + name if path else name, content[end + 1 : end + 21], executable)
@@ -320,43 +371,127 @@ def shown(path: bytes) -> str:
 
 
 def escaping_links(
-    targets: Mapping[bytes, bytes], directories: Collection[bytes]
-) -> Iterator[tuple[bytes, UnsafeRepository]]:
-    """Symbolic links that lead, or could be made to lead, out of the tree, each with its fault.
+    targets: Mapping[bytes, bytes], directories: Callable[[], Iterable[bytes]], operation: Operation
+) -> Iterator[bytes]:
+    """The paths of symbolic links that lead, or could be made to lead, out of the tree.
 
     Args:
         targets: What each link, by its path, points to.
-        directories: The paths of all true directories of the tree; a set.
+        directories: Gives the paths of all true directories of the tree.
 
     Raises:
         UnsafeRepository: A link has a target that no link can have.
     """
+    known: HashTable | None = None
     for path, target in targets.items():
+        operation.check_sometimes()
         if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
             raise _unsafe(path, "is a link with an impossible target")
-        if target.startswith(b"/"):
-            yield path, _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
-        elif not _stays_within(path, target, directories):
-            yield path, _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
+        if known is None and b".." in target:
+            known = HashTable()
+            for directory in directories():
+                operation.check_sometimes()
+                known.add(path_hash(directory), 0)
+        # Without any "..", no link leads out but an absolute one.
+        if target.startswith(b"/") or (
+            known is not None and not _stays_within(path, target, known)
+        ):
+            yield path
 
 
-def _stays_within(path: bytes, target: bytes, directories: Collection[bytes]) -> bool:
+def leads_out(path: bytes, target: bytes) -> UnsafeRepository:
+    """The error for a link that leads out of the tree."""
+    if target.startswith(b"/"):
+        return _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
+    return _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
+
+
+def _stays_within(path: bytes, target: bytes, directories: HashTable) -> bool:
     """Whether following the link step by step never leaves the tree.
 
     ``..`` is the lexical parent only of a true directory; after the name of another link it
     leads wherever that one leads. So it may follow only what this tree has as a directory.
     """
-    place = path.split(b"/")[:-1]
-    for step in target.split(b"/"):
+    # Of the place and of each one above it: what makes the hash of its path. To make a path of
+    # thousands of bytes at each of thousands of steps would take seconds.
+    places: list[hashlib.blake2b] = []
+    for step in (*path.split(b"/")[:-1], *target.split(b"/")):
         if step in (b"", b"."):
             continue
-        if step != b"..":
-            place.append(step)
-            continue
-        if not place or b"/".join(place) not in directories:
-            return False
-        place.pop()
+        if step == b"..":
+            if not places or directories.get(places.pop().digest()) is None:
+                return False
+        elif places:
+            places.append(places[-1].copy())
+            places[-1].update(b"/" + step)
+        else:
+            places.append(path_digest(step))
     return True
+
+
+class _Paths(Sequence[bytes]):
+    """The paths of a plan's directories; a stretch of them is such a sequence itself."""
+
+    def __init__(self, plan: Plan, numbers: range | None = None) -> None:
+        self._plan = plan
+        self._numbers = numbers
+
+    @property
+    def _range(self) -> range:
+        return range(1, self._plan.directory_count) if self._numbers is None else self._numbers
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        found = self._range[index]
+        return self._plan.directory(found) if isinstance(found, int) else _Paths(self._plan, found)
+
+
+class _Siblings:
+    """Notices a name that is in a tree twice.
+
+    Git sorts trees, a directory as if its name ended in a slash. Of such a tree only the names
+    that the one at hand begins with have to be known: ``a``, ``a.b`` and ``a/`` are sorted.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._last = b""
+        self._beginnings: list[bytes] = []
+        self._all: HashTable | None = None
+
+    def repeat(self, entry: TreeEntry) -> bool:
+        """Take the next entry; whether its name was there."""
+        name = entry.name
+        if self._all is None:
+            is_directory = stat.S_ISDIR(entry.mode)
+            key = name + b"/" if is_directory else name
+            if key > self._last:
+                self._last = key
+                return self._repeats_beginning(name, is_directory)
+            self._all = HashTable()
+            for each in takewhile(lambda e: e != entry, read_tree(self._content)):
+                self._all.add(path_hash(each.name), 0)
+        hashed = path_hash(name)
+        if self._all.get(hashed) is not None:
+            return True
+        self._all.add(hashed, 0)
+        return False
+
+    def _repeats_beginning(self, name: bytes, is_directory: bool) -> bool:
+        beginnings = self._beginnings
+        while beginnings and not name.startswith(beginnings[-1]):
+            beginnings.pop()
+        if beginnings and beginnings[-1] == name:
+            return True
+        if not is_directory:
+            beginnings.append(name)
+        return False
 
 
 def _in_order(tree: bytes) -> Iterable[TreeEntry]:
@@ -374,14 +509,15 @@ def _in_order(tree: bytes) -> Iterable[TreeEntry]:
 def _fault(name: bytes) -> str:
     if not name or b"/" in name or not validate_path_element_default(name):
         return "is no name that a file may have"
-    if len(name) > _NAME_BYTES_MOST:
-        return f"has a name of more than {_NAME_BYTES_MOST} bytes"
     if not validate_path_element_ntfs(name) or not _safe_on_hfs(name):
         return "is taken for .git by some file systems"
     return ""
 
 
 def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
+    # Before the cache, which would hold names of megabytes for as long as the process runs.
+    if len(name) > _NAME_BYTES_MOST:
+        raise _unsafe(prefix + name, f"has a name of more than {_NAME_BYTES_MOST} bytes")
     fault = _fault(name)
     if fault:
         raise _unsafe(prefix + name, fault)
@@ -389,10 +525,13 @@ def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
 
 def _safe_on_hfs(name: bytes) -> bool:
     try:
-        name.decode()
-    except UnicodeDecodeError:
-        # HFS+ holds no such name, and elsewhere it stands for itself alone.
-        return True
+        text = name.decode()
+    except UnicodeDecodeError as error:
+        text = name[: error.start].decode()
+    # HFS+ holds no such name, but git compares what is before what can't be decoded.
+    text = _no_character.split(text, maxsplit=1)[0]
+    if len(text.encode()) < len(name):
+        return "".join(e for e in text if ord(e) not in HFS_IGNORABLE_CHARS).lower() != ".git"
     return validate_path_element_hfs(name)
 
 
@@ -410,4 +549,21 @@ def _too_deep(path: bytes, most: int) -> LimitExceeded:
         f" at {clean(path, most=60)!r}.",
         hint="Raise path_depth_most if this repository is to be trusted.",
         limit="path_depth_most",
+    )
+
+
+def _too_long(path: bytes) -> LimitExceeded:
+    return LimitExceeded(
+        f"The repository has a path of more than {_PATH_BYTES_MOST:,} bytes, at"
+        f" {clean(path, most=60)!r}.",
+        hint="Give its directories shorter names.",
+        limit="path_bytes",
+    )
+
+
+def _too_many_trees(most: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"The repository's names of files and directories take more than {most:,} bytes.",
+        hint="Raise tree_bytes_most if this repository is to be trusted.",
+        limit="tree_bytes_most",
     )
