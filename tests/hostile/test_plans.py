@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 
 import pytest
 from hypothesis import given
@@ -47,7 +46,7 @@ def test_paths_longer_than_any_system_call_takes_are_refused(script, confined):
     assert outcome.peak < BASELINE
 
 
-def test_the_longest_path_that_is_allowed_is_planned(script, refused):
+def test_a_path_of_one_byte_too_many_is_refused(script, refused):
     made = nested(tree((0o100644, b"n" * 80, FILE)), 16, b"d" * 250)  # 16 * 251 + 80 = 4096
     tip = commit(made[-1])
     script.serve_pack(tip, pack_of(tip, *made, FILE))
@@ -161,14 +160,14 @@ def test_other_names_with_broken_bytes_are_written(script, attempt, name):
     assert attempt() == {name: ("file", b"x", False)}
 
 
-def test_a_flood_of_links_that_lead_out_is_refused_at_the_first(script, confined):
+def test_a_flood_of_links_that_lead_out_is_refused_at_the_first(script, refused, monkeypatch):
     """An exception was made for each before one was raised."""
-    root = tree(*((LINK, b"%05d" % each, blob(b"/")) for each in range(20_000)))
-    tip = commit(root)
-    script.serve(tip, root, blob(b"/"))
-    outcome = confined()
-    assert outcome.error == "UnsafeRepository"
-    assert outcome.peak < BASELINE
+    made, unsafe = [], tree_module._unsafe
+    monkeypatch.setattr(tree_module, "_unsafe", lambda *each: made.append(each) or unsafe(*each))
+    root = tree(*((LINK, b"%05d" % each, blob(b"/")) for each in range(50)))
+    script.serve(commit(root), root, blob(b"/"))
+    refused(UnsafeRepository)
+    assert len(made) == 1
 
 
 STEP = st.sampled_from([b"..", b".", b"", b"a", b"b", b"link"])
@@ -208,7 +207,6 @@ def test_links_through_long_paths_are_looked_at_quickly(operation_clock):
     deep = b"/".join([b"d" * 250] * 15)
     links = {deep + b"/%d" % each: b"a/../" * 800 for each in range(300)}
     assert list(escaping_links(links, lambda: [deep, deep + b"/a"], operation_clock)) == []
-    assert os.times().user < 60
 
 
 @pytest.fixture
