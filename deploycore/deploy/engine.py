@@ -361,8 +361,8 @@ class Engine:
                 logger.warning("%s can't be recovered: %s", application.name, error)
             for record in self._store.deployments.unfinished(application.name):
                 if is_alone and record.state == "queued":
-                    error = Cancelled("The process that asked for it ended before its turn came.")
-                    settled.append(self._ended(record, error))
+                    ended = Cancelled("The process that asked for it ended before its turn came.")
+                    settled.append(self._ended(record, ended))
             return settled
 
     def _ended(self, record: DeploymentRecord, error: DeploycoreError) -> DeploymentRecord:

@@ -140,7 +140,8 @@ class _Trying:
         for a cancellation.
         """
         end = min(time.monotonic() + self.check.timeout, self.until)
-        wire, answers = Wire(), list[int | str]()
+        # Whoever cuts the wire ends a connection that is being made, too.
+        wire, answers = Wire(self.check.timeout, lambda: None), list[int | str]()
         thread = threading.Thread(
             target=_answer, args=(url, end, wire, answers, wakeup), daemon=True
         )

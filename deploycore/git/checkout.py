@@ -32,7 +32,7 @@ from deploycore.git.objects import (
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
 from deploycore.git.settings import EscapingLinks
-from deploycore.git.tree import File, Plan, escaping_links
+from deploycore.git.tree import File, Plan, escaping_links, leads_out
 from deploycore.git.writer import NOT_TAKEN, STATE
 
 __all__ = ["Arriving", "Checkout", "FormerCheckout", "complete"]
@@ -280,9 +280,11 @@ class Checkout:
             self._operation.hold(len(self._links[path]))
         if not self._links:
             return
-        escaping = dict(escaping_links(self._links, frozenset(self._directories())))
-        for error in escaping.values() if self._escaping == "refuse" else ():
-            raise error
+        escaping = set()
+        for path in escaping_links(self._links, self._directories, self._operation):
+            if self._escaping == "refuse":
+                raise leads_out(path, self._links[path])
+            escaping.add(path)
         for path, target in self._links.items():
             if path in escaping:
                 self._files.write_text_of_link(path, target)

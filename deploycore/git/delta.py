@@ -10,20 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from inspect import isbuiltin
-from io import BytesIO
-from typing import BinaryIO
 
 from dulwich.errors import ApplyDeltaError
 from dulwich.pack import apply_delta
 
 from deploycore.git.objects import Damaged
 
-__all__ = ["apply_in_memory", "apply_in_steps", "sizes"]
+__all__ = ["SIZES_MOST", "ReadAt", "apply_in_memory", "apply_in_steps", "sizes"]
+
+ReadAt = Callable[[int, int], bytes]
+
+SIZES_MOST = 20  # bytes that the two sizes take
 
 _STEP = 64 * 1024
 # dulwich's Python code looks at the result's size when all is made, its compiled code before.
 _IS_BOUNDED = isbuiltin(apply_delta)
+_STRETCH = 4 * 1024
+_COMMAND_MOST = 128
 _COPY = 0x80
+_OFFSET_BITS = 32
+_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
+# By the seven lower bits of a command to copy: what each of the bytes that follow is shifted by.
+_SHIFTS = [[8 * bit for bit in range(7) if bits >> bit & 1] for bits in range(_COPY)]
 _COPY_SIZE_IF_ZERO = 0x10000
 
 
@@ -31,7 +39,7 @@ def sizes(delta: bytes) -> tuple[int, int]:
     """The size of what a delta is based on, and of what it makes.
 
     Args:
-        delta: Its first bytes are enough, 20 of them.
+        delta: Its first bytes are enough, ``SIZES_MOST`` of them.
 
     Raises:
         Damaged: It has no sizes.
@@ -51,9 +59,9 @@ def apply_in_memory(base: bytes, delta: bytes) -> bytes:
     if base_size != len(base):
         raise Damaged("a delta does not fit its base")
     if not _IS_BOUNDED:
-        made = BytesIO()
-        apply_in_steps(BytesIO(base), iter((delta,)), made.write)
-        return made.getvalue()
+        made = bytearray()
+        apply_in_steps(lambda start, size: base[start : start + size], iter((delta,)), made.extend)
+        return bytes(made)
     try:
         result = b"".join(apply_delta(base, delta))
     except ApplyDeltaError as error:
@@ -64,13 +72,13 @@ def apply_in_memory(base: bytes, delta: bytes) -> bytes:
 
 
 def apply_in_steps(
-    base: BinaryIO, delta: Iterator[bytes], write: Callable[[bytes], object]
+    read: ReadAt, delta: Iterator[bytes], write: Callable[[bytes], object]
 ) -> tuple[int, int]:
     """What a delta makes of its base, with no more than some steps of 64 KiB in memory.
 
     Args:
-        base: Can be read anywhere.
-        delta: Its bytes, in pieces of whatever size.
+        read: Gives so many bytes of the base from a place on; fewer where it ends.
+        delta: Its bytes, in pieces of whatever size, none of them empty.
 
     Returns:
         The size that the base should have, and the size of the result.
@@ -78,39 +86,102 @@ def apply_in_steps(
     Raises:
         Damaged: It is malformed, or does not make what it says.
     """
-    source = _Pieces(delta)
-    base_size, result_size = source.number(), source.number()
-    made = 0
-    while not source.at_end():
-        command = source.byte()
-        if command & _COPY:
-            offset = sum(source.byte() << 8 * n for n in range(4) if command >> n & 1)
-            size = sum(source.byte() << 8 * n for n in range(3) if command >> 4 + n & 1)
-            size = size or _COPY_SIZE_IF_ZERO
-            pieces = _copied(base, offset, size)
-        elif command:
-            size = command
-            pieces = source.pieces(size)
+    source = _Source(delta)
+    base_size, result_size = source.sizes()
+    base, made = _Base(read), bytearray()
+    written = 0
+    for offset, size, inserted in source.commands():
+        if written + len(made) + size > result_size:
+            raise Damaged("a delta does not make what it says")
+        if inserted:
+            made += inserted
+        elif size <= _STEP:
+            made += base.piece(offset, size)
         else:
-            raise Damaged("a delta has a command that is reserved")
-        made += size
-        if made > result_size:
-            break
-        for piece in pieces:
-            write(piece)
-    if made != result_size:
+            for start in range(offset, offset + size, _STEP):
+                write(bytes(made))
+                written += len(made)
+                made = bytearray(base.piece(start, min(_STEP, offset + size - start)))
+        if len(made) >= _STEP:
+            write(bytes(made))
+            written += len(made)
+            made.clear()
+    write(bytes(made))
+    if written + len(made) != result_size:
         raise Damaged("a delta does not make what it says")
     return base_size, result_size
 
 
-def _copied(base: BinaryIO, offset: int, size: int) -> Iterator[bytes]:
-    base.seek(offset)
-    while size:
-        piece = base.read(min(size, _STEP))
-        if not piece:
-            raise Damaged("a delta copies what its base does not have")
-        size -= len(piece)
-        yield piece
+class _Base:
+    """What is copied from, read by stretches, since most deltas go through it in order."""
+
+    def __init__(self, read: ReadAt) -> None:
+        self._read = read
+        self._stretch = b""
+        self._start = 0
+
+    def piece(self, offset: int, size: int) -> bytes:
+        at = offset - self._start
+        if at < 0 or at + size > len(self._stretch):
+            self._start, at = offset, 0
+            self._stretch = self._read(offset, max(size, _STRETCH))
+            if len(self._stretch) < size:
+                raise Damaged("a delta copies what its base does not have")
+        return self._stretch[at : at + size]
+
+
+class _Source:
+    """A delta, read in pieces, which has its commands."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._more = pieces
+        self._data = b""
+        self._position = 0
+
+    def sizes(self) -> tuple[int, int]:
+        self._fill()
+        base, position = _number(self._data, 0)
+        result, self._position = _number(self._data, position)
+        return base, result
+
+    def commands(self) -> Iterator[tuple[int, int, bytes]]:
+        """Where to copy from, how much, or what to insert instead."""
+        while self._fill():
+            data, position = self._data, self._position
+            # All that is there, but for a command that may go on in what follows.
+            last = len(data) - _COMMAND_MOST if len(data) > _COMMAND_MOST else len(data) - 1
+            try:
+                while position <= last:
+                    command = data[position]
+                    position += 1
+                    if command & _COPY:
+                        place = 0
+                        for shift in _SHIFTS[command & ~_COPY]:
+                            place |= data[position] << shift
+                            position += 1
+                        size = place >> _OFFSET_BITS or _COPY_SIZE_IF_ZERO
+                        yield place & _OFFSET_MASK, size, b""
+                        continue
+                    if not command:
+                        raise Damaged("a delta has a command that is reserved")
+                    inserted = data[position : position + command]
+                    position += command
+                    if len(inserted) < command:
+                        raise IndexError
+                    yield 0, command, inserted
+            except IndexError:
+                raise Damaged("a delta ends too early") from None
+            self._position = position
+
+    def _fill(self) -> bool:
+        """Have a whole command there, unless there are no more; whether anything is."""
+        parts = [self._data[self._position :]]
+        left = len(parts[0])
+        while left < 2 * _COMMAND_MOST and (piece := next(self._more, b"")):
+            parts.append(piece)
+            left += len(piece)
+        self._data, self._position = b"".join(parts), 0
+        return bool(left)
 
 
 def _number(data: bytes, position: int) -> tuple[int, int]:
@@ -123,45 +194,3 @@ def _number(data: bytes, position: int) -> tuple[int, int]:
         if not byte & 0x80:
             return number, position
     raise Damaged("a delta has no sizes")
-
-
-class _Pieces:
-    """Bytes that come in pieces, read in others."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._more = pieces
-        self._piece = b""
-        self._position = 0
-
-    def at_end(self) -> bool:
-        while self._position == len(self._piece):
-            self._piece, self._position = next(self._more, b""), 0
-            if not self._piece:
-                return True
-        return False
-
-    def byte(self) -> int:
-        if self.at_end():
-            raise Damaged("a delta ends too early")
-        self._position += 1
-        return self._piece[self._position - 1]
-
-    def number(self) -> int:
-        number, shift = 0, 0
-        while True:
-            byte = self.byte()
-            number |= (byte & 0x7F) << shift
-            shift += 7
-            if not byte & 0x80:
-                return number
-            if shift > 63:
-                raise Damaged("a delta has no sizes")
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        while size:
-            if self.at_end():
-                raise Damaged("a delta ends too early")
-            piece = self._piece[self._position : self._position + size]
-            self._position += len(piece)
-            size -= len(piece)
-            yield piece

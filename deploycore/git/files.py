@@ -202,7 +202,6 @@ class Files:
         whose = int(process is not None and self._is_second_in_want(process))
         place = (whose << _COUNT_BITS | len(names)) << _COUNT_BITS | self._counts[whose]
         self._given.add(path_hash(directory), place)
-        self._given.settle(1)
         self._counts[whose] += len(names)
         if process is None or not whose:
             self._perform(job)

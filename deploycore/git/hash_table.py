@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
-__all__ = ["PATH_HASH_BYTES", "HashTable", "path_hash"]
+__all__ = ["PATH_HASH_BYTES", "HashTable", "path_digest", "path_hash"]
 
 PATH_HASH_BYTES = 20
 _IN_DICTIONARY = 100_000
@@ -33,13 +34,14 @@ class HashTable:
         self._many: dict[bytes, array[int]] = {}
         self._slots = _Slots(hash_bytes)
         self._left = 0
+        self._end = 0  # of the slots' entries that were not all taken
 
     def __len__(self) -> int:
         """How many numbers are there; some may be counted that were taken meanwhile."""
         return self._left + len(self._recent) + len(self._many)
 
     def add(self, name: bytes, number: int) -> None:
-        """Add a number. After some of it, ``settle`` is to be called."""
+        """Add a number."""
         before = self._recent.get(name)
         if before is None:
             self._recent[name] = number
@@ -47,10 +49,7 @@ class HashTable:
             self._recent[name] = [before, number]
         else:
             before.append(number)
-
-    def settle(self, added: int) -> None:
-        """Keep memory small, now that so many numbers more were added."""
-        self._added += added
+        self._added += 1
         if self._added > _IN_DICTIONARY:
             self._freeze()
 
@@ -78,8 +77,22 @@ class HashTable:
             self._left -= 1
         return taken
 
+    def newest(self, most: int) -> list[bytes]:
+        """Some of the hashes, those that were added last if possible; none if none are left."""
+        found = list(islice(reversed(self._recent), most))
+        while self._end and self._slots.numbers[self._end - 1] == _TAKEN:
+            self._end -= 1
+        entry = self._end
+        while entry and len(found) < most:
+            entry -= 1
+            if self._slots.numbers[entry] != _TAKEN:
+                found.append(self._slots.name(entry))
+        return found + list(islice(self._many, most - len(found)))
+
     def ordered(self) -> Sequence[bytes]:
         """All hashes, each once or more, as a sequence that stays as it is while they are taken."""
+        if not len(self):
+            return ()
         self._freeze()
         return _Names(self._slots, list(self._many))
 
@@ -104,11 +117,17 @@ class HashTable:
                 self._left += len(found)
         self._recent = {}
         self._added = 0
+        self._end = len(self._slots.numbers)
 
 
 def path_hash(path: bytes) -> bytes:
     """What stands for a path in a table."""
-    return hashlib.sha1(path, usedforsecurity=False).digest()
+    return path_digest(path).digest()
+
+
+def path_digest(path: bytes = b"") -> hashlib.blake2b:
+    """What makes a path's hash, step by step; nobody can make two paths with the same."""
+    return hashlib.blake2b(path, digest_size=PATH_HASH_BYTES)
 
 
 class _Slots:
@@ -138,6 +157,8 @@ class _Slots:
 
     def add(self, name: bytes, number: int) -> None:
         """Add an entry, for which there must be room."""
+        if len(name) != self._hash_bytes:  # all that follow would be found under wrong names
+            raise ValueError(f"a hash of {len(name)} bytes")
         self._fill(name, len(self.numbers))
         self.names += name
         self.numbers.append(number)

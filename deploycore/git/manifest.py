@@ -102,7 +102,6 @@ class Manifest:
         while head := file.read(_LENGTHS.size):
             path, rest = _LENGTHS.unpack(head)
             self._places.add(path_hash(file.read(path)), place)
-            self._places.settle(1)
             place = file.seek(rest, os.SEEK_CUR)
 
     def close(self) -> None:

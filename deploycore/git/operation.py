@@ -9,17 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.progress import Cancellation, Progress, ProgressListener
 from deploycore.git.settings import GitSettings
 
-__all__ = ["Counts", "Operation"]
+__all__ = ["Counts", "Operation", "letting_listeners_fail"]
+
+Result = TypeVar("Result")
 
 _REPORT_EVERY = 0.05
 _CANCELLATION_STEP = 0.1
 _LARGE = 1024 * 1024
 _HELD_OVERHEAD = 256
+# What is read again: so many bytes, and in proportion to what was unpacked. Packs of git's with
+# chains of 250 deltas came to a twentieth of that at the most.
+_REREAD_LEAST = 8 * 1024**3
+_REREAD_SHARE = 16
+_OBJECT_WORK = 16 * 1024  # bytes that could be copied in the time that a small object takes
 
 
 @dataclass
@@ -32,6 +40,8 @@ class Counts:
         files_total: To be written, as far as is known.
         entries: Files and directories that were planned.
         unpacked: Bytes of objects.
+        objects: Unpacked.
+        reread: Bytes of objects that were made to read others, and what each takes besides.
         held: Bytes in memory until the end.
         lfs_objects: To be downloaded from Git LFS.
         lfs_bytes: Of those.
@@ -42,6 +52,8 @@ class Counts:
     files_total: int | None = None
     entries: int = 0
     unpacked: int = 0
+    objects: int = 0
+    reread: int = 0
     held: int = 0
     lfs_objects: int = 0
     lfs_bytes: int = 0
@@ -51,6 +63,7 @@ class Operation:
     """What is known and allowed while an export or a clone runs.
 
     Args:
+        home: The address of the outermost repository, if it is known.
         clock: Seconds that never go back.
         sleep: Waits for so many seconds.
     """
@@ -61,11 +74,13 @@ class Operation:
         listener: ProgressListener,
         cancellation: Cancellation,
         *,
+        home: str = "",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings = settings
         self.cancellation = cancellation
+        self.home = home
         self._listener = listener
         self._clock = clock
         self._sleep = sleep
@@ -183,21 +198,46 @@ class Operation:
         self._counts.files_total = (self._counts.files_total or 0) + files
         self._report_sometimes()
 
-    def unpack(self, size: int, *, together: int = 0) -> None:
+    def unpack(self, size: int, *, together: int = 0, objects: int = 1) -> None:
         """Count what an object of a pack unpacks to, before it is unpacked.
 
         Args:
             together: What small objects have unpacked to, counted together.
+            objects: How many there are.
 
         Raises:
             LimitExceeded: It is too large, or all objects together would be.
         """
         settings = self.settings
         self._counts.unpacked += size + together
+        self._counts.objects += objects
         if size > settings.object_bytes_most:
             raise _too_large("a file", settings.object_bytes_most, "object_bytes_most")
         if self._counts.unpacked > settings.checkout_bytes_most:
             raise _too_large("files", settings.checkout_bytes_most, "checkout_bytes_most")
+
+    def reread(self, size: int) -> None:
+        """Count an object that was made from a pack at rest, be it to make another one of it.
+
+        A small pack can have thousands of deltas each of which takes gigabytes to follow.
+
+        Raises:
+            Cancelled: The operation was asked to stop.
+            LimitExceeded: That is out of proportion to what the packs hold, or takes too long.
+        """
+        self.check_sometimes()
+        counts = self._counts
+        counts.reread += size + _OBJECT_WORK
+        if counts.reread < _REREAD_LEAST:
+            return
+        # What was in the cache already was not unpacked now, but is planned and written.
+        held = counts.unpacked + counts.bytes + (counts.objects + counts.entries) * _OBJECT_WORK
+        if counts.reread > _REREAD_LEAST + _REREAD_SHARE * held:
+            raise LimitExceeded(
+                "The repository's deltas take more work than what they hold is worth.",
+                hint="Have the server's repository repacked, with git repack -a -d -f.",
+                limit="work",
+            )
 
     def write(self, size: int, files: int = 1) -> None:
         """Count files just before they are written.
@@ -242,9 +282,28 @@ class Operation:
 
     def _report(self) -> None:
         self._reported = self._clock()
-        self._listener(
-            Progress(self._phase, self._received, self._counts.files, self._counts.files_total)
-        )
+        counts = self._counts
+        try:
+            self._listener(Progress(self._phase, self._received, counts.files, counts.files_total))
+        except BaseException as error:
+            raise _ListenerFailed(error) from None
+
+
+class _ListenerFailed(BaseException):
+    """What a listener raised, in what nobody takes for a failure of a network or a disk."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def letting_listeners_fail(perform: Callable[[], Result]) -> Result:
+    """Raise what a listener raised as it was, whatever was going on then."""
+    try:
+        return perform()
+    except _ListenerFailed as failed:
+        error = failed.error
+    raise error
 
 
 def _too_large(what: str, most: int, limit: str) -> LimitExceeded:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploycore.git.operation import Operation
+from deploycore.git.operation import Operation, letting_listeners_fail
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
 from deploycore.models import CloneUrl
@@ -77,7 +77,9 @@ def export(
     from deploycore.git.remote import Wanted
     from deploycore.git.run import Options, run
 
-    operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
+    operation = Operation(
+        settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
+    )
     options = Options(
         submodules=submodules,
         obeyed=Obeyed(archive=attributes, lfs=lfs),
@@ -87,7 +89,7 @@ def export(
         escaping=escaping_links,
     )
     wanted = Wanted(ref, commit, is_seen=commit is not None)
-    return run(source, wanted, target, operation, options)
+    return letting_listeners_fail(lambda: run(source, wanted, target, operation, options))
 
 
 def resolve(
@@ -177,6 +179,8 @@ def clone(
     from deploycore.git.remote import Wanted
     from deploycore.git.run import Options, run
 
-    operation = Operation(settings or GitSettings(), progress, cancellation or Cancellation())
+    operation = Operation(
+        settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
+    )
     options = Options(submodules=submodules, repository=True)
-    return run(source, Wanted(ref), target, operation, options)
+    return letting_listeners_fail(lambda: run(source, Wanted(ref), target, operation, options))

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from io import BytesIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader, RawIOBase
 from tempfile import TemporaryFile
-from typing import BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
 from deploycore.errors import LimitExceeded
-from deploycore.git.delta import apply_in_memory, apply_in_steps, sizes
+from deploycore.git.delta import SIZES_MOST, ReadAt, apply_in_memory, apply_in_steps, sizes
 from deploycore.git.objects import BLOB, KINDS, TREE, Damaged, ObjectFormat
 from deploycore.git.operation import Operation
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = [
     "IN_MEMORY_MOST",
@@ -31,6 +34,7 @@ __all__ = [
     "Pack",
     "content_name",
     "entry_header",
+    "kind_and_size",
 ]
 
 IN_MEMORY_MOST = 1024 * 1024
@@ -39,6 +43,8 @@ _OVERHEAD = 256  # bytes that a small object takes besides its content
 _GENERATION_BYTES = 4 * 1024 * 1024
 _STEP = 64 * 1024
 _HEADER_MOST = 64
+_SHIFT_MOST = 74  # of a size
+_CHAIN_MOST = 20_000  # deltas upon deltas; git makes no more than 4,095
 _OFFSET_DELTA, _NAME_DELTA = 6, 7
 
 Content = bytes | BinaryIO
@@ -69,6 +75,26 @@ class Index(Protocol):
         """Let go of what is open."""
 
 
+def kind_and_size(buffer: bytes, position: int) -> tuple[int, int, int]:
+    """The first part of an entry's head: its kind, its size, and where that part ends.
+
+    Raises:
+        IndexError: The buffer ends too early.
+        Damaged: It is malformed.
+    """
+    byte = buffer[position]
+    position += 1
+    kind, size, shift = byte >> 4 & 7, byte & 15, 4
+    while byte & 0x80:
+        byte = buffer[position]
+        position += 1
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > _SHIFT_MOST:
+            raise Damaged("an object has an impossible size")
+    return kind, size, position
+
+
 def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> Entry | None:
     """Read the head of an entry.
 
@@ -84,20 +110,10 @@ def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> 
         Damaged: It is malformed.
     """
     length = len(buffer)
-    if position >= length:
+    try:
+        kind, size, position = kind_and_size(buffer, position)
+    except IndexError:
         return None
-    byte = buffer[position]
-    position += 1
-    kind, size, shift = byte >> 4 & 7, byte & 15, 4
-    while byte & 0x80:
-        if position == length:
-            return None
-        byte = buffer[position]
-        position += 1
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        if shift > 74:
-            raise Damaged("an object has an impossible size")
     if kind in KINDS:
         return Entry(kind, size, None, position)
     if kind == _NAME_DELTA:
@@ -166,8 +182,11 @@ class Pack:
             raise Damaged("a pack ends too early")
         return found._replace(data=offset + found.data)
 
-    def pieces(self, entry: Entry) -> Iterator[bytes]:
+    def pieces(self, entry: Entry, check: Callable[[], None]) -> Iterator[bytes]:
         """What an entry unpacks to, in pieces of at most 64 KiB.
+
+        Args:
+            check: Called before each reading; there may be gigabytes that unpack to nothing.
 
         Raises:
             Damaged: It is longer or shorter than it says.
@@ -177,6 +196,7 @@ class Pack:
         position, produced, rest = entry.data, 0, b""
         while not inflater.eof:
             if not rest:
+                check()
                 rest = self.read_at(position, min(_STEP, entry.size + 128))
                 position += len(rest)
                 if not rest:
@@ -217,19 +237,16 @@ class Objects:
         self._recent: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._former: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._recent_bytes = 0
+        # The last large content: what comes next in a pack is often based on it.
+        self._large: tuple[tuple[int, int], int, BinaryIO] | None = None
 
     def close(self) -> None:
         """Let go of all files."""
+        self.forget_large()
         for pack in self.packs:
             with suppress(OSError):
                 pack.close()
         self.packs.clear()
-
-    def __enter__(self) -> Objects:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
     def __contains__(self, name: bytes) -> bool:
         return self.find(name) is not None
@@ -291,19 +308,18 @@ class Objects:
 
         Raises:
             Damaged: It can't be made.
+            LimitExceeded: It takes too much work.
         """
         chain: list[tuple[Pack, int, Entry]] = []
-        seen = set()
-        while (found := self.recent(pack, offset)) is None:
+        while (found := self._at_hand(pack, offset)) is None:
             entry = pack.entry(offset)
             chain.append((pack, offset, entry))
             if entry.base is None:
                 break
-            self._operation.check()
-            seen.add((id(pack), offset))
+            if len(chain) > _CHAIN_MOST:
+                raise Damaged("deltas are based on each other, or on too many")
+            self._operation.check_sometimes()
             pack, offset = self._base(pack, entry.base)
-            if (id(pack), offset) in seen:
-                raise Damaged("deltas are based on each other")
         kind: int
         content: Content
         kind, content = found or (0, b"")
@@ -314,7 +330,24 @@ class Objects:
                 content = self._applied(content, pack, entry)
             if isinstance(content, bytes):
                 self.remember(pack, offset, kind, content)
-        return kind, content
+            else:
+                self._keep_large(pack, offset, kind, content)
+        return kind, content if isinstance(content, bytes) else _reader(content)
+
+    def size_of(self, pack: Pack, entry: Entry) -> int:
+        """How large the content of an entry is, as it says itself.
+
+        Raises:
+            Damaged: It is malformed.
+        """
+        if entry.base is None:
+            return entry.size
+        head = b""
+        for piece in pack.pieces(entry, self._operation.check):
+            head += piece
+            if len(head) >= SIZES_MOST:
+                break
+        return sizes(head)[1]
 
     def remember(self, pack: Pack, offset: int, kind: int, content: bytes) -> None:
         """Keep a content for a while, since deltas may be based on it."""
@@ -336,6 +369,21 @@ class Objects:
                 return pack, offset
         return None
 
+    def _at_hand(self, pack: Pack, offset: int) -> tuple[int, Content] | None:
+        if self._large is not None and self._large[0] == (id(pack), offset):
+            return self._large[1:]
+        return self.recent(pack, offset)
+
+    def _keep_large(self, pack: Pack, offset: int, kind: int, content: BinaryIO) -> None:
+        self.forget_large()
+        self._large = (id(pack), offset), kind, content
+
+    def forget_large(self) -> None:
+        """Let go of the large content that was read last, but not of the packs."""
+        if self._large is not None:
+            self._large[2].close()
+            self._large = None
+
     def _base(self, pack: Pack, base: int | bytes) -> tuple[Pack, int]:
         if isinstance(base, int):
             return pack, base
@@ -345,43 +393,104 @@ class Objects:
         return place
 
     def _whole(self, pack: Pack, entry: Entry) -> Content:
+        self._operation.reread(entry.size)
+        pieces = pack.pieces(entry, self._operation.check)
         if entry.size <= IN_MEMORY_MOST:
-            return b"".join(pack.pieces(entry))
-        file = self._new_file()
-        for piece in pack.pieces(entry):
-            self._operation.check()
-            file.write(piece)
+            return b"".join(pieces)
+        with self._new_file() as (file, write):
+            for piece in pieces:
+                write(piece)
         return file
 
-    def _new_file(self) -> BinaryIO:
-        # The caller gets it, or closes it when it is a content that is used up.
-        return cast(BinaryIO, TemporaryFile(dir=self._directory))
+    @contextmanager
+    def _new_file(self) -> Iterator[tuple[BinaryIO, Callable[[bytes], object]]]:
+        """A file that is kept if all goes well, and what writes into it."""
+        file = cast(BinaryIO, TemporaryFile(dir=self._directory, buffering=0))  # noqa: SIM115
+
+        def write(piece: bytes) -> None:
+            self._operation.check()
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+        try:
+            yield file, write
+        except BaseException:
+            file.close()
+            raise
 
     def _applied(self, base: Content, pack: Pack, entry: Entry) -> Content:
         if isinstance(base, bytes) and entry.size <= IN_MEMORY_MOST:
-            delta = b"".join(pack.pieces(entry))
-            if sizes(delta)[1] <= IN_MEMORY_MOST:
+            delta = b"".join(pack.pieces(entry, self._operation.check))
+            made = sizes(delta)[1]
+            if made <= IN_MEMORY_MOST:
+                self._operation.reread(made + len(delta))
                 return apply_in_memory(base, delta)
         return self._applied_in_steps(base, pack, entry)
 
     def _applied_in_steps(self, base: Content, pack: Pack, entry: Entry) -> Content:
-        source = BytesIO(base) if isinstance(base, bytes) else base
-        result = self._new_file()
-        with source:
-            size = source.seek(0, os.SEEK_END)
-
-            def write(piece: bytes) -> None:
-                self._operation.check()
-                result.write(piece)
-
-            wanted, made = apply_in_steps(source, pack.pieces(entry), write)
-        if wanted != size:
-            raise Damaged("a delta does not fit its base")
+        self._operation.reread(self.size_of(pack, entry) + entry.size)
+        pieces = pack.pieces(entry, self._operation.check)
+        with self._new_file() as (result, write):
+            wanted, made = apply_in_steps(_reading(base), pieces, write)
+            if wanted != _length(base):
+                raise Damaged("a delta does not fit its base")
         if made > IN_MEMORY_MOST:
             return result
         with result:
-            result.seek(0)
-            return result.read()
+            return os.pread(result.fileno(), made, 0)
+
+
+def _length(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else os.fstat(content.fileno()).st_size
+
+
+def _reading(content: Content) -> ReadAt:
+    if isinstance(content, bytes):
+        return lambda start, size: content[start : start + size]
+    return lambda start, size: os.pread(content.fileno(), size, start)
+
+
+class _Reader(RawIOBase):
+    """Reads a file that others read, too, from a position of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        into = memoryview(buffer)
+        piece = os.pread(self._descriptor, len(into), self._position)
+        into[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        starts = {
+            os.SEEK_SET: 0,
+            os.SEEK_CUR: self._position,
+            os.SEEK_END: os.fstat(self._descriptor).st_size,
+        }
+        self._position = starts[whence] + offset
+        return self._position
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+def _reader(file: BinaryIO) -> BinaryIO:
+    return BufferedReader(_Reader(file.fileno()), _STEP)
 
 
 def content_name(kind: int, content: Content, object_format: ObjectFormat) -> bytes:

@@ -16,16 +16,26 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 from zlib import decompressobj
 
 from deploycore.errors import LimitExceeded
-from deploycore.git.delta import apply_in_memory, sizes
+from deploycore.git.delta import SIZES_MOST, apply_in_memory, sizes
 from deploycore.git.hash_table import HashTable
 from deploycore.git.objects import BLOB, KINDS, Damaged, ObjectFormat
 from deploycore.git.operation import Operation
-from deploycore.git.pack import IN_MEMORY_MOST, Entry, Objects, Pack, content_name, entry_header
+from deploycore.git.pack import (
+    IN_MEMORY_MOST,
+    Content,
+    Entry,
+    Objects,
+    Pack,
+    content_name,
+    entry_header,
+    kind_and_size,
+)
 from deploycore.git.pack_index import index_of
 
 __all__ = ["Consumer", "PackReceiver", "Received"]
@@ -34,7 +44,6 @@ _HEADER = 12
 _STEP = 64 * 1024
 _AT_ONCE = 192 * 1024
 _QUICK_MOST = 256 * 1024
-_SHIFT_MOST = 32  # of a size that is not small
 _HEADER_MOST = 64
 _HELD_MOST = 16 * 1024 * 1024
 _NUMBER_BITS = 32
@@ -119,6 +128,7 @@ class _Unfinished:
             )
 
     def add(self, piece: bytes) -> None:
+        before = self.produced
         self.produced += len(piece)
         if self.produced > self.entry.size:
             raise Damaged("an object is not as long as it says")
@@ -126,7 +136,7 @@ class _Unfinished:
             self.digest.update(piece)
         if self.file is not None:
             self.file.write(piece)
-        elif self.holds or not self.held:
+        elif self.holds or before < SIZES_MOST:
             self.held.append(piece)
 
 
@@ -198,6 +208,8 @@ class PackReceiver:
         self._digest.update(memoryview(buffer)[:position])
         self._parsed += position
         self._rest = buffer[position:]
+        if self._left == 0 and len(self._rest) > self._hash_bytes:
+            raise Damaged("it holds more than it says")
 
     def _parse(self, buffer: bytes) -> int:
         """Go through what is there; returns how far that was."""
@@ -249,15 +261,9 @@ class PackReceiver:
         parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
         remember, pack, name_of = self._objects.remember, self._pack, self._format.object_name
         quick_most = min(_QUICK_MOST, self._operation.settings.object_bytes_most)
-        unpacked = 0
+        unpacked, before = 0, self._left or 0
         while self._left and position < last:
-            byte = buffer[position]
-            kind, size, data, shift = byte >> 4 & 7, byte & 15, position + 1, 4
-            while byte & 0x80 and shift < _SHIFT_MOST:
-                byte = buffer[data]
-                data += 1
-                size |= (byte & 0x7F) << shift
-                shift += 7
+            kind, size, data = kind_and_size(buffer, position)
             if kind not in KINDS or size > quick_most:
                 break
             part = view[data : data + size + (size >> 8) + 64]
@@ -270,13 +276,12 @@ class PackReceiver:
             self._names += name
             if self._by_name is not None:
                 self._by_name.add(name, parsed + position)
-                self._by_name.settle(1)
             remember(pack, parsed + position, kind, content)
             consumer.take(kind, name, content)
             position = data + len(part) - len(inflater.unused_data)
             self._left -= 1
             unpacked += size
-        self._operation.unpack(0, together=unpacked)
+        self._operation.unpack(0, together=unpacked, objects=before - (self._left or 0))
         return position
 
     def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
@@ -331,7 +336,7 @@ class PackReceiver:
             if unfinished.holds:
                 self._take_delta(entry.kind, entry.base, b"".join(unfinished.held))
             else:
-                self._operation.unpack(sizes(unfinished.held[0])[1])
+                self._operation.unpack(sizes(b"".join(unfinished.held))[1])
                 self._leave()
             return
         name = unfinished.digest.digest()
@@ -350,7 +355,6 @@ class PackReceiver:
     def _name(self, name: bytes) -> None:
         if self._by_name is not None:
             self._by_name.add(name, self._offsets[-1])
-            self._by_name.settle(1)
         self._names += name
 
     def _leave(self) -> None:
@@ -366,7 +370,10 @@ class PackReceiver:
             return
         kind, content = found
         content = apply_in_memory(content, delta)
-        self._take(kind, self._format.object_name(kind, content), content)
+        name = self._format.object_name(kind, content)
+        if name == base:
+            raise _of_itself()
+        self._take(kind, name, content)
 
     def _small_base(self, base: int | bytes | None) -> tuple[int, bytes] | None:
         """What a delta is based on, if that is known already and small."""
@@ -376,11 +383,14 @@ class PackReceiver:
         recent = self._objects.recent(pack, offset)
         if recent is not None:
             return recent
+        # A large one is made once, in the end, for all deltas that are based on it.
+        if self._objects.size_of(pack, pack.entry(offset)) > IN_MEMORY_MOST:
+            return None
         kind, content = self._objects.resolve(pack, offset)
         if isinstance(content, bytes):
             return kind, content
         content.close()
-        return None
+        raise Damaged("a delta does not make what it says")
 
     def _place(self, base: int | bytes | None) -> tuple[Pack | None, int]:
         if isinstance(base, bytes):
@@ -396,7 +406,6 @@ class PackReceiver:
     def _add_foreign(self, base: bytes) -> None:
         if self._foreign.get(base) is None:
             self._foreign.add(base, 0)
-            self._foreign.settle(1)
 
     def _number(self, offset: int) -> int:
         number = bisect_left(self._offsets, offset)
@@ -407,11 +416,11 @@ class PackReceiver:
     def _find(self, name: bytes) -> int | None:
         if self._by_name is None:
             self._by_name = HashTable(self._hash_bytes)
-            for number, offset in enumerate(self._offsets):
+            # The entry that is looked at has an offset already, but no name yet.
+            for number in range(len(self._names) // self._hash_bytes):
                 name_there = self._name_of(number)
                 if name_there != self._no_hash:
-                    self._by_name.add(name_there, offset)
-                    self._by_name.settle(1)
+                    self._by_name.add(name_there, self._offsets[number])
         return self._by_name.get(name)
 
     def _name_of(self, number: int) -> bytes:
@@ -432,13 +441,12 @@ class PackReceiver:
         self._flush()
         if self._left is None or self._left or len(self._rest) < self._hash_bytes:
             raise Damaged("it ends too early")
-        if len(self._rest) > self._hash_bytes:
-            raise Damaged("it holds more than it says")
         if self._rest != self._digest.digest():
             raise Damaged("its checksum is wrong")
         self._resolve_missing()
         if len(self._foreign):
             self._add_bases()
+        self._objects.forget_large()
         return Received(self._path, self._pack, self._rest, self._index_content, self._format)
 
     def _add_bases(self) -> None:
@@ -446,15 +454,7 @@ class PackReceiver:
         os.ftruncate(self._descriptor, self._parsed)
         os.lseek(self._descriptor, 0, os.SEEK_END)
         for name in self._foreign.ordered():
-            place = self._objects.find(name)
-            kind, content = self._objects.resolve(*place) if place else (0, b"")
-            if not isinstance(content, bytes) or self._format.object_name(kind, content) != name:
-                raise Damaged("a delta lacks its base")
-            data = _entry(kind, content)
-            self._offsets.append(self._parsed)
-            self._name(name)
-            _write(self._descriptor, data)
-            self._parsed += len(data)
+            self._add_base(name)
         os.pwrite(self._descriptor, len(self._offsets).to_bytes(4), 8)
         digest = self._format.new_hash()
         position = 0
@@ -463,6 +463,23 @@ class PackReceiver:
             position += len(piece)
         self._rest = digest.digest()
         _write(self._descriptor, self._rest)
+
+    def _add_base(self, name: bytes) -> None:
+        place = self._objects.find(name)
+        if place is None:
+            raise Damaged("a delta lacks its base")
+        kind, content = self._objects.resolve(*place)
+        try:
+            if content_name(kind, content, self._format) != name:
+                raise Damaged("a delta lacks its base")
+            self._offsets.append(self._parsed)
+            self._name(name)
+            for piece in _entry(kind, content):
+                self._operation.check_sometimes()
+                _write(self._descriptor, piece)
+                self._parsed += len(piece)
+        finally:
+            _close(content)
 
     def _index_content(self) -> Iterator[bytes]:
         checksums = self._entry_checksums()
@@ -484,6 +501,7 @@ class PackReceiver:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._objects.forget_large()
         self._pack.close()
 
     def _resolve_missing(self) -> None:
@@ -493,7 +511,6 @@ class PackReceiver:
             base = self._pack.entry(self._offsets[number]).base
             if isinstance(base, bytes):
                 by_name.add(base, number)
-                by_name.settle(1)
             elif self._name_of(below := self._number(base or 0)) == self._no_hash:
                 by_number.append(below << _NUMBER_BITS | number)
             else:
@@ -517,15 +534,29 @@ class PackReceiver:
     def _resolve(self, number: int) -> bytes:
         offset = self._offsets[number]
         kind, content = self._objects.resolve(self._pack, offset)
-        name, size = content_name(kind, content, self._format), self._hash_bytes
+        try:
+            name = self._given(kind, content)
+        finally:
+            _close(content)
+        if name == self._pack.entry(offset).base:
+            raise _of_itself()
+        size = self._hash_bytes
         self._names[number * size : (number + 1) * size] = name
         if self._by_name is not None:
             self._by_name.add(name, offset)
-            self._by_name.settle(1)
+        return name
+
+    def _given(self, kind: int, content: Content) -> bytes:
+        """The hash of what was made of a delta, which is handed on."""
+        name = content_name(kind, content, self._format)
         if isinstance(content, bytes):
             self._consumer.take(kind, name, content)
-        else:
-            content.close()
+        elif kind == BLOB:
+            file = self._consumer.large_blob(_size(content))
+            for piece in _pieces(content):
+                self._operation.check()
+                file.write(piece)
+            file.finish(name)
         return name
 
 
@@ -542,16 +573,39 @@ def _those_upon(upon: array[int], number: int) -> list[int]:
     return [each & _NUMBER_MASK for each in upon[first:last]]
 
 
-def _entry(kind: int, content: bytes) -> bytes:
-    """An object as an entry of a pack."""
-    size = len(content)
+def _entry(kind: int, content: Content) -> Iterator[bytes]:
+    """An object as an entry of a pack, in pieces."""
+    size = _size(content)
     first, size = kind << 4 | size & 15, size >> 4
     head = bytearray()
     while size:
         head.append(first | 0x80)
         first, size = size & 0x7F, size >> 7
     head.append(first)
-    return bytes(head) + zlib.compress(content, 1)
+    yield bytes(head)
+    deflater = zlib.compressobj(1)
+    for piece in _pieces(content):
+        yield deflater.compress(piece)
+    yield deflater.flush()
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    file = BytesIO(content) if isinstance(content, bytes) else content
+    file.seek(0)
+    return iter(lambda: file.read(_STEP), b"")
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END)
+
+
+def _close(content: Content) -> None:
+    if not isinstance(content, bytes):
+        content.close()
+
+
+def _of_itself() -> Damaged:
+    return Damaged("a delta makes what it is based on")
 
 
 def _write(descriptor: int, data: bytes) -> None:

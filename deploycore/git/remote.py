@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -63,7 +64,11 @@ _HEAD = Ref(b"HEAD")
 _BRANCHES = b"refs/heads/"
 _TAGS = b"refs/tags/"
 _AT_ONCE = 64 * 1024
-_ADVERTISEMENT_BYTES_MOST = 64 * 1024 * 1024
+# What a server says besides the pack is held in memory: refs, and each line with its overhead.
+_TALK_BYTES_MOST = 16 * 1024 * 1024
+_LINE_OVERHEAD = 32
+_CAPABILITY_BYTES_MOST = 64 * 1024
+_VERSION_2 = b"version 2"
 _REASON_BYTES_MOST = 2048
 _LENGTH = 4
 _ERROR_BAND = b"\x03"
@@ -113,11 +118,7 @@ class Wanted:
         Raises:
             ConfigurationError: Git does not allow the ref's name, or this is no hash.
         """
-        try:
-            is_name = self.refs == [_HEAD] or check_ref_format(self.refs[0])
-        except UnicodeEncodeError:  # half a character
-            is_name = False
-        if not is_name:
+        if not self._is_named_rightly:
             raise ConfigurationError(
                 f"Git does not allow a branch or tag named {clean(self.ref or '')!r}.",
                 hint="Check the name.",
@@ -127,6 +128,13 @@ class Wanted:
                 f"{clean(self.commit)!r} is not the full hash of a commit.",
                 hint="Give all of its hexadecimal digits, in lower case.",
             )
+
+    @property
+    def _is_named_rightly(self) -> bool:
+        try:
+            return self.refs == [_HEAD] or check_ref_format(self.refs[0])
+        except UnicodeEncodeError:  # half of a surrogate pair
+            return False
 
 
 @dataclass(frozen=True)
@@ -292,13 +300,14 @@ class _Attempt:
             b"",
             lambda refs, depth=None: self._wants(client, refs),
             walker,
-            self._feed,
+            partial(self._feed, client),
             depth=1,
             ref_prefix=[_HEAD, *(each for each in self._wanted.refs if each != _HEAD)],
         )
         return self._described(client, result)
 
-    def _feed(self, data: bytes) -> int:
+    def _feed(self, client: _Client, data: bytes) -> int:
+        client.pack_has_begun = True
         self._operation.enter("receiving")
         self._received += len(data)
         if self._received > self._operation.settings.pack_bytes_most:
@@ -451,6 +460,7 @@ class _Client(AbstractHttpGitClient):
         refusal: What the server said in an ``ERR`` line, which dulwich overlooks in
             protocol version 2, or in the error band; empty if there was neither.
         ended_early: Whether an answer ended within what was being read.
+        pack_has_begun: Whether any of the pack has come; what comes before is held in memory.
     """
 
     def __init__(
@@ -468,6 +478,7 @@ class _Client(AbstractHttpGitClient):
         self._fetch_capabilities |= {capability_object_format(e.name) for e in OBJECT_FORMATS}
         self.refusal = ""
         self.ended_early = False
+        self.pack_has_begun = False
         self.server_capabilities: frozenset[bytes] = frozenset()
         self.object_formats: frozenset[str] = frozenset()
         self.peeled: Mapping[Ref, ObjectID] = {}
@@ -571,7 +582,8 @@ class _Client(AbstractHttpGitClient):
         return _Answer(response, kind), self._reader(response)
 
     def _reader(self, response: BaseHTTPResponse) -> Callable[[int], bytes]:
-        limit = self._operation.settings.pack_bytes_most + _ADVERTISEMENT_BYTES_MOST
+        limit = self._operation.settings.pack_bytes_most + _TALK_BYTES_MOST
+        talk = _Talk()
         received = 0
         head = b""
         buffer = b""
@@ -597,6 +609,8 @@ class _Client(AbstractHttpGitClient):
             data = buffer[position : position + size]
             position += len(data)
             self.ended_early = len(data) < size
+            if not self.pack_has_begun:
+                talk.take(data, begins_line=size == _LENGTH)
             if data[:1] == _ERROR_BAND and size > _LENGTH:
                 self._error_band = data[1:]
             return data
@@ -617,6 +631,24 @@ class _Client(AbstractHttpGitClient):
             hint="Check that the address is that of a git repository, not of a page about it.",
             url=self._source.url,
         )
+
+
+class _Talk:
+    """Counts what one answer says before a pack."""
+
+    def __init__(self) -> None:
+        self._left = _TALK_BYTES_MOST
+
+    def take(self, data: bytes, *, begins_line: bool) -> None:
+        if data.strip() == _VERSION_2:  # what follows are capabilities, and no refs
+            self._left = _CAPABILITY_BYTES_MOST
+        self._left -= len(data) + (_LINE_OVERHEAD if begins_line else 0)
+        if self._left < 0:
+            raise LimitExceeded(
+                "The server says more than can be of use before it sends any files.",
+                hint="Look at the server: it may have hundreds of thousands of refs.",
+                limit="talk",
+            )
 
 
 @dataclass(frozen=True)

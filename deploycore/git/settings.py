@@ -30,6 +30,8 @@ class GitSettings:
         checkout_bytes_most: All files together, uncompressed, submodules included.
         files_most: Files and directories together, submodules included.
         objects_most: In one pack.
+        tree_bytes_most: All trees of one repository together: of each file and directory the
+            name, the hash and some 8 bytes. They are in memory while files are written.
         held_bytes_most: What is held in memory until the end: of each symbolic link, place of a
             submodule, ``.gitattributes`` and file in LFS the path, the content and 256 bytes;
             of each rule in a ``.gitattributes`` that is obeyed some 500 bytes.
@@ -38,8 +40,9 @@ class GitSettings:
         submodule_depth_most: Submodules within submodules.
         ca_bundle: A file or directory of certificates to trust instead of those that
             REQUESTS_CA_BUNDLE names, or the default ones: the same as for REST.
-        client_certificate: A PEM file with the certificate to show to servers, and its key
-            unless ``client_key`` names another file.
+        client_certificate: A PEM file with the certificate to show to the repository's server,
+            and its key unless ``client_key`` names another file. Servers of submodules and of
+            Git LFS are shown it only if they are of the same origin.
         client_key: A PEM file with the key of ``client_certificate``.
         use_proxies: Whether HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are obeyed.
         allow_plain_http: Whether credentials may travel unencrypted to other machines.
@@ -57,6 +60,7 @@ class GitSettings:
     checkout_bytes_most: int = 16 * _GIB
     files_most: int = 500_000
     objects_most: int = 1_000_000
+    tree_bytes_most: int = 48 * 1024**2
     held_bytes_most: int = 16 * 1024**2
     path_depth_most: int = 128
     submodules_most: int = 100

@@ -10,29 +10,34 @@ Sources: git's ``verify_path`` (read-cache.c) and CVE-2014-9390, CVE-2019-1352, 
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice, pairwise
-from typing import NamedTuple, Protocol
+from itertools import pairwise, takewhile
+from typing import NamedTuple, Protocol, overload
 
 from dulwich.index import (
+    HFS_IGNORABLE_CHARS,
     validate_path_element_default,
     validate_path_element_hfs,
     validate_path_element_ntfs,
 )
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
-from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_hash
+from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_digest, path_hash
 from deploycore.git.objects import ObjectFormat, TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.wording import clean
 
-__all__ = ["File", "Named", "Plan", "escaping_links", "refuse_depth", "shown"]
+__all__ = ["File", "Named", "Plan", "escaping_links", "leads_out", "refuse_depth", "shown"]
 
 _LINK_BYTES_MOST = 4095
 _NAME_BYTES_MOST = 255
+_PATH_BYTES_MOST = 4095  # what a call of the system takes (PATH_MAX)
+_PRESENT_BYTES_MOST = 16 * 1024 * 1024
 _EARLY_BYTES_MOST = 8 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small tree takes besides its content
 _AT_ONCE = 1000
@@ -41,7 +46,9 @@ _DIRECTORIES = (stat.S_IFDIR, 0o160000)  # and the places of submodules
 # and whether it is executable.
 _START_SHIFT, _TREE_SHIFT = 9, 41
 _START_MASK = (1 << _TREE_SHIFT - _START_SHIFT) - 1
+_LENGTH_MASK = 0xFF
 # Names that mean nothing special anywhere: most of them, and the other checks are slow.
+_no_character = re.compile("[\ufffe\uffff]")
 _is_plain = re.compile(
     rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
 ).fullmatch
@@ -90,7 +97,8 @@ class Plan:
             directories, left out or not: so does ``git archive`` have it.
 
     Attributes:
-        directories: Their paths, each before what is in it; the root itself is left out.
+        directories: Their paths, each before what is in it; the root itself is left out. They
+            are made when they are looked at: a small pack can have gigabytes of them.
         present: The paths of those that are the same in the former checkout.
         symlinks: Their targets are blobs.
         gitlinks: The places of submodules.
@@ -105,7 +113,10 @@ class Plan:
         former: Former | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
     ) -> None:
-        self.directories: list[bytes] = []
+        # Of those that have to be there, where not all have: which, and in which order.
+        self._occupied: set[int] = set()
+        self._in_order = array("I") if ignored else None
+        self.directories: Sequence[bytes] = _Paths(self, self._in_order)
         self.present: list[bytes] = []
         self.symlinks: list[Named] = []
         self.gitlinks: list[Named] = []
@@ -114,19 +125,23 @@ class Plan:
         self._hash_bytes = object_format.hash_bytes
         self._former = former
         self._ignored = ignored
-        self._occupied: set[bytes] = set()
         # Of each directory, numbered from the root, which is 0: the hash and the content of its
-        # tree, as far as it was read. A file's place is a directory and a position in its tree.
-        self._paths = self.directories if ignored is None else []
+        # tree, as far as it was read; its place; and which directories are in it, the first one
+        # and the one after the last. A place is a directory and a position in its tree.
         self._hashes = bytearray()
         self._contents: list[bytes | None] = []
-        self._missing: dict[bytes, int | list[int]] = {}
+        self._locations = array("Q")
+        self._first, self._after = array("I"), array("I")
+        self._kept_bytes = 0
+        self._present_bytes = 0
+        self._missing = HashTable(object_format.hash_bytes)
         self._places = HashTable(object_format.hash_bytes)
-        self._reused: dict[bytes, bytes] = {}
+        self._known_path = (0, b"")
+        self._reused: dict[int, bytes] = {}
         self._early: dict[bytes, bytes] = {}
         self._early_bytes = 0
         self._ready: list[bytes] = []
-        self._expect(b"", root)
+        self._expect(b"", root, 0)
 
     @property
     def unwritten(self) -> HashTable:
@@ -138,7 +153,7 @@ class Plan:
 
         The last ones first: those that are deep in the tree are done with before there are many.
         """
-        return list(islice(reversed(self._missing), _AT_ONCE))
+        return self._missing.newest(_AT_ONCE)
 
     def offer(self, tree: bytes, content: bytes) -> None:
         """Give a tree, needed or not; any order is good.
@@ -151,7 +166,7 @@ class Plan:
             UnsafeRepository: A name or a mode must not be written.
             LimitExceeded: There is too much of it, or it is too deep.
         """
-        if tree not in self._missing:
+        if self._missing.get(tree) is None:
             self._keep(tree, content)
             return
         self._read_all(tree, content)
@@ -171,7 +186,7 @@ class Plan:
 
         Their names, by the path of their directory.
         """
-        return ((path, names.split(b"\0")) for path, names in self._reused.items())
+        return ((self.directory(each), names.split(b"\0")) for each, names in self._reused.items())
 
     def _keep(self, tree: bytes, content: bytes) -> None:
         size = len(content) + _OVERHEAD
@@ -179,43 +194,73 @@ class Plan:
             self._early[tree] = content
             self._early_bytes += size
 
-    def _expect(self, path: bytes, tree: bytes) -> None:
+    def _expect(self, path: bytes, tree: bytes, place: int) -> None:
         refuse_depth(path, self._operation.settings.path_depth_most)
         number = len(self._contents)
         self._hashes += tree
         self._contents.append(None)
-        if path:
-            self._paths.append(path)
-        if self._former and self._former.tree(path) == tree:
+        self._locations.append(place)
+        self._first.append(0)
+        self._after.append(0)
+        if self._is_present(path, tree):
             self.present.append(path)
-            self._occupy(path)
+            self._present_bytes += len(path)
+            self._occupy(number)
             return
-        if tree in self._early and tree not in self._missing:
+        if tree in self._early and self._missing.get(tree) is None:
             self._ready.append(tree)
-        before = self._missing.setdefault(tree, number)
-        if isinstance(before, list):
-            before.append(number)
-        elif before != number:
-            self._missing[tree] = [before, number]
+        self._missing.add(tree, number)
+
+    @property
+    def directory_count(self) -> int:
+        """How many directories there are, the root included."""
+        return len(self._contents)
+
+    def directory(self, number: int) -> bytes:
+        """The path of a directory; quick for the one that was asked for last, and what is in it."""
+        known, path = self._known_path
+        names, below = [], number
+        while below and below != known:
+            names.append(self._name(below))
+            below = self._locations[below] >> _TREE_SHIFT
+        if below:
+            names.append(path)
+        path = b"/".join(reversed(names))
+        self._known_path = (number, path)
+        return path
+
+    def _is_present(self, path: bytes, tree: bytes) -> bool:
+        if self._former is None or self._former.tree(path) != tree:
+            return False
+        # Beyond, what is the same is found out file by file.
+        return self._present_bytes + len(path) <= _PRESENT_BYTES_MOST
 
     def _read_all(self, tree: bytes, content: bytes) -> None:
-        found = self._missing.pop(tree, ())
-        for number in (found,) if isinstance(found, int) else found:
+        if content is not self._early.get(tree):
+            self._kept_bytes += len(content)
+        if self._kept_bytes > self._operation.settings.tree_bytes_most:
+            raise _too_many_trees(self._operation.settings.tree_bytes_most)
+        for number in self._missing.pop(tree):
             self._read(number, content)
 
-    def _path(self, number: int) -> bytes:
-        return self._paths[number - 1] if number else b""
+    def _name(self, number: int) -> bytes:
+        place = self._locations[number]
+        start = place >> _START_SHIFT & _START_MASK
+        content = self._contents[place >> _TREE_SHIFT] or b""
+        return content[start : start + (place >> 1 & _LENGTH_MASK)]
 
     def _read(self, number: int, content: bytes) -> None:
         self._contents[number] = content
-        path = self._path(number)
+        self._first[number] = len(self._contents)
+        path = self.directory(number)
         prefix = path and path + b"/"
         tree = number << _TREE_SHIFT
         reusable = self._former.files(path) if self._former else iter(())
         same = next(reusable, None)
         reused = []
         room = self._operation.entries_left
-        names = set()
+        siblings = _Siblings(content, self._format)
+        longest = _PATH_BYTES_MOST - len(prefix)
         entries = 0
         files = 0
         for entry in read_tree(content, self._format):
@@ -225,11 +270,14 @@ class Plan:
             name, mode, hash_, position = entry
             if not _is_plain(name):
                 _refuse_unsafe_name(prefix, name)
-            names.add(name)
-            if len(names) != entries:
+            if len(name) > longest:
+                raise _too_long(prefix + name)
+            if siblings.repeat(entry):
                 raise _unsafe(prefix + name, "is in its directory twice")
-            if self._ignored and self._leaves_out(path, prefix + name, mode):
+            if self._ignored and self._leaves_out(number, prefix + name, mode):
                 continue
+            first = content.index(b" ", position) + 1
+            place = tree | first << _START_SHIFT | len(name) << 1 | (mode >> 6 & 1)
             if stat.S_ISREG(mode):
                 files += 1
                 while same and same.name < name:
@@ -237,42 +285,40 @@ class Plan:
                 if same and same[:3] == entry[:3]:
                     reused.append(name)
                 else:
-                    first = content.index(b" ", position) + 1
-                    place = first << _START_SHIFT | len(name) << 1 | (mode >> 6 & 1)
-                    self._places.add(hash_, tree | place)
+                    self._places.add(hash_, place)
             else:
-                self._place_other(prefix, entry)
+                self._place_other(prefix, entry, place)
+        self._after[number] = len(self._contents)
         if reused:
-            self._reused[path] = b"\0".join(reused)
-        self._places.settle(files)
+            self._reused[number] = b"\0".join(reused)
         self._operation.plan(entries)
         self._operation.expect(files)
 
-    def _leaves_out(self, directory: bytes, path: bytes, mode: int) -> bool:
+    def _leaves_out(self, directory: int, path: bytes, mode: int) -> bool:
         self._operation.check_sometimes()
         if not stat.S_ISDIR(mode):
             self._occupy(directory)
         ignored = self._ignored
         return ignored is not None and ignored(path, stat.S_IFMT(mode) in _DIRECTORIES)
 
-    def _occupy(self, directory: bytes) -> None:
+    def _occupy(self, number: int) -> None:
         """A directory has to be there, and those that it is in."""
-        if self._ignored is None:
+        if self._in_order is None:
             return
         found = []
-        while directory and directory not in self._occupied:
-            self._occupied.add(directory)
-            found.append(directory)
-            directory = directory.rpartition(b"/")[0]
-        self.directories.extend(reversed(found))
+        while number and number not in self._occupied:
+            self._occupied.add(number)
+            found.append(number)
+            number = self._locations[number] >> _TREE_SHIFT
+        self._in_order.extend(reversed(found))
 
-    def _place_other(self, prefix: bytes, entry: TreeEntry) -> None:
+    def _place_other(self, prefix: bytes, entry: TreeEntry, place: int) -> None:
         path = prefix + entry.name
         if not stat.S_ISDIR(entry.mode):
             self._operation.hold(len(path))
         match stat.S_IFMT(entry.mode):
             case stat.S_IFDIR:
-                self._expect(path, entry.hash)
+                self._expect(path, entry.hash, place)
             case stat.S_IFLNK:
                 self.symlinks.append(Named(path, entry.hash))
                 self._operation.expect(1)
@@ -287,11 +333,15 @@ class Plan:
 
         Directories that are the same in the former checkout are left out.
         """
-        size = self._hash_bytes
-        for number in sorted(range(len(self._contents)), key=self._order):
-            content, path = self._contents[number], self._path(number)
-            if content is None or (self._ignored and path and path not in self._occupied):
+        pending = [iter((0,))]
+        while pending:
+            number = next(pending[-1], None)
+            content = None if number is None else self._contents[number]
+            if number is None:
+                pending.pop()
+            if number is None or content is None or self._is_left_empty(number):
                 continue
+            path = self.directory(number)
             prefix = path and path + b"/"
             names = [
                 entry.name
@@ -299,18 +349,19 @@ class Plan:
                 if stat.S_ISREG(entry.mode)
                 and not (self._ignored and self._ignored(prefix + entry.name, False))
             ]
+            size = self._hash_bytes
             yield path, bytes(self._hashes[number * size : (number + 1) * size]), names
+            below = range(self._first[number], self._after[number])
+            pending.append(iter(sorted(below, key=lambda each: self._name(each) + b"/")))
 
-    def _order(self, number: int) -> bytes:
-        path = self._path(number)
-        return path and path + b"/"
+    def _is_left_empty(self, number: int) -> bool:
+        return self._in_order is not None and bool(number) and number not in self._occupied
 
     def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
         """The path and the entry of all that is no directory, in the order of git's index."""
         numbers = HashTable(PATH_HASH_BYTES)
         for number in range(len(self._contents)):
-            numbers.add(path_hash(self._path(number)), number)
-            numbers.settle(1)
+            numbers.add(path_hash(self.directory(number)), number)
         pending = [self._lines(b"", 0)]
         while pending:
             path, entry = next(pending[-1], (b"", None))
@@ -328,9 +379,9 @@ class Plan:
 
     def _file(self, place: int) -> File:
         number = place >> _TREE_SHIFT
-        path, content = self._path(number), self._contents[number] or b""
+        path, content = self.directory(number), self._contents[number] or b""
         start = place >> _START_SHIFT & _START_MASK
-        end = start + (place >> 1 & 0xFF)
+        end = start + (place >> 1 & _LENGTH_MASK)
         executable = bool(place & 1)
         name, hash_ = content[start:end], content[end + 1 : end + 1 + self._hash_bytes]
         return File(path + b"/" + name if path else name, hash_, executable)
@@ -357,43 +408,132 @@ def shown(path: bytes) -> str:
 
 
 def escaping_links(
-    targets: Mapping[bytes, bytes], directories: Collection[bytes]
-) -> Iterator[tuple[bytes, UnsafeRepository]]:
-    """Symbolic links that lead, or could be made to lead, out of the tree, each with its fault.
+    targets: Mapping[bytes, bytes], directories: Callable[[], Iterable[bytes]], operation: Operation
+) -> Iterator[bytes]:
+    """The paths of symbolic links that lead, or could be made to lead, out of the tree.
 
     Args:
         targets: What each link, by its path, points to.
-        directories: The paths of all true directories of the tree; a set.
+        directories: Gives the paths of all true directories of the tree.
 
     Raises:
         UnsafeRepository: A link has a target that no link can have.
     """
+    known: HashTable | None = None
     for path, target in targets.items():
+        operation.check_sometimes()
         if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
             raise _unsafe(path, "is a link with an impossible target")
-        if target.startswith(b"/"):
-            yield path, _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
-        elif not _stays_within(path, target, directories):
-            yield path, _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
+        if known is None and b".." in target:
+            known = HashTable(PATH_HASH_BYTES)
+            for directory in directories():
+                operation.check_sometimes()
+                known.add(path_hash(directory), 0)
+        # Without any "..", no link leads out but an absolute one.
+        if target.startswith(b"/") or (
+            known is not None and not _stays_within(path, target, known)
+        ):
+            yield path
 
 
-def _stays_within(path: bytes, target: bytes, directories: Collection[bytes]) -> bool:
+def leads_out(path: bytes, target: bytes) -> UnsafeRepository:
+    """The error for a link that leads out of the tree."""
+    if target.startswith(b"/"):
+        return _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
+    return _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
+
+
+def _stays_within(path: bytes, target: bytes, directories: HashTable) -> bool:
     """Whether following the link step by step never leaves the tree.
 
     ``..`` is the lexical parent only of a true directory; after the name of another link it
     leads wherever that one leads. So it may follow only what this tree has as a directory.
     """
-    place = path.split(b"/")[:-1]
-    for step in target.split(b"/"):
+    # Of the place and of each one above it: what makes the hash of its path. To make a path of
+    # thousands of bytes at each of thousands of steps would take seconds.
+    places: list[hashlib.blake2b] = []
+    for step in (*path.split(b"/")[:-1], *target.split(b"/")):
         if step in (b"", b"."):
             continue
-        if step != b"..":
-            place.append(step)
-            continue
-        if not place or b"/".join(place) not in directories:
-            return False
-        place.pop()
+        if step == b"..":
+            if not places or directories.get(places.pop().digest()) is None:
+                return False
+        elif places:
+            places.append(places[-1].copy())
+            places[-1].update(b"/" + step)
+        else:
+            places.append(path_digest(step))
     return True
+
+
+class _Paths(Sequence[bytes]):
+    """The paths of a plan's directories; a stretch of them is such a sequence itself.
+
+    Args:
+        numbers: Which directories; by default all but the root.
+    """
+
+    def __init__(self, plan: Plan, numbers: Sequence[int] | None = None) -> None:
+        self._plan = plan
+        self._numbers = numbers
+
+    @property
+    def _range(self) -> Sequence[int]:
+        return range(1, self._plan.directory_count) if self._numbers is None else self._numbers
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        found = self._range[index]
+        return self._plan.directory(found) if isinstance(found, int) else _Paths(self._plan, found)
+
+
+class _Siblings:
+    """Notices a name that is in a tree twice.
+
+    Git sorts trees, a directory as if its name ended in a slash. Of such a tree only the names
+    that the one at hand begins with have to be known: ``a``, ``a.b`` and ``a/`` are sorted.
+    """
+
+    def __init__(self, content: bytes, object_format: ObjectFormat) -> None:
+        self._content = content
+        self._format = object_format
+        self._last = b""
+        self._beginnings: list[bytes] = []
+        self._all: HashTable | None = None
+
+    def repeat(self, entry: TreeEntry) -> bool:
+        """Take the next entry; whether its name was there."""
+        name = entry.name
+        if self._all is None:
+            is_directory = stat.S_ISDIR(entry.mode)
+            key = name + b"/" if is_directory else name
+            if key > self._last:
+                self._last = key
+                return self._repeats_beginning(name, is_directory)
+            self._all = HashTable(PATH_HASH_BYTES)
+            for each in takewhile(lambda e: e != entry, read_tree(self._content, self._format)):
+                self._all.add(path_hash(each.name), 0)
+        hashed = path_hash(name)
+        if self._all.get(hashed) is not None:
+            return True
+        self._all.add(hashed, 0)
+        return False
+
+    def _repeats_beginning(self, name: bytes, is_directory: bool) -> bool:
+        beginnings = self._beginnings
+        while beginnings and not name.startswith(beginnings[-1]):
+            beginnings.pop()
+        if beginnings and beginnings[-1] == name:
+            return True
+        if not is_directory:
+            beginnings.append(name)
+        return False
 
 
 def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
@@ -402,23 +542,27 @@ def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
     def key(entry: TreeEntry) -> bytes:
         return entry.name + b"/" if stat.S_ISDIR(entry.mode) else entry.name
 
-    if all(one < other for one, other in pairwise(map(key, read_tree(tree, object_format)))):
+    def entries() -> Iterator[TreeEntry]:
         return read_tree(tree, object_format)
-    return sorted(read_tree(tree, object_format), key=key)
+
+    if all(one < other for one, other in pairwise(map(key, entries()))):
+        return entries()
+    return sorted(entries(), key=key)
 
 
 @lru_cache(maxsize=4096)
 def _fault(name: bytes) -> str:
     if not name or b"/" in name or not validate_path_element_default(name):
         return "is no name that a file may have"
-    if len(name) > _NAME_BYTES_MOST:
-        return f"has a name of more than {_NAME_BYTES_MOST} bytes"
     if not validate_path_element_ntfs(name) or not _safe_on_hfs(name):
         return "is taken for .git by some file systems"
     return ""
 
 
 def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
+    # Before the cache, which would hold names of megabytes for as long as the process runs.
+    if len(name) > _NAME_BYTES_MOST:
+        raise _unsafe(prefix + name, f"has a name of more than {_NAME_BYTES_MOST} bytes")
     fault = _fault(name)
     if fault:
         raise _unsafe(prefix + name, fault)
@@ -426,10 +570,13 @@ def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
 
 def _safe_on_hfs(name: bytes) -> bool:
     try:
-        name.decode()
-    except UnicodeDecodeError:
-        # HFS+ holds no such name, and elsewhere it stands for itself alone.
-        return True
+        text = name.decode()
+    except UnicodeDecodeError as error:
+        text = name[: error.start].decode()
+    # HFS+ holds no such name, but git compares what is before what can't be decoded.
+    text = _no_character.split(text, maxsplit=1)[0]
+    if len(text.encode()) < len(name):
+        return "".join(e for e in text if ord(e) not in HFS_IGNORABLE_CHARS).lower() != ".git"
     return validate_path_element_hfs(name)
 
 
@@ -438,4 +585,21 @@ def _unsafe(path: bytes, why: str) -> UnsafeRepository:
         f"The repository holds {shown(path)!r}, which {why}.",
         hint="Remove it from the repository, and find out who added it and why.",
         path=shown(path),
+    )
+
+
+def _too_long(path: bytes) -> LimitExceeded:
+    return LimitExceeded(
+        f"The repository has a path of more than {_PATH_BYTES_MOST:,} bytes, at"
+        f" {clean(path, most=60)!r}.",
+        hint="Give its directories shorter names.",
+        limit="path_bytes",
+    )
+
+
+def _too_many_trees(most: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"The repository's names of files and directories take more than {most:,} bytes.",
+        hint="Raise tree_bytes_most if this repository is to be trusted.",
+        limit="tree_bytes_most",
     )

@@ -2,33 +2,48 @@
 
 Timeouts of sockets begin anew with every byte, so a server that sends one byte a minute meets
 none of them, and a thread that waits in ``recv`` looks at nothing. Shutting the socket down
-ends such a wait at once; that is what the deadline and a cancellation do.
+ends such a wait at once; that is what the deadline and a cancellation do. While a connection
+is made, there is nothing to shut down yet: that is waited for in small steps.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import selectors
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from certifi import where
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, make_headers, parse_url
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
+from urllib3.util import Url, parse_url
+from urllib3.util.connection import allowed_gai_family
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
+from deploycore.http.origin import Origin
 
 __all__ = ["PlainConnection", "SecureConnection", "Wire", "open_pool"]
 
+
+_CONNECTING_STEP = 0.1
 
 _TLS_TO_NO_PROXY = ProxyConfig(
     ssl_context=None, use_forwarding_for_https=False, assert_hostname=None, assert_fingerprint=None
@@ -36,13 +51,68 @@ _TLS_TO_NO_PROXY = ProxyConfig(
 
 
 class Wire:
-    """The sockets that are open for one fetch."""
+    """The sockets that are open for one fetch.
 
-    def __init__(self) -> None:
+    Args:
+        connect_timeout: Seconds for each address of a host.
+        check: Raises where a connection is no longer wanted.
+    """
+
+    def __init__(self, connect_timeout: float, check: Callable[[], None]) -> None:
+        self._timeout = connect_timeout
+        self._check = check
         self._sockets: tuple[socket.socket, ...] = ()
         self._cut = False
 
-    def add(self, connected: socket.socket) -> None:
+    def connect(self, host: str, port: int, options: Iterable[Any]) -> socket.socket:
+        """Connect to one of a host's addresses, the first that answers, and watch the socket.
+
+        Args:
+            options: Arguments of ``setsockopt``.
+
+        Raises:
+            OSError: There is no address, none can be reached, or all was cut.
+            DeploycoreError: What ``check`` raises.
+        """
+        failure = OSError(f"{host} has no address")
+        # The name is looked up by the system, which can't be interrupted.
+        found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            connecting = socket.socket(family, kind, protocol)
+            try:
+                for each in options:
+                    connecting.setsockopt(*each)
+                self._wait_for(connecting, address)
+                self._add(connecting)
+                return connecting
+            except OSError as error:
+                failure = error
+                connecting.close()
+            except BaseException:
+                connecting.close()
+                raise
+        raise failure
+
+    def _wait_for(self, connecting: socket.socket, address: Any) -> None:
+        end = time.monotonic() + self._timeout
+        connecting.setblocking(False)
+        failed = connecting.connect_ex(address)
+        with selectors.DefaultSelector() as selector:
+            selector.register(connecting, selectors.EVENT_WRITE)
+            while failed == errno.EINPROGRESS:
+                self._check()
+                if self._cut:
+                    raise ConnectionAbortedError(errno.ECONNABORTED, "it was cut")
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                if selector.select(min(left, _CONNECTING_STEP)):
+                    failed = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
+        connecting.settimeout(self._timeout)
+
+    def _add(self, connected: socket.socket) -> None:
         """Watch a socket. A duplicate is kept, since TLS takes the original's descriptor away."""
         self._sockets += (connected.dup(),)
         if self._cut:
@@ -71,7 +141,7 @@ def open_pool(url: str, operation: Operation) -> Iterator[HTTPConnectionPool]:
     Raises:
         ConfigurationError: The certificates to trust, or to show, or the proxy, can't be used.
     """
-    wire = Wire()
+    wire = Wire(operation.settings.connect_timeout, operation.check)
     pool = _pool(urlsplit(url), operation, wire)
     deadline = threading.Timer(operation.remaining, wire.cut)
     deadline.daemon = True
@@ -100,13 +170,18 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
         return _ForwardingPool(f"http://{place.netloc}", proxy, **options)
     trusted = settings.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or where()
     options.update(_trusting(trusted), ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
-    if settings.client_certificate:
+    if settings.client_certificate and _is_home(place, operation):
         options.update(_showing(settings.client_certificate, settings.client_key))
     if proxy is not None:
         options.update(
             _proxy=proxy.url, _proxy_headers=proxy.headers, _proxy_config=_TLS_TO_NO_PROXY
         )
     return _SecurePool(host, place.port, **options)
+
+
+def _is_home(place: SplitResult, operation: Operation) -> bool:
+    """Whether an address is of the origin that was configured, and not one of a submodule's."""
+    return Origin.of(place.geturl()) == Origin.of(operation.home)
 
 
 def _trusting(certificates: str) -> dict[str, Any]:
@@ -151,9 +226,12 @@ class _Proxy:
 def _proxy(place: SplitResult) -> _Proxy | None:
     """The proxy that the environment names for an address, by the rules that REST has too.
 
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case.
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. Plain HTTP to this
+    machine goes there: credentials are sent along since they don't leave it.
     """
     address = f"{place.scheme}://{place.netloc}"
+    if place.scheme == "http" and Origin.of(address).is_loopback:
+        return None
     found = select_proxy(address, get_environ_proxies(address, no_proxy=None))
     if not found:
         return None
@@ -167,7 +245,9 @@ def _proxy(place: SplitResult) -> _Proxy | None:
             " with a host.",
             hint="Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the host in NO_PROXY.",
         )
-    headers = make_headers(proxy_basic_auth=unquote(parts.auth)) if parts.auth else {}
+    # urllib3 would know Latin-1 alone, and tell others' passwords in its exception.
+    said = b64encode(unquote_to_bytes(parts.auth or "")).decode()
+    headers = {"proxy-authorization": f"Basic {said}"} if parts.auth else {}
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return _Proxy(Url(parts.scheme, host=parts.host, port=port), headers)
 
@@ -180,8 +260,16 @@ class PlainConnection(HTTPConnection):
         super().__init__(*args, **options)
 
     def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
-        self._wire.add(connected)
+        try:
+            host = self._dns_host.strip("[]")
+            connected = self._wire.connect(host, self.port, self.socket_options or ())
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f"{self.host} did not answer in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, f"{self.host} can't be reached: {error}") from error
+        sys.audit("http.client.connect", self, self.host, self.port)
         return connected
 
 

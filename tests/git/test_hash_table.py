@@ -15,14 +15,14 @@ from deploycore.git.hash_table import HashTable
 
 def names(hash_bytes):
     found = [hashlib.sha256(b"%d" % number).digest()[:hash_bytes] for number in range(6)]
-    # Those have the same beginning.
+    # Those share what is bisected by.
     return found + [b"same key" + bytes([number]) * (hash_bytes - 8) for number in range(3)]
 
 
 def steps(hash_bytes):
     return st.lists(
         st.tuples(
-            st.sampled_from(["add", "add", "add", "pop", "get", "settle", "ordered"]),
+            st.sampled_from(["add", "add", "add", "pop", "get", "newest", "ordered"]),
             st.sampled_from(names(hash_bytes)),
             st.integers(0, 300) | st.integers(0, 2**63 - 1),
         ),
@@ -51,8 +51,8 @@ def test_it_is_a_dictionary_of_lists(hash_bytes, data):
             elif step == "get":
                 found = table.get(name)
                 assert found in known[name] if known[name] else found is None
-            elif step == "settle":
-                table.settle(3)
+            elif step == "newest":
+                table.newest(2)
             else:
                 assert {name for name, each in known.items() if each} <= set(table.ordered())
             assert bool(len(table)) == any(known.values())
@@ -65,7 +65,6 @@ def test_a_sequence_of_names_stays_as_it_is_while_they_are_taken(small, hash_byt
     table, added = HashTable(hash_bytes), names(hash_bytes)
     for number, name in enumerate(added):
         table.add(name, number)
-        table.settle(1)
     ordered = table.ordered()
     assert sorted(ordered) == sorted(added)
     assert [list(table.pop(ordered[index])) for index in range(len(ordered))] == [
