@@ -75,7 +75,12 @@ def _relative(text: str) -> str:
 
 
 def _absolute(path: Path) -> Path:
-    path = path.expanduser()
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        raise ValueError("should not begin with the name of nobody") from None
+    if not str(path).isprintable():
+        raise ValueError("should hold no control characters")
     if not path.is_absolute():
         raise ValueError("should be an absolute path")
     # Not resolved: whoever links a directory elsewhere means to be able to change the link.

@@ -72,14 +72,28 @@ def read_declaration(path: Path) -> list[Application]:
         raise ConfigurationError(f"{path} is larger than {_BYTES_MOST:,} bytes.", hint=_HINT)
     try:
         text = data.decode()
-        return parse_declaration(tomllib.loads(text) if kind == ".toml" else _yaml(text))
-    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-    except ConfigurationError as error:
-        error.message = f"{path}: {error.message}"
-        error.args = (error.message,)
-        raise
+        values = tomllib.loads(text) if kind == ".toml" else _yaml(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        problem = _said(error)
+    else:
+        try:
+            return parse_declaration(values)
+        except ConfigurationError as error:
+            error.message = f"{path}: {error.message}"
+            error.args = (error.message,)
+            raise
     raise ConfigurationError(f"{path} is not {kind[1:].upper()}: {problem}", hint=_HINT)
+
+
+def _said(error: Exception) -> str:
+    """What is wrong and where, without the line: it may hold what is better not repeated."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        return f"{error.problem or error.context}{where}"
+    if isinstance(error, yaml.YAMLError | RecursionError | UnicodeDecodeError):
+        return " ".join(type(error).__name__.split("."))
+    return " ".join(str(error).split())[:200]
 
 
 def parse_declaration(values: Any) -> list[Application]:

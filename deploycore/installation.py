@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from deploycore.application import Application, parse_application
 from deploycore.configuration import parse_config
+from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
 from deploycore.registry import load_plugin
 from deploycore.secrets import SecretBox
@@ -168,7 +169,9 @@ class Installation:
             "ref": branch if ref is None else ref,
             "target": Path(target).expanduser().absolute(),
         }
-        return self.store.add_application(parse_application({**values, **more}))
+        application = parse_application({**values, **more})
+        _refuse_malformed(application)
+        return self.store.add_application(application)
 
     def apply(self, applications: Iterable[Application], *, dry_run: bool = False) -> list[Change]:
         """Make applications what they are said to be: all of them, or none where one can't.
@@ -186,6 +189,8 @@ class Installation:
         from deploycore.declarations import compare
 
         wanted = list(applications)
+        for each in wanted:
+            _refuse_malformed(each)
         known = {each.name: each.definition for each in self.store.list_applications()}
         changes = [compare(known.get(each.name), each) for each in wanted]
         differing = {each.application for each in changes if each.kind != "unchanged"}
@@ -207,16 +212,18 @@ class Installation:
         stored = None if secret is None else self.secrets.seal(secret)
         self.store.keep_application_secret(name, variable, stored)
 
-    def remove_application(self, name: str) -> ApplicationRecord:
+    def remove_application(self, name: str) -> Path:
         """Forget an application, its history and its logs; its files stay.
 
+        Returns:
+            Its target.
+
         Raises:
-            ConfigurationError: There is no such application.
+            ConfigurationError: There is no such application, or it is being deployed.
         """
-        record = self.store.get_application(name)
-        self.store.remove_application(name)
+        target = self.store.remove_application(name)
         self.engine.logs.remove(name)
-        return record
+        return target
 
     @cached_property
     def engine(self) -> Engine:
@@ -300,3 +307,15 @@ class Installation:
         if isinstance(secret, SecretReference):
             return self.secrets.keep_reference(secret.text)
         return self.secrets.seal(secret)
+
+
+def _refuse_malformed(application: Application) -> None:
+    """Refuse what can only be checked by those who use it."""
+    from deploycore.git import refuse_malformed_patterns
+
+    try:
+        refuse_malformed_patterns(application.watch)
+    except ConfigurationError as error:
+        error.message = f"The application {application.name!r} is not valid: {error.message}"
+        error.args = (error.message,)
+        raise

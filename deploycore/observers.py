@@ -37,6 +37,15 @@ class Observers:
     def __bool__(self) -> bool:
         return bool(self._managers)
 
+    def one_by_one(self) -> list[Observers]:
+        """Each observer by itself."""
+        found = []
+        for manager in self._managers:
+            each = Observers()
+            each._managers = [manager]
+            found.append(each)
+        return found
+
     def tell(self, hook: str, /, **arguments: object) -> None:
         """Call one hook of every observer; failures are logged and go no further."""
         for _ in self.ask(hook, **arguments):

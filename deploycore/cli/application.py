@@ -180,8 +180,8 @@ def secret(
 def remove(name: Name) -> None:
     """Forget an application, its history and its logs; its releases stay on disk."""
     with Installation() as installation:
-        record = installation.remove_application(name)
-    say(f"Application {name} is removed. Its releases are still in {record.definition.target}.")
+        target = installation.remove_application(name)
+    say(f"Application {name} is removed. Its releases are still in {target}.")
 
 
 def _as_dict(record: ApplicationRecord) -> dict[str, Any]:

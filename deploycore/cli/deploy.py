@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +13,13 @@ from deploycore.cli.history import deployment_as_dict
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
+from deploycore.deploy import no_listener
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 
 if TYPE_CHECKING:
-    from deploycore.deploy import DeployEvent
-    from deploycore.git import Cancellation
+    from deploycore.deploy import DeployEvent, Outcome
+    from deploycore.git import Cancellation, Reuse
     from deploycore.store import DeploymentRecord
 
 __all__ = ["register"]
@@ -63,15 +64,27 @@ def deploy(
     """
     with Installation() as installation:
         names = _chosen(installation, applications or [], all_)
+        reuse: Reuse | None = "hard-link" if hard_link else None
         if len(names) > 1:
-            _deploy_many(installation, names, parallel, only_if_changed, as_json)
+            with cancelled_by_signals() as cancellation:
+                outcomes = installation.engine.deploy_many(
+                    names,
+                    parallel=parallel,
+                    requested_by=_person(),
+                    only_if_changed=only_if_changed,
+                    reuse=reuse,
+                    wait=not no_wait,
+                    listener=_print_event if as_json else no_listener,
+                    cancellation=cancellation,
+                )
+                _tell_all(installation, outcomes, as_json)
             return
         with _listening(as_json) as (listener, cancellation):
             done = installation.deploy(
                 names[0],
                 requested_by=_person(),
                 only_if_changed=only_if_changed,
-                reuse="hard-link" if hard_link else None,
+                reuse=reuse,
                 wait=not no_wait,
                 listener=listener,
                 cancellation=cancellation,
@@ -108,7 +121,7 @@ def _listening(as_json: bool) -> Iterator[tuple[Callable[[DeployEvent], None], C
 
         def listen(event: DeployEvent) -> None:
             if as_json:
-                show_json_line(event.as_dict())
+                _print_event(event)
             elif event.kind in ("state", "progress"):
                 reporter.show(event.phase, event.git)
             else:
@@ -117,29 +130,19 @@ def _listening(as_json: bool) -> Iterator[tuple[Callable[[DeployEvent], None], C
         yield listen, cancellation
 
 
-def _deploy_many(
-    installation: Installation,
-    names: list[str],
-    parallel: int,
-    only_if_changed: bool,
-    as_json: bool,
-) -> None:
-    """Deploy several; whoever fails keeps nobody else from being deployed."""
+def _print_event(event: DeployEvent) -> None:
+    show_json_line(event.as_dict())
+
+
+def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: bool) -> None:
+    """Tell of several, each when it is done; the first that failed gives the exit code."""
     codes = []
-    with cancelled_by_signals() as cancellation:
-        for outcome in installation.engine.deploy_many(
-            names,
-            parallel=parallel,
-            requested_by=_person(),
-            only_if_changed=only_if_changed,
-            listener=lambda event: show_json_line(event.as_dict()) if as_json else None,
-            cancellation=cancellation,
-        ):
-            if outcome.error is not None:
-                codes.append(outcome.error.exit_code)
-                show_error(outcome.error, as_json=as_json)
-            elif outcome.deployment is not None:
-                _tell(installation, outcome.deployment, as_json)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            codes.append(outcome.error.exit_code)
+            show_error(outcome.error, as_json=as_json)
+        elif outcome.deployment is not None:
+            _tell(installation, outcome.deployment, as_json)
     if codes:
         raise typer.Exit(codes[0])
 

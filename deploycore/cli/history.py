@@ -9,6 +9,7 @@ import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json, show_json_array, show_json_line, show_table
+from deploycore.cli.progress import cancelled_by_signals
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 
@@ -61,7 +62,9 @@ def deployments(
     name: Annotated[
         str | None, typer.Argument(metavar="[APPLICATION]", help="By default all.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")
+    ] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List deployments and rollbacks, the newest first."""
@@ -111,7 +114,8 @@ def logs(
 
 
 def cancel(deployment: Number, as_json: AsJson = False) -> None:
-    """Ask a deployment to stop. One that waits ends at once, one that runs within a second."""
+    """Ask a deployment to stop. One that waits ends at once; one that runs within a second, or
+    when the git host's API has answered."""
     with Installation() as installation:
         record = installation.engine.cancel(_find(installation, deployment).id)
     if as_json:
@@ -127,7 +131,12 @@ def recover(as_json: AsJson = False) -> None:
     Harmless at any time; what runs is left alone. The next deployment of an application does
     the same for that one.
     """
-    with Installation() as installation:
+    # Steps of a release that is put back are not to be left half-done.
+    with (
+        Installation() as installation,
+        cancelled_by_signals() as cancellation,
+        cancellation.shielded(),
+    ):
         settled = installation.recover()
     if as_json:
         show_json_array(map(deployment_as_dict, settled))
@@ -222,7 +231,9 @@ def _release_as_dict(release: Release) -> dict[str, Any]:
 def _release_state(release: Release) -> str:
     if release.is_live:
         return "live"
-    return "kept" if release.deployment else "unknown"
+    if release.deployment is None:
+        return "unknown"
+    return "kept" if release.deployment.state == "healthy" else release.deployment.state
 
 
 def _size(size: int | None) -> str:

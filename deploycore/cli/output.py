@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _WIDE = 10_000
+_lock = threading.Lock()
 
 
 def printable(text: str) -> str:
@@ -67,7 +69,10 @@ def show_json(value: Mapping[str, Any]) -> None:
 
 def show_json_line(value: Mapping[str, Any]) -> None:
     """Print one JSON object of a stream, on a line of its own, at once."""
-    print(json.dumps(value), flush=True)
+    line = json.dumps(value) + "\n"
+    with _lock:  # several deployments may tell at once, each from a thread of its own
+        sys.stdout.write(line)
+        sys.stdout.flush()
 
 
 def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:

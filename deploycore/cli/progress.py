@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
@@ -117,16 +117,20 @@ def reporting(*, silent: bool) -> Iterator[Reporter]:
 
 @contextmanager
 def cancelled_by_signals() -> Iterator[Cancellation]:
-    """A cancellation that Ctrl-C and SIGTERM set; a second Ctrl-C does not wait for it."""
+    """A cancellation that Ctrl-C, SIGTERM and SIGHUP set; a second one does not wait for it,
+    except while the former release is put back."""
     cancellation = Cancellation()
 
     def cancel(number: int, frame: FrameType | None) -> None:
-        if cancellation.cancelled:
+        if cancellation.cancelled and not cancellation.is_shielded:
             raise KeyboardInterrupt
-        print("cancelling …", file=sys.stderr, flush=True)
         cancellation.cancel()
+        with suppress(Exception):  # standard error may be gone, or in the middle of a write
+            print("cancelling …", file=sys.stderr, flush=True)
 
-    former = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+    # SIGHUP: the terminal, or the connection to it, is gone.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, cancel) for number in numbers}
     try:
         yield cancellation
     finally:

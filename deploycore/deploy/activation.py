@@ -7,8 +7,8 @@ former release is put back in the same way, and its own steps tell whatever serv
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,32 @@ class StepRunner:
     cancellation: Cancellation
     deadline: float
 
-    def perform(
-        self, kind: str, release: Path, *, cancellation: Cancellation | None = None
-    ) -> None:
+    @property
+    def has_proofs(self) -> bool:
+        """Whether there is something to do once a release is live."""
+        definition = self.application
+        return bool(definition.steps.after_activate) or definition.health_check is not None
+
+    def perform(self, kind: str, release: Path) -> None:
         """Run all steps of a kind: ``build``, ``before_activate`` or ``after_activate``.
 
         Raises:
             StepFailed: One ended badly, or took too long.
             Cancelled: Somebody asked for the deployment to stop.
         """
+        self._perform(kind, release, self.cancellation, self.deadline)
+
+    def repeat(self, kind: str, release: Path) -> None:
+        """Run them for a release that is put back, whoever has cancelled, and however late it is.
+
+        Raises:
+            StepFailed: One ended badly, or took too long by itself.
+        """
+        self._perform(kind, release, Cancellation(), None)
+
+    def _perform(
+        self, kind: str, release: Path, cancellation: Cancellation, deadline: float | None
+    ) -> None:
         steps: Sequence[Step] = getattr(self.application.steps, kind)
         for step in steps:
             self.recorder.note(f"{kind}: {step.name or step}")
@@ -57,8 +74,8 @@ class StepRunner:
                 environment=self._environment(release),
                 redactor=self.recorder.redactor,
                 output=self.recorder.output,
-                cancellation=cancellation or self.cancellation,
-                deadline=self.deadline,
+                cancellation=cancellation,
+                deadline=deadline,
             )
 
     def check_health(self, release: Path) -> None:
@@ -110,12 +127,23 @@ class StepRunner:
 
 
 class Activation:
-    """Switches ``current``, forwards and back."""
+    """Switches ``current``, forwards and back.
 
-    def __init__(self, releases: Releases, steps: StepRunner, recorder: Recorder) -> None:
+    Args:
+        shielded: Keeps impatient people from interrupting what happens meanwhile.
+    """
+
+    def __init__(
+        self,
+        releases: Releases,
+        steps: StepRunner,
+        recorder: Recorder,
+        shielded: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._releases = releases
         self._steps = steps
         self._recorder = recorder
+        self._shielded = shielded
 
     def activate(self, release: Path, **known: Any) -> None:
         """Make a release that is complete and on the disk the live one, and see that it works.
@@ -125,62 +153,87 @@ class Activation:
 
         Raises:
             DeploycoreError: It does not, or can't be; what was live before is live again, and
-                that is recorded.
+                that is recorded, or left to be settled where it could not be done.
         """
         self._steps.refuse_late()
         previous = self._releases.current
-        name = previous.name if previous else None
-        self._recorder.enter("activating", release=release.name, previous=name, **known)
-        with self._taking_back(release, previous):
+        if not release.is_dir():
+            raise DeployError(
+                f"The release {release.name} is gone: a step, or somebody else, has removed it.",
+                hint="Look at what the steps do.",
+                release=release.name,
+            )
+        self._recorder.enter(
+            "activating",
+            release=release.name,
+            previous=previous.name if previous else None,
+            unproved=self._steps.has_proofs,
+            **known,
+        )
+        try:
             self._releases.activate(release)
             self._steps.perform("after_activate", release)
             self._steps.check_health(release)
-        self._recorder.finish("healthy")
-
-    @contextmanager
-    def _taking_back(self, release: Path, previous: Path | None) -> Iterator[None]:
-        try:
-            yield
-            return
         except BaseException as raised:
             error = typed_error(raised)
-        self._recorder.note_error(error)
-        self.put_back(previous)
-        live = f"Release {previous.name} is live again." if previous else "No release is live."
-        seen = f"See what happened: deploycore logs {self._recorder.record.id}"
-        error.hint = " ".join(filter(None, (live, error.hint, seen)))
-        if self._recorder.record.kind == "deploy":
-            self._releases.discard(release)
-        if isinstance(error, Cancelled):
-            self._recorder.finish("cancelled", error)
         else:
-            self._recorder.finish("rolled_back" if previous else "failed", error)
+            self._recorder.finish("healthy")
+            return
+        self.take_back(release, previous, error)
         raise error
 
-    def put_back(self, previous: Path | None) -> None:
-        """Make the former release the live one again, as far as that can be done.
+    def take_back(self, release: Path, previous: Path | None, error: DeploycoreError) -> None:
+        """Have what was live before live again, and record that the release did not work.
 
-        Its ``after_activate`` steps are run once more, so that what serves it notices; what
-        fails in them is told and changes nothing.
+        Where that can't be done the deployment has no end on record, so that it is tried again
+        by the next one, or by ``recover``.
+
+        Args:
+            error: Why; gets a hint that says what is live.
+        """
+        with self._shielded():
+            self._recorder.note_error(error)
+            failure = self._put_back(previous)
+            if failure is not None:
+                error.hint = (
+                    f"The former release could not be put back ({failure.message}); what is live"
+                    " may not work. When that is mended: deploycore recover"
+                )
+                return
+            if self._recorder.record.kind == "deploy":
+                self._releases.discard(release)
+            live = f"Release {previous.name} is live again." if previous else "No release is live."
+            seen = f"See what happened: deploycore logs {self._recorder.record.id}"
+            error.hint = " ".join(filter(None, (live, error.hint, seen)))
+            if isinstance(error, Cancelled):
+                self._recorder.finish("cancelled", error)
+            else:
+                self._recorder.finish("rolled_back" if previous else "failed", error)
+
+    def _put_back(self, previous: Path | None) -> DeploycoreError | None:
+        """Switch back; what went wrong, if something did.
+
+        The former release's ``after_activate`` steps are run once more, so that what serves it
+        notices; what fails in them is told and changes nothing.
         """
         try:
             if previous is None:
                 self._releases.deactivate()
                 self._recorder.note("no release was live before, so none is now")
-                return
+                return None
             if not previous.is_dir():
                 raise DeployError(f"release {previous.name} is gone")
             if self._releases.current != previous:
                 self._releases.activate(previous)
-        except DeployError as failure:
+        except DeploycoreError as failure:
             self._recorder.note(f"the former release can't be put back: {failure.message}")
-            return
+            return failure
         self._recorder.note(f"release {previous.name} is live again")
         try:
-            # Whoever cancelled did not mean this.
-            self._steps.perform("after_activate", previous, cancellation=Cancellation())
+            self._steps.repeat("after_activate", previous)
         except DeploycoreError as failure:
             self._recorder.note(f"after_activate of the former release: {failure.message}")
+        return None
 
 
 def typed_error(error: BaseException) -> DeploycoreError:

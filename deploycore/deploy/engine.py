@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -22,7 +23,7 @@ from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.run import Environment, Git, Run
-from deploycore.deploy.turns import Presence, wait_for_turn
+from deploycore.deploy.turns import Presence, refuse_ended, wait_for_turn
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -35,7 +36,7 @@ from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
 from deploycore.observers import Observers, installed_observers
 from deploycore.provider import Provider
 from deploycore.secrets import SecretBox
-from deploycore.store import ApplicationRecord, DeploymentRecord, Store
+from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
 
 __all__ = ["Engine", "Outcome", "Release"]
 
@@ -76,6 +77,25 @@ class Outcome:
     error: DeploycoreError | None
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What somebody asked for; ``ref`` is what the history says about it."""
+
+    kind: DeploymentKind
+    ref: str
+    requested_by: str
+    wait: bool
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """An application's turn: as it is now, and what brings it forward."""
+
+    application: ApplicationRecord
+    run: Run
+    recorder: Recorder
+
+
 class Engine:
     """Deploys the applications of a store.
 
@@ -98,6 +118,7 @@ class Engine:
         observers: Observers | None = None,
     ) -> None:
         self.logs = Logs(home / "logs")
+        self._home = home
         self._store = store
         self._secrets = secrets
         self._open_provider = open_provider
@@ -134,29 +155,24 @@ class Engine:
             The deployment as recorded: ``healthy``, or ``skipped``.
 
         Raises:
-            Superseded: A newer one was asked for while it waited.
+            ConfigurationError: There is no such application, or its target can't be used; then
+                nothing is recorded, as where another one runs and this one was not to wait.
             Locked: Another one runs, and this one was not to wait.
+            Superseded: A newer one was asked for while it waited.
             DeploycoreError: What went wrong. It is recorded, nothing of it stays in the target,
-                and what was live before is live.
+                and what was live before is live; or its hint says what to do to make it so.
         """
         application = self._store.get_application(name)
         releases = Releases(application.definition.target)
         releases.prepare()
-        with self._turn(
-            application,
-            lambda: self._store.deployments.request(
-                name, ref=application.definition.ref, requested_by=requested_by
-            ),
-            listener,
-            cancellation or Cancellation(),
-            wait=wait,
-        ) as (run, recorder):
-            provider = application.definition.provider
-            run.deploy(
+        asked = _Asked("deploy", application.definition.ref, requested_by, wait)
+        with self._turn(application, asked, listener, cancellation) as turn:
+            provider = turn.application.definition.provider
+            turn.run.deploy(
                 lambda: self._open_provider(provider), only_if_changed=only_if_changed, reuse=reuse
             )
-        self._forget_old(application)
-        return recorder.record
+        self._forget_old(turn.application)
+        return turn.recorder.record
 
     def deploy_many(
         self,
@@ -165,6 +181,8 @@ class Engine:
         parallel: int = 4,
         requested_by: str = "",
         only_if_changed: bool = False,
+        reuse: Reuse | None = None,
+        wait: bool = True,
         listener: DeployListener = no_listener,
         cancellation: Cancellation | None = None,
     ) -> Iterator[Outcome]:
@@ -183,12 +201,16 @@ class Engine:
                     name,
                     requested_by=requested_by,
                     only_if_changed=only_if_changed,
+                    reuse=reuse,
+                    wait=wait,
                     listener=listener,
                     cancellation=common,
                 )
-            except DeploycoreError as error:
-                known = error.details.get("deployment")
-                record = self._store.deployments.get(known) if known else None
+            except Exception as raised:
+                error = typed_error(raised)
+                known, record = error.details.get("deployment"), None
+                with suppress(DeploycoreError):
+                    record = self._store.deployments.get(known) if known else None
                 return Outcome(name, record, error)
             return Outcome(name, done, None)
 
@@ -219,26 +241,13 @@ class Engine:
             DeploycoreError: As ``deploy`` does.
         """
         application = self._store.get_application(name)
-        release = self._former(application, to)
-        if release.deployment is None:
-            raise ConfigurationError(
-                f"Nothing is known of release {release.name!r}, so it is not put live.",
-                hint=f"See what is known: deploycore releases {name}",
-                release=release.name,
-            )
-        made_by = release.deployment
-        with self._turn(
-            application,
-            lambda: self._store.deployments.request(
-                name, ref=release.name, requested_by=requested_by, kind="rollback"
-            ),
-            listener,
-            cancellation or Cancellation(),
-            wait=wait,
-        ) as (run, recorder):
-            # It may have been pruned meanwhile.
-            run.roll_back(Releases(application.definition.target).path(release.name), made_by)
-        return recorder.record
+        self._former(application, to)  # refused before anything is recorded
+        asked = _Asked("rollback", to or "the one before", requested_by, wait)
+        with self._turn(application, asked, listener, cancellation) as turn:
+            # Chosen when it is known what is live by now.
+            release, made_by = self._former(turn.application, to)
+            turn.run.roll_back(release, made_by)
+        return turn.recorder.record
 
     def releases(self, name: str) -> list[Release]:
         """The releases of an application that are on disk, the newest first.
@@ -258,13 +267,23 @@ class Engine:
             The deployments that had no end on record until now.
 
         Raises:
+            DeployError: Of some applications that could not be done; of all others it was.
             StoreError: The database can't be used.
         """
-        return [
-            record
-            for application in self._store.list_applications()
-            for record in self._recovered(application)
-        ]
+        settled, failures = [], []
+        for application in self._store.list_applications():
+            try:
+                settled += self._recovered(application)
+            except DeploycoreError as error:
+                failures.append(f"{application.name}: {error.message}")
+        for each in settled:
+            logger.info("deployment %s is settled: %s", each.id, each.state)
+        if failures:
+            raise DeployError(
+                f"What processes left of these can't be recovered: {'; '.join(failures)}",
+                hint="Mend what is told, then: deploycore recover",
+            )
+        return settled
 
     def cancel(self, deployment: int) -> DeploymentRecord:
         """Ask for a deployment to stop, in whatever process it is.
@@ -278,52 +297,69 @@ class Engine:
     def _turn(
         self,
         application: ApplicationRecord,
-        request: Callable[[], DeploymentRecord],
+        asked: _Asked,
         listener: DeployListener,
-        cancellation: Cancellation,
-        *,
-        wait: bool,
-    ) -> Iterator[tuple[Run, Recorder]]:
+        cancellation: Cancellation | None,
+    ) -> Iterator[_Turn]:
         """Record a request, wait for its turn, and record whatever ends it."""
-        own = Cancellation()
-        releases = Releases(application.definition.target)
+        own, outer = Cancellation(), cancellation or Cancellation()
+        name, releases = application.name, Releases(application.definition.target)
         with ExitStack() as stack:
-            stack.enter_context(cancellation.waking(own.cancel))
-            stack.enter_context(self._presence.present(application.name))
-            record = request()
-            log = stack.enter_context(self.logs.open(application.name, record.id))
-            lifecycle = stack.enter_context(Lifecycle(self._observers))
-            recorder = Recorder(record, self._store, lifecycle, (log.write, listener))
+            stack.enter_context(outer.waking(own.cancel))
+            stack.enter_context(self._presence.present(name, own, wait=asked.wait))
+            if not asked.wait:
+                # First the lock: who would not wait supersedes nobody who does.
+                stack.enter_context(releases.locked())
+            record = self._store.deployments.request(
+                name,
+                ref=asked.ref,
+                requested_by=asked.requested_by,
+                kind=asked.kind,
+                home=str(self._home),
+            )
+            recorder = self._recorder(record, stack, (listener,))
             try:
                 stack.enter_context(self._watching(record.id, own))
                 recorder.begin()
-                stack.enter_context(wait_for_turn(releases, record, self._store, own, wait=wait))
+                if asked.wait:
+                    stack.enter_context(wait_for_turn(releases, record, self._store, own))
                 self._settle(application, but=record.id)
-                environment = self._environment(application)
-                lifecycle.started(record)
-                yield self._run(application, environment, recorder, lifecycle, own), recorder
+                # As it is now: it may have changed while this one waited.
+                application = self._store.get_application(name)
+                run = self._run(application, recorder, own, outer.shielded)
+                refuse_ended(record, self._store)
+                recorder.start()
+                yield _Turn(application, run, recorder)
             except BaseException as raised:
                 error = typed_error(raised)
-                error.add_context(application=application.name, deployment=record.id)
+                error.add_context(application=name, deployment=record.id)
                 recorder.end(error)
                 raise
+
+    def _recorder(
+        self, record: DeploymentRecord, stack: ExitStack, listeners: Sequence[DeployListener] = ()
+    ) -> Recorder:
+        log = stack.enter_context(self.logs.open(record.application, record.id))
+        lifecycle = stack.enter_context(Lifecycle(self._observers))
+        return Recorder(record, self._store, lifecycle, (log.write, *listeners))
 
     def _run(
         self,
         application: ApplicationRecord,
-        environment: Environment,
         recorder: Recorder,
-        lifecycle: Lifecycle,
         cancellation: Cancellation,
+        shielded: Callable[[], AbstractContextManager[None]],
+        *,
+        environment: Environment | None = None,
     ) -> Run:
         return Run(
             application,
-            environment,
+            self._environment(application) if environment is None else environment,
             recorder,
             store=self._store,
-            lifecycle=lifecycle,
             git=self._git,
             cancellation=cancellation,
+            shielded=shielded,
         )
 
     @contextmanager
@@ -355,24 +391,26 @@ class Engine:
                 with releases.locked() if releases.exists() else nullcontext():
                     settled = self._settle(application)
             except Locked:
-                pass
+                pass  # it is being deployed
             except DeployError as error:
-                # The others are none the worse for it.
-                logger.warning("%s can't be recovered: %s", application.name, error)
-            for record in self._store.deployments.unfinished(application.name):
-                if is_alone and record.state == "queued":
-                    ended = Cancelled("The process that asked for it ended before its turn came.")
-                    settled.append(self._ended(record, ended))
+                if self._unfinished(application.name):
+                    raise
+                logger.warning("%s can't be looked after: %s", application.name, error)
+            for record in self._unfinished(application.name):
+                if is_alone and record.state == "queued" and record.home == str(self._home):
+                    settled.append(self._abandoned(record))
             return settled
 
-    def _ended(self, record: DeploymentRecord, error: DeploycoreError) -> DeploymentRecord:
-        with (
-            self.logs.open(record.application, record.id) as log,
-            Lifecycle(self._observers) as lifecycle,
-        ):
-            recorder = Recorder(record, self._store, lifecycle, (log.write,))
-            recorder.end(error)
+    def _abandoned(self, record: DeploymentRecord) -> DeploymentRecord:
+        with ExitStack() as stack:
+            recorder = self._recorder(record, stack)
+            recorder.end(Cancelled("The process that asked for it ended before its turn came."))
             return recorder.record
+
+    def _unfinished(self, name: str) -> list[DeploymentRecord]:
+        """What has no end on record of this machine's; of others nobody here can tell."""
+        here = ("", socket.gethostname())
+        return [each for each in self._store.deployments.unfinished(name) if each.host in here]
 
     def _settle(
         self, application: ApplicationRecord, *, but: int | None = None
@@ -380,22 +418,23 @@ class Engine:
         """Settle what dead processes left; for who holds the target's lock."""
         releases = Releases(application.definition.target)
         settled = []
-        for record in self._store.deployments.unfinished(application.name):
+        for record in self._unfinished(application.name):
             if record.id == but or record.state == "queued":
                 continue
-            with (
-                self.logs.open(application.name, record.id) as log,
-                Lifecycle(self._observers) as lifecycle,
-            ):
-                recorder = Recorder(record, self._store, lifecycle, (log.write,))
+            with ExitStack() as stack:
+                recorder = self._recorder(record, stack)
                 environment: Environment = {}
                 try:
                     environment = self._environment(application)
                 except DeploycoreError as error:
                     recorder.note(f"steps get no environment: {error.message}")
-                run = self._run(application, environment, recorder, lifecycle, Cancellation())
-                settle(application.definition, releases, recorder, run.activation)
-                settled.append(recorder.record)
+                nobody = Cancellation()
+                run = self._run(
+                    application, recorder, nobody, nobody.shielded, environment=environment
+                )
+                settle(releases, recorder, run.activation)
+                if recorder.record.is_finished:
+                    settled.append(recorder.record)
         releases.clear()
         return settled
 
@@ -435,28 +474,36 @@ class Engine:
         ]
         return sorted(found, key=lambda each: (_order(each), each.name), reverse=True)
 
-    def _former(self, application: ApplicationRecord, to: str | None) -> Release:
-        """The release to go back to.
+    def _former(
+        self, application: ApplicationRecord, to: str | None
+    ) -> tuple[Path, DeploymentRecord]:
+        """The release to go back to, and what made it.
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: There is none, it is live, or it never worked.
         """
         found = self._releases(application)
         live = next((each for each in found if each.is_live), None)
         if to is None:
-            before = (each for each in found if each.deployment and _order(each) < _order(live))
+            before = (each for each in found if _is_good(each) and _order(each) < _order(live))
             former = next(before, None)
         else:
             former = next((each for each in found if _is_named(each, to)), None)
-        if former is None or former == live:
-            wanted = f"release {to!r}" if to else "release before the live one"
-            problem = "is live already" if former else "is not there"
-            raise ConfigurationError(
-                f"The {wanted} of {application.name} {problem}.",
-                hint=f"See which there are: deploycore releases {application.name}",
-                application=application.name,
-            )
-        return former
+        problem = ""
+        if former is None:
+            problem = "is not there"
+        elif former == live:
+            problem = "is live already"
+        elif former.deployment is None or not _is_good(former):
+            problem = "is not known to have worked"
+        else:
+            return former.path, former.deployment
+        wanted = f"release {to!r}" if to is not None else "release before the live one"
+        raise ConfigurationError(
+            f"The {wanted} of {application.name} {problem}.",
+            hint=f"See which there are: deploycore releases {application.name}",
+            application=application.name,
+        )
 
     def _forget_old(self, application: ApplicationRecord) -> None:
         """What is known of deployments of long ago; that this fails fails no deployment."""
@@ -466,10 +513,14 @@ class Engine:
                 days=application.definition.history_days,
                 but=Releases(application.definition.target).names(),
             )
-        except StoreError as error:
+        except DeploycoreError as error:
             logger.warning("old deployments of %s are not forgotten: %s", application.name, error)
         else:
             self.logs.remove(application.name, gone)
+
+
+def _is_good(release: Release) -> bool:
+    return release.deployment is not None and release.deployment.state == "healthy"
 
 
 def _order(release: Release | None) -> int:

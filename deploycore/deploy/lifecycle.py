@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from deploycore.errors import DeploycoreError
@@ -49,21 +51,25 @@ class Lifecycle:
     def veto(self, record: DeploymentRecord) -> str | None:
         """Why some observer does not want this commit to be deployed; ``None`` if all do.
 
-        One that fails, or takes longer than ``VETO_SECONDS``, has no say.
+        All are asked at once. One that fails, or takes longer than ``VETO_SECONDS``, has no say.
         """
-        if not self._observers:
-            return None
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-        def ask() -> None:
-            answers.put(next(self._observers.ask("veto_deploy", deployment=record), None))
+        def ask(observer: Observers) -> None:
+            answers.put(next(observer.ask("veto_deploy", deployment=record), None))
 
-        _start("deploycore-veto", ask)
+        asked = self._observers.one_by_one()
+        for observer in asked:
+            _start("deploycore-veto", partial(ask, observer))
+        until = time.monotonic() + VETO_SECONDS
         try:
-            return answers.get(timeout=VETO_SECONDS)
+            for _ in asked:
+                reason = answers.get(timeout=max(0.0, until - time.monotonic()))
+                if reason is not None:
+                    return reason
         except queue.Empty:
             logger.warning("an observer took too long to say whether a deployment may go on")
-            return None
+        return None
 
     def close(self) -> None:
         """Wait for a short while until all was told."""

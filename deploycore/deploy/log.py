@@ -137,7 +137,7 @@ class DeploymentLog:
 
 
 def _from(path: Path, position: int) -> Iterator[bytes]:
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    with suppress(OSError), path.open("rb") as file:
         file.seek(position)
         while data := file.read(_STEP):
             yield data

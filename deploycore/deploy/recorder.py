@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 
 from deploycore.deploy.events import DeployEvent, DeployListener, EventKind
 from deploycore.deploy.lifecycle import Lifecycle
+from deploycore.deploy.turns import refuse_ended
 from deploycore.errors import Cancelled, DeploycoreError, StoreError
 from deploycore.git import Progress
 from deploycore.redaction import Redactor
@@ -28,7 +30,7 @@ class Recorder:
 
     Args:
         record: As it is in the store.
-        listeners: Get each event; the log is one of them.
+        listeners: Get each event; the log is one of them. Who raises gets no more.
 
     Attributes:
         record: As it is by now.
@@ -47,7 +49,7 @@ class Recorder:
         self.record = record
         self._store = store
         self._lifecycle = lifecycle
-        self._listeners = tuple(listeners)
+        self._listeners = list(listeners)
         self._clock = clock
         self._entered = clock()
         self._seconds: dict[str, float] = dict(record.seconds)
@@ -64,6 +66,14 @@ class Recorder:
         """Tell that the deployment waits for its turn."""
         self._tell("state", "")
 
+    def start(self) -> None:
+        """Tell that it is the deployment's turn."""
+        self._lifecycle.started(self.record)
+
+    def veto(self, commit: str) -> str | None:
+        """Why a plugin does not want a commit to be deployed, if one does not."""
+        return self._lifecycle.veto(replace(self.record, commit=commit))
+
     def know(self, **fields: Any) -> None:
         """Record these fields together with the next state."""
         self._known |= fields
@@ -72,14 +82,22 @@ class Recorder:
         """Record that the deployment comes into a state, then tell of it.
 
         Raises:
+            Superseded, Cancelled: It came to its end while it waited.
             StoreError: It can't be recorded, or the state can't follow the one before.
         """
-        self._advance(state, None, **fields)
+        try:
+            self._advance(state, None, **fields)
+        except StoreError:
+            refuse_ended(self.record, self._store)
+            raise
         self._tell("state", "")
         self._lifecycle.changed(self.record)
 
     def note_error(self, error: DeploycoreError) -> None:
         """Record why a release is going to be taken back; that it can't be stops nothing."""
+        self._mask(error)
+        if self.record.error_code:
+            return
         try:
             self.record = self._store.deployments.note_error(self.record.id, error)
         except StoreError as failure:
@@ -91,6 +109,8 @@ class Recorder:
         Raises:
             StoreError: That can't be recorded, and nothing else went wrong.
         """
+        if error is not None:
+            self._mask(error)
         try:
             self._advance(state, error)
         except StoreError as failure:
@@ -102,9 +122,21 @@ class Recorder:
         self._lifecycle.finished(self.record, error)
 
     def end(self, error: DeploycoreError) -> None:
-        """Record what ended the deployment, unless its end was recorded already."""
-        if not self.record.is_finished:
-            self.finish("cancelled" if isinstance(error, Cancelled) else "failed", error)
+        """Record what ended the deployment, unless its end was recorded already.
+
+        While a release is being activated, only the link tells what has happened: then the end is
+        left to whoever settles the deployment.
+        """
+        if self.record.is_finished:
+            return
+        if self.record.state == "activating":
+            logger.warning("deployment %s is left to be recovered: %s", self.record.id, error)
+            return
+        self.finish("cancelled" if isinstance(error, Cancelled) else "failed", error)
+
+    def _mask(self, error: DeploycoreError) -> None:
+        error.message = self.redactor.mask(error.message)
+        error.args = (error.message,)
 
     def _look_again(self, failure: StoreError) -> None:
         """Somebody else may have ended it: it was superseded, or cancelled while it waited."""
@@ -134,13 +166,19 @@ class Recorder:
         self._seconds[before] = round(self._seconds.get(before, 0.0) + now - self._entered, 6)
         self._entered = now
         known, self._known = self._known, {}
+        noted = None if self.record.error_code else error
         self.record = self._store.deployments.advance(
-            self.record.id, state, error=error, seconds=self._seconds, **known, **fields
+            self.record.id, state, error=noted, seconds=self._seconds, **known, **fields
         )
 
     def _tell(self, kind: EventKind, text: str, git: Progress | None = None) -> None:
         record = self.record
         at = datetime.now(UTC)
         event = DeployEvent(record.id, record.application, at, kind, record.state, text, git)
-        for listener in self._listeners:
-            listener(event)
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception as error:
+                # A terminal that is gone, say. What is deployed does not depend on who watches.
+                self._listeners.remove(listener)
+                logger.warning("a listener is not told any more: %s", type(error).__name__)

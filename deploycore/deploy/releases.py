@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,23 +63,44 @@ class Releases:
 
     @property
     def current(self) -> Path | None:
-        """The release that is live, or ``None`` before the first deployment."""
+        """The release that is live, or ``None`` before the first deployment.
+
+        Raises:
+            ConfigurationError: ``current`` leads to something else than a release.
+            DeployError: It can't be read: nobody knows then what is live.
+        """
         try:
-            return self.directory / os.path.basename(os.readlink(self.target / _CURRENT))
-        except OSError:
+            link = os.readlink(self.target / _CURRENT)
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise self.unusable(error) from error
+        path = Path(os.path.normpath(self.target / link))
+        if path.parent != self.directory:
+            raise ConfigurationError(
+                f"{self.target / _CURRENT} leads to {link!r}, which is no release of it.",
+                hint=f"Have it lead to {_RELEASES}/NAME, or remove it.",
+                target=str(self.target),
+            )
+        return path
 
     def exists(self) -> bool:
         """Whether there is such a directory."""
         return self.directory.is_dir()
 
     def names(self) -> list[str]:
-        """The names of the releases that are there, sorted; none where there is no directory."""
+        """The names of the releases that are there, sorted; none where there is no directory.
+
+        Raises:
+            DeployError: They can't be listed.
+        """
         try:
             with os.scandir(self.directory) as entries:
                 found = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise self.unusable(error) from error
         return sorted(name for name in found if not name.startswith("."))
 
     def path(self, name: str) -> Path:
@@ -105,6 +126,7 @@ class Releases:
             DeployError: It can't be written.
         """
         self._refuse_foreign_target()
+        _ = self.current  # refused, if it leads elsewhere
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -134,7 +156,7 @@ class Releases:
         try:
             os.symlink(os.path.join(_RELEASES, release.name), link)
             os.replace(link, self.target / _CURRENT)
-            sync_directory(self.target)
+            self._flush()
         except OSError as error:
             with suppress(OSError):
                 link.unlink(missing_ok=True)
@@ -148,7 +170,7 @@ class Releases:
         """
         try:
             (self.target / _CURRENT).unlink(missing_ok=True)
-            sync_directory(self.target)
+            self._flush()
         except OSError as error:
             raise self.unusable(error) from error
 
@@ -157,37 +179,39 @@ class Releases:
 
         It loses its name first: what has a name is complete, also while this is interrupted.
         """
-        if release.parent != self.directory or release == self.current:
-            return
+        try:
+            if release.parent != self.directory or release == self.current:
+                return
+        except (ConfigurationError, DeployError):
+            return  # it may be the live one
         aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
         with suppress(OSError):
             os.rename(release, aside)
             _remove(aside)
 
-    def prune(self, keep: int, protected: Collection[str]) -> list[str]:
+    def prune(self, names: Sequence[str], keep: int, protected: Collection[str]) -> list[str]:
         """Remove the oldest releases, so that so many are left.
 
         Args:
+            names: Those that are there, the oldest first; clocks go back, so names don't tell.
             protected: The names of releases that stay in any case.
 
         Returns:
             The names of those that are gone.
         """
-        names = self.names()
-        current = self.current
-        stay = {*protected, *([current.name] if current else [])}
-        surplus = [name for name in names if name not in stay][: max(0, len(names) - keep)]
+        surplus = [name for name in names if name not in protected][: max(0, len(names) - keep)]
         for name in surplus:
             self.discard(self.directory / name)
         return surplus
 
     def clear(self) -> None:
-        """Remove what killed processes left; for who holds the lock."""
-        for leftover in self.target.glob(f"{_NEW_LINK}*"):
-            leftover.unlink(missing_ok=True)
-        for leftover in self.directory.glob(f"{_REMOVED}*"):
-            _remove(leftover)
-        remove_leftovers(self.directory)
+        """Remove what killed processes left, as far as that can be done; for who holds the lock."""
+        with suppress(OSError):
+            for leftover in self.target.glob(f"{_NEW_LINK}*"):
+                leftover.unlink(missing_ok=True)
+            for leftover in self.directory.glob(f"{_REMOVED}*"):
+                _remove(leftover)
+            remove_leftovers(self.directory)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -237,6 +261,10 @@ class Releases:
                 hint="Give the application an empty or new directory as its target.",
                 target=str(self.target),
             )
+
+    def _flush(self) -> None:
+        # The target itself may be a link to where there is room.
+        sync_directory(Path(os.path.realpath(self.target)))
 
     def _holds_foreign_files(self) -> bool:
         # What is shared may be put there before the first deployment.

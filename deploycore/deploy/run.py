@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +17,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploycore.deploy.activation import Activation, StepRunner
-from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.shared import link_shared
-from deploycore.errors import DeployError, GitError, NotFound
+from deploycore.errors import DeploycoreError, DeployError, GitError, NotFound
 from deploycore.git import (
     Cancellation,
     CheckedOut,
@@ -71,6 +71,7 @@ class Run:
     Args:
         environment: The application's variables, secrets revealed.
         cancellation: Ends it at the next safe point.
+        shielded: See ``Activation``.
 
     Attributes:
         activation: Switches the application's link.
@@ -83,15 +84,14 @@ class Run:
         recorder: Recorder,
         *,
         store: Store,
-        lifecycle: Lifecycle,
         git: Git,
         cancellation: Cancellation,
+        shielded: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._application = definition = application.definition
-        self._changed_at = application.changed_at
+        self._revision = application.revision
         self._recorder = recorder
         self._store = store
-        self._lifecycle = lifecycle
         self._git = git
         self._cancellation = cancellation
         self._reuse: Reuse = definition.reuse
@@ -103,7 +103,7 @@ class Run:
             for name, each in environment.items()
         }
         self._steps = StepRunner(definition, revealed, recorder, cancellation, self._deadline)
-        self.activation = Activation(self._releases, self._steps, recorder)
+        self.activation = Activation(self._releases, self._steps, recorder, shielded)
 
     def deploy(
         self,
@@ -153,7 +153,7 @@ class Run:
 
     def _fetched(self, open_provider: Callable[[], Provider], *, only_if_changed: bool) -> Path:
         self._steps.refuse_late()
-        self._recorder.enter("authenticating")
+        self._recorder.enter("authenticating", revision=self._revision)
         with open_provider() as provider:
             self._recorder.hide(provider.secrets)
             provider.authenticate()
@@ -203,10 +203,10 @@ class Run:
 
     def _is_live(self, live: DeploymentRecord | None, commit: str) -> bool:
         """Whether nothing would come of deploying this commit, as the application is now."""
-        return live is not None and live.commit == commit and live.requested_at >= self._changed_at
+        return live is not None and live.commit == commit and live.revision == self._revision
 
     def _refuse_vetoed(self, commit: str) -> None:
-        reason = self._lifecycle.veto(replace(self._recorder.record, commit=commit))
+        reason = self._recorder.veto(commit)
         if reason is not None:
             raise DeployError(
                 f"A plugin does not let commit {commit[:12]} be deployed: {reason}",
@@ -221,11 +221,15 @@ class Run:
         try:
             done = self._export(provider, commit, release)
             self._skip_unwatched(provider, commit, live)
+            self._note_commit(done)
         except BaseException as error:
             self._releases.discard(release)
             if isinstance(error, GitError):
                 fetch_hint(provider, error)
             raise
+        return release
+
+    def _note_commit(self, done: CheckedOut) -> None:
         self._recorder.know(
             author=done.author,
             subject=done.subject,
@@ -233,8 +237,7 @@ class Run:
             files=done.files,
             bytes=done.bytes,
         )
-        self._recorder.note(f"commit {commit[:12]} by {done.author}: {done.subject}")
-        return release
+        self._recorder.note(f"commit {done.commit[:12]} by {done.author}: {done.subject}")
 
     def _export(self, provider: Provider, commit: str, release: Path) -> CheckedOut:
         application = self._application
@@ -266,6 +269,8 @@ class Run:
         cache, patterns = self._git.cache, self._application.watch
         if not patterns or cache is None or live is None or live.commit is None:
             return
+        if live.revision != self._revision:
+            return  # what is to be done with the same files has changed
         source = provider.clone_url(self._application.repository_id)
         if not changes_match(
             source,
@@ -305,7 +310,13 @@ class Run:
 
     def _prune(self) -> None:
         """Remove what is no longer kept; the deployment is recorded as healthy by now."""
-        record = self._recorder.record
-        protected = {record.release or "", record.previous or ""}
-        for name in self._releases.prune(self._application.keep, protected):
-            self._recorder.note(f"release {name} is removed; {self._application.keep} are kept")
+        record, keep = self._recorder.record, self._application.keep
+        try:
+            names = self._releases.names()
+            made = self._store.deployments.of_releases(self._application.name, names)
+            names.sort(key=lambda name: made[name].id if name in made else 0)
+            protected = {record.release or "", record.previous or ""}
+            for name in self._releases.prune(names, keep, protected):
+                self._recorder.note(f"release {name} is removed; {keep} are kept")
+        except DeploycoreError as error:
+            self._recorder.note(f"old releases are not removed: {error.message}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from deploycore.application import Shared
 from deploycore.deploy.releases import Releases
 from deploycore.errors import DeployError, UnsafeRepository
+from deploycore.git.disk import sync_tree
 
 __all__ = ["link_shared"]
 
@@ -86,7 +87,7 @@ def _begin(kept: Path, place: Path, *, is_directory: bool) -> None:
     Whole or not at all, so that a crash in the middle can't pass for the content.
     """
     kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_name(f".{kept.name}.new")
+    beside = kept.with_name(f".{kept.name}.deploycore-new")
     _remove(beside)
     if not _has_content(place):
         beside.mkdir() if is_directory else beside.touch()
@@ -94,7 +95,14 @@ def _begin(kept: Path, place: Path, *, is_directory: bool) -> None:
         shutil.copytree(place, beside, symlinks=True)
     else:
         shutil.copy2(place, beside, follow_symlinks=False)
-    os.rename(beside, kept)
+    opened = os.open(kept.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Shared paths may be on another file system than the release.
+        sync_tree(beside, opened) if is_directory else os.fsync(opened)
+        os.rename(beside, kept)
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _has_content(place: Path) -> bool:

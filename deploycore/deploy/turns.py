@@ -22,7 +22,7 @@ from deploycore.errors import Cancelled, DeployError, Locked, Superseded
 from deploycore.git import Cancellation
 from deploycore.store import DeploymentRecord, Store
 
-__all__ = ["Presence", "wait_for_turn"]
+__all__ = ["Presence", "refuse_ended", "wait_for_turn"]
 
 _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
@@ -39,13 +39,26 @@ class Presence:
         self._directory = directory
 
     @contextmanager
-    def present(self, application: str) -> Iterator[None]:
+    def present(
+        self, application: str, cancellation: Cancellation, *, wait: bool
+    ) -> Iterator[None]:
         """Count as one who runs or waits.
 
         Raises:
+            Cancelled: Somebody asked to stop.
+            Locked: Somebody recovers the application, and this one is not to wait.
             DeployError: The lock can't be had.
         """
-        with self._lock(application, fcntl.LOCK_SH):
+        with ExitStack() as held:
+            while not self._has(application, fcntl.LOCK_SH, held):
+                if not wait:
+                    raise Locked(
+                        f"The application {application!r} is being recovered.",
+                        hint="Wait until that is done, then try again.",
+                        application=application,
+                    )
+                cancellation.raise_if_cancelled()
+                time.sleep(_POLL_SECONDS)
             yield
 
     @contextmanager
@@ -56,76 +69,64 @@ class Presence:
             DeployError: The lock can't be had.
         """
         with ExitStack() as held:
-            try:
-                held.enter_context(self._lock(application, fcntl.LOCK_EX | fcntl.LOCK_NB))
-                is_alone = True
-            except BlockingIOError:
-                is_alone = False
-            yield is_alone
+            yield self._has(application, fcntl.LOCK_EX, held)
 
-    @contextmanager
-    def _lock(self, application: str, how: int) -> Iterator[None]:
+    def _has(self, application: str, how: int, held: ExitStack) -> bool:
         try:
             make_private_directory(self._directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self._directory / f"{application}.lock", flags, 0o600)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         except OSError as error:
             raise DeployError(
                 f"The lock of {application} can't be had: {error.strerror or error}.",
                 hint=f"Look at the permissions of {self._directory}, and at the space that is"
                 " left on its disk.",
             ) from error
-        try:
-            fcntl.flock(descriptor, how)
-            yield
-        finally:
-            os.close(descriptor)
+        return True
 
 
 @contextmanager
 def wait_for_turn(
-    releases: Releases,
-    record: DeploymentRecord,
-    store: Store,
-    cancellation: Cancellation,
-    *,
-    wait: bool,
+    releases: Releases, record: DeploymentRecord, store: Store, cancellation: Cancellation
 ) -> Iterator[None]:
     """Hold the target for a deployment that is queued, as soon as nobody else does.
-
-    Args:
-        wait: Whether to wait at all.
 
     Raises:
         Superseded: A newer deployment of the application was asked for.
         Cancelled: Somebody asked for this one to stop.
-        Locked: Another one runs, and this one is not to wait.
         DeployError: The lock can't be had.
     """
     with ExitStack() as held:
         looked = time.monotonic()
-        while not _has_turn(releases, held, wait=wait):
+        while not _has_turn(releases, held):
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
-                _refuse_ended(record, store)
+                refuse_ended(record, store)
             cancellation.raise_if_cancelled()
             time.sleep(_POLL_SECONDS)
-        _refuse_ended(record, store)
+        refuse_ended(record, store)
         yield
 
 
-def _has_turn(releases: Releases, held: ExitStack, *, wait: bool) -> bool:
+def _has_turn(releases: Releases, held: ExitStack) -> bool:
     try:
         held.enter_context(releases.locked())
     except Locked:
-        if not wait:
-            raise
         return False
     return True
 
 
-def _refuse_ended(record: DeploymentRecord, store: Store) -> None:
-    """Go on only while the deployment still waits."""
+def refuse_ended(record: DeploymentRecord, store: Store) -> None:
+    """Go on only while a deployment still waits.
+
+    Raises:
+        Superseded: A newer one was asked for.
+        Cancelled: It was cancelled.
+    """
     now = store.deployments.get(record.id)
     if now.state == "queued":
         return

@@ -8,7 +8,13 @@ server or a repository holds is not to be trusted.
 from __future__ import annotations
 
 from deploycore.git.cache import CacheEntry, RepositoryCache
-from deploycore.git.operations import changes_match, clone, export, resolve
+from deploycore.git.operations import (
+    changes_match,
+    clone,
+    export,
+    refuse_malformed_patterns,
+    resolve,
+)
 from deploycore.git.progress import (
     Cancellation,
     CheckedOut,
@@ -33,6 +39,7 @@ __all__ = [
     "clone",
     "export",
     "no_progress",
+    "refuse_malformed_patterns",
     "remove_leftovers",
     "resolve",
 ]

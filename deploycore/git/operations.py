@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.git.cache import RepositoryCache
 
-__all__ = ["changes_match", "clone", "export", "resolve"]
+__all__ = ["changes_match", "clone", "export", "refuse_malformed_patterns", "resolve"]
 
 
 def export(
@@ -134,7 +134,10 @@ def changes_match(
     Args:
         old: A full hash, as is ``new``.
         patterns: As those of ``.gitignore``.
-        cache: Where both were fetched into. ``True`` where one is no longer there.
+        cache: Where both were fetched into. ``True`` where that can't be told any more.
+
+    Raises:
+        ConfigurationError: A pattern is malformed.
     """
     from tempfile import TemporaryDirectory
     from zlib import error as ZlibError  # noqa: N812  a class, whatever its name
@@ -144,13 +147,25 @@ def changes_match(
 
     operation = Operation(settings or GitSettings(), no_progress, cancellation or Cancellation())
     watched = PathPatterns(patterns)
-    with TemporaryDirectory() as directory:
-        cached = cache.repository(source.url)
-        try:
+    try:
+        with TemporaryDirectory() as directory:
+            cached = cache.repository(source.url)
             found = differences(cached, old, new, Path(directory), operation)
             return any(watched.match(path) for path in found)
-        except (Damaged, ZlibError):
-            return True
+    except (Damaged, ZlibError, OSError):
+        return True
+
+
+def refuse_malformed_patterns(patterns: Sequence[str]) -> None:
+    """Refuse patterns that ``changes_match`` can't use.
+
+    Raises:
+        ConfigurationError: One is malformed.
+    """
+    if patterns:
+        from deploycore.git.comparison import PathPatterns
+
+        PathPatterns(patterns)
 
 
 def clone(

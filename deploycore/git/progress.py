@@ -69,7 +69,9 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._cancelled = False
-        self._listeners: tuple[Callable[[], None], ...] = ()
+        # Each by itself: a dictionary takes and gives one entry in one step, whichever thread.
+        self._listeners: dict[object, Callable[[], None]] = {}
+        self._shields: dict[object, None] = {}
 
     @property
     def cancelled(self) -> bool:
@@ -79,8 +81,23 @@ class Cancellation:
     def cancel(self) -> None:
         """Ask the operation to stop; what waits for the network is woken."""
         self._cancelled = True
-        for listener in self._listeners:
+        for listener in list(self._listeners.values()):
             listener()
+
+    @property
+    def is_shielded(self) -> bool:
+        """Whether what happens now must come to its end, however impatient somebody is."""
+        return bool(self._shields)
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Ask who hears of signals not to interrupt what happens meanwhile."""
+        key = object()
+        self._shields[key] = None
+        try:
+            yield
+        finally:
+            del self._shields[key]
 
     def raise_if_cancelled(self) -> None:
         """Stop here, if asked to.
@@ -98,10 +115,11 @@ class Cancellation:
         Args:
             listener: Must be quick, and safe in any thread and in signal handlers.
         """
-        self._listeners += (listener,)
+        key = object()
+        self._listeners[key] = listener
         try:
             if self._cancelled:
                 listener()
             yield
         finally:
-            self._listeners = tuple(known for known in self._listeners if known is not listener)
+            del self._listeners[key]

@@ -6,6 +6,7 @@ processes that mean to do so one succeeds and the other is told.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,13 +33,20 @@ class Deployments:
         self._database = database
 
     def request(
-        self, application: str, *, ref: str, requested_by: str = "", kind: DeploymentKind = "deploy"
+        self,
+        application: str,
+        *,
+        ref: str,
+        requested_by: str = "",
+        kind: DeploymentKind = "deploy",
+        home: str = "",
     ) -> DeploymentRecord:
         """Record that a deployment is wanted. Those that wait for the same are superseded.
 
         Args:
             ref: The branch, tag or commit to deploy; of a rollback, the release.
             requested_by: Who or what asked for it; may be empty.
+            home: The data directory of this process.
 
         Raises:
             ConfigurationError: There is no such application.
@@ -53,9 +61,13 @@ class Deployments:
             "requested_at": at,
             "seconds": {},
             "cancel_requested": False,
+            "unproved": False,
+            "host": socket.gethostname(),
+            "home": home,
         }
         with self._database.writing() as connection:
-            named_row(connection, "application", applications, application)
+            # Locked, so that of two who ask at once one is the newer one for both.
+            named_row(connection, "application", applications, application, locked=True)
             asked = insert(deployments).values(values).returning(*deployments.c)
             record = DeploymentRecord(**connection.execute(asked).mappings().one())
             waiting = (deployments.c.state == "queued") & (deployments.c.application == application)
@@ -211,11 +223,12 @@ class Deployments:
             Their ids.
         """
         long_ago = datetime.now(UTC) - timedelta(days=days)
+        # The oldest alone are looked at, so that this costs the same however many there are.
         old = (
             select(deployments.c.id, deployments.c.finished_at, deployments.c.release)
             .where(deployments.c.application == application)
             .order_by(deployments.c.id)
-            .limit(_FORGOTTEN_AT_ONCE)
+            .limit(_FORGOTTEN_AT_ONCE + len(but))
         )
         with self._database.reading() as connection:
             found = connection.execute(old).all()

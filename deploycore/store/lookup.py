@@ -15,13 +15,21 @@ COMMANDS = {"provider": "deploycore provider", "application": "deploycore app"}
 """The command of each noun."""
 
 
-def named_row(connection: Connection, noun: str, table: Table, name: str) -> Any:
+def named_row(
+    connection: Connection, noun: str, table: Table, name: str, *, locked: bool = False
+) -> Any:
     """The row of a name.
+
+    Args:
+        locked: Whether nobody else may change it, or lock it, until the transaction ends; where
+            all who write wait for each other anyway, as in SQLite, nothing is done for that.
 
     Raises:
         ConfigurationError: There is none; says which name is close.
     """
-    row = connection.execute(select(table).where(table.c.name == name)).mappings().one_or_none()
+    query = select(table).where(table.c.name == name)
+    query = query.with_for_update() if locked else query
+    row = connection.execute(query).mappings().one_or_none()
     if row is not None:
         return row
     close = difflib.get_close_matches(name, connection.scalars(select(table.c.name)).all(), n=1)

@@ -41,11 +41,13 @@ class ApplicationRecord:
         definition: All that a person has said about it.
         secrets: The variables whose values are stored here, as
             :class:`deploycore.secrets.SecretBox` stores them.
+        revision: Grows with each change of the definition or of a secret.
         created_at: Timezone-aware, as is ``changed_at``.
     """
 
     definition: Application
     secrets: Mapping[str, str] = field(repr=False)
+    revision: int
     created_at: datetime
     changed_at: datetime
 
@@ -78,6 +80,10 @@ class DeploymentRecord:
         bytes: What they hold together.
         seconds: How long each phase took, by its name.
         cancel_requested: Whether somebody asked for it to stop.
+        revision: The application's, as it was deployed.
+        unproved: Whether more had to be done, once it was live, to see that it works.
+        host: The name of the machine that it runs, or waits, on; empty if that is not known.
+        home: The data directory of the process that runs it, or waits with it.
     """
 
     id: int
@@ -101,6 +107,10 @@ class DeploymentRecord:
     bytes: int | None
     seconds: Mapping[str, float]
     cancel_requested: bool
+    revision: int | None
+    unproved: bool
+    host: str
+    home: str
 
     @property
     def is_finished(self) -> bool:

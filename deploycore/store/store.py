@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -19,9 +21,12 @@ from deploycore.store.database import Database
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.records import ApplicationRecord, ProviderRecord
-from deploycore.store.tables import applications, providers
+from deploycore.store.states import may_precede
+from deploycore.store.tables import applications, deployments, providers
 
 __all__ = ["Store"]
+
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -104,6 +109,7 @@ class Store:
         """
         with self._database.writing() as connection:
             _refuse_taken(connection, "application", applications, definition.name)
+            _refuse_common_targets(connection, [definition])
             return _put(connection, definition)
 
     def put_applications(
@@ -115,9 +121,13 @@ class Store:
             dry_run: Whether only to see that it can be done.
 
         Raises:
-            ConfigurationError: A provider is unknown, or two applications have one target.
+            ConfigurationError: A provider is unknown, two applications have one target, or one
+                that is being deployed would get another target.
         """
         with self._database.writing() as connection:
+            _refuse_common_targets(connection, definitions)
+            for definition in definitions:
+                _make_way(connection, definition)
             for definition in definitions:
                 _put(connection, definition)
             if dry_run:
@@ -134,14 +144,16 @@ class Store:
             StoreError: Other secrets are stored that were encrypted with another key.
         """
         with self._database.writing() as connection:
-            row = named_row(connection, "application", applications, name)
+            row = named_row(connection, "application", applications, name, locked=True)
             secrets = {key: value for key, value in row["secrets"].items() if key != variable}
             if stored is not None:
                 if is_sealed(stored):
                     self._refuse_second_key(connection)
                 secrets[variable] = stored
             connection.execute(
-                update(applications).where(applications.c.name == name).values(secrets=secrets)
+                update(applications)
+                .where(applications.c.name == name)
+                .values(secrets=secrets, revision=applications.c.revision + 1)
             )
 
     def get_application(self, name: str) -> ApplicationRecord:
@@ -154,20 +166,33 @@ class Store:
             return _application(named_row(connection, "application", applications, name))
 
     def list_applications(self) -> list[ApplicationRecord]:
-        """All applications, by name."""
+        """All applications, by name. One that is stored in an unknown form is logged and left out,
+        so that it keeps nobody from the others."""
         with self._database.reading() as connection:
             rows = connection.execute(select(applications).order_by(applications.c.name)).mappings()
-            return [_application(row) for row in rows]
+            found = []
+            for row in rows:
+                try:
+                    found.append(_application(row))
+                except StoreError as error:
+                    logger.warning("%s", error)
+            return found
 
-    def remove_application(self, name: str) -> None:
+    def remove_application(self, name: str) -> Path:
         """Forget an application and its deployments; its files stay.
 
+        Returns:
+            Its target.
+
         Raises:
-            ConfigurationError: There is none of this name.
+            ConfigurationError: There is none of this name, or it is being deployed.
         """
         with self._database.writing() as connection:
-            named_row(connection, "application", applications, name)
+            row = named_row(connection, "application", applications, name, locked=True)
+            _refuse_unfinished(connection, name, "can't be removed")
             connection.execute(delete(applications).where(applications.c.name == name))
+            target: Path = row["target"]
+            return target
 
     def close(self) -> None:
         """Close the database."""
@@ -206,22 +231,66 @@ def _application(row: Mapping[Any, Any]) -> ApplicationRecord:
             hint="Upgrade deploycore, or apply the application's file again.",
             application=row["name"],
         )
-    return ApplicationRecord(definition, row["secrets"], row["created_at"], row["changed_at"])
+    return ApplicationRecord(
+        definition, row["secrets"], row["revision"], row["created_at"], row["changed_at"]
+    )
+
+
+def _refuse_common_targets(connection: Connection, definitions: Sequence[Application]) -> None:
+    """Refuse what would leave two applications with one target, or with one in the other's."""
+    rows = connection.execute(select(applications.c.name, applications.c.target))
+    targets = {row.name: row.target for row in rows}
+    targets |= {each.name: each.target for each in definitions}
+    for definition in definitions:
+        for name, target in targets.items():
+            if name == definition.name:
+                continue
+            if target == definition.target:
+                raise _common_target(name, f"has the target {target}")
+            if target in definition.target.parents or definition.target in target.parents:
+                raise _common_target(
+                    name, f"has the target {target}, which is not apart from {definition.target}"
+                )
+
+
+def _common_target(name: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The application {name!r} already {what}.",
+        hint="Give each application a directory of its own.",
+        application=name,
+    )
+
+
+def _make_way(connection: Connection, definition: Application) -> None:
+    """Free the target that an application has, if it is going to have another one."""
+    is_this = (applications.c.name == definition.name) & (
+        applications.c.target != definition.target
+    )
+    if connection.scalar(select(applications.c.name).where(is_this)) is None:
+        return
+    _refuse_unfinished(connection, definition.name, "can't get another target")
+    away = Path("/nowhere") / definition.name  # what no application has: it would be nobody's
+    connection.execute(update(applications).where(is_this).values(target=away))
+
+
+def _refuse_unfinished(connection: Connection, name: str, what: str) -> None:
+    """Refuse to take away what a deployment, or its recovery, goes by."""
+    unfinished = select(deployments.c.id).where(
+        deployments.c.application == name, deployments.c.state.in_(may_precede("failed"))
+    )
+    found = connection.scalar(unfinished.limit(1))
+    if found is not None:
+        raise ConfigurationError(
+            f"The application {name!r} {what}: deployment {found} has not come to its end.",
+            hint=f"Wait for it, or: deploycore cancel {found}. If its process has died:"
+            " deploycore recover",
+            application=name,
+            deployment=found,
+        )
 
 
 def _put(connection: Connection, definition: Application) -> ApplicationRecord:
     named_row(connection, "provider", providers, definition.provider)
-    other = connection.scalar(
-        select(applications.c.name).where(
-            applications.c.target == definition.target, applications.c.name != definition.name
-        )
-    )
-    if other is not None:
-        raise ConfigurationError(
-            f"The application {other!r} already has the target {definition.target}.",
-            hint="Give each application a directory of its own.",
-            application=other,
-        )
     at = datetime.now(UTC)
     values = {
         "provider": definition.provider,
@@ -230,10 +299,14 @@ def _put(connection: Connection, definition: Application) -> ApplicationRecord:
         "changed_at": at,
     }
     is_this = applications.c.name == definition.name
-    changed = update(applications).where(is_this).values(values).returning(*applications.c)
-    row = connection.execute(changed).mappings().one_or_none()
+    changed = (
+        update(applications)
+        .where(is_this)
+        .values(values | {"revision": applications.c.revision + 1})
+    )
+    row = connection.execute(changed.returning(*applications.c)).mappings().one_or_none()
     if row is None:
-        values |= {"name": definition.name, "secrets": {}, "created_at": at}
+        values |= {"name": definition.name, "secrets": {}, "created_at": at, "revision": 1}
         added = insert(applications).values(values).returning(*applications.c)
         row = connection.execute(added).mappings().one()
     return _application(row)

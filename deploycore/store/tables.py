@@ -89,6 +89,7 @@ applications = Table(
     Column("target", PathText, nullable=False, unique=True),
     Column("definition", JSON, nullable=False),
     Column("secrets", JSON, nullable=False),
+    Column("revision", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
 )
@@ -117,6 +118,10 @@ deployments = Table(
     Column("bytes", BigInteger),
     Column("seconds", JSON, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
+    Column("revision", Integer),
+    Column("unproved", Boolean, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("home", Text, nullable=False),
     Index(None, "application", "id"),
     Index(None, "application", "release"),
     # What has ended is nearly all; who asks for the rest must not read it.

@@ -387,7 +387,7 @@ def test_cancellation_is_immediate(check, serve, drip, cancellation, during, by)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
     assert time.monotonic() - begun < 15
-    assert cancellation._listeners == ()
+    assert cancellation._listeners == {}
 
 
 def test_nothing_is_tried_after_a_cancellation(check, cancellation, tmp_path):

@@ -8,18 +8,21 @@ import pytest
 
 from deploycore.deploy import Releases
 from deploycore.deploy.turns import Presence
+from deploycore.errors import DeployError
+from deploycore.git import Cancellation
 
 COMMIT = "ab" * 20
 BEFORE = ("authenticating", "resolving", "fetching", "building")
 
 
 @pytest.fixture
-def die(installation, target):
+def die(installation, target, home):
     """Leaves a deployment as a process that died in a state would; gives its record."""
 
     def make(state: str, *, switched: bool = False, name: str = "site", release: str = "dead"):
         deployments = installation.store.deployments
-        record = deployments.request(name, ref="main")
+        record = deployments.request(name, ref="main", home=str(home))
+        definition = installation.store.get_application(name).definition
         current = Releases(target).current
         for each in (*BEFORE, "activating"):
             if record.state == state:
@@ -29,7 +32,11 @@ def die(installation, target):
                 fields = {"commit": COMMIT, "release": release}
                 (target / "releases" / release).mkdir(parents=True, exist_ok=True)
             if each == "activating":
-                fields = {"previous": current.name if current else None}
+                proofs = definition.steps.after_activate or definition.health_check
+                fields = {
+                    "previous": current.name if current else None,
+                    "unproved": bool(proofs),
+                }
             record = deployments.advance(record.id, each, **fields)
         if switched:
             Releases(target).activate(target / "releases" / release)
@@ -125,7 +132,7 @@ def test_a_rollback_that_died_keeps_both_releases(installation, create, publish,
     second = installation.deploy("site").release
     deployments = installation.store.deployments
     dead = deployments.request("site", ref=first, kind="rollback")
-    deployments.advance(dead.id, "activating", release=first, previous=second)
+    deployments.advance(dead.id, "activating", release=first, previous=second, unproved=True)
     Releases(target).activate(target / "releases" / first)
     assert ends(installation) == [(dead.id, "rolled_back")]
     assert Releases(target).current == target / "releases" / second
@@ -143,9 +150,11 @@ def test_what_runs_or_waits_in_a_living_process_is_left_alone(
 ):
     create()
     runs, waits = die("building"), die("queued")
-    with Releases(target).locked(), Presence(home / "locks").present("site"):
+    somebody = Presence(home / "locks").present("site", Cancellation(), wait=True)
+    other = Presence(home / "locks").present("site", Cancellation(), wait=True)
+    with Releases(target).locked(), other:
         assert ends(installation) == []
-    with Presence(home / "locks").present("site"):
+    with somebody:
         assert ends(installation) == [(runs.id, "failed")]
     assert ends(installation) == [(waits.id, "cancelled")]
 
@@ -188,3 +197,43 @@ def test_leftovers_of_killed_processes_are_removed(installation, create, target)
             ".deploycore.lock",
         }
     )
+
+
+def test_what_runs_on_another_machine_is_left_to_that_machine(installation, create, die):
+    from sqlalchemy import update
+
+    from deploycore.store.tables import deployments
+
+    create()
+    dead = die("fetching")
+    with installation.store._database.writing() as connection:
+        connection.execute(update(deployments).values(host="another-machine"))
+    assert ends(installation) == []
+    assert installation.store.deployments.get(dead.id).state == "fetching"
+
+
+def test_one_that_can_not_be_recovered_keeps_no_other_from_it(
+    installation, create, target, die, tmp_path, home
+):
+    create()
+    create("other", target=tmp_path / "other")
+    stuck, dead = die("fetching"), die("fetching", name="other")
+    (home / "locks").mkdir(exist_ok=True)
+    (home / "locks" / "site.lock").mkdir()
+    with pytest.raises(DeployError, match="site: The lock of site can't be had"):
+        installation.recover()
+    assert installation.store.deployments.get(dead.id).state == "failed"
+    assert installation.store.deployments.get(stuck.id).state == "fetching"
+
+
+def test_what_was_to_prove_a_release_is_what_was_so_when_it_became_live(
+    installation, create, target, die
+):
+    """The check was removed from the application since; nobody has made it."""
+    create(health_check={"run": ["true"]})
+    live = installation.deploy("site").release
+    dead = die("activating", switched=True)
+    definition = installation.store.get_application("site").definition
+    installation.apply([definition.model_copy(update={"health_check": None})])
+    assert ends(installation) == [(dead.id, "rolled_back")]
+    assert Releases(target).current == target / "releases" / live

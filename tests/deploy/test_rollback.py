@@ -67,7 +67,7 @@ def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation
 
 def test_a_directory_of_which_nothing_is_known_is_not_put_live(installation, three, target):
     (target / "releases" / "foreign").mkdir()
-    with pytest.raises(ConfigurationError, match="Nothing is known of release 'foreign'"):
+    with pytest.raises(ConfigurationError, match="'foreign' of site is not known to have worked"):
         installation.roll_back("site", to="foreign")
     assert {each.name: each.deployment for each in installation.releases("site")}["foreign"] is None
 

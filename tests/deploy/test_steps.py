@@ -490,7 +490,7 @@ def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
         else:
             failure(run, ["no-such-program-here"] if number % 8 else ["false"])
     assert (set(os.listdir("/dev/fd")), threading.active_count(), children()) == before
-    assert cancellation._listeners == ()
+    assert not cancellation._listeners
 
 
 def test_a_child_that_nobody_can_wait_for_is_no_success(run):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from deploycore.deploy import Releases
-from deploycore.errors import Cancelled, Locked, Superseded
+from deploycore.errors import Cancelled, ConfigurationError, Locked, Superseded
 from deploycore.git import Cancellation
 
 
@@ -65,7 +65,51 @@ def test_who_does_not_want_to_wait_is_told_at_once(installation, create, target)
     create()
     with held(target), pytest.raises(Locked):
         installation.deploy("site", wait=False)
-    assert states(installation) == ["failed"]
+    assert states(installation) == []
+
+
+def test_who_does_not_want_to_wait_supersedes_nobody_who_does(installation, create, target):
+    create()
+    with held(target):
+        waiting = Waiting(installation)
+        wait_for(lambda: states(installation) == ["queued"])
+        with pytest.raises(Locked):
+            installation.deploy("site", wait=False)
+        assert states(installation) == ["queued"]
+    waiting.join(20)
+    assert waiting.outcome.state == "healthy"
+
+
+def test_who_waits_deploys_what_the_application_is_when_its_turn_comes(
+    installation, create, publish, target
+):
+    create()
+    publish("other", branch="other")
+    with held(target):
+        waiting = Waiting(installation)
+        wait_for(lambda: states(installation) == ["queued"])
+        changed = installation.store.get_application("site").definition
+        installation.apply([changed.model_copy(update={"ref": "other"})])
+    waiting.join(20)
+    assert (target / "current" / "page").read_text() == "other"
+
+
+def test_an_application_keeps_its_target_and_stays_while_it_is_deployed(
+    installation, create, target, tmp_path
+):
+    """Whoever settles a deployment goes by the target that the application has."""
+    create()
+    with held(target):
+        waiting = Waiting(installation)
+        wait_for(lambda: states(installation) == ["queued"])
+        moved = installation.store.get_application("site").definition
+        with pytest.raises(ConfigurationError, match="can't get another target"):
+            installation.apply([moved.model_copy(update={"target": tmp_path / "elsewhere"})])
+        with pytest.raises(ConfigurationError, match="can't be removed"):
+            installation.remove_application("site")
+    waiting.join(20)
+    installation.apply([moved.model_copy(update={"target": tmp_path / "elsewhere"})])
+    assert installation.remove_application("site") == tmp_path / "elsewhere"
 
 
 def test_the_newest_request_supersedes_those_that_wait(installation, create, publish, target):

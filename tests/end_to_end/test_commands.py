@@ -95,6 +95,8 @@ def test_the_demo_succeeds_and_leaves_nothing_behind(shell):
     shown = shell.succeed("demo", TMPDIR=str(shell.directory / "tmp"))
     assert shown.splitlines()[-1].startswith("The demo succeeded in ")
     assert shown.count("Credentials   correct") == 3
-    assert shown.count("Deployed ") == 4
+    assert shown.count("Deployed ") == 5
+    assert "is live again" in shown
+    assert shown.count("Rolled back ") == 1
     assert os.listdir(shell.directory / "tmp") == []
     assert not shell.home.exists()

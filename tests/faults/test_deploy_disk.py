@@ -144,7 +144,7 @@ def test_a_real_full_disk_loses_nothing(installation, create, publish, tmp_path)
         with pytest.raises(DeploycoreError, match="Read-only file system"):
             installation.roll_back("site")
         assert (small / "live" / "current" / "page").read_text() == "three"
-        installation.recover()
+        assert installation.recover() == []
         assert installation.store.deployments.unfinished() == []
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -47,7 +47,7 @@ def test_an_application_is_put_again_only_with_what_has_changed(shop, applicatio
 
 
 def test_applications_are_put_all_or_none(shop, application):
-    with pytest.raises(ConfigurationError, match="'blog' already has the target"):
+    with pytest.raises(ConfigurationError, match="'c' already has the target"):
         shop.put_applications(
             [application(ref="x"), application("blog"), application("c", target=Path("/srv/blog"))]
         )

@@ -28,6 +28,7 @@ def _widen_applications(connection: sa.Connection) -> dict[str, str]:
     with op.batch_alter_table("applications") as table:
         table.add_column(sa.Column("definition", sa.JSON, nullable=False, server_default="{}"))
         table.add_column(sa.Column("secrets", sa.JSON, nullable=False, server_default="{}"))
+        table.add_column(sa.Column("revision", sa.Integer, nullable=False, server_default="1"))
         table.add_column(sa.Column("changed_at", _AT))
     branches = {}
     for row in connection.execute(sa.select(_applications)).mappings().all():
@@ -52,6 +53,7 @@ def _widen_applications(connection: sa.Connection) -> dict[str, str]:
             table.drop_column(gone)
         table.alter_column("definition", existing_type=sa.JSON, server_default=None)
         table.alter_column("secrets", existing_type=sa.JSON, server_default=None)
+        table.alter_column("revision", existing_type=sa.Integer, server_default=None)
         table.alter_column("changed_at", existing_type=_AT, nullable=False)
     return branches
 
@@ -71,6 +73,12 @@ def _widen_deployments(connection: sa.Connection, branches: dict[str, str]) -> N
         table.add_column(
             sa.Column("cancel_requested", sa.Boolean, nullable=False, server_default=sa.false())
         )
+        table.add_column(sa.Column("revision", sa.Integer))
+        table.add_column(
+            sa.Column("unproved", sa.Boolean, nullable=False, server_default=sa.false())
+        )
+        for text in ("host", "home"):
+            table.add_column(sa.Column(text, sa.Text, nullable=False, server_default=""))
     deployments = sa.table(
         "deployments", *map(sa.column, ("application", "state", "ref", "requested_at"))
     )
@@ -88,7 +96,7 @@ def _widen_deployments(connection: sa.Connection, branches: dict[str, str]) -> N
     with op.batch_alter_table("deployments", table_kwargs={"sqlite_autoincrement": True}) as table:
         table.alter_column("requested_at", existing_type=_AT, nullable=False)
         table.alter_column("started_at", existing_type=_AT, nullable=True)
-        for name in ("kind", "ref", "seconds", "cancel_requested"):
+        for name in ("kind", "ref", "seconds", "cancel_requested", "unproved", "host", "home"):
             table.alter_column(name, server_default=None)
     op.create_index("ix_deployments_application_release", "deployments", ["application", "release"])
     op.create_index("ix_deployments_state_application", "deployments", ["state", "application"])
