@@ -94,8 +94,6 @@ class Plan:
             whether it is a directory.
 
     Attributes:
-        directories: Their paths, each before what is in it; the root itself is left out. They
-            are made when they are looked at: a small pack can have gigabytes of them.
         present: The paths of those that are the same in the former checkout.
         symlinks: Their targets are blobs.
         gitlinks: The places of submodules.
@@ -109,7 +107,6 @@ class Plan:
         former: Former | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
     ) -> None:
-        self.directories: Sequence[bytes] = _Paths(self)
         self.present: list[bytes] = []
         self.symlinks: list[Named] = []
         self.gitlinks: list[Named] = []
@@ -134,6 +131,14 @@ class Plan:
         self._early_bytes = 0
         self._ready: list[bytes] = []
         self._expect(b"", root, 0)
+
+    @property
+    def directories(self) -> Sequence[bytes]:
+        """Their paths, each before what is in it; the root itself is left out.
+
+        They are made when they are looked at: a small pack can have gigabytes of them.
+        """
+        return _Paths(self)
 
     @property
     def attributes(self) -> Iterator[File]:
