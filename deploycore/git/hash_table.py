@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-__all__ = ["PATH_HASH_BYTES", "HashTable", "path_digest", "path_hash"]
+__all__ = ["PATH_HASH_BYTES", "HashIndex", "HashTable", "path_digest", "path_hash"]
 
 PATH_HASH_BYTES = 20
 _IN_DICTIONARY = 100_000
@@ -118,6 +118,59 @@ class HashTable:
         self._recent = {}
         self._added = 0
         self._end = len(self._slots.numbers)
+
+
+class HashIndex:
+    """Where hashes are in an array that grows elsewhere; takes six to twelve bytes for each.
+
+    Args:
+        names: The hashes, one after the other. One that is all zeros is none yet.
+        hash_bytes: How long each is.
+    """
+
+    def __init__(self, names: bytearray, hash_bytes: int) -> None:
+        self._names = names
+        self._size = hash_bytes
+        self._none = bytes(hash_bytes)
+        self._seen = 0
+        self._slots = array("I", bytes(4))
+        self._mask = 0
+
+    def find(self, name: bytes) -> int | None:
+        """The number of a hash, one of them if it is there several times."""
+        self._catch_up()
+        slots, mask = self._slots, self._mask
+        slot = hash(name) & mask
+        while found := slots[slot]:
+            if self._names.startswith(name, (found - 1) * self._size):
+                return found - 1
+            slot = (slot + 1) & mask
+        return None
+
+    def named(self, number: int) -> None:
+        """A hash was none, and is one now."""
+        if number < self._seen:
+            self._fill(number, number + 1)
+
+    def _catch_up(self) -> None:
+        """Take what was added meanwhile."""
+        seen, count = self._seen, len(self._names) // self._size
+        if count * 3 // 2 >= len(self._slots):
+            length, seen = 2 << (count * 3 // 2).bit_length(), 0
+            self._slots, self._mask = array("I", bytes(4 * length)), length - 1
+        self._fill(seen, count)
+        self._seen = count
+
+    def _fill(self, first: int, after: int) -> None:
+        names, size, slots, mask = self._names, self._size, self._slots, self._mask
+        for number in range(first, after):
+            name = bytes(names[number * size : (number + 1) * size])
+            if name == self._none:
+                continue
+            slot = hash(name) & mask
+            while slots[slot]:
+                slot = (slot + 1) & mask
+            slots[slot] = number + 1
 
 
 def path_hash(path: bytes) -> bytes:

@@ -23,7 +23,7 @@ from zlib import decompressobj
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import SIZES_MOST, apply_in_memory, sizes
-from deploycore.git.hash_table import HashTable
+from deploycore.git.hash_table import HashIndex, HashTable
 from deploycore.git.objects import BLOB, KINDS, Damaged, ObjectFormat
 from deploycore.git.operation import Operation
 from deploycore.git.pack import (
@@ -180,7 +180,7 @@ class PackReceiver:
         self._names = bytearray()
         # Deltas that wait for their base, by number, ascending; meanwhile their hash is zero.
         self._missing = array("I")
-        self._by_name: HashTable | None = None
+        self._by_name = HashIndex(self._names, self._hash_bytes)
         self._foreign = HashTable(self._hash_bytes)
 
     def feed(self, data: bytes) -> None:
@@ -274,8 +274,6 @@ class PackReceiver:
             name = name_of(kind, content)
             offsets.append(parsed + position)
             self._names += name
-            if self._by_name is not None:
-                self._by_name.add(name, parsed + position)
             remember(pack, parsed + position, kind, content)
             consumer.take(kind, name, content)
             position = data + len(part) - len(inflater.unused_data)
@@ -342,20 +340,15 @@ class PackReceiver:
         name = unfinished.digest.digest()
         if unfinished.file is not None:
             unfinished.file.finish(name)
-            self._name(name)
+            self._names += name
         else:
             self._take(entry.kind, name, b"".join(unfinished.held))
 
     def _take(self, kind: int, name: bytes, content: bytes) -> None:
-        self._name(name)
+        self._names += name
         if len(content) <= IN_MEMORY_MOST:
             self._objects.remember(self._pack, self._offsets[-1], kind, content)
         self._consumer.take(kind, name, content)
-
-    def _name(self, name: bytes) -> None:
-        if self._by_name is not None:
-            self._by_name.add(name, self._offsets[-1])
-        self._names += name
 
     def _leave(self) -> None:
         """Leave a delta for the end."""
@@ -414,14 +407,9 @@ class PackReceiver:
         return number
 
     def _find(self, name: bytes) -> int | None:
-        if self._by_name is None:
-            self._by_name = HashTable(self._hash_bytes)
-            # The entry that is looked at has an offset already, but no name yet.
-            for number in range(len(self._names) // self._hash_bytes):
-                name_there = self._name_of(number)
-                if name_there != self._no_hash:
-                    self._by_name.add(name_there, self._offsets[number])
-        return self._by_name.get(name)
+        # The entry that is looked at has an offset already, but no name yet.
+        number = self._by_name.find(name)
+        return None if number is None else self._offsets[number]
 
     def _name_of(self, number: int) -> bytes:
         size = self._hash_bytes
@@ -473,7 +461,7 @@ class PackReceiver:
             if content_name(kind, content, self._format) != name:
                 raise Damaged("a delta lacks its base")
             self._offsets.append(self._parsed)
-            self._name(name)
+            self._names += name
             for piece in _entry(kind, content):
                 self._operation.check_sometimes()
                 _write(self._descriptor, piece)
@@ -542,8 +530,7 @@ class PackReceiver:
             raise _of_itself()
         size = self._hash_bytes
         self._names[number * size : (number + 1) * size] = name
-        if self._by_name is not None:
-            self._by_name.add(name, offset)
+        self._by_name.named(number)
         return name
 
     def _given(self, kind: int, content: Content) -> bytes:

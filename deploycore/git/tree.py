@@ -97,8 +97,6 @@ class Plan:
             directories, left out or not: so does ``git archive`` have it.
 
     Attributes:
-        directories: Their paths, each before what is in it; the root itself is left out. They
-            are made when they are looked at: a small pack can have gigabytes of them.
         present: The paths of those that are the same in the former checkout.
         symlinks: Their targets are blobs.
         gitlinks: The places of submodules.
@@ -116,7 +114,6 @@ class Plan:
         # Of those that have to be there, where not all have: which, and in which order.
         self._occupied: set[int] = set()
         self._in_order = array("I") if ignored else None
-        self.directories: Sequence[bytes] = _Paths(self, self._in_order)
         self.present: list[bytes] = []
         self.symlinks: list[Named] = []
         self.gitlinks: list[Named] = []
@@ -142,6 +139,14 @@ class Plan:
         self._early_bytes = 0
         self._ready: list[bytes] = []
         self._expect(b"", root, 0)
+
+    @property
+    def directories(self) -> Sequence[bytes]:
+        """Their paths, each before what is in it; the root itself is left out.
+
+        They are made when they are looked at: a small pack can have gigabytes of them.
+        """
+        return _Paths(self, self._in_order)
 
     @property
     def unwritten(self) -> HashTable:

@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploycore.git import hash_table
-from deploycore.git.hash_table import HashTable
+from deploycore.git.hash_table import HashIndex, HashTable
 
 
 def names(hash_bytes):
     found = [hashlib.sha256(b"%d" % number).digest()[:hash_bytes] for number in range(6)]
     # Those share what is bisected by.
     return found + [b"same key" + bytes([number]) * (hash_bytes - 8) for number in range(3)]
+
+
+NAMES = names(20)
 
 
 def steps(hash_bytes):
@@ -72,3 +75,52 @@ def test_a_sequence_of_names_stays_as_it_is_while_they_are_taken(small, hash_byt
     ]
     assert sorted(ordered) == sorted(added)
     assert len(table) == 0
+
+
+def test_a_hash_of_another_length_is_refused(small):
+    """All that follow it would be found under wrong names."""
+    table = HashTable(20)
+    with pytest.raises(ValueError, match="0 bytes"):
+        list(map(table.add, [b"", *NAMES], range(5)))
+
+
+@pytest.fixture
+def half_taken(small):
+    table = HashTable(20)
+    for number, name in enumerate(NAMES):
+        table.add(name, number)
+    for name in NAMES[::2]:
+        table.pop(name)
+    return table
+
+
+def test_the_newest_are_those_that_are_left_from_the_end(half_taken):
+    assert half_taken.newest(2) == [NAMES[7], NAMES[5]]
+    assert half_taken.newest(100) == [NAMES[7], NAMES[5], NAMES[3], NAMES[1]]
+    for name in NAMES[1::2]:
+        half_taken.pop(name)
+    assert half_taken.newest(2) == []
+    half_taken.add(NAMES[0], 1)
+    assert half_taken.newest(2) == [NAMES[0]]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 3]), st.sampled_from(NAMES)), max_size=80))
+def test_an_index_finds_what_its_array_has(steps):
+    names, known, late = bytearray(), {}, []
+    index = HashIndex(names, 20)
+    for step, name in steps:
+        number = len(names) // 20
+        if step == 0:
+            names += name
+            known.setdefault(name, set()).add(number)
+        elif step == 1:
+            names += bytes(20)
+            late.append(number)
+        elif step == 2 and late:
+            number = late.pop()
+            names[number * 20 : (number + 1) * 20] = name
+            index.named(number)
+            known.setdefault(name, set()).add(number)
+        else:
+            found = index.find(name)
+            assert found in known[name] if name in known else found is None

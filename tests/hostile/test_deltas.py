@@ -96,15 +96,16 @@ def file_of(content):
 def test_a_delta_by_name_is_found_among_many_objects(script, attempt, monkeypatch):
     """The entry that is looked at has a place already, but no name: it was taken for any."""
     monkeypatch.setattr(hash_table, "_IN_DICTIONARY", 8)
-    first, second, third = blob(b"base"), blob(b"bas2"), blob(b"bas3")
+    first, second, third = blob(b"base"), blob(b"bas2"), blob(b"3as3")
     root = tree((0o100644, b"f", first), (0o100644, b"g", third))
     tip = commit(root)
     others = [whole(blob(b"%d" % place)) for place in range(20)]
     entries = [whole(tip), whole(root), whole(first)]
     entries += [by_name(first, delta(4, 4, insert(second.content))), *others]
-    entries += [by_name(second, delta(4, 4, insert(third.content)))]
+    # One of those that came after that, and are no longer the most recent.
+    entries += [by_name(blob(b"3"), delta(1, 4, copy(0, 1), insert(b"as3")))]
     script.serve_pack(tip, pack(*entries))
-    assert attempt() == {b"f": ("file", b"base", False), b"g": ("file", b"bas3", False)}
+    assert attempt() == {b"f": ("file", b"base", False), b"g": ("file", b"3as3", False)}
 
 
 def test_a_large_delta_is_read_wherever_its_data_was_cut(receiver):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from tests.hostile.packs import blob, commit, pack_of, tree
 from tests.hostile.test_packs import BASELINE, MIB
 
 FILE = blob(b"x")
+ROOT_OF_NOTHING = tree()
 DIRECTORY, LINK = 0o40000, 0o120000
 
 
@@ -135,6 +137,15 @@ def test_directories_are_told_in_the_order_of_their_paths():
     assert len(paths) == 1 + 4 + 8 == len(plan.directories) + 1
     assert set(plan.directories) == set(paths) - {b""}
     assert list(plan.directories[3:][1:2]) == [plan.directories[4]]
+
+
+def test_a_plan_is_gone_as_soon_as_nobody_needs_it():
+    """It holds all trees; a cycle would keep it until Python looks for those."""
+    plan = Plan(ROOT_OF_NOTHING.hash, Operation(GitSettings(), no_progress, Cancellation()), SHA1)
+    assert list(plan.directories) == []
+    gone = weakref.ref(plan)
+    del plan
+    assert gone() is None
 
 
 def test_names_of_megabytes_are_not_remembered(script, refused):
