@@ -202,13 +202,17 @@ class Activation:
                 return
             if self._recorder.record.kind == "deploy":
                 self._releases.discard(release)
-            live = f"Release {previous.name} is live again." if previous else "No release is live."
+            current = self._releases.current
+            live = f"Release {current.name} is live." if current else "No release is live."
+            if current is not None and current == previous:
+                live = f"Release {current.name} is live again."
             seen = f"See what happened: deploycore logs {self._recorder.record.id}"
             error.hint = " ".join(filter(None, (live, error.hint, seen)))
             if isinstance(error, Cancelled):
                 self._recorder.finish("cancelled", error)
             else:
-                self._recorder.finish("rolled_back" if previous else "failed", error)
+                is_back = previous is not None and current == previous
+                self._recorder.finish("rolled_back" if is_back else "failed", error)
 
     def _put_back(self, previous: Path | None) -> DeploycoreError | None:
         """Switch back; what went wrong, if something did.
@@ -222,7 +226,8 @@ class Activation:
                 self._recorder.note("no release was live before, so none is now")
                 return None
             if not previous.is_dir():
-                raise DeployError(f"release {previous.name} is gone")
+                self._recorder.note(f"the former release {previous.name} is gone: this one stays")
+                return None
             if self._releases.current != previous:
                 self._releases.activate(previous)
         except DeploycoreError as failure:

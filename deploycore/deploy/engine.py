@@ -433,8 +433,14 @@ class Engine:
                     application, recorder, nobody, nobody.shielded, environment=environment
                 )
                 settle(releases, recorder, run.activation)
-                if recorder.record.is_finished:
-                    settled.append(recorder.record)
+                if not recorder.record.is_finished:
+                    raise DeployError(
+                        f"What deployment {record.id} of {application.name} left could not be put"
+                        " right.",
+                        hint=f"See why: deploycore logs {record.id}. Then: deploycore recover",
+                        deployment=record.id,
+                    )
+                settled.append(recorder.record)
         releases.clear()
         return settled
 

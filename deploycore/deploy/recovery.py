@@ -18,6 +18,7 @@ def settle(releases: Releases, recorder: Recorder, activation: Activation) -> No
     """Bring one deployment that is not finished to its end, and its target to a good release.
 
     A release that was live, but not proved to work, is taken back: the one before it was good.
+    Where another one is live by now, it is left alone.
 
     Raises:
         DeploycoreError: What is live can't be read, or the end can't be recorded.
@@ -25,13 +26,14 @@ def settle(releases: Releases, recorder: Recorder, activation: Activation) -> No
     record = recorder.record
     release = releases.directory / record.release if record.release else None
     previous = releases.directory / record.previous if record.previous else None
-    is_live = record.state == "activating" and release == releases.current
+    current = releases.current
+    is_live = record.state == "activating" and release == current
     is_ill = record.error_code is not None
     kind = Cancelled if record.error_code == Cancelled.code else DeployError
     error = kind(record.error or "The process ended before the deployment did.")
     if is_live and not record.unproved and not is_ill:
         recorder.finish("healthy")
-    elif release is not None and (is_live or is_ill):
+    elif release is not None and (is_live or (is_ill and previous == current)):
         activation.take_back(release, previous, error)
     else:
         if release is not None and record.kind == "deploy":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deploycore.application import Shared
 from deploycore.deploy.releases import Releases
+from deploycore.disk import sync_directory
 from deploycore.errors import DeployError, UnsafeRepository
 from deploycore.git.disk import sync_tree
 
@@ -95,14 +96,14 @@ def _begin(kept: Path, place: Path, *, is_directory: bool) -> None:
         shutil.copytree(place, beside, symlinks=True)
     else:
         shutil.copy2(place, beside, follow_symlinks=False)
-    opened = os.open(kept.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    # Shared paths may be on another file system than the release.
+    opened = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        # Shared paths may be on another file system than the release.
         sync_tree(beside, opened) if is_directory else os.fsync(opened)
-        os.rename(beside, kept)
-        os.fsync(opened)
     finally:
         os.close(opened)
+    os.rename(beside, kept)
+    sync_directory(kept.parent)
 
 
 def _has_content(place: Path) -> bool:

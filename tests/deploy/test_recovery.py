@@ -237,3 +237,27 @@ def test_what_was_to_prove_a_release_is_what_was_so_when_it_became_live(
     installation.apply([definition.model_copy(update={"health_check": None})])
     assert ends(installation) == [(dead.id, "rolled_back")]
     assert Releases(target).current == target / "releases" / live
+
+
+def test_a_former_release_that_is_gone_leaves_what_is_live(installation, create, target, die):
+    """There is nothing better to go back to."""
+    create(health_check={"run": ["true"]})
+    live = installation.deploy("site").release
+    dead = die("activating", switched=True)
+    (target / "releases" / live).rename(target / "elsewhere")
+    assert ends(installation) == [(dead.id, "failed")]
+    assert Releases(target).current == target / "releases" / "dead"
+
+
+def test_what_was_to_be_put_back_is_not_where_another_release_is_live_by_now(
+    installation, create, target, die
+):
+    create(health_check={"run": ["true"]})
+    installation.deploy("site")
+    dead = die("activating")
+    installation.store.deployments.note_error(dead.id, DeployError("It is ill."))
+    newer = target / "releases" / "newer"
+    newer.mkdir()
+    Releases(target).activate(newer)
+    assert ends(installation) == [(dead.id, "failed")]
+    assert Releases(target).current == newer
