@@ -236,7 +236,9 @@ class HttpClient:
             prepared = self._session.prepare_request(requests.Request(method, target, json=body))
             prepared.url = target  # requests quotes anew; links are to be used as they came
             how = environment_settings(self._session, target, ca_bundle=self._settings.ca_bundle)
-            response = self._session.send(prepared, timeout=timeout, allow_redirects=False, **how)
+            # Not by the session, which reads all of a redirect's body even if it is not followed.
+            adapter = self._session.get_adapter(target)
+            response = adapter.send(prepared, timeout=timeout, **how)
             try:
                 return self._read(response, target, deadline)
             finally:

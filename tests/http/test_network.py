@@ -145,6 +145,30 @@ def test_a_compressed_bomb_stops_at_the_limit_in_little_memory(serve, client):
         tracemalloc.stop()
 
 
+def test_the_body_of_a_redirect_is_bounded_too(serve, client):
+    """requests would read all of it, before anybody could say how much is wanted."""
+
+    def endless(handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", "/x")
+        handler.send_header("Content-Length", str(10**12))
+        handler.end_headers()
+        try:
+            for _ in range(2000):
+                handler.wfile.write(bytes(2**20))
+        except OSError:
+            handler.close_connection = True
+
+    opened = client(serve(endless).url, answer_bytes_most=1000, retries=0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnexpectedAnswer, match="larger than 1000 bytes"):
+            opened.get_json("x")
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_broken_compression_is_unexpected(serve, client):
     server = serve(lambda handler: handler.send(b"no gzip", **{"Content-Encoding": "gzip"}))
     with pytest.raises(UnexpectedAnswer, match="compression is broken"):
