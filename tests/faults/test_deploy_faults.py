@@ -124,7 +124,7 @@ def test_a_deployment_killed_anywhere_leaves_a_good_release(
 
 @pytest.mark.parametrize("what", ["states", "files"])
 def test_a_first_deployment_killed_anywhere_leaves_a_good_release_or_none(
-    installation, create, push, killed, look, what
+    installation, create, push, killed, look, what, record_property
 ):
     create(**UNPROVED["proved"])
     push("one")
@@ -133,13 +133,14 @@ def test_a_first_deployment_killed_anywhere_leaves_a_good_release_or_none(
         points += 1
         assert live in (None, "one")
     assert points >= 4
+    record_property("points survived", points)
     assert look() == "one"
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("what", ["states", "files"])
 def test_killed_while_an_ill_release_is_taken_back(
-    installation, create, push, killed, look, what, after
+    installation, create, push, killed, look, what, after, record_property
 ):
     create(**UNPROVED["proved"])
     push("one")
@@ -154,11 +155,12 @@ def test_killed_while_an_ill_release_is_taken_back(
             break
         points += 1
     assert points >= 6
+    record_property("points survived", points)
 
 
 @pytest.mark.parametrize("what", ["states", "files"])
 def test_a_rollback_killed_anywhere_leaves_a_good_release(
-    installation, create, push, killed, look, what
+    installation, create, push, killed, look, what, record_property
 ):
     create(**UNPROVED["proved"])
     for content in ("one", "two"):
@@ -171,4 +173,5 @@ def test_a_rollback_killed_anywhere_leaves_a_good_release(
         if live == "one":  # killed when all was recorded; from here there is no way back
             break
     assert points >= 3
+    record_property("points survived", points)
     assert look() == "one"
