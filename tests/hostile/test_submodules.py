@@ -181,7 +181,7 @@ def test_an_lfs_server_of_a_submodule_is_checked_where_the_connection_leads(sett
         secure.stop()
 
 
-@pytest.mark.parametrize("secret", [None, SECRET])
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["anonymous", "with-credential"])
 def test_submodules_of_a_source_without_tls_may_be_at_the_same_origin(
     make, server, shop, target, settings, secret
 ):
