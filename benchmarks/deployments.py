@@ -284,6 +284,9 @@ def growth(bench: Bench, rounds: int, history: int) -> bool:
         "finished_at": at,
         "seconds": {},
         "cancel_requested": False,
+        "unproved": False,
+        "host": "",
+        "home": "",
     }
     with bench.installation.store._database.writing() as connection:
         connection.execute(insert(deployments), [row] * history)
