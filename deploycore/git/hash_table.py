@@ -17,6 +17,7 @@ PATH_HASH_BYTES = 20
 _IN_DICTIONARY = 100_000
 _TAKEN = -1
 _FEW = 8  # numbers of one hash
+_SCANS = 8  # lookups that take less time than to make an index does
 
 
 class HashTable:
@@ -133,11 +134,15 @@ class HashIndex:
         self._size = hash_bytes
         self._none = bytes(hash_bytes)
         self._seen = 0
+        self._asked = 0
         self._slots = array("I", bytes(4))
         self._mask = 0
 
     def find(self, name: bytes) -> int | None:
         """The number of a hash, one of them if it is there several times."""
+        if self._asked < _SCANS:
+            self._asked += 1
+            return self._scan(name)
         self._catch_up()
         slots, mask = self._slots, self._mask
         slot = hash(name) & mask
@@ -151,6 +156,12 @@ class HashIndex:
         """A hash was none, and is one now."""
         if number < self._seen:
             self._fill(number, number + 1)
+
+    def _scan(self, name: bytes) -> int | None:
+        at = self._names.find(name)
+        while at % self._size and at != -1:
+            at = self._names.find(name, at + 1)
+        return None if at == -1 else at // self._size
 
     def _catch_up(self) -> None:
         """Take what was added meanwhile."""

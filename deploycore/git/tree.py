@@ -224,6 +224,8 @@ class Plan:
     def directory(self, number: int) -> bytes:
         """The path of a directory; quick for the one that was asked for last, and what is in it."""
         known, path = self._known_path
+        if number == known:
+            return path
         names, below = [], number
         while below and below != known:
             names.append(self._name(below))
@@ -514,23 +516,11 @@ class _Siblings:
 
     def repeat(self, entry: TreeEntry) -> bool:
         """Take the next entry; whether its name was there."""
-        name = entry.name
-        if self._all is None:
-            is_directory = stat.S_ISDIR(entry.mode)
-            key = name + b"/" if is_directory else name
-            if key > self._last:
-                self._last = key
-                return self._repeats_beginning(name, is_directory)
-            self._all = HashTable(PATH_HASH_BYTES)
-            for each in takewhile(lambda e: e != entry, read_tree(self._content, self._format)):
-                self._all.add(path_hash(each.name), 0)
-        hashed = path_hash(name)
-        if self._all.get(hashed) is not None:
-            return True
-        self._all.add(hashed, 0)
-        return False
-
-    def _repeats_beginning(self, name: bytes, is_directory: bool) -> bool:
+        name, is_directory = entry.name, stat.S_ISDIR(entry.mode)
+        key = name + b"/" if is_directory else name
+        if self._all is not None or key <= self._last:
+            return self._is_known(entry)
+        self._last = key
         beginnings = self._beginnings
         while beginnings and not name.startswith(beginnings[-1]):
             beginnings.pop()
@@ -538,6 +528,18 @@ class _Siblings:
             return True
         if not is_directory:
             beginnings.append(name)
+        return False
+
+    def _is_known(self, entry: TreeEntry) -> bool:
+        """The same for a tree that is not sorted, from where that was seen on."""
+        if self._all is None:
+            self._all = HashTable(PATH_HASH_BYTES)
+            for each in takewhile(lambda e: e != entry, read_tree(self._content, self._format)):
+                self._all.add(path_hash(each.name), 0)
+        hashed = path_hash(entry.name)
+        if self._all.get(hashed) is not None:
+            return True
+        self._all.add(hashed, 0)
         return False
 
 

@@ -104,10 +104,14 @@ def test_the_newest_are_those_that_are_left_from_the_end(half_taken):
     assert half_taken.newest(2) == [NAMES[0]]
 
 
-@given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 3]), st.sampled_from(NAMES)), max_size=80))
-def test_an_index_finds_what_its_array_has(steps):
+@pytest.mark.parametrize("scans", [0, 3])
+@given(
+    steps=st.lists(st.tuples(st.sampled_from([0, 1, 2, 3]), st.sampled_from(NAMES)), max_size=80)
+)
+def test_an_index_finds_what_its_array_has(scans, steps):
     names, known, late = bytearray(), {}, []
     index = HashIndex(names, 20)
+    index._asked = hash_table._SCANS - scans
     for step, name in steps:
         number = len(names) // 20
         if step == 0:
@@ -124,3 +128,10 @@ def test_an_index_finds_what_its_array_has(steps):
         else:
             found = index.find(name)
             assert found in known[name] if name in known else found is None
+
+
+def test_a_hash_across_two_others_is_not_found():
+    first, second = NAMES[:2]
+    index = HashIndex(bytearray(first + second), 20)
+    across = (first + second)[7:27]
+    assert [index.find(each) for each in (second, across) * 10] == [1, None] * 10
