@@ -23,7 +23,7 @@ from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.run import Environment, Git, Run
-from deploycore.deploy.turns import Presence, refuse_ended, wait_for_turn
+from deploycore.deploy.turns import Presence, wait_for_turn
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -171,7 +171,7 @@ class Engine:
             turn.run.deploy(
                 lambda: self._open_provider(provider), only_if_changed=only_if_changed, reuse=reuse
             )
-        self._forget_old(turn.application)
+        self._forget_old(turn.application, turn.recorder.record)
         return turn.recorder.record
 
     def deploy_many(
@@ -321,13 +321,12 @@ class Engine:
             try:
                 stack.enter_context(self._watching(record.id, own))
                 recorder.begin()
-                if asked.wait:
-                    stack.enter_context(wait_for_turn(releases, record, self._store, own))
-                self._settle(application, but=record.id)
-                # As it is now: it may have changed while this one waited.
-                application = self._store.get_application(name)
+                turn = wait_for_turn(releases, record, self._store, own)
+                has_waited = asked.wait and stack.enter_context(turn)
+                has_waited |= bool(self._settle(application, but=record.id))
+                if has_waited:
+                    application = self._store.get_application(name)  # as it is now
                 run = self._run(application, recorder, own, outer.shielded)
-                refuse_ended(record, self._store)
                 recorder.start()
                 yield _Turn(application, run, recorder)
             except BaseException as raised:
@@ -511,12 +510,13 @@ class Engine:
             application=application.name,
         )
 
-    def _forget_old(self, application: ApplicationRecord) -> None:
+    def _forget_old(self, application: ApplicationRecord, newest: DeploymentRecord) -> None:
         """What is known of deployments of long ago; that this fails fails no deployment."""
         try:
             gone = self._store.deployments.forget(
                 application.name,
                 days=application.definition.history_days,
+                before=newest.id,
                 but=Releases(application.definition.target).names(),
             )
         except DeploycoreError as error:

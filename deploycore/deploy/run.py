@@ -313,6 +313,8 @@ class Run:
         record, keep = self._recorder.record, self._application.keep
         try:
             names = self._releases.names()
+            if len(names) <= keep:
+                return
             made = self._store.deployments.of_releases(self._application.name, names)
             names.sort(key=lambda name: made[name].id if name in made else 0)
             protected = {record.release or "", record.previous or ""}

@@ -92,8 +92,10 @@ class Presence:
 @contextmanager
 def wait_for_turn(
     releases: Releases, record: DeploymentRecord, store: Store, cancellation: Cancellation
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """Hold the target for a deployment that is queued, as soon as nobody else does.
+
+    Gives whether it had to be waited for.
 
     Raises:
         Superseded: A newer deployment of the application was asked for.
@@ -101,15 +103,17 @@ def wait_for_turn(
         DeployError: The lock can't be had.
     """
     with ExitStack() as held:
-        looked = time.monotonic()
+        looked, waited = time.monotonic(), False
         while not _has_turn(releases, held):
+            waited = True
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 refuse_ended(record, store)
             cancellation.raise_if_cancelled()
             time.sleep(_POLL_SECONDS)
-        refuse_ended(record, store)
-        yield
+        if waited:
+            refuse_ended(record, store)
+        yield waited
 
 
 def _has_turn(releases: Releases, held: ExitStack) -> bool:

@@ -330,8 +330,7 @@ class CachedRepository:
         with self._typed("be written"):
             path = self._manifest_path(checkout, form)
             write_manifest(path, described)
-            found = sorted(path.parent.iterdir(), key=lambda each: each.lstat().st_mtime)
-            for old in found[:-_MANIFESTS_MOST]:
+            for old in _the_oldest(path.parent, _MANIFESTS_MOST):
                 old.unlink(missing_ok=True)
 
     def entry(self) -> CacheEntry | None:
@@ -527,6 +526,15 @@ def _read_through(path: Path) -> None:
     with path.open("rb", buffering=0) as file:
         while file.read(_STEP):
             pass
+
+
+def _the_oldest(directory: Path, keep: int) -> list[Path]:
+    """The files of a directory but the newest, while others may add and remove some."""
+    found = []
+    for each in directory.iterdir():
+        with suppress(FileNotFoundError):
+            found.append((each.lstat().st_mtime, each))
+    return [path for _, path in sorted(found)[:-keep] if path.suffix != ".new"]
 
 
 def _taken_by(directory: Path) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, insert, select, update
 
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.store.database import Database
@@ -192,8 +192,9 @@ class Deployments:
         query = select(deployments).where(deployments.c.state.in_(_UNFINISHED))
         if application is not None:
             query = query.where(deployments.c.application == application)
+        # Sorted here: a database may go through all of the history for the order's sake.
         with self._database.reading() as connection:
-            return list(_records(connection, query.order_by(deployments.c.id)))
+            return sorted(_records(connection, query), key=lambda each: each.id)
 
     def of_releases(self, application: str, releases: Sequence[str]) -> dict[str, DeploymentRecord]:
         """The deployment that made each of these releases, by the release's name."""
@@ -203,8 +204,8 @@ class Deployments:
             deployments.c.release.in_(releases),
         )
         with self._database.reading() as connection:
-            found = _records(connection, query.order_by(deployments.c.id))
-            return {record.release: record for record in found if record.release}
+            found = sorted(_records(connection, query), key=lambda each: each.id)  # as above
+        return {record.release: record for record in found if record.release}
 
     def is_cancelled(self, deployment: int) -> bool:
         """Whether somebody asked for a deployment to stop."""
@@ -212,11 +213,14 @@ class Deployments:
         with self._database.reading() as connection:
             return bool(connection.scalar(query))
 
-    def forget(self, application: str, *, days: int, but: Sequence[str]) -> Sequence[int]:
+    def forget(
+        self, application: str, *, days: int, before: int, but: Sequence[str]
+    ) -> Sequence[int]:
         """Forget deployments that ended long ago, a bounded number at once.
 
         Args:
             days: How long ago.
+            before: Only those with smaller ids, however wrong the clock is.
             but: Names of releases whose deployments stay.
 
         Returns:
@@ -232,17 +236,13 @@ class Deployments:
         )
         with self._database.reading() as connection:
             found = connection.execute(old).all()
-            newest = connection.scalar(
-                select(func.max(deployments.c.id)).where(deployments.c.application == application)
-            )
         gone = [
             each.id
             for each in found
             if each.finished_at is not None
             and each.finished_at < long_ago
             and each.release not in but
-            # However the clock is wrong, the last one stays.
-            and each.id != newest
+            and each.id < before
         ]
         if gone:
             with self._database.writing() as connection:

@@ -193,7 +193,7 @@ def test_what_ended_long_ago_is_forgotten_but_for_what_has_a_release(
         deployments.advance(asked.id, "fetching", release=f"r{number}")
         deployments.advance(asked.id, "failed")
         ids.append(asked.id)
-    assert deployments.forget("shop", days=30, but=()) == []
+    assert deployments.forget("shop", days=30, before=ids[3], but=()) == []
 
     class Later(datetime):
         @classmethod
@@ -201,7 +201,7 @@ def test_what_ended_long_ago_is_forgotten_but_for_what_has_a_release(
             return datetime.now(zone) + timedelta(days=31)
 
     monkeypatch.setattr(module, "datetime", Later)
-    assert deployments.forget("shop", days=30, but=["r1"]) == [ids[0], ids[2]]
+    assert deployments.forget("shop", days=30, before=ids[3], but=["r1"]) == [ids[0], ids[2]]
     assert [record.id for record in deployments.list("shop")] == [ids[3], ids[1]]
 
 
