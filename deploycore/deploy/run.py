@@ -245,7 +245,8 @@ class Run:
             provider.clone_url(application.repository_id),
             application.ref,
             release,
-            commit=commit,
+            # Of a hash that a person wrote down nobody has asked the host yet.
+            commit=None if commit == application.ref else commit,
             submodules=application.submodules,
             attributes=application.attributes,
             lfs=application.lfs,

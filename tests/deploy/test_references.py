@@ -28,6 +28,19 @@ def test_a_full_hash_is_deployed_as_it_is(installation, create, publish, tag, ta
     assert (target.parent / "pinned" / "current" / "page").read_text() == "two"
 
 
+def test_the_host_is_asked_for_a_hash_though_it_is_in_the_cache(
+    installation, create, publish, demo_sandbox, target
+):
+    """Who may no longer read the repository does not get it from here."""
+    commit = publish("two")
+    create(ref=commit)
+    for _ in range(2):
+        before = len(demo_sandbox.requests)
+        installation.deploy("site")
+        asked = [each.path for each in list(demo_sandbox.requests)[before:]]
+        assert any("/acme/site.git/" in path for path in asked)
+
+
 def test_a_tag_is_deployed_where_no_branch_has_its_name(installation, create, publish, tag, target):
     create(ref="v1")
     tag("v1", publish("tagged"))
