@@ -103,20 +103,6 @@ class Releases:
             raise self.unusable(error) from error
         return sorted(name for name in found if not name.startswith("."))
 
-    def path(self, name: str) -> Path:
-        """The directory of a release.
-
-        Raises:
-            ConfigurationError: There is no such release.
-        """
-        if name in self.names():
-            return self.directory / name
-        raise ConfigurationError(
-            f"There is no release {name!r} in {self.target}.",
-            hint="See which there are: deploycore releases APPLICATION",
-            release=name,
-        )
-
     def prepare(self) -> None:
         """Make the directories, if this place may be used at all.
 
