@@ -20,6 +20,7 @@ __all__ = [
     "CloneUrl",
     "CommitHash",
     "GitCredential",
+    "NonEmpty",
     "Owner",
     "Repository",
     "RepositoryId",

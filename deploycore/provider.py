@@ -293,9 +293,10 @@ class Provider:
         failure.hint = self._redactor.mask(failure.hint)
         failure.args = (failure.message,)
         failure.add_context(provider=self.name, plugin=self.plugin.label, hook=hook)
-        # The chain may hold foreign exceptions with a secret in their text or their frames.
+        # The chain may hold foreign exceptions with a secret in their text, and the plugin's
+        # frames may hold one in a variable, or an answer that echoes one.
         failure.__cause__ = failure.__context__ = None
-        raise failure
+        raise failure.with_traceback(None)
 
     def _endless(self, hook: str) -> UnexpectedAnswer:
         return UnexpectedAnswer(

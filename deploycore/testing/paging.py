@@ -30,6 +30,9 @@ class NextLink(Protocol):
     def items(self, answer: Answer) -> list[Any] | None:
         """What a page holds; ``None`` where the answer is no page."""
 
+    def emptied(self, answer: Answer) -> Answer:
+        """The page without its items, but with its link."""
+
 
 @dataclass(frozen=True)
 class LinkHeader:
@@ -47,6 +50,9 @@ class LinkHeader:
     def items(self, answer: Answer) -> list[Any] | None:
         body = answer.json()
         return body if isinstance(body, list) else None
+
+    def emptied(self, answer: Answer) -> Answer:
+        return replace(answer, body=b"[]")
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,9 @@ class JsonLink:
         body = answer.json()
         found = body.get(self.values) if isinstance(body, dict) else None
         return found if isinstance(found, list) else None
+
+    def emptied(self, answer: Answer) -> Answer:
+        return replace(answer, body=json.dumps({**answer.json(), self.values: []}).encode())
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,8 @@ class Credential:
 class Sandbox(LoopbackHost, ABC):
     """A git host on 127.0.0.1, to be completed by a subclass.
 
+    What it keeps for itself has names that no subclass can take by chance.
+
     Args:
         port: Where to listen; 0 for any free port.
         latency: Seconds that every answer waits.
@@ -102,12 +104,12 @@ class Sandbox(LoopbackHost, ABC):
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
         super().__init__(port=port, latency=latency)
         self.git = GitRepositories()
-        self._lock = threading.RLock()
-        self._repositories: dict[str, dict[str, Repository]] = {self.OWNER: {}, RIVAL: {}}
-        self._credentials: dict[str, Credential] = {}
-        self._withdrawn: list[SecretStr] = []
-        self._api = self.routes()
-        self._smart_http = SmartHttp(self.git, self.permit_git)
+        self.__lock = threading.RLock()
+        self.__repositories: dict[str, dict[str, Repository]] = {self.OWNER: {}, RIVAL: {}}
+        self.__credentials: dict[str, Credential] = {}
+        self.__withdrawn: list[SecretStr] = []
+        self.__api = self.routes()
+        self.__smart_http = SmartHttp(self.git, self.permit_git)
 
     # What a subclass says.
 
@@ -146,7 +148,7 @@ class Sandbox(LoopbackHost, ABC):
         Raises:
             Refusal: 401 for no, unknown or expired credentials, 403 without the scope.
         """
-        credential = self._known(request, for_git=False)
+        credential = self.__known(request, for_git=False)
         if credential is None:
             raise self.refused(401, "Bad credentials")
         if scope is not None and scope not in credential.scopes:
@@ -163,10 +165,10 @@ class Sandbox(LoopbackHost, ABC):
         Raises:
             Refusal: 404, there is no such owner.
         """
-        with self._lock:
-            if owner not in self._repositories:
+        with self.__lock:
+            if owner not in self.__repositories:
                 raise self.refused(404, f"There is no owner {owner}")
-            return [row for row in self._repositories[owner].values() if self._readable(row)]
+            return [row for row in self.__repositories[owner].values() if self.__readable(row)]
 
     def repository(self, owner: str, slug: str) -> Repository:
         """A repository that callers may see.
@@ -174,9 +176,9 @@ class Sandbox(LoopbackHost, ABC):
         Raises:
             Refusal: 404, there is none, or it is hidden.
         """
-        with self._lock:
-            row = self._repositories.get(owner, {}).get(slug)
-        if row is None or not self._readable(row):
+        with self.__lock:
+            row = self.__repositories.get(owner, {}).get(slug)
+        if row is None or not self.__readable(row):
             raise self.refused(404, f"There is no repository {owner}/{slug}")
         return row
 
@@ -203,20 +205,15 @@ class Sandbox(LoopbackHost, ABC):
     @property
     def connections(self) -> Sequence[SandboxConnection]:
         """One for each credential."""
-        with self._lock:
-            return [self._connection(credential) for credential in self._credentials.values()]
-
-    @property
-    def request_count(self) -> int:
-        """How many requests it got so far."""
-        return len(self._log)
+        with self.__lock:
+            return [self.__connection(credential) for credential in self.__credentials.values()]
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
         """What its log masks."""
-        with self._lock:
-            known = [credential.secret for credential in self._credentials.values()]
-            return [*known, *self._withdrawn]
+        with self.__lock:
+            known = [credential.secret for credential in self.__credentials.values()]
+            return [*known, *self.__withdrawn]
 
     def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
         """Make up credentials; those that are wrong are made up and not remembered."""
@@ -228,16 +225,16 @@ class Sandbox(LoopbackHost, ABC):
             secret=self.new_secret(mode),
             scopes=frozenset(granted.get(access, self.SCOPES)),
         )
-        with self._lock:
+        with self.__lock:
             if access is Access.WRONG:
-                self._withdrawn.append(credential.secret)
+                self.__withdrawn.append(credential.secret)
             else:
-                self._credentials[credential.secret.get_secret_value()] = credential
+                self.__credentials[credential.secret.get_secret_value()] = credential
         return credential
 
     def connect(self, mode: str, access: Access) -> SandboxConnection:
         """New credentials, and how to configure the provider with them."""
-        return self._connection(self.add_credential(mode, access))
+        return self.__connection(self.add_credential(mode, access))
 
     def add_repository(
         self,
@@ -253,12 +250,12 @@ class Sandbox(LoopbackHost, ABC):
         Raises:
             NotFound: There is no such owner.
         """
-        with self._lock:
-            if owner not in self._repositories:
+        with self.__lock:
+            if owner not in self.__repositories:
                 raise NotFound(f"The sandbox has no owner {owner!r}.")
-            number = 1 + sum(map(len, self._repositories.values()))
+            number = 1 + sum(map(len, self.__repositories.values()))
             row = Repository(owner, slug, name or slug, number, private, default_branch)
-            self._repositories[owner][slug] = row
+            self.__repositories[owner][slug] = row
         return row
 
     def publish(
@@ -272,15 +269,15 @@ class Sandbox(LoopbackHost, ABC):
         Raises:
             NotFound: There is no such owner.
         """
-        with self._lock:
-            row = self._repositories.get(owner, {}).get(slug)
+        with self.__lock:
+            row = self.__repositories.get(owner, {}).get(slug)
             row = row or self.add_repository(owner, slug, default_branch=branch)
         return self.git.commit(row, branch, dict(files.items()), message)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Hold what a scenario asks for, and a repository of somebody else."""
-        with self._lock:
-            self._repositories = {self.OWNER: {}, RIVAL: {}}
+        with self.__lock:
+            self.__repositories = {self.OWNER: {}, RIVAL: {}}
         self.add_repository(RIVAL, "hidden")
         arranged = []
         for wanted in scenario.repositories:
@@ -316,8 +313,8 @@ class Sandbox(LoopbackHost, ABC):
     def answer(self, request: Request) -> Answer:
         """By git's rules or the API's."""
         if is_git_request(request):
-            return self._smart_http.answer(request)
-        found = route_of(self._api, request)
+            return self.__smart_http.answer(request)
+        found = route_of(self.__api, request)
         if found is None:
             raise self.refused(404, f"There is no {request.method} {request.path}")
         function, names = found
@@ -326,23 +323,23 @@ class Sandbox(LoopbackHost, ABC):
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
         """Who may fetch and push what; see ``git_http.Permit``."""
         owner, _, slug = name.rpartition("/")
-        with self._lock:
-            row = self._repositories.get(owner, {}).get(slug)
+        with self.__lock:
+            row = self.__repositories.get(owner, {}).get(slug)
         signed = "authorization" in request.headers
-        credential = self._known(request, for_git=True)
+        credential = self.__known(request, for_git=True)
         if (signed and credential is None) or (credential is None and not _is_public(row, service)):
             challenge = {"WWW-Authenticate": f'Basic realm="{self.GIT_REALM}"'}
             raise Refusal(with_headers(text_answer("Sign in first\n", 401), challenge))
-        if row is None or not self._readable(row):
+        if row is None or not self.__readable(row):
             raise text_refusal(404, "There is no such repository")
         if credential is not None and self.SCOPES[0] not in credential.scopes:
             raise text_refusal(403, f"The scope {self.SCOPES[0]} is missing")
         return row
 
-    def _known(self, request: Request, *, for_git: bool) -> Credential | None:
+    def __known(self, request: Request, *, for_git: bool) -> Credential | None:
         username, secret = credentials_of(request)
-        with self._lock:
-            credential = self._credentials.get(secret)
+        with self.__lock:
+            credential = self.__credentials.get(secret)
         if credential is None or credential.access is Access.EXPIRED:
             return None
         usernames = self.usernames(credential, for_git=for_git)
@@ -350,10 +347,10 @@ class Sandbox(LoopbackHost, ABC):
             return None
         return credential if usernames is None or username in usernames else None
 
-    def _readable(self, row: Repository) -> bool:
+    def __readable(self, row: Repository) -> bool:
         return row.owner == self.OWNER or not row.private
 
-    def _connection(self, credential: Credential) -> SandboxConnection:
+    def __connection(self, credential: Credential) -> SandboxConnection:
         title = self.MODES[credential.mode]
         return SandboxConnection(title, self.settings(credential), self.OWNER)
 

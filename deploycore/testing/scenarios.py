@@ -6,10 +6,12 @@ recorded answers, can have each of them as well as one that is filled by a progr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
+
+from pydantic import SecretStr
 
 from deploycore.sandbox import SandboxConnection
 from deploycore.testing.faults import Change, Faults
@@ -152,6 +154,10 @@ class ContractHost(Protocol):
     @property
     def request_count(self) -> int:
         """How many requests it got so far."""
+
+    @property
+    def secrets(self) -> Iterable[SecretStr]:
+        """All that it made up, to be looked for where none may be."""
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Hold what a scenario asks for, and nothing else in that owner's hands.
