@@ -35,6 +35,8 @@ __all__ = [
 
 ODD_BRANCHES = (
     "main",
+    "domain",
+    "main-line",
     "feature/deep/er",
     "100%",
     "percent%2Fencoded",
@@ -43,7 +45,8 @@ ODD_BRANCHES = (
     'say-"hi"',
     "größe/日本語",
 )
-"""Names that git allows and that break what is not quoted, or is quoted twice."""
+"""Names that git allows and that break what is not quoted, or is quoted twice, or takes the
+first of a search's hits for what was searched."""
 
 ODD_SLUGS = ("plain", "dots.in.it", "Upper_Case-9")
 """Addresses of repositories that every host allows."""

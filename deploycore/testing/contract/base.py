@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import pytest
 from pydantic import SecretStr
 
 from deploycore.configuration import ProviderConfig, parse_config
-from deploycore.errors import DeploycoreError
+from deploycore.errors import DeploycoreError, PluginError
+from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpSettings
 from deploycore.models import RepositoryId
 from deploycore.observers import Observers
 from deploycore.provider import Provider
 from deploycore.redaction import Redactor
 from deploycore.registry import Plugin, load_plugin
+from deploycore.testing.host import LoggedRequest
 from deploycore.testing.paging import LinkHeader, NextLink
 from deploycore.testing.scenarios import Access, Arranged, ContractHost, NotArranged
 
@@ -27,8 +30,10 @@ __all__ = [
     "Leaks",
     "asked",
     "identity",
+    "instance_of",
     "must_raise",
     "promptly",
+    "sent",
 ]
 
 T = TypeVar("T")
@@ -111,6 +116,35 @@ def identity(arranged: Arranged) -> RepositoryId:
     return RepositoryId(owner=arranged.owner, slug=arranged.slug)
 
 
+def sent(host: ContractHost) -> Sequence[LoggedRequest]:
+    """What the host was asked so far; nothing where it keeps no log."""
+    found: Sequence[LoggedRequest] = getattr(host, "requests", ())
+    return found
+
+
+def instance_of(provider: Provider) -> Any:
+    """The plugin's own object, for what the core would mask or pass over."""
+    return provider._hooks.authenticate.get_hookimpls()[0].plugin
+
+
+def _told(check: Callable[..., None]) -> Callable[..., None]:
+    """The check, with the contract's words also for an error that it did not count on."""
+    rule = check.__name__.removeprefix("test_").replace("_", " ")
+
+    @wraps(check)
+    def told(*arguments: Any, **named: Any) -> None:
+        __tracebackhide__ = True
+        try:
+            return check(*arguments, **named)
+        except DeploycoreError as error:
+            seen = f"{type(error).__name__}: {error}"
+            hook = str(error.details.get("hook"))
+        of = hook if hasattr(ProviderSpec, hook) and not hook.startswith("_") else "class"
+        pytest.fail(f"{asked(of, rule)} {seen}", pytrace=False)
+
+    return told
+
+
 class Leaks:
     """Looks for secrets where none may be, in every form in which they travel."""
 
@@ -158,6 +192,13 @@ class ContractBase:
     read_ahead: ClassVar[int] = 0
     clone_requests: ClassVar[int] = 0
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if cls.__module__.startswith("deploycore.testing.contract."):
+            for name, check in list(vars(cls).items()):
+                if name.startswith("test_"):
+                    setattr(cls, name, _told(check))
+
     def start(self) -> ContractHost:
         """A running fake host; ended after the check."""
         host: ContractHost = self.sandbox().start()
@@ -184,7 +225,12 @@ class ContractBase:
     @pytest.fixture
     def plugin(self) -> Plugin:
         """The provider as the core's registry loads it."""
-        return load_plugin(self.kind)
+        try:
+            return load_plugin(self.kind)
+        except PluginError as error:
+            seen = f"{type(error).__name__}: {error}"
+        rule = "it can be loaded: hooks, signatures, API_VERSION, Config and __init__ are right"
+        pytest.fail(f"{asked('class', rule)} {seen}", pytrace=False)
 
     @pytest.fixture
     def host(self) -> Iterator[ContractHost]:

@@ -12,8 +12,16 @@ from deploycore.errors import ConfigurationError
 from deploycore.hookspecs import API_VERSION
 from deploycore.provider import Provider
 from deploycore.registry import Plugin
-from deploycore.testing.contract.base import Connect, ContractBase, Leaks, asked, must_raise
-from deploycore.testing.scenarios import Access, ContractHost
+from deploycore.testing.contract.base import (
+    Connect,
+    ContractBase,
+    Leaks,
+    asked,
+    identity,
+    must_raise,
+    sent,
+)
+from deploycore.testing.scenarios import ONE, Access, ContractHost
 
 __all__ = ["ClassAndConfiguration"]
 
@@ -106,6 +114,27 @@ class ClassAndConfiguration(ContractBase):
             with must_raise(ConfigurationError, "Config", rule):
                 config = parse_config(plugin.config_type, {**given, name: place}, kind=self.kind)
                 Provider(plugin, config).close()
+
+    def test_an_address_may_be_given_with_a_slash_at_its_end(
+        self,
+        host: ContractHost,
+        connect: Connect,
+        values: Callable[..., dict[str, str | SecretStr]],
+        mode: str,
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        given = values(Access.FULL, mode)
+        slashed = {
+            name: f"{value}/" if isinstance(value, str) and value.startswith(host.url) else value
+            for name, value in given.items()
+        }
+        provider, other = connect(settings=given), connect(settings=slashed)
+        assert other.clone_url(identity(shop)).url == provider.clone_url(identity(shop)).url, asked(
+            "Config", "addresses are the same with a slash at the end: type them HttpsAddress"
+        )
+        other.authenticate()
+        doubled = [request.path for request in sent(host) if "//" in request.path]
+        assert doubled == [], asked("Config", "no address of a request has a doubled slash")
 
     def test_the_addresses_that_are_there_by_default_are_encrypted(
         self,

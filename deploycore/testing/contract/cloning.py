@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from pydantic import SecretStr
 
-from deploycore.errors import RemoteRefused
+from deploycore.errors import ProviderError, RemoteRefused
 from deploycore.git import GitSettings, export
-from deploycore.models import CloneUrl, GitCredential
+from deploycore.models import CloneUrl, GitCredential, RepositoryId
 from deploycore.provider import Provider
 from deploycore.testing.contract.base import (
     Connect,
@@ -21,13 +22,17 @@ from deploycore.testing.contract.base import (
     Leaks,
     asked,
     identity,
+    instance_of,
     must_raise,
 )
+from deploycore.testing.faults import Change, Fault
+from deploycore.testing.messages import Answer, Request
 from deploycore.testing.scenarios import ODD, ONE, TWO, Access, ContractHost
 
 __all__ = ["Cloning"]
 
 GIT_SECONDS = 60
+LONGEST_HINT = 500
 HELPER = '!f() { echo "username=$GIT_CHECK_USERNAME"; echo "password=$GIT_CHECK_PASSWORD"; }; f'
 SETTINGS = GitSettings(connect_timeout=5, read_timeout=10, retries=0)
 
@@ -50,6 +55,39 @@ class Cloning(ContractBase):
         )
         assert found.credential is not None, asked("clone_url", "a private repository has one")
         assert not Leaks(host.secrets).within(found.url), asked("secrets", "none stands in a URL")
+
+    def test_names_are_quoted_once_in_the_address(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        host.arrange(ONE)
+        odd = RepositoryId(owner="größe & co", slug="a?b#c%25d")
+        try:
+            found = provider.clone_url(odd)
+        except ProviderError:
+            return  # asked the host, which does not know it
+        path = unquote(urlsplit(found.url).path)
+        assert all(name in path for name in (odd.owner, odd.slug)), asked(
+            "clone_url", "no character of a name is lost: quote it once, with safe=''"
+        )
+
+    def test_the_credential_goes_to_the_configured_host_alone(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        elsewhere = host.url.replace("127.0.0.1", "git.example.com")
+
+        def astray(_: Request, found: Answer) -> Answer:
+            body = found.body if isinstance(found.body, bytes) else b""
+            return replace(found, body=body.replace(host.url.encode(), elsewhere.encode()))
+
+        host.faults.add(Fault(Change("addresses elsewhere", astray)))
+        try:
+            found = provider.clone_url(identity(shop))
+        except ProviderError:
+            return
+        assert urlsplit(found.url).netloc == urlsplit(host.url).netloc, asked(
+            "clone_url", "an address from an answer is used for the configured host alone"
+        )
 
     def test_the_core_clones_with_it(
         self, host: ContractHost, connect: Connect, mode: str, tmp_path: Path
@@ -107,13 +145,22 @@ class Cloning(ContractBase):
         self, host: ContractHost, connect: Connect, mode: str
     ) -> None:
         provider = connect(mode=mode)
+        if not provider.supports("explain_git_refusal"):
+            return
+        explain = instance_of(provider).explain_git_refusal
         leaks = Leaks(host.secrets)
         for status in (None, 401, 403, 404, 410, 429, 500):
             for message in ("", "Repository not found", "x" * 10_000, "größe\x00\x1b[0m"):
-                said = provider.explain_git_refusal(status, message)
-                assert said is None or (said.strip() and not leaks.within(said)), asked(
+                provider.explain_git_refusal(status, message)
+                # What the core masks and passes over is looked at before it does.
+                said = explain(status=status, message=message)
+                assert said is None or (isinstance(said, str) and said.strip()), asked(
                     "explain_git_refusal", "one or two sentences, or None to add nothing"
                 )
+                assert said is None or (len(said) <= LONGEST_HINT and said.isprintable()), asked(
+                    "explain_git_refusal", "a hint for a person, not what the server said again"
+                )
+                assert not leaks.within(said or ""), asked("secrets", "no explanation shows one")
 
 
 def _ls_remote(source: CloneUrl, at: Path) -> dict[str, str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from itertools import islice, zip_longest
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
-from deploycore.errors import NotFound
+from deploycore.errors import DeploycoreError, NotFound
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
 from deploycore.provider import Provider
-from deploycore.testing.contract.base import ContractBase, asked, identity, must_raise
+from deploycore.testing.contract.base import ContractBase, asked, identity, must_raise, sent
 from deploycore.testing.scenarios import (
     EMPTY,
     MANY,
     ODD,
     ODD_BRANCHES,
+    ODD_SLUGS,
     ONE,
     TWO,
     ContractHost,
@@ -25,6 +26,8 @@ __all__ = ["Listing"]
 
 ALL = "all that the credentials may read is listed, each once, in the host's order"
 LAZY = "a lazy iterable: no page is asked for before an item of it is wanted"
+UNQUOTED = "o?dd=#100%25"
+"""A name that is another one unless it is quoted, and just once."""
 HIDDEN = RepositoryId(owner="rival", slug="hidden")
 
 
@@ -41,7 +44,9 @@ class Listing(ContractBase):
         self, host: ContractHost, provider: Provider
     ) -> None:
         (shop,) = host.arrange(ONE)
-        (found,) = provider.list_repos()
+        listed = list(provider.list_repos())
+        assert len(listed) == 1, asked("list_repos", ALL)
+        found = listed[0]
         assert found.id == identity(shop), asked(
             "list_repos", "owner.username and slug are what the other hooks take"
         )
@@ -157,6 +162,20 @@ class Listing(ContractBase):
             "list_branches", "name_contains takes part of a name, in any case of letters"
         )
 
+    def test_a_limit_counts_what_the_filters_let_through(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        plain = host.arrange(ODD)[0]
+        rule = "limit: at most so many of those that the query's filters let through"
+        query = BranchQuery(name=plain.default_branch, limit=1)
+        branches = [row.name for row in provider.list_branches(identity(plain), query)]
+        assert branches == [plain.default_branch], asked("list_branches", rule)
+        upper = ODD_SLUGS[-1]
+        filtered = RepositoryQuery(name_contains=upper.upper(), limit=1)
+        assert [row.slug for row in provider.list_repos(filtered)] == [upper], asked(
+            "list_repos", rule
+        )
+
     def test_a_limit_is_kept_and_saves_requests(
         self, host: ContractHost, provider: Provider
     ) -> None:
@@ -192,6 +211,28 @@ class Listing(ContractBase):
             f"{asked('list_repos', 'NotFound for an unknown owner')} {found}", pytrace=False
         )
 
+    def test_names_are_quoted_once_in_requests(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        slug = f"{shop.slug}{UNQUOTED}/x"
+        for hook, name, action in (
+            ("list_repos", UNQUOTED, lambda: provider.list_repos(RepositoryQuery(owner=UNQUOTED))),
+            (
+                "list_branches",
+                slug,
+                lambda: provider.list_branches(RepositoryId(owner=shop.owner, slug=slug)),
+            ),
+        ):
+            before = len(sent(host))
+            with must_raise(DeploycoreError, hook, "there is nothing of so odd a name"):
+                list(action())
+            seen = [(request.path, request.query) for request in sent(host)[before:]]
+            # An author may refuse such a name without asking the host.
+            assert not seen or any(_names(path, query, name) for path, query in seen), asked(
+                hook, f"the name {name!r} arrives as it is: quote it once, with safe=''"
+            )
+
     @pytest.mark.parametrize("which", ["unknown", "hidden"])
     def test_a_repository_that_is_unknown_or_hidden_is_not_found(
         self, host: ContractHost, provider: Provider, which: str
@@ -218,8 +259,8 @@ class Listing(ContractBase):
         before = host.request_count
         repositories, branches = provider.list_repos(), provider.list_branches(identity(big))
         assert host.request_count == before, asked("list_repos", LAZY)
-        next(repositories)
-        next(branches)
+        assert next(repositories, None) is not None, asked("list_repos", ALL)
+        assert next(branches, None) is not None, asked("list_branches", ALL)
         assert host.request_count - before <= 2 * (1 + self.read_ahead), asked("list_repos", LAZY)
 
     def test_a_listing_that_is_left_early_asks_no_more(
@@ -228,7 +269,7 @@ class Listing(ContractBase):
         host.arrange(MANY)
         before = host.request_count
         listing = provider.list_repos()
-        assert len(list(islice(listing, 30))) == 30
+        assert len(list(islice(listing, 30))) == 30, asked("list_repos", ALL)
         listing.close()  # type: ignore[attr-defined]
         assert host.request_count - before <= 1 + 2 * self.read_ahead, asked("list_repos", LAZY)
 
@@ -255,6 +296,17 @@ class Listing(ContractBase):
         first, second = list(provider.list_repos()), list(provider.list_repos())
         assert first == second, asked("list_repos", "each call lists anew")
         (added,) = host.arrange(ONE)
+        anew = "each call asks the host anew: nothing is kept from the last one"
         assert [row.slug for row in provider.list_repos()] == [added.slug], asked(
-            "list_repos", "each call asks the host anew: nothing is kept from the last one"
+            "list_repos", anew
         )
+        list(provider.list_branches(identity(added)))
+        before = host.request_count
+        list(provider.list_branches(identity(added)))
+        assert host.request_count > before, asked("list_branches", anew)
+
+
+def _names(path: str, query: str, name: str) -> bool:
+    """Whether a request has the name within a part of its path or a value of its query."""
+    parts = [unquote(part) for part in path.split("/")]
+    return any(name in part for part in [*parts, *(value for _, value in parse_qsl(query))])

@@ -25,7 +25,9 @@ from deploycore.testing.contract.base import (
     Leaks,
     asked,
     identity,
+    instance_of,
     must_raise,
+    sent,
 )
 from deploycore.testing.contract.failures import HOOKS, run
 from deploycore.testing.faults import Fault, answer, connection_reset, echoing, html, redirect
@@ -68,7 +70,8 @@ class Secrecy(ContractBase):
                 clone_url.model_dump_json(),
                 clone_url.url,
                 *(repr(run(provider, hook, identity(shop))) for hook in HOOKS),
-                repr(getattr(provider, "_hooks", "")),
+                repr(instance_of(provider)),
+                str(instance_of(provider)),
             ]
         leaks = Leaks(host.secrets)
         assert [leaks.within(text) for text in shown if leaks.within(text)] == [], asked(
@@ -95,9 +98,9 @@ class Secrecy(ContractBase):
         host.faults.clear()
         provider.clone_url(identity(shop))
         leaks = Leaks(host.secrets)
-        logged = [
-            f"{record.name}: {record.getMessage()} {record.args}" for record in caplog.records
-        ]
+        # With the text of exceptions, and with what handlers that write JSON make fields of.
+        plain = logging.Formatter()
+        logged = [f"{plain.format(record)} {vars(record)}" for record in caplog.records]
         assert [leaks.within(line) for line in logged if leaks.within(line)] == [], asked(
             "secrets", NOWHERE
         )
@@ -157,7 +160,7 @@ class Secrecy(ContractBase):
             run(provider, hook, identity(arranged[0]))
         logged = [
             f"{request.path}?{request.query}"
-            for request in getattr(host, "requests", ())
+            for request in sent(host)
             if "********" in f"{request.path}?{request.query}"
         ]
         assert logged == [], asked("secrets", "a secret in an address ends up in others' logs")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from deploycore.errors import AuthenticationFailed
 from deploycore.provider import Provider
-from deploycore.testing.contract.base import ContractBase, asked, identity
-from deploycore.testing.contract.failures import HOOKS, run
+from deploycore.testing.contract.base import Connect, ContractBase, asked, identity, must_raise
+from deploycore.testing.contract.failures import HOOKS, run_here
 from deploycore.testing.faults import Fault, latency
-from deploycore.testing.scenarios import TWO, ContractHost
+from deploycore.testing.scenarios import ONE, TWO, Access, ContractHost
 
 __all__ = ["Threads"]
 
@@ -19,12 +20,27 @@ ROUNDS = 3
 class Threads(ContractBase):
     """Calls from several threads at once."""
 
+    def test_two_providers_of_the_kind_do_not_disturb_each_other(
+        self, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        provider = connect(mode=mode)
+        source = provider.clone_url(identity(shop))
+        other = connect(Access.WRONG, mode=mode)
+        with must_raise(AuthenticationFailed, "class", "each instance has its own credentials"):
+            other.authenticate()
+        for hook in HOOKS:
+            run_here(provider, hook, identity(shop))
+        assert provider.clone_url(identity(shop)) == source != other.clone_url(identity(shop)), (
+            asked("class", "each instance has its own credentials: nothing is kept on the class")
+        )
+
     def test_calls_from_several_threads_do_not_disturb_each_other(
         self, host: ContractHost, provider: Provider
     ) -> None:
         arranged = host.arrange(TWO)
         calls = [(hook, identity(row)) for hook in HOOKS for row in arranged]
-        alone = {call: run(provider, *call) for call in calls}
+        alone = {call: run_here(provider, *call) for call in calls}
         addresses = {row.slug: provider.clone_url(identity(row)) for row in arranged}
         host.faults.add(Fault(latency(0.005)))
 
@@ -32,7 +48,7 @@ class Threads(ContractBase):
             wrong = []
             for offset in range(len(calls) * ROUNDS):
                 call = calls[(number + offset) % len(calls)]
-                if run(provider, *call) != alone[call]:
+                if run_here(provider, *call) != alone[call]:
                     wrong.append(f"{call[0]} of {call[1]}")
                 row = arranged[(number + offset) % len(arranged)]
                 if provider.clone_url(identity(row)) != addresses[row.slug]:
