@@ -25,6 +25,7 @@ from deploycore.testing.paging import LinkHeader, NextLink
 from deploycore.testing.scenarios import Access, Arranged, ContractHost, NotArranged
 
 __all__ = [
+    "ENDS",
     "Connect",
     "ContractBase",
     "Leaks",
@@ -50,7 +51,9 @@ PATIENT = HttpSettings(
 )
 HASTY = HttpSettings(read_timeout=0.3, total_timeout=1, retries=0, retry_after_most=0)
 SECONDS_MOST = 30
+CHECK_SECONDS_MOST = 120
 PROVIDER_NAME = "contract"
+ENDS = "a call ends, whatever the host does: the http client tries again, and gives up"
 
 _DOCUMENTED = {
     "Config": "deploycore.configuration.ProviderConfig",
@@ -91,8 +94,14 @@ def must_raise(
     pytest.fail(f"{asked(of, rule)} {wrong}, and not {expected.__name__}", pytrace=False)
 
 
-def promptly(of: str, rule: str, action: Callable[[], T]) -> T:
-    """What an action returns or raises; a failure where it does not end."""
+def promptly(of: str, rule: str, action: Callable[[], T], *, most: float | None = None) -> T:
+    """What an action returns or raises; a failure where it does not end.
+
+    Args:
+        most: How many seconds it has; by default ``SECONDS_MOST``.
+    """
+    __tracebackhide__ = True
+    most = SECONDS_MOST if most is None else most
     outcome: list[T | BaseException] = []
 
     def run() -> None:
@@ -103,9 +112,9 @@ def promptly(of: str, rule: str, action: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(SECONDS_MOST)
+    thread.join(most)
     if not outcome:
-        pytest.fail(f"{asked(of, rule)} no end after {SECONDS_MOST} seconds", pytrace=False)
+        pytest.fail(f"{asked(of, rule)} no end after {most:g} seconds", pytrace=False)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
@@ -128,14 +137,17 @@ def instance_of(provider: Provider) -> Any:
 
 
 def _told(check: Callable[..., None]) -> Callable[..., None]:
-    """The check, with the contract's words also for an error that it did not count on."""
+    """The check, with the contract's words also for an error that it did not count on, and for
+    a provider that never returns."""
     rule = check.__name__.removeprefix("test_").replace("_", " ")
 
     @wraps(check)
     def told(*arguments: Any, **named: Any) -> None:
         __tracebackhide__ = True
         try:
-            return check(*arguments, **named)
+            return promptly(
+                "class", ENDS, lambda: check(*arguments, **named), most=CHECK_SECONDS_MOST
+            )
         except DeploycoreError as error:
             seen = f"{type(error).__name__}: {error}"
             hook = str(error.details.get("hook"))

@@ -24,6 +24,7 @@ from deploycore.errors import (
 from deploycore.models import BranchQuery, RepositoryId
 from deploycore.provider import Provider
 from deploycore.testing.contract.base import (
+    ENDS,
     HASTY,
     Connect,
     ContractBase,
@@ -52,7 +53,6 @@ __all__ = ["Failures"]
 HOOKS = ("authenticate", "list_repos", "list_branches")
 REMOVED = object()
 REPLACEMENTS: tuple[object, ...] = (None, 7, -1.5, True, "text", "", [], {}, [[]], REMOVED)
-ENDS = "a call ends, whatever the host does: the http client tries again, and gives up"
 UNKNOWN_FIELD = "added_by_the_host_today"
 
 

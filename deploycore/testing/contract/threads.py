@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
-from deploycore.errors import AuthenticationFailed
+from deploycore.errors import AuthenticationFailed, DeploycoreError
 from deploycore.provider import Provider
-from deploycore.testing.contract.base import Connect, ContractBase, asked, identity, must_raise
+from deploycore.testing.contract.base import (
+    SECONDS_MOST,
+    Connect,
+    ContractBase,
+    asked,
+    identity,
+    must_raise,
+)
 from deploycore.testing.contract.failures import HOOKS, run_here
 from deploycore.testing.faults import Fault, latency
 from deploycore.testing.scenarios import ONE, TWO, Access, ContractHost
@@ -14,7 +22,7 @@ from deploycore.testing.scenarios import ONE, TWO, Access, ContractHost
 __all__ = ["Threads"]
 
 AT_ONCE = 8
-ROUNDS = 3
+ROUNDS = 5
 
 
 class Threads(ContractBase):
@@ -39,20 +47,27 @@ class Threads(ContractBase):
         self, host: ContractHost, provider: Provider
     ) -> None:
         arranged = host.arrange(TWO)
-        calls = [(hook, identity(row)) for hook in HOOKS for row in arranged]
-        alone = {call: run_here(provider, *call) for call in calls}
+        alone = {
+            (hook, row.slug): run_here(provider, hook, identity(row))
+            for hook in HOOKS
+            for row in arranged
+        }
         addresses = {row.slug: provider.clone_url(identity(row)) for row in arranged}
         host.faults.add(Fault(latency(0.005)))
+        together = Barrier(AT_ONCE, timeout=SECONDS_MOST)
 
         def work(number: int) -> list[str]:
             wrong = []
-            for offset in range(len(calls) * ROUNDS):
-                call = calls[(number + offset) % len(calls)]
-                if run_here(provider, *call) != alone[call]:
-                    wrong.append(f"{call[0]} of {call[1]}")
-                row = arranged[(number + offset) % len(arranged)]
-                if provider.clone_url(identity(row)) != addresses[row.slug]:
-                    wrong.append(f"clone_url of {row.slug}")
+            row = arranged[number % len(arranged)]
+            for hook in HOOKS * ROUNDS:
+                together.wait()
+                try:
+                    if run_here(provider, hook, identity(row)) != alone[hook, row.slug]:
+                        wrong.append(f"{hook} of {row.slug}")
+                    if provider.clone_url(identity(row)) != addresses[row.slug]:
+                        wrong.append(f"clone_url of {row.slug}")
+                except DeploycoreError as error:
+                    wrong.append(f"{hook} of {row.slug}: {error}")
             return wrong
 
         with ThreadPoolExecutor(AT_ONCE) as threads:
