@@ -252,11 +252,7 @@ class Provider:
                 if not isinstance(item, expected):
                     what = f"gave {_what(item)} as item {given + 1}, not {expected.__name__}"
                     raise self._broken(call.hook, what)
-                if repeats.has(item):
-                    if repeats.in_a_row > MOST_REPEATS:
-                        raise self._endless(call.hook)
-                    continue
-                if not query.wants(item):
+                if not self._is_new_and_wanted(call.hook, item, repeats, query):
                     continue
                 given += 1
                 self._observers.tell("provider_call_yielded", call=call, item=item)
@@ -269,6 +265,19 @@ class Provider:
             if close is not None:
                 self._guard(call.hook, close)
             self._finished(call, given, failure)
+
+    def _is_new_and_wanted(
+        self, hook: str, item: ModelT, repeats: _Repeats, query: _Query[ModelT]
+    ) -> bool:
+        try:
+            if not repeats.has(item):
+                return query.wants(item)
+        except (AttributeError, TypeError) as error:
+            # Models can be made without validation, and then have anything in them.
+            raise self._broken(hook, f"gave an item that is not valid ({error})") from None
+        if repeats.in_a_row > MOST_REPEATS:
+            raise self._endless(hook)
+        return False
 
     def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall:
         call = ProviderCall(self.name, self.plugin.kind, hook, arguments)

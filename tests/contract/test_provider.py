@@ -95,6 +95,7 @@ def test_a_wrong_answer_names_plugin_provider_and_hook(open_acme, wrong, said):
         ("return ['main']", "gave a str as item 1, not Branch"),
         ("return [None]", r"gave nothing \(None\) as item 1"),
         ("return 7", "returned a int"),
+        ("yield Branch.model_construct()", "gave an item that is not valid"),
     ],
 )
 def test_a_wrong_listing_names_plugin_provider_and_hook(open_acme, wrong, said):
