@@ -1,0 +1,1230 @@
+"""Wrong providers: the template with one mistake each, and the checks that must catch it.
+
+A conformance kit is worth what it catches. Each mistake is one that somebody who writes a
+provider could make; the texts are replaced in a copy of the template's package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MUTANTS", "Mutant", "Replacement"]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """New text in a module of the template.
+
+    Attributes:
+        old: Stands there exactly once.
+    """
+
+    module: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A wrong provider.
+
+    Attributes:
+        mistake: What its author did, as a sentence without a full stop.
+        caught_by: Every one of these checks of the kit must fail.
+        refused: What the registry says where the mistake keeps the provider from being loaded.
+    """
+
+    mistake: str
+    replacements: tuple[Replacement, ...]
+    caught_by: tuple[str, ...]
+    refused: str = ""
+
+    def __str__(self) -> str:
+        return self.mistake.replace(" ", "-")
+
+
+def in_provider(*texts: str) -> tuple[Replacement, ...]:
+    """Old and new texts in turn."""
+    return _in("provider.py", texts)
+
+
+def in_configuration(*texts: str) -> tuple[Replacement, ...]:
+    return _in("configuration.py", texts)
+
+
+def in_answers(*texts: str) -> tuple[Replacement, ...]:
+    return _in("answers.py", texts)
+
+
+def in_sandbox(*texts: str) -> tuple[Replacement, ...]:
+    return _in("sandbox.py", texts)
+
+
+def in_contract(*texts: str) -> tuple[Replacement, ...]:
+    return _in("contract.py", texts)
+
+
+def _in(module: str, texts: tuple[str, ...]) -> tuple[Replacement, ...]:
+    pairs = zip(texts[::2], texts[1::2], strict=True)
+    return tuple(Replacement(module, old, new) for old, new in pairs)
+
+
+# Places in the template that several mutants change.
+IMPORTS = "from urllib.parse import quote\n"
+ERRORS = "from deploycore.errors import DeploycoreError, PermissionDenied\n"
+INIT = "        self._http = http.explaining(explain)\n"
+USER = '        user = parse_answer(UserAnswer, self._http.get_json("user"), what="the user")\n'
+ACCOUNT = "        return Account(username=user.login, display_name=user.name)\n"
+LIST_BRANCHES = (
+    "    def list_branches(self, repository: RepositoryId, query: BranchQuery) "
+    "-> Iterable[Branch]:\n"
+)
+OWNER_PATH = '        path = f"owners/{_quoted(query.owner or self._config.owner)}/repositories"\n'
+REPOSITORY_PAGES = "        for page in self._pages(path, query.name_contains, query.limit):\n"
+REPOSITORY_ANSWERS = (
+    "            answers = parse_answer(list[RepositoryAnswer], page, "
+    'what="a page of repositories")\n'
+)
+REPOSITORIES = "            yield from (answer.repository() for answer in answers)\n"
+REPOSITORY_LOOP = REPOSITORY_PAGES + REPOSITORY_ANSWERS + REPOSITORIES
+BRANCH_PAGES = (
+    "        for page in self._pages(path, query.name or query.name_contains, query.limit):\n"
+)
+BRANCH_ANSWERS = (
+    '            answers = parse_answer(list[BranchAnswer], page, what="a page of branches")\n'
+)
+BRANCHES = "            yield from (answer.branch() for answer in answers)\n"
+BRANCH_LOOP = BRANCH_PAGES + BRANCH_ANSWERS + BRANCHES
+CREDENTIAL = (
+    "        credential = GitCredential(username=GIT_USERNAME, password=self._config.token)\n"
+)
+CLONE_URL = '        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)\n'
+PAGES = "        return self._http.linked_pages(path, params=params)\n"
+ONLY_403 = "    if answer.status != 403:\n        return None\n"
+HINT = 'hint=f"Make a token with the scope {READ_SCOPE}, and give it: deploycore provider add.",\n'
+ADDRESS = (
+    '    url: HttpsAddress = Field(default="https://acme.example", description="where Acme is")\n'
+)
+TOKEN = '    token: TokenStr = Field(description=f"access token with the scope {READ_SCOPE}")\n'
+API_AUTH = "        return BearerAuth(\n            self.token\n        )"
+PRIVATE = "            private=self.private,\n"
+DEFAULT_BRANCH = "            default_branch=self.default_branch,\n"
+
+OWN_CLIENT = """        url = f"{self._config.api_base_url}/{path}"
+        secret = self._config.token.get_secret_value()
+        session = requests.Session()
+        session.headers["Authorization"] = f"Bearer {secret}"
+        while url:
+            answer = session.get(url, params=params, timeout=30)
+            if answer.status_code >= 500:
+                raise ProviderUnavailable("Acme is down")
+            if answer.status_code >= 400:
+                raise NotFound("There is nothing")
+            yield answer.json()
+            url, params = answer.links.get("next", {}).get("url"), {}
+"""
+OWN_CLIENT_IMPORTS = (
+    IMPORTS,
+    f"{IMPORTS}import requests\n",
+    ERRORS,
+    f"{ERRORS}from deploycore.errors import NotFound, ProviderUnavailable\n",
+)
+
+
+def explaining(body: str, *errors: str) -> tuple[Replacement, ...]:
+    """A provider with these lines before all else in ``explain``."""
+    names = ", ".join(sorted({"DeploycoreError", "PermissionDenied", *errors}))
+    return in_provider(
+        ERRORS, f"from deploycore.errors import {names}\n", ONLY_403, f"{body}{ONLY_403}"
+    )
+
+
+def explaining_git(said: str) -> tuple[Replacement, ...]:
+    """A provider with the optional hook, which returns this."""
+    return in_provider(
+        "    def _pages(self",
+        "    @hookimpl\n"
+        "    def explain_git_refusal(self, status: int | None, message: str) -> str | None:\n"
+        f"        {said}\n\n"
+        "    def _pages(self",
+    )
+
+
+def guarded(loop: str, errors: str, reaction: str) -> tuple[Replacement, ...]:
+    """A provider that does something of its own about errors in a listing."""
+    indented = "".join(f"    {line}\n" for line in loop.splitlines())
+    return in_provider(
+        ERRORS,
+        "from deploycore.errors import *\nfrom deploycore.errors import DeploycoreError, "
+        "PermissionDenied\n",
+        loop,
+        f"        try:\n{indented}        except {errors}:\n            {reaction}\n",
+    )
+
+
+LISTING_ALL = (
+    "test_all_pages_are_listed_in_the_hosts_order",
+    "test_all_branches_of_all_pages_are_listed_with_their_commits",
+)
+LOADING = ("test_the_class_fulfils_the_contract",)
+
+CLASS_AND_CONFIGURATION = (
+    Mutant(
+        "names no version of the contract",
+        in_provider("    API_VERSION = 1\n", ""),
+        LOADING,
+        refused="it has no API_VERSION",
+    ),
+    Mutant(
+        "forgets to mark a hook",
+        in_provider("    @hookimpl\n    def clone_url", "    def clone_url"),
+        LOADING,
+        refused="clone_url lacks @hookimpl",
+    ),
+    Mutant(
+        "gives a parameter of a hook a default",
+        in_provider("query: RepositoryQuery)", "query: RepositoryQuery = RepositoryQuery())"),
+        LOADING,
+        refused="should be list_repos(self, query), without defaults",
+    ),
+    Mutant(
+        "writes a hook as a coroutine",
+        in_provider("    def authenticate(self)", "    async def authenticate(self)"),
+        LOADING,
+        refused="authenticate is asynchronous",
+    ),
+    Mutant(
+        "invents a hook",
+        in_provider("    def _pages(self", "    @hookimpl\n    def _pages(self"),
+        LOADING,
+        refused="_pages is marked @hookimpl, but the contract has no such hook",
+    ),
+    Mutant(
+        "wants more than the configuration and a client",
+        in_provider("http: HttpClient) -> None", "http: HttpClient, retries: int) -> None"),
+        LOADING,
+        refused="its __init__ does not take (config, http)",
+    ),
+    Mutant(
+        "asks the host while it is made",
+        in_provider(INIT, f'{INIT}        self._user = self._http.get_json("user")\n'),
+        ("test_a_provider_is_opened_without_a_request",),
+    ),
+    Mutant(
+        "describes a field with nothing",
+        in_configuration(
+            'min_length=1, description="whose repositories to list, as in acme.example/<owner>"',
+            "min_length=1",
+        ),
+        ("test_every_field_of_the_configuration_is_described",),
+    ),
+    Mutant(
+        "types the token as a text",
+        in_configuration(
+            TOKEN,
+            '    token: str = Field(description="access token")\n',
+            "            self.token\n",
+            "            SecretStr(self.token)\n",
+            "from pydantic import Field\n",
+            "from pydantic import Field, SecretStr\n",
+        )
+        + in_provider("password=self._config.token", "password=SecretStr(self._config.token)")
+        + in_provider(IMPORTS, f"{IMPORTS}from pydantic import SecretStr\n")
+        + in_sandbox(
+            '"token": credential.secret}', '"token": credential.secret.get_secret_value()}'
+        ),
+        (
+            "test_every_secret_of_the_configuration_is_typed_as_one",
+            "test_configurations_and_results_show_no_secret",
+        ),
+    ),
+    Mutant(
+        "takes an empty token",
+        in_configuration(
+            "HttpsAddress, ProviderConfig, TokenStr\n",
+            "HttpsAddress, ProviderConfig\n",
+            "from pydantic import Field\n",
+            "from pydantic import Field, SecretStr\n",
+            "token: TokenStr",
+            "token: SecretStr",
+        ),
+        ("test_a_secret_that_is_no_secret_is_refused_without_being_shown",),
+    ),
+    Mutant(
+        "shows what the configuration was given in its own errors",
+        in_configuration(
+            "from pydantic import Field\n",
+            "from pydantic import Field, field_validator\n",
+            "    @property\n    def api_base_url",
+            '    @field_validator("token", mode="before")\n'
+            "    @classmethod\n"
+            "    def _checked(cls, value: object) -> object:\n"
+            "        secret = value.get_secret_value()\n"
+            '        if not secret.isalnum() and "_" not in secret:\n'
+            '            raise ConfigurationError(f"{secret!r} is no token of Acme")\n'
+            "        return value\n\n"
+            "    @property\n    def api_base_url",
+            "from deploycore.http import",
+            "from deploycore.errors import ConfigurationError\nfrom deploycore.http import",
+        ),
+        ("test_a_secret_that_is_no_secret_is_refused_without_being_shown",),
+    ),
+    Mutant(
+        "lets a default address be unencrypted",
+        in_configuration('default="https://acme.example"', 'default="http://acme.example"'),
+        ("test_the_addresses_that_are_there_by_default_are_encrypted",),
+    ),
+    Mutant(
+        "types the address as a text",
+        in_configuration("url: HttpsAddress", "url: str"),
+        ("test_an_address_may_be_given_with_a_slash_at_its_end",),
+    ),
+    Mutant(
+        "signs requests itself and so takes any address",
+        in_configuration(
+            "url: HttpsAddress",
+            "url: str",
+            "-> HttpAuth:",
+            "-> HttpAuth | None:",
+            API_AUTH,
+            "        return None",
+        )
+        + in_provider(*OWN_CLIENT_IMPORTS, PAGES, OWN_CLIENT),
+        ("test_credentials_are_never_sent_unencrypted_to_another_machine",),
+    ),
+    Mutant(
+        "takes unknown fields of the configuration",
+        in_configuration(
+            '    """One account of Acme."""\n',
+            '    """One account of Acme."""\n\n'
+            '    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)\n',
+            "from pydantic import Field\n",
+            "from pydantic import ConfigDict, Field\n",
+        ),
+        ("test_an_unknown_field_is_refused",),
+    ),
+    Mutant(
+        "validates the configuration as if all of it were there",
+        in_configuration(
+            "from pydantic import Field\n",
+            "from pydantic import Field, model_validator\n",
+            "    @property\n    def api_base_url",
+            '    @model_validator(mode="before")\n'
+            "    @classmethod\n"
+            "    def _stripped(cls, values: dict[str, object]) -> dict[str, object]:\n"
+            '        return {**values, "owner": values["owner"].strip()}\n\n'
+            "    @property\n    def api_base_url",
+        ),
+        ("test_what_is_missing_is_named",),
+    ),
+    Mutant(
+        "shows the header in the configuration",
+        in_configuration(
+            "from pydantic import Field\n",
+            "from pydantic import Field, computed_field\n",
+            "    @property\n    def api_base_url",
+            "    @computed_field\n"
+            "    @property\n"
+            "    def authorisation(self) -> str:\n"
+            '        return f"Bearer {self.token.get_secret_value()}"\n\n'
+            "    @property\n    def api_base_url",
+        ),
+        ("test_configurations_and_results_show_no_secret",),
+    ),
+)
+
+AUTHENTICATION = (
+    Mutant(
+        "believes the configuration instead of asking who it is",
+        in_provider(USER + ACCOUNT, "        return Account(username=self._config.owner)\n"),
+        (
+            "test_signing_in_is_cheap",
+            "test_every_call_of_authenticate_asks_the_host",
+            "test_credentials_that_the_host_refuses_are_called_so",
+        ),
+    ),
+    Mutant(
+        "asks only once who it is",
+        in_provider(
+            IMPORTS,
+            f"from functools import lru_cache\n{IMPORTS}",
+            "    @hookimpl\n    def authenticate",
+            "    @hookimpl\n    @lru_cache(1)\n    def authenticate",
+        ),
+        ("test_every_call_of_authenticate_asks_the_host",),
+    ),
+    Mutant(
+        "reads all repositories to sign in",
+        in_provider(ACCOUNT, f"        list(self.list_repos(RepositoryQuery()))\n{ACCOUNT}"),
+        ("test_signing_in_is_cheap",),
+    ),
+    Mutant(
+        "answers with the host's words",
+        in_provider(ACCOUNT, "        return user\n"),
+        ("test_right_credentials_say_whose_they_are",),
+    ),
+    Mutant(
+        "gives nothing where anything goes wrong",
+        in_provider(
+            USER,
+            f"        try:\n    {USER}        except Exception:\n            return None\n",
+        ),
+        (
+            "test_credentials_that_the_host_refuses_are_called_so",
+            "test_what_goes_wrong_is_a_typed_error",
+        ),
+    ),
+    Mutant(
+        "takes refused credentials for an empty list",
+        guarded(REPOSITORY_LOOP, "AuthenticationFailed", "return"),
+        (
+            "test_listings_say_too_that_credentials_are_refused",
+            "test_credentials_that_end_while_a_listing_is_read_end_it",
+        ),
+    ),
+    Mutant(
+        "takes a refusal of branches for no branches",
+        guarded(BRANCH_LOOP, "(AuthenticationFailed, PermissionDenied)", "return"),
+        (
+            "test_listings_say_too_that_credentials_are_refused",
+            "test_a_missing_scope_is_named",
+        ),
+    ),
+    Mutant(
+        "calls expired credentials a missing permission",
+        in_provider("answer.status != 403", "answer.status not in (401, 403)"),
+        (
+            "test_credentials_that_the_host_refuses_are_called_so",
+            "test_what_goes_wrong_is_a_typed_error",
+        ),
+    ),
+    Mutant(
+        "says of wrong credentials nothing that helps",
+        explaining(
+            '    if answer.status == 401:\n        return AuthenticationFailed("Acme said no.")\n',
+            "AuthenticationFailed",
+        ),
+        ("test_credentials_that_the_host_refuses_are_called_so",),
+    ),
+    Mutant(
+        "does not name the missing scope",
+        in_provider(HINT, 'hint="Make another token.",\n'),
+        ("test_a_missing_scope_is_named",),
+    ),
+    Mutant(
+        "has no other way to sign in where who-am-I asks for more",
+        in_sandbox(
+            "        caller = self.caller(request)\n",
+            '        caller = self.caller(request, "repositories:write")\n',
+        ),
+        ("test_the_least_privileged_credentials_will_do",),
+    ),
+    Mutant(
+        "keeps its client on the class",
+        in_provider(INIT, "        type(self)._http = http.explaining(explain)\n"),
+        ("test_two_providers_of_the_kind_do_not_disturb_each_other",),
+    ),
+)
+
+LISTING = (
+    Mutant(
+        "reads the first page alone",
+        in_provider(PAGES, "        yield self._http.get_json(path, params=params)\n"),
+        LISTING_ALL,
+    ),
+    Mutant(
+        "drops the last item of a page",
+        in_provider(REPOSITORIES, REPOSITORIES.replace("in answers", "in answers[:-1]")),
+        (
+            "test_all_pages_are_listed_in_the_hosts_order",
+            "test_a_repository_is_described_in_full",
+        ),
+    ),
+    Mutant(
+        "sorts repositories by name",
+        in_provider(
+            "list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:\n",
+            "list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:\n"
+            "        yield from sorted(self._all(query), key=lambda row: row.name, reverse=True)\n"
+            "\n"
+            "    def _all(self, query: RepositoryQuery) -> Iterable[Repository]:\n",
+        ),
+        (
+            "test_all_pages_are_listed_in_the_hosts_order",
+            "test_a_limit_is_kept_and_saves_requests",
+        ),
+    ),
+    Mutant(
+        "starts again at the end of a listing",
+        in_provider(
+            REPOSITORY_LOOP,
+            "        while True:\n"
+            + "".join(f"    {line}\n" for line in REPOSITORY_LOOP.splitlines()),
+        ),
+        ("test_an_owner_without_repositories_has_an_empty_list", LISTING_ALL[0]),
+    ),
+    Mutant(
+        "gives a list",
+        in_provider(
+            REPOSITORY_LOOP,
+            "        found = []\n"
+            + REPOSITORY_LOOP.replace("yield from (", "found.extend(")
+            + "        return found\n",
+        ),
+        (
+            "test_nothing_is_asked_before_the_first_item_is_wanted",
+            "test_a_limit_is_kept_and_saves_requests",
+        ),
+    ),
+    Mutant(
+        "asks for the first page before it is wanted",
+        in_provider(
+            PAGES,
+            "        pages = self._http.linked_pages(path, params=params)\n"
+            "        return chain([next(pages)], pages)\n",
+            IMPORTS,
+            f"from itertools import chain\n{IMPORTS}",
+            REPOSITORY_LOOP,
+            "        pages = self._pages(path, query.name_contains, query.limit)\n"
+            "        return (\n"
+            "            answer.repository()\n"
+            "            for page in pages\n"
+            '            for answer in parse_answer(list[RepositoryAnswer], page, what="a page")\n'
+            "        )\n",
+        ),
+        ("test_nothing_is_asked_before_the_first_item_is_wanted",),
+    ),
+    Mutant(
+        "reads all pages before it gives the first item",
+        in_provider(
+            PAGES, "        yield from list(self._http.linked_pages(path, params=params))\n"
+        ),
+        (
+            "test_a_limit_is_kept_and_saves_requests",
+            "test_a_listing_that_is_left_early_asks_no_more",
+            "test_what_was_listed_before_a_page_failed_was_given",
+        ),
+    ),
+    Mutant(
+        "remembers which repository it lists",
+        in_provider(
+            LIST_BRANCHES,
+            LIST_BRANCHES + "        self._repository = repository\n"
+            "        return self._branches(query)\n"
+            "\n"
+            "    def _branches(self, query: BranchQuery) -> Iterable[Branch]:\n",
+            '_quoted(repository.owner), _quoted(repository.slug)\n        path = f"repos',
+            "_quoted(self._repository.owner), _quoted(self._repository.slug)\n"
+            '        path = f"repos',
+        ),
+        ("test_listings_at_the_same_time_do_not_disturb_each_other",),
+    ),
+    Mutant(
+        "gathers what it lists in itself",
+        in_provider(
+            BRANCH_LOOP,
+            "        self._found = []\n"
+            + BRANCH_LOOP.replace("yield from (", "self._found.extend(")
+            + "        yield from self._found\n",
+        ),
+        ("test_calls_from_several_threads_do_not_disturb_each_other",),
+    ),
+    Mutant(
+        "keeps repositories for the next call",
+        in_provider(
+            INIT,
+            f"{INIT}        self._known: list[Repository] = []\n",
+            REPOSITORY_LOOP,
+            "        if not self._known:\n"
+            + "".join(f"    {line}\n" for line in REPOSITORY_LOOP.splitlines()).replace(
+                "yield from (", "self._known.extend("
+            )
+            + "        yield from self._known\n",
+        ),
+        ("test_a_listing_can_be_read_again",),
+    ),
+    Mutant(
+        "keeps branches for the next call",
+        in_provider(
+            INIT,
+            f"{INIT}        self._known: dict[RepositoryId, list[Branch]] = {{}}\n",
+            BRANCH_LOOP,
+            "        if repository in self._known and not query.name:\n"
+            "            yield from self._known[repository]\n"
+            "            return\n"
+            "        found = []\n"
+            + BRANCH_LOOP.replace("yield from (", "found.extend(")
+            + "        self._known[repository] = found\n"
+            "        yield from found\n",
+        ),
+        ("test_a_listing_can_be_read_again",),
+    ),
+    Mutant(
+        "does not look at the owner that is asked for",
+        in_provider("_quoted(query.owner or self._config.owner)", "_quoted(self._config.owner)"),
+        ("test_an_unknown_owner_is_an_error",),
+    ),
+    Mutant(
+        "has another address for an owner that is asked for",
+        in_provider(
+            OWNER_PATH,
+            f"{OWNER_PATH}        if query.owner:\n"
+            '            path = f"organisations/{_quoted(query.owner)}/repositories"\n',
+        ),
+        ("test_an_owner_can_be_named",),
+    ),
+    Mutant(
+        "takes an unknown owner for an empty list",
+        guarded(REPOSITORY_LOOP, "NotFound", "return"),
+        ("test_an_unknown_owner_is_an_error", "test_what_is_gone_is_not_found"),
+    ),
+    Mutant(
+        "takes an unknown repository for one without branches",
+        guarded(BRANCH_LOOP, "NotFound", "return"),
+        (
+            "test_a_repository_that_is_unknown_or_hidden_is_not_found",
+            "test_an_exact_name_in_an_unknown_repository_is_not_found",
+        ),
+    ),
+    Mutant(
+        "takes an unknown repository for an unknown branch",
+        guarded(BRANCH_LOOP, "NotFound", "if query.name is None: raise"),
+        ("test_an_exact_name_in_an_unknown_repository_is_not_found",),
+    ),
+    Mutant(
+        "calls an owner without repositories unknown",
+        in_provider(
+            ERRORS,
+            f"{ERRORS}from deploycore.errors import NotFound\n",
+            REPOSITORY_ANSWERS,
+            REPOSITORY_ANSWERS + "            if not answers:\n"
+            '                raise NotFound("Acme lists no repositories.")\n',
+        ),
+        (
+            "test_an_owner_without_repositories_has_an_empty_list",
+            "test_a_page_without_items_is_not_the_end",
+        ),
+    ),
+    Mutant(
+        "calls a repository without branches unknown",
+        in_provider(
+            ERRORS,
+            f"{ERRORS}from deploycore.errors import NotFound\n",
+            BRANCH_ANSWERS,
+            BRANCH_ANSWERS + "            if not answers and not query.name:\n"
+            '                raise NotFound("The repository has no branches.")\n',
+        ),
+        ("test_an_empty_repository_has_no_branches",),
+    ),
+    Mutant(
+        "calls a branch that does not exist an error",
+        in_provider(
+            ERRORS,
+            f"{ERRORS}from deploycore.errors import NotFound\n",
+            BRANCH_ANSWERS,
+            BRANCH_ANSWERS
+            + "            if query.name and query.name not in [row.name for row in answers]:\n"
+            '                raise NotFound(f"There is no branch {query.name}.")\n',
+        ),
+        ("test_a_branch_that_does_not_exist_is_an_empty_answer",),
+    ),
+    Mutant(
+        "takes the first hit of a search for the branch",
+        in_provider(
+            BRANCHES,
+            "            answers = answers[:1] if query.name else answers\n" + BRANCHES,
+        ),
+        ("test_a_branch_is_found_by_its_exact_name",),
+    ),
+    Mutant(
+        "stops at the limit before the filters",
+        in_provider(
+            IMPORTS,
+            f"from itertools import islice\n{IMPORTS}",
+            BRANCHES,
+            "            found = (answer.branch() for answer in answers)\n"
+            "            yield from islice(found, query.limit)\n",
+        ),
+        ("test_a_limit_counts_what_the_filters_let_through",),
+    ),
+    Mutant(
+        "looks for a branch on the first page alone",
+        in_provider(
+            "query.name or query.name_contains, query.limit",
+            "query.name_contains, query.limit",
+            BRANCHES,
+            f"{BRANCHES}            if query.name:\n                return\n",
+        ),
+        ("test_a_branch_of_the_last_page_is_found",),
+    ),
+    Mutant(
+        "filters by name itself, and not in any case of letters",
+        in_provider(
+            "self._pages(path, query.name_contains, query.limit)",
+            "self._pages(path, None, None)",
+            REPOSITORIES,
+            "            found = (answer.repository() for answer in answers)\n"
+            "            part = query.name_contains or ''\n"
+            "            yield from (each for each in found if part in each.name)\n",
+        ),
+        ("test_names_can_be_filtered",),
+    ),
+    Mutant(
+        "names branches by their full refs",
+        in_answers("Branch(name=self.name", 'Branch(name=f"refs/heads/{self.name}"'),
+        (LISTING_ALL[1], "test_odd_names_arrive_as_they_are"),
+    ),
+    Mutant(
+        "shortens the hashes of commits",
+        in_answers("commit=self.commit)", "commit=self.commit[:12])"),
+        (LISTING_ALL[1],),
+    ),
+    Mutant(
+        "shortens the hashes of commits without validation",
+        in_answers(
+            "return Branch(name=self.name, commit=self.commit)",
+            "return Branch.model_construct(name=self.name, commit=self.commit[:12])",
+        ),
+        (LISTING_ALL[1],),
+    ),
+    Mutant(
+        "writes the hashes of commits in capitals",
+        in_answers("commit=self.commit)", "commit=self.commit.upper())"),
+        (LISTING_ALL[1],),
+    ),
+    Mutant(
+        "gives the owner as a text",
+        in_answers("owner=Owner(username=self.owner.login)", "owner=self.owner.login"),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
+        "gives the owner as a text without validation",
+        in_answers(
+            "return Repository(",
+            "return Repository.model_construct(",
+            "owner=Owner(username=self.owner.login)",
+            "owner=self.owner.login",
+        ),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
+        "names the owner as people write it",
+        in_answers("username=self.owner.login", "username=self.owner.login.title()"),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
+        "takes the name for the slug",
+        in_answers("slug=self.slug", "slug=self.name"),
+        ("test_a_repository_is_described_in_full", "test_odd_names_arrive_as_they_are"),
+    ),
+    Mutant(
+        "writes slugs in small letters",
+        in_answers("slug=self.slug", "slug=self.slug.lower()"),
+        ("test_odd_names_arrive_as_they_are",),
+    ),
+    Mutant(
+        "leaves letters out that are not ASCII",
+        in_answers("name=self.name,\n", 'name=self.name.encode("ascii", "ignore").decode(),\n'),
+        ("test_a_repository_is_described_in_full", "test_odd_names_arrive_as_they_are"),
+    ),
+    Mutant(
+        "calls every repository private",
+        in_answers(PRIVATE, ""),
+        ("test_public_and_empty_repositories_are_described_as_such",),
+    ),
+    Mutant(
+        "takes private for public",
+        in_answers(PRIVATE, "            private=not self.private,\n"),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
+        "calls every default branch main",
+        in_answers(DEFAULT_BRANCH, '            default_branch="main",\n'),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
+        "has an empty name for the default branch that is not there",
+        in_answers(DEFAULT_BRANCH, '            default_branch=self.default_branch or "",\n'),
+        ("test_public_and_empty_repositories_are_described_as_such",),
+    ),
+    Mutant(
+        "gives the address of the API's data for people",
+        in_answers("url=self.web_url", 'url=f"/{self.slug}"'),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
+        "lists clone links with a user",
+        in_answers("href=self.clone_url", 'href=self.clone_url.replace("://", "://ada@")'),
+        ("test_clone_links_hold_no_user_information",),
+    ),
+    Mutant(
+        "does not quote names in requests",
+        in_provider('    return quote(name, safe="")\n', "    return name\n"),
+        ("test_names_are_quoted_once_in_requests", "test_names_are_quoted_once_in_the_address"),
+    ),
+    Mutant(
+        "quotes names twice",
+        in_provider(
+            '    return quote(name, safe="")\n', '    return quote(quote(name, safe=""))\n'
+        ),
+        ("test_names_are_quoted_once_in_requests", "test_names_are_quoted_once_in_the_address"),
+    ),
+    Mutant(
+        "does not quote slashes",
+        in_provider('    return quote(name, safe="")\n', "    return quote(name)\n"),
+        ("test_names_are_quoted_once_in_requests",),
+    ),
+)
+
+PAGINATION = (
+    Mutant(
+        "numbers pages itself until one is short",
+        in_provider(
+            PAGES,
+            "        number, page = 0, [None] * size\n"
+            "        while len(page) == size:\n"
+            "            number += 1\n"
+            '            page = self._http.get_json(path, params={**params, "page": number})\n'
+            "            yield page\n",
+        ),
+        (
+            "test_a_page_without_items_is_not_the_end",
+            "test_a_loop_of_pages_is_an_error",
+        ),
+    ),
+    Mutant(
+        "takes a page without items for the end",
+        in_provider(
+            PAGES,
+            "        for page in self._http.linked_pages(path, params=params):\n"
+            "            if not page:\n"
+            "                return\n"
+            "            yield page\n",
+        ),
+        ("test_a_page_without_items_is_not_the_end",),
+    ),
+    Mutant(
+        "follows links with a client of its own",
+        in_provider(*OWN_CLIENT_IMPORTS, PAGES, OWN_CLIENT),
+        (
+            "test_a_link_to_another_place_is_not_followed",
+            "test_a_redirect_to_another_host_is_not_followed",
+            "test_what_passes_by_itself_is_tried_again",
+            "test_a_page_that_fails_once_is_asked_for_again",
+        ),
+    ),
+    Mutant(
+        "has a client of its own that follows no redirects",
+        in_provider(
+            *OWN_CLIENT_IMPORTS,
+            PAGES,
+            OWN_CLIENT.replace("timeout=30", "timeout=30, allow_redirects=False"),
+        ),
+        ("test_a_redirect_on_the_host_is_followed",),
+    ),
+    Mutant(
+        "drops repeated items itself and so never ends",
+        in_provider(
+            *OWN_CLIENT_IMPORTS,
+            PAGES,
+            "        seen = []\n"
+            + OWN_CLIENT.replace(
+                "            yield answer.json()\n",
+                "            fresh = [item for item in answer.json() if item not in seen]\n"
+                "            seen += fresh\n"
+                "            yield fresh\n",
+            ),
+        ),
+        ("test_pages_without_end_are_an_error",),
+    ),
+    Mutant(
+        "takes a link that it can't follow for the end",
+        in_provider(
+            ERRORS,
+            f"{ERRORS}from deploycore.errors import UnexpectedAnswer\n",
+            PAGES,
+            "        try:\n"
+            "            yield from self._http.linked_pages(path, params=params)\n"
+            "        except UnexpectedAnswer:\n"
+            "            return\n",
+        ),
+        (
+            "test_a_malformed_link_is_an_error",
+            "test_a_loop_of_pages_is_an_error",
+            "test_a_link_to_another_place_is_not_followed",
+        ),
+    ),
+    Mutant(
+        "ends a listing where a page fails",
+        guarded(REPOSITORY_LOOP, "ProviderError", "return"),
+        (
+            "test_what_was_listed_before_a_page_failed_was_given",
+            "test_credentials_that_end_while_a_listing_is_read_end_it",
+        ),
+    ),
+)
+
+FAILURES = (
+    Mutant(
+        "says of every refusal that nothing was found",
+        explaining(
+            "    if answer.status in (403, 404):\n"
+            '        return NotFound("There is nothing.", status=answer.status)\n',
+            "NotFound",
+        ),
+        ("test_what_goes_wrong_is_a_typed_error", "test_a_missing_scope_is_named"),
+    ),
+    Mutant(
+        "says of what is not there that it may not be seen",
+        in_provider("answer.status != 403", "answer.status not in (403, 404)"),
+        (
+            "test_what_is_gone_is_not_found",
+            "test_a_repository_that_is_unknown_or_hidden_is_not_found",
+        ),
+    ),
+    Mutant(
+        "calls a rate limit an outage",
+        explaining(
+            "    if answer.status == 429:\n"
+            '        return ProviderUnavailable("Acme is busy.", hint="Try again later.")\n',
+            "ProviderUnavailable",
+        ),
+        ("test_a_rate_limit_is_told_with_its_end",),
+    ),
+    Mutant(
+        "does not say when a rate limit ends",
+        explaining(
+            '    if answer.status == 429:\n        return RateLimited("Acme asks for less.")\n',
+            "RateLimited",
+        ),
+        ("test_a_rate_limit_is_told_with_its_end",),
+    ),
+    Mutant(
+        "tells the end of a rate limit without a time zone",
+        explaining(
+            "    if answer.status == 429:\n"
+            '        wait = timedelta(seconds=int(answer.headers.get("Retry-After", 60)))\n'
+            '        return RateLimited("Slowly.", retry_at=datetime.utcnow() + wait)\n',
+            "RateLimited",
+        )
+        + in_provider(IMPORTS, f"from datetime import datetime, timedelta\n{IMPORTS}"),
+        ("test_a_rate_limit_is_told_with_its_end",),
+    ),
+    Mutant(
+        "reads a message that not every refusal has",
+        explaining(
+            "    if answer.status == 401:\n"
+            '        return AuthenticationFailed(answer.json["message"], hint="Look.")\n',
+            "AuthenticationFailed",
+        ),
+        ("test_what_goes_wrong_is_a_typed_error",),
+    ),
+    Mutant(
+        "tries again for ever",
+        in_provider(
+            IMPORTS,
+            f"import time\n{IMPORTS}",
+            ERRORS,
+            f"{ERRORS}from deploycore.errors import ProviderUnavailable\n",
+            USER,
+            "        while True:\n"
+            "            try:\n"
+            '                found = self._http.get_json("user")\n'
+            "                break\n"
+            "            except ProviderUnavailable:\n"
+            "                time.sleep(0.1)\n"
+            '        user = parse_answer(UserAnswer, found, what="the user")\n',
+        ),
+        ("test_a_slow_host_is_unavailable",),
+    ),
+    Mutant(
+        "waits for an answer as long as it takes",
+        in_provider(*OWN_CLIENT_IMPORTS, PAGES, OWN_CLIENT.replace(", timeout=30", "")),
+        ("test_a_slow_host_is_unavailable",),
+    ),
+    Mutant(
+        "lets the errors of its models out",
+        in_provider(
+            'user = parse_answer(UserAnswer, self._http.get_json("user"), what="the user")',
+            'user = UserAnswer.model_validate(self._http.get_json("user"))',
+        ),
+        (
+            "test_json_of_another_shape_is_unexpected",
+            "test_no_field_of_an_answer_is_trusted",
+            "test_what_goes_wrong_is_a_typed_error",
+        ),
+    ),
+    Mutant(
+        "reads answers without models",
+        in_provider(
+            USER + ACCOUNT,
+            '        user = self._http.get_json("user")\n'
+            '        return Account(username=user["login"], display_name=user["name"])\n',
+        ),
+        (
+            "test_json_of_another_shape_is_unexpected",
+            "test_no_field_of_an_answer_is_trusted",
+        ),
+    ),
+    Mutant(
+        "skips items that it can't read",
+        in_provider(
+            ERRORS,
+            f"{ERRORS}from deploycore.errors import UnexpectedAnswer\n",
+            REPOSITORY_ANSWERS + REPOSITORIES,
+            "            for item in page:\n"
+            "                try:\n"
+            '                    answer = parse_answer(RepositoryAnswer, item, what="one")\n'
+            "                except UnexpectedAnswer:\n"
+            "                    continue\n"
+            "                yield answer.repository()\n",
+        ),
+        ("test_json_of_another_shape_is_unexpected", "test_what_goes_wrong_is_a_typed_error"),
+    ),
+    Mutant(
+        "refuses fields that the host adds",
+        in_answers(
+            "class BranchAnswer(AnswerModel):\n",
+            'class BranchAnswer(AnswerModel, extra="forbid"):\n',
+        ),
+        ("test_fields_that_a_host_adds_are_passed_over",),
+    ),
+    Mutant(
+        "asks no more once the host was down",
+        in_provider(
+            INIT,
+            f"{INIT}        self._down = False\n",
+            ERRORS,
+            f"{ERRORS}from deploycore.errors import ProviderUnavailable\n",
+            USER,
+            "        if self._down:\n"
+            '            raise ProviderUnavailable("Acme is down.", hint="Try again later.")\n'
+            "        try:\n"
+            f"    {USER}"
+            "        except ProviderUnavailable:\n"
+            "            self._down = True\n"
+            "            raise\n",
+        ),
+        ("test_an_error_in_one_call_leaves_the_next_alone",),
+    ),
+)
+
+SECRECY = (
+    Mutant(
+        "sends the token in the query too",
+        in_provider(
+            PAGES,
+            '        params["access_token"] = self._config.token.get_secret_value()\n' + PAGES,
+        ),
+        ("test_secrets_are_not_sent_in_addresses",),
+    ),
+    Mutant(
+        "logs the headers that it sends",
+        in_provider(
+            IMPORTS,
+            f"import logging\n{IMPORTS}",
+            USER,
+            '        headers = {"X-Token": self._config.token.get_secret_value()}\n'
+            '        logging.getLogger(__name__).debug("asking with %s", headers)\n'
+            f"{USER}",
+        ),
+        ("test_logs_show_no_secret",),
+    ),
+    Mutant(
+        "logs exceptions with what the host said",
+        in_provider(
+            IMPORTS,
+            f"import logging\n{IMPORTS}",
+            USER,
+            '        found = self._http.get_json("user")\n'
+            "        try:\n"
+            '            user = parse_answer(UserAnswer, found, what="the user")\n'
+            '            assert user.login, f"no login in {found}"\n'
+            "        except Exception:\n"
+            "            try:\n"
+            '                raise ValueError(f"no user: {found}")\n'
+            "            except ValueError:\n"
+            '                logging.getLogger(__name__).exception("not understood")\n'
+            "            raise\n",
+        ),
+        ("test_logs_show_no_secret",),
+    ),
+    Mutant(
+        "logs fields for machines with the token",
+        in_provider(
+            IMPORTS,
+            f"import logging\n{IMPORTS}",
+            USER,
+            '        extra = {"token": self._config.token.get_secret_value()}\n'
+            '        logging.getLogger(__name__).info("signing in", extra=extra)\n'
+            f"{USER}",
+        ),
+        ("test_logs_show_no_secret",),
+    ),
+    Mutant(
+        "prints while it is looked for a fault",
+        in_provider(USER, f"        print(self._config.token.get_secret_value())\n{USER}"),
+        ("test_logs_show_no_secret",),
+    ),
+    Mutant(
+        "puts the whole refusal into the details of its error",
+        in_provider(
+            "        status=answer.status,\n",
+            "        status=answer.status,\n        answer=str(answer.json),\n",
+        ),
+        ("test_errors_show_no_secret",),
+    ),
+    Mutant(
+        "shows the token in its repr",
+        in_provider(
+            "    # EDIT 8",
+            "    def __repr__(self) -> str:\n"
+            '        return f"<AcmeProvider {self._config.token.get_secret_value()}>"\n\n'
+            "    # EDIT 8",
+        ),
+        ("test_configurations_and_results_show_no_secret",),
+    ),
+    Mutant(
+        "lists clone links with the token",
+        in_provider(
+            REPOSITORIES,
+            "            for answer in answers:\n"
+            "                row = answer.repository()\n"
+            "                secret = self._config.token.get_secret_value()\n"
+            '                href = answer.clone_url.replace("://", f"://token:{secret}@")\n'
+            '                link = row.clone_links[0].model_copy(update={"href": href})\n'
+            '                yield row.model_copy(update={"clone_links": (link,)})\n',
+        ),
+        (
+            "test_configurations_and_results_show_no_secret",
+            "test_clone_links_hold_no_user_information",
+        ),
+    ),
+)
+
+CLONING = (
+    Mutant(
+        "signs in to git as to the API",
+        in_provider("username=GIT_USERNAME", "username=self._config.owner"),
+        (
+            "test_the_core_clones_with_it",
+            "test_a_stock_git_client_accepts_it",
+            "test_a_public_repository_can_be_cloned_too",
+        ),
+    ),
+    Mutant(
+        "gives git the whole header for a password",
+        in_provider(
+            IMPORTS,
+            f"{IMPORTS}from pydantic import SecretStr\n",
+            CREDENTIAL,
+            '        secret = SecretStr(f"Bearer {self._config.token.get_secret_value()}")\n'
+            "        credential = GitCredential(username=GIT_USERNAME, password=secret)\n",
+        ),
+        ("test_the_core_clones_with_it", "test_a_stock_git_client_accepts_it"),
+    ),
+    Mutant(
+        "forgets the credential for git",
+        in_provider("credential=credential", "credential=None"),
+        (
+            "test_the_address_is_clean_and_the_credential_apart",
+            "test_the_core_clones_with_it",
+        ),
+    ),
+    Mutant(
+        "joins the credential to the address",
+        in_provider(
+            CLONE_URL,
+            "        secret = self._config.token.get_secret_value()\n"
+            '        host = self._config.url.replace("://", f"://token:{secret}@")\n'
+            '        return CloneUrl(url=f"{host}/{path}", credential=credential)\n',
+        ),
+        ("test_the_address_is_clean_and_the_credential_apart",),
+    ),
+    Mutant(
+        "clones from the host that everybody uses",
+        in_provider('f"{self._config.url}/{path}"', 'f"https://acme.example/{path}"'),
+        ("test_the_address_is_clean_and_the_credential_apart",),
+    ),
+    Mutant(
+        "clones from the API's address",
+        in_provider('f"{self._config.url}/{path}"', 'f"{self._config.api_base_url}/{path}"'),
+        ("test_the_core_clones_with_it", "test_a_stock_git_client_accepts_it"),
+    ),
+    Mutant(
+        "asks the host where to clone from",
+        in_provider(
+            CREDENTIAL,
+            "        query = RepositoryQuery(owner=repository.owner)\n"
+            "        found = [row for row in self.list_repos(query) if row.id == repository]\n"
+            f"{CREDENTIAL}",
+        ),
+        ("test_the_address_is_clean_and_the_credential_apart",),
+    ),
+    Mutant(
+        "sends the credential wherever the host says",
+        in_contract(
+            "    required_scope = READ_SCOPE\n",
+            "    required_scope = READ_SCOPE\n    clone_requests = 1\n",
+        )
+        + in_provider(
+            CLONE_URL,
+            "        query = RepositoryQuery(owner=repository.owner)\n"
+            "        for row in self.list_repos(query):\n"
+            "            if row.id == repository:\n"
+            "                return CloneUrl(url=row.clone_links[0].href, credential=credential)\n"
+            '        raise DeploycoreError("There is no such repository.")\n',
+        ),
+        ("test_the_credential_goes_to_the_configured_host_alone",),
+    ),
+    Mutant(
+        "drops what it does not know from clone addresses",
+        in_provider(
+            IMPORTS,
+            f"import re\n{IMPORTS}",
+            "{_quoted(repository.owner)}/{_quoted(repository.slug)}.git",
+            "{_quoted(repository.owner)}/{re.sub('[^A-Za-z0-9._-]', '', repository.slug)}.git",
+        ),
+        ("test_names_are_quoted_once_in_the_address",),
+    ),
+    Mutant(
+        "has a sandbox whose git server lets everybody in",
+        in_sandbox(
+            "    # EDIT 11",
+            "    def permit_git(self, request: Request, name: str, service: str) -> Repository:\n"
+            '        return self.repository(*name.split("/"))\n\n'
+            "    # EDIT 11",
+        ),
+        ("test_wrong_credentials_clone_nothing",),
+    ),
+    Mutant(
+        "fails over a refusal of git that has no status",
+        explaining_git('return {401: "Look at the token."}[status]'),
+        ("test_explanations_of_refusals_are_texts_without_secrets",),
+    ),
+    Mutant(
+        "explains a refusal of git by saying it again",
+        explaining_git('return f"Acme said: {message}"'),
+        ("test_explanations_of_refusals_are_texts_without_secrets",),
+    ),
+    Mutant(
+        "explains a refusal of git with the token",
+        explaining_git('return f"Is {self._config.token.get_secret_value()} still right?"'),
+        ("test_explanations_of_refusals_are_texts_without_secrets",),
+    ),
+    Mutant(
+        "explains a refusal of git with an empty text",
+        explaining_git('return ""'),
+        ("test_explanations_of_refusals_are_texts_without_secrets",),
+    ),
+)
+
+MUTANTS = (
+    *CLASS_AND_CONFIGURATION,
+    *AUTHENTICATION,
+    *LISTING,
+    *PAGINATION,
+    *FAILURES,
+    *SECRECY,
+    *CLONING,
+)

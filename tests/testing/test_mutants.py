@@ -1,0 +1,58 @@
+"""The kit catches wrong providers, each by the checks that are meant for its mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.testing import ProviderContract
+from tests.testing.kit import install_template, run_kit
+from tests.testing.mutants import MUTANTS
+
+FEWEST = 60
+NO_MUTANT_NEEDED = {
+    "test_nothing_is_set_aside_without_a_reason": (
+        "looks at the author's test class, not at the provider: test_setting_aside.py"
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_a_wrong_provider_is_caught(mutant, tmp_path):
+    site = install_template(tmp_path, mutant.replacements)
+    outcomes = run_kit(tmp_path, site, checks=mutant.caught_by, impatient=True)
+    for name in mutant.caught_by:
+        failed = [run for run in outcomes[name] if run.result in ("failure", "error")]
+        assert failed, f"{name} did not catch a provider that {mutant.mistake}"
+        if mutant.refused:
+            assert all(mutant.refused in run.text for run in failed), failed[0].text
+        else:
+            assert {run.result for run in failed} == {"failure"}, failed[0].text
+        assert any(
+            "The contract asks" in run.text and "Documented in" in run.text for run in failed
+        ), failed[0].text
+
+
+def test_the_right_provider_passes_every_check(tmp_path):
+    outcomes = run_kit(tmp_path, install_template(tmp_path))
+    wrong = {
+        name: run.text for name, runs in outcomes.items() for run in runs if run.result != "passed"
+    }
+    assert wrong == {}
+    assert set(outcomes) == standard_checks()
+
+
+def test_mutants_are_many_and_each_is_another():
+    assert len(MUTANTS) >= FEWEST
+    assert len({mutant.mistake for mutant in MUTANTS}) == len(MUTANTS)
+    assert len({mutant.replacements for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_every_check_of_the_kit_catches_something():
+    named = {name for mutant in MUTANTS for name in mutant.caught_by}
+    assert named | set(NO_MUTANT_NEEDED) == standard_checks()
+    assert not named & set(NO_MUTANT_NEEDED)
+
+
+def standard_checks():
+    """The names of all checks of the kit."""
+    return {name for name in dir(ProviderContract) if name.startswith("test_")}
