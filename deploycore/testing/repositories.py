@@ -103,9 +103,15 @@ class Served(Protocol):
 
 
 class GitRepositories:
-    """The contents of a host's repositories."""
+    """The contents of a host's repositories.
+
+    Attributes:
+        clock: When commits are made, in seconds; the same commits at the same time have the
+            same hashes.
+    """
 
     def __init__(self) -> None:
+        self.clock: Callable[[], float] = time.time
         self._lock = threading.RLock()
         self._directory = tempfile.TemporaryDirectory(prefix="loopback-host-")
         self._paths: dict[str, Path] = {}
@@ -136,7 +142,7 @@ class GitRepositories:
             commit.tree = _changed_tree(repo, parent, files, objects)
             commit.parents = [parent] if parent else []
             commit.author = commit.committer = AUTHOR
-            commit.author_time = commit.commit_time = int(time.time())
+            commit.author_time = commit.commit_time = int(self.clock())
             commit.author_timezone = commit.commit_timezone = 0
             commit.message = message.encode()
             objects[commit.id] = commit

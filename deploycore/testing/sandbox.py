@@ -33,13 +33,13 @@ from deploycore.testing.messages import (
 )
 from deploycore.testing.paging import LinkHeader, Pages
 from deploycore.testing.repositories import GitRepositories, Service
-from deploycore.testing.scenarios import Access, Arranged, Scenario
+from deploycore.testing.scenarios import HIDDEN, Access, Arranged, Scenario
 
 __all__ = ["Credential", "Repository", "Sandbox", "credentials_of"]
 
 T = TypeVar("T")
 
-RIVAL = "rival"
+RIVAL = HIDDEN.owner
 """An owner whose private repositories nobody's credentials may see."""
 
 
@@ -278,7 +278,7 @@ class Sandbox(LoopbackHost, ABC):
         """Hold what a scenario asks for, and a repository of somebody else."""
         with self.__lock:
             self.__repositories = {self.OWNER: {}, RIVAL: {}}
-        self.add_repository(RIVAL, "hidden")
+        self.add_repository(RIVAL, HIDDEN.slug)
         arranged = []
         for wanted in scenario.repositories:
             row = self.add_repository(

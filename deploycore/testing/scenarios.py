@@ -13,11 +13,13 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from deploycore.models import RepositoryId
 from deploycore.sandbox import SandboxConnection
 from deploycore.testing.faults import Change, Faults
 
 __all__ = [
     "EMPTY",
+    "HIDDEN",
     "MANY",
     "ODD",
     "ODD_BRANCHES",
@@ -25,6 +27,9 @@ __all__ = [
     "ONE",
     "SCENARIOS",
     "TWO",
+    "UNKNOWN_BRANCHES",
+    "UNKNOWN_OWNERS",
+    "UNKNOWN_SLUG",
     "Access",
     "Arranged",
     "ContractHost",
@@ -50,6 +55,14 @@ first of a search's hits for what was searched."""
 
 ODD_SLUGS = ("plain", "dots.in.it", "Upper_Case-9")
 """Addresses of repositories that every host allows."""
+
+UNKNOWN_BRANCHES = ("nowhere", "mai", "main/x", "MAIN", "feature", "a&b", "*")
+"""What the repository with the odd branches does not have, though a search may find some."""
+
+UNKNOWN_OWNERS = ("no-such-owner", "no/such/owner", "..", "a?b=c#d")
+UNKNOWN_SLUG = "no-such-repository"
+HIDDEN = RepositoryId(owner="rival", slug="hidden")
+"""A private repository of somebody else, in every scenario."""
 
 
 class Access(Enum):

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from tests.testing.mutants import Replacement
 
-__all__ = ["TEMPLATE", "Outcome", "install_template", "run_kit"]
+__all__ = ["TEMPLATE", "Outcome", "environment", "install_template", "run_kit"]
 
 TEMPLATE = Path(__file__).parents[2] / "plugins" / "_template"
 MODULE = "test_contract.py"
@@ -114,18 +114,23 @@ def run_kit(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
          *names],
         cwd=at,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (*paths, site))),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_ADDOPTS": "",
-        },
+        env=environment(*paths, site),
         capture_output=True,
         text=True,
         check=False,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return _outcomes(report)
+
+
+def environment(*paths: Path) -> dict[str, str]:
+    """That of a process which finds modules in these places first."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+    }
 
 
 def _outcomes(report: Path) -> Mapping[str, list[Outcome]]:

@@ -13,12 +13,16 @@ from deploycore.provider import Provider
 from deploycore.testing.contract.base import ContractBase, asked, identity, must_raise, sent
 from deploycore.testing.scenarios import (
     EMPTY,
+    HIDDEN,
     MANY,
     ODD,
     ODD_BRANCHES,
     ODD_SLUGS,
     ONE,
     TWO,
+    UNKNOWN_BRANCHES,
+    UNKNOWN_OWNERS,
+    UNKNOWN_SLUG,
     ContractHost,
 )
 
@@ -28,7 +32,6 @@ ALL = "all that the credentials may read is listed, each once, in the host's ord
 LAZY = "a lazy iterable: no page is asked for before an item of it is wanted"
 UNQUOTED = "o?dd=#100%25"
 """A name that is another one unless it is quoted, and just once."""
-HIDDEN = RepositoryId(owner="rival", slug="hidden")
 
 
 class Listing(ContractBase):
@@ -131,7 +134,7 @@ class Listing(ContractBase):
             "list_branches", "query.name gives the branch of exactly this name"
         )
 
-    @pytest.mark.parametrize("name", ["nowhere", "mai", "main/x", "MAIN", "feature", "a&b", "*"])
+    @pytest.mark.parametrize("name", UNKNOWN_BRANCHES)
     def test_a_branch_that_does_not_exist_is_an_empty_answer(
         self, host: ContractHost, provider: Provider, name: str
     ) -> None:
@@ -194,7 +197,7 @@ class Listing(ContractBase):
             asked("list_repos", "query.owner says whose repositories")
         )
 
-    @pytest.mark.parametrize("owner", ["no-such-owner", "no/such/owner", "..", "a?b=c#d"])
+    @pytest.mark.parametrize("owner", UNKNOWN_OWNERS)
     def test_an_unknown_owner_is_an_error(
         self, host: ContractHost, provider: Provider, owner: str
     ) -> None:
@@ -238,7 +241,7 @@ class Listing(ContractBase):
         self, host: ContractHost, provider: Provider, which: str
     ) -> None:
         (shop,) = host.arrange(ONE)
-        unknown = RepositoryId(owner=shop.owner, slug="no-such-repository")
+        unknown = RepositoryId(owner=shop.owner, slug=UNKNOWN_SLUG)
         with must_raise(NotFound, "list_branches", f"NotFound for a repository that is {which}"):
             list(provider.list_branches(unknown if which == "unknown" else HIDDEN))
 
@@ -246,7 +249,7 @@ class Listing(ContractBase):
         self, host: ContractHost, provider: Provider
     ) -> None:
         (shop,) = host.arrange(ONE)
-        unknown = RepositoryId(owner=shop.owner, slug="no-such-repository")
+        unknown = RepositoryId(owner=shop.owner, slug=UNKNOWN_SLUG)
         with must_raise(
             NotFound, "list_branches", "an unknown repository is told apart from an unknown branch"
         ):
