@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploycore.testing.contract.base import ContractBase
+from deploycore.testing.contract.base import ContractBase, asked
 
 __all__ = ["SettingAside", "faults_in"]
 
@@ -32,6 +32,8 @@ class SettingAside(ContractBase):
         """Once more for what was done to the class after it was made."""
         faults = list(faults_in(type(self)))
         assert faults == [], WAY
+        # A check of each mode of signing in is no check where there is no mode.
+        assert self.all_modes(), asked("class", "there is a way to sign in: MODES of the sandbox")
 
 
 def faults_in(checks: type) -> Iterator[str]:

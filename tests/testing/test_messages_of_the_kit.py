@@ -1,0 +1,172 @@
+"""What an author sees of a failed check: the rule, what was seen, where it is documented."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+import deploycore
+from deploycore.errors import AuthenticationFailed, NotFound, PermissionDenied
+from deploycore.testing.contract import base
+from deploycore.testing.contract.base import asked, must_raise, promptly
+from tests.testing.kit import environment, install_template, run_kit
+from tests.testing.mutants import MUTANTS
+
+DEFAULT_BRANCH = "calls every default branch main"
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pytest", "_pytest"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def mutant(mistake):
+    """The wrong provider that makes this mistake."""
+    return next(each for each in MUTANTS if each.mistake == mistake)
+
+
+def failed(at, mistake, **arguments):
+    """What pytest says of the first check that catches a mistake."""
+    wrong = mutant(mistake)
+    site = install_template(at, wrong.replacements)
+    outcomes = run_kit(at, site, checks=wrong.caught_by[:1], **arguments)
+    return outcomes[wrong.caught_by[0]][0].text
+
+
+def test_a_failed_check_shows_the_rule_the_values_and_the_documentation(tmp_path):
+    text = failed(tmp_path, DEFAULT_BRANCH)
+    assert "The contract asks of list_repos: default_branch is the host's" in text
+    assert "Documented in: deploycore.hookspecs.ProviderSpec.list_repos" in text
+    assert "assert 'main' == 'trunk'" in text
+
+
+def test_values_are_shown_where_deploycore_is_installed_and_not_a_source_tree(tmp_path):
+    installed = tmp_path / "installed"
+    package = Path(deploycore.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, installed / "deploycore", ignore=ignored)
+    text = failed(tmp_path, DEFAULT_BRANCH, paths=[installed])
+    assert "installed/deploycore/testing/contract/listing.py" in text
+    assert "assert 'main' == 'trunk'" in text
+
+
+def test_an_error_that_no_check_counted_on_shows_the_rule_too(tmp_path):
+    text = failed(tmp_path, "shortens the hashes of commits")
+    assert (
+        "The contract asks of list_branches: all branches of all pages are listed with their "
+        "commits" in text
+    )
+    assert "Seen: PluginError: The plugin broke the provider contract: list_branches" in text
+
+
+def test_a_provider_that_can_not_be_loaded_is_told_why(tmp_path):
+    text = failed(tmp_path, "names no version of the contract")
+    assert "The contract asks of class: it can be loaded" in text
+    assert "it has no API_VERSION" in text
+
+
+def test_a_sandbox_that_fails_is_told_apart_from_a_wrong_provider(tmp_path):
+    site = install_template(tmp_path)
+    sandbox = site / "deploycore_acme" / "sandbox.py"
+    sandbox.write_text(sandbox.read_text().replace('"login": caller', '"login": no_such_name'))
+    check = "test_right_credentials_say_whose_they_are"
+    runs = run_kit(tmp_path, site, checks=[check])[check]
+    assert any("the fake host itself failed" in run.text for run in runs)
+    assert any("NameError: name 'no_such_name'" in run.text for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("of", "place"),
+    [
+        ("clone_url", "deploycore.hookspecs.ProviderSpec.clone_url"),
+        ("Config", "deploycore.configuration.ProviderConfig"),
+        ("secrets", "deploycore.hookspecs, the rules for every provider hook"),
+    ],
+)
+def test_each_rule_says_where_it_is_documented(of, place):
+    assert asked(of, "this and that") == (
+        f"\nThe contract asks of {of}: this and that\nDocumented in: {place}\nSeen:"
+    )
+
+
+def test_an_error_of_another_type_is_not_what_was_asked_for():
+    with (
+        pytest.raises(pytest.fail.Exception, match="PermissionDenied: no, and not NotFound"),
+        must_raise(NotFound, "list_repos", "NotFound for what is gone"),
+    ):
+        raise PermissionDenied("no")
+
+
+def test_no_error_is_not_what_was_asked_for():
+    with (
+        pytest.raises(pytest.fail.Exception, match="Seen: no error, and not NotFound"),
+        must_raise(NotFound, "list_repos", "NotFound for what is gone"),
+    ):
+        pass
+
+
+def test_an_error_that_was_asked_for_is_handed_to_the_check():
+    error = AuthenticationFailed("no")
+    with must_raise(AuthenticationFailed, "authenticate", "an error") as caught:
+        raise error
+    assert caught == [error]
+
+
+def test_a_call_that_does_not_end_fails(monkeypatch):
+    monkeypatch.setattr(base, "SECONDS_MOST", 0.05)
+    end = Event()
+    with pytest.raises(pytest.fail.Exception, match=r"no end after 0\.05 seconds"):
+        promptly("list_repos", "a listing ends", end.wait)
+    end.set()
+
+
+def test_what_a_prompt_call_returns_or_raises_is_passed_on():
+    assert promptly("list_repos", "a listing ends", lambda: 7) == 7
+    with pytest.raises(NotFound):
+        promptly("list_repos", "a listing ends", lambda: next(raising()))
+
+
+def raising():
+    """An iterator that fails."""
+    raise NotFound("no")
+    yield
+
+
+def test_sandboxes_run_without_pytest(tmp_path):
+    done = run_without_pytest(
+        tmp_path,
+        "import deploycore.testing\n"
+        "from deploycore.testing import faults, git_http, host, recorded, recording, sandbox\n"
+        "from deploycore_acme.sandbox import AcmeSandbox\n"
+        "made = AcmeSandbox.demo()\n"
+        "print(len(made.connections))\n"
+        "made.stop()\n",
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_the_kit_without_pytest_says_what_to_install(tmp_path):
+    done = run_without_pytest(tmp_path, "from deploycore.testing import ProviderContract\n")
+    assert done.returncode == 1
+    assert "The conformance kit needs pytest: install deploycore[testing]." in done.stderr
+
+
+def run_without_pytest(at, program):
+    """Run a program where pytest can't be imported."""
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKER + program],
+        env=environment(install_template(at)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,123 @@
+"""A standard check is set aside by ``xfail`` with a reason, and in no other way."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.testing import ProviderContract
+from deploycore.testing.contract.setting_aside import faults_in
+from tests.testing.kit import install_template, run_kit
+
+CHECK = "test_signing_in_is_cheap"
+MODULE = """
+import pytest
+from deploycore_acme.contract import AcmeContract
+
+
+class TestAcme(AcmeContract):
+    @pytest.mark.xfail(reason="Acme has no cheap question to ask")
+    def test_signing_in_is_cheap(self): raise AssertionError
+"""
+EMPTIED = """
+from deploycore_acme.contract import AcmeContract
+from deploycore_acme.sandbox import AcmeSandbox
+
+
+class Modeless(AcmeSandbox):
+    MODES = {}
+
+
+class TestAcme(AcmeContract):
+    sandbox = Modeless
+"""
+
+
+def subclass(check=ProviderContract.test_signing_in_is_cheap, **members):
+    """A class of an author's with this in the place of a standard check."""
+    return type("Checks", (ProviderContract,), {CHECK: check, "__module__": "theirs", **members})
+
+
+def replacement(self):
+    """A check that checks nothing."""
+
+
+def marked(*marks):
+    """The same with marks."""
+
+    def check(self):
+        pass
+
+    check.pytestmark = list(marks)
+    return check
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(None, id="deleted"),
+        pytest.param(replacement, id="replaced"),
+        pytest.param(marked(pytest.mark.skip(reason="not today").mark), id="skipped"),
+        pytest.param(
+            marked(pytest.mark.skipif(True, reason="not here").mark), id="skipped-on-a-condition"
+        ),
+        pytest.param(marked(pytest.mark.xfail().mark), id="without-a-reason"),
+        pytest.param(marked(pytest.mark.xfail(reason="fails").mark), id="with-a-word"),
+        pytest.param(marked(pytest.mark.xfail(reason=" " * 40).mark), id="with-blanks"),
+    ],
+)
+def test_a_check_that_is_set_aside_in_another_way_is_refused(check):
+    with pytest.raises(TypeError, match=f"{CHECK} is overridden.*set aside only by overriding"):
+        subclass(check)
+
+
+def test_a_check_that_is_set_aside_by_a_base_class_is_refused():
+    mixin = type("Mixin", (), {CHECK: replacement})
+    with pytest.raises(TypeError, match=f"{CHECK} is overridden"):
+        type("Checks", (mixin, ProviderContract), {"__module__": "theirs"})
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        pytest.mark.skip(reason="the host is down today"),
+        pytest.mark.skipif(True, reason="the host is down today"),
+        pytest.mark.xfail(reason="the host is down today"),
+    ],
+    ids=["skip", "skipif", "xfail"],
+)
+def test_marks_of_the_whole_class_are_refused(mark):
+    with pytest.raises(TypeError, match=f"the whole class is marked {mark.name}"):
+        subclass(pytestmark=[mark.mark])
+    # As a decorator it comes too late for the class, and in time for the check.
+    assert list(faults_in(mark(subclass()))) == [f"the whole class is marked {mark.name}"]
+
+
+def test_what_is_deleted_after_the_class_was_made_is_found():
+    checks = subclass()
+    setattr(checks, CHECK, None)
+    assert list(faults_in(checks)) == [f"{CHECK} is overridden without such a reason"]
+
+
+def test_xfail_with_a_reason_is_allowed():
+    reason = pytest.mark.xfail(reason="Acme has no cheap question to ask")
+    assert list(faults_in(subclass(marked(reason.mark)))) == []
+
+
+def test_checks_of_the_authors_own_are_no_concern_of_the_kit():
+    assert list(faults_in(subclass(test_of_their_own=replacement))) == []
+
+
+def test_a_check_that_was_set_aside_is_reported_with_its_reason(tmp_path):
+    names = (CHECK, "test_nothing_is_set_aside_without_a_reason")
+    outcomes = run_kit(tmp_path, install_template(tmp_path), module=MODULE, checks=names)
+    (aside,), (guard,) = (outcomes[name] for name in names)
+    assert aside.result == "skipped"
+    assert "Acme has no cheap question to ask" in aside.text
+    assert guard.result == "passed"
+
+
+def test_a_provider_without_a_way_to_sign_in_is_not_let_through(tmp_path):
+    name = "test_nothing_is_set_aside_without_a_reason"
+    outcomes = run_kit(tmp_path, install_template(tmp_path), module=EMPTIED, checks=[name])
+    assert outcomes[name][0].result == "failure"
+    assert "there is a way to sign in" in outcomes[name][0].text
