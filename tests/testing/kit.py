@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from deploycore.testing import ProviderContract
 from tests.testing.mutants import Replacement
 
-__all__ = ["TEMPLATE", "Outcome", "environment", "install_template", "run_kit"]
+__all__ = ["TEMPLATE", "Outcome", "environment", "install_template", "run_kit", "standard_checks"]
 
 TEMPLATE = Path(__file__).parents[2] / "plugins" / "_template"
 MODULE = "test_contract.py"
@@ -131,6 +132,11 @@ def environment(*paths: Path) -> dict[str, str]:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTEST_ADDOPTS": "",
     }
+
+
+def standard_checks() -> set[str]:
+    """The names of all checks of the kit."""
+    return {name for name in dir(ProviderContract) if name.startswith("test_")}
 
 
 def _outcomes(report: Path) -> Mapping[str, list[Outcome]]:

@@ -552,10 +552,12 @@ LISTING = (
             "        if repository in self._known and not query.name:\n"
             "            yield from self._known[repository]\n"
             "            return\n"
-            "        found = []\n"
-            + BRANCH_LOOP.replace("yield from (", "found.extend(")
-            + "        self._known[repository] = found\n"
-            "        yield from found\n",
+            "        found = self._known[repository] = []\n"
+            + BRANCH_PAGES
+            + BRANCH_ANSWERS
+            + "            rows = [answer.branch() for answer in answers]\n"
+            "            found += rows\n"
+            "            yield from rows\n",
         ),
         ("test_a_listing_can_be_read_again",),
     ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from deploycore.testing import ProviderContract
-from tests.testing.kit import install_template, run_kit
+import deploycore.testing
+from tests.testing.kit import install_template, run_kit, standard_checks
 from tests.testing.mutants import MUTANTS
 
 FEWEST = 60
@@ -39,6 +41,9 @@ def test_the_right_provider_passes_every_check(tmp_path):
     }
     assert wrong == {}
     assert set(outcomes) == standard_checks()
+    readme = (Path(deploycore.testing.__file__).parent / "README.md").read_text()
+    runs = sum(map(len, outcomes.values()))
+    assert f"in {runs} runs for a provider with one way to sign in" in readme
 
 
 def test_mutants_are_many_and_each_is_another():
@@ -51,8 +56,3 @@ def test_every_check_of_the_kit_catches_something():
     named = {name for mutant in MUTANTS for name in mutant.caught_by}
     assert named | set(NO_MUTANT_NEEDED) == standard_checks()
     assert not named & set(NO_MUTANT_NEEDED)
-
-
-def standard_checks():
-    """The names of all checks of the kit."""
-    return {name for name in dir(ProviderContract) if name.startswith("test_")}

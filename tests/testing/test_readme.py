@@ -1,0 +1,42 @@
+"""What the kit's README counts is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import deploycore.testing
+from deploycore.testing import ProviderContract
+from tests.testing.kit import standard_checks
+from tests.testing.mutants import MUTANTS
+
+README = (Path(deploycore.testing.__file__).parent / "README.md").read_text()
+SUBJECTS = [
+    mixin
+    for mixin in ProviderContract.__mro__
+    if mixin is not ProviderContract and any(name.startswith("test_") for name in vars(mixin))
+]
+
+
+def test_the_number_of_checks_is_right():
+    assert int(re.search(r"It has (\d+) checks", README)[1]) == len(standard_checks())
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.__name__)
+def test_the_number_of_checks_of_each_subject_is_right(subject):
+    title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", subject.__name__).lower()
+    counted = re.search(rf"^\| {title} \| (\d+) \|", README, re.MULTILINE)
+    assert counted, f"the README has no row for {title}"
+    assert int(counted[1]) == sum(name.startswith("test_") for name in vars(subject))
+
+
+def test_the_number_of_wrong_providers_is_right():
+    assert int(re.search(r"wrong providers: (\d+) copies", README)[1]) == len(MUTANTS)
+
+
+def test_every_module_of_the_parts_is_named():
+    parts = {path.stem for path in Path(deploycore.testing.__file__).parent.glob("[a-z]*.py")}
+    named = set(re.findall(r"`(\w+)`", README))
+    assert parts - {"check", "scaffold"} <= named
