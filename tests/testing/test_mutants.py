@@ -34,6 +34,7 @@ def test_a_wrong_provider_is_caught(mutant, tmp_path):
         ), failed[0].text
 
 
+@pytest.mark.timeout(600)
 def test_the_right_provider_passes_every_check(tmp_path):
     outcomes = run_kit(tmp_path, install_template(tmp_path))
     wrong = {

@@ -76,6 +76,7 @@ def recorded(tmp_path_factory):
     return at, site, url, secrets.split()
 
 
+@pytest.mark.timeout(600)
 def test_the_whole_kit_passes_with_recorded_answers(recorded, tmp_path):
     at, site, _, _ = recorded
     outcomes = run_kit(tmp_path, site, module=CONTRACT.format(directory=str(at / "files")))

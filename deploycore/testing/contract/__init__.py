@@ -4,7 +4,22 @@ A check that can't hold for a host is set aside by overriding it with ``xfail`` 
 and in no other way: the class refuses to be made, and ``deploycore plugin check`` counts.
 """
 
+# ruff: noqa: E402 - what is to be rewritten has to be named before it is imported
+
 from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+
+# Or authors see failed checks without the values that failed.
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{part.name.removesuffix('.py')}"
+        for part in files(__name__).iterdir()
+        if part.name.endswith(".py") and part.name != "__init__.py"
+    )
+)
 
 from deploycore.testing.contract.authentication import Authentication
 from deploycore.testing.contract.class_and_configuration import ClassAndConfiguration
