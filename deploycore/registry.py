@@ -19,6 +19,7 @@ from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
 
 __all__ = [
+    "CONTRACT_GROUP",
     "OBSERVER_GROUP",
     "PROVIDER_GROUP",
     "SANDBOX_GROUP",
@@ -32,6 +33,7 @@ __all__ = [
 PROVIDER_GROUP = "deploycore.providers"
 OBSERVER_GROUP = "deploycore.observers"
 SANDBOX_GROUP = "deploycore.sandboxes"
+CONTRACT_GROUP = "deploycore.contracts"
 
 _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
