@@ -24,6 +24,7 @@ __all__ = ["ConfigField", "ProviderConfig", "ProviderName", "config_fields", "pa
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
+"""The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
 
 
 class ProviderConfig(BaseModel):

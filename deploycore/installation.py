@@ -227,7 +227,7 @@ class Installation:
 
     @cached_property
     def engine(self) -> Engine:
-        """What deploys: deployments, rollbacks, recovery, logs."""
+        """Deployments, rollbacks, recovery, logs."""
         from deploycore.deploy import Engine
 
         return Engine(
