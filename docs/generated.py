@@ -27,6 +27,7 @@ from deploycore.cli import COMMANDS, EXIT_CODES
 
 _MARKER = re.compile(r"^% generated: (.+)$", re.MULTILINE)
 
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls to add this."""
     app.connect("source-read", _fill_in)

@@ -12,8 +12,6 @@ from deploycore.redaction.search import CONTEXT_BYTES, Search, Span
 __all__ = ["MASK", "StreamRedactor"]
 
 MASK = "********"
-"""What stands in the place of a secret."""
-
 _MASK = MASK.encode()
 
 
