@@ -12,7 +12,7 @@ from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
 from deploycore.errors import DeploycoreError
 
-__all__ = ["run"]
+__all__ = ["application_of", "run"]
 
 
 def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
@@ -38,6 +38,7 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
 
 
 def application_of(commands: Iterable[str]) -> typer.Typer:
+    """One application of these commands, and of those that share a module with them."""
     application = typer.Typer(
         pretty_exceptions_enable=False,
         no_args_is_help=True,

@@ -80,7 +80,7 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_is_of_a_language_that_is_checked(page):
-    opening = re.findall(r"^ *(?:```|~~~)(\S+)", page.read_text(), re.MULTILINE)
+    opening = re.findall(r"^ *(?:```|~~~)(.*)$", page.read_text(), re.MULTILINE)[::2]
     languages = {language for language in opening if not language.startswith("{")}
     assert languages <= {"python", "text", *CHECKS}
 
