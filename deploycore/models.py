@@ -20,6 +20,7 @@ __all__ = [
     "CloneUrl",
     "CommitHash",
     "GitCredential",
+    "NonEmpty",
     "Owner",
     "Repository",
     "RepositoryId",
@@ -141,6 +142,10 @@ class Branch(Model):
     commit: CommitHash
 
 
+def _contains(name: str, part: str | None) -> bool:
+    return part is None or part.casefold() in name.casefold()
+
+
 class RepositoryQuery(Model):
     """What ``list_repos`` is asked for. New fields come with defaults.
 
@@ -153,6 +158,10 @@ class RepositoryQuery(Model):
     owner: NonEmpty | None = None
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
+
+    def wants(self, repository: Repository) -> bool:
+        """Whether the filters let a repository through; the owner is not looked at."""
+        return _contains(repository.name, self.name_contains)
 
 
 class BranchQuery(Model):
@@ -167,6 +176,12 @@ class BranchQuery(Model):
     name: NonEmpty | None = None
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
+
+    def wants(self, branch: Branch) -> bool:
+        """Whether the filters let a branch through."""
+        if self.name is not None and branch.name != self.name:
+            return False
+        return _contains(branch.name, self.name_contains)
 
 
 class GitCredential(Model):

@@ -30,6 +30,7 @@ from deploycore.http.answers import (
     Failure,
     error_for_status,
     failure_of,
+    next_link,
     retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
@@ -152,19 +153,18 @@ class HttpClient:
                 there are more than ``pages_most`` pages.
             ProviderError: As :meth:`get_json`.
         """
-        seen: set[int] = set()
-        link: str | None = url
-        while link:
-            # Hashes bound the memory of a long chain; 64 bits don't collide in 100,000 links.
-            if hash(link) in seen:
-                raise self._unexpected("GET", link, "the link to the next page is a loop")
-            if len(seen) >= self._settings.pages_most:
-                raise self._unexpected("GET", link, f"there are more than {len(seen)} pages")
-            seen.add(hash(link))
-            page = self.get_json(link, params=params)
-            params = None
-            yield page
-            link = next_url(page)
+        return self._chain(url, params, lambda _, page: next_url(page))
+
+    def linked_pages(self, url: str, *, params: Parameters | None = None) -> Iterator[Any]:
+        """Follow the ``Link`` headers of pages (RFC 8288, relation ``next``), one after another.
+
+        Args:
+            params: For the first page; links bring their own.
+
+        Raises:
+            UnexpectedAnswer, ProviderError: As :meth:`pages`.
+        """
+        return self._chain(url, params, lambda answer, _: self._linked(answer))
 
     def close(self) -> None:
         """Close the connections."""
@@ -176,10 +176,44 @@ class HttpClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _chain(
+        self,
+        url: str,
+        params: Parameters | None,
+        next_url: Callable[[Answer, Any], str | None],
+    ) -> Iterator[Any]:
+        seen: set[int] = set()
+        link: str | None = url
+        while link:
+            # Hashes bound the memory of a long chain; 64 bits don't collide in 100,000 links.
+            if hash(link) in seen:
+                raise self._unexpected("GET", link, "the link to the next page is a loop")
+            if len(seen) >= self._settings.pages_most:
+                raise self._unexpected("GET", link, f"there are more than {len(seen)} pages")
+            seen.add(hash(link))
+            answer = self._accepted("GET", link, params, None)
+            params = None
+            page = self._decoded("GET", answer)
+            yield page
+            link = next_url(answer, page)
+
+    def _linked(self, answer: Answer) -> str | None:
+        try:
+            return next_link(answer.headers, answer.url)
+        except ValueError as error:
+            malformed = str(error)
+        raise self._unexpected("GET", answer.url, malformed)
+
     def _json(self, method: str, url: str, params: Parameters | None, body: Any) -> Any:
+        return self._decoded(method, self._accepted(method, url, params, body))
+
+    def _accepted(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
         answer = self._request(method, url, params, body)
         if answer.status >= 400:
             raise self._refusal(method, answer)
+        return answer
+
+    def _decoded(self, method: str, answer: Answer) -> Any:
         if answer.status == 204 or (method == "HEAD" and not answer.body):
             return None
         try:

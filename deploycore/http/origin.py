@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +11,7 @@ import urllib3.exceptions
 import urllib3.util
 
 from deploycore.errors import ConfigurationError
+from deploycore.loopback import is_loopback
 
 __all__ = ["Origin"]
 
@@ -68,10 +68,7 @@ class Origin:
     @property
     def is_loopback(self) -> bool:
         """Whether it is this machine, by a name or address that can't be another one."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def covers(self, url: str) -> bool:
         """Whether an absolute URL is on this origin, beyond doubt and without user information."""

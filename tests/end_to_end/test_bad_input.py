@@ -14,6 +14,8 @@ import time
 import pytest
 from deploycore_bitbucket.sandbox import Fault, faults
 
+from deploycore.testing.paging import JsonLink
+
 TOKEN = ["--kind", "bitbucket", "--mode", "access-token", "--workspace", "acme"]
 
 
@@ -145,8 +147,8 @@ def test_what_does_not_exist_is_named(shell, connect, arguments, code, said):
         (faults.truncated_json(), 6),
         (faults.malformed_json(), 6),
         (faults.wrong_types(), 6),
-        (faults.looping_next(), 6),
-        (faults.next_elsewhere("http://127.0.0.2:9"), 6),
+        (faults.looping_next(JsonLink()), 6),
+        (faults.next_elsewhere(JsonLink(), "http://127.0.0.2:9"), 6),
         (faults.rate_limited(retry_after=3600), 6),
         (faults.answer(500, "broken"), 6),
         (faults.answer(403, "no"), 4),

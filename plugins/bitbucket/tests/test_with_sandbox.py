@@ -25,6 +25,7 @@ from deploycore.errors import (
 )
 from deploycore.http import HttpSettings
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
+from deploycore.testing.paging import JsonLink
 
 ADA = User(username="ada", email="ada@example.com", display_name="Ada")
 SHOP = RepositoryId(owner="acme", slug="shop")
@@ -219,6 +220,8 @@ LARGE_SANDBOX = """
 import json, sys
 from deploycore_bitbucket.sandbox import Sandbox
 
+from deploycore.testing.paging import JsonLink
+
 with Sandbox() as sandbox:
     sandbox.add_workspace("acme")
     sandbox.listed_repositories("acme", 10_000)
@@ -288,8 +291,8 @@ REPOSITORIES = "/2.0/repositories/acme"
         (faults.malformed_json(), UnexpectedAnswer),
         (faults.truncated_json(), UnexpectedAnswer),
         (faults.wrong_types(), UnexpectedAnswer),
-        (faults.looping_next(), ProviderError),
-        (faults.next_elsewhere("http://127.0.0.2:9"), ProviderError),
+        (faults.looping_next(JsonLink()), ProviderError),
+        (faults.next_elsewhere(JsonLink(), "http://127.0.0.2:9"), ProviderError),
         (faults.connection_cut(), ProviderUnavailable),
         (faults.connection_reset(), ProviderUnavailable),
         (faults.rate_limited(), RateLimited),
@@ -310,7 +313,7 @@ def test_every_fault_is_a_typed_error_and_leaves_no_thread(sandbox, connect, cha
 
 def test_pages_without_end_are_an_error_and_not_an_endless_loop(sandbox, connect):
     sandbox.listed_repositories("acme", 150)
-    sandbox.faults.add(Fault(faults.endless_pages(), path=REPOSITORIES))
+    sandbox.faults.add(Fault(faults.endless_pages(JsonLink()), path=REPOSITORIES))
     with pytest.raises(UnexpectedAnswer, match="does not end"):
         list(connect(sandbox).list_repos())
 

@@ -5,8 +5,9 @@ rules of each kind of credentials, and it can fail on request (``sandbox.faults`
 ``python -m deploycore_bitbucket.sandbox``.
 """
 
-from deploycore_bitbucket.sandbox.faults import Change, Fault, Faults
-from deploycore_bitbucket.sandbox.git import Executable, File, Submodule, Symlink
+from deploycore.testing import faults
+from deploycore.testing.faults import Change, Fault, Faults
+from deploycore.testing.repositories import Executable, File, Submodule, Symlink
 from deploycore_bitbucket.sandbox.sandbox import Exchange, LoggedRequest, Sandbox
 from deploycore_bitbucket.sandbox.state import Credential, Repository, User, Workspace
 
@@ -25,4 +26,5 @@ __all__ = [
     "Symlink",
     "User",
     "Workspace",
+    "faults",
 ]

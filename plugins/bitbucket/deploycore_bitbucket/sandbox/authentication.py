@@ -15,13 +15,8 @@ import binascii
 from dataclasses import dataclass
 from typing import Literal
 
-from deploycore_bitbucket.sandbox.messages import (
-    Answer,
-    Refusal,
-    refuse,
-    text_answer,
-    with_headers,
-)
+from deploycore.testing.messages import Answer, Refusal, text_answer, with_headers
+from deploycore_bitbucket.sandbox.messages import refuse
 from deploycore_bitbucket.sandbox.state import GIT_USERNAMES, PREFIXES, Credential, Mode, State
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploycore_bitbucket.sandbox.git import Executable, Symlink
+from deploycore.testing.repositories import Executable, Symlink
 
 if TYPE_CHECKING:
     from deploycore_bitbucket.sandbox.sandbox import Sandbox

@@ -12,7 +12,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
-from deploycore_bitbucket.sandbox.messages import Request, refuse
+from deploycore.testing.messages import Request
+from deploycore_bitbucket.sandbox.messages import refuse
 
 __all__ = ["Pagination", "page_of"]
 

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from deploycore.errors import NotFound
+from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
+from deploycore.testing.repositories import GitRepositories
 from deploycore_bitbucket.sandbox import shapes
 from deploycore_bitbucket.sandbox.authentication import (
     AppPasswords,
@@ -21,15 +23,7 @@ from deploycore_bitbucket.sandbox.authentication import (
     rest_credential,
     scope_headers,
 )
-from deploycore_bitbucket.sandbox.git import GitStore
-from deploycore_bitbucket.sandbox.messages import (
-    Answer,
-    Refusal,
-    Request,
-    json_answer,
-    refuse,
-    with_headers,
-)
+from deploycore_bitbucket.sandbox.messages import refuse
 from deploycore_bitbucket.sandbox.pages import Pagination, page_of
 from deploycore_bitbucket.sandbox.partial import select_fields
 from deploycore_bitbucket.sandbox.query import (
@@ -75,7 +69,11 @@ class RestApi:
     """Answers the requests below ``/2.0``."""
 
     def __init__(
-        self, state: State, git: GitStore, app_passwords: AppPasswords, pagination: Pagination
+        self,
+        state: State,
+        git: GitRepositories,
+        app_passwords: AppPasswords,
+        pagination: Pagination,
     ) -> None:
         self._state = state
         self._git = git

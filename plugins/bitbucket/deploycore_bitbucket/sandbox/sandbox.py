@@ -11,25 +11,24 @@ A test makes one, fills it and talks to it over real sockets::
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import ClassVar, Self
-from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from deploycore.errors import ConfigurationError
 from deploycore.sandbox import SandboxConnection
+from deploycore.testing.faults import rate_limited
+from deploycore.testing.git_http import SmartHttp
+from deploycore.testing.host import LoggedRequest as AnyLoggedRequest
+from deploycore.testing.host import LoopbackHost
+from deploycore.testing.messages import Answer, Request
+from deploycore.testing.repositories import File, GitRepositories, branch_ref
 from deploycore_bitbucket.sandbox.authentication import AppPasswords, caller
-from deploycore_bitbucket.sandbox.faults import Faults, rate_limited
-from deploycore_bitbucket.sandbox.git import File, GitStore, branch_ref
-from deploycore_bitbucket.sandbox.messages import Answer, Request
 from deploycore_bitbucket.sandbox.pages import Pagination
 from deploycore_bitbucket.sandbox.rest import RestApi
-from deploycore_bitbucket.sandbox.server import LOOPBACK, HttpServer
-from deploycore_bitbucket.sandbox.smart_http import SmartHttp
+from deploycore_bitbucket.sandbox.smart_http import GitAccess
 from deploycore_bitbucket.sandbox.state import (
     Credential,
     Mode,
@@ -42,7 +41,6 @@ from deploycore_bitbucket.sandbox.state import (
 
 __all__ = ["Exchange", "LoggedRequest", "Sandbox"]
 
-REMEMBERED_REQUESTS = 100_000
 API_TOKEN_SCOPES = (
     "read:user:bitbucket",
     "read:workspace:bitbucket",
@@ -60,19 +58,14 @@ _TITLES: dict[Mode, str] = {
 
 
 @dataclass(frozen=True)
-class LoggedRequest:
+class LoggedRequest(AnyLoggedRequest):
     """A request that the sandbox got, without any secret.
 
     Attributes:
-        path, query: As sent, known secrets masked.
         mode: Of the credential, ``None`` for none or an unknown one.
         username: As sent, if it is the name of somebody.
     """
 
-    method: str
-    path: str
-    query: str
-    status: int
     mode: Mode | None = None
     username: str | None = None
 
@@ -91,7 +84,7 @@ class Exchange:
     surface: str
 
 
-class Sandbox:
+class Sandbox(LoopbackHost):
     """A Bitbucket Cloud to try things against, on 127.0.0.1. Filling it needs no start.
 
     Args:
@@ -120,17 +113,13 @@ class Sandbox:
         retry_after: int | None = None,
         pagination: Pagination = "list",
     ) -> None:
-        self.faults = Faults()
-        self.latency = latency
+        super().__init__(port=port, latency=latency)
         self.rate_budget = rate_budget
         self._retry_after = retry_after
-        self._port = port
         self._state = State()
-        self._git = GitStore()
+        self._git = GitRepositories()
         self._rest = RestApi(self._state, self._git, app_passwords, pagination)
-        self._smart_http = SmartHttp(self._state, self._git, app_passwords)
-        self._log: deque[LoggedRequest] = deque(maxlen=REMEMBERED_REQUESTS)
-        self._server: HttpServer | None = None
+        self._smart_http = SmartHttp(self._git, GitAccess(self._state, app_passwords).permit)
 
     @classmethod
     def demo(cls, port: int = 0) -> Self:
@@ -155,41 +144,15 @@ class Sandbox:
             OSError: The port can't be listened on.
         """
         try:
-            self._server = HttpServer(self._respond, port=self._port)
+            return super().start()
         except OSError:
             self._git.close()
             raise
-        self._server.start()
-        return self
 
     def stop(self) -> None:
         """Close all connections and remove the repositories; harmless when done already."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        super().stop()
         self._git.close()
-
-    def __enter__(self) -> Self:
-        return self if self._server else self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    @property
-    def url(self) -> str:
-        """Where it listens.
-
-        Raises:
-            ConfigurationError: It does not run.
-        """
-        if self._server is None:
-            raise ConfigurationError("The sandbox does not run.", hint="Call start() first.")
-        return f"http://{LOOPBACK}:{self._server.port}"
 
     @property
     def api_url(self) -> str:
@@ -202,9 +165,8 @@ class Sandbox:
         return self.url
 
     @property
-    def requests(self) -> Sequence[LoggedRequest]:
-        """All requests so far, the latest 100,000 at most."""
-        return list(self._log)
+    def secrets(self) -> Iterable[SecretStr]:
+        return [credential.secret for credential in self._state.credentials]
 
     @property
     def credentials(self) -> Sequence[Credential]:
@@ -437,21 +399,22 @@ class Sandbox:
         settings |= {"api_url": self.api_url, "git_url": self.git_url}
         return SandboxConnection(_TITLES[credential.mode], settings, owner)
 
-    def _respond(self, request: Request) -> Answer:
-        surface = "rest" if request.segments[0] == "2.0" else "git"
-        if surface == "git":
-            found = self._smart_http.answer(request)
-        elif self._over_budget():
+    def answer(self, request: Request) -> Answer:
+        """By REST's rules or git's."""
+        if _surface(request) == "git":
+            return self._smart_http.answer(request)
+        if self._over_budget():
             limited = rate_limited(retry_after=self._retry_after)
-            found = replace(limited.apply(request, Answer(429, {})), exemption="rate limit")
-        else:
-            found = self._rest.answer(request)
-        found = replace(found, delay=found.delay + self.latency)
-        answer = self.faults.apply(request, found)
-        self._remember(request, answer)
+            return replace(limited.apply(request, Answer(429, {})), exemption="rate limit")
+        return self._rest.answer(request)
+
+    def logged(self, request: Request, answer: Answer) -> LoggedRequest:
+        """What is kept of an exchange, after the watchers have seen it."""
         for watch in list(self.watchers):
-            watch(Exchange(_without_credentials(request), answer, surface))
-        return answer
+            watch(Exchange(_without_credentials(request), answer, _surface(request)))
+        who = caller(self._state, request.headers.get("authorization"))
+        known = super().logged(request, answer)
+        return LoggedRequest(**vars(known), mode=who.mode, username=who.username)
 
     def _over_budget(self) -> bool:
         with self._state.lock:
@@ -460,24 +423,9 @@ class Sandbox:
             self.rate_budget -= 1
             return self.rate_budget < 0
 
-    def _remember(self, request: Request, answer: Answer) -> None:
-        who = caller(self._state, request.headers.get("authorization"))
-        self._log.append(
-            LoggedRequest(
-                method=request.method,
-                path=self._masked(request.path),
-                query=self._masked(request.query_string),
-                status=answer.status,
-                mode=who.mode,
-                username=who.username,
-            )
-        )
 
-    def _masked(self, text: str) -> str:
-        for credential in self._state.credentials:
-            secret = credential.secret.get_secret_value()
-            text = text.replace(secret, "********").replace(quote(secret, safe=""), "********")
-        return text
+def _surface(request: Request) -> str:
+    return "rest" if request.segments[0] == "2.0" else "git"
 
 
 def _without_credentials(request: Request) -> Request:

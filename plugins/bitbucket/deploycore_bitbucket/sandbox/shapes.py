@@ -7,15 +7,14 @@ Source: https://developer.atlassian.com/cloud/bitbucket/rest/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from deploycore.testing.repositories import CommitDetails
 from deploycore_bitbucket.sandbox.state import Repository, User, Workspace
 
 __all__ = [
-    "CommitDetails",
     "branch",
     "clone_origin_for",
     "owner_of_repositories",
@@ -26,17 +25,6 @@ __all__ = [
 ]
 
 _SINCE = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class CommitDetails:
-    """What the API tells about a commit."""
-
-    hash: str
-    author: str
-    message: str
-    date: datetime
-    parents: tuple[str, ...]
 
 
 def user(row: User, origin: str) -> Any:

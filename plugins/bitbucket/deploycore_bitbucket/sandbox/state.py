@@ -81,6 +81,10 @@ class Repository:
         return f"{self.workspace}/{self.slug}"
 
     @property
+    def default_branch(self) -> str:
+        return self.main_branch
+
+    @property
     def uuid(self) -> str:
         return _uuid("repository", self.full_name)
 

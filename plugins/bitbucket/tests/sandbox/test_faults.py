@@ -6,6 +6,8 @@ import pytest
 import requests
 from deploycore_bitbucket.sandbox import Fault, faults
 
+from deploycore.testing.paging import JsonLink
+
 
 @pytest.fixture
 def page(sandbox, get):
@@ -106,25 +108,25 @@ def test_wrong_types_are_valid_json(sandbox, page):
 
 
 def test_endless_pages_go_on_with_values_and_new_links(sandbox, page):
-    sandbox.faults.add(Fault(faults.endless_pages()))
+    sandbox.faults.add(Fault(faults.endless_pages(JsonLink())))
     answers = [page(page=number).json() for number in range(1, 8)]
     assert all(answer["values"] for answer in answers)
     assert len({answer["next"] for answer in answers}) == 7
 
 
 def test_a_looping_next_leads_to_the_same_page(sandbox, session, page):
-    sandbox.faults.add(Fault(faults.looping_next()))
+    sandbox.faults.add(Fault(faults.looping_next(JsonLink())))
     answer = page(page=2)
     assert answer.json()["next"] == answer.url
 
 
 def test_next_can_lead_to_another_host(sandbox, page):
-    sandbox.faults.add(Fault(faults.next_elsewhere("http://127.0.0.2:9")))
+    sandbox.faults.add(Fault(faults.next_elsewhere(JsonLink(), "http://127.0.0.2:9")))
     assert page().json()["next"].startswith("http://127.0.0.2:9/2.0/repositories/acme?")
 
 
 def test_a_fault_of_lists_leaves_refusals_alone(sandbox, get):
-    sandbox.faults.add(Fault(faults.endless_pages()))
+    sandbox.faults.add(Fault(faults.endless_pages(JsonLink())))
     answer = get("/user")
     assert answer.status_code == 401
 

@@ -22,7 +22,7 @@ def speak(sandbox, text):
 
 
 def sandbox_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "sandbox"]
+    return [thread for thread in threading.enumerate() if thread.name == "loopback-host"]
 
 
 def test_it_listens_on_loopback_alone(sandbox):

@@ -4,8 +4,8 @@ A fault is a rule for which requests it hits, and a change to the answer that th
 
 ::
 
-    sandbox.faults.add(Fault(answer(503), path="/2.0/repositories/*", times=2))
-    sandbox.faults.add(Fault(latency(0.1), path="/2.0/*"))
+    host.faults.add(Fault(answer(503), path="/api/repositories/*", times=2))
+    host.faults.add(Fault(latency(0.1), path="/api/*"))
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from deploycore_bitbucket.sandbox.messages import (
-    JSON,
-    TEXT,
-    Answer,
-    Request,
-)
+from deploycore.testing.messages import JSON, TEXT, Answer, Request, json_answer
+from deploycore.testing.paging import NextLink
 
 __all__ = [
     "Change",
     "Fault",
     "Faults",
     "answer",
+    "change_of_json",
     "connection_cut",
     "connection_reset",
+    "echoing",
+    "empty_page",
     "endless_pages",
     "html",
     "latency",
+    "later",
     "looping_next",
     "malformed_json",
     "next_elsewhere",
+    "next_link",
     "rate_limited",
+    "redirect",
     "truncated_json",
     "wrong_types",
 ]
@@ -56,7 +58,7 @@ class Fault:
     """A change, and which requests it hits.
 
     Attributes:
-        path: A pattern with ``*`` for the path as it was sent, such as ``/2.0/*`` for REST or
+        path: A pattern with ``*`` for the path as it was sent, such as ``/api/*`` or
             ``*/git-upload-pack``.
         query: Likewise for the query string.
         times: How often, counted over matching requests; ``None`` for always.
@@ -140,7 +142,11 @@ def answer(
 
 
 def rate_limited(*, retry_after: int | None = None) -> Change:
-    """429 as Bitbucket gives it: plain text, and with ``Retry-After`` only if asked for."""
+    """429, with ``Retry-After`` only if asked for.
+
+    Args:
+        retry_after: In seconds.
+    """
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return answer(429, "Rate limit for this resource has been exceeded", headers=headers)
 
@@ -176,47 +182,93 @@ def html() -> Change:
 
 def wrong_types() -> Change:
     """Every text becomes a number and every number a text: valid JSON, and yet wrong."""
-    return _change_of_json("wrong types", lambda _, body: _swap_types(body))
+    return change_of_json("wrong types", _swap_types)
 
 
-def endless_pages() -> Change:
-    """There is always a next page, under a new link each time, with the values seen last."""
-    last: list[Any] = []
+def endless_pages(links: NextLink) -> Change:
+    """There is always a next page, under a new link each time, with the items seen last."""
+    last: list[Answer] = []
 
-    def prolong(request: Request, body: Any) -> Any:
-        last[:] = body.get("values") or last
+    def prolong(request: Request, found: Answer) -> Answer:
+        items = links.items(found)
+        if items is None:
+            return found
+        last[:] = [found] if items or not last else last
         following = str(int(request.query.get("page", 1)) + 1)
-        return {**body, "values": list(last), "next": request.link(page=following)}
+        return links.linked(last[0], request.link(page=following))
 
-    return _change_of_json("endless pages", prolong)
+    return Change("endless pages", prolong)
 
 
-def looping_next() -> Change:
+def looping_next(links: NextLink) -> Change:
     """The next page is this page."""
-    return _change_of_json("looping next", lambda request, body: {**body, "next": request.link()})
+    return next_link("looping next", links, lambda request: request.link())
 
 
-def next_elsewhere(origin: str) -> Change:
+def next_elsewhere(links: NextLink, origin: str) -> Change:
     """The link to the next page names another host.
 
     Args:
         origin: Such as ``http://127.0.0.1:8081``.
     """
 
-    def lead_astray(request: Request, body: Any) -> Any:
-        return {**body, "next": origin + request.link(page="2").removeprefix(request.origin)}
+    def astray(request: Request) -> str:
+        return origin + request.link(page="2").removeprefix(request.origin)
 
-    return _change_of_json("next to another host", lead_astray)
+    return next_link("next to another host", links, astray)
 
 
-def _change_of_json(name: str, change: Callable[[Request, Any], Any]) -> Change:
-    """A change of the decoded body; what is not a JSON object is left as it is."""
+def next_link(name: str, links: NextLink, make: Callable[[Request], str]) -> Change:
+    """Every page links to what ``make`` gives for its request."""
 
     def apply(request: Request, found: Answer) -> Answer:
+        return found if links.items(found) is None else links.linked(found, make(request))
+
+    return Change(name, apply)
+
+
+def empty_page(links: NextLink) -> Change:
+    """A page has nothing on it, and still links to the next one."""
+
+    def empty(_: Request, found: Answer) -> Answer:
+        return found if links.items(found) is None else links.emptied(found)
+
+    return Change("empty page", empty)
+
+
+def later(change: Change, *, after: int) -> Change:
+    """A change that spares the first so many answers that it would hit."""
+    spared = iter(range(after))
+
+    def apply(request: Request, found: Answer) -> Answer:
+        return found if next(spared, None) is not None else change.apply(request, found)
+
+    return Change(f"{change.name}, later", apply)
+
+
+def echoing(status: int) -> Change:
+    """A host that repeats what it was sent, headers included: as JSON, with this status."""
+
+    def echo(request: Request, found: Answer) -> Answer:
+        said = {"message": f"you sent {request.method} {request.target} {dict(request.headers)}"}
+        return replace(json_answer(said, status), delay=found.delay)
+
+    return Change(f"echo with status {status}", echo)
+
+
+def redirect(location: str, status: int = 302) -> Change:
+    """Send on to another address."""
+    return answer(status, headers={"Location": location})
+
+
+def change_of_json(name: str, change: Callable[[Any], Any]) -> Change:
+    """A change of the decoded body; what is no JSON object or list is left as it is."""
+
+    def apply(_: Request, found: Answer) -> Answer:
         body = found.json()
-        if not isinstance(body, dict):
+        if not isinstance(body, dict | list):
             return found
-        return replace(found, body=json.dumps(change(request, body)).encode())
+        return replace(found, body=json.dumps(change(body)).encode())
 
     return Change(name, apply)
 

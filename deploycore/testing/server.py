@@ -20,7 +20,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import BinaryIO, cast
 
-from deploycore_bitbucket.sandbox.messages import Answer, Request
+from deploycore.testing.messages import Answer, Request
 
 __all__ = ["LOOPBACK", "HttpServer"]
 
@@ -52,7 +52,7 @@ class HttpServer(socketserver.TCPServer):
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(
-            target=self.serve_forever, args=(POLL_SECONDS,), name="sandbox", daemon=True
+            target=self.serve_forever, args=(POLL_SECONDS,), name="loopback-host", daemon=True
         )
         super().__init__((LOOPBACK, port), _Connection)
 
@@ -81,7 +81,7 @@ class HttpServer(socketserver.TCPServer):
         """Serve one connection in a thread of its own that ``stop`` can end."""
         connection = cast(socket.socket, request)
         thread = threading.Thread(
-            target=self._serve, args=(connection, client_address), name="sandbox", daemon=True
+            target=self._serve, args=(connection, client_address), name="loopback-host", daemon=True
         )
         with self._lock:
             self._connections[connection] = thread
@@ -156,7 +156,7 @@ class _Connection(BaseHTTPRequestHandler):
         os.close(self.connection.detach())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the sandbox keeps a log of its own, without secrets."""
+        """Nothing: the host keeps a log of its own, without secrets."""
 
 
 class _Chunks:

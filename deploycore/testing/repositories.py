@@ -1,4 +1,4 @@
-"""Git over smart HTTP, with real repositories, by dulwich's server side.
+"""Real git repositories behind a loopback host, served by dulwich's server side.
 
 Repositories are bare, on disk in a temporary directory, and made when first needed, so that
 rows without content cost nothing. What dulwich 1.2 can't serve, this can't: protocol version 2,
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from dulwich.errors import GitProtocolError
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
@@ -30,11 +30,19 @@ from dulwich.repo import Repo
 from dulwich.server import Backend, BackendRepo, ReceivePackHandler, UploadPackHandler
 
 from deploycore.errors import ConfigurationError
-from deploycore_bitbucket.sandbox.messages import Answer, Write
-from deploycore_bitbucket.sandbox.shapes import CommitDetails
-from deploycore_bitbucket.sandbox.state import Repository
+from deploycore.testing.messages import Answer, Write
 
-__all__ = ["Executable", "File", "GitStore", "Service", "Submodule", "Symlink", "branch_ref"]
+__all__ = [
+    "CommitDetails",
+    "Executable",
+    "File",
+    "GitRepositories",
+    "Served",
+    "Service",
+    "Submodule",
+    "Symlink",
+    "branch_ref",
+]
 
 AUTHOR = b"Ada Lovelace <ada@example.com>"
 BRANCHES = b"refs/heads/"
@@ -71,12 +79,35 @@ File = bytes | Executable | Symlink | Submodule | None
 """What a commit puts at a path; ``None`` removes what is there."""
 
 
-class GitStore:
-    """The contents of the sandbox's repositories."""
+@dataclass(frozen=True)
+class CommitDetails:
+    """What there is to tell about a commit."""
+
+    hash: str
+    author: str
+    message: str
+    date: datetime
+    parents: tuple[str, ...]
+
+
+class Served(Protocol):
+    """What is asked of a host's own idea of a repository."""
+
+    @property
+    def full_name(self) -> str:
+        """Its one name: owner and slug with a slash between."""
+
+    @property
+    def default_branch(self) -> str:
+        """Where ``HEAD`` leads, even while there is no commit."""
+
+
+class GitRepositories:
+    """The contents of a host's repositories."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._directory = tempfile.TemporaryDirectory(prefix="bitbucket-sandbox-")
+        self._directory = tempfile.TemporaryDirectory(prefix="loopback-host-")
         self._paths: dict[str, Path] = {}
         self._branches: dict[str, dict[str, str]] = {}
 
@@ -84,13 +115,13 @@ class GitStore:
         """Remove everything from the disk."""
         self._directory.cleanup()
 
-    def branches(self, repository: Repository) -> Mapping[str, str]:
+    def branches(self, repository: Served) -> Mapping[str, str]:
         """Branch names and the hashes that they point to."""
         with self._lock:
             return self._branches.get(repository.full_name, {})
 
     def commit(
-        self, repository: Repository, branch: str, files: Mapping[str | bytes, File], message: str
+        self, repository: Served, branch: str, files: Mapping[str | bytes, File], message: str
     ) -> str:
         """Commit changes on top of a branch, which is made where it doesn't exist.
 
@@ -113,7 +144,7 @@ class GitStore:
             self._set(repo, repository, {branch: commit.id})
             return commit.id.decode()
 
-    def add_branches(self, repository: Repository, branches: Mapping[str, str]) -> None:
+    def add_branches(self, repository: Served, branches: Mapping[str, str]) -> None:
         """Point branches to commits that exist.
 
         Raises:
@@ -123,7 +154,7 @@ class GitStore:
             pointers = {name: ObjectID(commit.encode()) for name, commit in branches.items()}
             self._set(repo, repository, pointers)
 
-    def add_tag(self, repository: Repository, name: str, commit: str) -> None:
+    def add_tag(self, repository: Served, name: str, commit: str) -> None:
         """Point a tag to a commit that exists.
 
         Raises:
@@ -136,7 +167,7 @@ class GitStore:
             repo.refs[ref] = ObjectID(commit.encode())
 
     @contextmanager
-    def commits(self, repository: Repository) -> Iterator[Callable[[str], CommitDetails]]:
+    def commits(self, repository: Served) -> Iterator[Callable[[str], CommitDetails]]:
         """A function that reads commits, while the repository is open."""
         if not self.branches(repository):
             yield _no_commit
@@ -144,7 +175,7 @@ class GitStore:
         with Repo(str(self._path(repository))) as repo:
             yield lambda commit: _details(repo, commit)
 
-    def advertise(self, repository: Repository, service: Service) -> Answer:
+    def advertise(self, repository: Served, service: Service) -> Answer:
         """The refs, and what the server can do."""
 
         def send(write: Write) -> None:
@@ -153,7 +184,7 @@ class GitStore:
 
         return _answer(f"application/x-{service}-advertisement", send)
 
-    def exchange(self, repository: Repository, service: Service, body: bytes) -> Answer:
+    def exchange(self, repository: Served, service: Service, body: bytes) -> Answer:
         """A fetch or a push."""
 
         def send(write: Write) -> None:
@@ -163,7 +194,7 @@ class GitStore:
 
     def _serve(
         self,
-        repository: Repository,
+        repository: Served,
         service: Service,
         body: bytes,
         write: Write,
@@ -187,17 +218,17 @@ class GitStore:
             if service == "git-receive-pack" and not advertise_refs:
                 self._refresh(repo, repository)
 
-    def _path(self, repository: Repository) -> Path:
+    def _path(self, repository: Served) -> Path:
         with self._lock:
             known = self._paths.get(repository.full_name)
             if known is None:
                 known = Path(self._directory.name, f"{len(self._paths)}.git")
-                main = repository.main_branch.encode()
+                main = repository.default_branch.encode()
                 Repo.init_bare(str(known), mkdir=True, default_branch=main).close()
                 self._paths[repository.full_name] = known
             return known
 
-    def _set(self, repo: Repo, repository: Repository, branches: Mapping[str, ObjectID]) -> None:
+    def _set(self, repo: Repo, repository: Served, branches: Mapping[str, ObjectID]) -> None:
         try:
             for name, commit in branches.items():
                 repo.refs[branch_ref(name)] = commit
@@ -206,7 +237,7 @@ class GitStore:
             raise ConfigurationError(message) from error
         self._refresh(repo, repository)
 
-    def _refresh(self, repo: Repo, repository: Repository) -> None:
+    def _refresh(self, repo: Repo, repository: Served) -> None:
         found = repo.refs.as_dict(Ref(BRANCHES))
         with self._lock:
             self._branches[repository.full_name] = {

@@ -1,0 +1,68 @@
+"""Git over smart HTTP on a loopback host: addresses and services; who may is the host's to say.
+
+Source: https://git-scm.com/docs/http-protocol
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploycore.testing.messages import Answer, Refusal, Request, text_answer
+from deploycore.testing.repositories import GitRepositories, Served, Service
+
+__all__ = ["Permit", "SmartHttp", "is_git_request", "text_refusal"]
+
+SERVICES = ("git-upload-pack", "git-receive-pack")
+
+Permit = Callable[[Request, str, Service], Served]
+"""From a request, the repository's name in its address (without ``.git``), and
+``git-upload-pack`` to fetch or ``git-receive-pack`` to push, to the repository that it may use.
+Raises :class:`~deploycore.testing.messages.Refusal` where it may not."""
+
+
+@dataclass(frozen=True)
+class SmartHttp:
+    """Answers git clients.
+
+    Attributes:
+        repositories: What there is to fetch and where pushes go.
+        permit: The host's rule for who may do what.
+    """
+
+    repositories: GitRepositories
+    permit: Permit
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request, a refusal included."""
+        try:
+            return self._route(request)
+        except Refusal as refusal:
+            return refusal.answer
+
+    def _route(self, request: Request) -> Answer:
+        match request.method, *request.segments:
+            case "GET", *name, "info", "refs":
+                service = request.query.get("service", "")
+                repository = self._permitted(request, name, service)
+                return self.repositories.advertise(repository, service)
+            case "POST", *name, "git-upload-pack" | "git-receive-pack" as service:
+                repository = self._permitted(request, name, service)
+                return self.repositories.exchange(repository, service, request.body)
+            case _:
+                raise text_refusal(404, "Not found")
+
+    def _permitted(self, request: Request, name: list[str], service: Service) -> Served:
+        if service not in SERVICES:
+            raise text_refusal(403, "Please upgrade your git client")
+        return self.permit(request, "/".join(name).removesuffix(".git"), service)
+
+
+def is_git_request(request: Request) -> bool:
+    """Whether a request is a git client's, by its address."""
+    return request.path.endswith(("/info/refs", *(f"/{service}" for service in SERVICES)))
+
+
+def text_refusal(status: int, message: str) -> Refusal:
+    """A refusal in the way of git servers: plain text."""
+    return Refusal(text_answer(message + "\n", status))

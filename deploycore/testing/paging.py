@@ -1,0 +1,124 @@
+"""How git hosts say where the next page is, for sandboxes to say it and for faults to lie.
+
+Hosts differ in little else about pages: the link stands in the ``Link`` header (RFC 8288), as
+on GitHub, GitLab and Gitea, or in a field of the page, as on Bitbucket.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from deploycore.testing.messages import Answer, Refusal, Request, json_answer, text_answer
+
+__all__ = ["JsonLink", "LinkHeader", "NextLink", "Pages"]
+
+T = TypeVar("T")
+
+
+class NextLink(Protocol):
+    """Where an answer has the link to the next page."""
+
+    def page(self, items: list[Any]) -> Any:
+        """The body of a page that holds these items, without a link."""
+
+    def linked(self, answer: Answer, url: str | None) -> Answer:
+        """The answer with this link, or without one."""
+
+    def items(self, answer: Answer) -> list[Any] | None:
+        """What a page holds; ``None`` where the answer is no page."""
+
+    def emptied(self, answer: Answer) -> Answer:
+        """The page without its items, but with its link."""
+
+
+@dataclass(frozen=True)
+class LinkHeader:
+    """``Link: <url>; rel="next"``, and a page that is a bare list."""
+
+    def page(self, items: list[Any]) -> Any:
+        return items
+
+    def linked(self, answer: Answer, url: str | None) -> Answer:
+        headers = {name: value for name, value in answer.headers.items() if name != "Link"}
+        if url is not None:
+            headers["Link"] = f'<{url}>; rel="next"'
+        return replace(answer, headers=headers)
+
+    def items(self, answer: Answer) -> list[Any] | None:
+        body = answer.json()
+        return body if isinstance(body, list) else None
+
+    def emptied(self, answer: Answer) -> Answer:
+        return replace(answer, body=b"[]")
+
+
+@dataclass(frozen=True)
+class JsonLink:
+    """A page that is an object with a list and a link.
+
+    Attributes:
+        link: The field with the link.
+        values: The field with the items.
+    """
+
+    link: str = "next"
+    values: str = "values"
+
+    def page(self, items: list[Any]) -> Any:
+        return {self.values: items}
+
+    def linked(self, answer: Answer, url: str | None) -> Answer:
+        body = {name: value for name, value in answer.json().items() if name != self.link}
+        if url is not None:
+            body[self.link] = url
+        return replace(answer, body=json.dumps(body).encode())
+
+    def items(self, answer: Answer) -> list[Any] | None:
+        body = answer.json()
+        found = body.get(self.values) if isinstance(body, dict) else None
+        return found if isinstance(found, list) else None
+
+    def emptied(self, answer: Answer) -> Answer:
+        return replace(answer, body=json.dumps({**answer.json(), self.values: []}).encode())
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Numbered pages, as a sandbox gives them.
+
+    Attributes:
+        next_link: Where the link to the next one is.
+        number, size: The names of the parameters for the page's number, from 1, and for how
+            many items it has.
+        size_default, size_most: How many it has unless asked, and at most.
+    """
+
+    next_link: NextLink
+    number: str = "page"
+    size: str = "per_page"
+    size_default: int = 30
+    size_most: int = 100
+
+    def answer(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
+        """The page that a request asks for.
+
+        Args:
+            rows: The whole listing.
+            render: Makes the JSON of a row; called for those of the page alone.
+        """
+        size = min(self._asked(request, self.size, self.size_default), self.size_most)
+        number = self._asked(request, self.number, 1)
+        shown = [render(row) for row in rows[(number - 1) * size : number * size]]
+        answer = json_answer(self.next_link.page(shown))
+        more = number * size < len(rows)
+        link = request.link(**{self.number: str(number + 1)}) if more else None
+        return self.next_link.linked(answer, link)
+
+    def _asked(self, request: Request, name: str, default: int) -> int:
+        text = request.query.get(name, str(default))
+        if not (text.isascii() and text.isdecimal() and int(text) > 0):
+            raise Refusal(text_answer(f"Invalid {name}", 400))
+        return int(text)
