@@ -227,7 +227,7 @@ class Installation:
 
     @cached_property
     def engine(self) -> Engine:
-        """Deployments, rollbacks, recovery, logs."""
+        """What deploys: deployments, rollbacks, recovery, logs."""
         from deploycore.deploy import Engine
 
         return Engine(

@@ -6,14 +6,20 @@ With ``-n -W`` each link and each reference that leads nowhere ends the build wi
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import deploycore
+import deploycore.deploy
+import deploycore.git
+import deploycore.installation
+import deploycore.testing.contract
+import deploycore.testing.git_http
+import deploycore.testing.repositories
 
 sys.path.insert(0, str(Path(__file__).parent))
-for name in deploycore.__all__:
-    getattr(deploycore, name)  # is loaded when it is first used; autodoc sees what is there
+from generated import import_for_annotations
+
+import_for_annotations()
 
 project = "deploycore"
 author = "the deploycore authors"
@@ -34,26 +40,26 @@ html_show_sphinx = False
 smartquotes = False  # it would make one dash of the two before an option
 myst_heading_anchors = 3
 
-# The kit for provider authors has its page as soon as there is a kit.
-exclude_patterns = [] if find_spec("deploycore.testing") else ["reference/testing.md"]
-
 autodoc_default_options = {
     "members": True,
     "member-order": "bysource",
     "exclude-members": "model_config",
 }
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_attr_annotations = False  # signatures tell the types
 
-# What is not ours, and can't be looked up without a network.
+# What is not ours and can't be looked up without a network; and what has no page: type
+# variables, and the checks behind annotated types.
 nitpick_ignore = [
     ("py:class", "Path"),
-    ("py:class", "pathlib.Path"),
-    ("py:class", "datetime.datetime"),
-    ("py:class", "pydantic.main.BaseModel"),
-    ("py:class", "pydantic.types.SecretStr"),
     ("py:class", "SecretStr"),
+    ("py:class", "datetime.datetime"),
+    ("py:class", "pathlib.Path"),
 ]
-nitpick_ignore_regex = [("py:class", r"collections\.abc\..+")]
+nitpick_ignore_regex = [
+    ("py:class", r"(_pytest|collections\.abc|dulwich|pydantic)\..+"),
+    ("py:class", r"deploycore\..+\.(T|_\w+)"),
+]

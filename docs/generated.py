@@ -6,20 +6,19 @@ here too, as their authors wrote them: pydantic's own show how a field is checke
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from docutils.nodes import Element, Node
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
-from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
-from sphinx.util.nodes import make_refnode
 from sphinx.util.typing import stringify_annotation
 
 from deploycore import errors
@@ -28,11 +27,22 @@ from deploycore.cli import COMMANDS, EXIT_CODES
 _MARKER = re.compile(r"^% generated: (.+)$", re.MULTILINE)
 
 
+def import_for_annotations() -> None:
+    """Import what loaded modules import for type checkers alone, so that annotations resolve."""
+    loaded = [module for name, module in sys.modules.items() if name.startswith("deploycore")]
+    for module in loaded:
+        for statement in ast.parse(inspect.getsource(module)).body:
+            if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+                imports = compile(ast.Module(statement.body, []), module.__name__, "exec")
+                with suppress(ModuleNotFoundError):  # _typeshed is there for checkers alone
+                    exec(imports, vars(module))  # noqa: S102
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls to add this."""
     app.connect("source-read", _fill_in)
     app.connect("autodoc-process-signature", _signature)
-    app.connect("missing-reference", _by_last_name)
+    app.connect("autodoc-process-docstring", _no_type_before_a_colon, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -76,30 +86,23 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 
 def _signature(
-    _app: Sphinx, kind: str, _name: str, subject: Any, _options: Any, *_signature: Any
+    _app: Sphinx, kind: str, _name: str, subject: Any, _options: Any, written: str | None, _: Any
 ) -> tuple[str, None] | None:
     if kind == "class" and issubclass(subject, BaseModel):
         return f"(*, {', '.join(_fields(subject))})", None
     if kind == "class" and getattr(subject, "_is_protocol", False):
         return "", None
+    if kind == "class" and written and "<factory>" in written:
+        return written.replace("<factory>", "..."), None
     return None
 
 
-def _by_last_name(
-    app: Sphinx, environment: BuildEnvironment, wanted: pending_xref, shown: Element
-) -> Node | None:
-    """What a bare name refers to: annotations may name what is imported for type checkers alone."""
-    python = environment.domains.python_domain
-    target = wanted.get("reftarget", "")
-    found = [
-        name
-        for name, entry in python.objects.items()
-        if name.endswith(f".{target}") and not entry.aliased
-    ]
-    if wanted.get("refdomain") != "py" or "." in target or len(found) != 1:
-        return None
-    place = python.objects[found[0]]
-    return make_refnode(app.builder, wanted["refdoc"], place.docname, place.node_id, shown)
+def _no_type_before_a_colon(
+    _app: Sphinx, kind: str, _name: str, _subject: Any, _options: Any, lines: list[str]
+) -> None:
+    """Keep napoleon, which comes next, from reading ``What it is: more`` as a type and a text."""
+    if kind in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]  # a comment, in which there is no colon
 
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:

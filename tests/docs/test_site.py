@@ -6,7 +6,6 @@ import html
 import importlib
 import inspect
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from tests.docs.pages import ROOT
 PROMISED = re.findall(
     r"^\| `(deploycore\.\w+)`", (ROOT / "docs/compatibility.md").read_text(), re.M
 )
-MODULES = ["deploycore", "deploycore.settings", *filter(find_spec, PROMISED)]
+MODULES = ["deploycore", "deploycore.settings", *PROMISED]
 HOOKS = [
     (specification, name)
     for specification in (ProviderSpec, ObserverSpec)
