@@ -51,7 +51,7 @@ class Plugin:
 
     @property
     def config_type(self) -> Any:
-        """The plugin's ``Config``: a :class:`ProviderConfig` subclass or a union of some."""
+        """The plugin's ``Config``: a ``ProviderConfig`` subclass or a union of some."""
         return self.provider_class.Config  # type: ignore[attr-defined]
 
     @property
