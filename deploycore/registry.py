@@ -232,6 +232,16 @@ def _config_faults(candidate: type) -> Iterable[str]:
     for member in members(config_type):
         if not (inspect.isclass(member) and issubclass(member, ProviderConfig)):
             yield f"its Config {member!r} is not a subclass of deploycore's ProviderConfig"
+        elif not _is_complete(member):
+            # A SecretStr that pydantic can't see would be taken for a field to show.
+            yield (
+                f"its Config {member.__name__} has annotations that can't be resolved; import "
+                "their types at run time, not under TYPE_CHECKING"
+            )
+
+
+def _is_complete(member: type[ProviderConfig]) -> bool:
+    return bool(member.model_rebuild(raise_errors=False) or member.__pydantic_complete__)
 
 
 def _init_faults(candidate: type) -> Iterable[str]:
