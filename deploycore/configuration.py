@@ -82,6 +82,7 @@ TokenStr = Annotated[SecretStr, AfterValidator(_token)]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
+"""The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
 
 
 class ProviderConfig(BaseModel):

@@ -45,9 +45,13 @@ API_VERSION = 1
 """The contract's major version. A plugin names the one it was written for."""
 
 REQUIRED_HOOKS = ("authenticate", "list_repos", "list_branches", "clone_url")
+"""What a provider must implement; all other hooks are optional."""
 
 hookspec = pluggy.HookspecMarker("deploycore")
+"""Marks the hooks that are specified here; nothing that a plugin needs."""
+
 hookimpl = pluggy.HookimplMarker("deploycore")
+"""Marks a method, or an observer's function, that implements a hook."""
 
 
 class ProviderSpec:

@@ -29,7 +29,11 @@ __all__ = [
 ]
 
 NonEmpty = Annotated[str, Field(min_length=1)]
+"""A text that is not empty."""
+
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")]
+"""The full hash of a commit in lower case, of 40 hexadecimal digits (SHA-1) or 64 (SHA-256)."""
+
 Limit = Annotated[int, Field(ge=1)]
 
 

@@ -99,9 +99,16 @@ def next_link(headers: Mapping[str, str], base: str) -> str | None:
             raise ValueError("its Link header is malformed")
         relation = _RELATION.search(link[2])
         if relation and "next" in (relation[1] or relation[2] or "").lower().split():
-            return str(urljoin(base, link[1]))
+            return _joined(base, link[1])
         place = link.end()
     return None
+
+
+def _joined(base: str, link: str) -> str:
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        raise ValueError("its Link header is malformed") from None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
-from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin
 
 import requests
 import requests.adapters
@@ -35,7 +35,7 @@ from deploycore.http.answers import (
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
 from deploycore.http.environment import environment_settings
-from deploycore.http.origin import Origin
+from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.redaction import Redactor
 
@@ -316,8 +316,7 @@ class HttpClient:
                 )
             return self._base + path
         if not self._origin.covers(url):
-            place = urlsplit(url).hostname if url.isascii() else None
-            what = f"it links to another origin ({place or 'malformed'}), which is not followed"
+            what = f"it links to another origin ({host_of(url)}), which is not followed"
             raise self._unexpected(method, self._base, what)
         return url
 
@@ -327,11 +326,15 @@ class HttpClient:
             raise self._unexpected(method, target, "it is a redirect to nowhere")
         if method not in ("GET", "HEAD"):
             raise self._unexpected(method, target, "it is a redirect, which only GET may follow")
-        return self._absolute(method, urljoin(target, location))
+        try:
+            place = urljoin(target, location)
+        except ValueError:
+            place = location  # malformed: refused as such
+        return self._absolute(method, place)
 
     def _refusal(self, method: str, answer: Answer) -> DeploycoreError:
         text = self._redactor.mask(answer.body.decode("utf-8", "replace"))
-        path = urlsplit(answer.url).path
+        path = path_of(answer.url)
         if self._explain is not None:
             shown = ErrorAnswer(
                 status=answer.status,
@@ -349,14 +352,14 @@ class HttpClient:
     def _unreachable(self, method: str, target: str, failure: Failure) -> ProviderError:
         if failure.unexpected:
             return self._unexpected(method, target, failure.reason)
-        what = f"{method} {urlsplit(target).path} on {self._origin.host}"
+        what = f"{method} {path_of(target)} on {self._origin.host}"
         return ProviderUnavailable(
             self._redactor.mask(f"{what} failed: {failure.reason}."),
             hint=failure.hint or "Check the address and the network, then try again.",
         )
 
     def _unexpected(self, method: str, target: str, what: str) -> UnexpectedAnswer:
-        place = f"{method} {urlsplit(target).path} on {self._origin.host}"
+        place = f"{method} {path_of(target)} on {self._origin.host}"
         return UnexpectedAnswer(
             self._redactor.mask(f"The answer to {place} can't be used: {what}."),
             hint="Check the configured address. If it is right, the host has a problem or its "
@@ -367,7 +370,7 @@ class HttpClient:
         self, method: str, target: str, outcome: Answer | Failure, number: int, seconds: float
     ) -> None:
         result = outcome.status if isinstance(outcome, Answer) else outcome.reason
-        path = self._redactor.mask(urlsplit(target).path)
+        path = self._redactor.mask(path_of(target))
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
 
 

@@ -13,10 +13,26 @@ import urllib3.util
 from deploycore.errors import ConfigurationError
 from deploycore.loopback import is_loopback
 
-__all__ = ["Origin"]
+__all__ = ["Origin", "host_of", "path_of"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # visible ASCII without the backslash
+
+
+def path_of(url: str) -> str:
+    """The path of an address, to be shown; of a malformed one nothing."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
+
+
+def host_of(url: str) -> str:
+    """The host of an address, to be shown; ``malformed`` where there is none beyond doubt."""
+    try:
+        return (urlsplit(url).hostname if url.isascii() else None) or "malformed"
+    except ValueError:
+        return "malformed"
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,10 @@ class Pages:
 
     Attributes:
         next_link: Where the link to the next one is.
-        number, size: The names of the parameters for the page's number, from 1, and for how
-            many items it has.
-        size_default, size_most: How many it has unless asked, and at most.
+        number: The name of the parameter for the page's number, from 1.
+        size: The name of the parameter for how many items it has.
+        size_default: How many it has unless asked.
+        size_most: How many it has at most.
     """
 
     next_link: NextLink

@@ -90,6 +90,8 @@ class Sandbox(LoopbackHost, ABC):
             ask for.
         OWNER: Whose repositories there are.
         PREFIX: What the host's secrets begin with.
+        TOKEN_HEADER: The header of the host's own that holds a token; empty where there is
+            none but ``Authorization``.
         PAGES: How it gives pages.
         GIT_REALM: What its git server calls itself when it asks for credentials.
     """
@@ -98,6 +100,7 @@ class Sandbox(LoopbackHost, ABC):
     SCOPES: ClassVar[tuple[str, ...]] = ("read",)
     OWNER: ClassVar[str] = "ada"
     PREFIX: ClassVar[str] = ""
+    TOKEN_HEADER: ClassVar[str] = ""
     PAGES: ClassVar[Pages] = Pages(LinkHeader())
     GIT_REALM: ClassVar[str] = "git"
 
@@ -337,7 +340,7 @@ class Sandbox(LoopbackHost, ABC):
         return row
 
     def __known(self, request: Request, *, for_git: bool) -> Credential | None:
-        username, secret = credentials_of(request)
+        username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
         with self.__lock:
             credential = self.__credentials.get(secret)
         if credential is None or credential.access is Access.EXPIRED:
@@ -355,16 +358,15 @@ class Sandbox(LoopbackHost, ABC):
         return SandboxConnection(title, self.settings(credential), self.OWNER)
 
 
-def credentials_of(request: Request) -> tuple[str | None, str]:
-    """Username and secret of a request.
+def credentials_of(request: Request, *, token_header: str = "") -> tuple[str | None, str]:
+    """Username and secret of a request, from ``Authorization`` or a header of the host's own.
 
     Returns:
         The username is ``None`` where there was no Basic authorisation; the secret is empty
         where there was none that can be read.
     """
-    for header in ("private-token", "x-token"):
-        if header in request.headers:
-            return None, request.headers[header]
+    if token_header.lower() in request.headers:
+        return None, request.headers[token_header.lower()]
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() in ("bearer", "token"):
         return None, value.strip()

@@ -15,6 +15,7 @@ from deploycore.observers import installed_observers
 InstallDistribution = Callable[..., None]
 
 GOOD_PROVIDER = """
+import itertools
 from pydantic import SecretStr
 from deploycore.configuration import ProviderConfig
 from deploycore.http import BearerAuth

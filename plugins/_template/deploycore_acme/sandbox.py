@@ -1,4 +1,4 @@
-"""An Acme on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit.
+"""Acme on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit.
 
 Only what Acme alone has is here; all the rest is deploycore's ``Sandbox``.
 """

@@ -12,7 +12,14 @@ from deploycore_acme.provider import explain
 
 
 # EDIT 12: what is worth a test of its own
-@pytest.mark.parametrize("url", ["acme.example", "http://acme.example", "https://a@acme.example"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "acme.example",
+        "http://acme.example",
+        "https://a@acme.example",
+    ],
+)
 def test_an_address_that_would_not_do_is_refused(url):
     with pytest.raises(ConfigurationError, match="url: "):
         parse_config(
