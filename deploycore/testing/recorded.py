@@ -186,7 +186,8 @@ class RecordedHost(Sandbox):
         """From the file of the scenario; git by git's rules."""
         if is_git_request(request):
             return super().answer(request)
-        access = self.__access.get(credentials_of(request)[1], Access.WRONG)
+        _, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
+        access = self.__access.get(secret, Access.WRONG)
         if access in REFUSED:
             raise Refusal(self._refusal_of(access))
         self.caller(request)

@@ -89,12 +89,17 @@ def test_credentials_are_good_for_what_they_were_made_for(ask, access, user, lis
         ({"authorization": "Basic " + base64.b64encode(b"ada:a:b").decode()}, ("ada", "a:b")),
         ({"authorization": "Basic %%%"}, (None, "")),
         ({"authorization": "Digest abc"}, (None, "")),
-        ({"private-token": "abc"}, (None, "abc")),
+        ({"acme-token": "abc"}, (None, "abc")),
         ({}, (None, "")),
     ],
 )
 def test_credentials_are_read_from_the_headers_that_hosts_use(headers, found):
-    assert credentials_of(Request("GET", "/", headers)) == found
+    assert credentials_of(Request("GET", "/", headers), token_header="Acme-Token") == found
+
+
+def test_a_header_that_is_not_the_hosts_holds_no_credentials():
+    request = Request("GET", "/", {"acme-token": "abc"})
+    assert credentials_of(request) == (None, "")
 
 
 @pytest.mark.parametrize("scenario", [EMPTY, ONE, TWO, ODD, MANY], ids=lambda each: each.name)
