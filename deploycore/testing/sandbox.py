@@ -257,14 +257,20 @@ class Sandbox(LoopbackHost, ABC):
             known = [credential.secret for credential in self.__credentials.values()]
             return [*known, *self.__withdrawn]
 
-    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
-        """Make up credentials; those that are wrong are made up and not remembered."""
+    def add_credential(
+        self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
+    ) -> Credential:
+        """Make up credentials; those that are wrong are made up and not remembered.
+
+        Args:
+            scopes: Those that it has, instead of what ``granted`` says.
+        """
         credential = Credential(
             mode=mode,
             access=access,
             username=self.OWNER,
             secret=self.new_secret(mode),
-            scopes=frozenset(self.granted(mode, access)),
+            scopes=frozenset(self.granted(mode, access) if scopes is None else scopes),
         )
         with self.__lock:
             if access is Access.WRONG:

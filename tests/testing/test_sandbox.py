@@ -69,6 +69,13 @@ def test_any_one_of_several_scopes_will_do_and_all_are_named_where_none_is_there
     assert answer.json() == {"message": "The scope api:read or all is missing"}
 
 
+def test_credentials_may_be_made_with_any_scopes(sandbox):
+    sandbox.arrange(ONE)
+    credential = sandbox.add_credential("token", scopes=["all"])
+    assert credential.scopes == {"all"}
+    assert ask(sandbox, "house%2Ffloor", credential).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("access", "said"), [(None, "unknown"), (Access.WRONG, "unknown"), (Access.EXPIRED, "expired")]
 )
