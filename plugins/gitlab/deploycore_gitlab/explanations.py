@@ -33,6 +33,7 @@ from deploycore_gitlab.configuration import (
 )
 
 __all__ = [
+    "FINE_GRAINED",
     "NO_REPOSITORIES_HINT",
     "Question",
     "explain",
@@ -46,7 +47,10 @@ NO_REPOSITORIES_HINT = (
     "is a member there; and that a project or group token belongs to the right project or group."
 )
 
-_SHOWN_CHARACTERS = 200
+FINE_GRAINED = "fine_grained"
+"""The detail of a refusal to a fine-grained token."""
+
+_SHOWN_CHARACTERS = 300
 _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
 
 
@@ -99,6 +103,8 @@ def explain(
             return _invalid_name(question, said)
         case 401:
             return _refused_token(question, said)
+        case 403 if _code(answer) == "insufficient_granular_scope":
+            return _missing_permission(question, said)
         case 403:
             scopes = _scopes(answer)
             return _missing_scope(question, scopes) if scopes else _no_access(question, said)
@@ -205,6 +211,21 @@ def _missing_scope(
     )
 
 
+def _missing_permission(question: Question, said: str) -> PermissionDenied:
+    """A fine-grained token's; GitLab says in its own words which one.
+
+    Source: https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens_rest/
+    """
+    return PermissionDenied(
+        f"The fine-grained token may not read {question.subject}{_quoted(said)}.",
+        hint="Make a fine-grained token with the permission that is named, for the right group or "
+        "project: listing asks for Project: Read and Branch: Read, cloning for Code: Download. "
+        f"Or a classic one, with {' and '.join(question.config.scopes)}.",
+        **{FINE_GRAINED: True},
+        **question.details,
+    )
+
+
 def _no_access(question: Question, said: str) -> PermissionDenied:
     return PermissionDenied(
         f"GitLab denies this token access to {question.subject}{_quoted(said)}.",
@@ -293,13 +314,18 @@ def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
 
 def _scopes(answer: ErrorAnswer) -> list[str]:
     """Those of which one was asked for, where a refusal is about scopes."""
-    body = answer.json if isinstance(answer.json, Mapping) else {}
     challenge = answer.headers.get("WWW-Authenticate", "")
-    if body.get("error") != "insufficient_scope" and "insufficient_scope" not in challenge:
+    if _code(answer) != "insufficient_scope" and "insufficient_scope" not in challenge:
         return []
     named = re.search(r'\bscope="([^"]*)"', challenge)
+    body = answer.json if isinstance(answer.json, Mapping) else {}
     scope = body.get("scope") or (named[1] if named else "")
     return scope.split() if isinstance(scope, str) and scope.split() else [API_SCOPE]
+
+
+def _code(answer: ErrorAnswer) -> object:
+    """The error's code (RFC 6750, 3.1), where the body has one."""
+    return answer.json.get("error") if isinstance(answer.json, Mapping) else None
 
 
 def _said(answer: ErrorAnswer) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from urllib.parse import quote
 
-from deploycore.errors import NotFound
+from deploycore.errors import NotFound, PermissionDenied
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer
 from deploycore.models import (
@@ -34,7 +34,7 @@ from deploycore_gitlab.answers import (
     UserAnswer,
 )
 from deploycore_gitlab.configuration import API_SCOPE, AnyConfig, GitLabConfig, OAuthTokenConfig
-from deploycore_gitlab.explanations import Question
+from deploycore_gitlab.explanations import FINE_GRAINED, Question
 from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
 
 __all__ = ["GitLabProvider"]
@@ -47,9 +47,11 @@ Parameters = dict[str, str | int]
 _BY_ID: Parameters = {"order_by": "id", "sort": "asc"}
 _KEYSET: Parameters = {"pagination": "keyset"}
 _OPENS_THE_API = {"api", API_SCOPE}
-# A fine-grained token has permissions instead: only a request tells what it may do.
-# https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens/
-_FINE_GRAINED = "granular"
+_GRANULAR = "granular"
+"""The only scope of a fine-grained token: what else it may do, just a request can tell.
+
+Source: https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens/
+"""
 
 
 class GitLabProvider:
@@ -70,17 +72,21 @@ class GitLabProvider:
 
     @hookimpl
     def authenticate(self) -> Account:
-        """The token's scopes, then ``GET /user``.
+        """The token's scopes, then ``GET /user``; for fine-grained tokens perhaps a listing.
 
-        The latter alone would not do: it also answers tokens whose only scope is ``read_user``,
-        which can't list anything.
+        ``GET /user`` alone would not do: it also answers tokens whose only scope is
+        ``read_user``, which can't list anything. And it does not answer fine-grained tokens
+        that may list and clone, unless they may read the user too.
         """
-        question = Question(self._config)
-        http = self._asking(question)
-        scopes = self._scopes(http)
-        if scopes and not {*_OPENS_THE_API, _FINE_GRAINED} & set(scopes):
-            raise explanations.missing_api_scope(question, scopes)
-        return parse_answer(UserAnswer, http.get_json("user"), what="the user").account(scopes)
+        try:
+            return self._account()
+        except PermissionDenied as error:
+            if FINE_GRAINED not in error.details:
+                raise
+        namespace = self._config.namespace
+        for _ in self._project_pages(namespace, {**_BY_ID, "per_page": 1}):
+            break
+        return Account(username=namespace or "fine-grained-token", scopes=(_GRANULAR,))
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
@@ -110,6 +116,14 @@ class GitLabProvider:
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
         """What to do about GitLab's git server's refusals."""
         return explanations.explain_git_refusal(self._config, status, message)
+
+    def _account(self) -> Account:
+        question = Question(self._config)
+        http = self._asking(question)
+        scopes = self._scopes(http)
+        if scopes and not {*_OPENS_THE_API, _GRANULAR} & set(scopes):
+            raise explanations.missing_api_scope(question, scopes)
+        return parse_answer(UserAnswer, http.get_json("user"), what="the user").account(scopes)
 
     def _asking(self, question: Question) -> HttpClient:
         return self._http.explaining(partial(explanations.explain, question=question))

@@ -40,13 +40,22 @@ from deploycore_gitlab.sandbox.pages import branch_pages, keyset_pages, numbered
 
 __all__ = ["DeployToken", "GitLabSandbox"]
 
+# With the permissions of fine-grained tokens, which are told apart by the colon.
+# https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens_rest/
 FOR_API = ("api", API_SCOPE)
-FOR_USER = ("read_user", *FOR_API)
-FOR_FETCHING = ("api", GIT_SCOPE, "write_repository")
-FOR_PUSHING = ("api", "write_repository")
+FOR_USER = ("read_user", *FOR_API, "User: Read")
+FOR_PROJECTS = (*FOR_API, "Project: Read")
+FOR_BRANCHES = (*FOR_API, "Branch: Read")
+FOR_FETCHING = ("api", GIT_SCOPE, "write_repository", "Code: Download")
+FOR_PUSHING = ("api", "write_repository", "Code: Push")
+GRANULAR = "granular"
 
 EXPIRED = "Token is expired. You can either do re-authorization or token refresh."
 LACKING = "The request requires higher privileges than provided by the access token."
+GRANULAR_LACKING = (
+    "Access denied: This operation requires a fine-grained personal access token with the "
+    "following project permissions: [{}]."
+)
 TOO_MANY = {"error": "This endpoint has been requested too many times. Try again later."}
 DENIED = (
     "HTTP Basic: Access denied. If a password was provided for Git authentication, the password "
@@ -143,9 +152,16 @@ class GitLabSandbox(Sandbox):
             return ("read_user",)
         return (API_SCOPE,) if mode == "deploy-token" else (API_SCOPE, GIT_SCOPE)
 
-    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
-        """Make up credentials: in mode ``deploy-token`` two of them."""
-        credential = super().add_credential(mode, access)
+    def add_credential(
+        self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
+    ) -> Credential:
+        """Make up credentials: in mode ``deploy-token`` two of them.
+
+        Args:
+            scopes: Those of the token for the API; ``granular`` and permissions such as
+                ``Project: Read`` for a fine-grained one.
+        """
+        credential = super().add_credential(mode, access, scopes=scopes)
         if mode == "deploy-token":
             token = DeployToken(
                 username=f"gitlab+deploy-token-{len(self._deploy_tokens) + 1}",
@@ -189,8 +205,14 @@ class GitLabSandbox(Sandbox):
 
     def out_of_scope(self, credential: Credential, scopes: Sequence[str]) -> Answer:
         """Without the header that RFC 6750 asks for, which GitLab leaves out."""
-        body = {"error": "insufficient_scope", "error_description": LACKING}
-        return json_answer({**body, "scope": " ".join(scopes)}, 403)
+        permissions = [scope for scope in scopes if ":" in scope]
+        if GRANULAR in credential.scopes:
+            said = GRANULAR_LACKING.format(", ".join(permissions))
+            body = {"error": "insufficient_granular_scope", "error_description": said}
+            return json_answer(body, 403)
+        classic = " ".join(scope for scope in scopes if scope not in permissions)
+        body = {"error": "insufficient_scope", "error_description": LACKING, "scope": classic}
+        return json_answer(body, 403)
 
     def rate_limited(self, seconds: int | None) -> Change:
         """As for the whole API, with the headers; or as a proxy before GitLab does it, without.
@@ -242,8 +264,11 @@ class GitLabSandbox(Sandbox):
         return json_answer(shapes.user(self.USER, self.root))
 
     def _access_token(self, request: Request) -> Answer:
-        """To tokens of whatever scopes."""
+        """To classic tokens of whatever scopes."""
         caller = self.caller(request)
+        if GRANULAR in caller.scopes:
+            self.caller(request, "Personal Access Token: Read")
+            return json_answer(shapes.access_token([GRANULAR]))
         if caller.mode == "oauth-token":
             reason = "This endpoint requires token type to be a personal access token"
             raise self.refused(400, f"400 Bad request - {reason}")
@@ -263,7 +288,7 @@ class GitLabSandbox(Sandbox):
         return json_answer(shapes.oauth_token(shown.scopes))
 
     def _projects(self, request: Request) -> Answer:
-        self.caller(request, *FOR_API)
+        self.caller(request, *FOR_PROJECTS)
         membership = request.query.get("membership") == "true"
         rows = [
             row
@@ -274,14 +299,14 @@ class GitLabSandbox(Sandbox):
         return self._listed(request, rows)
 
     def _projects_of_user(self, request: Request, user: str) -> Answer:
-        self.caller(request, *FOR_API)
+        self.caller(request, *FOR_PROJECTS)
         if user != self.USER:
             raise self.refused(404, "404 User Not Found")
         return self._listed(request, self.owned(user) if user in self.owners else [])
 
     def _projects_of_group(self, request: Request, group: str) -> Answer:
         """By number alone, also where a keyset is asked for."""
-        self.caller(request, *FOR_API)
+        self.caller(request, *FOR_PROJECTS)
         below = request.query.get("include_subgroups") == "true"
         owners = [
             owner
@@ -348,7 +373,7 @@ class GitLabSandbox(Sandbox):
 
     def _project(self, request: Request, project: str) -> Repository:
         """By its full path or its number; an old path is a redirect to the number."""
-        self.caller(request, *FOR_API)
+        self.caller(request, *FOR_BRANCHES)
         moved = self.moved.get(project)
         if moved is not None and self.readable(moved):
             place = request.target.replace(quote(project, safe=""), str(moved.number), 1)
