@@ -33,7 +33,6 @@ from deploycore_gitlab.configuration import (
 )
 
 __all__ = [
-    "FINE_GRAINED",
     "NO_REPOSITORIES_HINT",
     "Question",
     "explain",
@@ -46,9 +45,6 @@ NO_REPOSITORIES_HINT = (
     "path of the group, as in gitlab.com/<group>/<subgroup>, or a username; that the token's user "
     "is a member there; and that a project or group token belongs to the right project or group."
 )
-
-FINE_GRAINED = "fine_grained"
-"""The detail of a refusal to a fine-grained token."""
 
 _SHOWN_CHARACTERS = 300
 _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
@@ -94,8 +90,9 @@ def explain(
         now: The present, for ``Retry-After`` in seconds; by default the clock's.
 
     Returns:
-        An error to raise, a ``NotFound`` with the detail ``branch`` where only the branch is
-        not there; ``None`` where GitLab has no meaning of its own for the answer.
+        An error to raise; ``None`` where GitLab has no meaning of its own for the answer. A
+        ``NotFound`` has the detail ``branch`` where only the branch is not there, and a
+        ``PermissionDenied`` the detail ``fine_grained`` for a token of that kind.
     """
     said = _said(answer)
     match answer.status:
@@ -118,7 +115,7 @@ def explain(
 
 def missing_api_scope(question: Question, granted: list[str]) -> PermissionDenied:
     """For a token that is right, and whose scopes don't open the API."""
-    return _missing_scope(question, ["api", API_SCOPE], granted)
+    return _missing_scope(question, ["api", API_SCOPE], granted, to="list projects")
 
 
 def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> str | None:
@@ -199,11 +196,11 @@ def _make_one(config: AnyConfig) -> str:
 
 
 def _missing_scope(
-    question: Question, scopes: list[str], granted: list[str] | None = None
+    question: Question, scopes: list[str], granted: list[str] | None = None, *, to: str = ""
 ) -> PermissionDenied:
     wanted = API_SCOPE if API_SCOPE in scopes else " or ".join(scopes)
     return PermissionDenied(
-        f"The token may not read {question.subject}: it lacks the scope {wanted}.",
+        f"The token may not {to or f'read {question.subject}'}: it lacks the scope {wanted}.",
         hint=f"The scopes of a token can't be changed. {_make_one(question.config)}",
         missing_scopes=[wanted] if wanted in scopes else scopes,
         granted_scopes=granted,
@@ -221,7 +218,7 @@ def _missing_permission(question: Question, said: str) -> PermissionDenied:
         hint="Make a fine-grained token with the permission that is named, for the right group or "
         "project: listing asks for Project: Read and Branch: Read, cloning for Code: Download. "
         f"Or a classic one, with {' and '.join(question.config.scopes)}.",
-        **{FINE_GRAINED: True},
+        fine_grained=True,
         **question.details,
     )
 

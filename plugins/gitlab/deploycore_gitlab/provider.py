@@ -34,7 +34,7 @@ from deploycore_gitlab.answers import (
     UserAnswer,
 )
 from deploycore_gitlab.configuration import API_SCOPE, AnyConfig, GitLabConfig, OAuthTokenConfig
-from deploycore_gitlab.explanations import FINE_GRAINED, Question
+from deploycore_gitlab.explanations import Question
 from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
 
 __all__ = ["GitLabProvider"]
@@ -81,7 +81,7 @@ class GitLabProvider:
         try:
             return self._account()
         except PermissionDenied as error:
-            if FINE_GRAINED not in error.details:
+            if "fine_grained" not in error.details:
                 raise
         namespace = self._config.namespace
         for _ in self._project_pages(namespace, {**_BY_ID, "per_page": 1}):

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
 from deploycore.testing.sandbox import Repository
 
-__all__ = ["branch_pages", "keyset_pages", "numbered_pages", "page_size"]
+__all__ = ["branch_pages", "keyset_pages", "numbered_pages"]
 
 T = TypeVar("T")
 
@@ -24,11 +24,6 @@ MOST_COUNTED = 10_000
 Render = Callable[[T], Any]
 
 
-def page_size(request: Request) -> int:
-    """How many items a page is to have."""
-    return min(_number(request, "per_page", SIZE_DEFAULT), SIZE_MOST)
-
-
 def numbered_pages(
     request: Request, rows: Sequence[T], render: Render[T], *, names: dict[str, str]
 ) -> Answer:
@@ -37,7 +32,7 @@ def numbered_pages(
     Args:
         names: What the address's path has, which GitLab repeats in the query of its links.
     """
-    size, number = page_size(request), _number(request, "page", 1)
+    size, number = _size(request), _number(request, "page", 1)
     shown = rows[(number - 1) * size : number * size]
     last = max(1, -(-len(rows) // size))
     following = number + 1 if number < last else None
@@ -57,16 +52,12 @@ def keyset_pages(
         message = "Keyset pagination is not yet available for this type of request"
         raise Refusal(json_answer({"error": message}, 405))
     descending = request.query.get("sort", "desc") == "desc"
-    bound, following = ("id_before", "less") if descending else ("id_after", "more")
+    bound = "id_before" if descending else "id_after"
     rows = sorted(rows, key=lambda row: row.number, reverse=descending)
     if bound in request.query:
-        after = _number(request, bound, 0)
-        rows = [
-            row
-            for row in rows
-            if (row.number < after if following == "less" else row.number > after)
-        ]
-    shown = rows[: page_size(request)]
+        seen = _number(request, bound, 0)
+        rows = [row for row in rows if row.number != seen and (row.number < seen) is descending]
+    shown = rows[: _size(request)]
     answer = json_answer([render(row) for row in shown])
     if not shown:
         return answer
@@ -91,7 +82,7 @@ def branch_pages(
         rows: All branches.
         searched: Those that a search lets through; ``None`` where there is no search.
     """
-    size = page_size(request)
+    size = _size(request)
     if request.query.get("pagination") == "keyset":
         token = request.query.get("page_token", "")
         shown = searched if searched is not None else [row for row in rows if row[0] > token][:size]
@@ -120,7 +111,7 @@ def _numbered(
     counted = total <= MOST_COUNTED
 
     def link(relation: str, page: int) -> str:
-        query = {**request.query, **names, "page": page, "per_page": page_size(request)}
+        query = {**request.query, **names, "page": page, "per_page": _size(request)}
         return (
             f'<{request.origin}{request.path}?{urlencode(sorted(query.items()))}>; rel="{relation}"'
         )
@@ -132,12 +123,16 @@ def _numbered(
         "Link": ", ".join(links),
         "X-Next-Page": str(following or ""),
         "X-Page": str(number),
-        "X-Per-Page": str(page_size(request)),
+        "X-Per-Page": str(_size(request)),
         "X-Prev-Page": str(previous or ""),
     }
     if counted:
         headers |= {"X-Total": str(total), "X-Total-Pages": str(last)}
     return with_headers(json_answer(items), headers)
+
+
+def _size(request: Request) -> int:
+    return min(_number(request, "per_page", SIZE_DEFAULT), SIZE_MOST)
 
 
 def _number(request: Request, name: str, default: int) -> int:

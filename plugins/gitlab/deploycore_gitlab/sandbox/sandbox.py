@@ -8,6 +8,7 @@ lets a token whose only scope is ``read_api`` fetch by git, which its documentat
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import time
@@ -28,7 +29,6 @@ from deploycore.testing.messages import (
     text_answer,
     with_headers,
 )
-from deploycore.testing.paging import LinkHeader, Pages
 from deploycore.testing.repositories import Service
 from deploycore.testing.sandbox import Credential, Repository, Sandbox, credentials_of
 from deploycore.testing.scenarios import Access, Arranged, Scenario
@@ -79,6 +79,7 @@ class DeployToken:
 
     Attributes:
         namespace: The group that it is for, subgroups included.
+        expired: Or never known.
     """
 
     username: str
@@ -104,10 +105,8 @@ class GitLabSandbox(Sandbox):
         "oauth-token": "OAuth token",
         "deploy-token": "Access token and deploy token",
     }
-    SCOPES = (API_SCOPE, GIT_SCOPE)
     OWNER = "acme/platform"
     PREFIX = "glpat-"
-    PAGES = Pages(LinkHeader())
     GIT_REALM = "GitLab"
     RELATIVE_URL: ClassVar[str] = ""
     USER: ClassVar[str] = "ada"
@@ -178,18 +177,19 @@ class GitLabSandbox(Sandbox):
         return [*super().secrets, *(token.secret for token in self._deploy_tokens.values())]
 
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
-        """The API takes no usernames. Git takes any beside an access token, though not none."""
+        """The API takes no usernames. Git takes any beside an access token."""
         if not for_git:
             return [None]
         return [GIT_USERNAME] if credential.mode == "oauth-token" else None
 
     def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
-        """An OAuth token goes as ``Bearer`` alone; an access token either way."""
+        """An OAuth token goes as ``Bearer`` alone; an access token either way. Git wants a
+        username that is not blank."""
         credential = super().shown(request, for_git=for_git)
-        own_header = "private-token" in request.headers
-        if credential is not None and credential.mode == "oauth-token" and own_header:
+        if credential is None or (for_git and not credentials_of(request)[0]):
             return None
-        return credential
+        own_header = "private-token" in request.headers
+        return None if credential.mode == "oauth-token" and own_header else credential
 
     # Refusals of the API
 
@@ -235,9 +235,8 @@ class GitLabSandbox(Sandbox):
 
     def rate_limited_endpoint(self, seconds: int) -> Change:
         """As for one address of the API, which has a limit of its own."""
-        body = json_answer({"message": TOO_MANY}).body
+        body = json.dumps({"message": TOO_MANY})
         headers = {"Retry-After": str(seconds)}
-        assert isinstance(body, bytes)
         return answer(429, body, content_type="application/json", headers=headers)
 
     # The API
