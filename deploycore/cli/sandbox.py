@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -96,7 +97,7 @@ def add_command(kind: str, connection: SandboxConnection, name: str) -> tuple[li
 
 def provider_name(connection: SandboxConnection) -> str:
     """A name for the provider of a sandbox's connection."""
-    return connection.title.lower().replace(" ", "-")
+    return re.sub("[^a-z0-9]+", "-", connection.title.lower()).strip("-")
 
 
 def _start(sandbox_class: type[ProviderSandbox], port: int) -> ProviderSandbox:
@@ -115,7 +116,8 @@ def _introduce(kind: str, running: ProviderSandbox) -> None:
         name = provider_name(connection)
         arguments, secrets = add_command(kind, connection, name)
         say(f"\n# {connection.title}; browse with: deploycore repos {name}")
-        say(f"printf %s {shlex.quote(secrets.rstrip())} | deploycore {shlex.join(arguments)}")
+        given = shlex.join(["%s\\n", *secrets.splitlines()])
+        say(f"printf {given} | deploycore {shlex.join(arguments)}")
 
 
 def _as_dict(kind: str, running: ProviderSandbox) -> dict[str, Any]:

@@ -87,8 +87,8 @@ class Sandbox(LoopbackHost, ABC):
     Attributes:
         MODES: The ways to sign in: what the configuration calls them, and a short title each.
         SCOPES: All scopes that credentials can have; the first one is what listing and cloning
-            ask for.
-        OWNER: Whose repositories there are.
+            ask for, unless ``granted`` says otherwise.
+        OWNER: Whose repositories there are; may hold slashes.
         PREFIX: What the host's secrets begin with.
         TOKEN_HEADER: The header of the host's own that holds a token; empty where there is
             none but ``Authorization``.
@@ -128,6 +128,24 @@ class Sandbox(LoopbackHost, ABC):
         """How the API refuses."""
         return json_answer({"message": message}, status)
 
+    def granted(self, mode: str, access: Access) -> Collection[str]:
+        """The scopes of made-up credentials; by default all, one or none of ``SCOPES``."""
+        if access is Access.UNSCOPED:
+            return ()
+        return self.SCOPES[:1] if access is Access.LEAST else self.SCOPES
+
+    def unauthorised(self, shown: Credential | None) -> Answer:
+        """How the API refuses who does not sign in as it asks.
+
+        Args:
+            shown: Credentials that were right once; ``None`` for unknown ones, or none.
+        """
+        return self.refusal(401, "Bad credentials")
+
+    def out_of_scope(self, credential: Credential, scopes: Sequence[str]) -> Answer:
+        """How the API refuses credentials that have none of the scopes that would do."""
+        return self.refusal(403, f"The scope {' or '.join(scopes)} is missing")
+
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
         """With which usernames a credential is right; ``None`` for any, or none at all."""
         return None
@@ -142,21 +160,31 @@ class Sandbox(LoopbackHost, ABC):
 
     # What routes use.
 
-    def caller(self, request: Request, scope: str | None = None) -> Credential:
+    def caller(self, request: Request, *scopes: str) -> Credential:
         """Who asks the API.
 
         Args:
-            scope: What the address asks for.
+            scopes: What the address asks for; any one of them will do.
 
         Raises:
-            Refusal: 401 for no, unknown or expired credentials, 403 without the scope.
+            Refusal: 401 for no, unknown or expired credentials, 403 without such a scope.
         """
-        credential = self.__known(request, for_git=False)
-        if credential is None:
-            raise self.refused(401, "Bad credentials")
-        if scope is not None and scope not in credential.scopes:
-            raise self.refused(403, f"The scope {scope} is missing")
+        credential = self.shown(request)
+        if credential is None or credential.access is Access.EXPIRED:
+            raise Refusal(self.unauthorised(credential))
+        if scopes and credential.scopes.isdisjoint(scopes):
+            raise Refusal(self.out_of_scope(credential, scopes))
         return credential
+
+    def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
+        """The credential that a request shows with a right username, be it expired."""
+        username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
+        with self.__lock:
+            credential = self.__credentials.get(secret)
+        if credential is None or (for_git and username is None):
+            return None
+        usernames = self.usernames(credential, for_git=for_git)
+        return credential if usernames is None or username in usernames else None
 
     def refused(self, status: int, message: str) -> Refusal:
         """A refusal in the API's own form, to raise."""
@@ -171,7 +199,22 @@ class Sandbox(LoopbackHost, ABC):
         with self.__lock:
             if owner not in self.__repositories:
                 raise self.refused(404, f"There is no owner {owner}")
-            return [row for row in self.__repositories[owner].values() if self.__readable(row)]
+            return [row for row in self.__repositories[owner].values() if self.readable(row)]
+
+    @property
+    def owners(self) -> Sequence[str]:
+        """Who has repositories, or could have some."""
+        with self.__lock:
+            return list(self.__repositories)
+
+    def readable(self, row: Repository) -> bool:
+        """Whether callers may see a repository."""
+        return row.owner != RIVAL or not row.private
+
+    def find(self, owner: str, slug: str) -> Repository | None:
+        """A repository, be it hidden from callers."""
+        with self.__lock:
+            return self.__repositories.get(owner, {}).get(slug)
 
     def repository(self, owner: str, slug: str) -> Repository:
         """A repository that callers may see.
@@ -179,9 +222,8 @@ class Sandbox(LoopbackHost, ABC):
         Raises:
             Refusal: 404, there is none, or it is hidden.
         """
-        with self.__lock:
-            row = self.__repositories.get(owner, {}).get(slug)
-        if row is None or not self.__readable(row):
+        row = self.find(owner, slug)
+        if row is None or not self.readable(row):
             raise self.refused(404, f"There is no repository {owner}/{slug}")
         return row
 
@@ -218,15 +260,20 @@ class Sandbox(LoopbackHost, ABC):
             known = [credential.secret for credential in self.__credentials.values()]
             return [*known, *self.__withdrawn]
 
-    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
-        """Make up credentials; those that are wrong are made up and not remembered."""
-        granted = {Access.LEAST: self.SCOPES[:1], Access.UNSCOPED: ()}
+    def add_credential(
+        self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
+    ) -> Credential:
+        """Make up credentials; those that are wrong are made up and not remembered.
+
+        Args:
+            scopes: Those that it has, instead of what ``granted`` says.
+        """
         credential = Credential(
             mode=mode,
             access=access,
             username=self.OWNER,
             secret=self.new_secret(mode),
-            scopes=frozenset(granted.get(access, self.SCOPES)),
+            scopes=frozenset(self.granted(mode, access) if scopes is None else scopes),
         )
         with self.__lock:
             if access is Access.WRONG:
@@ -238,6 +285,11 @@ class Sandbox(LoopbackHost, ABC):
     def connect(self, mode: str, access: Access) -> SandboxConnection:
         """New credentials, and how to configure the provider with them."""
         return self.__connection(self.add_credential(mode, access))
+
+    def add_owner(self, owner: str) -> None:
+        """Somebody whose repositories callers may see too; harmless where there is one."""
+        with self.__lock:
+            self.__repositories.setdefault(owner, {})
 
     def add_repository(
         self,
@@ -326,32 +378,19 @@ class Sandbox(LoopbackHost, ABC):
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
         """Who may fetch and push what; see ``git_http.Permit``."""
         owner, _, slug = name.rpartition("/")
-        with self.__lock:
-            row = self.__repositories.get(owner, {}).get(slug)
+        row = self.find(owner, slug)
         signed = "authorization" in request.headers
-        credential = self.__known(request, for_git=True)
+        credential = self.shown(request, for_git=True)
+        if credential is not None and credential.access is Access.EXPIRED:
+            credential = None
         if (signed and credential is None) or (credential is None and not _is_public(row, service)):
             challenge = {"WWW-Authenticate": f'Basic realm="{self.GIT_REALM}"'}
             raise Refusal(with_headers(text_answer("Sign in first\n", 401), challenge))
-        if row is None or not self.__readable(row):
+        if row is None or not self.readable(row):
             raise text_refusal(404, "There is no such repository")
         if credential is not None and self.SCOPES[0] not in credential.scopes:
             raise text_refusal(403, f"The scope {self.SCOPES[0]} is missing")
         return row
-
-    def __known(self, request: Request, *, for_git: bool) -> Credential | None:
-        username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
-        with self.__lock:
-            credential = self.__credentials.get(secret)
-        if credential is None or credential.access is Access.EXPIRED:
-            return None
-        usernames = self.usernames(credential, for_git=for_git)
-        if for_git and username is None:
-            return None
-        return credential if usernames is None or username in usernames else None
-
-    def __readable(self, row: Repository) -> bool:
-        return row.owner == self.OWNER or not row.private
 
     def __connection(self, credential: Credential) -> SandboxConnection:
         title = self.MODES[credential.mode]

@@ -12,6 +12,9 @@ import pytest
 import requests
 
 from deploycore.cli import COMMANDS, EXIT_CODES
+from deploycore.cli.sandbox import load_sandbox, provider_name
+from deploycore.registry import SANDBOX_GROUP, entry_points_by_name
+from deploycore.sandbox import SandboxConnection
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -69,11 +72,15 @@ def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
         assert running.wait(timeout=20) == 0
 
 
-def test_the_commands_that_the_sandbox_prints_connect_to_it(shell):
-    running = shell.start("sandbox", "--kind", "bitbucket", PYTHONUNBUFFERED="1")
+@pytest.mark.parametrize("kind", entry_points_by_name(SANDBOX_GROUP))
+def test_the_commands_that_the_sandbox_prints_connect_to_it(shell, kind):
+    same = load_sandbox(kind)[1].demo()
+    ways = len(same.connections)
+    same.stop()
+    running = shell.start("sandbox", "--kind", kind, PYTHONUNBUFFERED="1")
     with running:
         lines = []
-        while sum("provider add" in line for line in lines) < 3:
+        while sum("provider add" in line for line in lines) < ways:
             lines.append(running.stdout.readline())
         for line in lines:
             if "provider add" in line:
@@ -82,6 +89,18 @@ def test_the_commands_that_the_sandbox_prints_connect_to_it(shell):
         for provider in shell.json("provider", "list"):
             assert shell.json("provider", "test", provider["name"])["repositories"] > 0
         running.terminate()
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("API token", "api-token"),
+        ("Token for the API, and another one for git", "token-for-the-api-and-another-one-for-git"),
+        ("OAuth 2.0 (2 h)", "oauth-2-0-2-h"),
+    ],
+)
+def test_the_title_of_a_connection_gives_a_name_that_a_provider_can_have(title, name):
+    assert provider_name(SandboxConnection(title, {}, "ada")) == name
 
 
 def test_a_port_that_is_taken_is_a_clear_error(shell, sandbox):

@@ -1,0 +1,228 @@
+"""How a GitLab is configured: its address, whose projects, and three ways to sign in.
+
+GitLab has a dozen kinds of tokens, marked by their prefixes, and its API answers ``401
+Unauthorized`` to those that it does not take. So a known prefix in the wrong place is refused
+before the first request. None is ever demanded: administrators can change or extend them.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from typing import Annotated, Literal
+
+from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.http import BearerAuth, HeaderAuth, HttpAuth
+from deploycore.models import GitCredential
+from pydantic import AfterValidator, Field, SecretStr
+
+__all__ = [
+    "API_SCOPE",
+    "GIT_SCOPE",
+    "GIT_USERNAME",
+    "AccessTokenConfig",
+    "AnyConfig",
+    "DeployTokenConfig",
+    "GitLabConfig",
+    "Mode",
+    "OAuthTokenConfig",
+]
+
+Mode = Literal["access-token", "oauth-token", "deploy-token"]
+
+API_SCOPE = "read_api"
+"""What the REST API asks for. https://docs.gitlab.com/security/tokens/access_token_scopes/"""
+GIT_SCOPE = "read_repository"
+"""What git asks for."""
+GIT_USERNAME = "oauth2"
+"""OAuth tokens want this one; any will do beside an access token.
+
+Source: https://docs.gitlab.com/api/oauth2/#access-git-over-https-with-access-token
+"""
+
+_ACCESS_TOKEN = "an access token (glpat-…)"  # noqa: S105
+_DEPLOY_TOKEN = "a deploy token (gldt-…)"  # noqa: S105
+_ELSEWHERE = "which opens neither GitLab's API nor its repositories"
+
+# https://docs.gitlab.com/security/tokens/#token-prefixes
+_KINDS = {
+    "glpat-": _ACCESS_TOKEN,
+    "gldt-": _DEPLOY_TOKEN,
+    "gloas-": f"the secret of an OAuth application (gloas-…), {_ELSEWHERE}",
+    "glcbt-": f"a token of a CI/CD job (glcbt-…), {_ELSEWHERE} once the job is over",
+    "glrt-": f"a token of a runner (glrt-…), {_ELSEWHERE}",
+    "glptt-": f"a token to trigger pipelines (glptt-…), {_ELSEWHERE}",
+    "glft-": f"a feed token (glft-…), {_ELSEWHERE}",
+    "glimt-": f"a token for incoming mail (glimt-…), {_ELSEWHERE}",
+    "glagent-": f"a token of a Kubernetes agent (glagent-…), {_ELSEWHERE}",
+    "glsoat-": f"a token for SCIM (glsoat-…), {_ELSEWHERE}",
+}
+
+_GOES_TO = {
+    (_ACCESS_TOKEN, "oauth"): ": it goes with mode access-token",
+    (_ACCESS_TOKEN, "deploy"): ": it goes into the field token",
+    (_DEPLOY_TOKEN, "access"): (
+        ", which GitLab takes for git alone and never for its API: it goes with mode "
+        "deploy-token, into the field deploy_token"
+    ),
+    (_DEPLOY_TOKEN, "oauth"): ", which GitLab takes for git alone: it goes with mode deploy-token",
+}
+
+
+def _of_kind(place: Literal["access", "oauth", "deploy"]) -> AfterValidator:
+    wanted = {"access": _ACCESS_TOKEN, "deploy": _DEPLOY_TOKEN}.get(place)
+
+    def check(secret: SecretStr) -> SecretStr:
+        value = secret.get_secret_value()
+        for prefix, kind in _KINDS.items():
+            if value.startswith(prefix) and kind != wanted:
+                raise ValueError(f"this is {kind}{_GOES_TO.get((kind, place), '')}")
+        return secret
+
+    return AfterValidator(check)
+
+
+def _root_address(text: str) -> str:
+    if re.search(r"/api(/v\d+)?$", text):
+        raise ValueError("give the address without /api/v4, as it stands in a browser")
+    return text
+
+
+def _namespace(text: str) -> str:
+    text = text.strip().strip("/")
+    if (
+        not text
+        or re.search(r"[\s\x00-\x1f\x7f:?#%\\]|//", text)
+        or {".", ".."} & set(text.split("/"))
+    ):
+        raise ValueError(
+            "this is no path of a group or user, perhaps a display name or a whole address; give "
+            "what stands in its address: gitlab.com/<namespace>"
+        )
+    return text
+
+
+def _deploy_token_username(text: str) -> str:
+    text = text.strip()
+    if not text or re.search(r"[\s\x00-\x1f\x7f:]", text):
+        raise ValueError("it is empty, or holds white space, a colon or control characters")
+    return text
+
+
+class _GitLabMode(ProviderConfig):
+    """What the modes have in common.
+
+    Attributes:
+        namespace: ``None`` for all projects that the account is a member of.
+    """
+
+    url: Annotated[HttpsAddress, AfterValidator(_root_address)] = Field(
+        default="https://gitlab.com",
+        description="where GitLab is; with its path where it has one, as in example.com/gitlab",
+    )
+    namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
+        default=None,
+        description="whose projects: full path of a group (group/subgroup) or a username; without "
+        "it, all that the account is a member of",
+    )
+    include_subgroups: bool = Field(
+        default=True, description="whether a group's projects are those of its subgroups too"
+    )
+
+    @property
+    def api_base_url(self) -> str:
+        return f"{self.url}/api/v4"
+
+    @property
+    @abstractmethod
+    def git_credential(self) -> GitCredential:
+        """What GitLab's git server is shown."""
+
+    @property
+    @abstractmethod
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes to ask for when the token for the API is made."""
+
+
+class AccessTokenConfig(_GitLabMode):
+    """A personal, project or group access token; the latter two belong to bots.
+
+    Source: https://docs.gitlab.com/user/profile/personal_access_tokens/
+    """
+
+    mode: Literal["access-token"] = Field(description="how to sign in")
+    token: Annotated[TokenStr, _of_kind("access")] = Field(
+        description=f"personal, group or project access token with {API_SCOPE} and {GIT_SCOPE}"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return HeaderAuth("PRIVATE-TOKEN", self.token)
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=GIT_USERNAME, password=self.token)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return (API_SCOPE, GIT_SCOPE)
+
+
+class OAuthTokenConfig(_GitLabMode):
+    """An OAuth 2.0 token of a user, for what is set up by another program: it ends after two hours.
+
+    Source: https://docs.gitlab.com/api/oauth2/
+    """
+
+    mode: Literal["oauth-token"] = Field(description="how to sign in")
+    token: Annotated[TokenStr, _of_kind("oauth")] = Field(
+        description=f"OAuth 2.0 token with {API_SCOPE} and {GIT_SCOPE} (they end after two hours)"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BearerAuth(self.token)
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=GIT_USERNAME, password=self.token)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return (API_SCOPE, GIT_SCOPE)
+
+
+class DeployTokenConfig(_GitLabMode):
+    """A deploy token for git beside an access token for the API, which need not open any code.
+
+    Deploy tokens are not taken by the REST API but for packages, so they alone can't list.
+
+    Source: https://docs.gitlab.com/user/project/deploy_tokens/
+    """
+
+    mode: Literal["deploy-token"] = Field(description="how to sign in")
+    token: Annotated[TokenStr, _of_kind("access")] = Field(
+        description=f"access token for the API, with {API_SCOPE} alone"
+    )
+    deploy_token_username: Annotated[str, AfterValidator(_deploy_token_username)] = Field(
+        description="the deploy token's username, such as gitlab+deploy-token-1"
+    )
+    deploy_token: Annotated[TokenStr, _of_kind("deploy")] = Field(
+        description=f"deploy token for git, with {GIT_SCOPE}"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return HeaderAuth("PRIVATE-TOKEN", self.token)
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=self.deploy_token_username, password=self.deploy_token)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return (API_SCOPE,)
+
+
+AnyConfig = AccessTokenConfig | OAuthTokenConfig | DeployTokenConfig
+GitLabConfig = Annotated[AnyConfig, Field(discriminator="mode")]

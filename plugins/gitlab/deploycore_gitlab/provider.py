@@ -1,0 +1,222 @@
+"""GitLab as a deploycore provider: the contract's hooks, and nothing else.
+
+Which credential goes where is in ``configuration``, what answers mean in ``answers``, what
+searches can be asked in ``filtering`` and what refusals mean in ``explanations``.
+
+Source: https://docs.gitlab.com/api/rest/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from urllib.parse import quote
+
+from deploycore.errors import NotFound, PermissionDenied
+from deploycore.hookspecs import hookimpl
+from deploycore.http import HttpClient, parse_answer
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+
+from deploycore_gitlab import explanations
+from deploycore_gitlab.answers import (
+    AccessTokenAnswer,
+    BranchAnswer,
+    OAuthTokenAnswer,
+    ProjectAnswer,
+    UserAnswer,
+)
+from deploycore_gitlab.configuration import API_SCOPE, AnyConfig, GitLabConfig, OAuthTokenConfig
+from deploycore_gitlab.explanations import Question
+from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
+
+__all__ = ["GitLabProvider"]
+
+ITEMS_A_PAGE = 100
+"""The most that GitLab gives. https://docs.gitlab.com/api/rest/#offset-based-pagination"""
+
+Parameters = dict[str, str | int]
+
+_BY_ID: Parameters = {"order_by": "id", "sort": "asc"}
+_KEYSET: Parameters = {"pagination": "keyset"}
+_OPENS_THE_API = {"api", API_SCOPE}
+_GRANULAR = "granular"
+"""The only scope of a fine-grained token: what else it may do, just a request can tell.
+
+Source: https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens/
+"""
+
+
+class GitLabProvider:
+    """One configured GitLab.
+
+    Args:
+        config: Where it is, how to sign in, and whose projects.
+        http: Bound to the API's address and to the credentials for it.
+    """
+
+    API_VERSION = 1
+    Config = GitLabConfig
+    NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
+
+    def __init__(self, config: AnyConfig, http: HttpClient) -> None:
+        self._config = config
+        self._http = http
+
+    @hookimpl
+    def authenticate(self) -> Account:
+        """The token's scopes, then ``GET /user``; for fine-grained tokens perhaps a listing.
+
+        ``GET /user`` alone would not do: it also answers tokens whose only scope is
+        ``read_user``, which can't list anything. And it does not answer fine-grained tokens
+        that may list and clone, unless they may read the user too.
+        """
+        try:
+            return self._account()
+        except PermissionDenied as error:
+            if "fine_grained" not in error.details:
+                raise
+        namespace = self._config.namespace
+        for _ in self._project_pages(namespace, {**_BY_ID, "per_page": 1}):
+            break
+        return Account(username=namespace or "fine-grained-token", scopes=(_GRANULAR,))
+
+    @hookimpl
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """The projects of a group, of a user, or all that the account is a member of."""
+        namespace = query.owner or self._config.namespace
+        params: Parameters = {**_BY_ID, "per_page": _page_size(query.limit, query.name_contains)}
+        if search := project_search(query.name_contains):
+            params["search"] = search
+        for page in self._project_pages(namespace, params):
+            answers = parse_answer(list[ProjectAnswer], page, what="a page of projects")
+            yield from (answer.repository() for answer in answers)
+
+    @hookimpl
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """One branch by its address, or all that a search lets through."""
+        if query.name is not None and can_be_asked_for(query.name):
+            return self._branch(repository, query.name)
+        return self._branches(repository, query)
+
+    @hookimpl
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Made from the configuration, without a request."""
+        url = f"{self._config.url}/{quote(str(repository))}.git"
+        return CloneUrl(url=url, credential=self._config.git_credential)
+
+    @hookimpl
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """What to do about GitLab's git server's refusals."""
+        return explanations.explain_git_refusal(self._config, status, message)
+
+    def _account(self) -> Account:
+        question = Question(self._config)
+        http = self._asking(question)
+        scopes = self._scopes(http)
+        if scopes and not {*_OPENS_THE_API, _GRANULAR} & set(scopes):
+            raise explanations.missing_api_scope(question, scopes)
+        return parse_answer(UserAnswer, http.get_json("user"), what="the user").account(scopes)
+
+    def _asking(self, question: Question) -> HttpClient:
+        return self._http.explaining(partial(explanations.explain, question=question))
+
+    def _scopes(self, http: HttpClient) -> list[str]:
+        """The token's scopes; none where GitLab does not say, which it does from 15.5 on.
+
+        Sources: https://docs.gitlab.com/api/personal_access_tokens/#self-inform,
+        https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
+        """
+        try:
+            if isinstance(self._config, OAuthTokenConfig):
+                found = http.get_json(f"{self._config.url}/oauth/token/info")
+                return parse_answer(OAuthTokenAnswer, found, what="the token").scope
+            found = http.get_json("personal_access_tokens/self")
+            return parse_answer(AccessTokenAnswer, found, what="the token").scopes
+        except NotFound:
+            return []
+
+    def _project_pages(self, namespace: str | None, params: Parameters) -> Iterator[object]:
+        """Pages of projects, by keyset where GitLab has it: it has not for those of a group.
+
+        Sources: https://docs.gitlab.com/api/projects/#list-all-projects,
+        https://docs.gitlab.com/api/groups/#list-projects,
+        https://docs.gitlab.com/api/rest/#keyset-based-pagination
+        """
+        http = self._asking(Question(self._config, namespace=namespace))
+        by_keyset = {**params, **_KEYSET}
+        if namespace is None:
+            yield from http.linked_pages("projects", params={**by_keyset, "membership": "true"})
+            return
+        pages = http.linked_pages(
+            f"groups/{_quoted(namespace)}/projects",
+            params={
+                **params,
+                "include_subgroups": str(self._config.include_subgroups).lower(),
+                "with_shared": "false",  # those are others', lent to the group
+            },
+        )
+        try:
+            first = next(pages)
+        except NotFound:
+            if "/" in namespace:  # no username holds one
+                raise
+        else:
+            yield first
+            yield from pages
+            return
+        yield from http.linked_pages(f"users/{_quoted(namespace)}/projects", params=by_keyset)
+
+    def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
+        """The branch of this name, by one request however many there are.
+
+        Source: https://docs.gitlab.com/api/branches/#get-single-repository-branch
+        """
+        http = self._asking(Question(self._config, repository=repository, branch=name))
+        try:
+            found = http.get_json(f"{_branches_of(repository)}/{_quoted(name)}")
+        except NotFound as error:
+            if "branch" not in error.details:
+                raise
+        else:
+            yield parse_answer(BranchAnswer, found, what="a branch").branch()
+
+    def _branches(self, repository: RepositoryId, query: BranchQuery) -> Iterator[Branch]:
+        """All branches, or those that a search lets through.
+
+        By keyset, which branches have though it is documented for others alone; where they have
+        it not, the ``Link`` header is one of numbered pages. With a search the whole answer comes
+        on the first page, whatever its size, and a link all the same, to some of it again.
+
+        Source: https://docs.gitlab.com/api/branches/#list-repository-branches
+        """
+        http = self._asking(Question(self._config, repository=repository))
+        part = query.name or query.name_contains
+        params: Parameters = {"per_page": _page_size(query.limit, part)}
+        search = branch_search(part)
+        params.update(_KEYSET if search is None else {"search": search})
+        for page in http.linked_pages(_branches_of(repository), params=params):
+            answers = parse_answer(list[BranchAnswer], page, what="a page of branches")
+            yield from (answer.branch() for answer in answers)
+            if search is not None and len(answers) > ITEMS_A_PAGE:
+                return
+
+
+def _page_size(limit: int | None, filtered: str | None) -> int:
+    """As many as are wanted, where all that comes is wanted."""
+    return ITEMS_A_PAGE if limit is None or filtered else min(limit, ITEMS_A_PAGE)
+
+
+def _branches_of(repository: RepositoryId) -> str:
+    return f"projects/{_quoted(str(repository))}/repository/branches"
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

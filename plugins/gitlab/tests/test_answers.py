@@ -1,0 +1,165 @@
+"""Answers as GitLab documents them in, deploycore's models out."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore.errors import UnexpectedAnswer
+from deploycore.http import parse_answer
+from deploycore.models import Account, Branch, CloneLink, Owner, Repository
+
+from deploycore_gitlab.answers import (
+    AccessTokenAnswer,
+    BranchAnswer,
+    OAuthTokenAnswer,
+    ProjectAnswer,
+    UserAnswer,
+)
+
+# https://docs.gitlab.com/api/projects/#list-all-projects
+PROJECT = {
+    "id": 4,
+    "description": None,
+    "name": "Diaspora Client",
+    "name_with_namespace": "Diaspora / Apps / Diaspora Client",
+    "path": "diaspora-client",
+    "path_with_namespace": "diaspora/apps/diaspora-client",
+    "created_at": "2013-09-30T13:46:02Z",
+    "default_branch": "main",
+    "tag_list": ["example", "disapora client"],
+    "topics": ["example", "disapora client"],
+    "ssh_url_to_repo": "git@gitlab.example.com:diaspora/apps/diaspora-client.git",
+    "http_url_to_repo": "https://gitlab.example.com/diaspora/apps/diaspora-client.git",
+    "web_url": "https://gitlab.example.com/diaspora/apps/diaspora-client",
+    "avatar_url": None,
+    "star_count": 0,
+    "last_activity_at": "2013-09-30T13:46:02Z",
+    "visibility": "private",
+    "namespace": {
+        "id": 3,
+        "name": "Apps",
+        "path": "apps",
+        "kind": "group",
+        "full_path": "diaspora/apps",
+        "parent_id": 2,
+        "avatar_url": None,
+        "web_url": "https://gitlab.example.com/groups/diaspora/apps",
+    },
+    "empty_repo": False,
+    "archived": False,
+}
+
+GOLDEN = Repository(
+    name="Diaspora Client",
+    slug="diaspora-client",
+    url="https://gitlab.example.com/diaspora/apps/diaspora-client",
+    owner=Owner(username="diaspora/apps", display_name="Apps"),
+    default_branch="main",
+    private=True,
+    clone_links=(
+        CloneLink(
+            name="https", href="https://gitlab.example.com/diaspora/apps/diaspora-client.git"
+        ),
+        CloneLink(name="ssh", href="git@gitlab.example.com:diaspora/apps/diaspora-client.git"),
+    ),
+)
+
+
+def repository(**changes):
+    return parse_answer(ProjectAnswer, {**PROJECT, **changes}, what="a project").repository()
+
+
+def without(field):
+    return {name: value for name, value in PROJECT.items() if name != field}
+
+
+def test_a_project_of_a_subgroup_is_owned_by_the_full_path():
+    assert repository() == GOLDEN
+
+
+@pytest.mark.parametrize(
+    ("visibility", "private"), [("private", True), ("internal", True), ("public", False)]
+)
+def test_what_only_signed_in_users_see_is_private(visibility, private):
+    assert repository(visibility=visibility).private is private
+
+
+def test_an_empty_project_has_no_default_branch_though_gitlab_names_one():
+    assert repository(empty_repo=True).default_branch is None
+
+
+def test_who_may_not_see_the_code_is_told_no_default_branch():
+    answer = parse_answer(ProjectAnswer, without("default_branch"), what="a project")
+    assert answer.repository().default_branch is None
+
+
+def test_a_project_that_can_be_cloned_in_one_way_alone_has_one_link():
+    assert [link.name for link in repository(http_url_to_repo=None).clone_links] == ["ssh"]
+
+
+@pytest.mark.parametrize("field", ["name", "path", "namespace", "visibility", "web_url"])
+def test_a_project_without_a_field_that_is_read_is_refused_by_its_name(field):
+    with pytest.raises(UnexpectedAnswer, match=field):
+        parse_answer(ProjectAnswer, without(field), what="a project")
+
+
+# https://docs.gitlab.com/api/branches/#get-single-repository-branch
+BRANCH = {
+    "name": "feature/ü#1",
+    "merged": False,
+    "protected": True,
+    "default": True,
+    "developers_can_push": False,
+    "developers_can_merge": False,
+    "can_push": True,
+    "web_url": "https://gitlab.example.com/my-group/my-project/-/tree/main",
+    "commit": {
+        "id": "7b5c3cc8be40ee161ae89a06bba6229da1032a0c",
+        "short_id": "7b5c3cc",
+        "created_at": "2024-06-28T03:44:20-07:00",
+        "parent_ids": ["4ad91d3c1144c406e50c7b33bae684bd6837faf8"],
+        "title": "add projects API",
+        "message": "add projects API",
+    },
+}
+
+
+def test_a_branch_points_to_the_full_hash():
+    assert parse_answer(BranchAnswer, BRANCH, what="a branch").branch() == Branch(
+        name="feature/ü#1", commit="7b5c3cc8be40ee161ae89a06bba6229da1032a0c"
+    )
+
+
+@pytest.mark.parametrize("commit", [None, {}, {"id": "7b5c3cc"}, "7b5c3cc"])
+def test_a_branch_without_a_full_hash_is_refused(commit):
+    with pytest.raises(UnexpectedAnswer, match="commit"):
+        parse_answer(BranchAnswer, {**BRANCH, "commit": commit}, what="a branch")
+
+
+# https://docs.gitlab.com/user/project/settings/project_access_tokens/#bot-users-for-projects
+@pytest.mark.parametrize(
+    ("user", "account"),
+    [
+        (
+            {"id": 1, "username": "john_smith", "name": "John Smith", "state": "active"},
+            Account(username="john_smith", display_name="John Smith", scopes=("read_api",)),
+        ),
+        (
+            {"id": 9, "username": "project_4_bot_1f2e3d", "name": "deploycore", "bot": True},
+            Account(
+                username="project_4_bot_1f2e3d", display_name="deploycore", scopes=("read_api",)
+            ),
+        ),
+    ],
+    ids=["person", "bot"],
+)
+def test_an_account_is_a_person_or_the_bot_of_a_token(user, account):
+    assert parse_answer(UserAnswer, user, what="the user").account(["read_api"]) == account
+
+
+def test_tokens_tell_their_scopes_in_two_ways():
+    # https://docs.gitlab.com/api/personal_access_tokens/#self-inform
+    own = {"id": 4, "name": "Test Token", "revoked": False, "scopes": ["api"], "active": True}
+    assert parse_answer(AccessTokenAnswer, own, what="the token").scopes == ["api"]
+    # https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
+    info = {"resource_owner_id": 1, "scope": ["api"], "expires_in": None, "created_at": 1575890427}
+    assert parse_answer(OAuthTokenAnswer, info, what="the token").scope == ["api"]

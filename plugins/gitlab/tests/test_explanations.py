@@ -1,0 +1,227 @@
+"""GitLab's refusals, as it words them, and what a person is told to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from deploycore.configuration import parse_config
+from deploycore.errors import AuthenticationFailed, NotFound, PermissionDenied, RateLimited
+from deploycore.http import ErrorAnswer
+from deploycore.models import RepositoryId
+from pydantic import SecretStr
+from requests.structures import CaseInsensitiveDict
+
+from deploycore_gitlab import GitLabProvider
+from deploycore_gitlab.explanations import Question, explain, explain_git_refusal
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SHOP = RepositoryId(owner="acme/platform", slug="shop")
+MODES = ("access-token", "oauth-token", "deploy-token")
+
+
+def config(mode="access-token"):
+    values = {"name": "work", "mode": mode, "token": SecretStr("made-up-for-tests")}
+    if mode == "deploy-token":
+        values["deploy_token_username"] = "gitlab+deploy-token-1"
+        values["deploy_token"] = SecretStr("made-up-for-git")
+    return parse_config(GitLabProvider.Config, values, kind="gitlab")
+
+
+def explained(status, body=None, *, text="", headers=None, mode="access-token", **about):
+    answer = ErrorAnswer(
+        status=status,
+        method="GET",
+        path="/api/v4/projects",
+        headers=CaseInsensitiveDict(headers or {}),
+        text=text,
+        json=body,
+    )
+    return explain(answer, Question(config(mode), **about), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"message": "401 Unauthorized"}, "is not accepted (401 Unauthorized)"),
+        (
+            {"error": "invalid_token", "error_description": "Token is expired. You can …"},
+            "has expired (Token is expired.",
+        ),
+        (
+            {"error": "invalid_token", "error_description": "Token was revoked. You have to …"},
+            "was revoked (Token was revoked.",
+        ),
+        (None, "is not accepted."),
+    ],
+)
+def test_a_token_that_is_refused_is_called_wrong_expired_or_revoked(body, said):
+    error = explained(401, body)
+    assert isinstance(error, AuthenticationFailed)
+    assert said in error.message
+    assert "https://gitlab.com/-/user_settings/personal_access_tokens" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("mode", "scopes"),
+    [
+        ("access-token", "scopes=read_api,read_repository"),
+        ("oauth-token", "scopes=read_api,read_repository"),
+        ("deploy-token", "scopes=read_api,"),
+    ],
+)
+def test_the_page_to_make_a_token_has_the_scopes_ticked_that_the_mode_needs(mode, scopes):
+    hint = explained(401, {"message": "401 Unauthorized"}, mode=mode).hint
+    assert f"?name=deploycore&{scopes}" in hint
+
+
+def test_oauth_tokens_are_said_to_end_after_two_hours():
+    assert "two hours" in explained(401, {"message": "401 Unauthorized"}, mode="oauth-token").hint
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (
+            {
+                "error": "insufficient_scope",
+                "error_description": "The request requires higher privileges than provided by "
+                "the access token.",
+                "scope": "api read_api",
+            },
+            {},
+        ),
+        ({}, {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="api read_api"'}),
+        ({"error": "insufficient_scope"}, {}),
+    ],
+    ids=["in-the-body", "in-the-header", "nowhere"],
+)
+def test_the_least_scope_that_would_do_is_named(body, headers):
+    error = explained(403, body, headers=headers, namespace="acme")
+    assert isinstance(error, PermissionDenied)
+    assert "may not read the projects of acme: it lacks the scope read_api." in error.message
+    assert error.details["missing_scopes"] == ["read_api"]
+    assert "scopes=read_api,read_repository" in error.hint
+
+
+def test_where_reading_is_not_enough_what_gitlab_asks_for_is_named():
+    body = {"error": "insufficient_scope", "scope": "api admin_mode"}
+    error = explained(403, body)
+    assert "api or admin_mode" in error.message
+
+
+def test_a_fine_grained_token_is_told_its_permission_in_gitlabs_words():
+    said = (
+        "Access denied: This operation requires a fine-grained personal access token with the "
+        "following project permissions: [Branch: Read]."
+    )
+    body = {"error": "insufficient_granular_scope", "error_description": said}
+    error = explained(403, body, repository=SHOP)
+    assert isinstance(error, PermissionDenied)
+    assert said in error.message
+    assert "Code: Download" in error.hint
+
+
+@pytest.mark.parametrize(
+    "said", ["403 Forbidden", "403 Forbidden - Your account has been blocked."]
+)
+def test_another_denial_is_repeated_with_the_role_that_is_needed(said):
+    error = explained(403, {"message": said}, repository=SHOP)
+    assert isinstance(error, PermissionDenied)
+    assert f"access to the project acme/platform/shop ({said})" in error.message
+    assert "Reporter" in error.hint
+
+
+def test_long_words_and_pages_for_people_are_not_repeated():
+    assert "(" not in explained(403, {"message": "x" * 301}).message
+    assert "(" not in explained(403, text="<h1>Blocked</h1>").message
+
+
+def test_an_unknown_namespace_is_a_group_a_user_or_hidden():
+    error = explained(404, {"message": "404 User Not Found"}, namespace="acmee")
+    assert isinstance(error, NotFound)
+    assert "no group or user 'acmee'" in error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"message": "404 Project Not Found"}, "no project acme/platform/shop, or"),
+        ({"message": "404 Repository Not Found"}, "has no repository that this token may see"),
+        ({"error": "404 Not Found"}, "no project acme/platform/shop, or"),
+    ],
+)
+def test_an_unknown_project_is_told_from_one_without_a_repository(body, said):
+    error = explained(404, body, repository=SHOP)
+    assert isinstance(error, NotFound)
+    assert said in error.message
+    assert "branch" not in error.details
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(404, "404 Branch Not Found"), (400, "The branch refname is invalid")],
+)
+def test_a_branch_that_is_not_there_is_told_apart(status, message):
+    error = explained(status, {"message": message}, repository=SHOP, branch="mian")
+    assert isinstance(error, NotFound)
+    assert error.details["branch"] == "mian"
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_what_gitlab_has_no_meaning_of_its_own_for_is_left_to_the_status(status):
+    assert explained(status, {"message": "?"}) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "retry_at"),
+    [
+        ({"Retry-After": "60"}, NOW + timedelta(seconds=60)),
+        ({"Retry-After": "60", "RateLimit-Reset": "1"}, NOW + timedelta(seconds=60)),
+        ({"RateLimit-Reset": "1609844400"}, datetime(2021, 1, 5, 11, 0, tzinfo=UTC)),
+        ({"RateLimit-Reset": "9" * 30}, None),
+        ({"RateLimit-Reset": "soon"}, None),
+        ({}, None),
+    ],
+    ids=["retry-after", "both", "reset", "far-away", "nonsense", "nothing"],
+)
+def test_a_rate_limit_says_when_to_try_again_where_gitlab_does(headers, retry_at):
+    error = explained(429, text="Retry later", headers=headers)
+    assert isinstance(error, RateLimited)
+    assert error.retry_at == retry_at
+    assert (f"{retry_at:%H:%M:%S}" if retry_at else "did not say when") in error.hint
+
+
+def test_the_limit_is_told_where_gitlab_does():
+    error = explained(429, text="Retry later", headers={"RateLimit-Limit": "2000"})
+    assert "2000 requests a minute" in error.hint
+
+
+DENIED = "HTTP Basic: Access denied. If a password was provided for Git authentication, …"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (401, DENIED, "read_repository"),
+        (403, "You are not allowed to download code.", "read_repository"),
+        (403, "You are not allowed to download code from this project.", "Reporter"),
+        (403, "Forbidden\n", "banned this address"),
+        (404, "The project you were looking for could not be found", "full path"),
+        (429, "Retry later", "in a minute"),
+    ],
+)
+def test_gits_refusals_are_explained(mode, status, message, said):
+    assert said in explain_git_refusal(config(mode), status, message)
+
+
+def test_a_deploy_token_is_checked_by_what_it_alone_has():
+    said = explain_git_refusal(config("deploy-token"), 401, DENIED)
+    assert "deploy_token_username" in said
+    assert "a group around it" in said
+
+
+@pytest.mark.parametrize("status", [None, 500, 503])
+def test_of_other_refusals_of_git_there_is_nothing_to_say(status):
+    assert explain_git_refusal(config(), status, "") is None
