@@ -84,7 +84,10 @@ class HttpClient:
         self._settings = settings or HttpSettings()
         self._redactor = redactor or Redactor()
         self._explain: Explain | None = None
-        self._session = _session(auth, self._settings, user_agent or _default_user_agent())
+        self._authorisation = Authorisation(auth, self._redactor.learn)
+        self._headers: Mapping[str, str] = {}
+        self._repeated = _IDEMPOTENT
+        self._session = _session(self._settings, user_agent or _default_user_agent())
         self._clock: Callable[[], float] = time.monotonic
         self._sleep: Callable[[float], None] = time.sleep
         self._random: Callable[[], float] = random.random
@@ -98,6 +101,35 @@ class HttpClient:
         """
         other = copy.copy(self)
         other._explain = explain
+        return other
+
+    def authorised_by(self, auth: HttpAuth) -> HttpClient:
+        """A client on the same origin and connections that proves otherwise who sends.
+
+        For hosts where one credential only serves to get another, such as a token that lasts
+        an hour. What ``auth`` puts into the header is masked in messages from then on.
+
+        Raises:
+            ConfigurationError: The base URL would take credentials in the clear elsewhere.
+        """
+        Origin.of_api(self._base, with_credentials=True)
+        other = copy.copy(self)
+        other._authorisation = Authorisation(auth, self._redactor.learn)
+        return other
+
+    def with_headers(self, headers: Mapping[str, str]) -> HttpClient:
+        """A client on the same connections that sends these headers too, such as ``Accept``."""
+        other = copy.copy(self)
+        other._headers = {**self._headers, **headers}
+        return other
+
+    def repeating(self, method: str) -> HttpClient:
+        """A client on the same connections that tries this method again as it does ``GET``.
+
+        For a ``POST`` that does no harm when the host gets it twice.
+        """
+        other = copy.copy(self)
+        other._repeated = self._repeated | {method.upper()}
         return other
 
     def get_json(self, url: str, *, params: Parameters | None = None) -> Any:
@@ -127,7 +159,7 @@ class HttpClient:
         """Send a JSON body, or none, and decode the answer.
 
         ``PUT`` and ``DELETE`` are retried, as they may be repeated (RFC 9110, 9.2.2);
-        ``POST`` and ``PATCH`` are not.
+        ``POST`` and ``PATCH`` are not, but for what :meth:`repeating` names.
 
         Returns, Raises:
             As :meth:`get_json`.
@@ -240,7 +272,7 @@ class HttpClient:
         raise self._unexpected(method, target, f"more than {_REDIRECTS_MOST} redirects")
 
     def _persistently(self, method: str, target: str, body: Any, deadline: float) -> Answer:
-        tries = 1 + (self._settings.retries if method in _IDEMPOTENT else 0)
+        tries = 1 + (self._settings.retries if method in self._repeated else 0)
         outcome: Answer | Failure
         for number in range(1, tries + 1):
             started = self._clock()
@@ -267,7 +299,11 @@ class HttpClient:
             min(self._settings.read_timeout, remaining),
         )
         try:
-            prepared = self._session.prepare_request(requests.Request(method, target, json=body))
+            prepared = self._session.prepare_request(
+                requests.Request(
+                    method, target, json=body, headers=self._headers, auth=self._authorisation
+                )
+            )
             prepared.url = target  # requests quotes anew; links are to be used as they came
             how = environment_settings(self._session, target, ca_bundle=self._settings.ca_bundle)
             # Not by the session, which reads all of a redirect's body even if it is not followed.
@@ -374,9 +410,8 @@ class HttpClient:
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
 
 
-def _session(auth: HttpAuth | None, settings: HttpSettings, user_agent: str) -> requests.Session:
+def _session(settings: HttpSettings, user_agent: str) -> requests.Session:
     session = requests.Session()
-    session.auth = Authorisation(auth)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=settings.connections)
