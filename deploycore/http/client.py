@@ -22,6 +22,7 @@ from deploycore.errors import (
     DeploycoreError,
     ProviderError,
     ProviderUnavailable,
+    RateLimited,
     UnexpectedAnswer,
 )
 from deploycore.http.answers import (
@@ -44,6 +45,7 @@ __all__ = ["HttpClient"]
 logger = logging.getLogger(__name__)
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_LIMITING = frozenset({403, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MOST = 5
 _CHUNK_BYTES = 64 * 1024
@@ -93,11 +95,13 @@ class HttpClient:
         self._random: Callable[[], float] = random.random
 
     def explaining(self, explain: Explain) -> HttpClient:
-        """A client on the same connections that shows final error answers to ``explain`` first.
+        """A client on the same connections that shows error answers to ``explain`` first.
 
         Args:
             explain: Gets the answer once retries are over; the error that it returns is
-                raised. Where it returns ``None`` the general mapping applies.
+                raised. Where it returns ``None`` the general mapping applies. An answer that
+                may be a rate limit (403, 429) it gets at once: where it says by
+                ``RateLimited.retry_at`` when to try again, that is obeyed as ``Retry-After`` is.
         """
         other = copy.copy(self)
         other._explain = explain
@@ -278,9 +282,10 @@ class HttpClient:
             started = self._clock()
             outcome = self._once(method, target, body, deadline)
             self._log(method, target, outcome, number, self._clock() - started)
-            if not outcome.worth_retrying or number == tries:
+            retry_at = self._retry_at(method, outcome)
+            if not (outcome.worth_retrying or retry_at) or number == tries:
                 break
-            wait = self._wait_before(number, outcome)
+            wait = self._wait_before(number, outcome, retry_at)
             if wait is None or self._clock() + wait > deadline:
                 break
             self._sleep(wait)
@@ -331,11 +336,22 @@ class HttpClient:
                 return Failure("the answer takes too long", worth_retrying=False)
         return Answer(response.status_code, response.headers, bytes(body), target)
 
-    def _wait_before(self, number: int, outcome: Answer | Failure) -> float | None:
+    def _retry_at(self, method: str, outcome: Answer | Failure) -> datetime | None:
+        """When the host says to try again, in its own way that the provider knows."""
+        if isinstance(outcome, Answer) and outcome.status in _LIMITING:
+            explained = self._explained(method, outcome)
+            return explained.retry_at if isinstance(explained, RateLimited) else None
+        return None
+
+    def _wait_before(
+        self, number: int, outcome: Answer | Failure, retry_at: datetime | None
+    ) -> float | None:
         """Seconds until the next try: full jitter, or what the host asks; ``None``: too long."""
-        asked = None
-        if isinstance(outcome, Answer):
-            asked = retry_after(outcome.headers, datetime.now(UTC))
+        asked, now = None, datetime.now(UTC)
+        if retry_at is not None:
+            asked = max(0.0, (retry_at - now).total_seconds())
+        elif isinstance(outcome, Answer):
+            asked = retry_after(outcome.headers, now)
         if asked is not None:
             return asked if asked <= self._settings.retry_after_most else None
         most = min(self._settings.backoff_most, self._settings.backoff_first * 2.0 ** (number - 1))
@@ -369,21 +385,25 @@ class HttpClient:
         return self._absolute(method, place)
 
     def _refusal(self, method: str, answer: Answer) -> DeploycoreError:
+        what = f"{method} {path_of(answer.url)} on {self._origin.host}"
+        explained = self._explained(method, answer)
+        return explained or error_for_status(answer, self._redactor.mask(what))
+
+    def _explained(self, method: str, answer: Answer) -> DeploycoreError | None:
+        """What the provider says of an error answer."""
+        if self._explain is None:
+            return None
         text = self._redactor.mask(answer.body.decode("utf-8", "replace"))
-        path = path_of(answer.url)
-        if self._explain is not None:
-            shown = ErrorAnswer(
+        return self._explain(
+            ErrorAnswer(
                 status=answer.status,
                 method=method,
-                path=path,
+                path=path_of(answer.url),
                 headers=answer.headers,
                 text=text[:_SHOWN_CHARACTERS],
                 json=_json_or_none(answer.body),
             )
-            if explained := self._explain(shown):
-                return explained
-        what = self._redactor.mask(f"{method} {path} on {self._origin.host}")
-        return error_for_status(answer, what)
+        )
 
     def _unreachable(self, method: str, target: str, failure: Failure) -> ProviderError:
         if failure.unexpected:
