@@ -89,6 +89,7 @@ class Sandbox(LoopbackHost, ABC):
         SCOPES: All scopes that credentials can have; the first one is what listing and cloning
             ask for.
         OWNER: Whose repositories there are.
+        OWNERS: Further ones whose repositories callers see, such as organisations.
         PREFIX: What the host's secrets begin with.
         TOKEN_HEADER: The header of the host's own that holds a token; empty where there is
             none but ``Authorization``.
@@ -99,6 +100,7 @@ class Sandbox(LoopbackHost, ABC):
     MODES: ClassVar[Mapping[str, str]] = {"token": "Token"}
     SCOPES: ClassVar[tuple[str, ...]] = ("read",)
     OWNER: ClassVar[str] = "ada"
+    OWNERS: ClassVar[tuple[str, ...]] = ()
     PREFIX: ClassVar[str] = ""
     TOKEN_HEADER: ClassVar[str] = ""
     PAGES: ClassVar[Pages] = Pages(LinkHeader())
@@ -108,7 +110,7 @@ class Sandbox(LoopbackHost, ABC):
         super().__init__(port=port, latency=latency)
         self.git = GitRepositories()
         self.__lock = threading.RLock()
-        self.__repositories: dict[str, dict[str, Repository]] = {self.OWNER: {}, RIVAL: {}}
+        self.__repositories: dict[str, dict[str, Repository]] = self.__no_repositories()
         self.__credentials: dict[str, Credential] = {}
         self.__withdrawn: list[SecretStr] = []
         self.__api = self.routes()
@@ -135,6 +137,14 @@ class Sandbox(LoopbackHost, ABC):
     def new_secret(self, mode: str) -> SecretStr:
         """A made-up secret of the host's look."""
         return SecretStr(self.PREFIX + secrets.token_hex(16))
+
+    def credential_of(self, secret: str) -> Credential | None:
+        """The credential that a request's secret stands for.
+
+        To be extended where a host exchanges secrets for others that do not last.
+        """
+        with self.__lock:
+            return self.__credentials.get(secret)
 
     def rate_limited(self, seconds: int | None) -> Change:
         """The host's own way to ask for fewer requests; by default status 429."""
@@ -280,7 +290,7 @@ class Sandbox(LoopbackHost, ABC):
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Hold what a scenario asks for, and a repository of somebody else."""
         with self.__lock:
-            self.__repositories = {self.OWNER: {}, RIVAL: {}}
+            self.__repositories = self.__no_repositories()
         self.add_repository(RIVAL, "hidden")
         arranged = []
         for wanted in scenario.repositories:
@@ -341,8 +351,7 @@ class Sandbox(LoopbackHost, ABC):
 
     def __known(self, request: Request, *, for_git: bool) -> Credential | None:
         username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
-        with self.__lock:
-            credential = self.__credentials.get(secret)
+        credential = self.credential_of(secret)
         if credential is None or credential.access is Access.EXPIRED:
             return None
         usernames = self.usernames(credential, for_git=for_git)
@@ -351,7 +360,10 @@ class Sandbox(LoopbackHost, ABC):
         return credential if usernames is None or username in usernames else None
 
     def __readable(self, row: Repository) -> bool:
-        return row.owner == self.OWNER or not row.private
+        return row.owner in (self.OWNER, *self.OWNERS) or not row.private
+
+    def __no_repositories(self) -> dict[str, dict[str, Repository]]:
+        return {owner: {} for owner in (self.OWNER, *self.OWNERS, RIVAL)}
 
     def __connection(self, credential: Credential) -> SandboxConnection:
         title = self.MODES[credential.mode]
