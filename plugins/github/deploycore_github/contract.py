@@ -11,12 +11,12 @@ __all__ = ["GitHubContract"]
 class GitHubContract(ProviderContract):
     """Runs every check of the kit against the sandbox.
 
-    Classic tokens have checks of their own in the tests: GitHub lets one without scopes list
-    what is public, so that there is no refusal which could name the scope.
+    A classic token without scopes is refused nothing: GitHub lists what is public, and says
+    'Not Found' of the rest.
     """
 
     kind = "github"
     sandbox = GitHubSandbox
-    modes = ("token", "app")
+    modes_without_scopes = ("classic",)
     required_scope = "Contents: Read-only"
     clone_requests = 1
