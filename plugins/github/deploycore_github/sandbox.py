@@ -438,8 +438,7 @@ class GitHubSandbox(Sandbox):
         return row
 
     def _visible(self, caller: Credential, rows: Sequence[Repository]) -> list[Repository]:
-        hides = caller.mode == "classic" and READ not in caller.scopes
-        return [row for row in rows if not (hides and row.private)]
+        return [row for row in rows if READ in caller.scopes or not row.private]
 
     def _as_app(self, request: Request, number: str) -> App:
         """The app whose JSON web token a request has, if the installation is its own."""
