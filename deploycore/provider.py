@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any, Protocol, Self, TypeVar
 
 import pluggy
+from pydantic import SecretStr
 
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import DeploycoreError, NotFound, PluginError, UnexpectedAnswer
@@ -92,9 +93,6 @@ class Provider:
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
 
-    Attributes:
-        secrets: Those of its configuration, to be masked in whatever may repeat them.
-
     Raises:
         PluginError: The plugin's constructor fails.
     """
@@ -109,8 +107,7 @@ class Provider:
     ) -> None:
         self.name = config.name
         self.plugin = plugin
-        self.secrets = tuple(secrets_in(config))
-        self._redactor = Redactor(self.secrets)
+        self._redactor = Redactor(secrets_in(config))
         self._observers = installed_observers() if observers is None else observers
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
         instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
@@ -167,7 +164,10 @@ class Provider:
 
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Where to clone a repository from, and with what credential."""
-        return self._call("clone_url", CloneUrl, repository=repository)
+        found = self._call("clone_url", CloneUrl, repository=repository)
+        if found.credential is not None:
+            self._redactor.learn(found.credential.password)
+        return found
 
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
         """What to do about a refusal by the host's git server, if the plugin knows."""
@@ -178,6 +178,12 @@ class Provider:
             lambda: self._hooks.explain_git_refusal(status=status, message=message),
         )
         return self._redactor.mask(said) if isinstance(said, str) and said else None
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """What to mask in whatever may repeat it: the secrets of the configuration, and those
+        that were sent to the host or given by ``clone_url`` so far."""
+        return self._redactor.secrets
 
     @property
     def no_repositories_hint(self) -> str:

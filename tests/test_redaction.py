@@ -140,6 +140,23 @@ def test_secrets_are_found_in_nested_models():
     assert [found.get_secret_value() for found in secrets_in(outer)] == ["deep"]
 
 
+def test_what_is_learned_later_is_masked_from_then_on():
+    redactor = Redactor([SecretStr("given-before")])
+    assert redactor.mask("given-before obtained-later") == f"{MASK} obtained-later"
+    redactor.learn(SecretStr("obtained-later"))
+    redactor.learn(SecretStr("obtained-later"))
+    assert redactor.mask("given-before obtained-later") == f"{MASK} {MASK}"
+    assert redactor.secrets == (SecretStr("given-before"), SecretStr("obtained-later"))
+
+
+def test_of_many_learned_secrets_the_latest_are_masked_and_the_given_ones_stay():
+    redactor = Redactor([SecretStr("given-before")])
+    for number in range(200):
+        redactor.learn(SecretStr(f"obtained-{number:03}"))
+    assert redactor.mask("given-before obtained-199") == f"{MASK} {MASK}"
+    assert len(redactor.secrets) == 65
+
+
 def test_a_redactor_shows_nothing():
     redactor = Redactor([SecretStr("secret-value")])
     stream = redactor.stream()

@@ -122,7 +122,18 @@ def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretRe
         return SecretReference(f"file:{Path(value).expanduser().absolute()}")
     if value:
         raise ConfigurationError(f"{_spelled(field)}-stdin takes no value.")
-    return _given(field.name, sys.stdin.readline().rstrip("\r\n"))
+    return _given(field.name, _read_one())
+
+
+def _read_one() -> str:
+    """A line of standard input; or all lines of a key in PEM, which says so itself (RFC 7468)."""
+    lines = [sys.stdin.readline()]
+    while lines[0].startswith("-----BEGIN ") and not lines[-1].startswith("-----END "):
+        following = sys.stdin.readline()
+        if not following:
+            break
+        lines.append(following)
+    return "".join(lines).rstrip("\r\n")
 
 
 def read_secret(name: str, *, from_stdin: bool) -> SecretStr:

@@ -34,7 +34,6 @@ class Recorder:
 
     Attributes:
         record: As it is by now.
-        redactor: Knows what must not be in any output.
     """
 
     def __init__(
@@ -53,14 +52,21 @@ class Recorder:
         self._clock = clock
         self._entered = clock()
         self._seconds: dict[str, float] = dict(record.seconds)
-        self._secrets: list[SecretStr] = []
-        self.redactor = Redactor()
+        self._hidden: list[Callable[[], Iterable[SecretStr]]] = []
+        self._redactor = Redactor()
         self._known: dict[str, Any] = {}
 
-    def hide(self, secrets: Iterable[SecretStr]) -> None:
-        """Mask these in all that comes."""
-        self._secrets.extend(secrets)
-        self.redactor = Redactor(self._secrets)
+    def hide(self, secrets: Callable[[], Iterable[SecretStr]]) -> None:
+        """Mask in all that comes what this gives, whenever it is: providers learn secrets late."""
+        self._hidden.append(secrets)
+
+    @property
+    def redactor(self) -> Redactor:
+        """Knows what must not be in any output, as of now."""
+        secrets = tuple(secret for hidden in self._hidden for secret in hidden())
+        if secrets != self._redactor.secrets:
+            self._redactor = Redactor(secrets)
+        return self._redactor
 
     def begin(self) -> None:
         """Tell that the deployment waits for its turn."""

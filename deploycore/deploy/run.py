@@ -97,7 +97,8 @@ class Run:
         self._reuse: Reuse = definition.reuse
         self._releases = Releases(definition.target)
         self._deadline = time.monotonic() + definition.timeouts.deploy
-        recorder.hide(each for each in environment.values() if isinstance(each, SecretStr))
+        own = [each for each in environment.values() if isinstance(each, SecretStr)]
+        recorder.hide(lambda: own)
         revealed = {
             name: each.get_secret_value() if isinstance(each, SecretStr) else each
             for name, each in environment.items()
@@ -155,7 +156,7 @@ class Run:
         self._steps.refuse_late()
         self._recorder.enter("authenticating", revision=self._revision)
         with open_provider() as provider:
-            self._recorder.hide(provider.secrets)
+            self._recorder.hide(lambda: provider.secrets)
             provider.authenticate()
             self._steps.refuse_late()
             self._recorder.enter("resolving")

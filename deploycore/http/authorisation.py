@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,11 @@ class HttpAuth(Protocol):
     """Puts the authorisation into a request's headers, at the last moment."""
 
     def header(self) -> tuple[str, SecretStr]:
-        """The header's name and its whole value."""
+        """The header's name and its whole value.
+
+        Called once for each try, from any thread. It may ask the host for a token that does not
+        last; the errors of :mod:`deploycore.errors` that this raises end the request.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,29 @@ class HeaderAuth:
 
 
 class Authorisation(requests.auth.AuthBase):
-    """Sets the header last. It also stands where requests would else look into .netrc."""
+    """Sets the header last. It also stands where requests would else look into .netrc.
 
-    def __init__(self, auth: HttpAuth | None) -> None:
+    Args:
+        learn: Is told each secret before it is sent, so that an answer that echoes it is masked.
+    """
+
+    def __init__(
+        self, auth: HttpAuth | None, learn: Callable[[SecretStr], None] = lambda _: None
+    ) -> None:
         self._auth = auth
+        self._learn = learn
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._auth is not None:
             name, value = self._auth.header()
+            self._learn(_secret_in(value))
             request.headers[name] = value.get_secret_value()
         return request
+
+
+def _secret_in(value: SecretStr) -> SecretStr:
+    """The password or token of a header's value, without the scheme."""
+    scheme, _, credentials = value.get_secret_value().partition(" ")
+    if scheme.lower() == "basic":
+        credentials = base64.b64decode(credentials).decode().partition(":")[2]
+    return SecretStr(credentials or scheme)

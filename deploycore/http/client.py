@@ -22,6 +22,7 @@ from deploycore.errors import (
     DeploycoreError,
     ProviderError,
     ProviderUnavailable,
+    RateLimited,
     UnexpectedAnswer,
 )
 from deploycore.http.answers import (
@@ -44,6 +45,7 @@ __all__ = ["HttpClient"]
 logger = logging.getLogger(__name__)
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_LIMITING = frozenset({403, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MOST = 5
 _CHUNK_BYTES = 64 * 1024
@@ -84,20 +86,54 @@ class HttpClient:
         self._settings = settings or HttpSettings()
         self._redactor = redactor or Redactor()
         self._explain: Explain | None = None
-        self._session = _session(auth, self._settings, user_agent or _default_user_agent())
+        self._authorisation = Authorisation(auth, self._redactor.learn)
+        self._headers: Mapping[str, str] = {}
+        self._repeated = _IDEMPOTENT
+        self._session = _session(self._settings, user_agent or _default_user_agent())
         self._clock: Callable[[], float] = time.monotonic
         self._sleep: Callable[[float], None] = time.sleep
         self._random: Callable[[], float] = random.random
 
     def explaining(self, explain: Explain) -> HttpClient:
-        """A client on the same connections that shows final error answers to ``explain`` first.
+        """A client on the same connections that shows error answers to ``explain`` first.
 
         Args:
             explain: Gets the answer once retries are over; the error that it returns is
-                raised. Where it returns ``None`` the general mapping applies.
+                raised. Where it returns ``None`` the general mapping applies. An answer that
+                may be a rate limit (403, 429) it gets at once: where it says by
+                ``RateLimited.retry_at`` when to try again, that is obeyed as ``Retry-After`` is.
         """
         other = copy.copy(self)
         other._explain = explain
+        return other
+
+    def authorised_by(self, auth: HttpAuth) -> HttpClient:
+        """A client on the same origin and connections that proves otherwise who sends.
+
+        For hosts where one credential only serves to get another, such as a token that lasts
+        an hour. What ``auth`` puts into the header is masked in messages from then on.
+
+        Raises:
+            ConfigurationError: The base URL would take credentials in the clear elsewhere.
+        """
+        Origin.of_api(self._base, with_credentials=True)
+        other = copy.copy(self)
+        other._authorisation = Authorisation(auth, self._redactor.learn)
+        return other
+
+    def with_headers(self, headers: Mapping[str, str]) -> HttpClient:
+        """A client on the same connections that sends these headers too, such as ``Accept``."""
+        other = copy.copy(self)
+        other._headers = {**self._headers, **headers}
+        return other
+
+    def repeating(self, method: str) -> HttpClient:
+        """A client on the same connections that tries this method again as it does ``GET``.
+
+        For a ``POST`` that does no harm when the host gets it twice.
+        """
+        other = copy.copy(self)
+        other._repeated = self._repeated | {method.upper()}
         return other
 
     def get_json(self, url: str, *, params: Parameters | None = None) -> Any:
@@ -127,7 +163,7 @@ class HttpClient:
         """Send a JSON body, or none, and decode the answer.
 
         ``PUT`` and ``DELETE`` are retried, as they may be repeated (RFC 9110, 9.2.2);
-        ``POST`` and ``PATCH`` are not.
+        ``POST`` and ``PATCH`` are not, but for what :meth:`repeating` names.
 
         Returns, Raises:
             As :meth:`get_json`.
@@ -240,15 +276,16 @@ class HttpClient:
         raise self._unexpected(method, target, f"more than {_REDIRECTS_MOST} redirects")
 
     def _persistently(self, method: str, target: str, body: Any, deadline: float) -> Answer:
-        tries = 1 + (self._settings.retries if method in _IDEMPOTENT else 0)
+        tries = 1 + (self._settings.retries if method in self._repeated else 0)
         outcome: Answer | Failure
         for number in range(1, tries + 1):
             started = self._clock()
             outcome = self._once(method, target, body, deadline)
             self._log(method, target, outcome, number, self._clock() - started)
-            if not outcome.worth_retrying or number == tries:
+            retry_at = self._retry_at(method, outcome)
+            if not (outcome.worth_retrying or retry_at) or number == tries:
                 break
-            wait = self._wait_before(number, outcome)
+            wait = self._wait_before(number, outcome, retry_at)
             if wait is None or self._clock() + wait > deadline:
                 break
             self._sleep(wait)
@@ -267,7 +304,11 @@ class HttpClient:
             min(self._settings.read_timeout, remaining),
         )
         try:
-            prepared = self._session.prepare_request(requests.Request(method, target, json=body))
+            prepared = self._session.prepare_request(
+                requests.Request(
+                    method, target, json=body, headers=self._headers, auth=self._authorisation
+                )
+            )
             prepared.url = target  # requests quotes anew; links are to be used as they came
             how = environment_settings(self._session, target, ca_bundle=self._settings.ca_bundle)
             # Not by the session, which reads all of a redirect's body even if it is not followed.
@@ -295,11 +336,22 @@ class HttpClient:
                 return Failure("the answer takes too long", worth_retrying=False)
         return Answer(response.status_code, response.headers, bytes(body), target)
 
-    def _wait_before(self, number: int, outcome: Answer | Failure) -> float | None:
+    def _retry_at(self, method: str, outcome: Answer | Failure) -> datetime | None:
+        """When the host says to try again, in its own way that the provider knows."""
+        if isinstance(outcome, Answer) and outcome.status in _LIMITING:
+            explained = self._explained(method, outcome)
+            return explained.retry_at if isinstance(explained, RateLimited) else None
+        return None
+
+    def _wait_before(
+        self, number: int, outcome: Answer | Failure, retry_at: datetime | None
+    ) -> float | None:
         """Seconds until the next try: full jitter, or what the host asks; ``None``: too long."""
-        asked = None
-        if isinstance(outcome, Answer):
-            asked = retry_after(outcome.headers, datetime.now(UTC))
+        asked, now = None, datetime.now(UTC)
+        if retry_at is not None:
+            asked = max(0.0, (retry_at - now).total_seconds())
+        elif isinstance(outcome, Answer):
+            asked = retry_after(outcome.headers, now)
         if asked is not None:
             return asked if asked <= self._settings.retry_after_most else None
         most = min(self._settings.backoff_most, self._settings.backoff_first * 2.0 ** (number - 1))
@@ -333,21 +385,25 @@ class HttpClient:
         return self._absolute(method, place)
 
     def _refusal(self, method: str, answer: Answer) -> DeploycoreError:
+        what = f"{method} {path_of(answer.url)} on {self._origin.host}"
+        explained = self._explained(method, answer)
+        return explained or error_for_status(answer, self._redactor.mask(what))
+
+    def _explained(self, method: str, answer: Answer) -> DeploycoreError | None:
+        """What the provider says of an error answer."""
+        if self._explain is None:
+            return None
         text = self._redactor.mask(answer.body.decode("utf-8", "replace"))
-        path = path_of(answer.url)
-        if self._explain is not None:
-            shown = ErrorAnswer(
+        return self._explain(
+            ErrorAnswer(
                 status=answer.status,
                 method=method,
-                path=path,
+                path=path_of(answer.url),
                 headers=answer.headers,
                 text=text[:_SHOWN_CHARACTERS],
                 json=_json_or_none(answer.body),
             )
-            if explained := self._explain(shown):
-                return explained
-        what = self._redactor.mask(f"{method} {path} on {self._origin.host}")
-        return error_for_status(answer, what)
+        )
 
     def _unreachable(self, method: str, target: str, failure: Failure) -> ProviderError:
         if failure.unexpected:
@@ -374,9 +430,8 @@ class HttpClient:
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
 
 
-def _session(auth: HttpAuth | None, settings: HttpSettings, user_agent: str) -> requests.Session:
+def _session(settings: HttpSettings, user_agent: str) -> requests.Session:
     session = requests.Session()
-    session.auth = Authorisation(auth)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=settings.connections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 
 from pydantic import BaseModel, SecretStr
@@ -11,6 +12,10 @@ from deploycore.redaction.search import Search
 from deploycore.redaction.stream import StreamRedactor
 
 __all__ = ["Redactor", "secrets_in"]
+
+# Tokens that were learned end after an hour or so; a process that runs for months must not search
+# for all that it ever used.
+_LEARNED_MOST = 64
 
 
 def secrets_in(model: BaseModel) -> list[SecretStr]:
@@ -38,7 +43,27 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
-        self._search = Search(forms_of(secrets))
+        self._given = tuple(secrets)
+        self._learned: tuple[SecretStr, ...] = ()
+        self._learning = threading.Lock()
+        self._search = Search(forms_of(self._given))
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """What is masked: the values that were given, and the latest that were learned."""
+        return (*self._given, *self._learned)
+
+    def learn(self, secret: SecretStr) -> None:
+        """Mask this too from now on, such as a token that was obtained at run time.
+
+        Streams that were opened before do not know it. Safe to call from several threads.
+        """
+        if not secret.get_secret_value() or secret in self.secrets:
+            return
+        with self._learning:
+            if secret not in self._learned:
+                self._learned = (*self._learned, secret)[-_LEARNED_MOST:]
+                self._search = Search(forms_of(self.secrets))
 
     def mask(self, text: str) -> str:
         """The text with every known secret replaced by eight asterisks."""

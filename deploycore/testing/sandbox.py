@@ -89,6 +89,7 @@ class Sandbox(LoopbackHost, ABC):
         SCOPES: All scopes that credentials can have; the first one is what listing and cloning
             ask for, unless ``granted`` says otherwise.
         OWNER: Whose repositories there are; may hold slashes.
+        OWNERS: Further ones whose repositories callers see, such as organisations.
         PREFIX: What the host's secrets begin with.
         TOKEN_HEADER: The header of the host's own that holds a token; empty where there is
             none but ``Authorization``.
@@ -99,6 +100,7 @@ class Sandbox(LoopbackHost, ABC):
     MODES: ClassVar[Mapping[str, str]] = {"token": "Token"}
     SCOPES: ClassVar[tuple[str, ...]] = ("read",)
     OWNER: ClassVar[str] = "ada"
+    OWNERS: ClassVar[tuple[str, ...]] = ()
     PREFIX: ClassVar[str] = ""
     TOKEN_HEADER: ClassVar[str] = ""
     PAGES: ClassVar[Pages] = Pages(LinkHeader())
@@ -108,7 +110,7 @@ class Sandbox(LoopbackHost, ABC):
         super().__init__(port=port, latency=latency)
         self.git = GitRepositories()
         self.__lock = threading.RLock()
-        self.__repositories: dict[str, dict[str, Repository]] = {self.OWNER: {}, RIVAL: {}}
+        self.__repositories: dict[str, dict[str, Repository]] = self.__no_repositories()
         self.__credentials: dict[str, Credential] = {}
         self.__withdrawn: list[SecretStr] = []
         self.__api = self.routes()
@@ -154,6 +156,14 @@ class Sandbox(LoopbackHost, ABC):
         """A made-up secret of the host's look."""
         return SecretStr(self.PREFIX + secrets.token_hex(16))
 
+    def credential_of(self, secret: str) -> Credential | None:
+        """The credential that a request's secret stands for.
+
+        To be extended where a host exchanges secrets for others that do not last.
+        """
+        with self.__lock:
+            return self.__credentials.get(secret)
+
     def rate_limited(self, seconds: int | None) -> Change:
         """The host's own way to ask for fewer requests; by default status 429."""
         return rate_limited(retry_after=seconds)
@@ -179,8 +189,7 @@ class Sandbox(LoopbackHost, ABC):
     def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
         """The credential that a request shows with a right username, be it expired."""
         username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
-        with self.__lock:
-            credential = self.__credentials.get(secret)
+        credential = self.credential_of(secret)
         if credential is None or (for_git and username is None):
             return None
         usernames = self.usernames(credential, for_git=for_git)
@@ -332,7 +341,7 @@ class Sandbox(LoopbackHost, ABC):
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Hold what a scenario asks for, and a repository of somebody else."""
         with self.__lock:
-            self.__repositories = {self.OWNER: {}, RIVAL: {}}
+            self.__repositories = self.__no_repositories()
         self.add_repository(RIVAL, HIDDEN.slug)
         arranged = []
         for wanted in scenario.repositories:
@@ -391,6 +400,9 @@ class Sandbox(LoopbackHost, ABC):
         if credential is not None and self.SCOPES[0] not in credential.scopes:
             raise text_refusal(403, f"The scope {self.SCOPES[0]} is missing")
         return row
+
+    def __no_repositories(self) -> dict[str, dict[str, Repository]]:
+        return {owner: {} for owner in (self.OWNER, *self.OWNERS, RIVAL)}
 
     def __connection(self, credential: Credential) -> SandboxConnection:
         title = self.MODES[credential.mode]

@@ -71,6 +71,14 @@ def test_a_secret_comes_from_standard_input(stdin):
     assert SECRET not in repr(given)
 
 
+@pytest.mark.parametrize("end", ["-----END PRIVATE KEY-----\n", ""])
+def test_a_key_in_pem_comes_whole_from_standard_input(stdin, end):
+    key = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n{SECRET}\n{end}"
+    stdin(f"{key}next line\n" if end else key)
+    given = read_fields(Config, ["--mode", "token", "--token-stdin"])
+    assert given.secrets["token"] == SecretStr(key.rstrip("\n"))
+
+
 def test_a_file_is_kept_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = read_fields(Config, ["--mode", "token", "--token-file", "token.txt"])

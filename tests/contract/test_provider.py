@@ -167,6 +167,17 @@ def test_a_typed_error_passes_with_context_masked_and_without_its_chain(open_acm
     assert caught.value.details["hook"] == "authenticate"
 
 
+def test_a_credential_for_git_that_was_obtained_at_run_time_is_masked(open_acme):
+    obtained = SecretStr("hunter2-of-this-hour")
+    provider = open_acme(
+        "password=self.config.token",
+        f"password=__import__('pydantic').SecretStr({obtained.get_secret_value()!r})",
+    )
+    assert provider.secrets == (SecretStr(SECRET),)
+    assert provider.clone_url(REPOSITORY).credential.password == obtained
+    assert provider.secrets == (SecretStr(SECRET), obtained)
+
+
 def test_a_constructor_that_fails_is_named(open_acme):
     with pytest.raises(PluginError, match="__init__ raised ZeroDivisionError"):
         open_acme("self.config = config", "self.config = 1 / 0")

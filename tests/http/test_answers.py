@@ -126,6 +126,29 @@ def test_a_wait_that_is_too_long_is_told_at_once(client, host, waited, status, e
         assert abs(caught.value.retry_at - expected) < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("status", [403, 429])
+def test_the_end_of_a_limit_that_the_provider_reads_is_waited_for(client, host, waited, status):
+    host.get(f"{BASE}/x", status=status, headers={"X-Limit-Ends-In": "7"})
+    host.get(f"{BASE}/x", json=1)
+
+    def explain(answer):
+        ends = timedelta(seconds=int(answer.headers["X-Limit-Ends-In"]))
+        return RateLimited("slower", retry_at=datetime.now(UTC) + ends)
+
+    assert client(BASE).explaining(explain).get_json("x") == 1
+    assert waited == [pytest.approx(7.0, abs=1.0)]
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_limit_that_ends_too_late_is_not_tried_against(client, host, waited, status):
+    host.get(f"{BASE}/x", status=status)
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    with pytest.raises(RateLimited) as caught:
+        client(BASE).explaining(lambda _: RateLimited("slower", retry_at=ends)).get_json("x")
+    assert caught.value.retry_at == ends
+    assert (len(host.calls), waited) == (1, [])
+
+
 def test_waiting_does_not_go_beyond_the_total_time(client, host, waited):
     host.get(f"{BASE}/x", status=429, headers={"Retry-After": "30"})
     with pytest.raises(RateLimited):

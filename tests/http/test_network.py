@@ -22,11 +22,12 @@ from pydantic import SecretStr
 
 from deploycore.errors import (
     AuthenticationFailed,
+    ConfigurationError,
     DeploycoreError,
     ProviderUnavailable,
     UnexpectedAnswer,
 )
-from deploycore.http import BasicAuth, BearerAuth, HeaderAuth
+from deploycore.http import BasicAuth, BearerAuth, HeaderAuth, HttpClient
 from deploycore.http.origin import Origin
 
 OK = b'{"ok": true}'
@@ -487,6 +488,69 @@ def test_authentication_is_asked_for_at_each_request(serve, client):
     server = serve(lambda handler: handler.send(b"no", status=401))
     with pytest.raises(AuthenticationFailed):
         client(server.url).get_json("x")
+
+
+def test_another_authorisation_goes_to_the_same_host_on_the_same_connections(serve, client):
+    server = serve(ok)
+    first = client(server.url)
+    second = first.authorised_by(BearerAuth(SecretStr("hunter2-of-this-hour")))
+    for opened in (first, second, first):
+        opened.get_json("x")
+    assert [headers["Authorization"] for _, _, headers in server.asked] == [
+        "Bearer hunter2-very-secret",
+        "Bearer hunter2-of-this-hour",
+        "Bearer hunter2-very-secret",
+    ]
+    assert server.connections == 1
+
+
+def test_another_authorisation_is_never_sent_unencrypted_to_another_machine():
+    anonymous = HttpClient("http://host.example")
+    with pytest.raises(ConfigurationError, match="unencrypted"):
+        anonymous.authorised_by(BearerAuth(SecretStr("hunter2-of-this-hour")))
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        BearerAuth(SecretStr("hunter2-of-this-hour")),
+        BasicAuth("ada", SecretStr("hunter2-of-this-hour")),
+        HeaderAuth("X-Token", SecretStr("hunter2-of-this-hour")),
+    ],
+)
+def test_what_another_authorisation_sends_is_masked(serve, client, auth):
+    server = serve(lambda handler: handler.send(b"you sent hunter2-of-this-hour"))
+    with pytest.raises(UnexpectedAnswer) as caught:
+        client(server.url).authorised_by(auth).get_json("x")
+    assert "you sent ********" in str(caught.value)
+
+
+def test_a_failure_to_authorise_is_the_requests_own(serve, client):
+    class Refused:
+        def header(self):
+            raise AuthenticationFailed("no token to be had")
+
+    server = serve(ok)
+    with pytest.raises(AuthenticationFailed, match="no token to be had"):
+        client(server.url).authorised_by(Refused()).get_json("x")
+    assert server.asked == []
+
+
+def test_headers_of_the_hosts_own_are_sent_too(serve, client):
+    server = serve(ok)
+    plain = client(server.url)
+    plain.with_headers({"Accept": "application/x+json"}).with_headers({"X-Api": "2"}).get_json("x")
+    plain.get_json("x")
+    (_, _, versioned), (_, _, usual) = server.asked
+    assert (versioned["Accept"], versioned["X-Api"]) == ("application/x+json", "2")
+    assert (usual["Accept"], usual.get("X-Api")) == ("application/json", None)
+
+
+@pytest.mark.parametrize("fault", [reset, cut])
+def test_a_post_that_does_no_harm_twice_is_tried_again(serve, client, fault):
+    server = serve(in_turn(fault, ok))
+    assert client(server.url).repeating("POST").send_json("POST", "x", body={}) == {"ok": True}
+    assert len(server.asked) == 2
 
 
 HOSTS = st.sampled_from(["host.example", "HOST.example", "evil.example", "host.example.evil"])

@@ -1,0 +1,114 @@
+"""What GitHub answers, as far as it is read, and what that means to deploycore.
+
+Source: https://docs.github.com/en/rest (the response schemas of each endpoint)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from deploycore.http import AnswerModel
+from deploycore.models import (
+    Account,
+    Branch,
+    CloneLink,
+    CommitHash,
+    NonEmpty,
+    Owner,
+    Repository,
+)
+
+__all__ = [
+    "BranchAnswer",
+    "InstallationAnswer",
+    "InstallationRepositoriesAnswer",
+    "InstallationTokenAnswer",
+    "RepositoryAnswer",
+    "UserAnswer",
+]
+
+
+class UserAnswer(AnswerModel):
+    """``GET /user``."""
+
+    login: NonEmpty
+    name: str | None = None
+
+    def account(self) -> Account:
+        """The same in deploycore's words."""
+        return Account(username=self.login, display_name=self.name)
+
+
+class OwnerAnswer(AnswerModel):
+    """A user or an organisation within another answer."""
+
+    login: NonEmpty
+
+
+class RepositoryAnswer(AnswerModel):
+    """One repository. ``private`` is true for internal ones as well."""
+
+    name: NonEmpty
+    owner: OwnerAnswer
+    html_url: NonEmpty
+    private: bool
+    default_branch: NonEmpty
+    clone_url: NonEmpty
+    ssh_url: NonEmpty
+
+    def repository(self) -> Repository:
+        """The same in deploycore's words. GitHub has no other name for people than the slug."""
+        return Repository(
+            name=self.name,
+            slug=self.name,
+            url=self.html_url,
+            owner=Owner(username=self.owner.login),
+            default_branch=self.default_branch,
+            private=self.private,
+            clone_links=(
+                CloneLink(name="https", href=self.clone_url),
+                CloneLink(name="ssh", href=self.ssh_url),
+            ),
+        )
+
+
+class InstallationRepositoriesAnswer(AnswerModel):
+    """A page of ``GET /installation/repositories``, the one listing that is no bare list."""
+
+    repositories: list[RepositoryAnswer]
+
+
+class CommitAnswer(AnswerModel):
+    sha: CommitHash
+
+
+class BranchAnswer(AnswerModel):
+    name: NonEmpty
+    commit: CommitAnswer
+
+    def branch(self) -> Branch:
+        """The same in deploycore's words."""
+        return Branch(name=self.name, commit=self.commit.sha)
+
+
+class InstallationAnswer(AnswerModel):
+    """``GET /app/installations/{installation_id}``."""
+
+    account: OwnerAnswer
+    permissions: Mapping[str, str]
+    suspended_at: str | None = None
+
+    def as_account(self) -> Account:
+        """The same in deploycore's words: the app acts for whom it is installed at."""
+        scopes = tuple(f"{name}={level}" for name, level in sorted(self.permissions.items()))
+        return Account(username=self.account.login, scopes=scopes)
+
+
+class InstallationTokenAnswer(AnswerModel):
+    """``POST /app/installations/{installation_id}/access_tokens``."""
+
+    token: NonEmpty
+    expires_at: Annotated[AwareDatetime, Field(strict=False)]

@@ -1,0 +1,209 @@
+"""How GitHub is configured: by a token, or as an installation of a GitHub App.
+
+Values are checked before the first request where GitHub's own refusal would not say which of
+them is wrong. GitHub marks its tokens by kind; a known prefix is recognised and never demanded.
+
+Sources:
+https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github
+https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin
+https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import AfterValidator, Field, SecretStr
+
+from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.http import BearerAuth, HttpAuth
+from deploycore_github.installation import AppAuth
+
+__all__ = ["AppConfig", "GitHubConfig", "TokenConfig", "TokenKind"]
+
+GITHUB = "https://github.com"
+
+
+@dataclass(frozen=True)
+class TokenKind:
+    """A kind of token, as its prefix tells it.
+
+    Attributes:
+        title: How messages name it.
+        page: Where it is made and changed, below the address of GitHub; empty where a program
+            made it.
+    """
+
+    title: str
+    page: str = ""
+
+
+FINE_GRAINED = TokenKind("fine-grained personal access token", "settings/personal-access-tokens")
+CLASSIC = TokenKind("classic personal access token", "settings/tokens")
+INSTALLATION = TokenKind("installation token")
+UNMARKED = TokenKind("token", "settings/personal-access-tokens")
+
+_KINDS = {
+    "github_pat_": FINE_GRAINED,
+    "ghp_": CLASSIC,
+    "gho_": TokenKind("OAuth token"),
+    "ghu_": TokenKind("user access token of a GitHub App"),
+    "ghs_": INSTALLATION,
+}
+_NO_TOKENS = {
+    "ghr_": "this is a refresh token (ghr_…), which only serves to get another token",
+    "eyJ": "this is a JSON web token; for a GitHub App use mode app, with its private key",
+}
+
+
+def _server(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.path:
+        raise ValueError(f"give the address of GitHub alone, such as {GITHUB}, without a path")
+    host = parts.hostname or ""
+    if host == "www.github.com":
+        return GITHUB
+    if host == "api.github.com" or (host.startswith("api.") and host.endswith(".ghe.com")):
+        pages = url.replace("api.", "", 1)
+        raise ValueError(f"this is where the API is; give the address of the pages: {pages}")
+    return url
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    for prefix, fault in _NO_TOKENS.items():
+        if value.startswith(prefix):
+            raise ValueError(fault)
+    return secret
+
+
+def _login(text: str) -> str:
+    text = text.strip()
+    # The underscore is that of managed users: ada_company.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
+        raise ValueError(
+            "this is not the login of a user or organisation; give what stands in the address: "
+            "github.com/<owner>"
+        )
+    return text
+
+
+def _app_id(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise ValueError("this is neither an app ID (a number) nor a client ID (Iv…)")
+    return text
+
+
+def _installation_id(text: str) -> str:
+    text = text.strip()
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(
+            "this is not a number; it stands in the address of the installation's page: "
+            "…/settings/installations/<number>"
+        )
+    return text
+
+
+def _private_key(secret: SecretStr) -> SecretStr:
+    # Environment variables often hold line ends as backslash and n.
+    text = secret.get_secret_value().strip().replace("\\n", "\n") + "\n"
+    try:
+        key = load_pem_private_key(text.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError(
+            "this is not a whole RSA private key in PEM, as GitHub lets you download it on the "
+            "app's page; give the file"
+        )
+    return SecretStr(text)
+
+
+Login = Annotated[str, AfterValidator(_login)]
+
+
+class _GitHubMode(ProviderConfig):
+    """What the modes have in common."""
+
+    url: Annotated[HttpsAddress, AfterValidator(_server)] = Field(
+        default=GITHUB,
+        description="where GitHub is: https://github.com, or your own server's address",
+    )
+
+    @property
+    def api_base_url(self) -> str:
+        """``api.`` before the name on GitHub's own machines, ``/api/v3`` on others.
+
+        Sources: https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api
+        and https://docs.github.com/en/enterprise-cloud@latest/admin/data-residency/network-details-for-ghecom
+        """
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if host == "github.com" or host.endswith(".ghe.com"):
+            return f"{parts.scheme}://api.{parts.netloc}"
+        return f"{self.url}/api/v3"
+
+
+class TokenConfig(_GitHubMode):
+    """A token that a person or a program made, of whatever kind.
+
+    Attributes:
+        owner: ``None`` for all that the token gives access to.
+    """
+
+    mode: Literal["token"] = Field(description="how to sign in")
+    token: Annotated[TokenStr, AfterValidator(_token)] = Field(
+        description="personal access token: fine-grained with Contents: Read-only, or classic "
+        "with the scope repo"
+    )
+    owner: Login | None = Field(
+        default=None,
+        description="whose repositories to list, as in github.com/<owner>; all if left out",
+    )
+
+    @property
+    def kind(self) -> TokenKind:
+        """What the token's prefix says that it is."""
+        value = self.token.get_secret_value()
+        return next((kind for prefix, kind in _KINDS.items() if value.startswith(prefix)), UNMARKED)
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BearerAuth(self.token)
+
+
+class AppConfig(_GitHubMode):
+    """One installation of a GitHub App, which acts for itself and not for a person.
+
+    ``api_auth`` is the app's own: good for asking about the installation, and for a token.
+    """
+
+    mode: Literal["app"] = Field(description="how to sign in")
+    app_id: Annotated[str, AfterValidator(_app_id)] = Field(
+        description="app ID or client ID, as on the app's page"
+    )
+    installation_id: Annotated[str, AfterValidator(_installation_id)] = Field(
+        description="number at the end of the installation's address, …/settings/installations/N"
+    )
+    private_key: Annotated[SecretStr, AfterValidator(_private_key)] = Field(
+        description="private key of the app, the PEM file that its page lets you download"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return AppAuth(self.app_id, self.private_key)
+
+    @property
+    def installation_page(self) -> str:
+        """Where repositories and permissions of the installation are chosen."""
+        return f"{self.url}/settings/installations/{self.installation_id}"
+
+
+GitHubConfig = Annotated[TokenConfig | AppConfig, Field(discriminator="mode")]

@@ -1,0 +1,22 @@
+"""What deploycore's conformance kit has to know of GitHub; ``deploycore plugin check github``."""
+
+from __future__ import annotations
+
+from deploycore.testing import ProviderContract
+from deploycore_github.sandbox import GitHubSandbox
+
+__all__ = ["GitHubContract"]
+
+
+class GitHubContract(ProviderContract):
+    """Runs every check of the kit against the sandbox.
+
+    A classic token without scopes is refused nothing: GitHub lists what is public, and says
+    'Not Found' of the rest.
+    """
+
+    kind = "github"
+    sandbox = GitHubSandbox
+    modes_without_scopes = ("classic",)
+    required_scope = "Contents: Read-only"
+    clone_requests = 1

@@ -1,0 +1,366 @@
+"""From GitHub's refusals to errors that say what happened and what to do next.
+
+GitHub says much in headers: which permission would have been enough, when a rate limit ends,
+where to authorise a token for single sign-on. And it says 'Not Found' for what it hides. The
+functions here are pure: an answer and the question in, an error out.
+
+Sources:
+https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
+https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    RateLimited,
+)
+from deploycore.http import ErrorAnswer, retry_after
+from deploycore.models import RepositoryId
+from deploycore_github.configuration import CLASSIC, INSTALLATION, AppConfig, TokenConfig
+
+__all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal", "suspended"]
+
+NO_REPOSITORIES_HINT = (
+    "The connection works, but these credentials see no repository. Check the owner; for a "
+    "fine-grained token its resource owner and repository access, and whether an organisation "
+    "still has to approve it; for a classic token the scope repo and, in organisations with "
+    "single sign-on, its authorisation (Configure SSO); for a GitHub App the repositories that "
+    "its installation was given."
+)
+
+READ = "Contents: Read-only"
+"""What the pages of fine-grained tokens and apps call the permission to read code."""
+
+_SAID_MOST = 300
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked of GitHub, and with which credentials.
+
+    Attributes:
+        owner: ``None`` where the question was about the credentials themselves.
+        repository: ``None`` where the question was about all that there is.
+    """
+
+    config: TokenConfig | AppConfig
+    owner: str | None = None
+    repository: RepositoryId | None = None
+
+    @property
+    def subject(self) -> str:
+        if self.repository is not None:
+            return f"the repository {self.repository}"
+        if self.owner is not None:
+            return f"the repositories of {self.owner}"
+        return "the account and its repositories"
+
+    @property
+    def whose(self) -> str:
+        """How messages name the credentials."""
+        if isinstance(self.config, AppConfig):
+            return f"the GitHub App {self.config.app_id}"
+        return f"the {self.config.kind.title}"
+
+    @property
+    def details(self) -> dict[str, str | None]:
+        return {
+            "mode": self.config.mode,
+            "owner": self.owner,
+            "repository": None if self.repository is None else str(self.repository),
+        }
+
+
+def explain(
+    answer: ErrorAnswer, question: Question, *, now: datetime | None = None
+) -> ProviderError | None:
+    """What a refusal means.
+
+    Args:
+        now: The present, for ``Retry-After`` in seconds; by default the clock's.
+
+    Returns:
+        An error to raise; ``None`` where GitHub has no meaning of its own for the answer.
+    """
+    if limited := _rate_limited(answer, question, now or datetime.now(UTC)):
+        return limited
+    match answer.status:
+        case 401:
+            return _wrong_credentials(answer, question)
+        case 403:
+            return (
+                _single_sign_on(answer, question)
+                or _suspended(answer, question)
+                or _missing_permission(answer, question)
+                or _denied(answer, question)
+            )
+        case 404:
+            return _unknown(answer, question)
+        case 422 if answer.path.endswith("/access_tokens"):
+            return _not_granted(answer, question)
+        case _:
+            return None
+
+
+def explain_git_refusal(
+    config: TokenConfig | AppConfig, status: int | None, message: str
+) -> str | None:
+    """What to do about a refusal by GitHub's git server; ``None`` if there is nothing to say."""
+    question = Question(config)
+    if status == 401:
+        return _check_credentials(question)
+    if status == 403 and "SSO" in message:
+        return _authorise(config)
+    if status == 403:
+        # 'Write access to repository not granted' is what GitHub says to those that want to read.
+        return f"{_grant(config)} An organisation may also refuse this kind of token."
+    if status == 404:
+        return (
+            "Check owner and name of the repository; GitHub also answers 'not found' for what "
+            f"the credentials may not see. {_give_access(question)}"
+        )
+    if status is not None and 300 <= status < 400:
+        return "The repository was renamed or moved: give the name that it has now."
+    if status == 429:
+        return "GitHub asks for fewer requests: wait for some minutes."
+    return None
+
+
+def suspended(question: Question) -> PermissionDenied:
+    """The error for an installation that its account has suspended."""
+    page = question.config.installation_page if isinstance(question.config, AppConfig) else ""
+    return PermissionDenied(
+        f"The installation of {question.whose} is suspended.",
+        hint=f"Whose installation it is can unsuspend it: {page}",
+        **question.details,
+    )
+
+
+def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited | None:
+    """The primary limit says when it ends by an epoch, the secondary one by ``Retry-After``, or
+    in words alone."""
+    if answer.status not in (403, 429):
+        return None
+    retry_at = _limit_ends(answer.headers, now)
+    said = _said(answer).lower()
+    in_words = "rate limit" in said or "abuse detection" in said
+    if retry_at is None and answer.status != 429 and not in_words:
+        return None
+    limit = answer.headers.get("X-RateLimit-Limit", "")
+    hints = ["Wait at least a minute, then try again."]
+    if retry_at is not None:
+        hints = [f"Try again after {retry_at:%Y-%m-%d %H:%M:%S} UTC."]
+    if limit.isdecimal() and "secondary" not in said:
+        hints.append(f"The limit of these credentials is {limit} requests an hour.")
+    else:
+        hints.append("GitHub limits how much is asked at once: let fewer deployments run together.")
+    return RateLimited(
+        f"GitHub asks for fewer requests; {question.subject} could not be read.",
+        retry_at=retry_at,
+        hint=" ".join(hints),
+        **question.details,
+    )
+
+
+def _limit_ends(headers: Mapping[str, str], now: datetime) -> datetime | None:
+    seconds = retry_after(headers, now)
+    if seconds is not None:
+        return now + timedelta(seconds=seconds)
+    epoch = headers.get("X-RateLimit-Reset", "")
+    if headers.get("X-RateLimit-Remaining") == "0" and re.fullmatch("[0-9]{1,11}", epoch):
+        return datetime.fromtimestamp(int(epoch), UTC)
+    return None
+
+
+def _wrong_credentials(answer: ErrorAnswer, question: Question) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        f"GitHub at {question.config.url} does not accept {question.whose}{_quoted(answer)}.",
+        hint=_check_credentials(question, _said(answer)),
+        **question.details,
+    )
+
+
+def _check_credentials(question: Question, said: str = "") -> str:
+    config = question.config
+    if isinstance(config, TokenConfig):
+        where = f": {config.url}/{config.kind.page}" if config.kind.page else ""
+        lasting = (
+            " An installation token ends after an hour: mode app gets new ones by itself."
+            if config.kind is INSTALLATION
+            else ""
+        )
+        return (
+            "Check that the token is whole, that it was made at "
+            f"{config.url}, and that it has not expired or been revoked{where}.{lasting}"
+        )
+    if "claim" in said:
+        return "Set this machine's clock: GitHub takes what the app signs for some minutes only."
+    return (
+        "Check that app_id is that of the app, that private_key is one of its keys and was not "
+        f"deleted, and that the app is registered at {config.url}."
+    )
+
+
+def _single_sign_on(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
+    header = answer.headers.get("X-GitHub-SSO", "")
+    if not header.startswith("required") and "SAML" not in _said(answer):
+        return None
+    found = re.search(r"url=(\S+)", header)
+    # A link is shown only where it leads to the GitHub that the person knows.
+    page = found[1] if found and found[1].startswith(f"{question.config.url}/") else ""
+    return PermissionDenied(
+        f"The organisation has single sign-on (SAML), for which {question.whose} is not "
+        f"authorised; {question.subject} can't be read.",
+        hint=f"Open {page} in a browser and authorise the token."
+        if page
+        else _authorise(question.config),
+        **question.details,
+    )
+
+
+def _authorise(config: TokenConfig | AppConfig) -> str:
+    if isinstance(config, AppConfig):
+        return "Sign in to the organisation's single sign-on once, then install the app anew."
+    page = config.kind.page or "settings/applications"
+    return (
+        "Authorise the token for the organisation that has single sign-on (Configure SSO at "
+        f"{config.url}/{page})."
+    )
+
+
+def _suspended(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
+    return suspended(question) if "suspended" in _said(answer).lower() else None
+
+
+def _missing_permission(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
+    """The header names all that would do: permissions for fine-grained tokens and apps, scopes
+    for classic tokens, which tell theirs as well."""
+    permissions = answer.headers.get("X-Accepted-GitHub-Permissions", "")
+    granted = _names(answer.headers.get("X-OAuth-Scopes", ""))
+    scopes = _names(answer.headers.get("X-Accepted-OAuth-Scopes", ""))
+    lacks_scope = bool(scopes) and not set(scopes) & set(granted)
+    if "not accessible by" not in _said(answer) and not lacks_scope:
+        return None
+    needed = permissions or " or ".join(scopes) or READ
+    return PermissionDenied(
+        f"{question.whose[0].upper()}{question.whose[1:]} may not read {question.subject}: it "
+        f"lacks {needed}.",
+        hint=_grant(question.config),
+        needed=needed,
+        granted=list(granted) or None,
+        **question.details,
+    )
+
+
+def _grant(config: TokenConfig | AppConfig) -> str:
+    """What to tick, in the words of the page where it is ticked."""
+    if isinstance(config, AppConfig):
+        return (
+            f"Give the app the repository permission {READ} (Metadata comes with it), and let "
+            f"the installation accept that: {config.installation_page}"
+        )
+    if config.kind is CLASSIC:
+        return f"Give the token the scope repo: {config.url}/{CLASSIC.page}"
+    if not config.kind.page:
+        return f"Make the token with the repository permission {READ}."
+    return (
+        f"Give the token the repository permission {READ} (Metadata comes with it): "
+        f"{config.url}/{config.kind.page}"
+    )
+
+
+def _not_granted(answer: ErrorAnswer, question: Question) -> PermissionDenied:
+    return PermissionDenied(
+        f"The installation of {question.whose} may not read repositories{_quoted(answer)}.",
+        hint=_grant(question.config),
+        **question.details,
+    )
+
+
+def _denied(answer: ErrorAnswer, question: Question) -> PermissionDenied:
+    return PermissionDenied(
+        f"GitHub denies {question.whose} access to {question.subject}{_quoted(answer)}.",
+        hint="Ask an owner of the organisation or repository: it may allow only some kinds of "
+        f"tokens, or only some addresses. Reading needs {_minimum(question.config)}.",
+        **question.details,
+    )
+
+
+def _minimum(config: TokenConfig | AppConfig) -> str:
+    classic = isinstance(config, TokenConfig) and config.kind is CLASSIC
+    return "the scope repo" if classic else f"the permission {READ}"
+
+
+def _unknown(answer: ErrorAnswer, question: Question) -> ProviderError | None:
+    config = question.config
+    if isinstance(config, AppConfig) and "/app/installations/" in answer.path:
+        return AuthenticationFailed(
+            f"GitHub at {config.url} knows no installation {config.installation_id} of "
+            f"{question.whose}{_quoted(answer)}.",
+            hint="Check app_id, and installation_id: the number at the end of the installation's "
+            "address. It changes when the app is installed anew.",
+            **question.details,
+        )
+    if question.repository is not None:
+        return NotFound(
+            f"There is no repository {question.repository}, or these credentials may not see it.",
+            hint="Check its owner and name: GitHub answers the same for what it hides. "
+            f"{_give_access(question, answer.headers)}",
+            **question.details,
+        )
+    if question.owner is not None:
+        return NotFound(
+            f"There is no user or organisation {question.owner!r} on {config.url}.",
+            hint="Give what stands in its address: github.com/<owner>.",
+            **question.details,
+        )
+    return None
+
+
+def _give_access(question: Question, headers: Mapping[str, str] | None = None) -> str:
+    config = question.config
+    if isinstance(config, AppConfig):
+        return f"Look whether the installation includes it: {config.installation_page}"
+    if config.kind is CLASSIC:
+        granted = _names((headers or {}).get("X-OAuth-Scopes", ""))
+        if headers is not None and "X-OAuth-Scopes" in headers and "repo" not in granted:
+            return (
+                "The token lacks the scope repo, without which private repositories are hidden: "
+                f"{config.url}/{CLASSIC.page}"
+            )
+        return "Look whether the account may read it, and whether the token has the scope repo."
+    return (
+        "Look whether its owner is the token's resource owner, and whether it is among the "
+        "repositories that the token gives access to."
+    )
+
+
+def _said(answer: ErrorAnswer) -> str:
+    """GitHub's message. Out of ``text``, where secrets are masked, and not out of ``json``."""
+    try:
+        body = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return ""
+    message = body.get("message") if isinstance(body, Mapping) else None
+    return " ".join(message.split()) if isinstance(message, str) else ""
+
+
+def _quoted(answer: ErrorAnswer) -> str:
+    said = _said(answer).rstrip(".")
+    shown = said if len(said) <= _SAID_MOST else said[: _SAID_MOST - 1] + "…"
+    return f" ({shown})" if shown else ""
+
+
+def _names(header: str) -> tuple[str, ...]:
+    return tuple(name for each in header.split(",") if (name := each.strip()))

@@ -1,0 +1,110 @@
+"""How a GitHub App signs in: by a JSON web token for itself, and by a token of an hour for work.
+
+Sources:
+https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
+https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import jwt
+from pydantic import SecretStr
+
+from deploycore.http import HttpClient, parse_answer
+from deploycore_github.answers import InstallationAnswer, InstallationTokenAnswer
+
+__all__ = ["AppAuth", "Installation"]
+
+SET_BACK_SECONDS = 60
+LIFETIME_SECONDS = 9 * 60
+"""GitHub takes ten minutes at most by its own clock, which may be behind ours."""
+
+RENEWED_BEFORE = timedelta(minutes=5)
+"""What begins with a token, such as a long fetch, should be able to end with it."""
+
+READING = {"contents": "read", "metadata": "read"}
+"""All that deploycore does; an app that may do more gives it no more."""
+
+
+@dataclass(frozen=True)
+class AppAuth:
+    """Signs a JSON web token for each request (RS256), which proves the app itself."""
+
+    app_id: str
+    private_key: SecretStr
+    clock: Callable[[], float] = field(default=time.time, repr=False)
+
+    def header(self) -> tuple[str, SecretStr]:
+        """``Authorization: Bearer``; ``token`` is not taken with a JSON web token."""
+        now = int(self.clock())
+        signed = jwt.encode(
+            {
+                "iat": now - SET_BACK_SECONDS,
+                "exp": now + LIFETIME_SECONDS,
+                "iss": self.app_id,
+            },
+            self.private_key.get_secret_value(),
+            algorithm="RS256",
+        )
+        return "Authorization", SecretStr(f"Bearer {signed}")
+
+
+class Installation:
+    """One installation of the app, as an authorisation: with a token that is always good.
+
+    Safe to use from several threads: one asks for a token, the others wait for it.
+
+    Args:
+        number: The installation's ID.
+        http: Signs as the app, and explains GitHub's refusals.
+    """
+
+    def __init__(
+        self,
+        number: str,
+        http: HttpClient,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._path = f"app/installations/{number}"
+        self._http = http.repeating("POST")
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: tuple[SecretStr, datetime] | None = None
+
+    def header(self) -> tuple[str, SecretStr]:
+        """``Authorization: Bearer`` with the installation's token."""
+        return "Authorization", SecretStr(f"Bearer {self.token().get_secret_value()}")
+
+    def token(self) -> SecretStr:
+        """A token that lasts for some minutes at least; GitHub is asked once an hour.
+
+        Raises:
+            AuthenticationFailed, PermissionDenied: GitHub gives none.
+        """
+        with self._lock:
+            if self._held is None or self._clock() > self._held[1] - RENEWED_BEFORE:
+                self._held = self._obtained()
+            return self._held[0]
+
+    def forget(self) -> None:
+        """Ask for a new token next time: this one is refused."""
+        with self._lock:
+            self._held = None
+
+    def described(self) -> InstallationAnswer:
+        """What GitHub says of the installation. Needs no permission, only the right key."""
+        answer = self._http.get_json(self._path)
+        return parse_answer(InstallationAnswer, answer, what="an installation")
+
+    def _obtained(self) -> tuple[SecretStr, datetime]:
+        body = {"permissions": READING}
+        answer = self._http.send_json("POST", f"{self._path}/access_tokens", body=body)
+        given = parse_answer(InstallationTokenAnswer, answer, what="an installation token")
+        return SecretStr(given.token), given.expires_at

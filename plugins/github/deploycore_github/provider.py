@@ -1,0 +1,242 @@
+"""GitHub as a deploycore provider: the contract's hooks, and nothing else.
+
+Which credential goes where is in ``configuration``, how an app signs in in ``installation``, what
+answers mean in ``answers`` and what refusals mean in ``explanations``.
+
+Source: https://docs.github.com/en/rest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from deploycore.errors import DeploycoreError, NotFound
+from deploycore.hookspecs import hookimpl
+from deploycore.http import ErrorAnswer, HttpClient, parse_answer
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    GitCredential,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+from deploycore_github import explanations
+from deploycore_github.answers import (
+    BranchAnswer,
+    InstallationRepositoriesAnswer,
+    RepositoryAnswer,
+    UserAnswer,
+)
+from deploycore_github.configuration import INSTALLATION, AppConfig, GitHubConfig, TokenConfig
+from deploycore_github.explanations import Question
+from deploycore_github.installation import Installation
+
+__all__ = ["GIT_USERNAME", "GitHubProvider"]
+
+GIT_USERNAME = "x-access-token"
+"""What git sends beside an installation's token; with other tokens any name will do.
+
+Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation
+"""
+
+HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+MOST_ITEMS_A_PAGE = 100
+IN_ORDER = {"sort": "full_name"}
+"""Not by date, as organisations are listed else: what is added would push others to pages that
+were read."""
+
+
+class GitHubProvider:
+    """One configured account, organisation or installation of GitHub.
+
+    Args:
+        config: Where it is and how to sign in.
+        http: Bound to the API's address and to the credentials for it.
+    """
+
+    API_VERSION = 1
+    Config = GitHubConfig
+    NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
+
+    def __init__(self, config: TokenConfig | AppConfig, http: HttpClient) -> None:
+        self._config = config
+        self._http = http.with_headers(HEADERS)
+        self._installation: Installation | None = None
+        if isinstance(config, TokenConfig):
+            self._token: Callable[[], SecretStr] = lambda: config.token
+            self._owner = config.owner
+            self._is_installation = config.kind is INSTALLATION
+        else:
+            explain = partial(explanations.explain, question=Question(config))
+            as_app = self._http.explaining(explain)
+            self._installation = Installation(config.installation_id, as_app)
+            self._http = self._http.authorised_by(self._installation)
+            self._token = self._installation.token
+            self._owner = None
+            self._is_installation = True
+
+    @hookimpl
+    def authenticate(self) -> Account:
+        """``GET /user``; for an app ``GET /app/installations/{installation_id}``.
+
+        An installation token that was given as a token can ask neither, and proves itself by
+        what it may see.
+        """
+        if self._installation is not None:
+            described = self._installation.described()
+            if described.suspended_at is not None:
+                raise explanations.suspended(Question(self._config))
+            return described.as_account()
+        if self._is_installation:
+            return Account(username=self._first_owner() or "installation")
+        return self._user().account()
+
+    @hookimpl
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """Where it is listed depends on whose repositories are asked for; see ``_of_owner``.
+
+        GitHub has no filter by a part of the name: its search knows words, forgets what is new,
+        and ends after a thousand.
+        """
+        limit = None if query.name_contains else query.limit
+        owner = query.owner or self._owner
+        pages = self._all(limit) if owner is None else self._of_owner(owner, limit)
+        for answers in pages:
+            yield from (answer.repository() for answer in answers)
+
+    @hookimpl
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """``GET /repos/{owner}/{repo}/branches``, or ``/branches/{branch}`` for one name."""
+        if query.name is not None:
+            yield from self._branch(repository, query.name)
+            return
+        limit = None if query.name_contains else query.limit
+        pages = self._asking(repository=repository).linked_pages(
+            f"{_repository(repository)}/branches", params=_page(limit)
+        )
+        for page in pages:
+            answers = parse_answer(list[BranchAnswer], page, what="a page of branches")
+            yield from (answer.branch() for answer in answers)
+
+    @hookimpl
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Made from the configuration; an app may have to ask for a token first."""
+        path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"
+        credential = GitCredential(username=GIT_USERNAME, password=self._token())
+        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)
+
+    @hookimpl
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """What a person should do, for the kind of credentials that is configured."""
+        return explanations.explain_git_refusal(self._config, status, message)
+
+    def _all(self, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
+        """``GET /user/repos``; for an app ``GET /installation/repositories``."""
+        if self._is_installation:
+            return self._of_installation(limit)
+        return _repositories(self._asking(), "user/repos", {**_page(limit), **IN_ORDER})
+
+    def _of_owner(self, owner: str, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
+        """``GET /orgs/{org}/repos``, which is not found for users.
+
+        ``GET /users/{username}/repos`` tells only what is public, so that one's own are asked
+        for by ``GET /user/repos``, and an app's account by what its installation gives.
+        """
+        asking = self._asking(owner)
+        params = {**_page(limit), **IN_ORDER}
+        if self._is_installation and _same(self._installed_at(), owner):
+            yield from self._of_installation(limit)
+            return
+        pages = _repositories(asking, f"orgs/{_quoted(owner)}/repos", params)
+        try:
+            first = next(pages)
+        except NotFound:
+            pass
+        else:
+            yield first
+            yield from pages
+            return
+        if not self._is_installation and _same(self._user().login, owner):
+            yield from _repositories(asking, "user/repos", {**params, "affiliation": "owner"})
+        else:
+            yield from _repositories(asking, f"users/{_quoted(owner)}/repos", params)
+
+    def _of_installation(self, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
+        pages = self._asking().linked_pages("installation/repositories", params=_page(limit))
+        for page in pages:
+            answer = parse_answer(
+                InstallationRepositoriesAnswer, page, what="a page of an installation"
+            )
+            yield answer.repositories
+
+    def _installed_at(self) -> str | None:
+        """Whose account it is; ``None`` where an installation token sees no repository."""
+        if self._installation is not None:
+            return self._installation.described().account.login
+        return self._first_owner()
+
+    def _first_owner(self) -> str | None:
+        found = next(self._of_installation(1), [])
+        return found[0].owner.login if found else None
+
+    def _user(self) -> UserAnswer:
+        return parse_answer(UserAnswer, self._asking().get_json("user"), what="the user")
+
+    def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
+        """One request where there is the branch, and a second one where it was not found, since
+        that may be said of the repository as well.
+
+        Not by ``/git/matching-refs``, which gives all that begins with the name. GitHub sends on
+        from a branch that was renamed, and from ``master`` to the default branch: that is not
+        what was asked for. Source: https://docs.github.com/en/rest/branches/branches#get-a-branch
+        """
+        asking, path = self._asking(repository=repository), _repository(repository)
+        try:
+            found = asking.get_json(f"{path}/branches/{_quoted(name)}")
+        except NotFound:
+            parse_answer(RepositoryAnswer, asking.get_json(path), what="a repository")
+            return
+        branch = parse_answer(BranchAnswer, found, what="a branch").branch()
+        if branch.name == name:
+            yield branch
+
+    def _asking(
+        self, owner: str | None = None, repository: RepositoryId | None = None
+    ) -> HttpClient:
+        question = Question(self._config, owner, repository)
+        return self._http.explaining(partial(self._explain, question=question))
+
+    def _explain(self, answer: ErrorAnswer, question: Question) -> DeploycoreError | None:
+        if answer.status == 401 and self._installation is not None:
+            self._installation.forget()
+        return explanations.explain(answer, question)
+
+
+def _repositories(
+    http: HttpClient, path: str, params: dict[str, str | int]
+) -> Iterator[list[RepositoryAnswer]]:
+    for page in http.linked_pages(path, params=params):
+        yield parse_answer(list[RepositoryAnswer], page, what="a page of repositories")
+
+
+def _page(limit: int | None) -> dict[str, str | int]:
+    return {"per_page": min(limit or MOST_ITEMS_A_PAGE, MOST_ITEMS_A_PAGE)}
+
+
+def _repository(repository: RepositoryId) -> str:
+    return f"repos/{_quoted(repository.owner)}/{_quoted(repository.slug)}"
+
+
+def _same(login: str | None, owner: str) -> bool:
+    return login is not None and login.casefold() == owner.casefold()
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

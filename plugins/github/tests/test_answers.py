@@ -1,0 +1,132 @@
+"""From samples of the shapes that GitHub's documentation gives to deploycore's models."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from deploycore_github.answers import (
+    BranchAnswer,
+    InstallationAnswer,
+    InstallationRepositoriesAnswer,
+    InstallationTokenAnswer,
+    RepositoryAnswer,
+    UserAnswer,
+)
+
+from deploycore.errors import UnexpectedAnswer
+from deploycore.http import parse_answer
+from deploycore.models import Account, Branch, CloneLink, Owner, Repository
+
+HASH = "c5b97d5ae6c19d5c5df71a34c7fbeeda2479ccbc"
+
+# https://docs.github.com/en/rest/repos/repos#list-organization-repositories
+REPOSITORY = {
+    "id": 1296269,
+    "node_id": "MDEwOlJlcG9zaXRvcnkxMjk2MjY5",
+    "name": "Hello-World",
+    "full_name": "octocat/Hello-World",
+    "owner": {"login": "octocat", "id": 1, "type": "User", "site_admin": False},
+    "private": False,
+    "html_url": "https://github.com/octocat/Hello-World",
+    "description": "This your first repo!",
+    "fork": False,
+    "url": "https://api.github.com/repos/octocat/Hello-World",
+    "clone_url": "https://github.com/octocat/Hello-World.git",
+    "git_url": "git:github.com/octocat/Hello-World.git",
+    "ssh_url": "git@github.com:octocat/Hello-World.git",
+    "language": None,
+    "size": 108,
+    "default_branch": "master",
+    "archived": False,
+    "visibility": "public",
+    "permissions": {"admin": False, "push": False, "pull": True},
+}
+HELLO_WORLD = Repository(
+    name="Hello-World",
+    slug="Hello-World",
+    url="https://github.com/octocat/Hello-World",
+    owner=Owner(username="octocat"),
+    default_branch="master",
+    private=False,
+    clone_links=(
+        CloneLink(name="https", href="https://github.com/octocat/Hello-World.git"),
+        CloneLink(name="ssh", href="git@github.com:octocat/Hello-World.git"),
+    ),
+)
+
+
+def test_a_repository():
+    assert parse_answer(RepositoryAnswer, REPOSITORY, what="it").repository() == HELLO_WORLD
+
+
+def test_an_internal_repository_is_hidden_from_the_public():
+    internal = {**REPOSITORY, "private": True, "visibility": "internal"}
+    assert parse_answer(RepositoryAnswer, internal, what="it").repository().private
+
+
+def test_a_page_of_an_installation():
+    # https://docs.github.com/en/rest/apps/installations#list-repositories-accessible-to-the-app-installation
+    page = {"total_count": 1, "repositories": [REPOSITORY]}
+    found = parse_answer(InstallationRepositoriesAnswer, page, what="it")
+    assert [answer.repository() for answer in found.repositories] == [HELLO_WORLD]
+
+
+def test_a_branch():
+    # https://docs.github.com/en/rest/branches/branches#list-branches
+    answer = {
+        "name": "release/2.0",
+        "commit": {
+            "sha": HASH,
+            "url": f"https://api.github.com/repos/octocat/Hello-World/commits/{HASH}",
+        },
+        "protected": True,
+        "protection": {"required_status_checks": {"enforcement_level": "non_admins"}},
+    }
+    found = parse_answer(BranchAnswer, answer, what="it").branch()
+    assert found == Branch(name="release/2.0", commit=HASH)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("monalisa octocat", "monalisa octocat"), (None, None)]
+)
+def test_a_user(name, shown):
+    # https://docs.github.com/en/rest/users/users#get-the-authenticated-user
+    answer = {"login": "octocat", "id": 1, "type": "User", "name": name, "plan": {"name": "pro"}}
+    found = parse_answer(UserAnswer, answer, what="it").account()
+    assert found == Account(username="octocat", display_name=shown)
+
+
+def test_an_installation():
+    # https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app
+    answer = {
+        "id": 1,
+        "account": {"login": "github", "id": 1, "type": "Organization"},
+        "app_id": 1,
+        "target_type": "Organization",
+        "permissions": {"metadata": "read", "contents": "read"},
+        "events": ["push"],
+        "repository_selection": "selected",
+        "suspended_at": None,
+    }
+    found = parse_answer(InstallationAnswer, answer, what="it").as_account()
+    assert found == Account(username="github", scopes=("contents=read", "metadata=read"))
+
+
+def test_an_installation_token():
+    # https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
+    answer = {
+        "token": "made-up-secret",
+        "expires_at": "2016-07-11T22:14:10Z",
+        "permissions": {"metadata": "read", "contents": "read"},
+        "repository_selection": "all",
+    }
+    found = parse_answer(InstallationTokenAnswer, answer, what="it")
+    assert found.expires_at == datetime(2016, 7, 11, 22, 14, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("field", ["name", "owner", "private", "html_url", "default_branch"])
+def test_a_missing_field_is_named(field):
+    broken = {name: value for name, value in REPOSITORY.items() if name != field}
+    with pytest.raises(UnexpectedAnswer, match=field):
+        parse_answer(RepositoryAnswer, broken, what="it")

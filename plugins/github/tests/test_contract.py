@@ -1,0 +1,7 @@
+"""All that the contract asks, checked by deploycore's own kit."""
+
+from deploycore_github.contract import GitHubContract
+
+
+class TestGitHub(GitHubContract):
+    """By fine-grained tokens, by classic ones, and as an app."""

@@ -1,0 +1,287 @@
+"""From refusals, in the shapes that GitHub documents or is known to give, to errors."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from deploycore_github.explanations import Question, explain, explain_git_refusal
+from pydantic import SecretStr
+from requests.structures import CaseInsensitiveDict
+
+from deploycore.errors import AuthenticationFailed, NotFound, PermissionDenied, RateLimited
+from deploycore.http import ErrorAnswer
+from deploycore.models import RepositoryId
+from deploycore.testing.faults import Fault, answer
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+EPOCH = str(int(NOW.timestamp()) + 1800)
+SHOP = RepositoryId(owner="guild", slug="shop")
+SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes."
+BY_TOKEN = "Resource not accessible by personal access token"
+SAML = (
+    "Resource protected by organization SAML enforcement. You must grant your Personal Access "
+    "token access to this organization."
+)
+
+
+@pytest.fixture
+def explained(config):
+    """What is made of an answer: ``explained(403, "…", "classic", {"X-…": "…"})``."""
+
+    def make(status, message, kind="fine-grained", headers=None, *, path="/x", **question):
+        body = {"message": message, "documentation_url": "https://docs.github.com/rest"}
+        given = ErrorAnswer(
+            status=status,
+            method="GET",
+            path=path,
+            headers=CaseInsensitiveDict(headers or {}),
+            text=json.dumps(body),
+            json=body,
+        )
+        return explain(given, Question(config(kind), **question), now=NOW)
+
+    return make
+
+
+# Rate limits
+
+
+@pytest.mark.parametrize("status", [403, 429])
+@pytest.mark.parametrize(
+    ("message", "headers", "retry_at"),
+    [
+        (
+            "API rate limit exceeded for user ID 1.",
+            {"x-ratelimit-remaining": "0", "x-ratelimit-reset": EPOCH},
+            NOW + timedelta(minutes=30),
+        ),
+        (
+            SECONDARY,
+            {"Retry-After": "60", "x-ratelimit-remaining": "0", "x-ratelimit-reset": EPOCH},
+            NOW + timedelta(minutes=1),
+        ),
+        (SECONDARY, {"x-ratelimit-remaining": "4999", "x-ratelimit-reset": EPOCH}, None),
+        ("You have triggered an abuse detection mechanism.", {}, None),
+        ("API rate limit exceeded", {"x-ratelimit-reset": "soon"}, None),
+    ],
+)
+def test_a_rate_limit_is_told_by_either_status_and_with_its_end(
+    explained, status, message, headers, retry_at
+):
+    error = explained(status, message, headers=headers)
+    assert isinstance(error, RateLimited)
+    assert error.retry_at == retry_at
+    assert ("2026-11-25 12:" in error.hint) is (retry_at is not None)
+
+
+def test_the_hint_of_a_rate_limit_says_how_much_is_allowed(explained):
+    headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0"}
+    headers["X-RateLimit-Reset"] = EPOCH
+    assert (
+        "5000 requests an hour"
+        in explained(403, "API rate limit exceeded", "classic", headers).hint
+    )
+    assert "fewer deployments" in explained(403, SECONDARY, "classic", headers).hint
+
+
+def test_a_short_secondary_limit_is_waited_for(sandbox, open_provider, config):
+    token = sandbox.add_credential("token").secret
+    provider = open_provider(config(url=sandbox.url, token=token), retries=2)
+    limit = answer(403, json.dumps({"message": SECONDARY}), headers={"Retry-After": "0"})
+    sandbox.faults.add(Fault(limit, times=1))
+    assert provider.authenticate().username == "ada"
+
+
+def test_a_primary_limit_is_not_asked_against(sandbox, open_provider, config):
+    token = sandbox.add_credential("token").secret
+    provider = open_provider(config(url=sandbox.url, token=token), retries=4)
+    sandbox.faults.add(Fault(sandbox.rate_limited(1800)))
+    with pytest.raises(RateLimited):
+        provider.authenticate()
+    assert sandbox.request_count == 1
+
+
+def test_a_refusal_is_no_rate_limit_because_requests_were_counted(explained):
+    counted = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4999"}
+    assert isinstance(explained(403, BY_TOKEN, headers=counted), PermissionDenied)
+
+
+# Credentials
+
+
+@pytest.mark.parametrize(
+    ("kind", "whose", "hint"),
+    [
+        ("fine-grained", "fine-grained personal access token", "settings/personal-access-tokens"),
+        ("classic", "classic personal access token", "github.com/settings/tokens"),
+        ("installation", "installation token", "mode app"),
+        ("other", "the token", "settings/personal-access-tokens"),
+        ("app", "the GitHub App 1001", "private_key"),
+    ],
+)
+def test_wrong_credentials_are_named_by_their_kind(explained, kind, whose, hint):
+    error = explained(401, "Bad credentials", kind)
+    assert isinstance(error, AuthenticationFailed)
+    assert whose in error.message
+    assert "(Bad credentials)" in error.message
+    assert hint in error.hint
+
+
+# Permissions
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "headers", "lacks", "hint"),
+    [
+        (
+            "fine-grained",
+            BY_TOKEN,
+            {"X-Accepted-GitHub-Permissions": "contents=read"},
+            "contents=read",
+            "Contents: Read-only (Metadata comes with it): https://github.com/settings/personal",
+        ),
+        (
+            "app",
+            "Resource not accessible by integration",
+            {"X-Accepted-GitHub-Permissions": "metadata=read"},
+            "metadata=read",
+            "https://github.com/settings/installations/5001",
+        ),
+        (
+            "classic",
+            "Not accessible",
+            {"X-OAuth-Scopes": "gist, user", "X-Accepted-OAuth-Scopes": "repo, public_repo"},
+            "repo or public_repo",
+            "the scope repo: https://github.com/settings/tokens",
+        ),
+        ("fine-grained", BY_TOKEN, {}, "Contents: Read-only", "Contents: Read-only"),
+        ("installation", "Resource not accessible by integration", {}, "Contents", "Make the"),
+    ],
+)
+def test_a_missing_permission_is_named(explained, kind, message, headers, lacks, hint):
+    error = explained(403, message, kind, headers, repository=SHOP)
+    assert isinstance(error, PermissionDenied)
+    assert f"may not read the repository guild/shop: it lacks {lacks}" in error.message
+    assert hint in error.hint
+
+
+def test_one_of_several_scopes_is_enough(explained):
+    headers = {"X-OAuth-Scopes": "public_repo", "X-Accepted-OAuth-Scopes": "repo, public_repo"}
+    error = explained(403, "Repository access blocked", "classic", headers)
+    assert "lacks" not in error.message
+    assert "(Repository access blocked)" in error.message
+
+
+def test_single_sign_on_is_explained_with_githubs_link(explained):
+    link = "https://github.com/orgs/guild/sso?authorization_request=AZSCKtL4U8yX1H3sCQIVnVgmjmon5f"
+    error = explained(
+        403, SAML, "classic", {"X-GitHub-SSO": f"required; url={link}"}, owner="guild"
+    )
+    assert isinstance(error, PermissionDenied)
+    assert "single sign-on" in error.message
+    assert link in error.hint
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "required; url=https://github.com.evil.example/orgs/guild/sso",
+        "required",
+        "",
+    ],
+)
+def test_a_link_for_single_sign_on_that_leads_elsewhere_is_not_shown(explained, header):
+    error = explained(403, SAML, "classic", {"X-GitHub-SSO": header} if header else {})
+    assert "evil" not in error.hint
+    assert "Configure SSO at https://github.com/settings/tokens" in error.hint
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "`guild` forbids access via a personal access token (classic). Please use a GitHub App, "
+        "OAuth App, or a personal access token with fine-grained permissions.",
+        "Although you appear to have the correct authorization credentials, the `guild` "
+        "organization has an IP allow list enabled, and your IP address is not permitted to "
+        "access this resource.",
+    ],
+)
+def test_other_refusals_are_told_in_githubs_words(explained, message):
+    error = explained(403, message, "classic", owner="guild")
+    assert isinstance(error, PermissionDenied)
+    assert message.rstrip(".")[:250] in error.message
+    assert "owner of the organisation" in error.hint
+
+
+def test_a_long_message_is_cut(explained):
+    assert len(explained(403, "no " * 1000).message) < 500
+
+
+# What is not there
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers", "hint"),
+    [
+        ("fine-grained", {}, "resource owner"),
+        ("classic", {"X-OAuth-Scopes": "gist"}, "lacks the scope repo"),
+        ("classic", {"X-OAuth-Scopes": "repo"}, "whether the account may read it"),
+        ("app", {}, "https://github.com/settings/installations/5001"),
+    ],
+)
+def test_a_repository_that_is_not_found_may_be_hidden(explained, kind, headers, hint):
+    error = explained(404, "Not Found", kind, headers, repository=SHOP)
+    assert isinstance(error, NotFound)
+    assert "no repository guild/shop, or" in error.message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize("message", ["Not Found", "Integration not found"])
+def test_an_installation_that_is_not_found_is_a_wrong_credential(explained, message):
+    path = "/app/installations/5001/access_tokens"
+    error = explained(404, message, "app", path=path)
+    assert isinstance(error, AuthenticationFailed)
+    assert f"knows no installation 5001 of the GitHub App 1001 ({message})" in error.message
+
+
+def test_what_github_gives_no_meaning_of_its_own_is_left_to_the_core(explained):
+    for status in (400, 404, 409, 422, 500, 503):
+        assert explained(status, "x") is None
+
+
+# Git
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "message", "hint"),
+    [
+        ("fine-grained", 401, "Invalid username or token.", "has not expired or been revoked"),
+        ("app", 401, "Invalid username or token.", "private_key"),
+        ("fine-grained", 403, "Write access to repository not granted.", "Contents: Read-only"),
+        ("classic", 403, "The 'guild' organization has enabled or enforced SAML SSO.", "Configure"),
+        ("classic", 404, "Repository not found.", "the scope repo"),
+        ("app", 404, "Repository not found.", "whether the installation includes it"),
+        ("fine-grained", 301, "", "renamed or moved"),
+        ("fine-grained", 429, "", "wait for some minutes"),
+    ],
+)
+def test_refusals_of_the_git_server_are_explained(config, kind, status, message, hint):
+    assert hint in explain_git_refusal(config(kind), status, message)
+
+
+@pytest.mark.parametrize("status", [None, 500])
+def test_other_failures_of_the_git_server_get_no_explanation(config, status):
+    assert explain_git_refusal(config(), status, "broken") is None
+
+
+def test_a_secret_in_githubs_words_is_masked(sandbox, connect):
+    provider = connect("token")
+    secret = provider.secrets[0].get_secret_value()
+    said = json.dumps({"message": f"{'x' * 290} {secret} is not known"})
+    sandbox.faults.add(Fault(answer(401, said, content_type="application/json")))
+    with pytest.raises(AuthenticationFailed) as caught:
+        provider.authenticate()
+    assert SecretStr(secret) in provider.secrets
+    assert secret[:12] not in str(caught.value.as_dict())

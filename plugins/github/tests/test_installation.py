@@ -1,0 +1,200 @@
+"""How an app signs in: what it signs, how long it keeps a token, and what of it is ever shown."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from deploycore_github.installation import AppAuth, Installation
+
+from deploycore.errors import AuthenticationFailed, PermissionDenied
+from deploycore.models import RepositoryId
+from deploycore.testing.faults import Fault, answer, echoing, latency
+from deploycore.testing.scenarios import ONE, Access
+
+NOW = 1_700_000_000
+SHOP = RepositoryId(owner="ada", slug="shop")
+TOKENS = "POST /api/v3/app/installations/5001/access_tokens"
+
+
+def exchanges(sandbox):
+    return [f"{r.method} {r.path}" for r in sandbox.requests].count(TOKENS)
+
+
+def test_what_an_app_signs_is_good_for_a_clock_that_differs_a_little(private_key):
+    name, value = AppAuth("1001", private_key, clock=lambda: NOW + 0.9).header()
+    assert name == "Authorization"
+    scheme, _, signed = value.get_secret_value().partition(" ")
+    public = load_pem_private_key(private_key.get_secret_value().encode(), None).public_key()
+    unchecked = {"verify_exp": False, "verify_iat": False}
+    claims = jwt.decode(signed, public, algorithms=["RS256"], options=unchecked)
+    assert scheme == "Bearer"
+    assert claims == {"iat": NOW - 60, "exp": NOW + 540, "iss": "1001"}
+
+
+def test_nothing_of_the_key_is_shown(private_key):
+    auth = AppAuth("1001", private_key)
+    assert private_key.get_secret_value().splitlines()[1] not in f"{auth!r} {auth.header()}"
+
+
+class Host:
+    """Gives a new token for each request, good for an hour."""
+
+    def __init__(self, clock):
+        self.asked = []
+        self._clock = clock
+
+    def repeating(self, method):
+        assert method == "POST"
+        return self
+
+    def send_json(self, method, path, *, body):
+        self.asked.append((method, path, body))
+        ends = self._clock() + timedelta(hours=1)
+        return {"token": f"made-up-secret-{len(self.asked)}", "expires_at": ends.isoformat()}
+
+
+def test_a_token_is_kept_until_some_minutes_before_its_end():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    host = Host(lambda: now)
+    installation = Installation("5001", host, clock=lambda: now)
+    for minutes, expected in [(0, 1), (54, 1), (55, 1), (56, 2), (100, 2), (112, 3)]:
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+        assert installation.token().get_secret_value() == f"made-up-secret-{expected}"
+    assert host.asked[0] == (
+        "POST",
+        "app/installations/5001/access_tokens",
+        {"permissions": {"contents": "read", "metadata": "read"}},
+    )
+
+
+def test_one_token_serves_the_api_and_git(sandbox, connect):
+    sandbox.arrange(ONE)
+    provider = connect("app")
+    assert len(list(provider.list_repos())) == 1
+    assert len(list(provider.list_branches(SHOP))) == 1
+    first, second = provider.clone_url(SHOP), provider.clone_url(SHOP)
+    assert first == second
+    assert first.credential.username == "x-access-token"
+    assert first.credential.password.get_secret_value().startswith("ghs_")
+    assert exchanges(sandbox) == 1
+
+
+def test_a_token_that_is_about_to_end_is_not_given_to_git(sandbox, connect):
+    sandbox.arrange(ONE)
+    sandbox.token_lifetime = timedelta(minutes=4)
+    provider = connect("app")
+    assert provider.clone_url(SHOP) != provider.clone_url(SHOP)
+    assert exchanges(sandbox) == 2
+
+
+def test_many_threads_get_one_token(sandbox, connect):
+    sandbox.arrange(ONE)
+    provider = connect("app")
+    sandbox.faults.add(Fault(latency(0.05), path="*/access_tokens"))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: provider.clone_url(SHOP), range(16)))
+    assert len({each.credential.password.get_secret_value() for each in found}) == 1
+    assert exchanges(sandbox) == 1
+
+
+def test_after_a_token_was_refused_there_is_a_new_one(sandbox, connect):
+    sandbox.arrange(ONE)
+    provider = connect("app")
+    list(provider.list_repos())
+    sandbox.revoke_installation_tokens()
+    with pytest.raises(AuthenticationFailed, match="the GitHub App 1001"):
+        list(provider.list_repos())
+    assert len(list(provider.list_repos())) == 1
+    assert exchanges(sandbox) == 2
+
+
+def test_a_token_that_was_obtained_is_masked_wherever_it_is_repeated(sandbox, connect):
+    sandbox.arrange(ONE)
+    provider = connect("app")
+    token = provider.clone_url(SHOP).credential.password
+    assert token in provider.secrets
+    sandbox.faults.add(Fault(echoing(403)))
+    with pytest.raises(PermissionDenied) as caught:
+        list(provider.list_repos())
+    assert "********" in str(caught.value)
+    assert token.get_secret_value() not in str(caught.value.as_dict())
+    assert provider.explain_git_refusal(401, token.get_secret_value())
+
+
+def test_a_token_is_asked_for_again_where_the_host_was_away_for_a_moment(
+    sandbox, connect, open_provider, config
+):
+    sandbox.arrange(ONE)
+    settings = sandbox.settings(sandbox.add_credential("app"))
+    provider = open_provider(config("app", **settings), retries=2, backoff_first=0.01)
+    sandbox.faults.add(Fault(answer(502, "away"), path="*/access_tokens", times=1))
+    assert provider.clone_url(SHOP).credential is not None
+    assert exchanges(sandbox) == 2
+
+
+def test_the_app_may_be_named_by_its_client_id(sandbox, open_provider, config):
+    sandbox.arrange(ONE)
+    settings = sandbox.settings(sandbox.add_credential("app"))
+    provider = open_provider(config("app", **{**settings, "app_id": f"Iv23li{1:014}"}))
+    account = provider.authenticate()
+    assert (account.username, account.scopes) == ("ada", ("contents=write", "metadata=read"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said", "hint"),
+    [
+        ("app_id", "4711", "Integration not found", "Check app_id"),
+        ("installation_id", "4711", "knows no installation 4711", "installation_id"),
+    ],
+)
+def test_a_wrong_number_is_told_from_a_wrong_key(
+    sandbox, open_provider, config, field, value, said, hint
+):
+    sandbox.arrange(ONE)
+    settings = sandbox.settings(sandbox.add_credential("app"))
+    provider = open_provider(config("app", **{**settings, field: value}))
+    for attempt in (provider.authenticate, lambda: list(provider.list_repos())):
+        with pytest.raises(AuthenticationFailed, match=said) as caught:
+            attempt()
+        assert hint in caught.value.hint
+
+
+def test_a_key_that_is_not_the_apps_is_told_in_githubs_words(connect):
+    with pytest.raises(AuthenticationFailed, match="could not be decoded") as caught:
+        connect("app", Access.WRONG).authenticate()
+    assert "private_key" in caught.value.hint
+
+
+@pytest.mark.parametrize(("off", "said"), [(700, "too far in the future"), (-700, "assertion exp")])
+def test_a_clock_that_is_wrong_is_named(sandbox, connect, monkeypatch, off, said):
+    provider = connect("app")
+    original = jwt.encode
+
+    def encode(claims, *arguments, **options):
+        moved = {name: value + off if name != "iss" else value for name, value in claims.items()}
+        return original(moved, *arguments, **options)
+
+    monkeypatch.setattr(jwt, "encode", encode)
+    with pytest.raises(AuthenticationFailed, match=said) as caught:
+        provider.authenticate()
+    assert "clock" in caught.value.hint
+
+
+def test_a_suspended_installation_is_called_so(sandbox, connect):
+    sandbox.suspended = True
+    provider = connect("app")
+    for attempt in (provider.authenticate, lambda: list(provider.list_repos())):
+        with pytest.raises(PermissionDenied, match="suspended") as caught:
+            attempt()
+        assert "/settings/installations/5001" in caught.value.hint
+
+
+def test_an_app_without_the_permission_hears_which_one(sandbox, connect):
+    sandbox.arrange(ONE)
+    with pytest.raises(PermissionDenied, match="not granted to this installation") as caught:
+        connect("app", Access.UNSCOPED).clone_url(SHOP)
+    assert "Contents: Read-only" in caught.value.hint

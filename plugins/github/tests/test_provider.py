@@ -1,0 +1,285 @@
+"""The hooks as the core calls them: which requests are made, and what is done with answers."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from deploycore_github.sandbox import GitHubSandbox
+
+from deploycore.errors import NotFound, PermissionDenied
+from deploycore.models import Account, BranchQuery, RepositoryId, RepositoryQuery
+from deploycore.testing.scenarios import MANY, ODD, ODD_BRANCHES, TWO, Access
+
+API = "https://api.github.com"
+SHOP = RepositoryId(owner="ada", slug="shop")
+HASH = "e7d158ff7ed5538c28f94cd97a9ad569680fc94e"
+
+
+def repository(name, owner="ada", *, private=True):
+    return {
+        "name": name,
+        "owner": {"login": owner},
+        "html_url": f"https://github.com/{owner}/{name}",
+        "private": private,
+        "default_branch": "main",
+        "clone_url": f"https://github.com/{owner}/{name}.git",
+        "ssh_url": f"git@github.com:{owner}/{name}.git",
+    }
+
+
+def branch(name):
+    return {"name": name, "commit": {"sha": HASH}}
+
+
+def asked(mock):
+    """The requests so far: path as it was sent, and query."""
+    return [
+        (urlsplit(call.request.url).path, parse_qs(urlsplit(call.request.url).query))
+        for call in mock.calls
+    ]
+
+
+def paths(sandbox, since=0):
+    return [request.path.removeprefix("/api/v3") for request in sandbox.requests[since:]]
+
+
+@pytest.fixture
+def provider(open_provider, config):
+    return open_provider(config())
+
+
+@pytest.fixture
+def full(sandbox) -> GitHubSandbox:
+    """Two repositories of a user, one of them public, and one of an organisation."""
+    sandbox.add_repository("ada", "shop")
+    sandbox.add_repository("ada", "notes", private=False)
+    sandbox.add_repository("guild", "hall")
+    sandbox.add_repository("rival", "hidden")
+    sandbox.add_repository("rival", "leaflet", private=False)
+    return sandbox
+
+
+def names(provider, owner=None):
+    return [str(found.id) for found in provider.list_repos(RepositoryQuery(owner=owner))]
+
+
+# Requests
+
+
+def test_every_request_names_the_version_of_the_api(provider, github):
+    github.get(f"{API}/user", json={"login": "ada", "name": None})
+    assert provider.authenticate() == Account(username="ada")
+    headers = github.calls[0].request.headers
+    assert headers["Accept"] == "application/vnd.github+json"
+    assert headers["X-GitHub-Api-Version"] == "2022-11-28"
+    assert headers["Authorization"].startswith("Bearer github_pat_")
+
+
+def test_pages_are_as_large_as_github_gives_them(provider, github):
+    github.get(f"{API}/user/repos", json=[repository("shop")])
+    assert names(provider) == ["ada/shop"]
+    assert asked(github) == [("/user/repos", {"per_page": ["100"], "sort": ["full_name"]})]
+
+
+def test_a_limit_makes_the_page_smaller_unless_names_are_filtered_here(provider, github):
+    github.get(f"{API}/user/repos", json=[repository("notes"), repository("shop")])
+    list(provider.list_repos(RepositoryQuery(limit=3)))
+    found = list(provider.list_repos(RepositoryQuery(limit=3, name_contains="SHO")))
+    assert [each.slug for each in found] == ["shop"]
+    assert [query["per_page"] for _, query in asked(github)] == [["3"], ["100"]]
+
+
+def test_links_that_name_the_owner_by_number_are_followed_to_the_letter(provider, github):
+    following = f"{API}/organizations/9919/repos?per_page=100&sort=full_name&page=2"
+    last = f"{API}/organizations/9919/repos?per_page=100&sort=full_name&page=9"
+    github.get(
+        f"{API}/orgs/guild/repos",
+        json=[repository("hall", "guild")],
+        headers={"Link": f'<{following}>; rel="next", <{last}>; rel="last"'},
+    )
+    github.get(following, json=[repository("yard", "guild")])
+    assert names(provider, "guild") == ["guild/hall", "guild/yard"]
+    assert github.calls[1].request.url == following
+
+
+# Whose repositories
+
+
+@pytest.mark.parametrize(
+    ("owner", "found", "requests"),
+    [
+        (None, ["ada/shop", "ada/notes", "guild/hall"], ["/user/repos"]),
+        ("guild", ["guild/hall"], ["/orgs/guild/repos"]),
+        ("ada", ["ada/shop", "ada/notes"], ["/orgs/ada/repos", "/user", "/user/repos"]),
+        ("rival", ["rival/leaflet"], ["/orgs/rival/repos", "/user", "/users/rival/repos"]),
+    ],
+)
+def test_a_token_lists_where_the_owner_is_listed_in_full(full, connect, owner, found, requests):
+    provider = connect()
+    assert names(provider, owner) == found
+    assert paths(full) == requests
+
+
+def test_the_configured_owner_is_the_one_that_is_listed(full, connect):
+    assert names(connect(owner="guild")) == ["guild/hall"]
+
+
+def test_ones_own_login_may_be_spelt_in_any_case(full, connect, github, open_provider, config):
+    github.get(f"{API}/orgs/Ada/repos", status=404, json={"message": "Not Found"})
+    github.get(f"{API}/user", json={"login": "ada"})
+    github.get(f"{API}/user/repos", json=[repository("shop")])
+    assert names(open_provider(config(owner="Ada"))) == ["ada/shop"]
+    assert asked(github)[2][1]["affiliation"] == ["owner"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "found", "last"),
+    [
+        (None, ["ada/shop", "ada/notes"], "/installation/repositories"),
+        ("ada", ["ada/shop", "ada/notes"], "/installation/repositories"),
+        ("rival", ["rival/leaflet"], "/users/rival/repos"),
+    ],
+)
+def test_an_app_lists_what_its_installation_was_given(full, connect, owner, found, last):
+    provider = connect("app")
+    assert names(provider, owner) == found
+    assert paths(full)[-1] == last
+
+
+def test_pages_of_an_installation_are_all_read(sandbox, connect):
+    arranged = sandbox.arrange(MANY)
+    assert len(names(connect("app"))) == len(arranged) == 250
+
+
+def test_an_installation_token_that_was_given_is_used_as_one(full, connect, open_provider, config):
+    token = connect("app").clone_url(SHOP).credential.password
+    provider = open_provider(config(url=full.url, token=token))
+    assert provider.authenticate() == Account(username="ada")
+    assert names(provider) == names(provider, "ada") == ["ada/shop", "ada/notes"]
+    assert names(provider, "rival") == ["rival/leaflet"]
+
+
+def test_an_installation_token_that_sees_nothing_is_right_all_the_same(
+    sandbox, connect, open_provider, config
+):
+    token = connect("app").clone_url(SHOP).credential.password
+    provider = open_provider(config(url=sandbox.url, token=token))
+    assert provider.authenticate() == Account(username="installation")
+    assert names(provider) == []
+
+
+@pytest.mark.parametrize("mode", ["token", "app"])
+def test_an_owner_that_is_not_there_is_named(sandbox, connect, mode):
+    with pytest.raises(NotFound, match="no user or organisation 'nobody'"):
+        names(connect(mode), "nobody")
+
+
+def test_a_classic_token_without_scopes_lists_what_is_public(full, connect):
+    assert names(connect("classic", Access.UNSCOPED)) == ["ada/notes"]
+
+
+def test_a_classic_token_without_scopes_hears_why_a_repository_is_hidden(full, connect):
+    with pytest.raises(NotFound, match="no repository ada/shop") as caught:
+        list(connect("classic", Access.UNSCOPED).list_branches(SHOP))
+    assert "lacks the scope repo" in caught.value.hint
+
+
+def test_a_fine_grained_token_without_the_permission_hears_which_one(full, connect):
+    with pytest.raises(PermissionDenied, match="lacks contents=read") as caught:
+        list(connect(access=Access.UNSCOPED).list_branches(SHOP))
+    assert "Contents: Read-only" in caught.value.hint
+    assert caught.value.details["needed"] == "contents=read"
+
+
+def test_an_empty_list_has_a_hint(provider):
+    assert "resource owner" in provider.no_repositories_hint
+
+
+# Branches
+
+
+@pytest.mark.parametrize("name", ODD_BRANCHES)
+def test_one_branch_costs_one_request_whatever_its_name(sandbox, connect, name):
+    plain = sandbox.arrange(ODD)[0]
+    provider = connect()
+    found = provider.find_branch(RepositoryId(owner="ada", slug=plain.slug), name)
+    assert found.commit == plain.branches[name]
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("feature/deep/er", "feature%2Fdeep%2Fer"),
+        ("percent%2Fencoded", "percent%252Fencoded"),
+        ("100%", "100%25"),
+        ("fix#17", "fix%2317"),
+        ("a&b=c+d", "a%26b%3Dc%2Bd"),
+        ("größe", "gr%C3%B6%C3%9Fe"),
+    ],
+)
+def test_the_name_of_a_branch_is_quoted_once(provider, github, name, path):
+    github.get(f"{API}/repos/ada/shop/branches/{path}", json=branch(name))
+    assert provider.find_branch(SHOP, name).name == name
+    assert github.calls[0].request.url == f"{API}/repos/ada/shop/branches/{path}"
+
+
+def test_a_branch_that_is_not_there_costs_a_look_at_the_repository(sandbox, connect):
+    sandbox.arrange(TWO)
+    engine = RepositoryId(owner="ada", slug="engine")
+    provider = connect()
+    assert list(provider.list_branches(engine, BranchQuery(name="nowhere"))) == []
+    assert paths(sandbox) == ["/repos/ada/engine/branches/nowhere", "/repos/ada/engine"]
+
+
+def test_a_repository_without_a_commit_has_no_branch_of_any_name(sandbox, connect):
+    sandbox.arrange(TWO)
+    vacant = RepositoryId(owner="ada", slug="vacant")
+    assert list(connect().list_branches(vacant, BranchQuery(name="main"))) == []
+
+
+def test_another_branch_to_which_github_sends_on_is_not_the_one_that_was_asked_for(
+    sandbox, connect
+):
+    sandbox.publish("ada", "shop", "main", {"a": b"a"}, "One")
+    assert list(connect().list_branches(SHOP, BranchQuery(name="master"))) == []
+    assert [request.status for request in sandbox.requests] == [301, 200]
+
+
+def test_a_limit_of_branches_makes_the_page_smaller(provider, github):
+    github.get(f"{API}/repos/ada/shop/branches", json=[branch("a"), branch("b")])
+    assert len(list(provider.list_branches(SHOP, BranchQuery(limit=2)))) == 2
+    assert asked(github)[0][1] == {"per_page": ["2"]}
+
+
+def test_odd_names_of_repositories_do_not_break_out_of_the_path(provider, github):
+    github.get(f"{API}/repos/ada/a%2Fb%3Fc%23d/branches", json=[branch("main")])
+    odd = RepositoryId(owner="ada", slug="a/b?c#d")
+    assert [found.name for found in provider.list_branches(odd)] == ["main"]
+
+
+def test_a_renamed_repository_is_found_by_its_old_name(sandbox, connect):
+    commit = sandbox.publish("ada", "shop-2", "main", {"a": b"a"}, "One")
+    sandbox.rename("ada", "shop", "shop-2")
+    provider = connect()
+    assert [found.commit for found in provider.list_branches(SHOP)] == [commit]
+    assert provider.find_branch(SHOP, "main").commit == commit
+    assert [request.status for request in sandbox.requests] == [301, 200, 301, 200]
+
+
+# Cloning
+
+
+@pytest.mark.parametrize("kind", ["fine-grained", "classic", "installation"])
+def test_a_clone_url_is_made_of_the_configuration(open_provider, config, kind):
+    made = config(kind)
+    found = open_provider(made).clone_url(SHOP)
+    assert found.url == "https://github.com/ada/shop.git"
+    assert found.credential.username == "x-access-token"
+    assert found.credential.password == made.token
+
+
+def test_a_clone_url_follows_the_configured_address(open_provider, config):
+    found = open_provider(config(url="https://github.company.example")).clone_url(SHOP)
+    assert found.url == "https://github.company.example/ada/shop.git"
