@@ -6,6 +6,8 @@ so that the rest of the core sees models and typed errors only.
 
 from __future__ import annotations
 
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 import pluggy
 
+from deploycore.calls import running
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import DeploycoreError, NotFound, PluginError
 from deploycore.hookspecs import ProviderSpec
@@ -103,6 +106,7 @@ class Provider:
     ) -> None:
         self.name = config.name
         self.plugin = plugin
+        self._subject, self._label = f"provider {config.name}", plugin.label
         self.secrets = tuple(secrets_in(config))
         self._redactor = Redactor(self.secrets)
         self._observers = installed_observers() if observers is None else observers
@@ -188,6 +192,11 @@ class Provider:
         """Close the connections. Listings that are under way end with an error."""
         self._http.close()
 
+    @property
+    def clock_offset(self) -> float | None:
+        """How many seconds the host's clock is before ours; ``None`` until it has answered."""
+        return self._http.clock_offset
+
     def __enter__(self) -> Self:
         return self
 
@@ -272,12 +281,16 @@ class Provider:
 
     def _guard(self, hook: str, action: Callable[[], T]) -> T:
         """Run the plugin's code; whatever it raises leaves as a typed error with its context."""
+        me = threading.get_ident()
+        running[me] = self._subject, hook, self._label, time.monotonic()
         try:
             return action()
         except DeploycoreError as error:
             failure = error
         except (Exception, SystemExit) as error:
             failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
+        finally:
+            running.pop(me, None)
         failure.message = self._redactor.mask(failure.message)
         failure.hint = self._redactor.mask(failure.hint)
         failure.args = (failure.message,)
