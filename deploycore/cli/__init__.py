@@ -28,7 +28,11 @@ COMMANDS = {
     "logs": ("deploycore.cli.history", "Print a deployment's log, or follow it"),
     "cancel": ("deploycore.cli.history", "Ask a deployment to stop"),
     "recover": ("deploycore.cli.history", "Clear up after processes that have died"),
-    "plugins": ("deploycore.cli.plugins", "List the installed provider plugins"),
+    "plugins": (
+        "deploycore.cli.plugins",
+        "List the installed plugins: providers, observers, sandboxes",
+    ),
+    "doctor": ("deploycore.cli.doctor", "Find what is wrong with this installation"),
     "cache": ("deploycore.cli.cache", "See and clear what was fetched before"),
     "sandbox": ("deploycore.cli.sandbox", "Run a provider's sandbox server on this machine"),
     "demo": ("deploycore.cli.demo", "See everything work on a sandbox, without an account"),
