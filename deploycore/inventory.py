@@ -174,22 +174,28 @@ def _version(value: Any) -> int | str | None:
 
 
 def _observer(name: str, point: EntryPoint) -> _Seen:
-    return _Seen(hooks=observer_hooks(name, imported(point)))
+    candidate = imported(point)
+    try:
+        return _Seen(hooks=observer_hooks(name, candidate))
+    except PluginError as error:
+        reason = error.message
+    return _Seen(problem=_unusable(point, reason))
 
 
 def _sandbox(point: EntryPoint) -> _Seen:
     candidate = imported(point)
     wanted = [name for name in vars(ProviderSandbox) if not name.startswith("_")]
     if not isclass(candidate):
-        lacking = "it is no class"
-    else:
-        missing = [name for name in wanted if getattr_static(candidate, name, None) is None]
-        lacking = f"it has no {', '.join(missing)}" if missing else ""
-    problem = None
-    if lacking:
-        problem = PluginError(
-            f"The sandbox of {label_of(point)} can't be used: {lacking}.",
-            hint="Upgrade the plugin, or tell its author.",
-            plugin=label_of(point),
-        )
-    return _Seen(problem=problem)
+        return _Seen(problem=_unusable(point, "It is no class."))
+    missing = [name for name in wanted if getattr_static(candidate, name, None) is None]
+    if missing:
+        return _Seen(problem=_unusable(point, f"It has no {', '.join(missing)}."))
+    return _Seen()
+
+
+def _unusable(point: EntryPoint, reason: str) -> PluginError:
+    return PluginError(
+        f"The plugin {label_of(point)} can't be used: {reason}",
+        hint="Upgrade the plugin, or tell its author.",
+        plugin=label_of(point),
+    )

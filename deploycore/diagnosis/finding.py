@@ -64,5 +64,7 @@ def problem(
         kind: The error that people would meet.
     """
     if isinstance(what, DeploycoreError):
-        return Finding("problem", subject, what.message, hint or what.hint, what.exit_code)
+        said = what.message if what.message.endswith((".", "…")) else f"{what.message}."
+        next_step = hint or what.hint or "Mend that, then look again: deploycore doctor"
+        return Finding("problem", subject, said, next_step, what.exit_code)
     return Finding("problem", subject, what, hint, kind.exit_code)

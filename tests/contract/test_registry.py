@@ -229,8 +229,10 @@ def deploy_finished(deployment, error):
     reports = {(report.type, report.kind): report for report in plugin_reports()}
     assert set(reports["observer", "audit"].hooks) == {"provider_call_started", "deploy_finished"}
     assert reports["observer", "audit"].problem is None
+    assert "plugin typo 1.0 can't be used" in reports["observer", "typo"].problem.message
     assert "deploy_ended" in reports["observer", "typo"].problem.message
-    assert "it has no demo, url, connections" in reports["sandbox", "bare"].problem.message
+    assert "plugin bare 1.0 can't be used" in reports["sandbox", "bare"].problem.message
+    assert "It has no demo, url, connections" in reports["sandbox", "bare"].problem.message
 
 
 def test_where_a_distribution_lies_is_told_and_whether_it_is_editable(
