@@ -6,24 +6,83 @@ so that an author describes each value once and the core knows which of them are
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 
 from deploycore.errors import ConfigurationError
+from deploycore.loopback import is_loopback
 from deploycore.redaction import Redactor
 
 if TYPE_CHECKING:
     from deploycore.http import HttpAuth
 
-__all__ = ["ConfigField", "ProviderConfig", "ProviderName", "config_fields", "parse_config"]
+__all__ = [
+    "ConfigField",
+    "HttpsAddress",
+    "ProviderConfig",
+    "ProviderName",
+    "TokenStr",
+    "config_fields",
+    "parse_config",
+]
+
+_NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+def _address(text: str) -> str:
+    text = text.strip().rstrip("/")
+    fault = "it is not an absolute https URL, such as https://git.example.com"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    # Raised out here, since urlsplit's own errors quote what may be a password.
+    if parts is None or not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ValueError(fault)
+    if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"\s", text):
+        raise ValueError("it must be free of user information, query, fragment and white space")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError(
+            "http is for loopback addresses alone, since secrets travel here: use https"
+        )
+    return text
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value().strip()
+    if not value:
+        raise ValueError("it is empty")
+    if _NOT_IN_A_TOKEN.search(value):
+        raise ValueError("it holds white space or control characters; copy it once more")
+    return SecretStr(value)
+
+
+HttpsAddress = Annotated[str, AfterValidator(_address)]
+"""An absolute URL to append paths to, without a slash at its end: https, or http to this
+machine alone."""
+
+TokenStr = Annotated[SecretStr, AfterValidator(_token)]
+"""A secret of one word, as tokens and keys are; white space around it is taken off."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
+"""The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
 
 
 class ProviderConfig(BaseModel):

@@ -45,9 +45,13 @@ API_VERSION = 1
 """The contract's major version. A plugin names the one it was written for."""
 
 REQUIRED_HOOKS = ("authenticate", "list_repos", "list_branches", "clone_url")
+"""What a provider must implement; all other hooks are optional."""
 
 hookspec = pluggy.HookspecMarker("deploycore")
+"""Marks the hooks that are specified here; nothing that a plugin needs."""
+
 hookimpl = pluggy.HookimplMarker("deploycore")
+"""Marks a method, or an observer's function, that implements a hook."""
 
 
 class ProviderSpec:
@@ -70,11 +74,12 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """The repositories that the credentials may read, in the host's order, each once.
+        """The repositories that the credentials may read, in the host's order.
 
         Return a lazy iterable: the first item is there after the first page, and no page is
-        asked for before an item of it is wanted (bounded read-ahead is fine). Push filters
-        and the limit to the host where it can take them.
+        asked for before an item of it is wanted (bounded read-ahead is fine). Give the query's
+        filters and limit to the host as far as it can take them. The core applies them too, and
+        drops what comes again because something was added while the pages were read.
 
         Raises:
             NotFound: ``query.owner``, or the configured one, does not exist.
@@ -83,7 +88,7 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
-        """The branches of one repository, in the host's order, each once; lazy as above.
+        """The branches of one repository, in the host's order; lazy as above.
 
         Raises:
             NotFound: The repository does not exist or is hidden from these credentials. A

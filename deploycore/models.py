@@ -20,6 +20,7 @@ __all__ = [
     "CloneUrl",
     "CommitHash",
     "GitCredential",
+    "NonEmpty",
     "Owner",
     "Repository",
     "RepositoryId",
@@ -28,7 +29,11 @@ __all__ = [
 ]
 
 NonEmpty = Annotated[str, Field(min_length=1)]
+"""A text that is not empty."""
+
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")]
+"""The full hash of a commit in lower case, of 40 hexadecimal digits (SHA-1) or 64 (SHA-256)."""
+
 Limit = Annotated[int, Field(ge=1)]
 
 
@@ -139,6 +144,10 @@ class Branch(Model):
     commit: CommitHash
 
 
+def _contains(name: str, part: str | None) -> bool:
+    return part is None or part.casefold() in name.casefold()
+
+
 class RepositoryQuery(Model):
     """What ``list_repos`` is asked for. New fields come with defaults.
 
@@ -151,6 +160,10 @@ class RepositoryQuery(Model):
     owner: NonEmpty | None = None
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
+
+    def wants(self, repository: Repository) -> bool:
+        """Whether the filters let a repository through; the owner is not looked at."""
+        return _contains(repository.name, self.name_contains)
 
 
 class BranchQuery(Model):
@@ -165,6 +178,12 @@ class BranchQuery(Model):
     name: NonEmpty | None = None
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
+
+    def wants(self, branch: Branch) -> bool:
+        """Whether the filters let a branch through."""
+        if self.name is not None and branch.name != self.name:
+            return False
+        return _contains(branch.name, self.name_contains)
 
 
 class GitCredential(Model):

@@ -12,13 +12,13 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import pluggy
 
 from deploycore.calls import running
 from deploycore.configuration import ProviderConfig, parse_config
-from deploycore.errors import DeploycoreError, NotFound, PluginError
+from deploycore.errors import DeploycoreError, NotFound, PluginError, UnexpectedAnswer
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.models import (
@@ -38,6 +38,12 @@ __all__ = ["Provider", "ProviderCall", "open_provider"]
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", Repository, Branch)
+ItemT = TypeVar("ItemT", contravariant=True)
+
+# A listing that changes while it is read gives the last items of a page again on the next one,
+# so remembering more than a page is enough.
+REMEMBERED_ITEMS = 1000
+MOST_REPEATS = 5000
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ class Provider:
         return self._call("authenticate", Account)
 
     def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
-        """The repositories that the credentials may read, lazily, in the host's order.
+        """The repositories that the credentials may read, lazily, in the host's order, each once.
 
         The hook is called at once, the host when the first item is wanted.
 
@@ -132,7 +138,7 @@ class Provider:
             ProviderError, PluginError: As for ``authenticate``, also while iterating.
         """
         query = query or RepositoryQuery()
-        return self._listing("list_repos", Repository, query.limit, query=query)
+        return self._listing("list_repos", Repository, query, query=query)
 
     def list_branches(
         self, repository: RepositoryId, query: BranchQuery | None = None
@@ -144,9 +150,7 @@ class Provider:
             ProviderError, PluginError: As for ``authenticate``, also while iterating.
         """
         query = query or BranchQuery()
-        return self._listing(
-            "list_branches", Branch, query.limit, repository=repository, query=query
-        )
+        return self._listing("list_branches", Branch, query, repository=repository, query=query)
 
     def find_branch(self, repository: RepositoryId, name: str) -> Branch:
         """The branch of exactly this name.
@@ -224,38 +228,45 @@ class Provider:
         return result
 
     def _listing(
-        self, hook: str, expected: type[ModelT], limit: int | None, **arguments: object
+        self, hook: str, expected: type[ModelT], wanted: _Query[ModelT], **arguments: object
     ) -> Iterator[ModelT]:
         call = self._started(hook, arguments)
         try:
             result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
             if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
-                wanted = f"an iterable of {expected.__name__}"
-                raise self._broken(hook, f"returned {_what(result)}, not {wanted}")
+                items = f"an iterable of {expected.__name__}"
+                raise self._broken(hook, f"returned {_what(result)}, not {items}")
             source = self._guard(hook, lambda: iter(result))
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
-        return self._items(call, source, expected, limit)
+        return self._items(call, source, expected, wanted)
 
     def _items(
         self,
         call: ProviderCall,
         source: Iterator[object],
         expected: type[ModelT],
-        limit: int | None,
+        query: _Query[ModelT],
     ) -> Iterator[ModelT]:
         given = 0
         end = object()
+        repeats = _Repeats()
         failure: DeploycoreError | None = None
         try:
-            while limit is None or given < limit:
+            while query.limit is None or given < query.limit:
                 item = self._guard(call.hook, lambda: next(source, end))
                 if item is end:
                     break
                 if not isinstance(item, expected):
                     what = f"gave {_what(item)} as item {given + 1}, not {expected.__name__}"
                     raise self._broken(call.hook, what)
+                if repeats.has(item):
+                    if repeats.in_a_row > MOST_REPEATS:
+                        raise self._endless(call.hook)
+                    continue
+                if not query.wants(item):
+                    continue
                 given += 1
                 self._observers.tell("provider_call_yielded", call=call, item=item)
                 yield item
@@ -295,9 +306,19 @@ class Provider:
         failure.hint = self._redactor.mask(failure.hint)
         failure.args = (failure.message,)
         failure.add_context(provider=self.name, plugin=self.plugin.label, hook=hook)
-        # The chain may hold foreign exceptions with a secret in their text or their frames.
+        # The chain may hold foreign exceptions with a secret in their text, and the plugin's
+        # frames may hold one in a variable, or an answer that echoes one.
         failure.__cause__ = failure.__context__ = None
-        raise failure
+        raise failure.with_traceback(None)
+
+    def _endless(self, hook: str) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"The listing does not end: {MOST_REPEATS} items in a row had been given before.",
+            hint="Try again later; if it stays like this, tell the git host's support.",
+            provider=self.name,
+            plugin=self.plugin.label,
+            hook=hook,
+        )
 
     def _broken(self, hook: str, what: str) -> PluginError:
         return PluginError(
@@ -307,6 +328,34 @@ class Provider:
             plugin=self.plugin.label,
             hook=hook,
         )
+
+
+class _Query(Protocol[ItemT]):
+    """What a listing is asked for, whatever it lists."""
+
+    @property
+    def limit(self) -> int | None: ...
+
+    def wants(self, item: ItemT, /) -> bool: ...
+
+
+class _Repeats:
+    """Which of the latest items of a listing were given already."""
+
+    def __init__(self) -> None:
+        self._latest: dict[object, None] = {}
+        self.in_a_row = 0
+
+    def has(self, item: Repository | Branch) -> bool:
+        key = item.name if isinstance(item, Branch) else (item.owner.username, item.slug)
+        if key in self._latest:
+            self.in_a_row += 1
+            return True
+        self.in_a_row = 0
+        self._latest[key] = None
+        if len(self._latest) > REMEMBERED_ITEMS:
+            del self._latest[next(iter(self._latest))]
+        return False
 
 
 def _private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:

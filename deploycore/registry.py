@@ -22,6 +22,7 @@ from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
 
 __all__ = [
+    "CONTRACT_GROUP",
     "OBSERVER_GROUP",
     "PROVIDER_GROUP",
     "SANDBOX_GROUP",
@@ -35,6 +36,7 @@ T = TypeVar("T")
 PROVIDER_GROUP = "deploycore.providers"
 OBSERVER_GROUP = "deploycore.observers"
 SANDBOX_GROUP = "deploycore.sandboxes"
+CONTRACT_GROUP = "deploycore.contracts"
 
 LISTED_SECONDS = 10.0
 """How long the import may take of a plugin that is listed, or watches."""
@@ -58,7 +60,7 @@ class Plugin:
 
     @property
     def config_type(self) -> Any:
-        """The plugin's ``Config``: a :class:`ProviderConfig` subclass or a union of some."""
+        """The plugin's ``Config``: a ``ProviderConfig`` subclass or a union of some."""
         return self.provider_class.Config  # type: ignore[attr-defined]
 
     @property
@@ -301,6 +303,16 @@ def _config_faults(candidate: type) -> Iterable[str]:
     for member in members(config_type):
         if not (inspect.isclass(member) and issubclass(member, ProviderConfig)):
             yield f"its Config {member!r} is not a subclass of deploycore's ProviderConfig"
+        elif not _is_complete(member):
+            # A SecretStr that pydantic can't see would be taken for a field to show.
+            yield (
+                f"its Config {member.__name__} has annotations that can't be resolved; import "
+                "their types at run time, not under TYPE_CHECKING"
+            )
+
+
+def _is_complete(member: type[ProviderConfig]) -> bool:
+    return bool(member.model_rebuild(raise_errors=False) or member.__pydantic_complete__)
 
 
 def _init_faults(candidate: type) -> Iterable[str]:

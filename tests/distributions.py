@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 GOOD_PROVIDER = """
+import itertools
 from pydantic import SecretStr
 from deploycore.configuration import ProviderConfig
 from deploycore.http import BearerAuth

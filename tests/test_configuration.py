@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, SecretStr
 
-from deploycore.configuration import ConfigField, ProviderConfig, config_fields, parse_config
+from deploycore.configuration import (
+    ConfigField,
+    HttpsAddress,
+    ProviderConfig,
+    TokenStr,
+    config_fields,
+    parse_config,
+)
 from deploycore.errors import ConfigurationError
 
 
@@ -89,3 +96,78 @@ def test_wrong_values_are_named_by_field_and_never_shown(values, said):
     assert "deploycore provider add --kind acme --help" in caught.value.hint
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+class Host(ProviderConfig):
+    url: HttpsAddress
+    token: TokenStr
+
+    @property
+    def api_base_url(self):
+        return self.url
+
+    @property
+    def api_auth(self):
+        return None
+
+
+def host(**values):
+    given = {"name": "work", "url": "https://git.example", "token": SecretStr("s3cret-value")}
+    return parse_config(Host, given | values, kind="acme")
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://git.example/", "https://git.example"),
+        (" https://git.example:8443/base// ", "https://git.example:8443/base"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]", "http://[::1]"),
+        ("http://localhost", "http://localhost"),
+    ],
+)
+def test_an_address_is_kept_without_what_surrounds_it(url, kept):
+    assert host(url=url).url == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "git.example",
+        "http://git.example",
+        "http://localhost.example",
+        "ftp://git.example",
+        "https://",
+        "https://ada@git.example",
+        "https://ada:s3cret-value@git.example",
+        "https://git.example?x=1",
+        "https://git.example#x",
+        "https://git.example:port",
+        "https://[git.example",
+        "https://git .example",
+    ],
+    ids=range(13),
+)
+def test_an_address_that_would_take_secrets_astray_is_refused(url):
+    with pytest.raises(ConfigurationError, match="url: ") as caught:
+        host(url=url)
+    assert "s3cret-value" not in str(caught.value)
+
+
+def test_a_token_loses_the_white_space_around_it():
+    assert host(token=SecretStr(" s3cret-value\n")).token == SecretStr("s3cret-value")
+
+
+@pytest.mark.parametrize(
+    "token", ["", " \n", "s3cret value", "s3cret\nvalue", "s3cret\x00value"], ids=range(5)
+)
+def test_a_token_of_no_or_several_words_is_refused_and_not_shown(token):
+    with pytest.raises(ConfigurationError, match="token: ") as caught:
+        host(token=SecretStr(token))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_types_of_addresses_and_tokens_keep_what_forms_are_made_from():
+    by_name = {field.name: field for field in config_fields(Host)}
+    assert (by_name["token"].secret, by_name["url"].secret) == (True, False)

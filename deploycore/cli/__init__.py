@@ -28,6 +28,7 @@ COMMANDS = {
     "logs": ("deploycore.cli.history", "Print a deployment's log, or follow it"),
     "cancel": ("deploycore.cli.history", "Ask a deployment to stop"),
     "recover": ("deploycore.cli.history", "Clear up after processes that have died"),
+    "plugin": ("deploycore.cli.plugin", "Write a provider: start one, and check it"),
     "plugins": (
         "deploycore.cli.plugins",
         "List the installed plugins: providers, observers, sandboxes",

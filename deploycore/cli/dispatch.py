@@ -14,7 +14,7 @@ from deploycore.cli.output import show_error
 from deploycore.cli.waiting import end_at_once
 from deploycore.errors import DeploycoreError
 
-__all__ = ["run"]
+__all__ = ["application_of", "run"]
 
 
 def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
 def _run(arguments: Sequence[str], modules: Iterable[str]) -> None:
     as_json = "--json" in arguments
     try:
-        _application(modules)(args=list(arguments), prog_name="deploycore")
+        application_of(modules)(args=list(arguments), prog_name="deploycore")
     except DeploycoreError as error:
         show_error(error, as_json=as_json)
         sys.exit(error.exit_code)
@@ -49,7 +49,8 @@ def _run(arguments: Sequence[str], modules: Iterable[str]) -> None:
         sys.exit(1)
 
 
-def _application(commands: Iterable[str]) -> typer.Typer:
+def application_of(commands: Iterable[str]) -> typer.Typer:
+    """One application of these commands, and of those that share a module with them."""
     application = typer.Typer(
         pretty_exceptions_enable=False,
         no_args_is_help=True,

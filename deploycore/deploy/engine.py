@@ -152,7 +152,7 @@ class Engine:
             cancellation: Ends the deployment at the next safe point.
 
         Returns:
-            The deployment as recorded: ``healthy``, or ``skipped``.
+            The deployment as recorded, ``healthy`` or ``skipped``.
 
         Raises:
             ConfigurationError: There is no such application, or its target can't be used; then
@@ -234,7 +234,7 @@ class Engine:
             to: The release's name; by default the one that was made before the live one.
 
         Returns:
-            The rollback as recorded: ``healthy``.
+            The rollback as recorded, ``healthy``.
 
         Raises:
             ConfigurationError: There is no such release, or it never worked.

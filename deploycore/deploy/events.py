@@ -58,6 +58,7 @@ class DeployEvent:
 
 
 DeployListener = Callable[[DeployEvent], None]
+"""Is told of each event as it happens."""
 
 
 def no_listener(event: DeployEvent) -> None:

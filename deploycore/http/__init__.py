@@ -7,9 +7,11 @@ answers, stays on one origin with its credentials, and turns failures into typed
 from deploycore.http.answers import ErrorAnswer, retry_after
 from deploycore.http.authorisation import BasicAuth, BearerAuth, HeaderAuth, HttpAuth
 from deploycore.http.client import HttpClient
+from deploycore.http.decoding import AnswerModel, parse_answer
 from deploycore.http.settings import HttpSettings
 
 __all__ = [
+    "AnswerModel",
     "BasicAuth",
     "BearerAuth",
     "ErrorAnswer",
@@ -17,5 +19,6 @@ __all__ = [
     "HttpAuth",
     "HttpClient",
     "HttpSettings",
+    "parse_answer",
     "retry_after",
 ]

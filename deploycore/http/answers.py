@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 import urllib3.exceptions
@@ -21,7 +23,15 @@ from deploycore.errors import (
     RateLimited,
 )
 
-__all__ = ["Answer", "ErrorAnswer", "Failure", "error_for_status", "failure_of", "retry_after"]
+__all__ = [
+    "Answer",
+    "ErrorAnswer",
+    "Failure",
+    "error_for_status",
+    "failure_of",
+    "next_link",
+    "retry_after",
+]
 
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
@@ -60,6 +70,45 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return None
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     return max(0.0, (at - now).total_seconds())
+
+
+_LINK = re.compile(r"""\s*<([^>]*)>((?:[^<",]|"(?:[^"\\]|\\.)*")*)(?:,|$)""")
+_RELATION = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
+
+
+def next_link(headers: Mapping[str, str], base: str) -> str | None:
+    """The link of relation ``next`` in an answer's ``Link`` header (RFC 8288).
+
+    Not by ``requests.utils.parse_header_links``, which cuts addresses at a semicolon, and takes
+    what is malformed for the end of a listing.
+
+    Args:
+        base: The address that was asked, which a relative link is relative to.
+
+    Returns:
+        An absolute address; ``None`` where there is no such link.
+
+    Raises:
+        ValueError: The header is malformed.
+    """
+    header = headers.get("Link", "").strip()
+    place = 0
+    while place < len(header):
+        link = _LINK.match(header, place)
+        if link is None:
+            raise ValueError("its Link header is malformed")
+        relation = _RELATION.search(link[2])
+        if relation and "next" in (relation[1] or relation[2] or "").lower().split():
+            return _joined(base, link[1])
+        place = link.end()
+    return None
+
+
+def _joined(base: str, link: str) -> str:
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        raise ValueError("its Link header is malformed") from None
 
 
 @dataclass(frozen=True)

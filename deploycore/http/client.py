@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
-from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin
 
 import requests
 import requests.adapters
@@ -31,12 +31,13 @@ from deploycore.http.answers import (
     Failure,
     error_for_status,
     failure_of,
+    next_link,
     retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
 from deploycore.http.environment import environment_settings
 from deploycore.http.host_clock import HostClock
-from deploycore.http.origin import Origin
+from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.redaction import Redactor
 
@@ -156,19 +157,18 @@ class HttpClient:
                 there are more than ``pages_most`` pages.
             ProviderError: As :meth:`get_json`.
         """
-        seen: set[int] = set()
-        link: str | None = url
-        while link:
-            # Hashes bound the memory of a long chain; 64 bits don't collide in 100,000 links.
-            if hash(link) in seen:
-                raise self._unexpected("GET", link, "the link to the next page is a loop")
-            if len(seen) >= self._settings.pages_most:
-                raise self._unexpected("GET", link, f"there are more than {len(seen)} pages")
-            seen.add(hash(link))
-            page = self.get_json(link, params=params)
-            params = None
-            yield page
-            link = next_url(page)
+        return self._chain(url, params, lambda _, page: next_url(page))
+
+    def linked_pages(self, url: str, *, params: Parameters | None = None) -> Iterator[Any]:
+        """Follow the ``Link`` headers of pages (RFC 8288, relation ``next``), one after another.
+
+        Args:
+            params: For the first page; links bring their own.
+
+        Raises:
+            UnexpectedAnswer, ProviderError: As :meth:`pages`.
+        """
+        return self._chain(url, params, lambda answer, _: self._linked(answer))
 
     def close(self) -> None:
         """Close the connections. Requests that are under way in other threads end with an error,
@@ -187,10 +187,44 @@ class HttpClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _chain(
+        self,
+        url: str,
+        params: Parameters | None,
+        next_url: Callable[[Answer, Any], str | None],
+    ) -> Iterator[Any]:
+        seen: set[int] = set()
+        link: str | None = url
+        while link:
+            # Hashes bound the memory of a long chain; 64 bits don't collide in 100,000 links.
+            if hash(link) in seen:
+                raise self._unexpected("GET", link, "the link to the next page is a loop")
+            if len(seen) >= self._settings.pages_most:
+                raise self._unexpected("GET", link, f"there are more than {len(seen)} pages")
+            seen.add(hash(link))
+            answer = self._accepted("GET", link, params, None)
+            params = None
+            page = self._decoded("GET", answer)
+            yield page
+            link = next_url(answer, page)
+
+    def _linked(self, answer: Answer) -> str | None:
+        try:
+            return next_link(answer.headers, answer.url)
+        except ValueError as error:
+            malformed = str(error)
+        raise self._unexpected("GET", answer.url, malformed)
+
     def _json(self, method: str, url: str, params: Parameters | None, body: Any) -> Any:
+        return self._decoded(method, self._accepted(method, url, params, body))
+
+    def _accepted(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
         answer = self._request(method, url, params, body)
         if answer.status >= 400:
             raise self._refusal(method, answer)
+        return answer
+
+    def _decoded(self, method: str, answer: Answer) -> Any:
         if answer.status == 204 or (method == "HEAD" and not answer.body):
             return None
         try:
@@ -298,8 +332,7 @@ class HttpClient:
                 )
             return self._base + path
         if not self._origin.covers(url):
-            place = urlsplit(url).hostname if url.isascii() else None
-            what = f"it links to another origin ({place or 'malformed'}), which is not followed"
+            what = f"it links to another origin ({host_of(url)}), which is not followed"
             raise self._unexpected(method, self._base, what)
         return url
 
@@ -309,11 +342,15 @@ class HttpClient:
             raise self._unexpected(method, target, "it is a redirect to nowhere")
         if method not in ("GET", "HEAD"):
             raise self._unexpected(method, target, "it is a redirect, which only GET may follow")
-        return self._absolute(method, urljoin(target, location))
+        try:
+            place = urljoin(target, location)
+        except ValueError:
+            place = location  # malformed: refused as such
+        return self._absolute(method, place)
 
     def _refusal(self, method: str, answer: Answer) -> DeploycoreError:
         text = self._redactor.mask(answer.body.decode("utf-8", "replace"))
-        path = urlsplit(answer.url).path
+        path = path_of(answer.url)
         if self._explain is not None:
             shown = ErrorAnswer(
                 status=answer.status,
@@ -331,14 +368,14 @@ class HttpClient:
     def _unreachable(self, method: str, target: str, failure: Failure) -> ProviderError:
         if failure.unexpected:
             return self._unexpected(method, target, failure.reason)
-        what = f"{method} {urlsplit(target).path} on {self._origin.host}"
+        what = f"{method} {path_of(target)} on {self._origin.host}"
         return ProviderUnavailable(
             self._redactor.mask(f"{what} failed: {failure.reason}."),
             hint=failure.hint or "Check the address and the network, then try again.",
         )
 
     def _unexpected(self, method: str, target: str, what: str) -> UnexpectedAnswer:
-        place = f"{method} {urlsplit(target).path} on {self._origin.host}"
+        place = f"{method} {path_of(target)} on {self._origin.host}"
         return UnexpectedAnswer(
             self._redactor.mask(f"The answer to {place} can't be used: {what}."),
             hint="Check the configured address. If it is right, the host has a problem or its "
@@ -349,7 +386,7 @@ class HttpClient:
         self, method: str, target: str, outcome: Answer | Failure, number: int, seconds: float
     ) -> None:
         result = outcome.status if isinstance(outcome, Answer) else outcome.reason
-        path = self._redactor.mask(urlsplit(target).path)
+        path = self._redactor.mask(path_of(target))
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
 
 

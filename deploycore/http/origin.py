@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -12,11 +11,28 @@ import urllib3.exceptions
 import urllib3.util
 
 from deploycore.errors import ConfigurationError
+from deploycore.loopback import is_loopback
 
-__all__ = ["Origin"]
+__all__ = ["Origin", "host_of", "path_of"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # visible ASCII without the backslash
+
+
+def path_of(url: str) -> str:
+    """The path of an address, to be shown; of a malformed one nothing."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
+
+
+def host_of(url: str) -> str:
+    """The host of an address, to be shown; ``malformed`` where there is none beyond doubt."""
+    try:
+        return (urlsplit(url).hostname if url.isascii() else None) or "malformed"
+    except ValueError:
+        return "malformed"
 
 
 @dataclass(frozen=True)
@@ -68,10 +84,7 @@ class Origin:
     @property
     def is_loopback(self) -> bool:
         """Whether it is this machine, by a name or address that can't be another one."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def covers(self, url: str) -> bool:
         """Whether an absolute URL is on this origin, beyond doubt and without user information."""

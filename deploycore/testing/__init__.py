@@ -1,1 +1,40 @@
-"""What authors of providers test with."""
+"""What authors of providers test with: the conformance kit, and the parts of fake hosts.
+
+A provider's tests are one small class::
+
+    from deploycore.testing import ProviderContract
+
+    class TestAcme(ProviderContract):
+        kind = "acme"
+        sandbox = AcmeSandbox
+
+The parts stand in modules of their own: ``sandbox`` (the base class of a fake git host),
+``host`` (HTTP on loopback), ``faults``, ``git_http`` and ``repositories`` (git over HTTP),
+``recorded`` (answers of the real host, played again). They need nothing but deploycore; the
+kit itself needs pytest: install ``deploycore[testing]``.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from deploycore.testing.contract import ProviderContract as ProviderContract
+
+__all__ = ["ProviderContract"]
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when it is asked for: sandboxes use the parts where pytest is not installed.
+    if name != "ProviderContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    try:
+        import pytest
+    except ImportError as error:
+        raise ImportError(
+            "The conformance kit needs pytest: install deploycore[testing].", name="pytest"
+        ) from error
+    # Before the import, or authors see failed checks without the values that failed.
+    pytest.register_assert_rewrite("deploycore.testing.contract")
+    return import_module("deploycore.testing.contract").ProviderContract

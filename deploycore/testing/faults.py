@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from deploycore.testing.messages import JSON, TEXT, Answer, Request
+from deploycore.testing.messages import JSON, TEXT, Answer, Request, json_answer
 from deploycore.testing.paging import NextLink
 
 __all__ = [
@@ -28,14 +28,18 @@ __all__ = [
     "change_of_json",
     "connection_cut",
     "connection_reset",
+    "echoing",
+    "empty_page",
     "endless_pages",
     "html",
     "latency",
+    "later",
     "looping_next",
     "malformed_json",
     "next_elsewhere",
     "next_link",
     "rate_limited",
+    "redirect",
     "truncated_json",
     "wrong_types",
 ]
@@ -221,6 +225,40 @@ def next_link(name: str, links: NextLink, make: Callable[[Request], str]) -> Cha
         return found if links.items(found) is None else links.linked(found, make(request))
 
     return Change(name, apply)
+
+
+def empty_page(links: NextLink) -> Change:
+    """A page has nothing on it, and still links to the next one."""
+
+    def empty(_: Request, found: Answer) -> Answer:
+        return found if links.items(found) is None else links.emptied(found)
+
+    return Change("empty page", empty)
+
+
+def later(change: Change, *, after: int) -> Change:
+    """A change that spares the first so many answers that it would hit."""
+    spared = iter(range(after))
+
+    def apply(request: Request, found: Answer) -> Answer:
+        return found if next(spared, None) is not None else change.apply(request, found)
+
+    return Change(f"{change.name}, later", apply)
+
+
+def echoing(status: int) -> Change:
+    """A host that repeats what it was sent, headers included: as JSON, with this status."""
+
+    def echo(request: Request, found: Answer) -> Answer:
+        said = {"message": f"you sent {request.method} {request.target} {dict(request.headers)}"}
+        return replace(json_answer(said, status), delay=found.delay)
+
+    return Change(f"echo with status {status}", echo)
+
+
+def redirect(location: str, status: int = 302) -> Change:
+    """Send on to another address."""
+    return answer(status, headers={"Location": location})
 
 
 def change_of_json(name: str, change: Callable[[Any], Any]) -> Change:

@@ -9,6 +9,7 @@ What it answers is up to a subclass, or to the routes that it is given::
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,6 +56,7 @@ class LoopbackHost:
 
     Attributes:
         faults: What goes wrong on purpose.
+        crashes: What went wrong in the host itself: tracebacks, without secrets.
     """
 
     def __init__(
@@ -65,12 +67,13 @@ class LoopbackHost:
         latency: float = 0.0,
     ) -> None:
         self.faults = Faults()
+        self.crashes: list[str] = []
         self.latency = latency
-        self._routes = routes or {}
-        self._port = port
-        self._log: deque[LoggedRequest] = deque(maxlen=REMEMBERED_REQUESTS)
-        self._server: HttpServer | None = None
-        self._redactor: tuple[tuple[SecretStr, ...], Redactor] = ((), Redactor())
+        self.__routes = routes or {}
+        self.__port = port
+        self.__log: deque[LoggedRequest] = deque(maxlen=REMEMBERED_REQUESTS)
+        self.__server: HttpServer | None = None
+        self.__redactor: tuple[tuple[SecretStr, ...], Redactor] = ((), Redactor())
 
     def start(self) -> Self:
         """Listen and serve.
@@ -78,24 +81,24 @@ class LoopbackHost:
         Raises:
             OSError: The port can't be listened on.
         """
-        self._server = HttpServer(self._respond, port=self._port)
-        self._server.start()
+        self.__server = HttpServer(self.__respond, port=self.__port)
+        self.__server.start()
         return self
 
     def stop(self) -> None:
         """Close all connections; harmless when done already."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        if self.__server is not None:
+            self.__server.stop()
+            self.__server = None
 
     def __enter__(self) -> Self:
-        return self if self._server else self.start()
+        return self if self.__server else self.start()
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        place: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -106,15 +109,20 @@ class LoopbackHost:
         Raises:
             ConfigurationError: It does not run.
         """
-        if self._server is None:
+        if self.__server is None:
             name = type(self).__name__
             raise ConfigurationError(f"The {name} does not run.", hint="Call start() first.")
-        return f"http://{LOOPBACK}:{self._server.port}"
+        return f"http://{LOOPBACK}:{self.__server.port}"
 
     @property
     def requests(self) -> Sequence[LoggedRequest]:
         """All requests so far, the latest 100,000 at most."""
-        return list(self._log)
+        return list(self.__log)
+
+    @property
+    def request_count(self) -> int:
+        """How many requests it got so far."""
+        return len(self.__log)
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
@@ -126,7 +134,7 @@ class LoopbackHost:
 
         May raise :class:`~deploycore.testing.messages.Refusal`.
         """
-        found = route_of(self._routes, request)
+        found = route_of(self.__routes, request)
         if found is None:
             return text_answer(f"There is no {request.method} {request.path} here.\n", 404)
         function, names = found
@@ -140,20 +148,23 @@ class LoopbackHost:
     def masked(self, text: str) -> str:
         """The text without the host's secrets."""
         secrets = tuple(self.secrets)
-        known, redactor = self._redactor
+        known, redactor = self.__redactor
         if secrets != known:
             redactor = Redactor(secrets)
-            self._redactor = (secrets, redactor)
+            self.__redactor = (secrets, redactor)
         return redactor.mask(text)
 
-    def _respond(self, request: Request) -> Answer:
+    def __respond(self, request: Request) -> Answer:
         try:
             found = self.answer(request)
         except Refusal as refusal:
             found = refusal.answer
+        except Exception:
+            self.crashes.append(self.masked(traceback.format_exc()))
+            found = text_answer(f"The host itself failed:\n{self.crashes[-1]}", 500)
         found = replace(found, delay=found.delay + self.latency)
         answer = self.faults.apply(request, found)
-        self._log.append(self.logged(request, answer))
+        self.__log.append(self.logged(request, answer))
         return answer
 
 

@@ -30,6 +30,9 @@ class NextLink(Protocol):
     def items(self, answer: Answer) -> list[Any] | None:
         """What a page holds; ``None`` where the answer is no page."""
 
+    def emptied(self, answer: Answer) -> Answer:
+        """The page without its items, but with its link."""
+
 
 @dataclass(frozen=True)
 class LinkHeader:
@@ -47,6 +50,9 @@ class LinkHeader:
     def items(self, answer: Answer) -> list[Any] | None:
         body = answer.json()
         return body if isinstance(body, list) else None
+
+    def emptied(self, answer: Answer) -> Answer:
+        return replace(answer, body=b"[]")
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,9 @@ class JsonLink:
         found = body.get(self.values) if isinstance(body, dict) else None
         return found if isinstance(found, list) else None
 
+    def emptied(self, answer: Answer) -> Answer:
+        return replace(answer, body=json.dumps({**answer.json(), self.values: []}).encode())
+
 
 @dataclass(frozen=True)
 class Pages:
@@ -82,9 +91,10 @@ class Pages:
 
     Attributes:
         next_link: Where the link to the next one is.
-        number, size: The names of the parameters for the page's number, from 1, and for how
-            many items it has.
-        size_default, size_most: How many it has unless asked, and at most.
+        number: The name of the parameter for the page's number, from 1.
+        size: The name of the parameter for how many items it has.
+        size_default: How many it has unless asked.
+        size_most: How many it has at most.
     """
 
     next_link: NextLink

@@ -7,7 +7,13 @@ import traceback
 import pytest
 from pydantic import SecretStr
 
-from deploycore.errors import AuthenticationFailed, ConfigurationError, NotFound, PluginError
+from deploycore.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    NotFound,
+    PluginError,
+    UnexpectedAnswer,
+)
 from deploycore.hookspecs import hookimpl
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
 from deploycore.observers import Observers
@@ -59,6 +65,31 @@ def test_every_hook_reaches_the_plugin(open_acme):
 def test_a_limit_is_kept_even_where_the_plugin_ignores_it(open_acme):
     found = list(open_acme().list_repos(RepositoryQuery(limit=2)))
     assert len(found) == 2
+
+
+def test_what_comes_again_while_a_listing_changes_is_given_once(open_acme):
+    again = ("for number in range(3)", "for number in (0, 1, 1, 2, 0, 2)")
+    assert [found.slug for found in open_acme(*again).list_repos()] == [
+        f"repository-{number}" for number in range(3)
+    ]
+
+
+def test_a_listing_that_brings_nothing_new_for_ever_is_an_error(open_acme):
+    endless = ("for number in range(3)", "for number in itertools.cycle(range(3))")
+    listing = open_acme(*endless).list_repos()
+    assert [next(listing).slug for _ in range(3)] == [f"repository-{number}" for number in range(3)]
+    with pytest.raises(UnexpectedAnswer, match="does not end") as caught:
+        next(listing)
+    assert caught.value.details["hook"] == "list_repos"
+
+
+def test_filters_are_applied_even_where_the_plugin_ignores_them(open_acme):
+    provider = open_acme()
+    found = provider.list_repos(RepositoryQuery(name_contains="Y 1", limit=2))
+    assert [row.slug for row in found] == ["repository-1"]
+    assert list(provider.list_branches(REPOSITORY, BranchQuery(name="mai"))) == []
+    query = BranchQuery(name="main", name_contains="X")
+    assert list(provider.list_branches(REPOSITORY, query)) == []
 
 
 def test_an_unknown_branch_is_not_found(open_acme):

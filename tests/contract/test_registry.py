@@ -87,6 +87,10 @@ FAULTS = {
     "an older contract": (("API_VERSION = 1", "API_VERSION = 0"), "newer release of the plugin"),
     "no configuration": (("Config = AcmeConfig", ""), "has no Config"),
     "a foreign configuration": (("Config = AcmeConfig", "Config = dict"), "ProviderConfig"),
+    "a secret that is not resolved": (
+        ("token: SecretStr", 'token: "SecretThatIsNotImported"'),
+        "can't be resolved",
+    ),
     "a wrong constructor": (("__init__(self, config, http)", "__init__(self)"), "__init__"),
 }
 

@@ -229,6 +229,8 @@ def test_another_origin_gets_neither_request_nor_credentials(serve, client):
         "http://127.0.0.1:{port}/\u00e9",
         "http://127.0.0.1:port/x",
         "javascript://127.0.0.1:{port}/x",
+        "http://[",
+        "http://[::1:{port}/x",
     ],
 )
 def test_a_link_that_is_not_plainly_on_the_origin_is_refused(serve, client, link):
@@ -253,6 +255,62 @@ def test_links_are_sent_as_they_came_with_only_illegal_characters_encoded(
     server = serve(ok)
     client(server.url).get_json(server.url + rest)
     assert server.asked[0][1] == sent
+
+
+def test_a_malformed_link_of_pages_or_redirects_is_unexpected(serve, client):
+    server = serve(lambda handler: handler.send(b'{"next": "http://["}'))
+    with pytest.raises(UnexpectedAnswer, match="another origin"):
+        list(client(server.url).pages("/first", next_url=lambda page: page["next"]))
+    elsewhere = serve(redirect("http://["))
+    with pytest.raises(UnexpectedAnswer, match="another origin"):
+        client(elsewhere.url).get_json("/first")
+
+
+def linked(header: str):
+    def reply(handler) -> None:
+        number = int(handler.path.partition("page=")[2] or 1)
+        headers = {"Link": header.format(next=number + 1)} if number < 3 else {}
+        handler.send(b"[%d]" % number, **headers)
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '</list?page={next}>; rel="next"',
+        '</list?page=1>; rel="first", </list?page={next}>; rel=next; title="a, <b>; c"',
+        '<?page={next}>; title="x";REL = "last next"',
+    ],
+    ids=["alone", "among-others", "relative"],
+)
+def test_link_headers_are_followed_lazily_to_their_end(serve, client, header):
+    server = serve(linked(header))
+    pages = client(server.url).linked_pages("/list", params={"size": 5})
+    assert server.asked == []
+    assert next(pages) == [1]
+    assert [path for _, path, _ in server.asked] == ["/list?size=5"]
+    assert list(pages) == [[2], [3]]
+    assert [path for _, path, _ in server.asked[1:]] == ["/list?page=2", "/list?page=3"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["next", "<http://[>; rel=next", '</x?page={next}; rel="next"'],
+    ids=["no-link", "no-address", "no-end"],
+)
+def test_a_malformed_link_header_is_not_the_end_of_a_listing(serve, client, header):
+    server = serve(linked(header))
+    with pytest.raises(UnexpectedAnswer, match="Link header"):
+        list(client(server.url).linked_pages("/list"))
+
+
+def test_a_link_header_to_another_origin_is_refused(serve, client):
+    other = serve(ok)
+    server = serve(linked(f"<{other.url}/list?page={{next}}>; rel=next"))
+    with pytest.raises(UnexpectedAnswer, match="another origin"):
+        list(client(server.url).linked_pages("/list"))
+    assert other.asked == []
 
 
 def test_a_chain_of_pages_is_followed_lazily_to_its_end(serve, client):

@@ -8,15 +8,13 @@ of them is wrong.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from abc import abstractmethod
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from deploycore.configuration import ProviderConfig
+from deploycore.configuration import HttpsAddress, ProviderConfig
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
 from deploycore.models import GitCredential
 
@@ -98,47 +96,16 @@ def _workspace(text: str) -> str:
     return text
 
 
-def _address(text: str) -> str:
-    """An absolute URL to append paths to: https, or http to this machine alone."""
-    text = text.strip().rstrip("/")
-    fault = "it is not an absolute https URL, such as https://bitbucket.example.com"
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        parts = None
-    # Raised out here, since urlsplit's own errors quote what may be a password.
-    if parts is None or not parts.hostname or parts.scheme not in ("http", "https"):
-        raise ValueError(fault)
-    if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"\s", text):
-        raise ValueError("it must be free of user information, query, fragment and white space")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError(
-            "http is for loopback addresses alone, since secrets travel here: use https"
-        )
-    return text
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-Address = Annotated[str, AfterValidator(_address)]
 Workspace = Annotated[str, AfterValidator(_workspace)]
 
 
 class _BitbucketMode(ProviderConfig):
     """What the modes have in common."""
 
-    api_url: Address = Field(
+    api_url: HttpsAddress = Field(
         default="https://api.bitbucket.org/2.0", description="where the REST API is"
     )
-    git_url: Address = Field(
+    git_url: HttpsAddress = Field(
         default="https://bitbucket.org", description="where repositories are cloned from"
     )
     prefetch_pages: int = Field(

@@ -50,6 +50,12 @@ API_TOKEN_SCOPES = (
 OLD_SCOPES = ("account", "repository:write")
 ACCESS_TOKEN_SCOPES = ("repository:write",)
 
+DEFAULT_SCOPES: Mapping[Mode, tuple[str, ...]] = {
+    "app-password": OLD_SCOPES,
+    "api-token": API_TOKEN_SCOPES,
+    "access-token": ACCESS_TOKEN_SCOPES,
+}
+
 _TITLES: dict[Mode, str] = {
     "app-password": "App password",
     "api-token": "API token",
@@ -176,7 +182,7 @@ class Sandbox(LoopbackHost):
     @property
     def connections(self) -> Sequence[SandboxConnection]:
         """One for each credential."""
-        return [self._connection(credential) for credential in self._state.credentials]
+        return [self.connection(credential) for credential in self._state.credentials]
 
     def add_user(
         self, username: str, email: str | None = None, display_name: str | None = None
@@ -202,6 +208,18 @@ class Sandbox(LoopbackHost):
         workspace = Workspace(slug=slug, name=name or slug.title(), members=administrators)
         self._state.add_workspace(workspace)
         return workspace
+
+    def remove_workspace(self, slug: str) -> None:
+        """Remove an owner with all repositories, if there is one."""
+        self._state.remove_workspace(slug)
+
+    def branches(self, workspace: str, slug: str) -> Mapping[str, str]:
+        """The branches of a repository and the commits that they point to.
+
+        Raises:
+            ConfigurationError: There is no such repository.
+        """
+        return self._git.branches(self._existing(workspace, slug))
 
     def add_member(self, workspace: str, user: User, *, administrator: bool = False) -> None:
         """Let a person see the repositories of a workspace.
@@ -381,7 +399,8 @@ class Sandbox(LoopbackHost):
             raise ConfigurationError(f"The sandbox has no repository {workspace}/{slug}.")
         return repository
 
-    def _connection(self, credential: Credential) -> SandboxConnection:
+    def connection(self, credential: Credential) -> SandboxConnection:
+        """How to connect with a credential, whether the sandbox knows it or not."""
         settings: dict[str, str | SecretStr] = {"mode": credential.mode}
         owner = credential.workspace or ""
         if credential.user is not None:

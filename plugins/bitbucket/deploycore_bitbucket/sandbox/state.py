@@ -140,6 +140,12 @@ class State:
             self._workspaces[workspace.slug] = workspace
             self._repositories.setdefault(workspace.slug, {})
 
+    def remove_workspace(self, slug: str) -> None:
+        with self.lock:
+            self._workspaces.pop(slug, None)
+            self._repositories.pop(slug, None)
+            self.version += 1
+
     def add_member(self, workspace: str, username: str, *, administrator: bool) -> None:
         with self.lock:
             known = self.workspace(workspace)

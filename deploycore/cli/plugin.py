@@ -1,0 +1,51 @@
+"""``deploycore plugin``: for authors of providers, a new one from the template, and its check."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_json
+from deploycore.scaffold import render_template
+
+__all__ = ["register"]
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's commands."""
+    noun = typer.Typer(help="Write a provider: start one from the template, and check it.")
+    noun.command()(new)
+    noun.command()(check)
+    application.add_typer(noun, name="plugin")
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="What the git host is called, such as my-host.")],
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where to; deploycore-NAME unless you say.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a provider: a whole distribution whose tests pass before the first edit."""
+    made = render_template(name, directory)
+    if as_json:
+        show_json({"directory": str(made.resolve())})
+        return
+    say(f"A provider is in {made}. Its tests pass as it is:")
+    say(f"\n  pip install -e '{made}[dev]'\n  pytest {made}\n")
+    say(f"Then make it yours, from EDIT 1 on: {made / 'README.md'} lists the places.")
+
+
+def check(
+    kind: Annotated[str, typer.Argument(help="The provider's kind, as in deploycore plugins.")],
+    as_json: AsJson = False,
+) -> None:
+    """Run the conformance kit on an installed provider, against its own fake host."""
+    arguments = [sys.executable, "-m", "deploycore.testing.check", kind]
+    done = subprocess.run([*arguments, "--json"] if as_json else arguments, check=False)  # noqa: S603
+    raise typer.Exit(done.returncode)

@@ -1,0 +1,235 @@
+"""``python -m deploycore.testing.check KIND``: the conformance kit on an installed provider.
+
+``deploycore plugin check`` runs this in a process of its own: the kit needs pytest, which no
+other command does, and a plugin's tests should not run within the command that reports them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from deploycore.errors import ConfigurationError, DeploycoreError, PluginError
+from deploycore.registry import (
+    CONTRACT_GROUP,
+    Plugin,
+    entry_points_by_name,
+    load_plugin,
+    normalise_kind,
+    only_one,
+)
+
+__all__ = ["Outcome", "check_plugin", "main"]
+
+_MODULE = """\
+from {module} import {name} as Contract
+
+
+class TestContract(Contract):
+    pass
+"""
+
+
+@dataclass
+class Outcome:
+    """What the checks came to.
+
+    Attributes:
+        passed: How many checks passed.
+        failed, set_aside, skipped: Names of checks, and why.
+    """
+
+    passed: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    set_aside: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def check_plugin(kind: str) -> tuple[Plugin, Outcome]:
+    """Run the whole kit on the installed provider of a kind.
+
+    Raises:
+        PluginError: It can't be loaded, or does not even have the form of a provider.
+        ConfigurationError: No such provider, no contract class, or pytest is not installed.
+    """
+    plugin = load_plugin(kind)
+    point = _contract(plugin)
+    try:
+        import pytest
+    except ImportError:
+        pytest = None  # type: ignore[assignment]
+    if pytest is None:
+        raise ConfigurationError(
+            "The conformance kit needs pytest, which is not installed.",
+            hint="Install it beside deploycore: pip install 'deploycore[testing]'.",
+        )
+    with tempfile.TemporaryDirectory(prefix="deploycore-check-") as directory:
+        return plugin, _run(Path(directory), point)
+
+
+def _contract(plugin: Plugin) -> EntryPoint:
+    points = entry_points_by_name(CONTRACT_GROUP).get(normalise_kind(plugin.kind))
+    if not points:
+        raise ConfigurationError(
+            f"The plugin {plugin.label} has the form of a provider, but names no class for the "
+            f"conformance kit, so nothing more can be checked.",
+            hint=f"Its author adds one: an entry point in the group {CONTRACT_GROUP}.",
+            plugin=plugin.label,
+        )
+    return only_one(plugin.kind, points)
+
+
+def _run(directory: Path, point: EntryPoint) -> Outcome:
+    import pytest
+
+    module = directory / "test_contract.py"
+    module.write_text(_MODULE.format(module=point.module, name=point.attr), encoding="utf-8")
+    recorder = _Recorder()
+    started = time.monotonic()
+    arguments = [
+        str(module), f"--rootdir={directory}", "-c", str(directory / "none.ini"), "-q",
+        "-p", "no:cacheprovider", "-p", "no:xdist", "--import-mode=importlib", "-W", "error",
+    ]  # fmt: skip
+    (directory / "none.ini").write_text("[pytest]\n", encoding="utf-8")
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = pytest.main(arguments, plugins=[recorder])
+    outcome = recorder.outcome
+    outcome.seconds = round(time.monotonic() - started, 1)
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not outcome.failed:
+        outcome.failed["the kit"] = f"pytest ended with {pytest.ExitCode(code).name}"
+    return outcome
+
+
+class _Recorder:
+    """A plugin of pytest that keeps what the checks came to, and shows how far they are."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome()
+        self._count = 0
+        self._done = 0
+
+    def pytest_collection_modifyitems(self, items: Sequence[Any]) -> None:
+        """Every standard check has to be among what will run."""
+        from deploycore.testing import ProviderContract
+
+        self._count = len(items)
+        collected = {item.originalname for item in items}
+        for name in dir(ProviderContract):
+            if name.startswith("test_") and name not in collected:
+                self.outcome.failed[name] = "The contract class leaves this standard check out."
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A contract class that can't be imported or is refused."""
+        if report.failed:
+            self.outcome.failed["the contract class"] = _last_lines(report.longreprtext)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """One phase of a check has ended."""
+        name = report.nodeid.rpartition("::")[2]
+        if report.failed:
+            self.outcome.failed[name] = _last_lines(report.longreprtext)
+        elif hasattr(report, "wasxfail"):
+            if report.outcome == "skipped":
+                self.outcome.set_aside[name] = report.wasxfail.removeprefix("reason: ")
+            elif report.when == "call":
+                self.outcome.failed[name] = f"It passes, but is set aside: {report.wasxfail}"
+        elif report.skipped:
+            self.outcome.skipped[name] = _reason(report.longrepr)
+        elif report.when == "call":
+            self.outcome.passed += 1
+        if report.when == "teardown":
+            self._progress()
+
+    def _progress(self) -> None:
+        self._done += 1
+        if sys.stderr.isatty():
+            end = "\n" if self._done == self._count else ""
+            print(f"\r{self._done} of {self._count} checks", end=end, file=sys.stderr, flush=True)
+
+
+def _last_lines(text: str) -> str:
+    """What a failed check says for people: from the rule on, without the code around it."""
+    lines = [re.sub(r"^E {1,7}", "", line) for line in text.splitlines()]
+    first = next((at for at, line in enumerate(lines) if "The contract asks" in line), None)
+    shown = lines[first:] if first is not None else lines[-12:]
+    return "\n".join(line for line in shown if line.strip())
+
+
+def _reason(longrepr: Any) -> str:
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return str(text).removeprefix("Skipped: ")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the checks and print what they came to.
+
+    Returns:
+        0 where all that ran passed; 10 where a check failed or the plugin is broken; 3 where
+        nothing could be checked.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        plugin, outcome = check_plugin(options.kind)
+    except (PluginError, ConfigurationError) as error:
+        _show_error(error, as_json=options.json)
+        return error.exit_code
+    if options.json:
+        about = {"kind": plugin.kind, "plugin": plugin.label, "hooks": list(plugin.hooks)}
+        print(json.dumps({**about, "conforms": not outcome.failed, **asdict(outcome)}, indent=2))
+    else:
+        _show(plugin, outcome)
+    return PluginError.exit_code if outcome.failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploycore.testing.check")
+    parser.add_argument("kind")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def _show_error(error: DeploycoreError, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": error.as_dict()}), file=sys.stderr)
+    else:
+        print(f"Error: {error}\n  Next: {error.hint}", file=sys.stderr)
+
+
+def _show(plugin: Plugin, outcome: Outcome) -> None:
+    for title, found in (
+        ("Failed", outcome.failed),
+        ("Set aside", outcome.set_aside),
+        ("Skipped", outcome.skipped),
+    ):
+        for name, text in found.items():
+            indented = text.replace("\n", "\n    ")
+            print(f"{title}: {name}\n    {indented}")
+    counted = f"{outcome.passed} checks passed in {outcome.seconds:.0f} s"
+    others = [
+        f"{len(found)} {word}"
+        for word, found in (
+            ("failed", outcome.failed),
+            ("set aside", outcome.set_aside),
+            ("skipped", outcome.skipped),
+        )
+        if found
+    ]
+    print(", ".join([counted, *others]) + ".")
+    verdict = "does not fulfil" if outcome.failed else "fulfils"
+    print(f"{plugin.label} {verdict} the provider contract.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

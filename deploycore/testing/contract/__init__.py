@@ -1,0 +1,36 @@
+"""The conformance kit: every check that a provider has to pass, as one class to inherit.
+
+A check that can't hold for a host is set aside by overriding it with ``xfail`` and a reason,
+and in no other way: the class refuses to be made, and ``deploycore plugin check`` counts.
+"""
+
+from __future__ import annotations
+
+from deploycore.testing.contract.authentication import Authentication
+from deploycore.testing.contract.class_and_configuration import ClassAndConfiguration
+from deploycore.testing.contract.cloning import Cloning
+from deploycore.testing.contract.failures import Failures
+from deploycore.testing.contract.listing import Listing
+from deploycore.testing.contract.pagination import Pagination
+from deploycore.testing.contract.secrecy import Secrecy
+from deploycore.testing.contract.setting_aside import SettingAside
+from deploycore.testing.contract.threads import Threads
+
+__all__ = ["ProviderContract"]
+
+
+class ProviderContract(
+    ClassAndConfiguration,
+    Authentication,
+    Listing,
+    Pagination,
+    Failures,
+    Secrecy,
+    Threads,
+    Cloning,
+    SettingAside,
+):
+    """All checks of the kit; an author's class says what ``ContractBase`` asks for.
+
+    Name the subclass ``Test…`` where pytest collects it.
+    """

@@ -1,0 +1,239 @@
+"""What all checks share: the host, providers connected to it, and how a failure reads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.errors import DeploycoreError
+from deploycore.http import HttpSettings
+from deploycore.models import RepositoryId
+from deploycore.observers import Observers
+from deploycore.provider import Provider
+from deploycore.redaction import Redactor
+from deploycore.registry import Plugin, load_plugin
+from deploycore.testing.paging import LinkHeader, NextLink
+from deploycore.testing.scenarios import Access, Arranged, ContractHost, NotArranged
+
+__all__ = [
+    "Connect",
+    "ContractBase",
+    "Leaks",
+    "asked",
+    "identity",
+    "must_raise",
+    "promptly",
+]
+
+T = TypeVar("T")
+
+PATIENT = HttpSettings(
+    connect_timeout=5,
+    read_timeout=5,
+    total_timeout=20,
+    retries=2,
+    backoff_first=0.01,
+    backoff_most=0.02,
+    retry_after_most=0,
+    pages_most=50,
+)
+HASTY = HttpSettings(read_timeout=0.3, total_timeout=1, retries=0, retry_after_most=0)
+SECONDS_MOST = 30
+PROVIDER_NAME = "contract"
+
+_DOCUMENTED = {
+    "Config": "deploycore.configuration.ProviderConfig",
+    "class": "deploycore.hookspecs, the rules for every provider hook",
+    "secrets": "deploycore.hookspecs, the rules for every provider hook",
+    "errors": "deploycore.errors",
+}
+
+
+def asked(of: str, rule: str) -> str:
+    """The message of a failed check: what is asked, and where it is documented.
+
+    Args:
+        of: A hook's name, or ``Config``, ``class``, ``secrets``, ``errors``.
+        rule: What the contract asks, as a sentence.
+    """
+    place = _DOCUMENTED.get(of, f"deploycore.hookspecs.ProviderSpec.{of}")
+    return f"\nThe contract asks of {of}: {rule}\nDocumented in: {place}\nSeen:"
+
+
+@contextmanager
+def must_raise(
+    expected: type[DeploycoreError], of: str, rule: str
+) -> Iterator[list[DeploycoreError]]:
+    """Fail unless the body raises an error of this type; it is put into the list that is given."""
+    caught: list[DeploycoreError] = []
+    try:
+        yield caught
+    except expected as error:
+        caught.append(error)
+        return
+    except DeploycoreError as error:
+        wrong = f"{type(error).__name__}: {error}"
+    except Exception as error:
+        wrong = f"{type(error).__name__}: {error}"
+    else:
+        wrong = "no error"
+    pytest.fail(f"{asked(of, rule)} {wrong}, and not {expected.__name__}", pytrace=False)
+
+
+def promptly(of: str, rule: str, action: Callable[[], T]) -> T:
+    """What an action returns or raises; a failure where it does not end."""
+    outcome: list[T | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(action())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(SECONDS_MOST)
+    if not outcome:
+        pytest.fail(f"{asked(of, rule)} no end after {SECONDS_MOST} seconds", pytrace=False)
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def identity(arranged: Arranged) -> RepositoryId:
+    """What the hooks take for a repository of a scenario."""
+    return RepositoryId(owner=arranged.owner, slug=arranged.slug)
+
+
+class Leaks:
+    """Looks for secrets where none may be, in every form in which they travel."""
+
+    def __init__(self, secrets: Iterable[SecretStr]) -> None:
+        self._redactor = Redactor(secrets)
+
+    def within(self, text: str) -> str:
+        """Nothing, or the text with what was found masked."""
+        masked = self._redactor.mask(text)
+        return "" if masked == text else masked
+
+
+class Connect(Protocol):
+    """Opens a provider on the host; it is closed after the check."""
+
+    def __call__(
+        self,
+        access: Access = Access.FULL,
+        *,
+        mode: str | None = None,
+        settings: Mapping[str, str | SecretStr] | None = None,
+        http: HttpSettings = PATIENT,
+    ) -> Provider: ...
+
+
+class ContractBase:
+    """What an author says of a provider, and the fixtures that are made of it.
+
+    Attributes:
+        kind: The name of the provider's entry point.
+        sandbox: The class of its sandbox. For another kind of fake host override ``start``.
+        required_scope: What listing and cloning ask for, in the host's words: it has to stand
+            in the error that says that it is missing. ``None`` where the host has no scopes.
+        modes: The ways to sign in, by the sandbox's names; by default all that it has.
+        next_link: Where pages have their link; by default where the sandbox has it.
+        read_ahead: How many pages the provider may ask for before they are wanted.
+        clone_requests: How many requests ``clone_url`` may need.
+    """
+
+    kind: ClassVar[str] = ""
+    sandbox: ClassVar[Any] = None
+    required_scope: ClassVar[str | None] = None
+    modes: ClassVar[tuple[str, ...]] = ()
+    next_link: ClassVar[NextLink | None] = None
+    read_ahead: ClassVar[int] = 0
+    clone_requests: ClassVar[int] = 0
+
+    def start(self) -> ContractHost:
+        """A running fake host; ended after the check."""
+        host: ContractHost = self.sandbox().start()
+        return host
+
+    @classmethod
+    def all_modes(cls) -> tuple[str, ...]:
+        """The ways to sign in."""
+        return cls.modes or tuple(cls.sandbox.MODES)
+
+    @classmethod
+    def links(cls) -> NextLink:
+        """Where pages have their link."""
+        if cls.next_link is not None:
+            return cls.next_link
+        pages = getattr(cls.sandbox, "PAGES", None)
+        return pages.next_link if pages is not None else LinkHeader()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run what asks for ``mode`` once for each way to sign in."""
+        if "mode" in metafunc.fixturenames:
+            metafunc.parametrize("mode", self.all_modes())
+
+    @pytest.fixture
+    def plugin(self) -> Plugin:
+        """The provider as the core's registry loads it."""
+        return load_plugin(self.kind)
+
+    @pytest.fixture
+    def host(self) -> Iterator[ContractHost]:
+        """A running fake host that holds nothing yet."""
+        running = self.start()
+        yield running
+        running.stop()
+        crashes = "\n".join(getattr(running, "crashes", ()))
+        assert not crashes, f"the fake host itself failed:\n{crashes}"
+
+    @pytest.fixture
+    def values(self, host: ContractHost) -> Callable[..., dict[str, str | SecretStr]]:
+        """Makes the values of a configuration: ``values(Access.FULL, mode)``."""
+
+        def make(access: Access, mode: str) -> dict[str, str | SecretStr]:
+            try:
+                connection = host.connect(mode, access)
+            except NotArranged as error:
+                pytest.fail(
+                    f"The host has no credentials of mode {mode} that are {access.value}: "
+                    f"{error}. Add them, or set this check aside with a reason.",
+                    pytrace=False,
+                )
+            return {"name": PROVIDER_NAME, **connection.settings}
+
+        return make
+
+    @pytest.fixture
+    def connect(
+        self, plugin: Plugin, values: Callable[..., dict[str, str | SecretStr]]
+    ) -> Iterator[Connect]:
+        """Opens providers on the host, closed after the check."""
+        with ExitStack() as opened:
+
+            def open_one(
+                access: Access = Access.FULL,
+                *,
+                mode: str | None = None,
+                settings: Mapping[str, str | SecretStr] | None = None,
+                http: HttpSettings = PATIENT,
+            ) -> Provider:
+                given = settings or values(access, mode or self.all_modes()[0])
+                config: ProviderConfig = parse_config(plugin.config_type, given, kind=self.kind)
+                made = Provider(plugin, config, http_settings=http, observers=Observers())
+                return opened.enter_context(made)
+
+            yield open_one
+
+    @pytest.fixture
+    def provider(self, connect: Connect) -> Provider:
+        """Signed in with all rights, in the first mode."""
+        return connect()

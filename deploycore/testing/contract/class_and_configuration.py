@@ -1,0 +1,133 @@
+"""Checks of what can be told without a request: the class, its signatures, its ``Config``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from deploycore.configuration import config_fields, parse_config
+from deploycore.errors import ConfigurationError
+from deploycore.hookspecs import API_VERSION
+from deploycore.provider import Provider
+from deploycore.registry import Plugin
+from deploycore.testing.contract.base import Connect, ContractBase, Leaks, asked, must_raise
+from deploycore.testing.scenarios import Access, ContractHost
+
+__all__ = ["ClassAndConfiguration"]
+
+_SECRET_NAME = re.compile(r"(^|_)(token|password|secret|key|passphrase|credential)$")
+ELSEWHERE = "http://git.example.com"
+
+
+class ClassAndConfiguration(ContractBase):
+    """The class behind the entry point, and what a person configures."""
+
+    def test_the_class_fulfils_the_contract(self, plugin: Plugin) -> None:
+        """Loading it checks hooks, signatures, ``API_VERSION``, ``Config`` and ``__init__``."""
+        assert plugin.provider_class.API_VERSION == API_VERSION, asked(  # type: ignore[attr-defined]
+            "class", f"API_VERSION is the contract's version that it was written for, {API_VERSION}"
+        )
+
+    def test_every_field_of_the_configuration_is_described(self, plugin: Plugin) -> None:
+        nameless = [
+            field.name for field in config_fields(plugin.config_type) if not field.description
+        ]
+        assert nameless == [], asked(
+            "Config", "each field has a description: it is the help text of forms and options"
+        )
+
+    def test_every_secret_of_the_configuration_is_typed_as_one(self, plugin: Plugin) -> None:
+        plain = [
+            field.name
+            for field in config_fields(plugin.config_type)
+            if _SECRET_NAME.search(field.name) and not field.secret
+        ]
+        assert plain == [], asked(
+            "Config", "every secret is a SecretStr, so that it is never shown"
+        )
+
+    def test_what_is_missing_is_named(
+        self, plugin: Plugin, values: Callable[..., dict[str, str | SecretStr]], mode: str
+    ) -> None:
+        given = values(Access.FULL, mode)
+        needed = [
+            field.name
+            for field in config_fields(plugin.config_type)
+            if field.name in given and field.required
+        ]
+        for name in needed:
+            rest = {field: value for field, value in given.items() if field != name}
+            with must_raise(ConfigurationError, "Config", f"{name} is required") as caught:
+                parse_config(plugin.config_type, rest, kind=self.kind)
+            assert name in str(caught[0]), asked("Config", "the error names the missing field")
+
+    def test_an_unknown_field_is_refused(
+        self, plugin: Plugin, values: Callable[..., dict[str, str | SecretStr]]
+    ) -> None:
+        given = {**values(Access.FULL, self.all_modes()[0]), "no_such_field": "x"}
+        with must_raise(ConfigurationError, "Config", "a mistyped field is an error"):
+            parse_config(plugin.config_type, given, kind=self.kind)
+
+    def test_a_secret_that_is_no_secret_is_refused_without_being_shown(
+        self, plugin: Plugin, values: Callable[..., dict[str, str | SecretStr]], mode: str
+    ) -> None:
+        given = values(Access.FULL, mode)
+        for name, value in given.items():
+            if isinstance(value, SecretStr):
+                for odd in ("", " ", "with a blank\nand a line"):
+                    self._refuse_or_send(plugin, {**given, name: SecretStr(odd)}, odd.strip())
+
+    def _refuse_or_send(self, plugin: Plugin, given: dict[str, str | SecretStr], odd: str) -> None:
+        rule = "an empty secret, or one with line breaks, is refused when it is given"
+        with must_raise(ConfigurationError, "Config", rule) as caught:
+            parse_config(plugin.config_type, given, kind=self.kind)
+        if len(odd) > 4:
+            leaks = Leaks([SecretStr(odd)])
+            assert not leaks.within(str(caught[0])), asked("secrets", "no error shows one")
+
+    def test_credentials_are_never_sent_unencrypted_to_another_machine(
+        self,
+        host: ContractHost,
+        plugin: Plugin,
+        values: Callable[..., dict[str, str | SecretStr]],
+        mode: str,
+    ) -> None:
+        given = values(Access.FULL, mode)
+        places = {
+            name: ELSEWHERE + value.removeprefix(host.url)
+            for name, value in given.items()
+            if isinstance(value, str) and value.startswith(host.url)
+        }
+        assert places, asked("Config", "the host's address can be set, for tests and proxies")
+        for name, place in places.items():
+            rule = f"{name} is https, or http to this machine alone: type it HttpsAddress"
+            with must_raise(ConfigurationError, "Config", rule):
+                config = parse_config(plugin.config_type, {**given, name: place}, kind=self.kind)
+                Provider(plugin, config).close()
+
+    def test_the_addresses_that_are_there_by_default_are_encrypted(
+        self,
+        host: ContractHost,
+        plugin: Plugin,
+        values: Callable[..., dict[str, str | SecretStr]],
+        mode: str,
+    ) -> None:
+        given = values(Access.FULL, mode)
+        needed = {field.name for field in config_fields(plugin.config_type) if field.required}
+        own = {
+            name: value
+            for name, value in given.items()
+            if not (isinstance(value, str) and value.startswith(host.url)) or name in needed
+        }
+        config = parse_config(plugin.config_type, own, kind=self.kind)
+        assert config.api_base_url.startswith(("https://", host.url)), asked(
+            "Config", "the API's address is https"
+        )
+
+    def test_a_provider_is_opened_without_a_request(
+        self, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        connect(mode=mode)
+        assert host.request_count == 0, asked("class", "__init__ asks nothing of the host")

@@ -1,0 +1,138 @@
+"""Checks of ``clone_url``: a clean address, and a credential that a git server takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.errors import RemoteRefused
+from deploycore.git import GitSettings, export
+from deploycore.models import CloneUrl, GitCredential
+from deploycore.provider import Provider
+from deploycore.testing.contract.base import (
+    Connect,
+    ContractBase,
+    Leaks,
+    asked,
+    identity,
+    must_raise,
+)
+from deploycore.testing.scenarios import ODD, ONE, TWO, Access, ContractHost
+
+__all__ = ["Cloning"]
+
+GIT_SECONDS = 60
+HELPER = '!f() { echo "username=$GIT_CHECK_USERNAME"; echo "password=$GIT_CHECK_PASSWORD"; }; f'
+SETTINGS = GitSettings(connect_timeout=5, read_timeout=10, retries=0)
+
+
+class Cloning(ContractBase):
+    """``clone_url``, tried by a stock git client and by the core."""
+
+    def test_the_address_is_clean_and_the_credential_apart(
+        self, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        provider = connect(mode=mode)
+        before = host.request_count
+        found = provider.clone_url(identity(shop))
+        assert host.request_count - before <= self.clone_requests, asked(
+            "clone_url", "it is made without a request where that is possible (else clone_requests)"
+        )
+        assert urlsplit(found.url).netloc == urlsplit(host.url).netloc, asked(
+            "clone_url", "it follows the configured address"
+        )
+        assert found.credential is not None, asked("clone_url", "a private repository has one")
+        assert not Leaks(host.secrets).within(found.url), asked("secrets", "none stands in a URL")
+
+    def test_the_core_clones_with_it(
+        self, host: ContractHost, connect: Connect, mode: str, tmp_path: Path
+    ) -> None:
+        for number, row in enumerate(host.arrange(ODD)):
+            source = connect(Access.LEAST, mode=mode).clone_url(identity(row))
+            target = tmp_path / str(number)
+            done = export(source, row.default_branch, target, settings=SETTINGS)
+            assert done.commit == row.branches[row.default_branch], asked(
+                "clone_url", f"a clone of {row.slug} gives the commit that list_branches names"
+            )
+            assert any(target.iterdir()), asked("clone_url", "a clone has the repository's files")
+
+    def test_a_public_repository_can_be_cloned_too(
+        self, host: ContractHost, provider: Provider, tmp_path: Path
+    ) -> None:
+        public = next(row for row in host.arrange(TWO) if not row.private)
+        source = provider.clone_url(identity(public))
+        done = export(source, public.default_branch, tmp_path / "clone", settings=SETTINGS)
+        assert done.commit == public.branches[public.default_branch], asked(
+            "clone_url", "credentials do not get in the way of what is public"
+        )
+
+    def test_a_stock_git_client_accepts_it(
+        self, host: ContractHost, connect: Connect, mode: str, tmp_path: Path
+    ) -> None:
+        if shutil.which("git") is None:
+            pytest.skip("there is no git client here")
+        for row in host.arrange(ODD):
+            found = connect(mode=mode).clone_url(identity(row))
+            listed = _ls_remote(found, tmp_path)
+            assert listed == dict(row.branches), asked(
+                "clone_url", f"git itself can fetch {row.slug} with the URL and the credential"
+            )
+
+    def test_wrong_credentials_clone_nothing(
+        self, host: ContractHost, connect: Connect, mode: str, tmp_path: Path
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        provider = connect(mode=mode)
+        source = provider.clone_url(identity(shop))
+        assert source.credential is not None
+        wrong = SecretStr("not-" + source.credential.password.get_secret_value())
+        source = CloneUrl(
+            url=source.url,
+            credential=GitCredential(username=source.credential.username, password=wrong),
+        )
+        rule = "the host's git server refuses a wrong credential (is the sandbox right?)"
+        with must_raise(RemoteRefused, "clone_url", rule) as caught:
+            export(source, shop.default_branch, tmp_path / "clone", settings=SETTINGS)
+        leaks = Leaks([*host.secrets, wrong])
+        assert not leaks.within(str(caught[0].as_dict())), asked("secrets", "no error shows one")
+
+    def test_explanations_of_refusals_are_texts_without_secrets(
+        self, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        provider = connect(mode=mode)
+        leaks = Leaks(host.secrets)
+        for status in (None, 401, 403, 404, 410, 429, 500):
+            for message in ("", "Repository not found", "x" * 10_000, "größe\x00\x1b[0m"):
+                said = provider.explain_git_refusal(status, message)
+                assert said is None or (said.strip() and not leaks.within(said)), asked(
+                    "explain_git_refusal", "one or two sentences, or None to add nothing"
+                )
+
+
+def _ls_remote(source: CloneUrl, at: Path) -> dict[str, str]:
+    """The branches that a stock git client sees; the credential goes by the environment."""
+    credential = source.credential
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(at),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "NO_PROXY": "127.0.0.1",
+        "GIT_CHECK_USERNAME": credential.username if credential else "",
+        "GIT_CHECK_PASSWORD": credential.password.get_secret_value() if credential else "",
+    }
+    done = subprocess.run(
+        ["git", "-c", "credential.helper=", "-c", f"credential.helper={HELPER}",
+         "ls-remote", "--heads", source.url],
+        cwd=at, env=environment, capture_output=True, text=True, timeout=GIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, asked("clone_url", "git accepts it") + done.stderr[-500:]
+    lines = (line.split("\t") for line in done.stdout.splitlines())
+    return {ref.removeprefix("refs/heads/"): commit for commit, ref in lines}

@@ -1,0 +1,260 @@
+"""Checks of what is listed: all of it, each once, with the right fields, lazily."""
+
+from __future__ import annotations
+
+from itertools import islice, zip_longest
+from urllib.parse import urlsplit
+
+import pytest
+
+from deploycore.errors import NotFound
+from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
+from deploycore.provider import Provider
+from deploycore.testing.contract.base import ContractBase, asked, identity, must_raise
+from deploycore.testing.scenarios import (
+    EMPTY,
+    MANY,
+    ODD,
+    ODD_BRANCHES,
+    ONE,
+    TWO,
+    ContractHost,
+)
+
+__all__ = ["Listing"]
+
+ALL = "all that the credentials may read is listed, each once, in the host's order"
+LAZY = "a lazy iterable: no page is asked for before an item of it is wanted"
+HIDDEN = RepositoryId(owner="rival", slug="hidden")
+
+
+class Listing(ContractBase):
+    """``list_repos`` and ``list_branches``."""
+
+    def test_an_owner_without_repositories_has_an_empty_list(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        host.arrange(EMPTY)
+        assert list(provider.list_repos()) == [], asked("list_repos", ALL)
+
+    def test_a_repository_is_described_in_full(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        (found,) = provider.list_repos()
+        assert found.id == identity(shop), asked(
+            "list_repos", "owner.username and slug are what the other hooks take"
+        )
+        assert found.name == (shop.name or found.name), asked("list_repos", "name is for people")
+        assert found.default_branch == shop.default_branch, asked(
+            "list_repos", "default_branch is the host's, whatever its name"
+        )
+        assert found.private is shop.private, asked("list_repos", "private is the host's word")
+        assert urlsplit(found.url).scheme in ("http", "https"), asked(
+            "list_repos", "url is the page for people"
+        )
+
+    def test_public_and_empty_repositories_are_described_as_such(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        arranged = {row.slug: row for row in host.arrange(TWO)}
+        found = {row.slug: row for row in provider.list_repos()}
+        assert found.keys() == arranged.keys(), asked("list_repos", ALL)
+        for slug, row in arranged.items():
+            assert found[slug].private is row.private, asked(
+                "list_repos", "private: hidden from the public"
+            )
+            wanted = row.default_branch if row.branches else None
+            assert found[slug].default_branch in (wanted, row.default_branch), asked(
+                "list_repos", "default_branch is the host's, or None while there is no commit"
+            )
+
+    def test_clone_links_hold_no_user_information(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        host.arrange(TWO)
+        links = [link for row in provider.list_repos() for link in row.clone_links]
+        carried = [link.name for link in links if link.href.startswith("http") and "@" in link.href]
+        assert carried == [], asked("list_repos", "clone links never carry credentials or users")
+
+    def test_all_pages_are_listed_in_the_hosts_order(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        arranged = host.arrange(MANY)
+        found = [row.slug for row in provider.list_repos()]
+        assert found == [row.slug for row in arranged], asked("list_repos", ALL)
+
+    def test_all_branches_of_all_pages_are_listed_with_their_commits(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        big = host.arrange(MANY)[0]
+        found = list(provider.list_branches(identity(big)))
+        assert len(found) == len({branch.name for branch in found}), asked("list_branches", ALL)
+        assert {branch.name: branch.commit for branch in found} == dict(big.branches), asked(
+            "list_branches", f"{ALL}, with the full hash of its commit"
+        )
+
+    def test_an_empty_repository_has_no_branches(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        vacant = next(row for row in host.arrange(TWO) if not row.branches)
+        assert list(provider.list_branches(identity(vacant))) == [], asked(
+            "list_branches", "a repository without a commit has no branches, and that is no error"
+        )
+
+    def test_odd_names_arrive_as_they_are(self, host: ContractHost, provider: Provider) -> None:
+        arranged = host.arrange(ODD)
+        found = {row.slug: row for row in provider.list_repos()}
+        assert set(found) == {row.slug for row in arranged}, asked("list_repos", ALL)
+        plain = arranged[0]
+        assert found[plain.slug].name == (plain.name or found[plain.slug].name), asked(
+            "list_repos", "names keep every character"
+        )
+        for row in arranged:
+            names = {branch.name for branch in provider.list_branches(identity(row))}
+            assert names == set(row.branches), asked(
+                "list_branches", "names keep every character, and addresses are quoted once"
+            )
+
+    @pytest.mark.parametrize("name", ODD_BRANCHES)
+    def test_a_branch_is_found_by_its_exact_name(
+        self, host: ContractHost, provider: Provider, name: str
+    ) -> None:
+        plain = host.arrange(ODD)[0]
+        found = list(provider.list_branches(identity(plain), BranchQuery(name=name)))
+        assert [(row.name, row.commit) for row in found] == [(name, plain.branches[name])], asked(
+            "list_branches", "query.name gives the branch of exactly this name"
+        )
+
+    @pytest.mark.parametrize("name", ["nowhere", "mai", "main/x", "MAIN", "feature", "a&b", "*"])
+    def test_a_branch_that_does_not_exist_is_an_empty_answer(
+        self, host: ContractHost, provider: Provider, name: str
+    ) -> None:
+        plain = host.arrange(ODD)[0]
+        assert list(provider.list_branches(identity(plain), BranchQuery(name=name))) == [], asked(
+            "list_branches", "a branch that does not exist is no error but an empty answer"
+        )
+
+    def test_a_branch_of_the_last_page_is_found(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        big = host.arrange(MANY)[0]
+        name = sorted(big.branches)[-1]
+        found = list(provider.list_branches(identity(big), BranchQuery(name=name)))
+        assert [row.name for row in found] == [name], asked(
+            "list_branches", "query.name finds a branch wherever in the listing it stands"
+        )
+
+    def test_names_can_be_filtered(self, host: ContractHost, provider: Provider) -> None:
+        big = host.arrange(MANY)[0]
+        found = [row.slug for row in provider.list_repos(RepositoryQuery(name_contains="Y-24"))]
+        assert found == [f"repository-{number}" for number in range(240, 249)], asked(
+            "list_repos", "name_contains takes part of a name, in any case of letters"
+        )
+        query = BranchQuery(name_contains="C/24")
+        branches = {row.name for row in provider.list_branches(identity(big), query)}
+        assert branches == {f"topic/{number}" for number in range(240, 250)}, asked(
+            "list_branches", "name_contains takes part of a name, in any case of letters"
+        )
+
+    def test_a_limit_is_kept_and_saves_requests(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        arranged = host.arrange(MANY)
+        before = host.request_count
+        found = [row.slug for row in provider.list_repos(RepositoryQuery(limit=3))]
+        assert found == [row.slug for row in arranged[:3]], asked(
+            "list_repos", "limit: at most so many, the first ones"
+        )
+        assert host.request_count - before <= 1 + self.read_ahead, asked("list_repos", LAZY)
+
+    def test_an_owner_can_be_named(self, host: ContractHost, provider: Provider) -> None:
+        arranged = host.arrange(TWO)
+        query = RepositoryQuery(owner=arranged[0].owner)
+        assert [row.slug for row in provider.list_repos(query)] == [row.slug for row in arranged], (
+            asked("list_repos", "query.owner says whose repositories")
+        )
+
+    @pytest.mark.parametrize("owner", ["no-such-owner", "no/such/owner", "..", "a?b=c#d"])
+    def test_an_unknown_owner_is_an_error(
+        self, host: ContractHost, provider: Provider, owner: str
+    ) -> None:
+        host.arrange(ONE)
+        try:
+            found = list(provider.list_repos(RepositoryQuery(owner=owner)))
+        except NotFound:
+            return
+        except Exception as error:
+            if type(error).__name__ == "ConfigurationError":
+                return
+            pytest.fail(f"{asked('list_repos', 'NotFound for an unknown owner')} {error!r}")
+        pytest.fail(
+            f"{asked('list_repos', 'NotFound for an unknown owner')} {found}", pytrace=False
+        )
+
+    @pytest.mark.parametrize("which", ["unknown", "hidden"])
+    def test_a_repository_that_is_unknown_or_hidden_is_not_found(
+        self, host: ContractHost, provider: Provider, which: str
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        unknown = RepositoryId(owner=shop.owner, slug="no-such-repository")
+        with must_raise(NotFound, "list_branches", f"NotFound for a repository that is {which}"):
+            list(provider.list_branches(unknown if which == "unknown" else HIDDEN))
+
+    def test_an_exact_name_in_an_unknown_repository_is_not_found(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        unknown = RepositoryId(owner=shop.owner, slug="no-such-repository")
+        with must_raise(
+            NotFound, "list_branches", "an unknown repository is told apart from an unknown branch"
+        ):
+            list(provider.list_branches(unknown, BranchQuery(name="main")))
+
+    def test_nothing_is_asked_before_the_first_item_is_wanted(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        big = host.arrange(MANY)[0]
+        before = host.request_count
+        repositories, branches = provider.list_repos(), provider.list_branches(identity(big))
+        assert host.request_count == before, asked("list_repos", LAZY)
+        next(repositories)
+        next(branches)
+        assert host.request_count - before <= 2 * (1 + self.read_ahead), asked("list_repos", LAZY)
+
+    def test_a_listing_that_is_left_early_asks_no_more(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        host.arrange(MANY)
+        before = host.request_count
+        listing = provider.list_repos()
+        assert len(list(islice(listing, 30))) == 30
+        listing.close()  # type: ignore[attr-defined]
+        assert host.request_count - before <= 1 + 2 * self.read_ahead, asked("list_repos", LAZY)
+
+    def test_listings_at_the_same_time_do_not_disturb_each_other(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        arranged = host.arrange(MANY)
+        big, other = arranged[0], arranged[1]
+        listings = zip_longest(
+            provider.list_repos(),
+            provider.list_branches(identity(big)),
+            provider.list_branches(identity(other)),
+            provider.list_repos(RepositoryQuery(limit=5)),
+        )
+        found = [
+            [row for row in column if row is not None] for column in zip(*listings, strict=True)
+        ]
+        assert [len(column) for column in found] == [250, 251, 0, 5], asked(
+            "list_repos", "one instance may be called several times at once: no state is shared"
+        )
+
+    def test_a_listing_can_be_read_again(self, host: ContractHost, provider: Provider) -> None:
+        host.arrange(TWO)
+        first, second = list(provider.list_repos()), list(provider.list_repos())
+        assert first == second, asked("list_repos", "each call lists anew")
+        (added,) = host.arrange(ONE)
+        assert [row.slug for row in provider.list_repos()] == [added.slug], asked(
+            "list_repos", "each call asks the host anew: nothing is kept from the last one"
+        )

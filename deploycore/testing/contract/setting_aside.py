@@ -1,0 +1,62 @@
+"""How a standard check may be set aside: by ``xfail`` with a reason, and in no other way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from deploycore.testing.contract.base import ContractBase
+
+__all__ = ["SettingAside", "faults_in"]
+
+WAY = (
+    "A standard check is set aside only by overriding it with "
+    '@pytest.mark.xfail(reason="…"), and a reason of a few words that a user can judge.'
+)
+SHORTEST_REASON = 12
+
+
+class SettingAside(ContractBase):
+    """Refuses subclasses that leave out, replace or skip a standard check."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if cls.__module__.startswith("deploycore.testing."):
+            return
+        if faults := list(faults_in(cls)):
+            raise TypeError(f"{cls.__name__}: {'; '.join(faults)}. {WAY}")
+
+    def test_nothing_is_set_aside_without_a_reason(self) -> None:
+        """Once more for what was done to the class after it was made."""
+        faults = list(faults_in(type(self)))
+        assert faults == [], WAY
+
+
+def faults_in(checks: type) -> Iterator[str]:
+    """What is set aside in a class in a way that does not count."""
+    from deploycore.testing.contract import ProviderContract
+
+    standard = {name for name in dir(ProviderContract) if name.startswith("test_")}
+    for name in sorted(standard):
+        own = getattr(checks, name, None)
+        if own is not getattr(ProviderContract, name):
+            reasons = [mark for mark in _marks(own) if mark.name == "xfail"]
+            if not any(len(_reason(mark)) >= SHORTEST_REASON for mark in reasons):
+                yield f"{name} is overridden without such a reason"
+    for owner in checks.__mro__:
+        for mark in _marks(vars(owner)):
+            if mark.name in ("skip", "skipif", "xfail"):
+                yield f"the whole class is marked {mark.name}"
+
+
+def _reason(mark: pytest.Mark) -> str:
+    return str(mark.kwargs.get("reason", "")).strip()
+
+
+def _marks(owner: Any) -> list[Any]:
+    members = owner if isinstance(owner, Mapping) else getattr(owner, "__dict__", {})
+    found = members.get("pytestmark", [])
+    listed = found if isinstance(found, list | tuple) else [found]
+    return [getattr(mark, "mark", mark) for mark in listed]

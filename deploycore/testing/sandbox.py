@@ -1,0 +1,383 @@
+"""A provider's sandbox, all but what its host alone has: the base class for authors.
+
+A subclass says which addresses the host's API has and what its JSON looks like; users,
+repositories, credentials, refusals, pages, git and faults are here. The same class serves
+``deploycore sandbox`` and the conformance kit.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
+
+from pydantic import SecretStr
+
+from deploycore.errors import NotFound
+from deploycore.sandbox import SandboxConnection
+from deploycore.testing.faults import Change, rate_limited
+from deploycore.testing.git_http import SmartHttp, is_git_request, text_refusal
+from deploycore.testing.host import LoopbackHost, Route, route_of
+from deploycore.testing.messages import (
+    Answer,
+    Refusal,
+    Request,
+    json_answer,
+    text_answer,
+    with_headers,
+)
+from deploycore.testing.paging import LinkHeader, Pages
+from deploycore.testing.repositories import GitRepositories, Service
+from deploycore.testing.scenarios import Access, Arranged, Scenario
+
+__all__ = ["Credential", "Repository", "Sandbox", "credentials_of"]
+
+T = TypeVar("T")
+
+RIVAL = "rival"
+"""An owner whose private repositories nobody's credentials may see."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository as a row.
+
+    Attributes:
+        number: Its number on the host, from 1.
+    """
+
+    owner: str
+    slug: str
+    name: str
+    number: int
+    private: bool = True
+    default_branch: str = "main"
+
+    @property
+    def full_name(self) -> str:
+        """``owner/slug``."""
+        return f"{self.owner}/{self.slug}"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A secret, whose it is, and what it may do."""
+
+    mode: str
+    access: Access
+    username: str
+    secret: SecretStr
+    scopes: frozenset[str]
+
+
+class Sandbox(LoopbackHost, ABC):
+    """A git host on 127.0.0.1, to be completed by a subclass.
+
+    What it keeps for itself has names that no subclass can take by chance.
+
+    Args:
+        port: Where to listen; 0 for any free port.
+        latency: Seconds that every answer waits.
+
+    Attributes:
+        MODES: The ways to sign in: what the configuration calls them, and a short title each.
+        SCOPES: All scopes that credentials can have; the first one is what listing and cloning
+            ask for.
+        OWNER: Whose repositories there are.
+        PREFIX: What the host's secrets begin with.
+        TOKEN_HEADER: The header of the host's own that holds a token; empty where there is
+            none but ``Authorization``.
+        PAGES: How it gives pages.
+        GIT_REALM: What its git server calls itself when it asks for credentials.
+    """
+
+    MODES: ClassVar[Mapping[str, str]] = {"token": "Token"}
+    SCOPES: ClassVar[tuple[str, ...]] = ("read",)
+    OWNER: ClassVar[str] = "ada"
+    PREFIX: ClassVar[str] = ""
+    TOKEN_HEADER: ClassVar[str] = ""
+    PAGES: ClassVar[Pages] = Pages(LinkHeader())
+    GIT_REALM: ClassVar[str] = "git"
+
+    def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
+        super().__init__(port=port, latency=latency)
+        self.git = GitRepositories()
+        self.__lock = threading.RLock()
+        self.__repositories: dict[str, dict[str, Repository]] = {self.OWNER: {}, RIVAL: {}}
+        self.__credentials: dict[str, Credential] = {}
+        self.__withdrawn: list[SecretStr] = []
+        self.__api = self.routes()
+        self.__smart_http = SmartHttp(self.git, self.permit_git)
+
+    # What a subclass says.
+
+    @abstractmethod
+    def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
+        """The fields of the provider's ``Config`` for a credential, without ``name``."""
+
+    @abstractmethod
+    def routes(self) -> Mapping[str, Route]:
+        """The API: from ``METHOD /path/{name}/…`` to a function (see ``host.route_of``)."""
+
+    def refusal(self, status: int, message: str) -> Answer:
+        """How the API refuses."""
+        return json_answer({"message": message}, status)
+
+    def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
+        """With which usernames a credential is right; ``None`` for any, or none at all."""
+        return None
+
+    def new_secret(self, mode: str) -> SecretStr:
+        """A made-up secret of the host's look."""
+        return SecretStr(self.PREFIX + secrets.token_hex(16))
+
+    def rate_limited(self, seconds: int | None) -> Change:
+        """The host's own way to ask for fewer requests; by default status 429."""
+        return rate_limited(retry_after=seconds)
+
+    # What routes use.
+
+    def caller(self, request: Request, scope: str | None = None) -> Credential:
+        """Who asks the API.
+
+        Args:
+            scope: What the address asks for.
+
+        Raises:
+            Refusal: 401 for no, unknown or expired credentials, 403 without the scope.
+        """
+        credential = self.__known(request, for_git=False)
+        if credential is None:
+            raise self.refused(401, "Bad credentials")
+        if scope is not None and scope not in credential.scopes:
+            raise self.refused(403, f"The scope {scope} is missing")
+        return credential
+
+    def refused(self, status: int, message: str) -> Refusal:
+        """A refusal in the API's own form, to raise."""
+        return Refusal(self.refusal(status, message))
+
+    def owned(self, owner: str) -> Sequence[Repository]:
+        """The repositories of one owner that callers may see, in the order of adding.
+
+        Raises:
+            Refusal: 404, there is no such owner.
+        """
+        with self.__lock:
+            if owner not in self.__repositories:
+                raise self.refused(404, f"There is no owner {owner}")
+            return [row for row in self.__repositories[owner].values() if self.__readable(row)]
+
+    def repository(self, owner: str, slug: str) -> Repository:
+        """A repository that callers may see.
+
+        Raises:
+            Refusal: 404, there is none, or it is hidden.
+        """
+        with self.__lock:
+            row = self.__repositories.get(owner, {}).get(slug)
+        if row is None or not self.__readable(row):
+            raise self.refused(404, f"There is no repository {owner}/{slug}")
+        return row
+
+    def branches(self, repository: Repository) -> Sequence[tuple[str, str]]:
+        """Names and commits, by name."""
+        return sorted(self.git.branches(repository).items())
+
+    def page(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
+        """The page of a listing that a request asks for."""
+        return self.PAGES.answer(request, rows, render)
+
+    # What the kit and the commands ``sandbox`` and ``demo`` use.
+
+    @classmethod
+    def demo(cls, port: int = 0) -> Self:
+        """A running sandbox with two repositories and a credential of each mode."""
+        made = cls(port=port).start()
+        made.publish(made.OWNER, "shop", "main", {"README.md": b"# Shop\n"}, "Open the shop")
+        made.publish(made.OWNER, "notes", "main", {"README.md": b"# Notes\n"}, "Start")
+        for mode in cls.MODES:
+            made.add_credential(mode)
+        return made
+
+    @property
+    def connections(self) -> Sequence[SandboxConnection]:
+        """One for each credential."""
+        with self.__lock:
+            return [self.__connection(credential) for credential in self.__credentials.values()]
+
+    @property
+    def secrets(self) -> Iterable[SecretStr]:
+        """What its log masks."""
+        with self.__lock:
+            known = [credential.secret for credential in self.__credentials.values()]
+            return [*known, *self.__withdrawn]
+
+    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
+        """Make up credentials; those that are wrong are made up and not remembered."""
+        granted = {Access.LEAST: self.SCOPES[:1], Access.UNSCOPED: ()}
+        credential = Credential(
+            mode=mode,
+            access=access,
+            username=self.OWNER,
+            secret=self.new_secret(mode),
+            scopes=frozenset(granted.get(access, self.SCOPES)),
+        )
+        with self.__lock:
+            if access is Access.WRONG:
+                self.__withdrawn.append(credential.secret)
+            else:
+                self.__credentials[credential.secret.get_secret_value()] = credential
+        return credential
+
+    def connect(self, mode: str, access: Access) -> SandboxConnection:
+        """New credentials, and how to configure the provider with them."""
+        return self.__connection(self.add_credential(mode, access))
+
+    def add_repository(
+        self,
+        owner: str,
+        slug: str,
+        *,
+        name: str = "",
+        private: bool = True,
+        default_branch: str = "main",
+    ) -> Repository:
+        """Add an empty repository.
+
+        Raises:
+            NotFound: There is no such owner.
+        """
+        with self.__lock:
+            if owner not in self.__repositories:
+                raise NotFound(f"The sandbox has no owner {owner!r}.")
+            number = 1 + sum(map(len, self.__repositories.values()))
+            row = Repository(owner, slug, name or slug, number, private, default_branch)
+            self.__repositories[owner][slug] = row
+        return row
+
+    def publish(
+        self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str
+    ) -> str:
+        """Commit files on top of a branch; the repository and the branch are made if need be.
+
+        Returns:
+            The hash of the new commit.
+
+        Raises:
+            NotFound: There is no such owner.
+        """
+        with self.__lock:
+            row = self.__repositories.get(owner, {}).get(slug)
+            row = row or self.add_repository(owner, slug, default_branch=branch)
+        return self.git.commit(row, branch, dict(files.items()), message)
+
+    def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
+        """Hold what a scenario asks for, and a repository of somebody else."""
+        with self.__lock:
+            self.__repositories = {self.OWNER: {}, RIVAL: {}}
+        self.add_repository(RIVAL, "hidden")
+        arranged = []
+        for wanted in scenario.repositories:
+            row = self.add_repository(
+                self.OWNER,
+                wanted.slug,
+                name=wanted.name,
+                private=wanted.private,
+                default_branch=wanted.default_branch,
+            )
+            if wanted.files is not None:
+                commit = self.git.commit(
+                    row, wanted.default_branch, dict(wanted.files.items()), scenario.name
+                )
+                self.git.add_branches(row, dict.fromkeys(wanted.branches, commit))
+            arranged.append(
+                Arranged(
+                    owner=row.owner,
+                    slug=row.slug,
+                    name=wanted.name,
+                    private=row.private,
+                    default_branch=row.default_branch,
+                    branches=dict(self.branches(row)),
+                )
+            )
+        return tuple(arranged)
+
+    def stop(self) -> None:
+        """Close all connections and remove the repositories; harmless when done already."""
+        super().stop()
+        self.git.close()
+
+    def answer(self, request: Request) -> Answer:
+        """By git's rules or the API's."""
+        if is_git_request(request):
+            return self.__smart_http.answer(request)
+        found = route_of(self.__api, request)
+        if found is None:
+            raise self.refused(404, f"There is no {request.method} {request.path}")
+        function, names = found
+        return function(request, **names)
+
+    def permit_git(self, request: Request, name: str, service: Service) -> Repository:
+        """Who may fetch and push what; see ``git_http.Permit``."""
+        owner, _, slug = name.rpartition("/")
+        with self.__lock:
+            row = self.__repositories.get(owner, {}).get(slug)
+        signed = "authorization" in request.headers
+        credential = self.__known(request, for_git=True)
+        if (signed and credential is None) or (credential is None and not _is_public(row, service)):
+            challenge = {"WWW-Authenticate": f'Basic realm="{self.GIT_REALM}"'}
+            raise Refusal(with_headers(text_answer("Sign in first\n", 401), challenge))
+        if row is None or not self.__readable(row):
+            raise text_refusal(404, "There is no such repository")
+        if credential is not None and self.SCOPES[0] not in credential.scopes:
+            raise text_refusal(403, f"The scope {self.SCOPES[0]} is missing")
+        return row
+
+    def __known(self, request: Request, *, for_git: bool) -> Credential | None:
+        username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
+        with self.__lock:
+            credential = self.__credentials.get(secret)
+        if credential is None or credential.access is Access.EXPIRED:
+            return None
+        usernames = self.usernames(credential, for_git=for_git)
+        if for_git and username is None:
+            return None
+        return credential if usernames is None or username in usernames else None
+
+    def __readable(self, row: Repository) -> bool:
+        return row.owner == self.OWNER or not row.private
+
+    def __connection(self, credential: Credential) -> SandboxConnection:
+        title = self.MODES[credential.mode]
+        return SandboxConnection(title, self.settings(credential), self.OWNER)
+
+
+def credentials_of(request: Request, *, token_header: str = "") -> tuple[str | None, str]:
+    """Username and secret of a request, from ``Authorization`` or a header of the host's own.
+
+    Returns:
+        The username is ``None`` where there was no Basic authorisation; the secret is empty
+        where there was none that can be read.
+    """
+    if token_header.lower() in request.headers:
+        return None, request.headers[token_header.lower()]
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() in ("bearer", "token"):
+        return None, value.strip()
+    if scheme.lower() != "basic":
+        return None, ""
+    try:
+        username, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None, ""
+    return username, secret
+
+
+def _is_public(row: Repository | None, service: Service) -> bool:
+    return row is not None and not row.private and service == "git-upload-pack"

@@ -1,0 +1,65 @@
+"""How the site is built: ``sphinx-build -n -W --keep-going docs SITE``.
+
+With ``-n -W`` each link and each reference that leads nowhere ends the build with an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import deploycore
+import deploycore.deploy
+import deploycore.git
+import deploycore.installation
+import deploycore.testing.contract
+import deploycore.testing.git_http
+import deploycore.testing.repositories
+
+sys.path.insert(0, str(Path(__file__).parent))
+from generated import import_for_annotations
+
+import_for_annotations()
+
+project = "deploycore"
+author = "the deploycore authors"
+version = release = deploycore.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "generated",
+]
+
+html_theme = "furo"
+html_title = f"deploycore {release}"
+html_show_copyright = False
+html_show_sphinx = False
+
+smartquotes = False  # it would make one dash of the two before an option
+myst_heading_anchors = 3
+
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "exclude-members": "model_config",
+}
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_attr_annotations = False  # signatures tell the types
+
+# What is not ours and can't be looked up without a network; and what has no page: type
+# variables, and the checks behind annotated types.
+nitpick_ignore = [
+    ("py:class", "Path"),
+    ("py:class", "SecretStr"),
+    ("py:class", "datetime.datetime"),
+    ("py:class", "pathlib.Path"),
+]
+nitpick_ignore_regex = [
+    ("py:class", r"(_pytest|collections\.abc|dulwich|pydantic)\..+"),
+    ("py:class", r"deploycore\..+\.(T|_\w+)"),
+]

@@ -1,0 +1,59 @@
+"""What Harbour answers, as far as it is read, and what that means to deploycore."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from deploycore.http import AnswerModel
+from deploycore.models import Branch, CommitHash, NonEmpty, Owner, Repository
+
+__all__ = ["BranchPage", "MeAnswer", "ProjectPage"]
+
+
+class PersonAnswer(AnswerModel):
+    handle: NonEmpty
+    full_name: str | None = None
+
+
+class MeAnswer(AnswerModel):
+    user: PersonAnswer
+
+
+class ProjectAnswer(AnswerModel):
+    team: NonEmpty
+    handle: NonEmpty
+    title: NonEmpty
+    visibility: Literal["private", "public"]
+    main_branch: NonEmpty | None
+
+    def repository(self, url: str) -> Repository:
+        """The same in deploycore's words."""
+        return Repository(
+            name=self.title,
+            slug=self.handle,
+            url=f"{url}/{self.team}/{self.handle}",
+            owner=Owner(username=self.team),
+            default_branch=self.main_branch,
+            private=self.visibility == "private",
+        )
+
+
+class BranchAnswer(AnswerModel):
+    name: NonEmpty
+    tip: CommitHash
+
+    def branch(self) -> Branch:
+        """The same in deploycore's words."""
+        return Branch(name=self.name, commit=self.tip)
+
+
+class ProjectPage(AnswerModel):
+    items: list[ProjectAnswer]
+
+
+class BranchPage(AnswerModel):
+    items: list[BranchAnswer]
+
+
+class PageLink(AnswerModel):
+    more: str | None = None

@@ -1,0 +1,27 @@
+"""What a person gives to connect Harbour: forms and command-line options are made from it."""
+
+from __future__ import annotations
+
+from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.http import HeaderAuth, HttpAuth
+from pydantic import Field
+
+__all__ = ["READ_PERMISSION", "HarbourConfig"]
+
+READ_PERMISSION = "code:read"
+
+
+class HarbourConfig(ProviderConfig):
+    """One account of Harbour."""
+
+    url: HttpsAddress = Field(default="https://harbour.example", description="where Harbour is")
+    team: str = Field(min_length=1, description="whose projects to list")
+    key: TokenStr = Field(description=f"access key with the permission {READ_PERMISSION}")
+
+    @property
+    def api_base_url(self) -> str:
+        return f"{self.url}/api"
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return HeaderAuth("X-Harbour-Key", self.key)

@@ -1,0 +1,91 @@
+"""Harbour's hooks: four requests, and what to do about refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote
+
+from deploycore.errors import DeploycoreError, PermissionDenied
+from deploycore.hookspecs import hookimpl
+from deploycore.http import ErrorAnswer, HttpClient, parse_answer
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    GitCredential,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+
+from deploycore_harbour.answers import BranchPage, MeAnswer, PageLink, ProjectPage
+from deploycore_harbour.configuration import READ_PERMISSION, HarbourConfig
+
+__all__ = ["HarbourProvider"]
+
+GIT_USERNAME = "key"
+ITEMS_A_PAGE = 50
+
+
+class HarbourProvider:
+    """One configured account of Harbour."""
+
+    API_VERSION = 1
+    Config = HarbourConfig
+
+    def __init__(self, config: HarbourConfig, http: HttpClient) -> None:
+        self._config = config
+        self._http = http.explaining(explain)
+
+    @hookimpl
+    def authenticate(self) -> Account:
+        """``GET /me``."""
+        user = parse_answer(MeAnswer, self._http.get_json("me"), what="the user").user
+        return Account(username=user.handle, display_name=user.full_name)
+
+    @hookimpl
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """``GET /teams/{team}/projects``."""
+        path = f"teams/{_quoted(query.owner or self._config.team)}/projects"
+        for page in self._pages(path, query.name_contains):
+            found = parse_answer(ProjectPage, page, what="a page of projects")
+            yield from (item.repository(self._config.url) for item in found.items)
+
+    @hookimpl
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """``GET /projects/{team}/{project}/branches``."""
+        path = f"projects/{_quoted(repository.owner)}/{_quoted(repository.slug)}/branches"
+        for page in self._pages(path, query.name or query.name_contains):
+            found = parse_answer(BranchPage, page, what="a page of branches")
+            yield from (item.branch() for item in found.items)
+
+    @hookimpl
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Made from the configuration, without a request."""
+        path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"
+        credential = GitCredential(username=GIT_USERNAME, password=self._config.key)
+        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)
+
+    def _pages(self, path: str, match: str | None) -> Iterator[object]:
+        params: dict[str, str | int] = {"size": ITEMS_A_PAGE, **({"match": match} if match else {})}
+        return self._http.pages(path, params=params, next_url=_more)
+
+
+def explain(answer: ErrorAnswer) -> DeploycoreError | None:
+    """The error for a final refusal; ``None`` for what its status says anyway."""
+    if answer.status != 403:
+        return None
+    return PermissionDenied(
+        "Harbour accepts the key, but the key may not do this.",
+        hint=f"Make a key with the permission {READ_PERMISSION}.",
+        status=answer.status,
+    )
+
+
+def _more(page: object) -> str | None:
+    return parse_answer(PageLink, page, what="a page").more
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

@@ -1,0 +1,13 @@
+"""All that the contract asks, checked by deploycore's own kit."""
+
+from deploycore_harbour.contract import HarbourContract
+
+
+class TestHarbour(HarbourContract):
+    """The checks are inherited.
+
+    One that can't hold for the host is set aside by overriding it with a reason::
+
+        @pytest.mark.xfail(reason="Harbour has no private repositories")
+        def test_a_hidden_repository_is_not_found(self): ...
+    """

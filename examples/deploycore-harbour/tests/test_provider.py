@@ -1,0 +1,15 @@
+"""What Harbour alone has, and the kit can't know."""
+
+from __future__ import annotations
+
+from deploycore.errors import PermissionDenied
+from deploycore.http import ErrorAnswer
+
+from deploycore_harbour.provider import explain
+
+
+def test_a_refusal_names_the_permission_to_ask_for():
+    answer = ErrorAnswer(status=403, method="GET", path="/api/me", headers={}, text="")
+    error = explain(answer)
+    assert isinstance(error, PermissionDenied)
+    assert "code:read" in error.hint

@@ -1,0 +1,52 @@
+"""What Acme answers, as far as it is read, and what that means to deploycore.
+
+Each model has just the fields that are needed; ``parse_answer`` refuses what is not like it.
+"""
+
+from __future__ import annotations
+
+from deploycore.http import AnswerModel
+from deploycore.models import Branch, CloneLink, CommitHash, NonEmpty, Owner, Repository
+
+__all__ = ["BranchAnswer", "RepositoryAnswer", "UserAnswer"]
+
+
+# EDIT 5: the host's JSON
+class UserAnswer(AnswerModel):
+    login: NonEmpty
+    name: str | None = None
+
+
+class OwnerAnswer(AnswerModel):
+    login: NonEmpty
+
+
+class RepositoryAnswer(AnswerModel):
+    slug: NonEmpty
+    name: NonEmpty
+    owner: OwnerAnswer
+    private: bool
+    default_branch: NonEmpty | None
+    web_url: NonEmpty
+    clone_url: NonEmpty
+
+    def repository(self) -> Repository:
+        """The same in deploycore's words."""
+        return Repository(
+            name=self.name,
+            slug=self.slug,
+            url=self.web_url,
+            owner=Owner(username=self.owner.login),
+            default_branch=self.default_branch,
+            private=self.private,
+            clone_links=(CloneLink(name="https", href=self.clone_url),),
+        )
+
+
+class BranchAnswer(AnswerModel):
+    name: NonEmpty
+    commit: CommitHash
+
+    def branch(self) -> Branch:
+        """The same in deploycore's words."""
+        return Branch(name=self.name, commit=self.commit)

@@ -1,0 +1,36 @@
+"""What Acme alone has, and the kit can't know."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore.configuration import parse_config
+from deploycore.errors import ConfigurationError, PermissionDenied
+from deploycore.http import ErrorAnswer
+
+from deploycore_acme import AcmeProvider
+from deploycore_acme.provider import explain
+
+
+# EDIT 12: what is worth a test of its own
+@pytest.mark.parametrize(
+    "url",
+    [
+        "acme.example",
+        "http://acme.example",
+        "https://a@acme.example",
+    ],
+)
+def test_an_address_that_would_not_do_is_refused(url):
+    with pytest.raises(ConfigurationError, match="url: "):
+        parse_config(
+            AcmeProvider.Config,
+            {"name": "work", "url": url, "owner": "ada", "token": "made-up"},
+            kind="acme",
+        )
+
+
+def test_a_refusal_names_the_scope_to_ask_for():
+    answer = ErrorAnswer(status=403, method="GET", path="/api/v1/user", headers={}, text="")
+    error = explain(answer)
+    assert isinstance(error, PermissionDenied)
+    assert "repositories:read" in error.hint

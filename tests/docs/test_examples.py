@@ -1,0 +1,107 @@
+"""Every example of the documentation is run, or held to what it is an example of."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from sybil import Example, Sybil
+from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
+
+from deploycore import read_declaration
+from deploycore.registry import OBSERVER_GROUP, PROVIDER_GROUP, SANDBOX_GROUP
+from tests.docs.command_lines import problem_of, problem_of_part
+from tests.docs.pages import PAGES, commands_of, inline_commands, name_of
+
+GROUPS = {OBSERVER_GROUP, PROVIDER_GROUP, SANDBOX_GROUP}
+
+
+def check_commands(example: Example) -> None:
+    for words in commands_of(example.parsed):
+        problem = problem_of(words)
+        assert problem is None, f"line {example.line}: deploycore {' '.join(words)}: {problem}"
+
+
+def check_yaml(example: Example) -> None:
+    check_declaration(example, ".yaml", yaml.safe_load(example.parsed))
+
+
+def check_toml(example: Example) -> None:
+    values = tomllib.loads(example.parsed)
+    if "project" not in values:
+        check_declaration(example, ".toml", values)
+        return
+    for group, names in values["project"].get("entry-points", {}).items():
+        assert group in GROUPS, f"line {example.line}: there is no group {group}"
+        assert all(re.fullmatch(r"\w+(\.\w+)*(:\w+)?", value) for value in names.values())
+
+
+def check_declaration(example: Example, suffix: str, values: object) -> None:
+    assert list(values) == ["applications"]
+    file = (Path(example.namespace["directory"]) / "declaration").with_suffix(suffix)
+    file.write_text(example.parsed)
+    assert read_declaration(file)
+
+
+CHECKS = {
+    "console": check_commands,
+    "json": lambda example: json.loads(example.parsed) and None,
+    "toml": check_toml,
+    "yaml": check_yaml,
+}
+EXAMPLES = Sybil(
+    parsers=[
+        # The blocks of a page are one module, whose first line may be this import.
+        PythonCodeBlockParser(future_imports=["annotations"]),
+        *(CodeBlockParser(language, check) for language, check in CHECKS.items()),
+    ],
+    pattern="*.md",
+)
+
+
+@pytest.mark.usefixtures("prepared_installation")
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType("example_of_documentation")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # where pydantic looks names up
+    document = EXAMPLES.parse(page)
+    document.namespace = vars(module)
+    document.namespace["directory"] = tmp_path
+    for example in document.examples():
+        example.evaluate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_is_of_a_language_that_is_checked(page):
+    opening = re.findall(r"^ *(?:```|~~~)(.*)$", page.read_text(), re.MULTILINE)[::2]
+    languages = {language for language in opening if not language.startswith("{")}
+    assert languages <= {"python", "text", *CHECKS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_in_sentences_exist_and_have_the_options_that_are_named(page):
+    problems = [problem_of_part(words) for words in inline_commands(page)]
+    assert [problem for problem in problems if problem] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("deploy shop --nope", "nope"),
+        ("deploy shop --hard-links", "hard-links"),
+        ("provider rename work", "no command provider|rename"),
+        ("undeploy shop", "no command undeploy"),
+        ("branches work", "lacks repository"),
+        ("branches work acme/shop again", "does not take again"),
+        ("provider add work --kind bitbucket --mode api-token --token ATATT", "has no --token"),
+    ],
+)
+def test_a_command_line_that_could_not_run_is_found(line, problem):
+    assert re.search(problem, problem_of(line.split()) or "nothing was found")

@@ -1,0 +1,126 @@
+"""``deploycore plugin new``: names are replaced everywhere, and nothing is half-written."""
+
+from __future__ import annotations
+
+import os
+import py_compile
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from deploycore.errors import ConfigurationError
+from deploycore.scaffold import render_template, template_directory
+
+EDIT = re.compile(r"EDIT (\d+)")
+
+
+def texts(directory):
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and not any("cache" in part for part in path.parts)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "package", "prefix"),
+    [
+        ("harbour", "harbour", "deploycore_harbour", "Harbour"),
+        ("My_Git.Host", "my-git-host", "deploycore_my_git_host", "MyGitHost"),
+        ("git4u", "git4u", "deploycore_git4u", "Git4U"),
+    ],
+)
+def test_every_name_of_the_imaginary_host_is_replaced(tmp_path, name, kind, package, prefix):
+    made = render_template(name, tmp_path / "made")
+    rendered = texts(made)
+    assert [path for path, text in rendered.items() if "acme" in (path + text).lower()] == []
+    project = tomllib.loads(rendered["pyproject.toml"])["project"]
+    assert project["name"] == f"deploycore-{kind}"
+    assert project["entry-points"]["deploycore.providers"] == {kind: f"{package}:{prefix}Provider"}
+    for path in rendered:
+        if path.endswith(".py"):
+            py_compile.compile(str(made / path), doraise=True)
+
+
+def test_what_is_rendered_is_in_good_style(tmp_path):
+    made = render_template("my-host", tmp_path / "made")
+    ruff = [sys.executable, "-m", "ruff"]
+    checked = subprocess.run([*ruff, "check", "."], cwd=made, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_only_what_belongs_to_the_template_is_copied(tmp_path, monkeypatch):
+    source = tmp_path / "template"
+    for path in ("pyproject.toml", ".gitignore", "pkg/a.py", "pkg/__pycache__/a.pyc", ".venv/x"):
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        (source / path).write_text("acme")
+    monkeypatch.setattr("deploycore.scaffold.template_directory", lambda: source)
+    made = render_template("harbour", tmp_path / "made")
+    assert set(texts(made)) == {"pyproject.toml", ".gitignore", "pkg/a.py"}
+
+
+def test_every_place_to_edit_is_marked_once_and_explained():
+    template = texts(template_directory())
+    marked = {path: EDIT.findall(text) for path, text in template.items() if path != "README.md"}
+    numbers = [int(number) for path in marked for number in marked[path]]
+    explained = re.findall(r"^\| (\d+) \|", template["README.md"], re.MULTILINE)
+    assert sorted(numbers) == list(range(1, len(numbers) + 1)) == [int(each) for each in explained]
+    assert len(numbers) >= 10
+
+
+@pytest.mark.parametrize("name", ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b"])
+def test_a_name_that_will_not_do_is_refused(tmp_path, name):
+    with pytest.raises(ConfigurationError, match="can't be called"):
+        render_template(name, tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_that_is_installed_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="taken by deploycore-bitbucket"):
+        render_template("Bitbucket", tmp_path / "made")
+
+
+def test_a_directory_in_use_is_left_alone(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ConfigurationError, match="not empty") as caught:
+        render_template("harbour", tmp_path)
+    assert "--dir" in caught.value.hint
+    assert texts(tmp_path) == {"precious.txt": "mine"}
+
+
+def test_a_file_in_the_place_is_left_alone(tmp_path):
+    place = tmp_path / "made"
+    place.write_text("mine")
+    with pytest.raises(ConfigurationError):
+        render_template("harbour", place)
+    assert place.read_text() == "mine"
+
+
+def test_an_empty_directory_will_do(tmp_path):
+    assert (render_template("harbour", tmp_path) / "pyproject.toml").is_file()
+
+
+def test_without_a_directory_it_goes_beside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert render_template("harbour") == Path("deploycore-harbour")
+    assert (tmp_path / "deploycore-harbour" / "README.md").is_file()
+
+
+@pytest.mark.parametrize("call", [1, 7, 12])
+def test_a_failure_at_any_file_leaves_nothing(tmp_path, monkeypatch, call):
+    calls = iter(range(1, 1000))
+    write = Path.write_text
+
+    def failing(self, *arguments, **options):
+        if next(calls) == call:
+            raise OSError(28, os.strerror(28))
+        return write(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", failing)
+    with pytest.raises(ConfigurationError, match="No space left"):
+        render_template("harbour", tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []

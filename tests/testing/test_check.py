@@ -1,0 +1,131 @@
+"""``deploycore plugin check``: what it says of providers that are right, wrong, and incomplete."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from deploycore.scaffold import render_template
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A provider, made from the template and installed as pip would leave it."""
+    return render_template("harbour", tmp_path_factory.mktemp("plugin") / "made")
+
+
+@pytest.fixture
+def check(template, tmp_path):
+    """Runs the command on a copy of the provider with some text replaced."""
+
+    def run(*options, groups=("providers", "sandboxes", "contracts"), **replaced):
+        site = tmp_path / "site"
+        package = site / "deploycore_harbour"
+        package.mkdir(parents=True)
+        for source in (template / "deploycore_harbour").glob("*.py"):
+            text = source.read_text()
+            for old, new in replaced.get(source.stem, ()):
+                assert old in text
+                text = text.replace(old, new)
+            (package / source.name).write_text(text)
+        names = {
+            "providers": "deploycore_harbour:HarbourProvider",
+            "sandboxes": "deploycore_harbour.sandbox:HarbourSandbox",
+            "contracts": "deploycore_harbour.contract:HarbourContract",
+        }
+        metadata = site / "deploycore_harbour-0.1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Name: deploycore-harbour\nVersion: 0.1.0\n")
+        points = [f"[deploycore.{group}]\nharbour = {names[group]}\n" for group in groups]
+        (metadata / "entry_points.txt").write_text("".join(points))
+        program = [sys.executable, "-m", "deploycore", "plugin", "check", "harbour", *options]
+        return subprocess.run(
+            program,
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+            timeout=110,
+        )
+
+    return run
+
+
+def test_a_provider_that_is_right_is_said_to_be(check):
+    done = check()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "deploycore-harbour 0.1.0 fulfils the provider contract." in done.stdout
+    assert "checks passed" in done.stdout
+    assert "Failed" not in done.stdout
+
+
+def test_a_wrong_provider_is_told_what_is_asked_what_was_seen_and_where_it_stands(check):
+    wrong = [("private=self.private", "private=True")]
+    done = check("--json", answers=wrong)
+    assert done.returncode == 10
+    found = json.loads(done.stdout)
+    assert not found["conforms"]
+    assert set(found["failed"]) == {"test_public_and_empty_repositories_are_described_as_such"}
+    (said,) = found["failed"].values()
+    assert "The contract asks of list_repos: private" in said
+    assert "Documented in: deploycore.hookspecs.ProviderSpec.list_repos" in said
+    assert "assert True is False" in said
+
+
+def test_a_broken_plugin_is_named_before_anything_runs(check):
+    done = check(provider=[("API_VERSION = 1", "")])
+    assert done.returncode == 10
+    assert "deploycore-harbour 0.1.0 does not fulfil the provider contract" in done.stderr
+    assert "API_VERSION" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plugin_without_a_contract_class_is_told_how_to_get_further(check):
+    done = check(groups=("providers",))
+    assert done.returncode == 3
+    assert "deploycore.contracts" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_kind_is_an_error(check):
+    done = subprocess.run(
+        [sys.executable, "-m", "deploycore", "plugin", "check", "nowhere", "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    assert json.loads(done.stderr)["error"]["code"] == "configuration"
+
+
+def test_a_contract_class_that_leaves_a_check_out_does_not_pass(check):
+    left_out = [
+        ("    required_scope = READ_SCOPE\n",
+         "    required_scope = READ_SCOPE\n    test_a_missing_scope_is_named = None\n"),
+    ]  # fmt: skip
+    done = check(contract=left_out)
+    assert done.returncode == 10
+    assert "overridden without such a reason" in done.stdout + done.stderr
+
+
+def test_a_contract_class_that_does_not_import_is_reported(check):
+    done = check(contract=[("import READ_SCOPE", "import NO_SUCH_SCOPE")])
+    assert done.returncode == 10
+    assert "NO_SUCH_SCOPE" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_set_aside_is_shown_with_its_reason(check):
+    aside = [
+        ("from deploycore.testing import ProviderContract",
+         "import pytest\nfrom deploycore.testing import ProviderContract"),
+        ("    required_scope = READ_SCOPE\n",
+         "    required_scope = READ_SCOPE\n\n"
+         '    @pytest.mark.xfail(reason="Harbour has no scopes at all")\n'
+         "    def test_a_missing_scope_is_named(self):\n        assert False\n"),
+    ]  # fmt: skip
+    done = check("--json", contract=aside)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert found["set_aside"] == {"test_a_missing_scope_is_named": "Harbour has no scopes at all"}
