@@ -98,6 +98,20 @@ def test_an_interrupt_ends_every_command_that_waits_for_a_plugin(shell, acme, be
     assert not (shell.directory / "engine").exists()
 
 
+@pytest.mark.parametrize("lines", HANGS.values(), ids=HANGS.keys())
+def test_an_interrupt_ends_a_deployment_whatever_the_plugin_does(shell, acme, lines):
+    met = acme('        yield Branch(name="main"', lines)
+    target = shell.directory / "live"
+    named = ["--provider", "work", "--repository", "ada/engine", "--branch", "main"]
+    shell.succeed("app", "create", "engine", *named, "--target", str(target))
+    code, said = interrupted(shell, begun(shell, met, "deploy", "engine"))
+    assert code == 130
+    assert "Traceback" not in said
+    (record,) = shell.json("deployments", "engine")
+    assert record["state"] == "cancelled"
+    assert list((target / "releases").iterdir()) == []
+
+
 def test_a_plugin_that_is_waited_for_is_named(shell, acme):
     met = acme('        yield Branch(name="main"', [FOREVER])
     running = begun(shell, met, "branches", "work", "ada/engine", "--json")
