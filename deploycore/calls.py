@@ -35,7 +35,8 @@ running: dict[int, tuple[str, str, str, float]] = {}
 the hook, the plugin, and since when by the monotonic clock. ``under_way`` keeps it for calls that
 may cost a microsecond; a dictionary takes and gives one entry in one step, whichever thread."""
 
-_left: list[threading.Thread] = []
+_left: set[threading.Thread] = set()
+_left_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class BackgroundCall(Generic[T]):
         with self._lock:
             self._late = late
             if not self._done.is_set():
-                _left.append(self._thread)
+                _forget_ended(self._thread)
                 return
         self._tell_late()
 
@@ -188,12 +189,20 @@ def under_way(subject: str, hook: str, plugin: str = "") -> Iterator[None]:
 
 
 def calls_under_way() -> list[UnderWay]:
-    """All calls of plugins' code that have not come back, those that took longest first."""
-    found = [UnderWay(*entry) for entry in list(running.values())]
+    """All calls of plugins' code that somebody waits for, those that took longest first."""
+    left = {thread.ident for thread in _forget_ended()}
+    found = [UnderWay(*entry) for ident, entry in list(running.items()) if ident not in left]
     return sorted(found, key=lambda call: call.since)
 
 
 def calls_left_behind() -> bool:
     """Whether anything still runs that nobody waits for any more."""
-    _left[:] = [thread for thread in _left if thread.is_alive()]
-    return bool(_left)
+    return bool(_forget_ended())
+
+
+def _forget_ended(*more: threading.Thread) -> frozenset[threading.Thread]:
+    """The threads that were left behind and still run."""
+    with _left_lock:
+        _left.update(more)
+        _left.difference_update([thread for thread in _left if not thread.is_alive()])
+        return frozenset(_left)

@@ -167,7 +167,7 @@ def each_apart(
     """
     begun = []
     for point, examine in examinations:
-        begun.append((point, BackgroundCall(_translating(point, examine))))
+        begun.append((point, BackgroundCall(_noting(point, _translating(point, examine)))))
         begun[-1][1].wait(min(_ALONE_SECONDS, LISTED_SECONDS))
     outcomes: list[T | PluginError] = []
     for point, call in begun:
@@ -233,11 +233,19 @@ def _load(kind: str, point: EntryPoint) -> Plugin:
 
 def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
     try:
-        with under_way(f"plugin {point.name}", "import", label_of(point)):
-            return call_within(_translating(point, examine), NEEDED_SECONDS)
+        # Noted here, not there: who waits is who may be asked about it.
+        return _noting(point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS))()
     except Unanswered:
         pass
     raise _endless(point, NEEDED_SECONDS)
+
+
+def _noting(point: EntryPoint, action: Callable[[], T]) -> Callable[[], T]:
+    def noted() -> T:
+        with under_way(f"plugin {point.name}", "import", label_of(point)):
+            return action()
+
+    return noted
 
 
 def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]:

@@ -8,6 +8,7 @@ import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json_array
+from deploycore.cli.waiting import telling_of_waits
 from deploycore.inventory import PluginReport, plugin_reports
 
 __all__ = ["register"]
@@ -23,7 +24,8 @@ def plugins(as_json: AsJson = False) -> None:
 
     One that can't be used is shown with the reason; so is one whose import does not end.
     """
-    reports = plugin_reports()
+    with telling_of_waits():
+        reports = plugin_reports()
     if as_json:
         show_json_array(map(_as_dict, reports))
         return

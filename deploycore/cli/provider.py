@@ -59,7 +59,8 @@ def add(
         return
     if name.startswith("-"):
         raise typer.BadParameter("NAME comes first: deploycore provider add NAME --kind KIND …")
-    plugin = load_plugin(kind)
+    with telling_of_waits(interruptible=False):
+        plugin = load_plugin(kind)
     given = read_fields(plugin.config_type, context.args)
     with Installation() as installation:
         record = installation.add_provider(name, plugin.kind, given.settings, given.secrets)

@@ -116,7 +116,7 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
     else:
         yield fine("key", "The key is there, and for you alone.")
     if secrets:
-        yield fine("secrets", f"All {len(secrets)} secrets can be read.")
+        yield fine("secrets", f"All secrets can be read: {len(secrets)}.")
 
 
 def _secrets(found: Inspection) -> Iterator[tuple[str, str]]:

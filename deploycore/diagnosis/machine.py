@@ -63,8 +63,8 @@ def look_at_software() -> Iterator[Finding]:
 def _missing(requirements: Iterable[str]) -> Iterator[str]:
     for requirement in requirements:
         name, _, marker = requirement.partition(";")
-        if "extra ==" in marker:
-            continue
+        if marker:
+            continue  # of an extra, or of another system
         name = re.split(r"[^A-Za-z0-9._-]", name.strip())[0]
         try:
             importlib.metadata.version(name)

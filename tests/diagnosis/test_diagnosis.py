@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -22,7 +23,16 @@ from deploycore.git import Cancellation
 
 SECRET = SecretStr("made-up-secret-77aa0c1e")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-unprivileged = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+
+
+def may_write_everywhere() -> bool:
+    """Whether modes mean nothing to this process."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o500)
+        return os.access(directory, os.W_OK)
+
+
+unprivileged = pytest.mark.skipif(may_write_everywhere(), reason="root may write everywhere")
 
 
 def everything(directory: Path) -> dict[str, tuple]:
@@ -60,7 +70,7 @@ def test_an_installation_that_is_well_has_nothing_to_tell_but_that(
     assert said["provider plugin bitbucket"] == "deploycore-bitbucket 0.1.0 can be used."
     assert "is whole and up to date" in said["database"]
     assert said["key"] == "The key is there, and for you alone."
-    assert said["secrets"] == "All 1 secrets can be read."
+    assert said["secrets"] == "All secrets can be read: 1."
     assert "The credentials work: " in said["provider work"]
     assert said["clock"] == "It agrees with that of provider work's host."
     assert "live is " in said["application site"]
@@ -131,6 +141,34 @@ def test_a_data_directory_that_may_not_be_written_is_told(look, installation, pr
     home.chmod(0o500)
     assert "can't be written by you" in look().of("data directory", "problem")[0].message
     home.chmod(0o700)
+
+
+@unprivileged
+def test_files_that_may_not_be_written_or_read_are_told(
+    look, installation, application, home, target, tmp_path
+):
+    installation.close()
+    (home / "deploycore.db").chmod(0o400)
+    assert "can't be written by you" in look().of("database", "problem")[0].message
+    (home / "deploycore.db").chmod(0o000)
+    assert "can't be opened" in look().of("database", "problem")[0].message
+    (home / "deploycore.db").chmod(0o600)
+    (home / "secret.key").chmod(0o000)
+    assert "can't be read" in look().of("key", "problem")[0].message
+    (home / "secret.key").chmod(0o600)
+    tmp_path.chmod(0o500)
+    assert f"The target {target} can't be made" in look().only("problem").message
+    tmp_path.chmod(0o700)
+    target.mkdir(mode=0o500)
+    assert f"The target {target} can't be written" in look().only("problem").message
+    target.chmod(0o000)
+    assert f"The target {target} can't be" in look().only("problem").message
+    target.chmod(0o700)
+    home.chmod(0o000)
+    diagnosis = look()
+    home.chmod(0o700)
+    assert diagnosis.of("data directory", "problem")
+    assert diagnosis.of("database", "problem")
 
 
 @pytest.mark.parametrize(
