@@ -6,12 +6,12 @@ so that the rest of the core sees models and typed errors only.
 
 from __future__ import annotations
 
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from threading import get_ident
+from time import monotonic
 from typing import Any, Protocol, Self, TypeVar
 
 import pluggy
@@ -292,8 +292,8 @@ class Provider:
 
     def _guard(self, hook: str, action: Callable[[], T]) -> T:
         """Run the plugin's code; whatever it raises leaves as a typed error with its context."""
-        me = threading.get_ident()
-        running[me] = self._subject, hook, self._label, time.monotonic()
+        me = get_ident()
+        running[me] = self._subject, hook, self._label, monotonic()
         try:
             return action()
         except DeploycoreError as error:
