@@ -23,6 +23,7 @@ import deploycore
 from deploycore.cli.output import say
 from deploycore.cli.sandbox import Kind, add_command, load_sandbox, provider_name
 from deploycore.errors import DeploycoreError
+from deploycore.registry import SANDBOX_GROUP, entry_points_by_name
 from deploycore.sandbox import ProviderSandbox, SandboxConnection
 
 __all__ = ["register"]
@@ -65,7 +66,10 @@ def demo(
     deploys deploycore's own source from a repository, changes it, and deploys it again. Then a
     change that does not work is deployed, taken back by its health check, and looked into.
     """
-    found, sandbox_class = load_sandbox(kind)
+    found, sandbox_class = load_sandbox(
+        kind or next(iter(entry_points_by_name(SANDBOX_GROUP)), None)
+    )
+    say(f"On the sandbox of {found}.")
     started = time.monotonic()
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
