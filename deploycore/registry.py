@@ -159,8 +159,7 @@ def each_apart(
     thread; only while one takes long the next one begins.
 
     Args:
-        examinations: What imports the plugin and looks at it, raising ``PluginError`` if that
-            fails; where the entry point's plugin comes from is told with its problem.
+        examinations: Each entry point, and what imports it and looks at it.
 
     Returns:
         What each gave, or its problem, in the same order.

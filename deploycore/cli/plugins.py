@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json_array
+from deploycore.cli.output import printable, say, show_json_array
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.inventory import PluginReport, plugin_reports
 
@@ -39,7 +39,8 @@ def _lines(report: PluginReport) -> list[str]:
     problem = report.problem
     lines = [f"{report.type} {report.kind}: {'broken' if problem else 'ready'}"]
     if problem is not None:
-        lines += [f"  problem       {problem.message}", f"  next          {problem.hint}"]
+        said = printable(problem.message)  # on one line, whatever an import has said
+        lines += [f"  problem       {said}", f"  next          {problem.hint}"]
     lines += [
         f"  distribution  {origin.label}{', editable' if origin.is_editable else ''}"
         f" ({origin.entry_point})"
