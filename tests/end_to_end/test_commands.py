@@ -56,7 +56,7 @@ def test_the_installed_plugin_is_listed_as_ready(shell):
 
 
 def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
-    running = shell.start("sandbox", "--json")
+    running = shell.start("sandbox", "--kind", "bitbucket", "--json")
     with running:
         text = ""
         while not text.endswith("\n}\n"):
@@ -73,7 +73,7 @@ def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
 
 
 def test_the_commands_that_the_sandbox_prints_connect_to_it(shell):
-    running = shell.start("sandbox", PYTHONUNBUFFERED="1")
+    running = shell.start("sandbox", "--kind", "bitbucket", PYTHONUNBUFFERED="1")
     with running:
         lines = []
         while sum("provider add" in line for line in lines) < 3:
@@ -88,14 +88,15 @@ def test_the_commands_that_the_sandbox_prints_connect_to_it(shell):
 
 
 def test_a_port_that_is_taken_is_a_clear_error(shell, sandbox):
-    code, said = shell.fail("sandbox", "--port", sandbox.url.rpartition(":")[2])
+    port = sandbox.url.rpartition(":")[2]
+    code, said = shell.fail("sandbox", "--kind", "bitbucket", "--port", port)
     assert code == 3
     assert "port" in said
 
 
 def test_the_demo_succeeds_and_leaves_nothing_behind(shell):
     (shell.directory / "tmp").mkdir()
-    shown = shell.succeed("demo", TMPDIR=str(shell.directory / "tmp"))
+    shown = shell.succeed("demo", "--kind", "bitbucket", TMPDIR=str(shell.directory / "tmp"))
     assert shown.splitlines()[-1].startswith("The demo succeeded in ")
     assert shown.count("Credentials   correct") == 3
     assert shown.count("Deployed ") == 5

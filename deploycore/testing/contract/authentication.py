@@ -84,14 +84,14 @@ class Authentication(ContractBase):
         )
 
     def test_a_missing_scope_is_named(
-        self, host: ContractHost, connect: Connect, mode: str
+        self, host: ContractHost, connect: Connect, scoped_mode: str
     ) -> None:
         (shop,) = host.arrange(ONE)
         assert self.required_scope, asked(
             "class", "the contract class says in required_scope what listing asks for; a host "
             "without scopes sets this check aside"
         )  # fmt: skip
-        provider = connect(Access.UNSCOPED, mode=mode)
+        provider = connect(Access.UNSCOPED, mode=scoped_mode)
         refused: list[DeploycoreError] = []
         rule = "PermissionDenied for credentials that are right but lack a scope"
         with must_raise(PermissionDenied, "list_repos", rule) as caught:

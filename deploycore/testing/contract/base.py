@@ -145,6 +145,8 @@ class ContractBase:
         required_scope: What listing and cloning ask for, in the host's words: it has to stand
             in the error that says that it is missing. ``None`` where the host has no scopes.
         modes: The ways to sign in, by the sandbox's names; by default all that it has.
+        modes_without_scopes: Those whose credentials have no scopes, as passwords have none, so
+            that none can be missing.
         next_link: Where pages have their link; by default where the sandbox has it.
         read_ahead: How many pages the provider may ask for before they are wanted.
         clone_requests: How many requests ``clone_url`` may need.
@@ -154,6 +156,7 @@ class ContractBase:
     sandbox: ClassVar[Any] = None
     required_scope: ClassVar[str | None] = None
     modes: ClassVar[tuple[str, ...]] = ()
+    modes_without_scopes: ClassVar[tuple[str, ...]] = ()
     next_link: ClassVar[NextLink | None] = None
     read_ahead: ClassVar[int] = 0
     clone_requests: ClassVar[int] = 0
@@ -177,9 +180,13 @@ class ContractBase:
         return pages.next_link if pages is not None else LinkHeader()
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run what asks for ``mode`` once for each way to sign in."""
+        """Run what asks for ``mode`` once for each way to sign in, and what asks for
+        ``scoped_mode`` once for each whose credentials have scopes."""
         if "mode" in metafunc.fixturenames:
             metafunc.parametrize("mode", self.all_modes())
+        if "scoped_mode" in metafunc.fixturenames:
+            scoped = [mode for mode in self.all_modes() if mode not in self.modes_without_scopes]
+            metafunc.parametrize("scoped_mode", scoped)
 
     @pytest.fixture
     def plugin(self) -> Plugin:

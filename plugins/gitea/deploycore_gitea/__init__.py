@@ -1,0 +1,5 @@
+"""Gitea and Forgejo as a deploycore provider."""
+
+from deploycore_gitea.provider import GiteaProvider
+
+__all__ = ["GiteaProvider"]

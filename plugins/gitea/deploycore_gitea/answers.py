@@ -1,0 +1,79 @@
+"""What Gitea and Forgejo answer, as far as it is read, and what that means to deploycore.
+
+The names are those of the definitions ``User``, ``Repository``, ``Branch``, ``PayloadCommit``
+and ``SearchResults`` in the API's own description, which each server shows at ``/api/swagger``.
+"""
+
+from __future__ import annotations
+
+from deploycore.http import AnswerModel
+from deploycore.models import Account, Branch, CloneLink, CommitHash, NonEmpty, Owner, Repository
+
+__all__ = ["BranchAnswer", "RepositoryAnswer", "SearchAnswer", "UserAnswer"]
+
+
+class UserAnswer(AnswerModel):
+    """A user or an organisation."""
+
+    id: int
+    login: NonEmpty
+    full_name: str = ""
+
+    def account(self) -> Account:
+        """The same in deploycore's words."""
+        return Account(username=self.login, display_name=self.full_name or None)
+
+
+class RepositoryAnswer(AnswerModel):
+    """A repository, which has one name only.
+
+    Attributes:
+        default_branch: Also named while there is no branch yet.
+        internal: Its owner is hidden from the public, and so it is itself, whatever ``private``
+            says.
+        ssh_url: Empty where the server has SSH turned off.
+    """
+
+    name: NonEmpty
+    owner: UserAnswer
+    html_url: NonEmpty
+    clone_url: NonEmpty
+    ssh_url: str = ""
+    private: bool
+    internal: bool = False
+    empty: bool = False
+    default_branch: str = ""
+
+    def repository(self) -> Repository:
+        """The same in deploycore's words."""
+        links = [CloneLink(name="https", href=self.clone_url)]
+        if self.ssh_url:
+            links.append(CloneLink(name="ssh", href=self.ssh_url))
+        return Repository(
+            name=self.name,
+            slug=self.name,
+            url=self.html_url,
+            owner=Owner(username=self.owner.login, display_name=self.owner.full_name or None),
+            default_branch=None if self.empty else self.default_branch or None,
+            private=self.private or self.internal,
+            clone_links=tuple(links),
+        )
+
+
+class SearchAnswer(AnswerModel):
+    """A page of what was searched for."""
+
+    data: list[RepositoryAnswer]
+
+
+class CommitAnswer(AnswerModel):
+    id: CommitHash
+
+
+class BranchAnswer(AnswerModel):
+    name: NonEmpty
+    commit: CommitAnswer
+
+    def branch(self) -> Branch:
+        """The same in deploycore's words."""
+        return Branch(name=self.name, commit=self.commit.id)

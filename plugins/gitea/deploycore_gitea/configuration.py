@@ -1,0 +1,151 @@
+"""What a person gives to connect a Gitea or a Forgejo: by a token, or by username and password.
+
+There is no one host, so its address is always given. The values are checked before the first
+request, since Gitea's refusals do not say which of them is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from typing import Annotated, Literal
+
+from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.http import BasicAuth, HeaderAuth, HttpAuth
+from deploycore.models import GitCredential
+from pydantic import AfterValidator, Field, SecretStr
+
+__all__ = [
+    "GIT_USERNAME",
+    "READ_REPOSITORY",
+    "READ_USER",
+    "BasicConfig",
+    "GiteaConfig",
+    "TokenConfig",
+]
+
+READ_REPOSITORY = "read:repository"
+READ_USER = "read:user"
+
+GIT_USERNAME = "token"
+"""Both take a token as the password, whatever the username."""
+
+# Tokens of Gitea and Forgejo have no prefix; these are what is mistaken for one.
+_OTHER_SECRETS = {
+    "gto_": "the client secret of an OAuth2 application, and no access token",
+    "ghp_": "a token of GitHub",
+    "github_pat_": "a token of GitHub",
+    "glpat-": "a token of GitLab",
+    "ATBB": "an app password of Bitbucket",
+    "ATATT": "a token of Atlassian",
+    "ATCTT": "a token of Bitbucket",
+}
+
+
+def _address(url: str) -> str:
+    if "/api/v1" in f"{url}/":
+        raise ValueError("give the address without /api/v1, as a browser shows it")
+    return url
+
+
+def _name(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[\w.-]+", text) or set(text) == {"."}:
+        raise ValueError(
+            "this is no name of a user or an organisation, perhaps a display name or a whole "
+            "address; give what stands in the address: <url>/<owner>"
+        )
+    return text
+
+
+def _login(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
+        raise ValueError("it is empty, or holds white space, a colon or control characters")
+    return text
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    for prefix, what in _OTHER_SECRETS.items():
+        if secret.get_secret_value().startswith(prefix):
+            raise ValueError(f"this is {what} ({prefix}…)")
+    return secret
+
+
+def _password(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not value.strip():
+        raise ValueError("it is empty")
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("it holds line breaks or control characters")
+    return secret
+
+
+class _GiteaMode(ProviderConfig):
+    """What the modes have in common."""
+
+    url: Annotated[HttpsAddress, AfterValidator(_address)] = Field(
+        description="where it is, as in https://codeberg.org or https://example.com/git"
+    )
+    owner: Annotated[str, AfterValidator(_name)] = Field(
+        description="user or organisation whose repositories to list, as in <url>/<owner>"
+    )
+
+    @property
+    def api_base_url(self) -> str:
+        return f"{self.url}/api/v1"
+
+    @property
+    def tokens_page(self) -> str:
+        """Where a person makes tokens."""
+        return f"{self.url}/user/settings/applications"
+
+    @property
+    @abstractmethod
+    def git_credential(self) -> GitCredential:
+        """What the git server wants over HTTPS."""
+
+
+class TokenConfig(_GiteaMode):
+    """An access token.
+
+    Source: https://docs.gitea.com/development/api-usage and
+    https://forgejo.org/docs/latest/user/api-usage/: both document the scheme ``token``.
+    """
+
+    mode: Literal["token"] = Field(description="how to sign in")
+    token: Annotated[TokenStr, AfterValidator(_token)] = Field(
+        description=f"access token with {READ_REPOSITORY} and {READ_USER}, "
+        "made at <url>/user/settings/applications"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return HeaderAuth("Authorization", SecretStr(f"token {self.token.get_secret_value()}"))
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=GIT_USERNAME, password=self.token)
+
+
+class BasicConfig(_GiteaMode):
+    """Username and password, for accounts without two-factor authentication."""
+
+    mode: Literal["basic"] = Field(description="how to sign in")
+    username: Annotated[str, AfterValidator(_login)] = Field(
+        description="username, or email address, of the account"
+    )
+    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
+        description="password (not with two-factor authentication: use a token)"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BasicAuth(self.username, self.password)
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=self.username, password=self.password)
+
+
+GiteaConfig = Annotated[TokenConfig | BasicConfig, Field(discriminator="mode")]

@@ -1,0 +1,19 @@
+"""What deploycore's conformance kit has to know of Gitea; ``deploycore plugin check gitea``."""
+
+from __future__ import annotations
+
+from deploycore.testing import ProviderContract
+
+from deploycore_gitea.configuration import READ_REPOSITORY
+from deploycore_gitea.sandbox import GiteaSandbox
+
+__all__ = ["GiteaContract"]
+
+
+class GiteaContract(ProviderContract):
+    """Runs every check of the kit against the sandbox."""
+
+    kind = "gitea"
+    sandbox = GiteaSandbox
+    required_scope = READ_REPOSITORY
+    modes_without_scopes = ("basic",)

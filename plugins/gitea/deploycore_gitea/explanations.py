@@ -1,0 +1,231 @@
+"""From refusals of Gitea and Forgejo to errors that say what happened and what to do next.
+
+The functions here are pure: an answer and the question in, an error out. Bodies of refusals are
+``{"message": …, "url": …}``; the message is for people, so only the list of scopes is read from
+it, and the rest is repeated where the status alone says too little.
+
+Sources: https://docs.gitea.com/development/oauth2-provider#scopes and
+https://forgejo.org/docs/latest/user/token-scope/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    DeploycoreError,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+)
+from deploycore.http import ErrorAnswer
+from deploycore.models import RepositoryId
+
+from deploycore_gitea.configuration import (
+    READ_REPOSITORY,
+    READ_USER,
+    BasicConfig,
+    TokenConfig,
+)
+
+__all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal", "missing_scopes"]
+
+NO_REPOSITORIES_HINT = (
+    "The connection works, but these credentials see no repository of the owner. Check the owner's "
+    "name (it stands in the address, <url>/<owner>), that the account has read access to a "
+    "repository there, and that the token was made for all repositories and not for public ones "
+    f"only. A token without {READ_USER} can't tell an owner that does not exist from one without "
+    "repositories."
+)
+
+# Gitea up to 1.25 and Forgejo: 'required scope(s): [read:user]'; later: 'required scope(s),
+# required=[read:user], token scope=…'.
+_REQUIRED = re.compile(r"required scope\(s\)(?:: |, required=)\[([^\]]*)\]")
+_PUBLIC_ONLY = re.compile(r"limited to public|public[- ]only", re.IGNORECASE)
+_SECOND_FACTOR = re.compile(
+    r"\bOTP\b|two-factor|security key|WebAuthn|personal access token", re.IGNORECASE
+)
+_NOT_SIGNED_IN = re.compile(r"only signed in user|token is required", re.IGNORECASE)
+_MOST_QUOTED = 200
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, and with which credentials.
+
+    Attributes:
+        owner: ``None`` where the question was about the user.
+        repository: ``None`` where it was about a whole owner.
+    """
+
+    config: TokenConfig | BasicConfig
+    owner: str | None = None
+    repository: RepositoryId | None = None
+
+    @property
+    def subject(self) -> str:
+        if self.repository is not None:
+            return f"the repository {self.repository}"
+        if self.owner is not None:
+            return f"the repositories of {self.owner!r}"
+        return "the user"
+
+    @property
+    def details(self) -> dict[str, str | None]:
+        return {
+            "mode": self.config.mode,
+            "owner": self.owner,
+            "repository": None if self.repository is None else str(self.repository),
+        }
+
+
+def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
+    """The error for a final refusal; ``None`` for what its status says anyway.
+
+    So it is for 429: neither program limits requests by itself, but a proxy before it may.
+    """
+    said = _said(answer)
+    match answer.status:
+        case 401:
+            return _wrong_credentials(said, question)
+        case 403 if _NOT_SIGNED_IN.search(said):
+            return _wrong_credentials(said, question)
+        case 403:
+            return _denied(said, question)
+        case 404:
+            return _unknown(answer, question)
+        case _:
+            return None
+
+
+def missing_scopes(error: DeploycoreError) -> list[str]:
+    """The scopes that a token lacks, if that is why it was refused."""
+    found = error.details.get("missing_scopes")
+    return found if isinstance(found, list) else []
+
+
+def explain_git_refusal(
+    config: TokenConfig | BasicConfig, status: int | None, message: str
+) -> str | None:
+    """What to do about a refusal by the git server; ``None`` if there is nothing to say."""
+    if status == 401 or _SECOND_FACTOR.search(message):
+        return _check_credentials(config, message)
+    if status == 403 and "HTTP protocol" in message:
+        return "This server does not offer git over HTTPS; ask its administrator to allow it."
+    if status == 403 and isinstance(config, TokenConfig):
+        return (
+            f"Check that the token has the scope {READ_REPOSITORY} and was made for all "
+            f"repositories, not for public ones only: {config.tokens_page}"
+        )
+    if status == 403:
+        return "Check in a browser that the account is active and may read the repository."
+    if status == 404:
+        return (
+            "Check the names of owner and repository; what the account may not read is 'not "
+            "found' too."
+        )
+    if status == 429:
+        return "A proxy before the server asks for fewer requests; try again later."
+    return None
+
+
+def _wrong_credentials(said: str, question: Question) -> AuthenticationFailed:
+    config = question.config
+    what = (
+        "the token"
+        if isinstance(config, TokenConfig)
+        else f"the username {config.username!r} with this password"
+    )
+    return AuthenticationFailed(
+        f"{config.url} does not accept {what}{_quoted(said)}.",
+        hint=_check_credentials(config, said),
+        **question.details,
+    )
+
+
+def _check_credentials(config: TokenConfig | BasicConfig, said: str) -> str:
+    if isinstance(config, TokenConfig):
+        return (
+            "Check that the token is whole, was made on this server and has not been deleted: "
+            f"{config.tokens_page}"
+        )
+    use_a_token = (
+        f"make a token with {READ_REPOSITORY} and {READ_USER} at {config.tokens_page} and "
+        "configure the provider anew in mode token."
+    )
+    if _SECOND_FACTOR.search(said):
+        return (
+            "The account has two-factor authentication, which wants a new code with each "
+            f"request. A password alone will not do: {use_a_token}"
+        )
+    return (
+        "Check username and password. With two-factor authentication, with an account of "
+        "another sign-in service, or where the server has turned passwords off, they will not do: "
+        f"{use_a_token}"
+    )
+
+
+def _denied(said: str, question: Question) -> PermissionDenied:
+    config = question.config
+    required = _REQUIRED.search(said)
+    if required:
+        missing = [scope for scope in re.split(r"[\s,]+", required[1]) if scope]
+        scopes = ", ".join(missing)
+        return PermissionDenied(
+            f"The token may not read {question.subject}: it lacks the scope {scopes}.",
+            hint=f"Make a new token with {READ_REPOSITORY} and {READ_USER} at "
+            f"{config.tokens_page}. Scopes of a token can't be changed later.",
+            missing_scopes=missing,
+            **question.details,
+        )
+    if _PUBLIC_ONLY.search(said):
+        return PermissionDenied(
+            f"The token may not read {question.subject}: it is for public ones only.",
+            hint="Make a new token with access to all repositories (public, private and limited) "
+            f"at {config.tokens_page}.",
+            **question.details,
+        )
+    return PermissionDenied(
+        f"{config.url} denies these credentials access to {question.subject}{_quoted(said)}.",
+        hint="Sign in with a browser and see whether the account is active and has read access; "
+        f"a token needs the scope {READ_REPOSITORY}.",
+        **question.details,
+    )
+
+
+def _unknown(answer: ErrorAnswer, question: Question) -> NotFound:
+    if question.repository is not None:
+        return NotFound(
+            f"There is no repository {question.repository}, or these credentials have no access "
+            "to it.",
+            hint="Give the names that stand in its address, <url>/<owner>/<repository>, and check "
+            "that the account has read access: the answer is the same for both.",
+            **question.details,
+        )
+    if question.owner is not None:
+        return NotFound(
+            f"There is no user or organisation {question.owner!r}, or it is hidden from these "
+            "credentials.",
+            hint="Give the name that stands in the address, <url>/<owner>, and not the display "
+            "name.",
+            **question.details,
+        )
+    return NotFound(
+        f"There is no Gitea or Forgejo at {question.config.url}: {answer.path} is not there.",
+        hint="Give the address as a browser shows it on the start page, with its path if it has "
+        "one: https://example.com/git.",
+        **question.details,
+    )
+
+
+def _said(answer: ErrorAnswer) -> str:
+    message = answer.json.get("message") if isinstance(answer.json, Mapping) else None
+    return message if isinstance(message, str) else ""
+
+
+def _quoted(said: str) -> str:
+    """The host's own words; whole or not at all, since half a secret can't be masked."""
+    return f" ({said})" if said.isprintable() and 0 < len(said) <= _MOST_QUOTED else ""

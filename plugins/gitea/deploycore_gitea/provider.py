@@ -1,0 +1,222 @@
+"""Gitea and Forgejo as a deploycore provider: the contract's hooks, and nothing else.
+
+The requests are those of the API that both share; a server describes it at ``/api/swagger``.
+Listings hold pages of 50 at most, or fewer where the server's ``MAX_RESPONSE_ITEMS`` is lower,
+and link to the next one by the ``Link`` header.
+
+Source: https://docs.gitea.com/development/api-usage and
+https://forgejo.org/docs/latest/user/api-usage/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
+from urllib.parse import quote
+
+from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable
+from deploycore.hookspecs import hookimpl
+from deploycore.http import HttpClient, parse_answer
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+
+from deploycore_gitea import explanations
+from deploycore_gitea.answers import BranchAnswer, RepositoryAnswer, SearchAnswer, UserAnswer
+from deploycore_gitea.configuration import BasicConfig, GiteaConfig, TokenConfig
+from deploycore_gitea.explanations import Question, missing_scopes
+
+__all__ = ["GiteaProvider"]
+
+MOST_ITEMS_A_PAGE = 50
+
+Parameters = dict[str, str | int]
+
+
+class GiteaProvider:
+    """One configured Gitea or Forgejo.
+
+    Args:
+        config: Where it is and how to sign in.
+        http: Bound to the API's address and to the credentials for it.
+    """
+
+    API_VERSION = 1
+    Config = GiteaConfig
+    NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
+
+    def __init__(self, config: TokenConfig | BasicConfig, http: HttpClient) -> None:
+        self._config = config
+        self._http = http
+
+    @hookimpl
+    def authenticate(self) -> Account:
+        """``GET /user``, and one repository, since the scopes of the two have nothing to do with
+        each other.
+
+        A token without ``read:user`` is named by the configured owner. That it is right is
+        proven by then: an unknown one is refused before its scopes are looked at.
+        """
+        try:
+            user = self._user(self._asking(), "user")
+        except PermissionDenied as denied:
+            if not missing_scopes(denied):
+                raise
+            account, whose = Account(username=self._config.owner), _of(self._config.owner)
+        else:
+            account, whose = user.account(), _owned_by(user)
+        http = self._asking(self._config.owner)
+        page = http.get_json("repos/search", params={"limit": 1, **whose})
+        parse_answer(SearchAnswer, page, what="a page of repositories")
+        return account
+
+    @hookimpl
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """``GET /users/{owner}/repos``, or ``GET /repos/search`` for a part of a name.
+
+        The first one lists what the account may read of a user or of an organisation, private
+        repositories too, and is 404 for an unknown owner; but it takes no filter, and asks for
+        the scope ``read:user`` besides ``read:repository``. Without that scope all is searched
+        for. (``GET /orgs/{org}/repos`` would ask for ``read:organization``.)
+        """
+        owner = query.owner or self._config.owner
+        found = (
+            self._all_of(owner, query.limit)
+            if query.name_contains is None
+            else self._search(owner, query.name_contains)
+        )
+        return (answer.repository() for answer in found)
+
+    @hookimpl
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """``GET /repos/{owner}/{repo}/branches``, or ``…/branches/{branch}`` for an exact name.
+
+        There is no filter for a part of a name.
+        """
+        if query.name is not None:
+            return self._branch(repository, query.name)
+        return self._branches(repository, None if query.name_contains else query.limit)
+
+    @hookimpl
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Made from the configuration, without a request."""
+        return CloneUrl(
+            url=f"{self._config.url}/{_path(repository)}.git",
+            credential=self._config.git_credential,
+        )
+
+    @hookimpl
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """What a person should do, for the kind of credentials that is configured."""
+        return explanations.explain_git_refusal(self._config, status, message)
+
+    def _all_of(self, owner: str, limit: int | None) -> Iterator[RepositoryAnswer]:
+        path = f"users/{quote(owner, safe='')}/repos"
+        pages = self._asking(owner).linked_pages(path, params={"limit": _size(limit)})
+        try:
+            first = next(pages)
+        except PermissionDenied as denied:
+            if not missing_scopes(denied):
+                raise
+        else:
+            for page in chain([first], pages):
+                yield from parse_answer(list[RepositoryAnswer], page, what="a page of repositories")
+            return
+        yield from self._found(owner, _of(owner))
+
+    def _search(self, owner: str, part: str) -> Iterator[RepositoryAnswer]:
+        """By the owner's number where the token may look it up, else by the owner's name."""
+        try:
+            user = self._user(self._asking(owner), f"users/{quote(owner, safe='')}")
+        except PermissionDenied as denied:
+            if not missing_scopes(denied):
+                raise
+            wanted = _of(owner, part)
+        else:
+            owner, wanted = user.login, {**_owned_by(user), "q": part}
+        yield from self._found(owner, wanted)
+
+    def _found(self, owner: str, wanted: Parameters) -> Iterator[RepositoryAnswer]:
+        params: Parameters = {"limit": MOST_ITEMS_A_PAGE, "sort": "id", **wanted}
+        for page in self._asking(owner).linked_pages("repos/search", params=params):
+            answer = parse_answer(SearchAnswer, page, what="a page of repositories")
+            yield from (row for row in answer.data if row.owner.login.lower() == owner.lower())
+
+    def _branches(self, repository: RepositoryId, limit: int | None) -> Iterator[Branch]:
+        path = f"repos/{_path(repository)}/branches"
+        for page in self._about(repository).linked_pages(path, params={"limit": _size(limit)}):
+            # The branches of an empty repository are null, and not an empty list.
+            if page is None and self._describe(repository).empty:
+                return
+            answers = parse_answer(list[BranchAnswer], page, what="a page of branches")
+            yield from (answer.branch() for answer in answers)
+
+    def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
+        """A refusal is followed by a question for the repository itself: 404 is the same for an
+        unknown branch and an unknown repository, and an empty one had older servers answer 500.
+        """
+        if not _may_be_a_branch(name):
+            self._describe(repository)
+            return
+        path = f"repos/{_path(repository)}/branches/{quote(name)}"
+        try:
+            page = self._about(repository).get_json(path)
+        except NotFound:
+            self._describe(repository)
+            return
+        except ProviderUnavailable as error:
+            if error.details.get("status") != 500 or not self._describe(repository).empty:
+                raise
+            return
+        yield parse_answer(BranchAnswer, page, what="a branch").branch()
+
+    def _describe(self, repository: RepositoryId) -> RepositoryAnswer:
+        answer = self._about(repository).get_json(f"repos/{_path(repository)}")
+        return parse_answer(RepositoryAnswer, answer, what="a repository")
+
+    @staticmethod
+    def _user(http: HttpClient, path: str) -> UserAnswer:
+        return parse_answer(UserAnswer, http.get_json(path), what="a user")
+
+    def _about(self, repository: RepositoryId) -> HttpClient:
+        return self._asking(repository.owner, repository)
+
+    def _asking(
+        self, owner: str | None = None, repository: RepositoryId | None = None
+    ) -> HttpClient:
+        question = Question(self._config, owner, repository)
+        return self._http.explaining(partial(explanations.explain, question=question))
+
+
+def _owned_by(user: UserAnswer) -> Parameters:
+    """A search for what belongs to this owner."""
+    return {"uid": user.id, "exclusive": "true"}
+
+
+def _of(owner: str, part: str | None = None) -> Parameters:
+    """A search by the form ``owner/name``. Each side is a part of a name: it also finds what
+    belongs to owners with longer names."""
+    return {"q": f"{owner}/{part or ''}"}
+
+
+def _size(limit: int | None) -> int:
+    return min(limit or MOST_ITEMS_A_PAGE, MOST_ITEMS_A_PAGE)
+
+
+def _path(repository: RepositoryId) -> str:
+    return f"{quote(repository.owner, safe='')}/{quote(repository.slug, safe='')}"
+
+
+def _may_be_a_branch(name: str) -> bool:
+    """Whether git allows the parts of the name; in an address others would lead elsewhere.
+
+    Source: https://git-scm.com/docs/git-check-ref-format
+    """
+    return all(part and not part.startswith(".") for part in name.split("/"))

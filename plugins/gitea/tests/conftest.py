@@ -1,0 +1,91 @@
+"""What the plugin's tests share: a provider of each mode, on the sandbox or on given answers."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+from deploycore.configuration import parse_config
+from deploycore.http import HttpSettings
+from deploycore.observers import Observers
+from deploycore.provider import Provider
+from deploycore.registry import load_plugin
+from deploycore.testing.host import LoopbackHost
+from pydantic import SecretStr
+
+from deploycore_gitea import GiteaProvider
+from deploycore_gitea.sandbox import GiteaSandbox
+
+TOKEN = "9fcb1158165773dd010fca5f0cf7174316c3e37d"
+PASSWORD = "correct horse: battery staple"
+
+IMPATIENT = HttpSettings(retries=0, read_timeout=5, total_timeout=10, retry_after_most=0)
+
+
+@pytest.fixture
+def values():
+    """Makes the values of a configuration: ``values("token", owner="ada")``."""
+
+    def make(mode="token", /, **changes):
+        secret = {"token": {"token": SecretStr(TOKEN)}}.get(
+            mode, {"username": "ada", "password": SecretStr(PASSWORD)}
+        )
+        where = {"name": "work", "mode": mode, "url": "https://git.example.com", "owner": "ada"}
+        return {**where, **secret, **changes}
+
+    return make
+
+
+@pytest.fixture
+def config(values):
+    """Makes a configuration, in the way that the core does."""
+
+    def make(mode="token", /, **changes):
+        return parse_config(GiteaProvider.Config, values(mode, **changes), kind="gitea")
+
+    return make
+
+
+@pytest.fixture
+def open_provider():
+    """Opens a provider as the core does; it is closed after the test."""
+    with ExitStack() as opened:
+
+        def open_one(config):
+            plugin = load_plugin("gitea")
+            made = Provider(plugin, config, http_settings=IMPATIENT, observers=Observers())
+            return opened.enter_context(made)
+
+        yield open_one
+
+
+@pytest.fixture
+def serve(config, open_provider):
+    """A provider on a host that answers by the given routes, and that host."""
+    with ExitStack() as running:
+
+        def start(routes, /, mode="token", path="", **changes):
+            host = running.enter_context(LoopbackHost(routes=routes))
+            return open_provider(config(mode, url=host.url + path, **changes)), host
+
+        yield start
+
+
+@pytest.fixture
+def sandbox():
+    with GiteaSandbox() as running:
+        yield running
+        assert running.crashes == []
+
+
+@pytest.fixture
+def on_sandbox(sandbox, open_provider):
+    """Opens a provider on the sandbox, with new credentials of a mode."""
+
+    def connect(mode="token", *access, **changes):
+        settings = sandbox.connect(mode, *access).settings if access else None
+        settings = settings or sandbox.settings(sandbox.add_credential(mode))
+        given = {"name": "work", **settings, **changes}
+        return open_provider(parse_config(GiteaProvider.Config, given, kind="gitea"))
+
+    return connect

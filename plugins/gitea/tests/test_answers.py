@@ -1,0 +1,165 @@
+"""Sample answers in, golden models out.
+
+The samples have the fields of the definitions ``User``, ``Repository``, ``Branch``,
+``PayloadCommit`` and ``SearchResults`` of Gitea's API description, to which the sandbox's answers
+were compared by hand, field by field (1.26; ``username`` of a user is in answers, and not in the
+description).
+"""
+
+from __future__ import annotations
+
+import pytest
+from deploycore.errors import UnexpectedAnswer
+from deploycore.http import parse_answer
+from deploycore.models import Account, Branch, CloneLink, Owner, Repository
+
+from deploycore_gitea.answers import BranchAnswer, RepositoryAnswer, UserAnswer
+
+USER = {
+    "id": 4,
+    "login": "ada",
+    "login_name": "",
+    "source_id": 0,
+    "full_name": "Ada Lovelace",
+    "email": "ada@noreply.git.example.com",
+    "avatar_url": "https://git.example.com/avatars/4",
+    "html_url": "https://git.example.com/ada",
+    "language": "",
+    "is_admin": False,
+    "last_login": "0001-01-01T00:00:00Z",
+    "created": "2024-05-01T09:30:00Z",
+    "restricted": False,
+    "active": False,
+    "prohibit_login": False,
+    "location": "",
+    "website": "",
+    "description": "",
+    "visibility": "public",
+    "followers_count": 0,
+    "following_count": 0,
+    "starred_repos_count": 0,
+    "username": "ada",
+}
+
+REPOSITORY = {
+    "id": 7,
+    "owner": USER,
+    "name": "shop",
+    "full_name": "ada/shop",
+    "description": "Sells things",
+    "empty": False,
+    "private": True,
+    "fork": False,
+    "template": False,
+    "parent": None,
+    "mirror": False,
+    "size": 28,
+    "language": "Python",
+    "languages_url": "https://git.example.com/api/v1/repos/ada/shop/languages",
+    "html_url": "https://git.example.com/ada/shop",
+    "url": "https://git.example.com/api/v1/repos/ada/shop",
+    "link": "",
+    "ssh_url": "git@git.example.com:ada/shop.git",
+    "clone_url": "https://git.example.com/ada/shop.git",
+    "original_url": "",
+    "website": "",
+    "stars_count": 0,
+    "default_branch": "trunk",
+    "archived": False,
+    "created_at": "2024-05-01T09:30:00Z",
+    "updated_at": "2024-05-02T10:00:00Z",
+    "archived_at": "1970-01-01T00:00:00Z",
+    "permissions": {"admin": False, "push": False, "pull": True},
+    "internal": False,
+    "mirror_interval": "",
+    "object_format_name": "sha256",
+    "mirror_updated": "0001-01-01T00:00:00Z",
+    "repo_transfer": None,
+    "topics": [],
+    "licenses": ["MIT"],
+}
+
+BRANCH = {
+    "name": "release/2.0",
+    "commit": {
+        "id": "5b1f" * 16,
+        "message": "Ship it\n",
+        "url": "https://git.example.com/ada/shop/commit/" + "5b1f" * 16,
+        "author": {"name": "Ada", "email": "ada@example.com", "username": "ada"},
+        "committer": {"name": "Ada", "email": "ada@example.com", "username": "ada"},
+        "verification": {"verified": False, "reason": "gpg.error.not_signed_commit"},
+        "timestamp": "2024-05-02T10:00:00Z",
+        "added": None,
+        "removed": None,
+        "modified": None,
+    },
+    "protected": True,
+    "required_approvals": 1,
+    "enable_status_check": False,
+    "status_check_contexts": [],
+    "user_can_push": False,
+    "user_can_merge": False,
+    "effective_branch_protection_name": "release/*",
+}
+
+SHOP = Repository(
+    name="shop",
+    slug="shop",
+    url="https://git.example.com/ada/shop",
+    owner=Owner(username="ada", display_name="Ada Lovelace"),
+    default_branch="trunk",
+    private=True,
+    clone_links=(
+        CloneLink(name="https", href="https://git.example.com/ada/shop.git"),
+        CloneLink(name="ssh", href="git@git.example.com:ada/shop.git"),
+    ),
+)
+
+
+def repository(**changes):
+    answer = parse_answer(RepositoryAnswer, {**REPOSITORY, **changes}, what="a repository")
+    return answer.repository()
+
+
+def test_a_repository_as_gitea_describes_it():
+    assert repository() == SHOP
+
+
+def test_an_empty_repository_has_no_default_branch_although_one_is_named():
+    assert repository(empty=True).default_branch is None
+
+
+@pytest.mark.parametrize("what", [{"archived": True}, {"mirror": True}, {"object_format_name": ""}])
+def test_archived_repositories_and_mirrors_are_repositories_as_others_are(what):
+    assert repository(**what) == SHOP
+
+
+def test_what_belongs_to_a_hidden_organisation_is_not_public():
+    assert repository(private=False, internal=True).private
+    assert not repository(private=False).private
+
+
+def test_a_server_without_ssh_has_no_link_for_it():
+    assert [link.name for link in repository(ssh_url="").clone_links] == ["https"]
+
+
+def test_a_branch_with_a_sha_256_hash():
+    answer = parse_answer(BranchAnswer, BRANCH, what="a branch")
+    assert answer.branch() == Branch(name="release/2.0", commit="5b1f" * 16)
+
+
+def test_a_user():
+    answer = parse_answer(UserAnswer, USER, what="a user")
+    assert answer.account() == Account(username="ada", display_name="Ada Lovelace")
+
+
+def test_a_user_without_a_full_name_has_no_display_name():
+    answer = parse_answer(UserAnswer, {**USER, "full_name": ""}, what="a user")
+    assert answer.account().display_name is None
+
+
+@pytest.mark.parametrize("field", ["name", "owner", "private", "clone_url", "html_url"])
+def test_a_repository_without_a_field_is_unexpected(field):
+    rest = {name: value for name, value in REPOSITORY.items() if name != field}
+    with pytest.raises(UnexpectedAnswer, match=field):
+        parse_answer(RepositoryAnswer, rest, what="a repository")

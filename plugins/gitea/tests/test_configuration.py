@@ -1,0 +1,87 @@
+"""What a person may give, and what is refused before the first request."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore.configuration import config_fields
+from deploycore.errors import ConfigurationError
+from pydantic import SecretStr
+
+from deploycore_gitea import GiteaProvider
+
+
+def test_there_is_no_address_unless_it_is_given():
+    (url,) = [field for field in config_fields(GiteaProvider.Config) if field.name == "url"]
+    assert url.required
+
+
+@pytest.mark.parametrize(
+    ("url", "api"),
+    [
+        ("https://codeberg.org", "https://codeberg.org/api/v1"),
+        ("https://codeberg.org/", "https://codeberg.org/api/v1"),
+        ("https://example.com/git", "https://example.com/git/api/v1"),
+        ("https://example.com:3000/a/b/", "https://example.com:3000/a/b/api/v1"),
+    ],
+)
+def test_the_api_is_below_the_address_and_its_path(config, url, api):
+    assert config(url=url).api_base_url == api
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "git.example.com",
+        "http://git.example.com",
+        "https://ada@git.example.com",
+        "https://git.example.com/?page=2",
+        "https://git.example.com/api/v1",
+        "https://git.example.com/api/v1/",
+    ],
+)
+def test_an_address_that_would_not_do_is_refused(config, url):
+    with pytest.raises(ConfigurationError, match="url: "):
+        config(url=url)
+
+
+@pytest.mark.parametrize(
+    "owner", ["", "Ada Lovelace", "https://codeberg.org/ada", "ada/shop", ".."]
+)
+def test_an_owner_that_can_be_none_is_refused(config, owner):
+    with pytest.raises(ConfigurationError, match="owner: .*<url>/<owner>"):
+        config(owner=owner)
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("gto_3ckp6vt2", "client secret of an OAuth2 application"),
+        ("ghp_" + "a" * 36, "a token of GitHub"),
+        ("glpat-" + "a" * 20, "a token of GitLab"),
+    ],
+)
+def test_what_is_no_access_token_of_gitea_is_named_and_not_shown(config, token, said):
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        config(token=SecretStr(token))
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["x", "a" * 64, "eyJhbGciOi.eyJnbnQi.c2ln"])
+def test_no_form_of_a_token_is_demanded(config, token):
+    assert config(token=SecretStr(token)).token.get_secret_value() == token
+
+
+def test_a_password_keeps_its_blanks(config):
+    made = config("basic", password=SecretStr(" two words "))
+    assert made.password.get_secret_value() == " two words "
+
+
+@pytest.mark.parametrize("username", ["", "ada:lovelace", "ada lovelace"])
+def test_a_username_that_can_not_stand_before_a_password_is_refused(config, username):
+    with pytest.raises(ConfigurationError, match="username: "):
+        config("basic", username=username)
+
+
+def test_the_modes_can_not_be_mixed(config):
+    with pytest.raises(ConfigurationError, match="password"):
+        config("token", password=SecretStr("of no use"))
