@@ -266,10 +266,12 @@ class Timeouts(Model):
     Attributes:
         fetch: For git, submodules and LFS included.
         deploy: For all of it, from the start to the last step.
+        provider: For each call of the provider's plugin.
     """
 
     fetch: Seconds = 1800.0
     deploy: Seconds = 7200.0
+    provider: Seconds = 300.0
 
 
 class Application(Model):

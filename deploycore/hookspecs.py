@@ -12,7 +12,8 @@ Rules for every provider hook:
   one). They grow through new fields of the query models, never through new parameters.
 * Errors are those of :mod:`deploycore.errors`; anything else counts as a fault of the plugin.
   The ``http`` client raises the right ones by itself for what it can tell from an answer.
-* One instance may be called from several threads at once.
+* One instance may be called from several threads at once. A call that takes too long is left
+  behind in its thread: its client is closed, and what it gives after all is dropped.
 * An optional hook that a host has nothing for is left out, never written to raise.
 * No secret in a result, a log line or an error; ``CloneUrl.credential`` is the one exception.
 """

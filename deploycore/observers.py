@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
+from importlib.metadata import EntryPoint
 
 import pluggy
 
+from deploycore.calls import under_way
 from deploycore.errors import PluginError
 from deploycore.hookspecs import ObserverSpec
-from deploycore.registry import OBSERVER_GROUP, entry_points_by_name, import_entry_point
+from deploycore.registry import OBSERVER_GROUP, each_apart, entry_points_by_name, imported
 
-__all__ = ["Observers", "installed_observers"]
+__all__ = ["Observers", "installed_observers", "observer_hooks"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +56,11 @@ class Observers:
     def ask(self, hook: str, /, **arguments: object) -> Iterator[str]:
         """What observers answer to a hook, those that answer a text; failures as above."""
         for manager in self._managers:
+            name = manager.list_name_plugin()[0][0]
             try:
-                answers = getattr(manager.hook, hook)(**arguments)
+                with under_way(f"observer {name}", hook):
+                    answers = getattr(manager.hook, hook)(**arguments)
             except (Exception, SystemExit) as error:
-                name = manager.list_name_plugin()[0][0]
                 logger.warning("observer %s failed in %s: %s", name, hook, type(error).__name__)
             else:
                 yield from (each for each in answers if isinstance(each, str) and each)
@@ -65,18 +68,37 @@ class Observers:
 
 @cache
 def installed_observers() -> Observers:
-    """The observers that entry points name; a broken one is logged and left out."""
+    """The observers that entry points name; a broken one is logged and left out, and so is one
+    whose import hangs."""
     usable = []
-    for name, points in entry_points_by_name(OBSERVER_GROUP).items():
-        for point in points:
-            try:
-                observer = import_entry_point(point)
-                _manager(name, observer)
-            except PluginError as error:
-                logger.warning("observer left out: %s", error)
-            else:
-                usable.append((name, observer))
+    for outcome in each_apart(
+        [
+            (point, partial(_loaded, name, point))
+            for name, points in entry_points_by_name(OBSERVER_GROUP).items()
+            for point in points
+        ]
+    ):
+        if isinstance(outcome, PluginError):
+            logger.warning("observer left out: %s", outcome)
+        else:
+            usable.append(outcome)
     return Observers(usable)
+
+
+def observer_hooks(name: str, observer: object) -> tuple[str, ...]:
+    """The hooks that an observer has.
+
+    Raises:
+        PluginError: It has one that the specification does not know, or mistypes one.
+    """
+    callers = _manager(name, observer).get_hookcallers(observer) or ()
+    return tuple(caller.name for caller in callers)
+
+
+def _loaded(name: str, point: EntryPoint) -> tuple[str, object]:
+    observer = imported(point)
+    _manager(name, observer)
+    return name, observer
 
 
 def _manager(name: str, observer: object) -> pluggy.PluginManager:

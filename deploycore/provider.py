@@ -10,11 +10,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from threading import get_ident
+from time import monotonic
 from typing import Any, Protocol, Self, TypeVar
 
 import pluggy
 from pydantic import SecretStr
 
+from deploycore.calls import running
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import DeploycoreError, NotFound, PluginError, UnexpectedAnswer
 from deploycore.hookspecs import ProviderSpec
@@ -107,6 +110,7 @@ class Provider:
     ) -> None:
         self.name = config.name
         self.plugin = plugin
+        self._subject, self._label = f"provider {config.name}", plugin.label
         self._redactor = Redactor(secrets_in(config))
         self._observers = installed_observers() if observers is None else observers
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
@@ -197,6 +201,11 @@ class Provider:
     def close(self) -> None:
         """Close the connections. Listings that are under way end with an error."""
         self._http.close()
+
+    @property
+    def clock_offset(self) -> float | None:
+        """How many seconds the host's clock is before ours; ``None`` until it has answered."""
+        return self._http.clock_offset
 
     def __enter__(self) -> Self:
         return self
@@ -298,12 +307,16 @@ class Provider:
 
     def _guard(self, hook: str, action: Callable[[], T]) -> T:
         """Run the plugin's code; whatever it raises leaves as a typed error with its context."""
+        me = get_ident()
+        running[me] = self._subject, hook, self._label, monotonic()
         try:
             return action()
         except DeploycoreError as error:
             failure = error
         except (Exception, SystemExit) as error:
             failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
+        finally:
+            running.pop(me, None)
         failure.message = self._redactor.mask(failure.message)
         failure.hint = self._redactor.mask(failure.hint)
         failure.args = (failure.message,)

@@ -2,18 +2,21 @@
 
 Loading imports only the plugin that is asked for, so a broken one breaks only itself. All
 that can be checked without a configuration is checked on the class, before any secret
-comes near it.
+comes near it. What a plugin does when it is imported runs apart, so that one whose import hangs
+is named, and keeps nobody from the others.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
+from deploycore.calls import BackgroundCall, Unanswered, call_within, under_way
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
@@ -24,16 +27,22 @@ __all__ = [
     "PROVIDER_GROUP",
     "SANDBOX_GROUP",
     "Plugin",
-    "PluginReport",
     "load_plugin",
     "normalise_kind",
-    "plugin_reports",
 ]
+
+T = TypeVar("T")
 
 PROVIDER_GROUP = "deploycore.providers"
 OBSERVER_GROUP = "deploycore.observers"
 SANDBOX_GROUP = "deploycore.sandboxes"
 CONTRACT_GROUP = "deploycore.contracts"
+
+LISTED_SECONDS = 10.0
+"""How long the import may take of a plugin that is listed, or watches."""
+NEEDED_SECONDS = 60.0
+"""How long it may take of one that is needed: a machine may be slow, and there is no other."""
+_ALONE_SECONDS = 1.0
 
 _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
@@ -60,17 +69,6 @@ class Plugin:
         return f"{self.distribution} {self.version}"
 
 
-@dataclass(frozen=True)
-class PluginReport:
-    """What is installed under one kind: a plugin, or why there is none to use."""
-
-    kind: str
-    distributions: tuple[str, ...]
-    origins: tuple[str, ...]
-    plugin: Plugin | None
-    problem: PluginError | None
-
-
 def normalise_kind(kind: str) -> str:
     """``Git_Hub`` and ``git.hub`` are ``git-hub``, as for distribution names (PEP 503)."""
     return re.sub(r"[-_.]+", "-", kind.strip()).lower()
@@ -81,7 +79,7 @@ def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for point in entry_points(group=group):
         # A distribution can be on sys.path twice, as an installation and as its source tree.
-        identity = (_distribution_name(point), point.value)
+        identity = (distribution_name(point), point.value)
         found.setdefault(normalise_kind(point.name), {}).setdefault(identity, point)
     return {name: tuple(found[name].values()) for name in sorted(found)}
 
@@ -109,27 +107,6 @@ def load_plugin(kind: str) -> Plugin:
     return _load(kind, only_one(kind, installed[kind]))
 
 
-def plugin_reports() -> tuple[PluginReport, ...]:
-    """Every installed kind, with its plugin or its problem; no broken plugin stops the others."""
-    reports = []
-    for kind, points in entry_points_by_name(PROVIDER_GROUP).items():
-        plugin, problem = None, None
-        try:
-            plugin = _load(kind, only_one(kind, points))
-        except PluginError as error:
-            problem = error
-        reports.append(
-            PluginReport(
-                kind=kind,
-                distributions=tuple(_label(point) for point in points),
-                origins=tuple(point.value for point in points),
-                plugin=plugin,
-                problem=problem,
-            )
-        )
-    return tuple(reports)
-
-
 def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
     """The entry point of a kind, if just one distribution has it.
 
@@ -137,7 +114,7 @@ def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
         PluginError: Several do; the message names all.
     """
     if len(points) > 1:
-        rivals = " and ".join(sorted(_label(point) for point in points))
+        rivals = " and ".join(sorted(label_of(point) for point in points))
         raise PluginError(
             f"The kind {kind!r} is provided by {rivals}; deploycore can't tell which one to use.",
             hint="Uninstall all but one of them.",
@@ -147,7 +124,17 @@ def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
 
 
 def import_entry_point(point: EntryPoint) -> Any:
-    """Import what an entry point names.
+    """Import what an entry point names, and is needed.
+
+    Raises:
+        PluginError: The import fails, for whatever reason, or does not end, or the name is not
+            there.
+    """
+    return _apart(point, lambda: imported(point))
+
+
+def imported(point: EntryPoint) -> Any:
+    """Import what an entry point names, for who is apart already.
 
     Raises:
         PluginError: The import fails, for whatever reason, or the name is not there.
@@ -157,10 +144,41 @@ def import_entry_point(point: EntryPoint) -> Any:
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
     raise PluginError(
-        f"The plugin {_label(point)} can't be imported from {point.value}: {reason}",
+        f"The plugin {label_of(point)} can't be imported from {point.value}: {reason}",
         hint="Reinstall or upgrade the plugin; if that does not help, tell its author.",
-        plugin=_label(point),
+        plugin=label_of(point),
     )
+
+
+def each_apart(
+    examinations: Sequence[tuple[EntryPoint, Callable[[], T]]],
+) -> list[T | PluginError]:
+    """Import and look at several plugins, none of which keeps the others from their turn.
+
+    One after another, since modules that import each other may be found half-made by a second
+    thread; only while one takes long the next one begins.
+
+    Args:
+        examinations: Each entry point, and what imports it and looks at it.
+
+    Returns:
+        What each gave, or its problem, in the same order.
+    """
+    begun = []
+    for point, examine in examinations:
+        begun.append((point, BackgroundCall(_noting(point, _translating(point, examine)))))
+        begun[-1][1].wait(min(_ALONE_SECONDS, LISTED_SECONDS))
+    outcomes: list[T | PluginError] = []
+    for point, call in begun:
+        if not call.wait(call.began + LISTED_SECONDS - time.monotonic()):
+            call.leave(lambda result: None)
+            outcomes.append(_endless(point, LISTED_SECONDS))
+            continue
+        try:
+            outcomes.append(call.result())
+        except PluginError as error:
+            outcomes.append(error)
+    return outcomes
 
 
 def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
@@ -182,20 +200,80 @@ def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
             hint="Upgrade the plugin, or tell its author.",
             plugin=plugin,
         )
+    return implemented_hooks(candidate)
+
+
+def implemented_hooks(candidate: object) -> tuple[str, ...]:
+    """The hooks of the contract that something has, in the contract's order."""
     implemented = _implementations(candidate)
     return tuple(name for name in _specifications() if name in implemented)
 
 
+def label_of(point: EntryPoint) -> str:
+    """How errors name the plugin that an entry point names."""
+    return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
+
+
 def _load(kind: str, point: EntryPoint) -> Plugin:
-    provider_class = import_entry_point(point)
-    hooks = check_provider_class(provider_class, plugin=_label(point))
+    def examine() -> tuple[Any, tuple[str, ...]]:
+        candidate = imported(point)
+        return candidate, check_provider_class(candidate, plugin=label_of(point))
+
+    provider_class, hooks = _apart(point, examine)
     return Plugin(
         kind=kind,
         provider_class=provider_class,
-        distribution=_distribution_name(point),
+        distribution=distribution_name(point),
         version=point.dist.version if point.dist else "unknown",
         origin=point.value,
         hooks=hooks,
+    )
+
+
+def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
+    try:
+        # Noted here, not there: who waits is who may be asked about it.
+        return _noting(point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS))()
+    except Unanswered:
+        pass
+    raise _endless(point, NEEDED_SECONDS)
+
+
+def _noting(point: EntryPoint, action: Callable[[], T]) -> Callable[[], T]:
+    def noted() -> T:
+        with under_way(f"plugin {point.name}", "import", label_of(point)):
+            return action()
+
+    return noted
+
+
+def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]:
+    """The same, but whatever a strange class does when it is looked at becomes typed."""
+
+    def translated() -> T:
+        try:
+            return examine()
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+        raise PluginError(
+            f"The plugin {label_of(point)} can't be looked at: {reason}",
+            hint="Upgrade the plugin, or tell its author.",
+            plugin=label_of(point),
+        )
+
+    return translated
+
+
+def _endless(point: EntryPoint, seconds: float) -> PluginError:
+    return PluginError(
+        f"The plugin {label_of(point)} can't be imported from {point.value}: its import did not"
+        f" end within {seconds:g} s.",
+        hint="Look at what it does when it is imported, such as waiting for a network; upgrade or"
+        " uninstall it.",
+        plugin=label_of(point),
+        hook="import",
     )
 
 
@@ -299,9 +377,5 @@ def _implementations(candidate: object) -> Mapping[str, Callable[..., object]]:
     return found
 
 
-def _distribution_name(point: EntryPoint) -> str:
+def distribution_name(point: EntryPoint) -> str:
     return point.dist.name if point.dist else "an unknown distribution"
-
-
-def _label(point: EntryPoint) -> str:
-    return f"{_distribution_name(point)} {point.dist.version if point.dist else ''}".strip()

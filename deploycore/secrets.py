@@ -107,6 +107,14 @@ class SecretBox:
             hint="Upgrade deploycore, or remove the provider and add it again.",
         )
 
+    def has_key(self) -> bool:
+        """Whether the key is there; none is made.
+
+        Raises:
+            StoreError: It is malformed, can't be read, or is readable by others.
+        """
+        return self._key() is not None
+
     def describe(self, stored: str) -> str:
         """Where a secret is, for people; never the secret."""
         if stored.startswith(_VARIABLE):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,40 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from deploycore.observers import installed_observers
+from tests.distributions import write_distribution
+
+InstallDistribution = Callable[..., None]
+
+
+@pytest.fixture
+def install_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InstallDistribution]:
+    """Install a distribution: ``install_distribution(name, kind, source, **options)``."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    before = set(sys.modules)
+
+    def install(name: str, kind: str, source: str, **options: str) -> None:
+        write_distribution(site, name, kind, source, **options)
+        importlib.invalidate_caches()
+
+    yield install
+    for module in set(sys.modules) - before:
+        if str(site) in str(getattr(sys.modules[module], "__file__", "")):
+            del sys.modules[module]
+    installed_observers.cache_clear()
+
+
+@pytest.fixture
+def until_the_end(tmp_path: Path) -> Iterator[str]:
+    """An expression that does not come back before the test is over."""
+    over = tmp_path / "the-test-is-over"
+    yield f"__import__('tests.distributions').distributions.sleep_until({str(over)!r})"
+    over.touch()
 
 
 @pytest.fixture

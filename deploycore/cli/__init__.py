@@ -29,7 +29,11 @@ COMMANDS = {
     "cancel": ("deploycore.cli.history", "Ask a deployment to stop"),
     "recover": ("deploycore.cli.history", "Clear up after processes that have died"),
     "plugin": ("deploycore.cli.plugin", "Write a provider: start one, and check it"),
-    "plugins": ("deploycore.cli.plugins", "List the installed provider plugins"),
+    "plugins": (
+        "deploycore.cli.plugins",
+        "List the installed plugins: providers, observers, sandboxes",
+    ),
+    "doctor": ("deploycore.cli.doctor", "Find what is wrong with this installation"),
     "cache": ("deploycore.cli.cache", "See and clear what was fetched before"),
     "sandbox": ("deploycore.cli.sandbox", "Run a provider's sandbox server on this machine"),
     "demo": ("deploycore.cli.demo", "See everything work on a sandbox, without an account"),

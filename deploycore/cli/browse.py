@@ -15,6 +15,7 @@ from deploycore.cli.options import (
     parse_repository,
 )
 from deploycore.cli.output import say, show_json_array, show_table
+from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
 from deploycore.models import BranchQuery, RepositoryQuery
 
@@ -40,7 +41,11 @@ def repos(
     """List the repositories that a provider's credentials may read."""
     query = RepositoryQuery(owner=owner or None, name_contains=name_filter or None, limit=limit)
     hint = ""
-    with Installation() as installation, installation.open_provider(provider) as opened:
+    with (
+        Installation() as installation,
+        telling_of_waits(),
+        installation.open_provider(provider) as opened,
+    ):
         found = opened.list_repos(query)
         if as_json:
             show_json_array({"id": str(item.id)} | item.model_dump() for item in found)
@@ -73,7 +78,11 @@ def branches(
     """List the branches of a repository, and the commits they point to."""
     wanted = parse_repository(repository)
     query = BranchQuery(name_contains=name_filter or None, limit=limit)
-    with Installation() as installation, installation.open_provider(provider) as opened:
+    with (
+        Installation() as installation,
+        telling_of_waits(),
+        installation.open_provider(provider) as opened,
+    ):
         found = opened.list_branches(wanted, query)
         if as_json:
             show_json_array(item.model_dump() for item in found)

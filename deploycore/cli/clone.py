@@ -10,7 +10,8 @@ import typer
 from deploycore.cli.options import AsJson, ProviderName, RepositoryArgument, parse_repository
 from deploycore.cli.output import say, show_json
 from deploycore.cli.progress import cancelled_by_signals, reporting
-from deploycore.deploy import fetch_hint
+from deploycore.cli.waiting import telling_of_waits
+from deploycore.deploy import InterruptibleProvider, fetch_hint
 from deploycore.errors import GitError
 from deploycore.git import clone as git_clone
 from deploycore.installation import Installation
@@ -43,8 +44,13 @@ def clone(
     target = (directory or Path(wanted.slug)).absolute()
     with (
         Installation() as installation,
-        installation.open_provider(provider) as opened,
+        telling_of_waits(interruptible=False),
         cancelled_by_signals() as cancellation,
+        InterruptibleProvider(
+            provider,
+            lambda: installation.open_provider(provider),
+            look=cancellation.raise_if_cancelled,
+        ) as opened,
         reporting(silent=as_json) as reporter,
     ):
         try:

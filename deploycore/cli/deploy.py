@@ -13,6 +13,7 @@ from deploycore.cli.history import deployment_as_dict
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
+from deploycore.cli.waiting import telling_of_waits
 from deploycore.deploy import no_listener
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
@@ -66,7 +67,10 @@ def deploy(
         names = _chosen(installation, applications or [], all_)
         reuse: Reuse | None = "hard-link" if hard_link else None
         if len(names) > 1:
-            with cancelled_by_signals() as cancellation:
+            with (
+                telling_of_waits(interruptible=False),
+                cancelled_by_signals() as cancellation,
+            ):
                 outcomes = installation.engine.deploy_many(
                     names,
                     parallel=parallel,
@@ -117,7 +121,11 @@ def rollback(
 
 @contextmanager
 def _listening(as_json: bool) -> Iterator[tuple[Callable[[DeployEvent], None], Cancellation]]:
-    with cancelled_by_signals() as cancellation, reporting(silent=as_json) as reporter:
+    with (
+        telling_of_waits(interruptible=False),
+        cancelled_by_signals() as cancellation,
+        reporting(silent=as_json) as reporter,
+    ):
 
         def listen(event: DeployEvent) -> None:
             if as_json:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import typer
 
+from deploycore.calls import calls_left_behind
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
+from deploycore.cli.waiting import end_at_once
 from deploycore.errors import DeploycoreError
 
 __all__ = ["application_of", "run"]
@@ -22,6 +24,16 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
         arguments: The whole command line, without the program's name.
         modules: The commands to import; all of them for completion and unknown commands.
     """
+    try:
+        _run(arguments, modules)
+    except SystemExit as ending:
+        if calls_left_behind():
+            # A plugin's own threads would be waited for, which may be as long as it hangs.
+            end_at_once(ending.code if isinstance(ending.code, int) else 0)
+        raise
+
+
+def _run(arguments: Sequence[str], modules: Iterable[str]) -> None:
     as_json = "--json" in arguments
     try:
         application_of(modules)(args=list(arguments), prog_name="deploycore")

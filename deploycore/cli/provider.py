@@ -10,6 +10,7 @@ import typer
 from deploycore.cli.fields import field_help, read_fields
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
 from deploycore.registry import load_plugin
 
@@ -58,7 +59,8 @@ def add(
         return
     if name.startswith("-"):
         raise typer.BadParameter("NAME comes first: deploycore provider add NAME --kind KIND …")
-    plugin = load_plugin(kind)
+    with telling_of_waits(interruptible=False):
+        plugin = load_plugin(kind)
     given = read_fields(plugin.config_type, context.args)
     with Installation() as installation:
         record = installation.add_provider(name, plugin.kind, given.settings, given.secrets)
@@ -71,7 +73,11 @@ def add(
 @commands.command("test")
 def check(name: ProviderName, as_json: AsJson = False) -> None:
     """Say whether the credentials are right, the API works, and what is accessible."""
-    with Installation() as installation, installation.open_provider(name) as provider:
+    with (
+        Installation() as installation,
+        telling_of_waits(),
+        installation.open_provider(name) as provider,
+    ):
         started = time.monotonic()
         account = provider.authenticate()
         milliseconds = round((time.monotonic() - started) * 1000)

@@ -2,14 +2,15 @@
 
 from deploycore.deploy.engine import Engine, Outcome, Release
 from deploycore.deploy.events import DeployEvent, DeployListener, no_listener
+from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.log import LogLine, Logs
 from deploycore.deploy.releases import Releases
-from deploycore.deploy.run import fetch_hint
 
 __all__ = [
     "DeployEvent",
     "DeployListener",
     "Engine",
+    "InterruptibleProvider",
     "LogLine",
     "Logs",
     "Outcome",

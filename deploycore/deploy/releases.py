@@ -26,7 +26,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from deploycore.disk import sync_directory
+from deploycore.disk import is_held, sync_directory
 from deploycore.errors import ConfigurationError, DeployError, Locked
 from deploycore.git import remove_leftovers
 
@@ -111,12 +111,25 @@ class Releases:
                 ``current`` there is no link.
             DeployError: It can't be written.
         """
-        self._refuse_foreign_target()
-        _ = self.current  # refused, if it leads elsewhere
+        self.refuse_unusable()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self.unusable(error) from error
+
+    def refuse_unusable(self) -> None:
+        """See whether this place may be used; nothing is made.
+
+        Raises:
+            ConfigurationError: The target is a file, or holds files of somebody else, or
+                ``current`` there is no link, or leads elsewhere.
+            DeployError: It can't be read.
+        """
+        try:
+            self._refuse_foreign_target()
+        except OSError as error:
+            raise self.unusable(error) from error
+        _ = self.current  # refused, if it leads elsewhere
 
     def new(self, commit: str, at: datetime) -> Path:
         """A path for a new release that no release has yet; nothing is created.
@@ -222,6 +235,10 @@ class Releases:
             yield
         finally:
             lock.release()
+
+    def is_locked(self) -> bool:
+        """Whether a deployment runs here; makes no file, unlike ``locked``."""
+        return is_held(self.target / _LOCK)
 
     def unusable(self, error: OSError) -> DeployError:
         """What a failure of the file system here means for a person."""

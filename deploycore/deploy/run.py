@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploycore.deploy.activation import Activation, StepRunner
+from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.shared import link_shared
@@ -36,17 +37,9 @@ from deploycore.models import is_commit_hash
 from deploycore.provider import Provider
 from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
-__all__ = ["Run", "fetch_hint"]
+__all__ = ["Run"]
 
 Environment = Mapping[str, str | SecretStr]
-
-
-def fetch_hint(provider: Provider, error: GitError) -> None:
-    """Let the provider say what to do about a refusal by its git server."""
-    status = error.details.get("status")
-    hint = provider.explain_git_refusal(status, error.message)
-    if hint:
-        error.hint = hint
 
 
 class _Skipped(Exception):
@@ -155,7 +148,12 @@ class Run:
     def _fetched(self, open_provider: Callable[[], Provider], *, only_if_changed: bool) -> Path:
         self._steps.refuse_late()
         self._recorder.enter("authenticating", revision=self._revision)
-        with open_provider() as provider:
+        with InterruptibleProvider(
+            self._application.provider,
+            open_provider,
+            seconds=self._application.timeouts.provider,
+            look=self._steps.refuse_late,
+        ) as provider:
             self._recorder.hide(lambda: provider.secrets)
             provider.authenticate()
             self._steps.refuse_late()
@@ -167,7 +165,7 @@ class Run:
             self._refuse_vetoed(commit)
             return self._fetch(provider, commit, live)
 
-    def _resolve(self, provider: Provider) -> str:
+    def _resolve(self, provider: InterruptibleProvider) -> str:
         ref, repository = self._application.ref, self._application.repository_id
         if is_commit_hash(ref):
             return ref
@@ -215,7 +213,9 @@ class Run:
                 commit=commit,
             )
 
-    def _fetch(self, provider: Provider, commit: str, live: DeploymentRecord | None) -> Path:
+    def _fetch(
+        self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
+    ) -> Path:
         self._steps.refuse_late()
         release = self._releases.new(commit, datetime.now(UTC))
         self._recorder.enter("fetching", commit=commit, release=release.name)
@@ -240,7 +240,7 @@ class Run:
         )
         self._recorder.note(f"commit {done.commit[:12]} by {done.author}: {done.subject}")
 
-    def _export(self, provider: Provider, commit: str, release: Path) -> CheckedOut:
+    def _export(self, provider: InterruptibleProvider, commit: str, release: Path) -> CheckedOut:
         application = self._application
         return export(
             provider.clone_url(application.repository_id),
@@ -266,7 +266,7 @@ class Run:
         return replace(self._git.settings, total_timeout=most)
 
     def _skip_unwatched(
-        self, provider: Provider, commit: str, live: DeploymentRecord | None
+        self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
     ) -> None:
         cache, patterns = self._git.cache, self._application.watch
         if not patterns or cache is None or live is None or live.commit is None:

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deploycore.deploy.releases import Releases
-from deploycore.disk import make_private_directory
+from deploycore.disk import is_held, make_private_directory
 from deploycore.errors import Cancelled, DeployError, Locked, Superseded
 from deploycore.git import Cancellation
 from deploycore.store import DeploymentRecord, Store
@@ -70,6 +70,10 @@ class Presence:
         """
         with ExitStack() as held:
             yield self._has(application, fcntl.LOCK_EX, held)
+
+    def is_anybody_present(self, application: str) -> bool:
+        """Whether anybody runs or waits; makes no file, unlike ``alone``."""
+        return is_held(self._directory / f"{application}.lock")
 
     def _has(self, application: str, how: int, held: ExitStack) -> bool:
         try:

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ from deploycore.http.answers import (
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
 from deploycore.http.environment import environment_settings
+from deploycore.http.host_clock import HostClock
 from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.redaction import Redactor
@@ -91,7 +93,9 @@ class HttpClient:
         self._repeated = _IDEMPOTENT
         self._session = _session(self._settings, user_agent or _default_user_agent())
         self._clock: Callable[[], float] = time.monotonic
-        self._sleep: Callable[[float], None] = time.sleep
+        self._closed = threading.Event()
+        self._host_clock = HostClock()
+        self._sleep: Callable[[float], object] = self._closed.wait
         self._random: Callable[[], float] = random.random
 
     def explaining(self, explain: Explain) -> HttpClient:
@@ -203,8 +207,15 @@ class HttpClient:
         return self._chain(url, params, lambda answer, _: self._linked(answer))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Requests that are under way in other threads end with an error,
+        at the latest when they time out; none is tried again."""
+        self._closed.set()
         self._session.close()
+
+    @property
+    def clock_offset(self) -> float | None:
+        """How many seconds the host's clock is before ours; ``None`` until it has answered."""
+        return self._host_clock.offset
 
     def __enter__(self) -> Self:
         return self
@@ -297,6 +308,8 @@ class HttpClient:
         """One try. What goes wrong becomes a value: foreign exceptions hold the request, with
         its headers, and must not end up in the chain of ours."""
         remaining = deadline - self._clock()
+        if self._closed.is_set():
+            return Failure("the connection was closed")
         if remaining <= 0:
             return Failure("the time for it is used up", worth_retrying=False)
         timeout = (
@@ -314,6 +327,7 @@ class HttpClient:
             # Not by the session, which reads all of a redirect's body even if it is not followed.
             adapter = self._session.get_adapter(target)
             response = adapter.send(prepared, timeout=timeout, **how)
+            self._host_clock.note(response.headers, datetime.now(UTC))
             try:
                 return self._read(response, target, deadline)
             finally:
@@ -332,6 +346,8 @@ class HttpClient:
             if len(body) > self._settings.answer_bytes_most:
                 limit = self._settings.answer_bytes_most
                 return Failure(f"the answer is larger than {limit} bytes", unexpected=True)
+            if self._closed.is_set():
+                return Failure("the connection was closed")
             if self._clock() > deadline:
                 return Failure("the answer takes too long", worth_retrying=False)
         return Answer(response.status_code, response.headers, bytes(body), target)

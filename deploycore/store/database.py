@@ -82,7 +82,7 @@ class Database:
                 self._engine = _open(self._settings)
             engine = self._engine
         with (
-            _typed_errors(Place.of(engine.url)),
+            typed_errors(Place.of(engine.url)),
             engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
@@ -90,10 +90,10 @@ class Database:
 
 
 def _open(settings: Settings) -> Engine:
-    engine = _engine(settings.database_url)
+    engine = engine_of(settings.database_url)
     place = Place.of(engine.url)
     try:
-        with _typed_errors(place):
+        with typed_errors(place):
             _bring_up_to_date(engine, place, settings)
     except BaseException:
         engine.dispose()
@@ -101,7 +101,12 @@ def _open(settings: Settings) -> Engine:
     return engine
 
 
-def _engine(database_url: str) -> Engine:
+def engine_of(database_url: str) -> Engine:
+    """The engine of a URL; nothing is opened yet.
+
+    Raises:
+        StoreError: The URL names no database that could be opened here.
+    """
     url = _parsed(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and (url.database in (None, "", ":memory:") or "mode=memory" in database_url):
@@ -228,7 +233,12 @@ def _migrate(connection: Connection, place: Place) -> None:
 
 
 @contextmanager
-def _typed_errors(place: Place) -> Iterator[None]:
+def typed_errors(place: Place) -> Iterator[None]:
+    """Have what the database raises be typed, without a value of any row.
+
+    Raises:
+        StoreError, ConfigurationError: What it means.
+    """
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, Timeout, OSError) as error:

@@ -163,7 +163,7 @@ class Store:
             ConfigurationError: There is none; says which name is close.
         """
         with self._database.reading() as connection:
-            return _application(named_row(connection, "application", applications, name))
+            return application_of(named_row(connection, "application", applications, name))
 
     def list_applications(self) -> list[ApplicationRecord]:
         """All applications, by name. One that is stored in an unknown form is logged and left out,
@@ -173,7 +173,7 @@ class Store:
             found = []
             for row in rows:
                 try:
-                    found.append(_application(row))
+                    found.append(application_of(row))
                 except StoreError as error:
                     logger.warning("%s", error)
             return found
@@ -219,7 +219,12 @@ def _refuse_malformed(name: str) -> None:
         )
 
 
-def _application(row: Mapping[Any, Any]) -> ApplicationRecord:
+def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
+    """The application of a row.
+
+    Raises:
+        StoreError: It is stored in an unknown form.
+    """
     try:
         definition = Application.model_validate(row["definition"])
     except ValidationError:
@@ -309,7 +314,7 @@ def _put(connection: Connection, definition: Application) -> ApplicationRecord:
         values |= {"name": definition.name, "secrets": {}, "created_at": at, "revision": 1}
         added = insert(applications).values(values).returning(*applications.c)
         row = connection.execute(added).mappings().one()
-    return _application(row)
+    return application_of(row)
 
 
 def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
+from deploycore import registry
 from deploycore.errors import ConfigurationError, PluginError
-from deploycore.registry import load_plugin, normalise_kind, plugin_reports
+from deploycore.inventory import plugin_reports
+from deploycore.registry import load_plugin, normalise_kind
 
 
 def test_a_good_plugin_loads_with_its_hooks_and_origin(install_distribution, good_provider):
@@ -116,8 +121,134 @@ def test_reports_cover_broken_plugins_and_leave_the_good_one_usable(
     install_distribution("old-provider", "old", good_provider.replace("VERSION = 1", "VERSION = 0"))
     reports = {report.kind: report for report in plugin_reports()}
     assert reports["acme"].problem is None
-    assert reports["acme"].plugin.provider_class.__name__ == "AcmeProvider"
-    assert reports["broken"].plugin is None
+    assert reports["acme"].contract_version == 1
+    assert reports["acme"].hooks == ("authenticate", "list_repos", "list_branches", "clone_url")
+    assert reports["broken"].contract_version is None
     assert "no_such_module" in reports["broken"].problem.message
+    assert reports["old"].contract_version == 0
     assert "version 0" in reports["old"].problem.message
-    assert reports["old"].distributions == ("old-provider 1.0",)
+    assert [origin.label for origin in reports["old"].origins] == ["old-provider 1.0"]
+
+
+def test_an_import_that_hangs_is_named_and_keeps_nobody_from_the_others(
+    install_distribution, good_provider, until_the_end, monkeypatch
+):
+    monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
+    for name, kind in (("a-hanging", "a"), ("z-hanging", "z")):
+        install_distribution(name, kind, until_the_end)
+    install_distribution("acme-provider", "m", good_provider)
+    install_distribution("audit", "audit", until_the_end, target="", group="deploycore.observers")
+    reports = {report.kind: report for report in plugin_reports()}
+    for kind, label in (("a", "a-hanging 1.0"), ("z", "z-hanging 1.0"), ("audit", "audit 1.0")):
+        problem = reports[kind].problem
+        assert f"plugin {label} can't be imported" in problem.message
+        assert "its import did not end within 0.2 s" in problem.message
+    assert reports["m"].problem is None
+    assert load_plugin("m").label == "acme-provider 1.0"
+
+
+def test_a_needed_plugin_whose_import_hangs_is_given_up(
+    install_distribution, until_the_end, monkeypatch
+):
+    monkeypatch.setattr(registry, "NEEDED_SECONDS", 0.2)
+    install_distribution("hanging", "acme", until_the_end)
+    with pytest.raises(PluginError, match=r"hanging 1\.0 .*did not end within 0\.2 s") as caught:
+        load_plugin("acme")
+    assert (caught.value.details["hook"], caught.value.details["plugin"]) == (
+        "import",
+        "hanging 1.0",
+    )
+
+
+@pytest.mark.parametrize(("change", "reason"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_faulty_plugin_is_listed_with_its_reason_beside_the_others(
+    install_distribution, good_provider, change, reason
+):
+    install_distribution("faulty-provider", "faulty", good_provider.replace(*change))
+    install_distribution("other-provider", "other", good_provider)
+    reports = {report.kind: report for report in plugin_reports()}
+    assert re.search(reason, reports["faulty"].problem.message)
+    assert "faulty-provider 1.0" in reports["faulty"].problem.message
+    assert reports["other"].problem is None
+
+
+def test_rivals_are_listed_with_all_their_distributions(install_distribution, good_provider):
+    install_distribution("acme-provider", "acme", good_provider)
+    install_distribution("rival-provider", "ACME", good_provider, version="2.0")
+    (report,) = (each for each in plugin_reports() if each.kind == "acme")
+    assert {origin.label for origin in report.origins} == {
+        "acme-provider 1.0",
+        "rival-provider 2.0",
+    }
+    assert "can't tell which one to use" in report.problem.message
+
+
+def test_a_class_that_can_t_even_be_looked_at_is_named(install_distribution, good_provider):
+    source = (
+        good_provider
+        + """
+class Meta(type):
+    def __getattribute__(cls, name):
+        raise RuntimeError("look away")
+
+class Hostile(metaclass=Meta):
+    pass
+"""
+    )
+    install_distribution("hostile-provider", "hostile", source, target="Hostile")
+    (report,) = (each for each in plugin_reports() if each.kind == "hostile")
+    assert "hostile-provider 1.0 can't be looked at: RuntimeError" in report.problem.message
+    with pytest.raises(PluginError, match="can't be looked at"):
+        load_plugin("hostile")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("'two'", "'two'"), ("7", 7), ("(1, 2)", "(1, 2)"), ("None", None)]
+)
+def test_a_contract_version_is_shown_as_the_plugin_says_it(
+    install_distribution, good_provider, said, shown
+):
+    changed = good_provider.replace("API_VERSION = 1", f"API_VERSION = {said}")
+    install_distribution("acme-provider", "acme", changed)
+    (report,) = (each for each in plugin_reports() if each.kind == "acme")
+    assert report.contract_version == shown
+    assert report.problem is not None
+
+
+def test_observers_and_sandboxes_are_listed_with_their_state(install_distribution):
+    observer = """
+from deploycore.hookspecs import hookimpl
+@hookimpl
+def provider_call_started(call):
+    pass
+@hookimpl
+def deploy_finished(deployment, error):
+    pass
+"""
+    mistyped = observer.replace("deploy_finished", "deploy_ended")
+    install_distribution("audit", "audit", observer, target="", group="deploycore.observers")
+    install_distribution("typo", "typo", mistyped, target="", group="deploycore.observers")
+    bare = "class Bare: pass"
+    install_distribution("bare", "bare", bare, target="Bare", group="deploycore.sandboxes")
+    reports = {(report.type, report.kind): report for report in plugin_reports()}
+    assert set(reports["observer", "audit"].hooks) == {"provider_call_started", "deploy_finished"}
+    assert reports["observer", "audit"].problem is None
+    assert "plugin typo 1.0 can't be used" in reports["observer", "typo"].problem.message
+    assert "deploy_ended" in reports["observer", "typo"].problem.message
+    assert "plugin bare 1.0 can't be used" in reports["sandbox", "bare"].problem.message
+    assert "It has no demo, url, connections" in reports["sandbox", "bare"].problem.message
+
+
+def test_where_a_distribution_lies_is_told_and_whether_it_is_editable(
+    install_distribution, good_provider, tmp_path
+):
+    install_distribution("acme-provider", "acme", good_provider)
+    install_distribution("edited-provider", "edited", good_provider)
+    direct = {"url": (tmp_path / "source tree").as_uri(), "dir_info": {"editable": True}}
+    metadata = tmp_path / "site" / "edited_provider-1.0.dist-info"
+    (metadata / "direct_url.json").write_text(json.dumps(direct))
+    reports = {report.kind: report.origins[0] for report in plugin_reports()}
+    assert Path(reports["acme"].location) == tmp_path / "site"
+    assert not reports["acme"].is_editable
+    assert Path(reports["edited"].location) == tmp_path / "source tree"
+    assert reports["edited"].is_editable

@@ -49,8 +49,11 @@ def test_completion_offers_the_commands(shell):
 
 
 def test_the_installed_plugin_is_listed_as_ready(shell):
-    (report,) = (item for item in shell.json("plugins") if item["kind"] == "bitbucket")
+    reports = {(item["type"], item["kind"]): item for item in shell.json("plugins")}
+    assert reports["sandbox", "bitbucket"]["ready"]
+    report = reports["provider", "bitbucket"]
     assert report["ready"]
+    assert report["contract_version"] == 1
     assert set(report["hooks"]) >= {"authenticate", "list_repos", "list_branches", "clone_url"}
     assert "ready" in shell.succeed("plugins")
 

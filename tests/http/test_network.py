@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 import tracemalloc
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from deploycore.errors import (
     UnexpectedAnswer,
 )
 from deploycore.http import BasicAuth, BearerAuth, HeaderAuth, HttpClient
+from deploycore.http.host_clock import HostClock
 from deploycore.http.origin import Origin
 
 OK = b'{"ok": true}'
@@ -574,3 +576,63 @@ def test_what_an_origin_covers_is_where_urllib3_connects(scheme, host, between, 
 @given(path=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\")))
 def test_an_origin_covers_its_own_links(path):
     assert Origin.of("https://host.example").covers("https://HOST.example:443/" + path)
+
+
+def test_a_closed_client_tries_nothing_again(serve, client, waited):
+    began, go_on = threading.Event(), threading.Event()
+
+    def late(handler) -> None:
+        began.set()
+        go_on.wait()
+        handler.send(b"{}", status=503)
+
+    server = serve(late)
+    http = client(server.url)
+    errors = []
+
+    def ask() -> None:
+        try:
+            http.get_json("x")
+        except ProviderUnavailable as error:
+            errors.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    began.wait()
+    http.explaining(lambda answer: None).close()
+    go_on.set()
+    asking.join()
+    assert len(server.asked) == 1
+    assert "the connection was closed" in str(errors[0])
+    with pytest.raises(ProviderUnavailable, match="the connection was closed"):
+        http.get_json("x")
+
+
+@pytest.mark.parametrize(
+    ("headers", "offset"),
+    [
+        ({"Date": "Wed, 25 Nov 2026 12:00:00 GMT"}, 3600.0),
+        ({"Date": "Wed, 25 Nov 2026 10:00:00 GMT"}, -3600.0),
+        ({"Date": "Wed, 25 Nov 2026 10:50:00 GMT", "Age": "600"}, 0.0),
+        ({"Date": "Wed, 25 Nov 2026 11:00:00 GMT", "Age": "-1"}, 0.0),
+        ({"Date": "yesterday"}, None),
+        ({"Date": "Wed, 99 Nov 2026 11:00:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_the_clock_of_a_host_is_read_from_its_answers(headers, offset):
+    clock = HostClock()
+    clock.note(headers, datetime(2026, 11, 25, 11, tzinfo=UTC))
+    assert clock.offset == offset
+
+
+def test_a_client_remembers_the_clock_of_its_host_also_from_refusals(serve, client):
+    def refuse(handler) -> None:
+        handler.date_time_string = lambda: "Wed, 25 Nov 2020 11:00:00 GMT"
+        handler.send(b"{}", status=401)
+
+    http = client(serve(refuse).url)
+    assert http.clock_offset is None
+    with pytest.raises(AuthenticationFailed):
+        http.explaining(lambda answer: None).get_json("x")
+    assert http.clock_offset < -1000

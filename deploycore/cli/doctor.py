@@ -1,0 +1,70 @@
+"""``deploycore doctor``: what is wrong with this installation, and how to mend it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_json, show_table
+from deploycore.cli.waiting import telling_of_waits
+from deploycore.diagnosis import Finding, Level, diagnose
+
+__all__ = ["register"]
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's command."""
+    application.command()(doctor)
+
+
+def doctor(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Leave out what needs the network.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find what is wrong with this installation, and say how to mend it. Nothing is changed.
+
+    Ends with 0 where there is no problem, else with the exit code of the first one: they are in
+    the order in which things depend on each other.
+    """
+    with telling_of_waits():
+        findings = list(diagnose(offline=offline))
+    counts = Counter(finding.level for finding in findings)
+    if as_json:
+        show_json(
+            {
+                "ok": counts["ok"],
+                "warnings": counts["warning"],
+                "problems": counts["problem"],
+                "findings": [finding.as_dict() for finding in findings],
+            }
+        )
+    else:
+        show_table(["STATE", "WHAT", "FOUND"], _rows(findings), empty="")
+        say(_summary(counts))
+    first = next((each for each in findings if each.level == "problem"), None)
+    if first is not None:
+        raise typer.Exit(first.exit_code)
+
+
+def _rows(findings: Sequence[Finding]) -> Iterator[list[str]]:
+    for finding in findings:
+        yield [finding.level, finding.subject, finding.message]
+        if finding.hint:
+            yield ["", "", f"Next: {finding.hint}"]
+
+
+def _summary(counts: Counter[Level]) -> str:
+    problems, warnings = counts["problem"], counts["warning"]
+    if not problems and not warnings:
+        return f"All is well: {counts['ok']} checks."
+    return f"Found: {_number(problems, 'problem')} and {_number(warnings, 'warning')}."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

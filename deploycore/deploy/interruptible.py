@@ -1,0 +1,129 @@
+"""A provider as the engine calls it: none of its hooks can keep a deployment from being stopped.
+
+A hook is a plugin's code, and asks a host that may be slow. Each runs apart, and is waited for
+with an ear for whoever cancels and an eye on the clock; one that does not come back is left
+behind, and the provider's connections are closed so that it soon ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Self, TypeVar
+
+from pydantic import SecretStr
+
+from deploycore.application import Timeouts
+from deploycore.calls import Unanswered, call_within
+from deploycore.errors import GitError, PluginError
+from deploycore.models import Account, Branch, CloneUrl, RepositoryId
+from deploycore.provider import Provider
+
+__all__ = ["InterruptibleProvider", "fetch_hint"]
+
+T = TypeVar("T")
+
+_OPENING = "opening the provider"
+
+
+class InterruptibleProvider:
+    """A configured provider, opened and closed as a context manager.
+
+    Every method raises what ``look`` does, and ``PluginError`` where a hook takes too long.
+
+    Args:
+        name: The provider's.
+        open_provider: Opens it.
+        seconds: How long one call may take.
+        look: Called about every twentieth of a second while one runs; raises to end the wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_provider: Callable[[], Provider],
+        *,
+        seconds: float = Timeouts().provider,
+        look: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._open = open_provider
+        self._seconds = seconds
+        self._look = look
+        self._opened: Provider | None = None
+
+    @property
+    def secrets(self) -> Sequence[SecretStr]:
+        """Those of its configuration."""
+        return self._provider.secrets
+
+    def authenticate(self) -> Account:
+        """See ``Provider.authenticate``."""
+        return self._call("authenticate", self._provider.authenticate)
+
+    def find_branch(self, repository: RepositoryId, name: str) -> Branch:
+        """See ``Provider.find_branch``."""
+        return self._call("list_branches", lambda: self._provider.find_branch(repository, name))
+
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """See ``Provider.clone_url``."""
+        return self._call("clone_url", lambda: self._provider.clone_url(repository))
+
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """See ``Provider.explain_git_refusal``."""
+        return self._call(
+            "explain_git_refusal", lambda: self._provider.explain_git_refusal(status, message)
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self._opened = self._call(_OPENING, self._open, late=Provider.close)
+        except PluginError as error:
+            error.add_context(provider=self._name)
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._provider.close()
+
+    @property
+    def _provider(self) -> Provider:
+        assert self._opened is not None, "it is used as a context manager"  # noqa: S101
+        return self._opened
+
+    def _call(
+        self,
+        hook: str,
+        action: Callable[[], T],
+        *,
+        late: Callable[[T], object] = lambda result: None,
+    ) -> T:
+        try:
+            return call_within(action, self._seconds, look=self._look, late=late)
+        except Unanswered as error:
+            under_way = error.under_way
+        plugin = under_way.plugin if under_way else ""
+        if not plugin and self._opened is not None:
+            plugin = self._opened.plugin.label
+        raise PluginError(
+            f"The plugin did not answer within {self._seconds:g} s, and was left behind.",
+            hint="Try again; if it stays so, tell the plugin's author. What may take longer is"
+            " given more by timeouts/provider of the application.",
+            provider=self._name,
+            plugin=plugin or None,
+            hook=under_way.hook if under_way else hook,
+        )
+
+
+def fetch_hint(provider: InterruptibleProvider, error: GitError) -> None:
+    """Let the provider say what to do about a refusal by its git server.
+
+    Raises:
+        PluginError: It fails to; the hint repeats what it was asked about.
+    """
+    try:
+        hint = provider.explain_git_refusal(error.details.get("status"), error.message)
+    except PluginError as failure:
+        failure.hint = f"{failure.hint} It was asked about this: {error.message}"
+        raise
+    if hint:
+        error.hint = hint

@@ -1,0 +1,145 @@
+"""The database and the secrets in it: whether both can be read, and nothing is missing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from deploycore.application import SecretSource
+from deploycore.calls import Unanswered, call_within
+from deploycore.diagnosis.finding import Finding, fine, problem, warning
+from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
+from deploycore.secrets import SecretBox, is_sealed
+from deploycore.settings import DATABASE_URL, Settings
+from deploycore.store.inspection import Inspection, inspect_database
+from deploycore.store.records import ApplicationRecord
+
+__all__ = ["inspected", "look_at_database", "look_at_secrets"]
+
+DATABASE_SECONDS = 60.0
+_STORED = "stored"
+
+
+def inspected(settings: Settings) -> Inspection:
+    """Look into the database, but not for ever.
+
+    Raises:
+        StoreError: It can't be opened or read, or does not answer.
+    """
+    try:
+        return call_within(lambda: inspect_database(settings), DATABASE_SECONDS)
+    except Unanswered:
+        pass
+    raise StoreError(
+        f"The database did not answer within {DATABASE_SECONDS:g} s.",
+        hint=f"See whether {DATABASE_URL} names the right server, whether it is up, and whether"
+        " the network lets you reach it.",
+    )
+
+
+def look_at_database(found: Inspection) -> Iterator[Finding]:
+    """Whether it is whole, as new as the code, and can be written."""
+    subject = "database"
+    if not found.is_there:
+        yield fine(subject, f"{found.name} is not there yet; it is made when it is needed.")
+        return
+    if found.damage:
+        yield problem(
+            subject,
+            f"{found.name} is damaged: {'; '.join(found.damage)}",
+            "Put back a backup; until then, make a copy of what is there.",
+        )
+        return
+    if not found.is_known:
+        yield problem(
+            subject,
+            f"{found.name} was written by a newer deploycore (its version is {found.revision}).",
+            "Upgrade deploycore.",
+        )
+    elif not found.is_current:
+        yield warning(
+            subject,
+            f"{found.name} is older than this deploycore; what it holds was not looked at.",
+            "Make a copy of it. The next command that uses it brings it up to date, such as:"
+            " deploycore provider list",
+        )
+    if found.is_busy:
+        yield problem(
+            subject,
+            f"Another process keeps everybody from writing to {found.name}.",
+            f"Find out which one: fuser {found.path}",
+        )
+    elif found.path is not None and not os.access(found.path, os.W_OK):
+        yield problem(
+            subject,
+            f"{found.name} can't be written by you.",
+            "Run deploycore as the user that it belongs to, or give it to this one.",
+        )
+    elif (mode := _mode_for_others(found)) is not None:
+        said = f"{found.name} is open to other users of this machine (mode {mode:04o})."
+        yield warning(subject, said, f"Close it: chmod 600 {found.path}")
+    elif found.is_current:
+        yield fine(subject, f"{found.name} is whole and up to date.")
+    for error in found.unknown:
+        yield problem(subject, error)
+
+
+def _mode_for_others(found: Inspection) -> int | None:
+    mode = stat.S_IMODE(found.path.stat().st_mode) if found.path is not None else 0
+    return mode if mode & 0o077 else None
+
+
+def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
+    """The key, and every secret: whether it can be read where it is needed. None is shown."""
+    box = SecretBox(settings)
+    failures: dict[str, tuple[DeploycoreError, list[str]]] = {}
+    try:
+        has_key = box.has_key()
+    except StoreError as error:
+        failures[error.message] = (error, [])
+        has_key = True
+    secrets = list(_secrets(found))
+    for place, stored in secrets:
+        try:
+            _reveal(box, place, stored)
+        except DeploycoreError as error:
+            failures.setdefault(error.message, (error, []))[1].append(place)
+    for failure, places in failures.values():
+        needed = f" Needed by: {', '.join(places)}." if places else ""
+        subject = "key" if isinstance(failure, StoreError) else "secrets"
+        yield problem(subject, failure.message + needed, failure.hint, kind=type(failure))
+    if failures:
+        return
+    if not has_key and not any(is_sealed(stored) for _, stored in secrets):
+        yield fine("key", "There is no key yet; it is made when the first secret is stored.")
+    else:
+        yield fine("key", "The key is there, and for you alone.")
+    if secrets:
+        yield fine("secrets", f"All secrets can be read: {len(secrets)}.")
+
+
+def _secrets(found: Inspection) -> Iterator[tuple[str, str]]:
+    """Whose each secret is, and what is stored for it; nothing where it is missing."""
+    for provider in found.providers:
+        for field, stored in provider.secrets.items():
+            yield f"provider {provider.name} ({field})", stored
+    for application in found.applications:
+        for name, stored in _secrets_of(application):
+            yield f"application {application.name} ({name})", stored
+
+
+def _secrets_of(application: ApplicationRecord) -> Iterator[tuple[str, str]]:
+    for name, value in application.definition.environment.items():
+        if isinstance(value, SecretSource):
+            is_here = value.secret == _STORED
+            yield name, application.secrets.get(name, "") if is_here else value.secret
+
+
+def _reveal(box: SecretBox, place: str, stored: str) -> None:
+    if not stored:
+        raise ConfigurationError(
+            "A secret is to be stored here, but is not.",
+            hint="Store it: deploycore app secret APPLICATION NAME",
+        )
+    box.reveal(stored if is_sealed(stored) else box.keep_reference(stored))

@@ -1,0 +1,90 @@
+"""All checks in the order in which things depend on each other; none can stop the rest.
+
+Only what the checks themselves need is imported, and by them: an installation may be so broken
+that not even that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from deploycore.diagnosis.finding import Finding, problem
+from deploycore.errors import DeploycoreError
+from deploycore.settings import Settings
+
+__all__ = ["diagnose"]
+
+
+def diagnose(
+    read_settings: Callable[[], Settings] = Settings.from_environment, *, offline: bool = False
+) -> Iterator[Finding]:
+    """Look at everything that an installation needs; change nothing.
+
+    Args:
+        read_settings: Says where everything is; by default the environment.
+        offline: Whether to leave out what needs the network.
+
+    Returns:
+        What was found, as it is found; those of one subject together.
+    """
+    from deploycore.diagnosis.machine import look_at_software
+
+    yield from _attempt("deploycore", look_at_software)
+    yield from _attempt("plugins", _plugins)
+    try:
+        settings = read_settings()
+    except DeploycoreError as error:
+        yield problem("settings", error)
+        return
+    yield from _attempt("installation", lambda: _look_at(settings, offline=offline))
+
+
+def _plugins() -> Iterator[Finding]:
+    from deploycore.diagnosis.plugins import look_at_plugins
+
+    yield from look_at_plugins()
+
+
+def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
+    from deploycore.diagnosis import applications, database, machine, providers
+    from deploycore.store.inspection import Inspection
+
+    yield from _attempt("data directory", lambda: machine.look_at_home(settings))
+    found = Inspection("", None, is_there=False)
+    try:
+        found = database.inspected(settings)
+    except DeploycoreError as error:
+        yield problem("database", error)
+    except Exception as error:
+        yield _unforeseen("database", error)
+    else:
+        yield from _attempt("database", lambda: database.look_at_database(found))
+    targets = [each.definition.target for each in found.applications]
+    yield from _attempt("disk", lambda: machine.look_at_disks(settings, targets))
+    yield from _attempt("locks", lambda: applications.look_at_locks(settings))
+    yield from _attempt("key", lambda: database.look_at_secrets(settings, found))
+    yield from _attempt(
+        "providers",
+        lambda: providers.look_at_providers(settings, found.providers, offline=offline),
+    )
+    yield from _attempt("applications", lambda: applications.look_at_targets(found))
+    yield from _attempt("deployments", lambda: applications.look_at_deployments(settings, found))
+
+
+def _attempt(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except DeploycoreError as error:
+        yield problem(subject, error)
+    except Exception as error:
+        yield _unforeseen(subject, error)
+
+
+def _unforeseen(subject: str, error: Exception) -> Finding:
+    """Its text may hold anything, a secret too, so only its kind is shown."""
+    return problem(
+        subject,
+        f"This could not be looked at, for a reason that nobody foresaw: {type(error).__name__}.",
+        "This is a bug in deploycore, or its installation is damaged; please report it.",
+        kind=DeploycoreError,
+    )

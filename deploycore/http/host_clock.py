@@ -1,0 +1,31 @@
+"""What a host's clock says, as its answers tell it: a clock that is wrong breaks TLS and tokens."""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+__all__ = ["HostClock"]
+
+
+class HostClock:
+    """Reads the ``Date`` of answers (RFC 9110, 6.6.1), and remembers the last one.
+
+    Attributes:
+        offset: How many seconds the host's clock is before ours; ``None`` until it is known.
+    """
+
+    def __init__(self) -> None:
+        self.offset: float | None = None
+
+    def note(self, headers: Mapping[str, str], now: datetime) -> None:
+        """Read an answer that has just come; what makes no sense is passed over."""
+        try:
+            date = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        except (TypeError, ValueError, OverflowError):
+            return
+        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+        age = headers.get("Age", "")  # what a cache on the way gives was dated when it was made
+        waited = int(age[:9]) if age.isascii() and age.isdigit() else 0
+        self.offset = (date - now).total_seconds() + waited

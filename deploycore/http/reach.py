@@ -1,0 +1,88 @@
+"""Whether a host can be reached at all: its name, a connection, and whether TLS trusts it.
+
+No request is sent, and so no credential: what an API answers is another question.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import certifi
+import requests
+import requests.utils
+
+from deploycore.errors import ProviderUnavailable
+from deploycore.http.answers import failure_of
+from deploycore.http.environment import environment_settings
+from deploycore.http.origin import Origin
+
+__all__ = ["Reached", "reach"]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A connection that could be made.
+
+    Attributes:
+        host: Whose it was: the proxy's where one stands in between.
+        is_proxy: Whether it was a proxy's; then the host behind it is not known to be reachable.
+        is_encrypted: Whether TLS was begun, and the certificate is trusted.
+    """
+
+    host: str
+    is_proxy: bool
+    is_encrypted: bool
+    milliseconds: int
+
+
+def reach(url: str, *, seconds: float) -> Reached:
+    """Connect to where requests for a URL would be sent, as the environment has it.
+
+    Args:
+        url: Absolute, and http or https.
+        seconds: For the connection, and for TLS; looking up the name can't be interrupted.
+
+    Raises:
+        ProviderUnavailable: It can't be reached; says at which step.
+    """
+    with requests.Session() as session:
+        how = environment_settings(session, url)
+    proxy = requests.utils.select_proxy(url, how["proxies"])
+    origin = _origin_of_proxy(proxy) if proxy else Origin.of(url)
+    is_encrypted = not proxy and origin.scheme == "https"
+    started = time.monotonic()
+    try:
+        with socket.create_connection((origin.host, origin.port or 0), timeout=seconds) as sock:
+            if is_encrypted:
+                context = _context(how["verify"])
+                with context.wrap_socket(sock, server_hostname=origin.host):
+                    pass
+    except socket.gaierror:
+        problem, hint = "its name can't be resolved", "Check the name and the network."
+    except (OSError, ValueError) as error:
+        failure = failure_of(error)
+        problem, hint = failure.reason, failure.hint or "Check the address and the network."
+    else:
+        taken = round(1000 * (time.monotonic() - started))
+        return Reached(origin.host, bool(proxy), is_encrypted, taken)
+    what = f"The proxy {origin.host}" if proxy else f"The host {origin.host}"
+    raise ProviderUnavailable(f"{what} can't be reached: {problem}.", hint=hint)
+
+
+def _origin_of_proxy(proxy: str) -> Origin:
+    try:
+        return Origin.of(proxy if "://" in proxy else f"http://{proxy}")
+    except ValueError:
+        return Origin("http", "that is configured", 0)
+
+
+def _context(verify: bool | str) -> ssl.SSLContext:
+    """What requests would trust: certifi's bundle, or what the environment names."""
+    bundle = verify if isinstance(verify, str) else certifi.where()
+    if Path(bundle).is_dir():
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)

@@ -1,0 +1,544 @@
+"""Each kind of fault really produced, and found; and what an installation says that is well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore import Installation, SecretReference, Settings, registry
+from deploycore.deploy import Releases
+from deploycore.deploy.turns import Presence
+from deploycore.diagnosis import database, diagnose, machine
+from deploycore.errors import ConfigurationError
+from deploycore.git import Cancellation
+
+SECRET = SecretStr("made-up-secret-77aa0c1e")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+
+
+def may_write_everywhere() -> bool:
+    """Whether modes mean nothing to this process."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o500)
+        return os.access(directory, os.W_OK)
+
+
+unprivileged = pytest.mark.skipif(may_write_everywhere(), reason="root may write everywhere")
+
+
+def everything(directory: Path) -> dict[str, tuple]:
+    """What is in a directory, and when it was changed; not the memory that SQLite shares."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.name.endswith("-shm"):
+            continue
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        found[str(path)] = (status.st_mode, status.st_mtime_ns, status.st_ino, content)
+    return found
+
+
+def execute(settings: Settings, *statements: str) -> None:
+    with sqlite3.connect(settings.home / "deploycore.db") as connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+# What is well
+
+
+def test_an_installation_that_is_well_has_nothing_to_tell_but_that(
+    installation, application, look, tmp_path
+):
+    installation.deploy(application)
+    installation.close()
+    before = everything(tmp_path)
+    diagnosis = look(offline=False)
+    assert {each.level for each in diagnosis.findings} == {"ok"}
+    assert everything(tmp_path) == before
+    said = {each.subject: each.message for each in diagnosis.findings}
+    assert said["provider plugin bitbucket"] == "deploycore-bitbucket 0.1.0 can be used."
+    assert "is whole and up to date" in said["database"]
+    assert said["key"] == "The key is there, and for you alone."
+    assert said["secrets"] == "All secrets can be read: 1."
+    assert "The credentials work: " in said["provider work"]
+    assert said["clock"] == "It agrees with that of provider work's host."
+    assert "live is " in said["application site"]
+    assert "GiB left" in said["disk"]
+
+
+def test_a_machine_without_anything_is_well_and_stays_without(look, home):
+    diagnosis = look(offline=False)
+    assert {each.level for each in diagnosis.findings} == {"ok"}
+    assert "is made when it is needed" in diagnosis.of("data directory")[0].message
+    assert "is made when it is needed" in diagnosis.of("database")[0].message
+    assert not home.exists()
+
+
+def test_a_database_that_somebody_has_open_is_read_and_left_as_it_is(
+    installation, application, look, home
+):
+    with installation.store._database.reading():
+        assert (home / "deploycore.db-wal").exists()
+        before = everything(home)
+        assert look().of("database", "ok")
+        assert everything(home) == before
+
+
+def test_the_journal_of_a_process_that_was_killed_is_not_merged(
+    installation, application, look, home, tmp_path
+):
+    with installation.store._database.reading():
+        shutil.copytree(home, tmp_path / "copy")
+    killed = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "copy")})
+    (tmp_path / "copy" / "secret.key").chmod(0o600)
+    database_file = tmp_path / "copy" / "deploycore.db"
+    before = database_file.read_bytes()
+    diagnosis = look(given=killed)
+    assert {each.level for each in diagnosis.findings} == {"ok"}
+    assert database_file.read_bytes() == before
+    assert (tmp_path / "copy" / "deploycore.db-wal").stat().st_size > 0
+
+
+# Settings, directories, disks
+
+
+def test_settings_that_are_wrong_are_told_and_plugins_looked_at_all_the_same():
+    def wrong() -> Settings:
+        return Settings.from_environment({"DEPLOYCORE_HOME": " "})
+
+    found = list(diagnose(wrong))
+    assert [each.subject for each in found if each.level == "problem"] == ["settings"]
+    assert found[-1].exit_code == 3
+    assert any(each.subject == "provider plugin bitbucket" for each in found)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("file", "is a file"), ("file/below", "can't be made"), ("~/x", "You have no home directory")],
+)
+def test_a_data_directory_that_can_t_be_is_told(look, tmp_path, place, said):
+    (tmp_path / "file").touch()
+    path = Path(place) if place.startswith("~") else tmp_path / place
+    given = Settings(path, f"sqlite:///{path}/deploycore.db", None, path / "secret.key")
+    (found,) = look(given=given).of("data directory", "problem")
+    assert said in found.message
+    assert found.exit_code == 9
+
+
+@unprivileged
+def test_a_data_directory_that_may_not_be_written_is_told(look, installation, provider, home):
+    home.chmod(0o500)
+    assert "can't be written by you" in look().of("data directory", "problem")[0].message
+    home.chmod(0o700)
+
+
+@unprivileged
+def test_files_that_may_not_be_written_or_read_are_told(
+    look, installation, application, home, target, tmp_path
+):
+    installation.close()
+    (home / "deploycore.db").chmod(0o400)
+    assert "can't be written by you" in look().of("database", "problem")[0].message
+    (home / "deploycore.db").chmod(0o000)
+    assert "can't be opened" in look().of("database", "problem")[0].message
+    (home / "deploycore.db").chmod(0o600)
+    (home / "secret.key").chmod(0o000)
+    assert "can't be read" in look().of("key", "problem")[0].message
+    (home / "secret.key").chmod(0o600)
+    tmp_path.chmod(0o500)
+    assert f"The target {target} can't be made" in look().only("problem").message
+    tmp_path.chmod(0o700)
+    target.mkdir(mode=0o500)
+    assert f"The target {target} can't be written" in look().only("problem").message
+    target.chmod(0o000)
+    assert f"The target {target} can't be" in look().only("problem").message
+    target.chmod(0o700)
+    home.chmod(0o000)
+    diagnosis = look()
+    home.chmod(0o700)
+    assert diagnosis.of("data directory", "problem")
+    assert diagnosis.of("database", "problem")
+
+
+@pytest.mark.parametrize(
+    ("mode", "level"), [(0o777, "problem"), (0o770, "warning"), (0o755, "ok"), (0o1777, "warning")]
+)
+def test_who_else_may_write_to_the_data_directory_matters(look, home, mode, level):
+    home.mkdir()
+    home.chmod(mode)
+    (found,) = look().of("data directory")
+    assert found.level == level
+    assert ("chmod 700" in found.hint) == (level != "ok")
+
+
+@as_root
+def test_what_root_has_left_in_somebody_s_directory_is_told(look, installation, provider, home):
+    os.chown(home, 12345, 12345)
+    for path in home.iterdir():
+        os.chown(path, 12345, 12345)
+    os.chown(home / "deploycore.db", 0, 0)
+    foreign, strange = look().of("data directory")
+    assert (foreign.level, "belongs to another user (12345)" in foreign.message) == (
+        "warning",
+        True,
+    )
+    assert strange.level == "problem"
+    assert "deploycore.db" in strange.message
+    assert "secret.key" not in strange.message
+    assert strange.hint == f"Give them back: chown -R 12345 {home}"
+
+
+@pytest.mark.parametrize(("limit", "level"), [("LEAST_BYTES", "problem"), ("LOW_BYTES", "warning")])
+def test_a_disk_with_little_room_is_told_once(look, application, monkeypatch, limit, level):
+    monkeypatch.setattr(machine, limit, 1 << 60)
+    (found,) = look().of("disk")
+    assert found.level == level
+    assert "GiB left" in found.message
+
+
+# The database
+
+
+def test_a_database_that_is_none_is_told(look, home):
+    home.mkdir(mode=0o700)
+    (home / "deploycore.db").write_bytes(b"no database, but long enough to be taken for one" * 90)
+    found = look().only("problem")
+    assert (found.subject, found.exit_code) == ("database", 9)
+    assert "is damaged, or is no SQLite database" in found.message
+
+
+def test_a_damaged_database_is_told(look, installation, application, home):
+    installation.close()
+    path = home / "deploycore.db"
+    content = bytearray(path.read_bytes())
+    content[3 * 4096 : 5 * 4096] = b"\xff" * (2 * 4096)
+    path.write_bytes(content)
+    found = look().of("database", "problem")
+    assert "is damaged" in found[0].message
+    assert "backup" in found[0].hint
+
+
+def test_a_database_that_another_process_keeps_to_itself_is_told(
+    look, installation, application, home, monkeypatch
+):
+    monkeypatch.setattr("deploycore.store.inspection._BUSY_SECONDS", 0.1)
+    installation.close()
+    holder = sqlite3.connect(home / "deploycore.db", isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    holder.execute("UPDATE applications SET revision = revision")
+    found = look().of("database", "problem")
+    holder.close()
+    assert "is kept locked by another process" in found[0].message
+    assert "fuser" in found[0].hint
+
+
+def test_a_database_that_nobody_else_may_write_is_told(
+    look, installation, application, home, monkeypatch
+):
+    monkeypatch.setattr("deploycore.store.inspection._BUSY_SECONDS", 0.1)
+    holder = sqlite3.connect(home / "deploycore.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    diagnosis = look()
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert "keeps everybody from writing" in diagnosis.of("database", "problem")[0].message
+    assert diagnosis.of("application site", "ok")
+
+
+def test_a_database_of_an_older_version_is_told_and_not_migrated(look, installation, provider):
+    installation.close()
+    settings = installation._settings
+    execute(settings, "UPDATE alembic_version SET version_num = '0001'")
+    before = everything(settings.home)
+    found = look().only("warning")
+    assert "is older than this deploycore" in found.message
+    assert everything(settings.home) == before
+
+
+def test_a_database_of_a_newer_version_is_told(look, installation, provider):
+    installation.close()
+    execute(installation._settings, "UPDATE alembic_version SET version_num = '9999'")
+    found = look().only("problem")
+    assert "was written by a newer deploycore" in found.message
+    assert found.hint == "Upgrade deploycore."
+
+
+def test_an_application_in_an_unknown_form_is_told_beside_the_others(
+    look, installation, application, tmp_path
+):
+    other = tmp_path / "other"
+    installation.add_application(
+        "other", provider="work", repository="acme/site", ref="main", target=other
+    )
+    installation.close()
+    unknown = """UPDATE applications SET definition = '{"a": 1}' WHERE name = 'other'"""
+    execute(installation._settings, unknown)
+    diagnosis = look()
+    assert "'other' is stored in a form" in diagnosis.only("problem").message
+    assert diagnosis.of("application site", "ok")
+
+
+def test_a_database_that_others_may_read_is_told(look, installation, provider, home):
+    (home / "deploycore.db").chmod(0o644)
+    found = look().only("warning")
+    assert "is open to other users of this machine (mode 0644)" in found.message
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql+nosuchdriver://u:made-up-secret-77aa0c1e@host/x", "no kind of database"),
+        ("mysql+pymysql://u:made-up-secret-77aa0c1e@127.0.0.1:1/x", "needs the Python package"),
+        ("sqlite://", "in memory"),
+    ],
+)
+def test_a_url_that_leads_to_no_database_is_told_without_its_password(look, home, url, said):
+    given = Settings(home, url, None, home / "secret.key")
+    found = look(given=given).only("problem")
+    assert (found.subject, found.exit_code) == ("database", 9)
+    assert said in found.message
+
+
+def test_a_database_that_does_not_answer_is_given_up(look, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(database, "DATABASE_SECONDS", 0.1)
+    monkeypatch.setattr(database, "inspect_database", lambda settings: over.wait())
+    found = look().only("problem")
+    over.set()
+    assert "The database did not answer within 0.1 s" in found.message
+
+
+# Key and secrets
+
+
+def test_a_key_that_others_may_read_is_told(look, installation, provider, home):
+    (home / "secret.key").chmod(0o644)
+    found = look().of("key", "problem")[0]
+    assert "open to other users" in found.message
+    assert "provider work (token)" in found.message
+    assert "chmod 600" in found.hint
+    assert found.exit_code == 9
+
+
+def test_a_key_that_others_may_read_is_told_even_where_nothing_is_stored(look, home):
+    home.mkdir(mode=0o700)
+    (home / "secret.key").touch()
+    (home / "secret.key").chmod(0o644)
+    assert "open to other users" in look().only("problem").message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "is missing"), (b"nonsense", "is not a key"), (b"A" * 43 + b"=", "another one")],
+)
+def test_a_key_that_does_not_fit_is_told_once_and_who_needs_it(
+    look, installation, application, home, content, said
+):
+    installation.add_provider("second", "bitbucket", *settings_of(installation))
+    key = home / "secret.key"
+    key.unlink() if content is None else key.write_bytes(content)
+    (found,) = look().of("key", "problem")
+    assert said in found.message
+    assert "provider second (token), provider work (token)" in found.message
+    assert found.hint
+
+
+def settings_of(installation) -> tuple[dict, dict]:
+    record = installation.store.get_provider("work")
+    return dict(record.settings), {"token": SECRET}
+
+
+def test_references_that_lead_nowhere_are_told(look, installation, provider, monkeypatch, tmp_path):
+    settings, _ = settings_of(installation)
+    file = tmp_path / "token"
+    file.write_text(SECRET.get_secret_value())
+    monkeypatch.setenv("SOME_TOKEN", SECRET.get_secret_value())
+    for name, reference in (("one", "env:SOME_TOKEN"), ("two", f"file:{file}")):
+        installation.add_provider(
+            name, "bitbucket", settings, {"token": SecretReference(reference)}
+        )
+    assert look().of("secrets", "ok")
+    monkeypatch.delenv("SOME_TOKEN")
+    file.unlink()
+    said = [each.message for each in look().of("secrets", "problem")]
+    assert any("SOME_TOKEN" in each and "provider one (token)" in each for each in said)
+    assert any(str(file) in each and "provider two (token)" in each for each in said)
+
+
+def test_a_secret_of_an_application_that_nobody_has_stored_is_told(look, installation, application):
+    definition = installation.store.get_application(application).definition
+    environment = {"environment": {"TOKEN": {"secret": "stored"}}}
+    installation.apply([definition.model_validate({**definition.as_dict(), **environment})])
+    found = look().of("secrets", "problem")[0]
+    assert "application site (TOKEN)" in found.message
+    installation.keep_application_secret(application, "TOKEN", SECRET)
+    assert look().of("secrets", "ok")
+
+
+# Plugins
+
+
+def test_broken_plugins_are_told_beside_the_others(
+    look, install_distribution, until_the_end, monkeypatch
+):
+    monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
+    install_distribution("broken", "acme", "raise SystemExit(1)")
+    install_distribution("hanging", "slow", until_the_end)
+    diagnosis = look()
+    broken, hanging = diagnosis.of("provider plugin", "problem")
+    assert (broken.exit_code, hanging.exit_code) == (10, 10)
+    assert "broken 1.0" in broken.message
+    assert "did not end within 0.2 s" in hanging.message
+    assert diagnosis.of("provider plugin bitbucket", "ok")
+
+
+def test_a_machine_without_plugins_is_told(look, monkeypatch):
+    monkeypatch.setattr("deploycore.inventory.entry_points_by_name", lambda group: {})
+    assert "so no git host can be connected" in look().only("warning").message
+
+
+def test_what_is_needed_and_not_installed_is_told(look, monkeypatch):
+    monkeypatch.setattr(
+        "importlib.metadata.Distribution.requires", ["no-such-thing>=1", 'other; extra == "dev"']
+    )
+    found = look().only("problem")
+    assert found.message.endswith("What it needs is not all there: no-such-thing.")
+    assert found.exit_code == 1
+
+
+# Applications
+
+
+def test_targets_that_can_t_be_used_are_told(look, installation, application, target):
+    target.write_text("a file")
+    assert "is not a directory" in look().only("problem").message
+    target.unlink()
+    target.mkdir()
+    (target / "something").touch()
+    assert "deploycore did not make what is there" in look().only("problem").message
+    (target / "something").unlink()
+    (target / "current").mkdir()
+    assert "is not a link" in look().only("problem").message
+    (target / "current").rmdir()
+    assert look().of("application site", "ok")
+
+
+def test_a_target_that_can_t_be_made_is_told(look, installation, application, target):
+    definition = installation.store.get_application(application).definition
+    target.write_text("a file")
+    installation.apply([definition.model_copy(update={"target": target / "below"})])
+    found = look().only("problem")
+    assert found.subject == "application site"
+    assert "Not a directory" in found.message
+
+
+def test_a_release_that_is_live_and_gone_is_told(look, installation, application, target):
+    installation.deploy(application)
+    shutil.rmtree(os.path.realpath(target / "current"))
+    found = look().only("problem")
+    assert "What is live in" in found.message
+    assert found.exit_code == 8
+
+
+def test_deployments_of_dead_processes_are_told_and_running_ones_are_not(
+    look, installation, application, target, home
+):
+    store = installation.store
+    running = store.deployments.request(application, ref="main", home=str(home))
+    releases = Releases(target)
+    releases.prepare()
+    with Presence(home / "locks").present(application, Cancellation(), wait=True):
+        assert "is queued, for site" in look().of("deployment", "ok")[0].message
+    found = look().only("problem")
+    assert (found.subject, found.exit_code) == (f"deployment {running.id}", 8)
+    store.deployments.advance(running.id, "authenticating")
+    with releases.locked():
+        assert "is authenticating, for site" in look().of("deployment", "ok")[0].message
+    found = look().only("problem")
+    assert "its process has died" in found.message
+    assert found.hint == "Bring it to its end: deploycore recover"
+    installation.recover()
+    assert look().of("deployment") == []
+
+
+def test_a_deployment_of_another_machine_is_left_to_that(look, installation, application):
+    installation.store.deployments.request(application, ref="main")
+    installation.close()
+    execute(installation._settings, "UPDATE deployments SET host = 'elsewhere'")
+    found = look().only("warning")
+    assert "was begun on elsewhere" in found.message
+
+
+def test_who_sets_up_the_database_is_noticed(look, installation, provider, home):
+    program = (
+        "import fcntl, sys, time; file = open(sys.argv[1], 'a');"
+        "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(1000)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(home / "database.lock")], stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout.readline() == b"held\n"
+        found = look().only("warning")
+        holder.kill()
+    assert found.subject == "locks"
+    assert look().of("locks", "ok")
+
+
+# Whatever else
+
+
+def test_a_check_that_fails_itself_shows_its_kind_alone_and_the_rest_goes_on(
+    look, application, monkeypatch
+):
+    def fail(*_):
+        raise RuntimeError(SECRET.get_secret_value())
+        yield
+
+    monkeypatch.setattr(machine, "look_at_home", fail)
+    monkeypatch.setattr(database, "look_at_secrets", fail)
+    diagnosis = look()
+    assert [each.subject for each in diagnosis.findings if each.level == "problem"] == [
+        "data directory",
+        "key",
+    ]
+    assert all("RuntimeError" in each.message for each in diagnosis.findings if each.exit_code)
+    assert diagnosis.of("application site", "ok")
+
+
+def test_everything_broken_at_once_is_told_all_the_same(tmp_path, install_distribution, look):
+    install_distribution("broken", "acme", "import no_such_module")
+    home = tmp_path / "wrong"
+    home.mkdir()
+    home.chmod(0o777)
+    (home / "deploycore.db").write_bytes(b"garbage" * 1000)
+    (home / "secret.key").write_bytes(b"garbage")
+    (home / "secret.key").chmod(0o644)
+    given = Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
+    subjects = [each.subject for each in look(given=given).findings if each.level == "problem"]
+    assert subjects == ["provider plugin acme", "data directory", "database", "key"]
+
+
+def test_settings_may_not_be_readable_for_any_reason():
+    def none() -> Settings:
+        raise ConfigurationError("There is none.", hint="Make one.")
+
+    assert [each.message for each in diagnose(none)][-1] == "There is none."
+
+
+def test_installations_are_still_usable_after_it(look, installation, application):
+    look(offline=False)
+    with Installation(installation._settings) as again:
+        assert again.deploy(application).state == "healthy"

@@ -1,0 +1,170 @@
+"""Plugins that never come back, installed for real: named, waited for in vain, and left."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from deploycore.calls import under_way
+from deploycore.cli import waiting
+from deploycore.cli.waiting import telling_of_waits
+from tests.distributions import GOOD_PROVIDER, write_distribution
+
+FOREVER = "__import__('time').sleep(10**6)"
+HANGS = {
+    "sleeping": [FOREVER],
+    "busy": ["while True: pass"],
+    "deaf to interrupts": [
+        "while True:",
+        "    try: __import__('time').sleep(10**6)",
+        "    except BaseException: pass",
+    ],
+    "waiting for threads of its own": [
+        "from concurrent.futures import ThreadPoolExecutor",
+        f"with ThreadPoolExecutor(1) as pool: pool.submit(lambda: {FOREVER}).result()",
+    ],
+}
+
+
+@pytest.fixture
+def acme(shell, monkeypatch):
+    """Adds a provider whose plugin then hangs in one place; gives the file that says that it
+    does: ``acme(before, lines)``."""
+    site, met = shell.directory / "site", shell.directory / "met"
+    monkeypatch.setenv("PYTHONPATH", str(site))
+
+    def make(before: str, lines: list[str]):
+        write_distribution(site, "deploycore-acme", "acme", GOOD_PROVIDER, version="0.1")
+        given = shell.made_up + "\n"
+        shell.succeed("provider", "add", "work", "--kind", "acme", "--token-stdin", given=given)
+        assert before in GOOD_PROVIDER
+        indent = before[: len(before) - len(before.lstrip())]
+        notes = [f"__import__('pathlib').Path({str(met)!r}).touch()", *lines]
+        hang = "".join(f"{indent}{line}\n" for line in notes)
+        (site / "deploycore_acme.py").write_text(GOOD_PROVIDER.replace(before, hang + before))
+        return met
+
+    return make
+
+
+def begun(shell, met, *arguments: str):
+    """A command that has come to where the plugin hangs."""
+    running = shell.start(*arguments)
+    deadline = time.monotonic() + 60
+    while not met.exists():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return running
+
+
+def interrupted(shell, running) -> tuple[int, str]:
+    running.send_signal(signal.SIGINT)
+    try:
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    shell.printed += [out, err]
+    return running.returncode, err
+
+
+@pytest.mark.parametrize("lines", HANGS.values(), ids=HANGS.keys())
+def test_an_interrupt_ends_a_listing_whatever_the_plugin_does(shell, acme, lines):
+    met = acme("            yield Repository(", lines)
+    code, said = interrupted(shell, begun(shell, met, "repos", "work"))
+    assert code == 130
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("before", "arguments"),
+    [
+        ('        return Account(username="ada")', ["provider", "test", "work"]),
+        ('        yield Branch(name="main"', ["branches", "work", "ada/engine", "--json"]),
+        ("        credential = GitCredential", ["clone", "work", "ada/engine"]),
+        ("        self.config = config", ["repos", "work"]),
+        ("class AcmeProvider:", ["repos", "work"]),
+        ("class AcmeProvider:", ["plugins"]),
+        ("class AcmeProvider:", ["provider", "add", "another", "--kind", "acme"]),
+    ],
+    ids=["authenticate", "list_branches", "clone_url", "constructor", "import", "list", "add"],
+)
+def test_an_interrupt_ends_every_command_that_waits_for_a_plugin(shell, acme, before, arguments):
+    met = acme(before, HANGS["deaf to interrupts"])
+    code, said = interrupted(shell, begun(shell, met, *arguments))
+    assert code == 130
+    assert "Traceback" not in said
+    assert not (shell.directory / "engine").exists()
+
+
+@pytest.mark.parametrize("lines", HANGS.values(), ids=HANGS.keys())
+def test_an_interrupt_ends_a_deployment_whatever_the_plugin_does(shell, acme, lines):
+    met = acme('        yield Branch(name="main"', lines)
+    target = shell.directory / "live"
+    named = ["--provider", "work", "--repository", "ada/engine", "--branch", "main"]
+    shell.succeed("app", "create", "engine", *named, "--target", str(target))
+    code, said = interrupted(shell, begun(shell, met, "deploy", "engine"))
+    assert code == 130
+    assert "Traceback" not in said
+    (record,) = shell.json("deployments", "engine")
+    assert record["state"] == "cancelled"
+    assert list((target / "releases").iterdir()) == []
+
+
+def test_a_plugin_that_is_waited_for_is_named(shell, acme):
+    met = acme('        yield Branch(name="main"', [FOREVER])
+    running = begun(shell, met, "branches", "work", "ada/engine", "--json")
+    wanted = "still waiting for provider work: list_branches of deploycore-acme 0.1 ("
+    assert running.stderr.readline().startswith(wanted)
+    assert interrupted(shell, running)[0] == 130
+
+
+def test_a_listing_of_which_no_part_takes_long_tells_nothing_of_waits(shell, acme):
+    acme('        yield Branch(name="main"', ["pass"])
+    done = shell.run("branches", "work", "ada/engine", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [branch["name"] for branch in json.loads(done.stdout)] == ["main"]
+
+
+def test_a_wait_is_told_once_and_again_only_later(monkeypatch, capfd):
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.01)
+    with telling_of_waits(interruptible=False), under_way("provider work", "clone_url", "acme 1"):
+        told = ""
+        while not told:
+            told = capfd.readouterr().err
+            time.sleep(0.01)
+        time.sleep(0.2)
+    assert told == "still waiting for provider work: clone_url of acme 1 (0 s)\n"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_plugin_whose_import_hangs_is_listed_with_all_others(shell, acme, sandbox):
+    acme("class AcmeProvider:", [FOREVER])
+    done = shell.run("plugins", "--json")
+    assert done.returncode == 0
+    assert done.stderr.startswith("still waiting for plugin acme: import of deploycore-acme 0.1 (")
+    assert done.stderr.count("\n") == 1
+    reports = {(each["type"], each["kind"]): each for each in json.loads(done.stdout)}
+    said = reports["provider", "acme"]["problem"]["message"]
+    assert "deploycore-acme 0.1 can't be imported" in said
+    assert "its import did not end within 10 s" in said
+    assert reports["provider", "bitbucket"]["ready"]
+    assert reports["provider", "bitbucket"]["installed"][0]["distribution"] == (
+        "deploycore-bitbucket"
+    )
+
+
+def test_a_listing_of_plugins_reads_well(shell, acme):
+    acme("class AcmeProvider:", ["raise SystemExit(3)"])
+    shown = shell.succeed("plugins")
+    broken, ready = shown.split("provider bitbucket: ready\n")
+    assert broken.startswith(
+        "provider acme: broken\n  problem       The plugin deploycore-acme 0.1"
+    )
+    assert "SystemExit" in broken
+    assert "  contract      1\n  hooks         authenticate, list_repos, " in ready
+    assert "sandbox bitbucket: ready\n" in ready

@@ -1,0 +1,114 @@
+"""Calls that may hang: what passes through, and what becomes of those that are left behind."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+
+import pytest
+
+from deploycore.calls import (
+    BackgroundCall,
+    Unanswered,
+    call_within,
+    calls_left_behind,
+    calls_under_way,
+    under_way,
+)
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+
+@pytest.fixture
+def over():
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_call_is_made_in_the_context_of_who_makes_it_and_in_another_thread():
+    variable.set("ours")
+    seen = call_within(lambda: (variable.get(), threading.get_ident()), 20)
+    assert seen[0] == "ours"
+    assert seen[1] != threading.get_ident()
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+def test_what_a_call_raises_is_raised_as_it_was(error):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        call_within(fail, 20)
+    assert caught.value is error
+    assert error.__cause__ is None
+    assert error.__context__ is None
+
+
+def test_a_call_that_takes_too_long_is_named_and_left_behind(over):
+    def hang():
+        with under_way("provider work", "clone_url", "acme 1.0"):
+            over.wait()
+
+    with pytest.raises(Unanswered, match=r"^provider work: clone_url of acme 1\.0$") as caught:
+        call_within(hang, 0.1)
+    assert caught.value.under_way.hook == "clone_url"
+    assert calls_left_behind()
+    assert calls_under_way() == []  # nobody waits for it any more
+
+
+def test_what_ends_the_wait_is_raised_while_the_call_goes_on(over):
+    class Enough(Exception):
+        pass
+
+    def look():
+        raise Enough
+
+    with pytest.raises(Enough):
+        call_within(over.wait, 20, look=look)
+    assert calls_left_behind()
+
+
+def test_what_a_call_gives_after_all_is_handed_over_to_be_closed(over):
+    late, given = threading.Event(), []
+
+    def take(result):
+        given.append(result)
+        late.set()
+
+    def hang():
+        over.wait()
+        return "something to close"
+
+    with pytest.raises(Unanswered):
+        call_within(hang, 0.05, late=take)
+    over.set()
+    assert late.wait(20)
+    assert given == ["something to close"]
+
+
+def test_who_leaves_a_call_that_has_just_ended_gets_its_result_to_close():
+    given = []
+    call = BackgroundCall(lambda: "something to close")
+    assert call.wait(20)
+    call.leave(given.append)
+    assert given == ["something to close"]
+
+
+def test_a_call_that_fails_after_it_was_left_disturbs_nobody(over):
+    def fail():
+        over.wait()
+        raise ValueError
+
+    call = BackgroundCall(fail)
+    call.leave(lambda result: pytest.fail("there is none"))
+    over.set()
+    assert call.wait(20)
+
+
+def test_calls_within_calls_are_told_from_the_innermost_out():
+    with under_way("plugin acme", "import"):
+        with under_way("observer audit", "deploy_started"):
+            assert [str(call) for call in calls_under_way()] == ["observer audit: deploy_started"]
+        assert [str(call) for call in calls_under_way()] == ["plugin acme: import"]
+    assert calls_under_way() == []
