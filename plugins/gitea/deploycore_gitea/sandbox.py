@@ -70,10 +70,10 @@ class GiteaSandbox(Sandbox):
         """A token is 40 hexadecimal digits."""
         return SecretStr(secrets.token_hex(20) if mode == "token" else secrets.token_urlsafe(12))
 
-    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
+    def granted(self, mode: str, access: Access) -> Collection[str]:
         if mode == "basic" and access is Access.UNSCOPED:
             raise NotArranged("Passwords have no scopes.")
-        return super().add_credential(mode, access)
+        return super().granted(mode, access)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Repositories have no name for people beside the one in their address."""
@@ -84,18 +84,19 @@ class GiteaSandbox(Sandbox):
         said = message if message == OTP else WORDS.get(status, message)
         return json_answer({"message": said, "url": f"{self.url}/api/swagger"}, status)
 
-    def caller(self, request: Request, scope: str | None = None) -> Credential:
+    def caller(self, request: Request, *scopes: str) -> Credential:
         """Who asks; a password may do whatever the account may."""
         credential = super().caller(request)
-        if credential.mode == "basic":
-            if self.two_factor:
-                raise self.refused(401, OTP)
-            return credential
-        if scope is not None and scope not in credential.scopes:
-            granted = ",".join(sorted(credential.scopes))
-            what = "token does not have at least one of required scope(s)"
-            raise self.refused(403, f"{what}, required=[{scope}], token scope={granted}")
+        if credential.mode != "basic":
+            return super().caller(request, *scopes)
+        if self.two_factor:
+            raise self.refused(401, OTP)
         return credential
+
+    def out_of_scope(self, credential: Credential, scopes: Sequence[str]) -> Answer:
+        required, granted = ",".join(scopes), ",".join(sorted(credential.scopes))
+        what = "token does not have at least one of required scope(s)"
+        return self.refusal(403, f"{what}, required=[{required}], token scope={granted}")
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
         try:
