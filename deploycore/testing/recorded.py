@@ -31,7 +31,7 @@ their hashes put in the place of the recorded ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl
@@ -170,7 +170,9 @@ class RecordedHost(Sandbox):
                 self.__replacements[commit] = row.branches[branch]
         return arranged
 
-    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
+    def add_credential(
+        self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
+    ) -> Credential:
         """Make up credentials; which refusal they get is in the file of refusals.
 
         Raises:
@@ -178,7 +180,7 @@ class RecordedHost(Sandbox):
         """
         if access in REFUSED:
             self._refusal_of(access)
-        credential = super().add_credential(mode, access)
+        credential = super().add_credential(mode, access, scopes=scopes)
         self.__access[credential.secret.get_secret_value()] = access
         return credential
 

@@ -70,10 +70,12 @@ class GiteaSandbox(Sandbox):
         """A token is 40 hexadecimal digits."""
         return SecretStr(secrets.token_hex(20) if mode == "token" else secrets.token_urlsafe(12))
 
-    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
+    def add_credential(
+        self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
+    ) -> Credential:
         if mode == "basic" and access is Access.UNSCOPED:
             raise NotArranged("Passwords have no scopes.")
-        return super().add_credential(mode, access)
+        return super().add_credential(mode, access, scopes=scopes)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Repositories have no name for people beside the one in their address."""
@@ -84,17 +86,18 @@ class GiteaSandbox(Sandbox):
         said = message if message == OTP else WORDS.get(status, message)
         return json_answer({"message": said, "url": f"{self.url}/api/swagger"}, status)
 
-    def caller(self, request: Request, scope: str | None = None) -> Credential:
+    def caller(self, request: Request, *scopes: str) -> Credential:
         """Who asks; a password may do whatever the account may."""
         credential = super().caller(request)
         if credential.mode == "basic":
             if self.two_factor:
                 raise self.refused(401, OTP)
             return credential
-        if scope is not None and scope not in credential.scopes:
+        if scopes and credential.scopes.isdisjoint(scopes):
             granted = ",".join(sorted(credential.scopes))
             what = "token does not have at least one of required scope(s)"
-            raise self.refused(403, f"{what}, required=[{scope}], token scope={granted}")
+            required = ",".join(scopes)
+            raise self.refused(403, f"{what}, required=[{required}], token scope={granted}")
         return credential
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:

@@ -164,8 +164,10 @@ class GitHubSandbox(Sandbox):
             return SecretStr(f"ghp_{_letters(36)}")
         return SecretStr(f"github_pat_{_letters(22)}_{_letters(59)}")
 
-    def add_credential(self, mode: str, access: Access = Access.FULL) -> Credential:
-        credential = super().add_credential(mode, access)
+    def add_credential(
+        self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
+    ) -> Credential:
+        credential = super().add_credential(mode, access, scopes=scopes)
         if mode == "app":
             refused = access in (Access.WRONG, Access.EXPIRED)
             key = None if refused else _public_key(credential.secret)
