@@ -348,6 +348,8 @@ class Application(Model):
             match one, else nothing is deployed.
         timeouts: What may take how long.
         auto_deploy: What makes it deploy by itself; ``None``: it is deployed by hand.
+        host: The name of the one machine that deploys it, as ``hostname`` prints it there; ``None``
+            for any machine that has this configuration, whose target they must then share.
     """
 
     name: Name
@@ -369,6 +371,7 @@ class Application(Model):
     watch: tuple[Text, ...] = ()
     timeouts: Timeouts = Timeouts()
     auto_deploy: AutoDeploy | None = None
+    host: Text | None = None
 
     @field_validator("repository")
     @classmethod
