@@ -13,6 +13,7 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ _STALLED_SECONDS = 30.0
 _POLL_SECONDS = 15.0  # notifications come at once; this is for those that are lost
 _RETRY_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
+_OTHER_THREADS = 2
 _THE_SCHEMA = 7023648102  # the advisory lock under which procrastinate's tables are made
 _OF_PROCRASTINATE = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS there"
 
@@ -108,6 +110,8 @@ class Nudges:
             if self._closed:
                 return
             self._loop, self._working = asyncio.get_running_loop(), asyncio.current_task()
+        # Each look takes a thread of these for as long as a deployment takes.
+        self._loop.set_default_executor(ThreadPoolExecutor(threads + _OTHER_THREADS))
         with suppress(asyncio.CancelledError):
             while not self._closed:
                 try:
