@@ -38,6 +38,8 @@ _POLL_SECONDS = 15.0  # notifications come at once; this is for those that are l
 _RETRY_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _OTHER_THREADS = 2
+_CANCELLED_MOST = 15
+_CANCEL_SECONDS = 1.0
 _THE_SCHEMA = 7023648102  # the advisory lock under which procrastinate's tables are made
 _OF_PROCRASTINATE = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS there"
 
@@ -97,11 +99,18 @@ class Nudges:
         with self._lock:
             self._closed = True
             loop, working = self._loop, self._working
-            if loop is not None and working is not None:
-                with suppress(RuntimeError):  # it has ended by itself
+        thread = self._thread
+        for _ in range(_CANCELLED_MOST):
+            if thread is None or not thread.is_alive():
+                break
+            # More than once: asyncio.wait_for, which pools use, may swallow a cancellation
+            # (https://github.com/python/cpython/issues/86296, mended in Python 3.12).
+            with suppress(RuntimeError):  # it has ended by itself
+                if loop is not None and working is not None:
                     loop.call_soon_threadsafe(working.cancel)
-        if self._thread is not None:
-            self._thread.join()
+            thread.join(_CANCEL_SECONDS)
+        else:
+            logger.warning("nudges of the fleet can't be ended, and are left behind")
         if self._sender is not None:
             self._sender.close()
 

@@ -183,7 +183,8 @@ class Fleet:
         self.commit = self.push("one")
 
     def push(self, content: str) -> str:
-        self.commit = self._sandbox.publish("acme", "site", "main", {"page": content.encode()})
+        files = {"page": content.encode()}
+        self.commit = self._sandbox.publish("acme", "site", "main", files, content)
         return self.commit
 
     def create(self, count: int, *, seconds: float = 0.05) -> list[str]:

@@ -18,7 +18,7 @@ from deploycore.store.tables import deployments
 from tests.worker.conftest import told, wait_for
 
 KILLS = int(os.environ.get("DEPLOYCORE_KILLS", "6"))
-LEASE = 2.0
+LEASE = 4.0
 
 
 def test_one_worker_does_what_there_is_to_do_and_ends(fleet):
