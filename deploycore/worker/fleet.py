@@ -38,8 +38,7 @@ _POLL_SECONDS = 15.0  # notifications come at once; this is for those that are l
 _RETRY_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _OTHER_THREADS = 2
-_CANCELLED_MOST = 15
-_CANCEL_SECONDS = 1.0
+_GOODBYE_SECONDS = 15.0
 _THE_SCHEMA = 7023648102  # the advisory lock under which procrastinate's tables are made
 _OF_PROCRASTINATE = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS there"
 
@@ -59,8 +58,10 @@ class Nudges:
         self._sender: App | None = None
         self._is_ready = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._working: asyncio.Task[None] | None = None
+        self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
+        self._looking = 0
+        self._is_deaf = False
         self._closed = False
 
     def send(self, application: str) -> None:
@@ -94,42 +95,49 @@ class Nudges:
         )
         self._thread.start()
 
+    def end_listening(self) -> None:
+        """Take no more nudges, so that others get them; waits for nothing."""
+        with self._lock:
+            self._is_deaf = True
+            loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(stop.set)
+
     def close(self) -> None:
         """Stop sending and listening; waits for what was called."""
+        self.end_listening()
         with self._lock:
             self._closed = True
-            loop, working = self._loop, self._working
-        thread = self._thread
-        for _ in range(_CANCELLED_MOST):
-            if thread is None or not thread.is_alive():
-                break
-            # More than once: asyncio.wait_for, which pools use, may swallow a cancellation
-            # (https://github.com/python/cpython/issues/86296, mended in Python 3.12).
-            with suppress(RuntimeError):  # it has ended by itself
-                if loop is not None and working is not None:
-                    loop.call_soon_threadsafe(working.cancel)
-            thread.join(_CANCEL_SECONDS)
-        else:
-            logger.warning("nudges of the fleet can't be ended, and are left behind")
+        if self._thread is not None:
+            self._thread.join(_GOODBYE_SECONDS)
+            if self._thread.is_alive():
+                logger.warning("nudges of the fleet can't be ended, and are left behind")
         if self._sender is not None:
             self._sender.close()
 
     async def _listen(self, look_at: Callable[[str], None], host: str, threads: int) -> None:
+        stop = asyncio.Event()
         with self._lock:
-            if self._closed:
+            if self._is_deaf:
                 return
-            self._loop, self._working = asyncio.get_running_loop(), asyncio.current_task()
+            self._loop, self._stop = asyncio.get_running_loop(), stop
         # Each look takes a thread of these for as long as a deployment takes.
         self._loop.set_default_executor(ThreadPoolExecutor(threads + _OTHER_THREADS))
-        with suppress(asyncio.CancelledError):
-            while not self._closed:
-                try:
-                    await self._work(look_at, host, threads)
-                except Exception as error:
-                    _warn("nudges of the fleet are not received for a while", error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        while not stop.is_set():
+            try:
+                await self._work(look_at, host, threads, stop)
+            except Exception as error:
+                _warn("nudges of the fleet are not received for a while", error)
+            await _wait_for_any(_RETRY_SECONDS, asyncio.create_task(stop.wait()))
 
-    async def _work(self, look_at: Callable[[str], None], host: str, threads: int) -> None:
+    async def _work(
+        self, look_at: Callable[[str], None], host: str, threads: int, stop: asyncio.Event
+    ) -> None:
+        """Have procrastinate's worker run until it fails, or somebody wants it to stop.
+
+        While it connects it is not cancelled: a pool that is interrupted then never ends.
+        """
         from procrastinate import App, PsycopgConnector
 
         await asyncio.to_thread(self._make_tables)
@@ -137,11 +145,21 @@ class Nudges:
             conninfo=self._address.get_secret_value(), timeout=_CONNECT_SECONDS
         )
         app = App(connector=connector)
-        app.task(name=_TASK)(look_at)
-        async with app.open_async():
-            side = asyncio.create_task(self._revive(app))
+
+        @app.task(name=_TASK)
+        def look(application: str) -> None:
+            with self._lock:
+                self._looking += 1
             try:
-                await app.run_worker_async(
+                look_at(application)
+            finally:
+                with self._lock:
+                    self._looking -= 1
+
+        async with app.open_async():
+            reviving = asyncio.create_task(self._revive(app))
+            working = asyncio.create_task(
+                app.run_worker_async(
                     queues=[_queue(None), _queue(host)],
                     concurrency=threads,
                     fetch_job_polling_interval=_POLL_SECONDS,
@@ -150,8 +168,24 @@ class Nudges:
                     delete_jobs="always",
                     install_signal_handlers=False,
                 )
-            finally:
-                side.cancel()
+            )
+            await _wait_for_any(None, working, asyncio.create_task(stop.wait()))
+            reviving.cancel()
+            await self._end(working)
+        if not working.cancelled():
+            working.result()  # what it failed with
+
+    async def _end(self, working: asyncio.Task[None]) -> None:
+        """Have procrastinate's worker come to its end, once what it looks at has.
+
+        Cancelled until it is done: before Python 3.12 ``asyncio.wait_for``, which psycopg uses, may
+        swallow a cancellation (https://github.com/python/cpython/issues/86296).
+        """
+        working.cancel()
+        while not working.done():
+            await asyncio.wait({working}, timeout=1.0)
+            if not self._looking:
+                working.cancel()
 
     async def _revive(self, app: App) -> None:
         """Give jobs of dead workers to others; the claim tells who may do something about them."""
@@ -230,6 +264,12 @@ def announcing(installation: Installation) -> Iterator[None]:
     finally:
         end()
         nudges.close()
+
+
+async def _wait_for_any(seconds: float | None, *tasks: asyncio.Task[Any]) -> None:
+    """Wait until one of these is done; the last one is of no use after that."""
+    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    tasks[-1].cancel()
 
 
 async def _revive_one(app: App, job: Any) -> None:

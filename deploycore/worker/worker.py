@@ -161,6 +161,9 @@ class Worker:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        if self._nudges is not None:
+            self._nudges.end_listening()
+        with self._changed:
             self._changed.wait_for(lambda: not self._hands, drain)
         self.interrupt()
         with self._changed:
@@ -288,9 +291,9 @@ class Worker:
                 self._installation.store.claims.release(application, self.id)
             except StoreError as error:
                 logger.warning("the claim on %s lapses by itself: %s", application, error)
-            self._let_go(application, wake=True)
             if self._stopping and self._nudges is not None:
-                self._nudges.send(application)  # whoever is left, if there is something left
+                self._nudges.send(application)  # to whoever is left, if there is something left
+            self._let_go(application, wake=True)
 
     def _let_go(self, application: str, *, wake: bool) -> None:
         with self._changed:
