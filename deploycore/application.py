@@ -31,7 +31,9 @@ from deploycore.models import Model, RepositoryId
 
 __all__ = [
     "Application",
+    "AutoDeploy",
     "HealthCheck",
+    "Previews",
     "SecretSource",
     "Shared",
     "Step",
@@ -274,6 +276,53 @@ class Timeouts(Model):
     provider: Seconds = 300.0
 
 
+class Previews(Model):
+    """Applications of their own for pull requests into an application's branch.
+
+    A preview has the application's definition but for what is said here. It never has the
+    application's secrets: only the environment that is written down here.
+
+    Attributes:
+        name: What a preview is called; ``{application}`` and ``{number}`` are replaced.
+        target: Its directory; the same, and ``{branch}``, made fit for a path.
+        environment: Its variables, instead of the application's.
+        limit: How many there are at once, at most; those beyond are not made.
+        forks: Whether pull requests from other repositories get one too: whoever can open a
+            pull request can then run their code on this machine.
+    """
+
+    name: Text = "{application}-pr-{number}"
+    target: Text
+    environment: Mapping[str, EnvironmentValue] = Field(default_factory=dict)
+    limit: Annotated[int, Field(ge=1, le=1000)] = 10
+    forks: bool = False
+
+    @model_validator(mode="after")
+    def _tells_them_apart(self) -> Self:
+        for field in ("name", "target"):
+            text = getattr(self, field)
+            if "{number}" not in text:
+                raise ValueError(f"{field} should hold {{number}}, so that previews are apart")
+        return self
+
+
+class AutoDeploy(Model):
+    """What makes an application deploy without being told to.
+
+    Attributes:
+        push: Whether a webhook's word of a push does.
+        poll: Whether the git host is asked now and then: ``auto`` where no webhook comes,
+            ``off``, or every so many seconds.
+        report_status: Whether the git host is told how it goes, for its pages.
+        previews: What pull requests get; ``None`` for nothing.
+    """
+
+    push: bool = True
+    poll: Literal["auto", "off"] | Annotated[float, Field(ge=10, le=86_400)] = "auto"
+    report_status: bool = True
+    previews: Previews | None = None
+
+
 class Application(Model):
     """What is deployed where, and how.
 
@@ -300,6 +349,9 @@ class Application(Model):
         watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
             match one, else nothing is deployed.
         timeouts: What may take how long.
+        auto_deploy: What makes it deploy by itself; ``None``: it is deployed by hand.
+        host: The name of the one machine that deploys it, as ``hostname`` prints it there; ``None``
+            for any machine that has this configuration, whose target they must then share.
     """
 
     name: Name
@@ -320,6 +372,8 @@ class Application(Model):
     history_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     watch: tuple[Text, ...] = ()
     timeouts: Timeouts = Timeouts()
+    auto_deploy: AutoDeploy | None = None
+    host: Text | None = None
 
     @field_validator("repository")
     @classmethod

@@ -24,7 +24,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pluggy
+from pydantic import SecretStr
 
+from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
 from deploycore.models import (
     Account,
     Branch,
@@ -119,6 +121,73 @@ class ProviderSpec:
         """
         raise AssertionError  # pragma: no cover
 
+    @hookspec(firstresult=True)
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Optional: whether a delivery was signed by somebody who knows one of the secrets.
+
+        Decided by the raw body and in constant time, such as by
+        :func:`~deploycore.events.hmac_sha256_matches`; without a request. A delivery without a
+        signature, or with one in another form, is ``False`` and no error.
+
+        Args:
+            secrets: The webhook's secret, and the former one while it is being replaced.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """Optional: what a delivery says; called for those that are verified, without a request.
+
+        Raises:
+            UnexpectedAnswer: It is not what the host documents.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """Optional: have the host tell of pushes and pull requests. One that sends to this
+        address already is changed, so that there is never a second one.
+
+        Raises:
+            PermissionDenied: The credentials may not; the hint names the missing scope.
+            NotFound: The repository does not exist or is hidden.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
+        """Optional: the webhooks of a repository; lazy as other listings.
+
+        Raises:
+            PermissionDenied, NotFound: As for ``register_webhook``.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """Optional: remove a webhook by the host's identifier.
+
+        Returns:
+            Whether there was one; that there is none is no error.
+
+        Raises:
+            PermissionDenied: As for ``register_webhook``.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
+        """Optional: show on the host's pages how a commit's deployment goes.
+
+        Returns:
+            ``True``; a hook's result can't be nothing.
+
+        Raises:
+            PermissionDenied: The credentials may not; the hint names the missing scope.
+            NotFound: The repository or the commit does not exist or is hidden.
+        """
+        raise AssertionError  # pragma: no cover
+
 
 class ObserverSpec:
     """What observers (audit, metrics) may watch: every call, item and result, never a secret.
@@ -133,14 +202,16 @@ class ObserverSpec:
         """A hook of a provider is about to be called."""
 
     @hookspec
-    def provider_call_yielded(self, call: ProviderCall, item: Repository | Branch) -> None:
+    def provider_call_yielded(
+        self, call: ProviderCall, item: Repository | Branch | Webhook
+    ) -> None:
         """A lazy listing gave one item."""
 
     @hookspec
     def provider_call_finished(
         self,
         call: ProviderCall,
-        result: Account | CloneUrl | int | None,
+        result: Account | CloneUrl | Delivered | Webhook | bool | int | None,
         error: DeploycoreError | None,
     ) -> None:
         """A call ended: with its result (for listings the number of items given, for

@@ -70,6 +70,11 @@ class Installation:
         self._git_settings = git_settings
 
     @property
+    def settings(self) -> Settings:
+        """Where everything is kept."""
+        return self._settings
+
+    @property
     def git_cache(self) -> RepositoryCache:
         """The repositories that deployments have fetched."""
         from deploycore.git import RepositoryCache
@@ -247,6 +252,7 @@ class Installation:
         only_if_changed: bool = False,
         reuse: Reuse | None = None,
         wait: bool = True,
+        claimed: bool = False,
         listener: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
@@ -259,6 +265,7 @@ class Installation:
             only_if_changed=only_if_changed,
             reuse=reuse,
             wait=wait,
+            claimed=claimed,
             listener=listener or no_listener,
             cancellation=cancellation,
         )

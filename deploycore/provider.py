@@ -19,7 +19,14 @@ from pydantic import SecretStr
 
 from deploycore.calls import running
 from deploycore.configuration import ProviderConfig, parse_config
-from deploycore.errors import DeploycoreError, NotFound, PluginError, UnexpectedAnswer
+from deploycore.errors import (
+    ConfigurationError,
+    DeploycoreError,
+    NotFound,
+    PluginError,
+    UnexpectedAnswer,
+)
+from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.models import (
@@ -38,8 +45,10 @@ from deploycore.registry import Plugin, load_plugin
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", Repository, Branch)
+ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
 ItemT = TypeVar("ItemT", contravariant=True)
+
+_SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
 
 # A listing that changes while it is read gives the last items of a page again on the next one,
 # so remembering more than a page is enough.
@@ -55,7 +64,7 @@ class ProviderCall:
         provider: The user's name of the configured provider.
         kind: The plugin's kind.
         hook: The hook's name.
-        arguments: The hook's arguments by name.
+        arguments: The hook's arguments by name, but for those that are secrets.
     """
 
     provider: str
@@ -183,6 +192,46 @@ class Provider:
         )
         return self._redactor.mask(said) if isinstance(said, str) and said else None
 
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Whether a delivery was signed by somebody who knows one of the secrets."""
+        self._demand("verify_webhook")
+        return self._call("verify_webhook", bool, delivery=delivery, secrets=secrets)
+
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """What a verified delivery says.
+
+        Raises:
+            UnexpectedAnswer: It is not what the host documents.
+        """
+        self._demand("parse_webhook")
+        return self._call("parse_webhook", Delivered, delivery=delivery)
+
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """Have the host tell of pushes and pull requests at an address.
+
+        Raises:
+            ConfigurationError: The plugin can't, as for all hooks of webhooks.
+            ProviderError: The host refuses, or can't be reached.
+        """
+        self._demand("register_webhook")
+        arguments = {"repository": repository, "url": url, "secret": secret}
+        return self._call("register_webhook", Webhook, **arguments)
+
+    def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
+        """The webhooks of a repository, lazily."""
+        self._demand("list_webhooks")
+        return self._listing("list_webhooks", Webhook, _Everything(), repository=repository)
+
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """Remove a webhook by the host's identifier; whether there was one."""
+        self._demand("remove_webhook")
+        return self._call("remove_webhook", bool, repository=repository, webhook=webhook)
+
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> None:
+        """Show on the host's pages how a commit's deployment goes."""
+        self._demand("report_status")
+        self._call("report_status", bool, repository=repository, status=status)
+
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
         """What to mask in whatever may repeat it: the secrets of the configuration, and those
@@ -197,6 +246,15 @@ class Provider:
     def supports(self, hook: str) -> bool:
         """Whether the plugin implements a hook of the contract."""
         return hook in self.plugin.hooks
+
+    def _demand(self, hook: str) -> None:
+        if not self.supports(hook):
+            raise ConfigurationError(
+                f"Providers of kind {self.plugin.kind} have no {hook}.",
+                hint="Upgrade the plugin, or do without: polling needs nothing of the host.",
+                provider=self.name,
+                plugin=self.plugin.label,
+            )
 
     def close(self) -> None:
         """Close the connections. Listings that are under way end with an error."""
@@ -295,7 +353,8 @@ class Provider:
         return False
 
     def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall:
-        call = ProviderCall(self.name, self.plugin.kind, hook, arguments)
+        shown = {name: value for name, value in arguments.items() if name not in _SECRET_ARGUMENTS}
+        call = ProviderCall(self.name, self.plugin.kind, hook, shown)
         self._observers.tell("provider_call_started", call=call)
         return call
 
@@ -354,6 +413,15 @@ class _Query(Protocol[ItemT]):
     def wants(self, item: ItemT, /) -> bool: ...
 
 
+class _Everything:
+    """A query of no filters."""
+
+    limit: int | None = None
+
+    def wants(self, item: object, /) -> bool:
+        return True
+
+
 class _Repeats:
     """Which of the latest items of a listing were given already."""
 
@@ -361,8 +429,15 @@ class _Repeats:
         self._latest: dict[object, None] = {}
         self.in_a_row = 0
 
-    def has(self, item: Repository | Branch) -> bool:
-        key = item.name if isinstance(item, Branch) else (item.owner.username, item.slug)
+    def has(self, item: Repository | Branch | Webhook) -> bool:
+        key: object
+        match item:
+            case Branch():
+                key = item.name
+            case Repository():
+                key = (item.owner.username, item.slug)
+            case _:
+                key = item.id
         if key in self._latest:
             self.in_a_row += 1
             return True

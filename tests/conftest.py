@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from deploycore.observers import installed_observers
 from tests.distributions import write_distribution
+from tests.postgresql import Server, running_server, why_not
 
 InstallDistribution = Callable[..., None]
 
@@ -47,6 +48,23 @@ def until_the_end(tmp_path: Path) -> Iterator[str]:
     over = tmp_path / "the-test-is-over"
     yield f"__import__('tests.distributions').distributions.sleep_until({str(over)!r})"
     over.touch()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    """A PostgreSQL server of this test process."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(postgresql_server: Server) -> Iterator[str]:
+    """The address of a new, empty database on that server."""
+    with postgresql_server.database() as address:
+        yield address
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ COMMANDS = {
     "show": ("deploycore.cli.history", "Show a deployment"),
     "logs": ("deploycore.cli.history", "Print a deployment's log, or follow it"),
     "cancel": ("deploycore.cli.history", "Ask a deployment to stop"),
+    "worker": ("deploycore.cli.worker", "Deploy what pushes and other triggers ask for"),
     "recover": ("deploycore.cli.history", "Clear up after processes that have died"),
     "plugin": ("deploycore.cli.plugin", "Write a provider: start one, and check it"),
     "plugins": (

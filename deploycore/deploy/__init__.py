@@ -1,5 +1,6 @@
 """Deployments: a commit becomes the live release of a target directory, and can be taken back."""
 
+from deploycore.deploy.activation import typed_error
 from deploycore.deploy.engine import Engine, Outcome, Release
 from deploycore.deploy.events import DeployEvent, DeployListener, no_listener
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
@@ -18,4 +19,5 @@ __all__ = [
     "Releases",
     "fetch_hint",
     "no_listener",
+    "typed_error",
 ]

@@ -85,6 +85,7 @@ class _Asked:
     ref: str
     requested_by: str
     wait: bool
+    claimed: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class Engine:
         only_if_changed: bool = False,
         reuse: Reuse | None = None,
         wait: bool = True,
+        claimed: bool = False,
         listener: DeployListener = no_listener,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
@@ -148,6 +150,8 @@ class Engine:
                 the application has not changed since.
             reuse: Instead of what the application says.
             wait: Whether to wait for a turn.
+            claimed: Whether the caller has the application's claim (``Store.claims``), so that
+                what dead workers of other machines left is brought to its end too.
             listener: Gets each event.
             cancellation: Ends the deployment at the next safe point.
 
@@ -163,9 +167,10 @@ class Engine:
                 and what was live before is live; or its hint says what to do to make it so.
         """
         application = self._store.get_application(name)
+        _refuse_elsewhere(application)
         releases = Releases(application.definition.target)
         releases.prepare()
-        asked = _Asked("deploy", application.definition.ref, requested_by, wait)
+        asked = _Asked("deploy", application.definition.ref, requested_by, wait, claimed)
         with self._turn(application, asked, listener, cancellation) as turn:
             provider = turn.application.definition.provider
             turn.run.deploy(
@@ -241,6 +246,7 @@ class Engine:
             DeploycoreError: As ``deploy`` does.
         """
         application = self._store.get_application(name)
+        _refuse_elsewhere(application)
         self._former(application, to)  # refused before anything is recorded
         asked = _Asked("rollback", to or "the one before", requested_by, wait)
         with self._turn(application, asked, listener, cancellation) as turn:
@@ -323,7 +329,9 @@ class Engine:
                 recorder.begin()
                 turn = wait_for_turn(releases, record, self._store, own)
                 has_waited = asked.wait and stack.enter_context(turn)
-                has_waited |= bool(self._settle(application, but=record.id))
+                has_waited |= bool(
+                    self._settle(application, but=record.id, everywhere=asked.claimed)
+                )
                 if has_waited:
                     application = self._store.get_application(name)  # as it is now
                 run = self._run(application, recorder, own, outer.shielded)
@@ -406,18 +414,20 @@ class Engine:
             recorder.end(Cancelled("The process that asked for it ended before its turn came."))
             return recorder.record
 
-    def _unfinished(self, name: str) -> list[DeploymentRecord]:
-        """What has no end on record of this machine's; of others nobody here can tell."""
+    def _unfinished(self, name: str, *, everywhere: bool = False) -> list[DeploymentRecord]:
+        """What has no end on record of this machine's; of others nobody here can tell, unless
+        the application's claim says that nobody else works on it."""
         here = ("", socket.gethostname())
-        return [each for each in self._store.deployments.unfinished(name) if each.host in here]
+        found = self._store.deployments.unfinished(name)
+        return [each for each in found if everywhere or each.host in here]
 
     def _settle(
-        self, application: ApplicationRecord, *, but: int | None = None
+        self, application: ApplicationRecord, *, but: int | None = None, everywhere: bool = False
     ) -> list[DeploymentRecord]:
         """Settle what dead processes left; for who holds the target's lock."""
         releases = Releases(application.definition.target)
         settled = []
-        for record in self._unfinished(application.name):
+        for record in self._unfinished(application.name, everywhere=everywhere):
             if record.id == but or record.state == "queued":
                 continue
             with ExitStack() as stack:
@@ -523,6 +533,19 @@ class Engine:
             logger.warning("old deployments of %s are not forgotten: %s", application.name, error)
         else:
             self.logs.remove(application.name, gone)
+
+
+def _refuse_elsewhere(application: ApplicationRecord) -> None:
+    """Leave an application that names its machine to that one."""
+    host = application.definition.host
+    if host not in (None, socket.gethostname()):
+        raise ConfigurationError(
+            f"The application {application.name!r} is deployed by the machine {host!r}, and this"
+            f" is {socket.gethostname()!r}.",
+            hint=f"Do it there, or change the host of {application.name}.",
+            application=application.name,
+            host=host,
+        )
 
 
 def _is_good(release: Release) -> bool:

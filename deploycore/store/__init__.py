@@ -1,4 +1,4 @@
-"""What deploycore remembers: providers, applications and deployments, in an SQL database.
+"""What deploycore remembers: providers, applications, deployments and what asks for them, in SQL.
 
 The rest of deploycore sees frozen records and one :class:`Store`; tables, migrations, locks
 and the database's own errors stay in this package.
@@ -6,9 +6,13 @@ and the database's own errors stay in this package.
 
 from deploycore.store.records import (
     ApplicationRecord,
+    ClaimRecord,
     DeploymentKind,
     DeploymentRecord,
     ProviderRecord,
+    TriggerCounts,
+    TriggerRecord,
+    WorkerRecord,
 )
 from deploycore.store.states import FINAL_STATES, DeploymentState
 from deploycore.store.store import Store
@@ -16,9 +20,13 @@ from deploycore.store.store import Store
 __all__ = [
     "FINAL_STATES",
     "ApplicationRecord",
+    "ClaimRecord",
     "DeploymentKind",
     "DeploymentRecord",
     "DeploymentState",
     "ProviderRecord",
     "Store",
+    "TriggerCounts",
+    "TriggerRecord",
+    "WorkerRecord",
 ]

@@ -11,11 +11,23 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -30,7 +42,7 @@ from deploycore.settings import DATABASE_URL, Settings
 from deploycore.store.failures import BUSY_SECONDS, Place, store_error
 from deploycore.store.tables import REVISION
 
-__all__ = ["Database"]
+__all__ = ["Database", "present"]
 
 _SET_UP_SECONDS = 60
 _SELECT_REVISION = text("SELECT version_num FROM alembic_version")
@@ -87,6 +99,17 @@ class Database:
             connection.begin(),
         ):
             yield connection
+
+
+def present(connection: Connection) -> datetime:
+    """What time it is, for all who use the database: the server's time, or this machine's.
+
+    Machines' clocks differ; who compares times of several of them asks here.
+    """
+    if connection.dialect.name != "postgresql":
+        return datetime.now(UTC)
+    at: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return at.astimezone(UTC)
 
 
 def _open(settings: Settings) -> Engine:

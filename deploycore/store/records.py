@@ -10,7 +10,16 @@ from typing import Literal
 from deploycore.application import Application
 from deploycore.store.states import FINAL_STATES, DeploymentState
 
-__all__ = ["ApplicationRecord", "DeploymentKind", "DeploymentRecord", "ProviderRecord"]
+__all__ = [
+    "ApplicationRecord",
+    "ClaimRecord",
+    "DeploymentKind",
+    "DeploymentRecord",
+    "ProviderRecord",
+    "TriggerCounts",
+    "TriggerRecord",
+    "WorkerRecord",
+]
 
 DeploymentKind = Literal["deploy", "rollback"]
 
@@ -116,3 +125,95 @@ class DeploymentRecord:
     def is_finished(self) -> bool:
         """Whether it has come to an end."""
         return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True)
+class TriggerRecord:
+    """One reason to look at an application.
+
+    Attributes:
+        id: Grows with each trigger, and is never used again.
+        cause: What told of it: ``push``, ``pull_request``, ``poll``, ``request`` and the like.
+        ref: The branch or tag that it is about; may be empty.
+        commit: The commit that it told of, for people; what is deployed is what the ref points to.
+        actor: Who did it, as far as is known; may be empty.
+        priority: Those with more go first.
+        delivery: The git host's identifier of what told of it.
+        digest: Of the body of what told of it.
+        received_at: Timezone-aware, in UTC, as all times are.
+        not_before: When it may be tried.
+        attempts: How often that came to nothing, but was worth another try.
+        settled_at: ``None`` while it is open.
+        deployment: What became of it, once it is settled.
+        error_code: The ``code`` of the error that settled it, or of the last try.
+    """
+
+    id: int
+    application: str
+    cause: str
+    ref: str
+    commit: str | None
+    actor: str
+    priority: int
+    delivery: str | None
+    digest: str | None
+    received_at: datetime
+    not_before: datetime
+    attempts: int
+    settled_at: datetime | None
+    deployment: int | None
+    error_code: str | None
+
+
+@dataclass(frozen=True)
+class TriggerCounts:
+    """How many triggers there are, for people who watch.
+
+    Attributes:
+        due: Open, and to be worked on as soon as a worker has time.
+        postponed: Open, and to be tried again later.
+        deployed: Settled without an error, as long as they are remembered.
+        failed: Settled by an error, as long as they are remembered.
+        oldest_seconds: The age of the oldest open one; 0 where none is open.
+    """
+
+    due: int
+    postponed: int
+    deployed: int
+    failed: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True)
+class WorkerRecord:
+    """A process that works on triggers.
+
+    Attributes:
+        id: Made up at its start.
+        host: The name of its machine.
+        process: Its number there.
+        seen_at: When it last gave a sign of life.
+    """
+
+    id: str
+    host: str
+    process: int
+    started_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """That a worker has an application in hand.
+
+    Attributes:
+        worker: Its id.
+        expires_at: When it counts as dead, unless it gives a sign of life before.
+        taken_from: The worker that had it before and did not, where it was taken over.
+    """
+
+    application: str
+    worker: str
+    claimed_at: datetime
+    expires_at: datetime
+    taken_from: str | None = None

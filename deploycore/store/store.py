@@ -17,12 +17,14 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.secrets import SecretBox, is_sealed
 from deploycore.settings import Settings
+from deploycore.store.claims import Claims
 from deploycore.store.database import Database
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers
+from deploycore.store.triggers import Triggers
 
 __all__ = ["Store"]
 
@@ -38,6 +40,8 @@ class Store:
 
     Attributes:
         deployments: Those of all applications.
+        triggers: Why applications are to be looked at.
+        claims: Which worker has which application in hand.
 
     Use it as a context manager, or ``close`` it.
     """
@@ -46,6 +50,8 @@ class Store:
         self._settings = settings
         self._database = Database(settings)
         self.deployments = Deployments(self._database)
+        self.triggers = Triggers(self._database)
+        self.claims = Claims(self._database)
 
     def add_provider(self, record: ProviderRecord) -> None:
         """Keep a new provider.

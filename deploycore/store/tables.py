@@ -24,11 +24,23 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 
-__all__ = ["REVISION", "applications", "deployments", "metadata", "providers"]
+__all__ = [
+    "REVISION",
+    "applications",
+    "claims",
+    "deployments",
+    "metadata",
+    "providers",
+    "tokens",
+    "triggers",
+    "webhooks",
+    "workers",
+]
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -127,4 +139,78 @@ deployments = Table(
     # What has ended is nearly all; who asks for the rest must not read it.
     Index(None, "state", "application"),
     sqlite_autoincrement=True,  # the number of a removed deployment must not return
+)
+
+# Why an application is to be looked at: what a webhook, a poll or a person said. It stays until
+# a deployment that began after it has come to an end.
+triggers = Table(
+    "triggers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), nullable=False),
+    Column("cause", String(16), nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("commit", Text),
+    Column("actor", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    # What tells a delivery from others: the host's identifier, and a digest of its body. Who
+    # sends again what was sent before meets the former one.
+    Column("delivery", Text),
+    Column("digest", String(64)),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("settled_at", UtcDateTime),
+    Column("deployment", Integer),
+    Column("error_code", Text),
+    UniqueConstraint("application", "delivery", name="uq_triggers_application_delivery"),
+    UniqueConstraint("application", "digest", name="uq_triggers_application_digest"),
+    Index(None, "settled_at", "application"),
+    sqlite_autoincrement=True,
+)
+
+# Processes that work on triggers, each with a sign of life.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+
+# Which worker has an application in hand: one at a time in the whole fleet.
+claims = Table(
+    "claims",
+    metadata,
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("worker", String(36), nullable=False),
+    Column("claimed_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+# The secrets of an application's webhook: the present one, and the former one for a while.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("former", Text),
+    Column("former_until", UtcDateTime),
+    Column("hosts_id", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("delivered_at", UtcDateTime),
+)
+
+# Who may use the server's API: digests of tokens, never the tokens.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String(NAME_LENGTH), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("used_at", UtcDateTime),
 )

@@ -1,7 +1,7 @@
-"""Stores on real databases: SQLite files, and a server where the environment names one.
+"""Stores on real databases: SQLite files, and PostgreSQL where its server is installed.
 
-``DEPLOYCORE_TEST_DATABASE_URL`` names an empty database on a server, whose tables the tests
-make and drop, such as ``postgresql+psycopg://user:password@localhost/test``.
+``DEPLOYCORE_TEST_DATABASE_URL`` names an empty database on another server to use instead, whose
+tables the tests make and drop, such as ``postgresql+psycopg://user:password@localhost/test``.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ def database(settings) -> Path:
     return settings.home / "deploycore.db"
 
 
-@pytest.fixture(params=["sqlite", *(["server"] if SERVER else [])])
+@pytest.fixture(params=["sqlite", "server"])
 def any_settings(request, settings):
     """A fresh installation on each kind of database that is at hand."""
     if request.param == "sqlite":
         yield settings
         return
-    environ = {"DEPLOYCORE_HOME": str(settings.home), "DEPLOYCORE_DATABASE_URL": SERVER}
-    _drop_everything(SERVER)
+    url = SERVER or request.getfixturevalue("postgresql")
+    environ = {"DEPLOYCORE_HOME": str(settings.home), "DEPLOYCORE_DATABASE_URL": url}
+    _drop_everything(url)
     yield Settings.from_environment(environ)
-    _drop_everything(SERVER)
+    _drop_everything(url)
 
 
 @pytest.fixture

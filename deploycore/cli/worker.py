@@ -1,0 +1,128 @@
+"""``deploycore worker``: a process that deploys what triggers ask for, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import printable, say, show_json_line
+from deploycore.deploy.wakeup import Wakeup
+from deploycore.installation import Installation
+from deploycore.worker import Worker, WorkerEvent
+
+__all__ = ["register"]
+
+_LOOK_SECONDS = 0.2
+
+
+def register(application: typer.Typer) -> None:
+    """Add this command."""
+    application.command()(worker)
+
+
+def worker(
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, max=64, help="How many applications at once.")
+    ] = 2,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do what there is to do now, then end.")
+    ] = False,
+    drain: Annotated[
+        float,
+        typer.Option(
+            "--drain", min=0, metavar="SECONDS", help="What running deployments get when it stops."
+        ),
+    ] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Deploy what pushes and other triggers ask for, until Ctrl-C or SIGTERM.
+
+    It then takes up nothing more and lets running deployments come to their end; a second signal
+    cancels them at once. As many of these as you like may run, on one machine or on several with
+    one PostgreSQL database. With --json each event is one JSON object on a line of its own.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    for name in ("procrastinate", "psycopg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we tell it, without tracebacks
+
+    def listen(event: WorkerEvent) -> None:
+        if as_json:
+            show_json_line(event.as_dict())
+        else:
+            say(f"{event.at.astimezone():%H:%M:%S}  {_text(event)}")
+            sys.stdout.flush()
+
+    with Installation() as installation, _signals() as signals:
+        running = Worker(installation, threads=threads, drain=drain, listener=listen)
+        running.start()
+        try:
+            if not as_json:
+                say(f"Worker {running.id} works with {threads} threads. Stop it with Ctrl-C.")
+                sys.stdout.flush()
+            while not signals.count and not (once and running.wait_until_idle(0)):
+                signals.wait()
+        finally:
+            _stop(running, signals)
+
+
+class _Signals:
+    """How often somebody asked this process to stop."""
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self.count = 0
+        self._wakeup = wakeup
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        self._wakeup.wake()
+
+    def wait(self) -> None:
+        self._wakeup.wait(_LOOK_SECONDS)
+
+
+@contextmanager
+def _signals() -> Iterator[_Signals]:
+    with Wakeup() as wakeup:
+        signals = _Signals(wakeup)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        former = {number: signal.signal(number, signals.hear) for number in numbers}
+        try:
+            yield signals
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def _stop(running: Worker, signals: _Signals) -> None:
+    """Drain the worker in another thread: this one hears of signals."""
+    stopping = threading.Thread(target=running.stop, name="deploycore-worker-stop")
+    stopping.start()
+    while stopping.is_alive():
+        if signals.count > 1:
+            running.interrupt()
+        signals.wait()
+    stopping.join()
+
+
+def _text(event: WorkerEvent) -> str:
+    name, number = event.application, event.deployment
+    if event.kind == "claimed":
+        taken = f", taken over from worker {event.taken_from}" if event.taken_from else ""
+        return f"{name}: looks at it{taken}"
+    if event.kind == "interrupted":
+        return f"{name}: interrupted; left to another worker, or to the next start"
+    if event.kind == "postponed":
+        seconds = event.retry_seconds or 0.0
+        return f"{name}: {printable(event.error or '')} Tried again in {seconds:.0f} s."
+    if event.error_code is not None:
+        return f"{name}: {printable(event.error or '')} See: deploycore logs {number or name}"
+    return f"{name}: deployment {number} is {event.state}"

@@ -1,0 +1,173 @@
+"""What git hosts tell by webhook, as typed events, and what is told back to them.
+
+A provider's plugin makes events of its host's deliveries; nothing here knows a host. Events are
+hints: what is deployed is what the host says when the deployment's turn has come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from deploycore.models import CommitHash, Model, NonEmpty, RepositoryId
+
+__all__ = [
+    "CommitState",
+    "CommitStatus",
+    "Delivered",
+    "PullRequestEvent",
+    "PushEvent",
+    "RefChange",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
+    "hmac_sha256_matches",
+]
+
+
+@dataclass(frozen=True)
+class WebhookDelivery:
+    """One request that a git host sent to a webhook's address.
+
+    Attributes:
+        headers: With names in lower case.
+        body: As it was sent, byte for byte: what signatures are made of.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class RefChange(Model):
+    """A branch or tag that was made, moved or deleted by a push.
+
+    Attributes:
+        name: Without ``refs/heads/`` or ``refs/tags/``.
+        before: Where it pointed; ``None`` if it was made.
+        after: Where it points now; ``None`` if it was deleted.
+    """
+
+    kind: Literal["branch", "tag"]
+    name: NonEmpty
+    before: CommitHash | None = None
+    after: CommitHash | None = None
+
+
+class PushEvent(Model):
+    """Refs of a repository have changed.
+
+    Attributes:
+        truncated: Whether there were more changes than the host tells of.
+        actor: Who pushed, as far as the host tells; for people.
+    """
+
+    repository: RepositoryId
+    changes: tuple[RefChange, ...]
+    truncated: bool = False
+    actor: str = ""
+
+
+class PullRequestEvent(Model):
+    """A pull request was opened, has new commits, or has come to its end.
+
+    Attributes:
+        number: The host's number for it within the repository.
+        source: The repository that the commits come from; another one for a fork, ``None`` where
+            that is gone.
+        source_branch: Its branch there.
+        target_branch: Where it is to be merged into.
+        commit: The newest commit's hash, or its beginning where the host tells no more.
+    """
+
+    repository: RepositoryId
+    number: Annotated[int, Field(ge=1)]
+    action: Literal["opened", "updated", "merged", "declined"]
+    title: str = ""
+    source: RepositoryId | None = None
+    source_branch: NonEmpty
+    target_branch: NonEmpty
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None = None
+    actor: str = ""
+
+    @property
+    def is_from_fork(self) -> bool:
+        """Whether its commits come from another repository than it is for."""
+        return self.source != self.repository
+
+
+WebhookEvent = PushEvent | PullRequestEvent
+
+
+class Delivered(Model):
+    """What a delivery turned out to say.
+
+    Attributes:
+        delivery: The host's identifier of this delivery, the same when it is sent again; empty
+            where there is none.
+        sent_at: When the host says that it was sent, timezone-aware; ``None`` if it doesn't.
+        events: Empty for a delivery that tells nothing of interest, such as a ping.
+    """
+
+    delivery: str = ""
+    sent_at: datetime | None = None
+    events: tuple[WebhookEvent, ...] = ()
+
+
+class Webhook(Model):
+    """A webhook as a host has it.
+
+    Attributes:
+        id: The host's identifier.
+        url: Where it sends to.
+        active: Whether it sends at all.
+    """
+
+    id: NonEmpty
+    url: NonEmpty
+    active: bool = True
+
+
+CommitState = Literal["in_progress", "successful", "failed", "stopped"]
+
+
+class CommitStatus(Model):
+    """What is told a host about a commit, for its pages.
+
+    Attributes:
+        key: What tells statuses of one commit apart; the same key again replaces the former.
+        name: For people.
+        description: One line.
+        url: Where there is more to read; empty where there is no such place.
+        ref: The branch or tag that was deployed; empty where it was a hash.
+    """
+
+    commit: CommitHash
+    key: Annotated[str, Field(min_length=1, max_length=40)]
+    state: CommitState
+    name: NonEmpty
+    description: str = ""
+    url: str = ""
+    ref: str = ""
+
+
+def hmac_sha256_matches(body: bytes, signature: str, secrets: Iterable[SecretStr]) -> bool:
+    """Whether a body was signed with one of some secrets, by HMAC-SHA256 (RFC 2104).
+
+    Takes the same time whatever is wrong, and whichever secret is right: all are tried.
+
+    Args:
+        signature: Hexadecimal, without a prefix such as ``sha256=``.
+    """
+    given = signature.strip().lower().encode("utf-8", "replace")
+    matches = False
+    for secret in secrets:
+        key = secret.get_secret_value().encode()
+        wanted = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
+        matches |= hmac.compare_digest(wanted, given) and bool(key)
+    return matches

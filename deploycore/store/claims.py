@@ -1,0 +1,121 @@
+"""Which worker has which application in hand: one at a time in the whole fleet.
+
+A claim lapses unless its worker gives a sign of life, so that an application outlives whatever
+happens to who works on it. All times are the database's: clocks of machines differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from deploycore.errors import ConfigurationError
+from deploycore.store.database import Database, present
+from deploycore.store.lookup import named_row
+from deploycore.store.records import ClaimRecord, WorkerRecord
+from deploycore.store.tables import applications, claims, workers
+
+__all__ = ["Claims"]
+
+_FORGOTTEN = timedelta(days=1)
+
+
+class Claims:
+    """The claims of all workers, and the workers; see ``Store``, which has them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register(self, worker: str, *, host: str, process: int) -> None:
+        """Make a worker known. Those that gave no sign of life for a day are forgotten."""
+        with self._database.writing() as connection:
+            now = present(connection)
+            connection.execute(delete(workers).where(workers.c.seen_at < now - _FORGOTTEN))
+            values = {"id": worker, "host": host, "process": process}
+            connection.execute(insert(workers).values(values | {"started_at": now, "seen_at": now}))
+
+    def beat(self, worker: str, *, host: str, process: int, lease: float) -> Collection[str]:
+        """Give a sign of life: the worker's claims hold for another ``lease`` seconds.
+
+        Returns:
+            The applications that are the worker's still.
+        """
+        with self._database.writing() as connection:
+            now = present(connection)
+            seen = update(workers).where(workers.c.id == worker).values(seen_at=now)
+            if not connection.execute(seen).rowcount:  # forgotten, after a long sleep say
+                values = {"id": worker, "host": host, "process": process}
+                connection.execute(
+                    insert(workers).values(values | {"started_at": now, "seen_at": now})
+                )
+            renewed = (
+                update(claims)
+                .where(claims.c.worker == worker)
+                .values(expires_at=now + timedelta(seconds=lease))
+                .returning(claims.c.application)
+            )
+            return set(connection.scalars(renewed))
+
+    def take(self, application: str, worker: str, *, lease: float) -> ClaimRecord | None:
+        """Claim an application for a worker, if nobody has it, or who had it is dead.
+
+        Args:
+            lease: Seconds after which the worker counts as dead, unless it gives a sign of life.
+
+        Returns:
+            ``None`` where another worker has it, or it is gone.
+        """
+        with self._database.writing() as connection:
+            try:
+                # Locked, so that of two who claim it one comes after the other.
+                named_row(connection, "application", applications, application, locked=True)
+            except ConfigurationError:
+                return None
+            now = present(connection)
+            former = _claim(connection, application)
+            if former is not None and former.expires_at > now:
+                return None
+            connection.execute(delete(claims).where(claims.c.application == application))
+            record = ClaimRecord(
+                application,
+                worker,
+                now,
+                now + timedelta(seconds=lease),
+                former.worker if former else None,
+            )
+            values = {name: value for name, value in vars(record).items() if name in claims.c}
+            connection.execute(insert(claims).values(values))
+            return record
+
+    def release(self, application: str, worker: str) -> None:
+        """Give an application back, if it is this worker's still."""
+        with self._database.writing() as connection:
+            connection.execute(
+                delete(claims).where(claims.c.application == application, claims.c.worker == worker)
+            )
+
+    def retire(self, worker: str) -> None:
+        """Forget a worker, and release whatever it has claimed; for one that ends."""
+        with self._database.writing() as connection:
+            connection.execute(delete(claims).where(claims.c.worker == worker))
+            connection.execute(delete(workers).where(workers.c.id == worker))
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Workers that gave a sign of life within about a day, the longest-serving first."""
+        query = select(workers).order_by(workers.c.started_at, workers.c.id)
+        with self._database.reading() as connection:
+            return [WorkerRecord(**row) for row in connection.execute(query).mappings()]
+
+    def list(self) -> Sequence[ClaimRecord]:
+        """All claims, by application, those that have lapsed too."""
+        query = select(claims).order_by(claims.c.application)
+        with self._database.reading() as connection:
+            return [ClaimRecord(**row) for row in connection.execute(query).mappings()]
+
+
+def _claim(connection: Connection, application: str) -> ClaimRecord | None:
+    query = select(claims).where(claims.c.application == application)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else ClaimRecord(**row)

@@ -1,0 +1,284 @@
+"""Triggers in the store: why applications are to be looked at, until that has come to an end.
+
+A trigger says no more than 'look': what is deployed is what the ref points to when the turn has
+come. So of many for one application one deployment settles all that were there when it began.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from deploycore.store.database import Database, present
+from deploycore.store.lookup import named_row
+from deploycore.store.records import TriggerCounts, TriggerRecord
+from deploycore.store.tables import applications, claims, triggers
+
+__all__ = ["REMEMBERED", "Triggers"]
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED = timedelta(days=30)
+"""How long a settled trigger stays, so that the same delivery is known when it comes again."""
+
+_PRUNED_AT_ONCE = 1000
+_IS_OPEN = triggers.c.settled_at.is_(None)
+
+
+class Triggers:
+    """The triggers of all applications; see ``Store``, which has them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: list[Callable[[str], None]] = []
+
+    def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Have a function called with the application of each trigger that is added here.
+
+        Args:
+            listener: Must be quick. What it raises is logged: the trigger is stored by then.
+
+        Returns:
+            What ends it.
+        """
+        self._listeners.append(listener)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
+
+    def add(
+        self,
+        application: str,
+        *,
+        cause: str,
+        ref: str = "",
+        commit: str | None = None,
+        actor: str = "",
+        delivery: str | None = None,
+        digest: str | None = None,
+        priority: int = 0,
+    ) -> TriggerRecord | None:
+        """Record that an application is to be looked at.
+
+        Args:
+            cause: What told of it, in at most 16 characters: ``push``, ``poll``.
+            delivery: The git host's identifier of what told of it.
+            digest: Of the body of what told of it. Of two with one delivery or one digest the
+                second is not added, as long as the first is remembered (``REMEMBERED``).
+            priority: Those with more go first.
+
+        Returns:
+            The trigger; ``None`` where it was known already.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        values: dict[str, Any] = {
+            "application": application,
+            "cause": cause,
+            "ref": ref,
+            "commit": commit,
+            "actor": actor,
+            "priority": priority,
+            "delivery": delivery or None,
+            "digest": digest or None,
+            "attempts": 0,
+        }
+        with self._database.writing() as connection:
+            # Locked, so that of two deliveries of the same one meets the other.
+            named_row(connection, "application", applications, application, locked=True)
+            at = present(connection)
+            same = _the_same(application, delivery, digest)
+            if same is not None:
+                long_ago = triggers.c.settled_at < at - REMEMBERED
+                connection.execute(delete(triggers).where(same, long_ago))
+                if connection.scalar(select(triggers.c.id).where(same).limit(1)) is not None:
+                    return None
+            values |= {"received_at": at, "not_before": at}
+            added = insert(triggers).values(values).returning(*triggers.c)
+            record = TriggerRecord(**connection.execute(added).mappings().one())
+        self._tell(application)
+        return record
+
+    def pending(
+        self, *, host: str, application: str | None = None, limit: int | None = None
+    ) -> Sequence[str]:
+        """Applications that somebody should look at now, and that nobody has in hand.
+
+        Those with the highest priority come first, of the same priority the one that waits for
+        the longest time.
+
+        Args:
+            host: The name of this machine: what names another one is left to that.
+            application: Only this one.
+            limit: At most so many.
+        """
+        with self._database.reading() as connection:
+            now = present(connection)
+            in_hand = select(claims.c.application).where(claims.c.expires_at > now)
+            named = applications.c.definition["host"].as_string()
+            # A host that asked for fewer requests is obeyed whatever comes in; after any other
+            # failure, what is new is a reason to try at once.
+            limited = case((triggers.c.error_code == "rate_limited", triggers.c.not_before))
+            query = (
+                select(triggers.c.application)
+                .join(applications, applications.c.name == triggers.c.application)
+                .where(
+                    _IS_OPEN,
+                    triggers.c.application.not_in(in_hand),
+                    or_(named.is_(None), named == host),
+                )
+                .group_by(triggers.c.application)
+                .having(
+                    func.min(triggers.c.not_before) <= now,
+                    or_(func.max(limited).is_(None), func.max(limited) <= now),
+                )
+                .order_by(func.max(triggers.c.priority).desc(), func.min(triggers.c.id))
+                .limit(limit)
+            )
+            if application is not None:
+                query = query.where(triggers.c.application == application)
+            return connection.scalars(query).all()
+
+    def seconds_to_next(self) -> float | None:
+        """How long until ``pending`` may have more, if nothing is added: until a trigger that is
+        postponed may be tried, or a claim lapses. ``None`` where there are neither."""
+        with self._database.reading() as connection:
+            now = present(connection)
+            tried = select(func.min(triggers.c.not_before)).where(
+                _IS_OPEN, triggers.c.not_before > now
+            )
+            lapses = select(func.min(claims.c.expires_at)).where(claims.c.expires_at > now)
+            found = [connection.scalar(tried), connection.scalar(lapses)]
+            return min(((at - now).total_seconds() for at in found if at is not None), default=None)
+
+    def open(self, application: str) -> Sequence[TriggerRecord]:
+        """The triggers of an application that have not come to an end, the oldest first."""
+        query = select(triggers).where(_IS_OPEN, triggers.c.application == application)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(triggers.c.id)).mappings()
+            return [TriggerRecord(**row) for row in rows]
+
+    def list(
+        self, application: str | None = None, *, limit: int | None = None
+    ) -> Sequence[TriggerRecord]:
+        """Triggers, open or settled, the newest first.
+
+        Args:
+            application: Only those of this application.
+            limit: At most so many.
+        """
+        query = select(triggers).order_by(triggers.c.id.desc()).limit(limit)
+        if application is not None:
+            query = query.where(triggers.c.application == application)
+        with self._database.reading() as connection:
+            return [TriggerRecord(**row) for row in connection.execute(query).mappings()]
+
+    def settle(
+        self, ids: Sequence[int], *, deployment: int | None = None, error_code: str | None = None
+    ) -> None:
+        """Record what became of triggers; of those that were settled before, nothing.
+
+        Args:
+            deployment: The deployment that began after they were there.
+            error_code: The ``code`` of what went wrong; ``None`` where nothing did.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                update(triggers)
+                .where(triggers.c.id.in_(ids), _IS_OPEN)
+                .values(
+                    settled_at=present(connection), deployment=deployment, error_code=error_code
+                )
+            )
+
+    def postpone(self, ids: Sequence[int], *, seconds: float, error_code: str) -> None:
+        """Have triggers tried again later.
+
+        Args:
+            seconds: When, from now on.
+            error_code: The ``code`` of what went wrong this time.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                update(triggers)
+                .where(triggers.c.id.in_(ids), _IS_OPEN)
+                .values(
+                    attempts=triggers.c.attempts + 1,
+                    not_before=present(connection) + timedelta(seconds=seconds),
+                    error_code=error_code,
+                )
+            )
+
+    def prune(self) -> int:
+        """Forget triggers that were settled long ago, a bounded number at once.
+
+        Returns:
+            How many.
+        """
+        with self._database.writing() as connection:
+            long_ago = triggers.c.settled_at < present(connection) - REMEMBERED
+            some = select(triggers.c.id).where(long_ago).limit(_PRUNED_AT_ONCE)
+            return connection.execute(delete(triggers).where(triggers.c.id.in_(some))).rowcount
+
+    def counts(self) -> TriggerCounts:
+        """How many triggers there are."""
+        with self._database.reading() as connection:
+            now = present(connection)
+            is_due = triggers.c.not_before <= now
+            failed = triggers.c.error_code.is_not(None)
+            query = select(
+                _count(_IS_OPEN & is_due),
+                _count(_IS_OPEN & ~is_due),
+                _count(~_IS_OPEN & ~failed),
+                _count(~_IS_OPEN & failed),
+            )
+            due, postponed, deployed, errors = map(int, connection.execute(query).one())
+            age = _age_of_oldest(connection, now)
+            return TriggerCounts(due, postponed, deployed, errors, age)
+
+    def _tell(self, application: str) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(application)
+            except Exception as error:
+                logger.warning("a listener was not told of a trigger: %s", type(error).__name__)
+
+
+def _the_same(
+    application: str, delivery: str | None, digest: str | None
+) -> ColumnElement[bool] | None:
+    """Those that tell of the same; ``None`` where that can't be known."""
+    same: list[ColumnElement[bool]] = []
+    if delivery:
+        same.append(triggers.c.delivery == delivery)
+    if digest:
+        same.append(triggers.c.digest == digest)
+    return (triggers.c.application == application) & or_(*same) if same else None
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _age_of_oldest(connection: Connection, now: datetime) -> float:
+    query = select(func.min(triggers.c.received_at)).where(_IS_OPEN)
+    oldest: datetime | None = connection.scalar(query)
+    return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())

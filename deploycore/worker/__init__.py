@@ -1,0 +1,15 @@
+"""Workers: they look at the applications that triggers name, and deploy what is new there."""
+
+from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
+from deploycore.worker.fleet import announcing
+from deploycore.worker.retries import seconds_to_retry
+from deploycore.worker.worker import Worker
+
+__all__ = [
+    "Worker",
+    "WorkerEvent",
+    "WorkerListener",
+    "announcing",
+    "no_listener",
+    "seconds_to_retry",
+]

@@ -1,0 +1,120 @@
+"""One look at one application: deploy what is new, and settle why it was looked at.
+
+For who has the application's claim. What is settled are the triggers that were there before the
+deployment began; one that comes meanwhile stays open, and has the application looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from deploycore.deploy import typed_error
+from deploycore.git import Cancellation
+from deploycore.installation import Installation
+from deploycore.store import TriggerRecord
+from deploycore.worker.events import WorkerEvent, WorkerListener
+from deploycore.worker.retries import GIVEN_UP_AFTER, seconds_to_retry
+
+__all__ = ["Hand", "look_at"]
+
+
+@dataclass
+class Hand:
+    """What holds one application.
+
+    Attributes:
+        claimed: Since when it is the worker's, by the monotonic clock; ``None`` before.
+        cancellation: Stops the deployment.
+        interrupted: Whether the worker itself has stopped it, so that somebody else goes on.
+    """
+
+    claimed: float | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    interrupted: bool = False
+
+    def interrupt(self) -> None:
+        """Stop, and leave the rest to another worker."""
+        self.interrupted = True
+        self.cancellation.cancel()
+
+
+def look_at(
+    installation: Installation, application: str, hand: Hand, listener: WorkerListener
+) -> None:
+    """Deploy an application that is claimed, and record what became of its triggers.
+
+    Raises:
+        StoreError: That can't be recorded; the triggers are open still.
+    """
+    triggers = installation.store.triggers.open(application)
+    if not triggers or hand.interrupted:
+        return
+    try:
+        done = installation.deploy(
+            application,
+            requested_by=_who(triggers),
+            only_if_changed=True,
+            cancellation=hand.cancellation,
+            claimed=True,
+        )
+    except Exception as raised:
+        _failed(installation, application, triggers, raised, hand, listener)
+        return
+    installation.store.triggers.settle([each.id for each in triggers], deployment=done.id)
+    listener(
+        WorkerEvent(
+            "settled",
+            application,
+            datetime.now(UTC),
+            triggers=len(triggers),
+            deployment=done.id,
+            state=done.state,
+        )
+    )
+
+
+def _failed(
+    installation: Installation,
+    application: str,
+    triggers: Sequence[TriggerRecord],
+    raised: Exception,
+    hand: Hand,
+    listener: WorkerListener,
+) -> None:
+    now = datetime.now(UTC)
+    if hand.interrupted:
+        # Neither an end nor a failure; and where the claim is lost, they are somebody else's.
+        listener(WorkerEvent("interrupted", application, now, triggers=len(triggers)))
+        return
+    error = typed_error(raised)
+    deployment = error.details.get("deployment")
+    seconds = seconds_to_retry(error, max(each.attempts for each in triggers), now=now)
+    again = [each.id for each in triggers if now - each.received_at < GIVEN_UP_AFTER]
+    if seconds is None:
+        again = []
+    over = [each.id for each in triggers if each.id not in again]
+    store = installation.store.triggers
+    if again and seconds is not None:
+        store.postpone(again, seconds=seconds, error_code=error.code)
+    if over:
+        store.settle(over, deployment=deployment, error_code=error.code)
+    listener(
+        WorkerEvent(
+            "postponed" if again else "settled",
+            application,
+            now,
+            triggers=len(triggers),
+            deployment=deployment,
+            error_code=error.code,
+            error=error.message,
+            retry_seconds=round(seconds, 1) if again and seconds is not None else None,
+        )
+    )
+
+
+def _who(triggers: Sequence[TriggerRecord]) -> str:
+    """Whom the history names: who did the newest of what is deployed."""
+    newest = triggers[-1]
+    return f"{newest.actor} ({newest.cause})" if newest.actor else newest.cause

@@ -1,0 +1,362 @@
+"""The worker: claims applications that are to be looked at, and has its threads deploy them.
+
+What there is to do stands in the store. A worker looks there when it starts, when somebody in
+its process adds a trigger, when the fleet is nudged, when something was postponed until then,
+and every so often in any case; so nothing is lost where a nudge is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Self
+
+from deploycore.errors import DeploycoreError, StoreError
+from deploycore.installation import Installation
+from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
+from deploycore.worker.fleet import Nudges, open_nudges
+from deploycore.worker.look import Hand, look_at
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 30.0
+_BEATS = 6  # in one lease
+_SHARE_OF_LEASE = 0.8  # after which a worker that can't renew its claims takes them for lost
+_SWEEP_SECONDS = 2.0
+_SWEEP_SECONDS_WITH_NUDGES = 15.0
+_PAUSE_SECONDS = 1.0  # after the store failed
+_PRUNE_SECONDS = 3600.0
+_MORE_CANDIDATES = 8  # than there are hands: others claim too
+_LEAST_WAIT = 0.02
+
+
+class Worker:
+    """Works on the triggers of an installation, in threads of this process.
+
+    Use it as a context manager, or ``start`` and ``stop`` it.
+
+    Args:
+        threads: How many applications it has in hand at once, at most.
+        drain: Seconds that running deployments get when it stops.
+        lease: Seconds after which it counts as dead, unless it gives a sign of life; the same for
+            all workers of a fleet.
+        sweep: Seconds between two looks where nothing wakes it; by default 2, or 15 where
+            the fleet is nudged.
+        listener: Gets each event, in several threads.
+
+    Attributes:
+        id: Made up; the store knows the worker by it.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        *,
+        threads: int = 2,
+        drain: float = 60.0,
+        lease: float = LEASE_SECONDS,
+        sweep: float | None = None,
+        listener: WorkerListener = no_listener,
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self._installation = installation
+        self._threads = threads
+        self._drain = drain
+        self._lease = lease
+        self._sweep = sweep
+        self._listener = listener
+        self._host, self._process = socket.gethostname(), os.getpid()
+        # Guards all below, and wakes whoever waits for a change of it.
+        self._changed = threading.Condition()
+        self._hands: dict[str, Hand] = {}
+        self._woken = True
+        self._is_idle = False
+        self._stopping = False
+        self._ended = threading.Event()
+        self._beaten = time.monotonic()
+        self._pruned: float | None = None
+        self._running: list[threading.Thread] = []
+        self._nudges: Nudges | None = None
+        self._cleanup = ExitStack()
+
+    def start(self) -> None:
+        """Recover what dead processes of this machine left, then work until ``stop``.
+
+        Raises:
+            StoreError: The database can't be used.
+        """
+        self._register()
+        self._recover()
+        triggers = self._installation.store.triggers
+        self._cleanup.callback(triggers.subscribe(lambda application: self.wake()))
+        self._nudges = open_nudges(self._installation)
+        if self._nudges is not None:
+            self._cleanup.callback(self._nudges.close)
+            self._cleanup.callback(triggers.subscribe(self._nudges.send))
+            self._nudges.listen(self.look_at, host=self._host, threads=self._threads)
+        if self._sweep is None:
+            self._sweep = _SWEEP_SECONDS if self._nudges is None else _SWEEP_SECONDS_WITH_NUDGES
+        for name, run in (
+            ("dispatch", self._dispatch),
+            ("beat", self._beat_on),
+            ("guard", self._guard),
+        ):
+            thread = threading.Thread(target=run, name=f"deploycore-worker-{name}", daemon=True)
+            self._running.append(thread)
+            thread.start()
+
+    def wake(self) -> None:
+        """Look into the store now; safe from any thread."""
+        with self._changed:
+            self._woken, self._is_idle = True, False
+            self._changed.notify_all()
+
+    def look_at(self, application: str) -> None:
+        """Look at one application, in this thread, as soon as a hand is free.
+
+        Does nothing where there is nothing to do, somebody else has it, or the worker stops.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or len(self._hands) < self._threads)
+        try:
+            pending = self._installation.store.triggers.pending(
+                host=self._host, application=application
+            )
+            hand = self._taken(application) if pending else None
+        except StoreError as error:
+            logger.warning("%s can't be looked at: %s", application, error)
+            return
+        if hand is not None:
+            self._hold(application, hand)
+
+    def wait_until_idle(self, timeout: float | None = None) -> bool:
+        """Wait until there is nothing more to do now; what is postponed is not waited for.
+
+        Returns:
+            Whether it is so; ``False`` after ``timeout`` seconds, or when the worker stops.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_idle or self._stopping, timeout)
+            return self._is_idle
+
+    def stop(self, drain: float | None = None) -> None:
+        """Claim nothing more, let running deployments come to their end, and release all claims.
+
+        Deployments that take longer than the drain time are cancelled; what they were for is
+        left to another worker, or to the next start. Stopping twice is harmless.
+
+        Args:
+            drain: Seconds; by default what the worker was given.
+        """
+        drain = self._drain if drain is None else drain
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._nudges is not None:
+            self._nudges.end_listening()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._hands, drain)
+        self.interrupt()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._hands)
+        self._ended.set()
+        for thread in self._running:
+            thread.join()
+        self._cleanup.close()
+        try:
+            self._installation.store.claims.retire(self.id)
+        except StoreError as error:
+            logger.warning("the worker's claims lapse by themselves: %s", error)
+
+    def interrupt(self) -> None:
+        """Cancel what runs at once; for somebody who does not want to wait until it is drained."""
+        with self._changed:
+            self._stopping = True
+            hands = list(self._hands.values())
+        for hand in hands:
+            hand.interrupt()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def _register(self) -> None:
+        claims = self._installation.store.claims
+        claims.register(self.id, host=self._host, process=self._process)
+        self._beaten = time.monotonic()
+
+    def _recover(self) -> None:
+        try:
+            self._installation.recover()
+        except StoreError:
+            raise
+        except DeploycoreError as error:
+            # Of some applications; others are to be deployed all the same.
+            logger.warning("%s", error)
+
+    def _dispatch(self) -> None:
+        while not self._stopping:
+            wait = _PAUSE_SECONDS
+            try:
+                self._prune_sometimes()
+                wait = self._look()
+            except StoreError as error:
+                logger.warning("the worker can't look into the store: %s", error)
+            except Exception as error:
+                logger.error("the worker met something unforeseen: %s", type(error).__name__)
+            with self._changed:
+                self._changed.wait_for(lambda: self._woken or self._stopping, wait)
+
+    def _look(self) -> float:
+        """Take what there is to do, as far as hands are free; gives seconds until the next look."""
+        sweep = self._sweep or _SWEEP_SECONDS
+        with self._changed:
+            self._woken = False
+            free = self._threads - len(self._hands)
+        if not free:
+            return sweep  # who gets free wakes it
+        store = self._installation.store
+        pending = store.triggers.pending(host=self._host, limit=free + _MORE_CANDIDATES)
+        started = sum(self._start_hand(application) for application in pending)
+        if started and started == len(pending):
+            return _LEAST_WAIT  # there may be more
+        with self._changed:
+            self._is_idle = not (self._hands or self._woken or started)
+            self._changed.notify_all()
+        soon = store.triggers.seconds_to_next()
+        return sweep if soon is None else max(_LEAST_WAIT, min(sweep, soon))
+
+    def _start_hand(self, application: str) -> bool:
+        hand = self._taken(application)
+        if hand is None:
+            return False
+        threading.Thread(
+            target=self._hold,
+            args=(application, hand),
+            name=f"deploycore-worker-{application}",
+            daemon=True,
+        ).start()
+        return True
+
+    def _taken(self, application: str) -> Hand | None:
+        """A hand that has the application's claim; ``None`` where that can't be had."""
+        hand = Hand()
+        with self._changed:
+            is_full = len(self._hands) >= self._threads
+            if self._stopping or is_full or application in self._hands:
+                return None
+            self._hands[application], self._is_idle = hand, False
+        claim = None
+        before = time.monotonic()
+        try:
+            claim = self._installation.store.claims.take(application, self.id, lease=self._lease)
+        finally:
+            if claim is None:
+                self._let_go(application, wake=False)
+        if claim is None:
+            return None
+        hand.claimed = before
+        if claim.taken_from:
+            logger.warning("%s is taken over from worker %s", application, claim.taken_from)
+        self._tell(
+            WorkerEvent(
+                "claimed", application, datetime.now(UTC), taken_from=claim.taken_from or None
+            )
+        )
+        return hand
+
+    def _hold(self, application: str, hand: Hand) -> None:
+        try:
+            look_at(self._installation, application, hand, self._tell)
+        except StoreError as error:
+            logger.warning("%s is looked at again: %s", application, error)
+            self._ended.wait(_PAUSE_SECONDS)
+        except Exception as error:
+            logger.error("%s met something unforeseen: %s", application, type(error).__name__)
+            self._ended.wait(_PAUSE_SECONDS)
+        finally:
+            try:
+                self._installation.store.claims.release(application, self.id)
+            except StoreError as error:
+                logger.warning("the claim on %s lapses by itself: %s", application, error)
+            if self._stopping and self._nudges is not None:
+                self._nudges.send(application)  # to whoever is left, if there is something left
+            self._let_go(application, wake=True)
+
+    def _let_go(self, application: str, *, wake: bool) -> None:
+        with self._changed:
+            del self._hands[application]
+            self._woken |= wake
+            self._changed.notify_all()
+
+    def _tell(self, event: WorkerEvent) -> None:
+        try:
+            self._listener(event)
+        except Exception as error:
+            # A terminal that is gone, say. What is deployed does not depend on who watches.
+            logger.warning("a listener failed: %s", type(error).__name__)
+
+    def _beat_on(self) -> None:
+        """Give signs of life until the end: while it is drained, claims must hold too."""
+        while not self._ended.wait(self._lease / _BEATS):
+            try:
+                self._beat()
+            except StoreError as error:
+                logger.warning("the worker can't give a sign of life: %s", error)
+            except Exception as error:
+                logger.error("the worker met something unforeseen: %s", type(error).__name__)
+
+    def _beat(self) -> None:
+        before = time.monotonic()
+        kept = self._installation.store.claims.beat(
+            self.id, host=self._host, process=self._process, lease=self._lease
+        )
+        self._beaten = before
+        self._interrupt(
+            lambda application, claimed: claimed < before and application not in kept,
+            "somebody else has it",
+        )
+
+    def _guard(self) -> None:
+        """See to it that nothing is worked on whose claim may have lapsed.
+
+        In a thread that asks nobody, since the connection to a database may hang.
+        """
+        longest = self._lease * _SHARE_OF_LEASE
+
+        def is_lost(application: str, claimed: float) -> bool:
+            return time.monotonic() - max(claimed, self._beaten) > longest
+
+        while not self._ended.wait(self._lease / 20):
+            self._interrupt(is_lost, "the worker could give no sign of life for too long")
+
+    def _interrupt(self, is_lost: Callable[[str, float], bool], why: str) -> None:
+        with self._changed:
+            lost = [
+                (application, hand)
+                for application, hand in self._hands.items()
+                if hand.claimed is not None
+                and not hand.interrupted
+                and is_lost(application, hand.claimed)
+            ]
+        for application, hand in lost:
+            logger.warning("the claim on %s is lost: %s", application, why)
+            hand.interrupt()
+
+    def _prune_sometimes(self) -> None:
+        now = time.monotonic()
+        if self._pruned is None or now - self._pruned > _PRUNE_SECONDS:
+            self._pruned = now
+            self._installation.store.triggers.prune()

@@ -1,0 +1,221 @@
+"""Triggers: known when they come again, worked on in order, settled once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from deploycore.errors import ConfigurationError
+from deploycore.store import Store
+from deploycore.store.tables import triggers as table
+from deploycore.store.triggers import REMEMBERED
+
+
+@pytest.fixture
+def shops(store, provider, application):
+    """A store with three applications, the last of them for a machine called ``far``."""
+    store.add_provider(provider())
+    store.add_application(application("shop"))
+    store.add_application(application("blog"))
+    store.add_application(application("away", host="far"))
+    return store
+
+
+@pytest.fixture
+def add(shops):
+    def add(application="shop", **given):
+        return shops.triggers.add(application, **({"cause": "push"} | given))
+
+    return add
+
+
+def age(store, days: float) -> None:
+    """Have everything that was settled be so for longer."""
+    with store._database.writing() as connection:
+        connection.execute(update(table).values(settled_at=table.c.received_at))
+    found = store.triggers.list()
+    with store._database.writing() as connection:
+        for each in found:
+            at = each.received_at - timedelta(days=days)
+            connection.execute(update(table).where(table.c.id == each.id).values(settled_at=at))
+
+
+def test_a_trigger_comes_back_as_it_was_added(shops, add):
+    added = add(ref="main", commit="ab" * 20, actor="ada", delivery="d1", digest="e" * 64)
+    assert shops.triggers.open("shop") == [added]
+    assert (added.cause, added.ref, added.actor, added.priority) == ("push", "main", "ada", 0)
+    assert (added.attempts, added.settled_at, added.error_code) == (0, None, None)
+    assert added.received_at == added.not_before
+
+
+def test_an_application_that_is_not_there_has_no_triggers(add):
+    with pytest.raises(ConfigurationError, match="no application 'shob'"):
+        add("shob")
+
+
+@pytest.mark.parametrize("again", [{"delivery": "d1"}, {"digest": "e" * 64}])
+def test_what_is_sent_again_is_known_however_it_ended(shops, add, again):
+    first = add(delivery="d1", digest="e" * 64)
+    assert add(**again) is None
+    shops.triggers.settle([first.id], error_code="not_found")
+    assert add(**again) is None
+    assert len(shops.triggers.list("shop")) == 1
+
+
+def test_what_tells_of_no_delivery_is_never_taken_for_another(add):
+    assert add(cause="poll").id != add(cause="poll").id
+    assert add(delivery="", digest="").id
+
+
+def test_one_delivery_concerns_each_application_once(add):
+    assert add("shop", delivery="d1")
+    assert add("blog", delivery="d1")
+    assert add("blog", delivery="d1") is None
+
+
+def test_a_delivery_is_forgotten_after_a_while_even_if_nobody_has_pruned(shops, add):
+    first = add(delivery="d1", digest="e" * 64)
+    shops.triggers.settle([first.id], deployment=1)
+    age(shops, REMEMBERED.days - 1)
+    assert add(delivery="d1") is None
+    age(shops, REMEMBERED.days + 1)
+    assert add(delivery="d1").id > first.id
+    assert len(shops.triggers.list("shop")) == 1
+
+
+def test_pruning_forgets_what_was_settled_long_ago_and_nothing_else(shops, add):
+    old = add(delivery="old")
+    shops.triggers.settle([old.id], deployment=1)
+    age(shops, REMEMBERED.days + 1)
+    new, still_open = add(delivery="new"), add()
+    shops.triggers.settle([new.id], deployment=2)
+    assert shops.triggers.prune() == 1
+    assert {each.id for each in shops.triggers.list()} == {new.id, still_open.id}
+
+
+def test_of_racing_deliveries_of_the_same_exactly_one_is_added(any_settings, shops):
+    added, barrier = [], threading.Barrier(8)
+
+    def deliver() -> None:
+        with Store(any_settings) as store:
+            store.list_providers()
+            barrier.wait(30)
+            for number in range(10):
+                record = store.triggers.add("shop", cause="push", delivery=f"d{number}")
+                added.append(record and record.delivery)
+
+    threads = [threading.Thread(target=deliver) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
+    assert sorted(filter(None, added)) == [f"d{number}" for number in range(10)]
+    assert len(added) == 80
+    assert len(shops.triggers.open("shop")) == 10
+
+
+def test_pending_are_applications_by_priority_and_then_by_age(shops, add):
+    add("blog")
+    add("shop")
+    assert shops.triggers.pending(host="here") == ["blog", "shop"]
+    add("shop", priority=5)
+    add("blog")
+    assert shops.triggers.pending(host="here") == ["shop", "blog"]
+    assert shops.triggers.pending(host="here", limit=1) == ["shop"]
+    assert shops.triggers.pending(host="here", application="blog") == ["blog"]
+
+
+def test_an_application_that_names_its_machine_is_pending_there_alone(shops, add):
+    add("away")
+    add("shop")
+    assert shops.triggers.pending(host="here") == ["shop"]
+    assert shops.triggers.pending(host="far") == ["away", "shop"]
+
+
+def test_what_somebody_has_in_hand_is_not_pending(shops, add):
+    add()
+    shops.claims.take("shop", "w1", lease=60)
+    assert shops.triggers.pending(host="here") == []
+    shops.claims.release("shop", "w1")
+    assert shops.triggers.pending(host="here") == ["shop"]
+
+
+def test_a_claim_that_has_lapsed_keeps_nothing_from_being_pending(shops, add):
+    add()
+    shops.claims.take("shop", "w1", lease=-1)
+    assert shops.triggers.pending(host="here") == ["shop"]
+
+
+def test_what_is_postponed_waits_and_counts_its_attempts(shops, add):
+    first = add()
+    shops.triggers.postpone([first.id], seconds=100, error_code="provider_unavailable")
+    assert shops.triggers.pending(host="here") == []
+    assert 90 < shops.triggers.seconds_to_next() <= 100
+    (now,) = shops.triggers.open("shop")
+    assert (now.attempts, now.error_code) == (1, "provider_unavailable")
+    shops.triggers.postpone([first.id], seconds=-1, error_code="git")
+    assert shops.triggers.pending(host="here") == ["shop"]
+    assert shops.triggers.open("shop")[0].attempts == 2
+    assert shops.triggers.seconds_to_next() is None
+
+
+def test_what_is_new_is_a_reason_to_try_at_once(shops, add):
+    shops.triggers.postpone([add().id], seconds=100, error_code="provider_unavailable")
+    add()
+    assert shops.triggers.pending(host="here") == ["shop"]
+
+
+def test_a_rate_limit_is_obeyed_whatever_comes_in(shops, add):
+    shops.triggers.postpone([add().id], seconds=100, error_code="rate_limited")
+    add(priority=9)
+    assert shops.triggers.pending(host="here") == []
+
+
+def test_settled_triggers_stay_as_they_were_settled(shops, add):
+    one, two = add(), add()
+    shops.triggers.settle([one.id], deployment=7)
+    shops.triggers.settle([one.id, two.id], deployment=8, error_code="step_failed")
+    newest, oldest = shops.triggers.list("shop")
+    assert (oldest.deployment, oldest.error_code) == (7, None)
+    assert (newest.deployment, newest.error_code) == (8, "step_failed")
+    shops.triggers.postpone([one.id], seconds=1, error_code="git")
+    assert shops.triggers.open("shop") == []
+
+
+def test_counts_tell_how_much_there_is_to_do(shops, add):
+    nothing = shops.triggers.counts()
+    assert (nothing.due, nothing.postponed, nothing.oldest_seconds) == (0, 0, 0.0)
+    add()
+    shops.triggers.postpone([add().id], seconds=100, error_code="git")
+    shops.triggers.settle([add().id], deployment=1)
+    shops.triggers.settle([add().id, add().id], error_code="step_failed")
+    counts = shops.triggers.counts()
+    assert (counts.due, counts.postponed, counts.deployed, counts.failed) == (1, 1, 1, 2)
+    assert counts.oldest_seconds > 0
+
+
+def test_triggers_and_claims_go_with_their_application(shops, add):
+    add()
+    shops.claims.take("shop", "w1", lease=60)
+    shops.remove_application("shop")
+    assert shops.triggers.list() == []
+    assert shops.claims.list() == []
+
+
+def test_listeners_are_told_of_what_is_added_and_of_nothing_else(shops, add):
+    told = []
+
+    def broken(application: str) -> None:
+        raise RuntimeError(application)
+
+    shops.triggers.subscribe(broken)
+    end = shops.triggers.subscribe(told.append)
+    add(delivery="d1")
+    add(delivery="d1")
+    add("blog")
+    end()
+    add("blog")
+    assert told == ["shop", "blog"]

@@ -1,0 +1,261 @@
+"""Workers on real databases: within the test with a deployment that is made up, and as processes
+that deploy from a Bitbucket sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from deploycore import Application, Installation, RepositoryId, Settings
+from deploycore.store import ProviderRecord
+from deploycore.worker import Worker
+
+ROOT = Path(__file__).parents[2]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for does not come"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def environment(tmp_path) -> dict[str, str]:
+    """Where the installation is, for this process and for others."""
+    return {"DEPLOYCORE_HOME": str(tmp_path / "home")}
+
+
+@pytest.fixture
+def installation(environment):
+    with Installation(Settings.from_environment(environment)) as opened:
+        yield opened
+
+
+class Deployments:
+    """Stands for ``Installation.deploy``: notes what is asked for, and does what it is told.
+
+    Attributes:
+        asked: The applications, in order.
+        said: Under which name each was asked for.
+        errors: What the next ones raise.
+        gate: They wait for it, if it is not set.
+        running: How many run; ``most`` is how many ran at once.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        self.errors: list[BaseException] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.running = self.most = 0
+        self._store = installation.store
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, name, *, requested_by, only_if_changed, claimed, cancellation, listener=None
+    ):
+        assert only_if_changed
+        assert claimed
+        with self._lock:
+            self.asked.append(name)
+            self.said.append(requested_by)
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            while not self.gate.wait(0.01):
+                cancellation.raise_if_cancelled()
+            if self.errors:
+                raise self.errors.pop(0)
+            record = self._store.deployments.request(name, ref="main")
+            return self._store.deployments.advance(record.id, "failed")
+        finally:
+            with self._lock:
+                self.running -= 1
+
+
+@pytest.fixture
+def deployments(installation, monkeypatch) -> Deployments:
+    made_up = Deployments(installation)
+    monkeypatch.setattr(installation, "deploy", made_up)
+    return made_up
+
+
+@pytest.fixture
+def applications(installation, tmp_path):
+    """Three applications without a git host: ``one``, ``two`` and ``three``."""
+    at = datetime.now(UTC)
+    installation.store.add_provider(ProviderRecord("none", "bitbucket", {}, {}, at))
+    names = ("one", "two", "three")
+    for name in names:
+        installation.apply(
+            [
+                Application(
+                    name=name,
+                    provider="none",
+                    repository="a/b",
+                    ref="main",
+                    target=tmp_path / name,
+                )
+            ]
+        )
+    return names
+
+
+@pytest.fixture
+def add(installation, applications):
+    """Adds a trigger: ``add("one", actor="ada")``."""
+
+    def add(application: str = "one", **given):
+        return installation.store.triggers.add(application, **({"cause": "push"} | given))
+
+    return add
+
+
+@pytest.fixture
+def start(installation):
+    """Starts workers in this process, stopped after the test: ``start(threads=1)``."""
+    running: list[Worker] = []
+
+    def start(**options) -> Worker:
+        running.append(Worker(installation, **({"sweep": 60.0} | options)))
+        running[-1].start()
+        return running[-1]
+
+    yield start
+    for worker in running:
+        worker.stop(0)
+
+
+@pytest.fixture
+def events():
+    """What workers tell; give ``events.append`` as their listener."""
+    return []
+
+
+# Each build notes that it runs, and what it did, in files that no part of deploycore knows.
+STEP = """
+import fcntl, os, sys, time
+place, seconds = sys.argv[1:3]
+name, commit = os.environ["DEPLOYCORE_APPLICATION"], os.environ["DEPLOYCORE_COMMIT"]
+alone = os.open(os.path.join(place, name), os.O_RDWR | os.O_CREAT, 0o600)
+record = os.open(os.path.join(place, "record"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+def note(what):
+    os.write(record, f"{what} {name} {commit}\\n".encode())
+try:
+    fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    note("collided")
+    sys.exit(1)
+note("began")
+time.sleep(float(seconds))
+note("ended")
+"""
+
+
+class Fleet:
+    """Worker processes on applications of one sandbox, and an independent record of builds."""
+
+    def __init__(self, installation, environment, sandbox, place: Path) -> None:
+        self.installation = installation
+        self.environment = environment
+        self.processes: list[subprocess.Popen[str]] = []
+        self._sandbox = sandbox
+        self._place = place
+        self._builds = place / "builds"
+        self._builds.mkdir()
+        (place / "step.py").write_text(STEP)
+        connection = next(c for c in sandbox.connections if c.settings["mode"] == "access-token")
+        settings = dict(connection.settings)
+        installation.add_provider("work", "bitbucket", settings, {"token": settings.pop("token")})
+        self.commit = self.push("one")
+
+    def push(self, content: str) -> str:
+        files = {"page": content.encode()}
+        self.commit = self._sandbox.publish("acme", "site", "main", files, content)
+        return self.commit
+
+    def create(self, count: int, *, seconds: float = 0.05) -> list[str]:
+        names = [f"app{number}" for number in range(count)]
+        step = [sys.executable, str(self._place / "step.py"), str(self._builds), str(seconds)]
+        for name in names:
+            self.installation.add_application(
+                name,
+                provider="work",
+                repository=RepositoryId(owner="acme", slug="site"),
+                ref="main",
+                target=self._place / "live" / name,
+                steps={"build": [{"run": step}]},
+            )
+        return names
+
+    def add(self, name: str, **given) -> None:
+        self.installation.store.triggers.add(name, **({"cause": "push"} | given))
+
+    def start(self, *arguments: str, lease: float | None = None) -> subprocess.Popen[str]:
+        """A worker process; with a shorter lease than usual for tests that wait for its end."""
+        program = "from deploycore.cli import main; "
+        if lease is not None:
+            program += "import deploycore.worker.worker as w; "
+            program += f"w.Worker.__init__.__kwdefaults__['lease'] = {lease}; "
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"{program}main()", "worker", "--json", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | self.environment,
+        )
+        self.processes.append(process)
+        return process
+
+    def is_done(self) -> bool:
+        counts = self.installation.store.triggers.counts()
+        return not counts.due and not counts.postponed
+
+    def builds(self, what: str = "ended") -> Counter[tuple[str, str]]:
+        """How often each application and commit was built, as the builds themselves tell."""
+        with suppress(FileNotFoundError):
+            lines = (self._builds / "record").read_text().splitlines()
+            found = [line.split() for line in lines]
+            return Counter((name, commit) for kind, name, commit in found if kind == what)
+        return Counter()
+
+    def live(self, name: str) -> str:
+        return (self._place / "live" / name / "current" / "page").read_text()
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+def told(process: subprocess.Popen[str]) -> list[dict[str, object]]:
+    """What a worker process has told, once it has ended by itself."""
+    output, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors, errors
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fleet(request, environment, tmp_path, demo_sandbox) -> Iterator[Fleet]:
+    """On each kind of database."""
+    if request.param == "postgresql":
+        environment["DEPLOYCORE_DATABASE_URL"] = request.getfixturevalue("postgresql")
+    with Installation(Settings.from_environment(environment)) as installation:
+        fleet = Fleet(installation, environment, demo_sandbox, tmp_path)
+        yield fleet
+        fleet.end()

@@ -1,0 +1,212 @@
+"""Worker processes that share a database: nothing is deployed twice, and nothing is lost.
+
+What was built is told by the builds themselves, in a file that no part of deploycore knows.
+``DEPLOYCORE_KILLS`` says how often a worker is killed; more than CI has time for is run by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from deploycore.errors import ConfigurationError
+from deploycore.store.tables import deployments
+from tests.worker.conftest import told, wait_for
+
+KILLS = int(os.environ.get("DEPLOYCORE_KILLS", "6"))
+LEASE = 4.0
+
+
+def test_one_worker_does_what_there_is_to_do_and_ends(fleet):
+    names = fleet.create(3)
+    for name in names:
+        fleet.add(name, actor="ada")
+    events = told(fleet.start("--once"))
+    assert {each["application"]: each.get("state") for each in events if "state" in each} == (
+        dict.fromkeys(names, "healthy")
+    )
+    assert [fleet.live(name) for name in names] == ["one"] * 3
+    (record, *_) = fleet.installation.store.deployments.list("app0")
+    assert (record.commit, record.requested_by) == (fleet.commit, "ada (push)")
+    assert told(fleet.start("--once")) == []
+
+
+def test_two_workers_build_each_commit_of_each_application_once(fleet):
+    names = fleet.create(20)
+    for name in names:
+        fleet.add(name)
+        fleet.add(name)
+    workers = [fleet.start("--threads", "2") for _ in range(2)]
+    wait_for(fleet.is_done)
+    assert fleet.builds() == {(name, fleet.commit): 1 for name in names}
+    first = fleet.commit
+    second = fleet.push("two")
+    for name in names:
+        fleet.add(name)
+    wait_for(fleet.is_done)
+    for worker in workers:
+        worker.terminate()
+    events = [told(worker) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert all(events), "each of both had something to do"
+    assert fleet.builds() == {(name, commit): 1 for name in names for commit in (first, second)}
+    assert fleet.builds("collided") == {}
+    assert [fleet.live(name) for name in names] == ["two"] * 20
+    assert fleet.installation.store.claims.list() == []
+    assert fleet.installation.store.claims.workers() == []
+
+
+def test_every_push_ends_in_its_commit_or_a_newer_one_while_pushes_go_on(fleet):
+    names = fleet.create(3)
+    workers = [fleet.start("--threads", "2") for _ in range(2)]
+    for number in range(8):
+        fleet.push(f"push {number}")
+        for name in names:
+            fleet.add(name, delivery=f"delivery {number}", commit=fleet.commit)
+    wait_for(fleet.is_done)
+    for worker in workers:
+        worker.terminate()
+        told(worker)
+    assert [fleet.live(name) for name in names] == ["push 7"] * 3
+    assert max(fleet.builds().values()) == 1
+    assert fleet.builds("collided") == {}
+    store = fleet.installation.store
+    assert all(each.deployment and not each.error_code for each in store.triggers.list())
+    assert store.deployments.unfinished() == []
+
+
+def test_a_worker_that_is_killed_is_taken_over_when_its_lease_is_over(fleet):
+    (name,) = fleet.create(1, seconds=0.5)
+    fleet.add(name)
+    victim = fleet.start(lease=LEASE)
+    wait_for(lambda: fleet.builds("began"))
+    victim.kill()
+    victim.wait()
+    other = fleet.start(lease=LEASE)
+    wait_for(fleet.is_done)
+    other.terminate()
+    events = told(other)
+    assert [each["event"] for each in events] == ["claimed", "settled"]
+    assert events[0]["taken_from"]
+    assert fleet.live(name) == "one"
+    assert fleet.installation.store.deployments.unfinished() == []
+
+
+def test_workers_that_are_killed_at_any_moment_lose_nothing(fleet):
+    names = fleet.create(6, seconds=0.02)
+    chance = random.Random(os.environ.get("DEPLOYCORE_SEED", "7"))
+    workers = [fleet.start("--threads", "2", lease=LEASE) for _ in range(2)]
+    for number in range(KILLS):
+        fleet.push(f"push {number}")
+        for name in names:
+            fleet.add(name, delivery=str(number))
+        time.sleep(chance.uniform(0.0, 2.0))
+        victim = workers.pop(0)
+        victim.kill()
+        victim.wait()
+        workers.append(fleet.start("--threads", "2", lease=LEASE))
+    wait_for(fleet.is_done, 100)
+    for worker in workers:
+        worker.terminate()
+        told(worker)
+    store = fleet.installation.store
+    fleet.installation.recover()
+    assert [fleet.live(name) for name in names] == [f"push {KILLS - 1}"] * len(names)
+    assert fleet.builds("collided") == {}
+    assert store.deployments.unfinished() == []
+    assert [each.error_code for each in store.triggers.list() if each.error_code] == []
+    healthy = {(each.application, each.commit) for each in store.deployments.list(state="healthy")}
+    assert set(fleet.builds()) >= healthy
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_to_stop_finishes_what_it_has_and_takes_up_nothing(fleet, number):
+    names = fleet.create(3, seconds=1.0)
+    for name in names:
+        fleet.add(name)
+    worker = fleet.start("--threads", "1")
+    wait_for(lambda: fleet.builds("began"))
+    worker.send_signal(number)
+    events = told(worker)
+    assert worker.returncode == 0
+    assert [each["event"] for each in events] == ["claimed", "settled"]
+    assert len(fleet.builds()) == 1
+    assert fleet.installation.store.triggers.counts().due == 2
+    assert fleet.installation.store.claims.list() == []
+
+
+def test_what_is_not_done_within_the_drain_time_is_left_to_another(fleet):
+    (name,) = fleet.create(1, seconds=30)
+    fleet.add(name)
+    worker = fleet.start("--drain", "0.2")
+    wait_for(lambda: fleet.builds("began"))
+    worker.terminate()
+    assert [each["event"] for each in told(worker)] == ["claimed", "interrupted"]
+    store = fleet.installation.store
+    assert [each.state for each in store.deployments.list(name)] == ["cancelled"]
+    assert store.triggers.counts().due == 1
+    assert store.claims.list() == []
+
+
+def test_a_second_signal_does_not_wait(fleet):
+    (name,) = fleet.create(1, seconds=30)
+    fleet.add(name)
+    worker = fleet.start("--drain", "3600")
+    wait_for(lambda: fleet.builds("began"))
+    worker.terminate()
+    time.sleep(0.5)
+    worker.terminate()
+    assert [each["event"] for each in told(worker)] == ["claimed", "interrupted"]
+
+
+def test_a_deployment_of_a_worker_is_cancelled_as_any_other(fleet):
+    (name,) = fleet.create(1, seconds=30)
+    fleet.add(name)
+    worker = fleet.start()
+    wait_for(lambda: fleet.builds("began"))
+    (running,) = fleet.installation.store.deployments.unfinished(name)
+    fleet.installation.engine.cancel(running.id)
+    wait_for(fleet.is_done)
+    worker.terminate()
+    told(worker)
+    (trigger,) = fleet.installation.store.triggers.list(name)
+    assert (trigger.deployment, trigger.error_code) == (running.id, "cancelled")
+
+
+def test_a_dead_machine_s_deployment_is_brought_to_its_end_by_who_takes_over(fleet):
+    """On another machine: its record names one that will never come back."""
+    from sqlalchemy import update
+
+    (name,) = fleet.create(1, seconds=0.5)
+    fleet.add(name)
+    victim = fleet.start(lease=LEASE)
+    wait_for(lambda: fleet.builds("began"))
+    victim.kill()
+    victim.wait()
+    store = fleet.installation.store
+    with store._database.writing() as connection:
+        connection.execute(update(deployments).values(host="a-machine-that-burned-down"))
+    fleet.installation.recover()
+    assert [each.state for each in store.deployments.list(name)] == ["building"]
+    other = fleet.start(lease=LEASE)
+    wait_for(fleet.is_done)
+    other.terminate()
+    told(other)
+    assert [each.state for each in store.deployments.list(name)] == ["healthy", "failed"]
+    assert len(list((fleet._place / "live" / name / "releases").iterdir())) == 1
+
+
+def test_an_application_that_names_another_machine_is_refused_here(fleet):
+    (name,) = fleet.create(1)
+    definition = fleet.installation.store.get_application(name).definition
+    fleet.installation.apply([definition.model_copy(update={"host": "elsewhere"})])
+    with pytest.raises(ConfigurationError, match="deployed by the machine 'elsewhere'"):
+        fleet.installation.deploy(name)
+    with pytest.raises(ConfigurationError, match="deployed by the machine 'elsewhere'"):
+        fleet.installation.roll_back(name)
+    fleet.add(name)
+    assert told(fleet.start("--once")) == []

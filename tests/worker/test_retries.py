@@ -1,0 +1,98 @@
+"""What is worth another try, and when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploycore import errors
+from deploycore.worker.retries import FIRST_SECONDS, MOST_SECONDS, seconds_to_retry
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+URL = "https://git.example/a/b.git"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ProviderUnavailable("Down."),
+        errors.RateLimited("Less."),
+        errors.UnexpectedAnswer("A page."),
+        errors.GitError("No connection.", url=URL),
+        errors.GitError("Failed.", url=URL, status=503),
+        errors.RemoteRefused("Fewer requests.", url=URL, status=429),
+        errors.CorruptPack("Broken."),
+        errors.Locked("Somebody else."),
+        errors.Superseded("A newer one."),
+        errors.StoreError("Busy."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_may_be_well_in_a_while_is_tried_again(error):
+    assert seconds_to_retry(error, 0) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.AuthenticationFailed("No."),
+        errors.PermissionDenied("No."),
+        errors.NotFound("No such branch."),
+        errors.ConfigurationError("Wrong."),
+        errors.PluginError("Broken."),
+        errors.RemoteRefused("Wrong password.", url=URL, status=401),
+        errors.GitError("The disk is full."),
+        errors.UnsafeRepository("Evil."),
+        errors.LimitExceeded("Large."),
+        errors.StepFailed("Failed."),
+        errors.HealthCheckFailed("Ill."),
+        errors.Cancelled("Stop."),
+        errors.DeployError("Vetoed."),
+        errors.DeploycoreError("A bug."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_needs_a_person_is_not(error):
+    assert seconds_to_retry(error, 0) is None
+
+
+def test_every_error_that_there_is_was_thought_of():
+    """A new one belongs into one of the two lists above."""
+    thought_of = {
+        each.__class__
+        for test in (
+            test_what_may_be_well_in_a_while_is_tried_again,
+            test_what_needs_a_person_is_not,
+        )
+        for each in test.pytestmark[0].args[1]
+    }
+    known = {getattr(errors, name) for name in errors.__all__}
+    assert known - thought_of == {errors.ProviderError}
+
+
+def test_each_try_waits_twice_as_long_up_to_a_limit():
+    waits = [
+        seconds_to_retry(errors.ProviderUnavailable("Down."), attempts, jitter=lambda: 1.0)
+        for attempts in (0, 1, 2, 3, 50, 5000)
+    ]
+    first = FIRST_SECONDS
+    assert waits == [first, 2 * first, 4 * first, 8 * first, MOST_SECONDS, MOST_SECONDS]
+
+
+def test_many_that_fail_at_once_are_not_tried_at_once():
+    waits = {seconds_to_retry(errors.ProviderUnavailable("Down."), 5) for _ in range(50)}
+    assert len(waits) > 40
+    assert all(FIRST_SECONDS * 16 <= each <= FIRST_SECONDS * 32 for each in waits)
+
+
+def test_a_host_that_says_when_is_not_asked_before():
+    error = errors.RateLimited("Less.", retry_at=NOW + timedelta(hours=2))
+    for jitter in (0.0, 1.0):
+        seconds = seconds_to_retry(error, 0, now=NOW, jitter=lambda value=jitter: value)
+        assert 7200 <= seconds <= 7200 + FIRST_SECONDS
+
+
+def test_a_host_whose_time_has_passed_is_asked_soon():
+    error = errors.RateLimited("Less.", retry_at=NOW - timedelta(hours=2))
+    assert 0 < seconds_to_retry(error, 9, now=NOW) <= FIRST_SECONDS

@@ -1,0 +1,344 @@
+"""One worker in this process: what it takes up, what becomes of it, and how it stops."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from deploycore.errors import (
+    Cancelled,
+    ProviderUnavailable,
+    RateLimited,
+    StepFailed,
+    StoreError,
+)
+from deploycore.store.tables import claims, triggers
+from deploycore.worker import worker as worker_module
+from tests.worker.conftest import wait_for
+
+
+def settled(installation) -> list[tuple[int | None, str | None]]:
+    """The deployment and the error of each trigger that is settled, the oldest first."""
+    found = reversed(installation.store.triggers.list())
+    return [(each.deployment, each.error_code) for each in found if each.settled_at]
+
+
+def test_what_was_there_before_it_started_is_done(installation, deployments, add, start):
+    add("one", actor="ada")
+    assert start().wait_until_idle(30)
+    assert (deployments.asked, deployments.said) == (["one"], ["ada (push)"])
+    assert settled(installation) == [(1, None)]
+    assert installation.store.claims.list() == []
+
+
+def test_what_is_added_in_its_process_wakes_it(installation, deployments, add, start):
+    worker = start()
+    worker.wait_until_idle(30)
+    add("two")
+    wait_for(lambda: settled(installation))
+    assert deployments.asked == ["two"]
+
+
+def test_what_another_process_adds_is_found_by_the_sweep(environment, deployments, add, start):
+    from deploycore import Installation, Settings
+
+    start(sweep=0.05).wait_until_idle(30)
+    with Installation(Settings.from_environment(environment)) as other:
+        other.store.triggers.add("two", cause="push")
+    wait_for(lambda: deployments.asked == ["two"])
+
+
+def test_one_deployment_settles_all_that_was_there_when_it_began(
+    installation, deployments, add, start
+):
+    for number in range(5):
+        add("one", actor=f"p{number}")
+    assert start().wait_until_idle(30)
+    assert (deployments.asked, deployments.said) == (["one"], ["p4 (push)"])
+    assert settled(installation) == [(1, None)] * 5
+
+
+def test_what_comes_meanwhile_makes_it_run_again(installation, deployments, add, start):
+    deployments.gate.clear()
+    add("one")
+    worker = start(threads=4)
+    wait_for(lambda: deployments.asked == ["one"])
+    for _ in range(3):
+        add("one")
+    time.sleep(0.1)
+    assert deployments.asked == ["one"]
+    deployments.gate.set()
+    assert worker.wait_until_idle(30)
+    assert deployments.asked == ["one", "one"]
+    assert settled(installation) == [(1, None), (2, None), (2, None), (2, None)]
+
+
+def test_applications_are_in_hand_at_once_but_no_more_than_there_are_threads(
+    deployments, add, start
+):
+    deployments.gate.clear()
+    for name in ("one", "two", "three"):
+        add(name)
+    worker = start(threads=2)
+    wait_for(lambda: deployments.running == 2)
+    time.sleep(0.1)
+    deployments.gate.set()
+    assert worker.wait_until_idle(30)
+    assert deployments.most == 2
+    assert sorted(deployments.asked) == ["one", "three", "two"]
+
+
+def test_priority_goes_before_age(deployments, add, start):
+    add("one")
+    add("two")
+    add("three", priority=1)
+    assert start(threads=1).wait_until_idle(30)
+    assert deployments.asked == ["three", "one", "two"]
+
+
+def test_what_needs_a_person_is_settled_with_its_error(
+    installation, deployments, add, start, events
+):
+    deployments.errors = [StepFailed("Failed.", deployment=7)]
+    add("one")
+    assert start(listener=events.append).wait_until_idle(30)
+    assert settled(installation) == [(7, "step_failed")]
+    assert [each.kind for each in events] == ["claimed", "settled"]
+    assert events[-1].error == "Failed."
+
+
+def test_what_a_person_has_cancelled_is_settled(installation, deployments, add, start):
+    deployments.errors = [Cancelled("Stop.", deployment=7)]
+    add("one")
+    assert start().wait_until_idle(30)
+    assert settled(installation) == [(7, "cancelled")]
+
+
+def test_a_bug_settles_too_and_ends_no_worker(installation, deployments, add, start):
+    deployments.errors = [ZeroDivisionError("secret-of-somebody")]
+    add("one")
+    worker = start()
+    assert worker.wait_until_idle(30)
+    assert settled(installation) == [(None, "error")]
+    add("two")
+    wait_for(lambda: deployments.asked == ["one", "two"])
+
+
+def test_what_may_be_well_in_a_while_is_tried_again(
+    installation, deployments, add, start, events, monkeypatch
+):
+    monkeypatch.setattr("deploycore.worker.retries.FIRST_SECONDS", 0.1)
+    deployments.errors = [ProviderUnavailable("Down."), ProviderUnavailable("Down.")]
+    add("one")
+    start(listener=events.append)
+    wait_for(lambda: settled(installation))
+    assert deployments.asked == ["one"] * 3
+    assert settled(installation) == [(1, None)]
+    assert installation.store.triggers.list()[0].attempts == 2
+    assert [each.kind for each in events if each.kind != "claimed"] == [
+        "postponed",
+        "postponed",
+        "settled",
+    ]
+
+
+def test_what_is_postponed_waits_for_its_time(installation, deployments, add, start):
+    from datetime import UTC, datetime
+
+    at = datetime.now(UTC) + timedelta(hours=1)
+    deployments.errors = [RateLimited("Less.", retry_at=at)]
+    add("one")
+    worker = start(sweep=0.05)
+    wait_for(lambda: installation.store.triggers.open("one")[0].attempts == 1)
+    (waiting,) = installation.store.triggers.open("one")
+    assert waiting.not_before >= at - timedelta(seconds=1)
+    add("one")
+    assert worker.wait_until_idle(30)
+    time.sleep(0.2)
+    assert deployments.asked == ["one"]
+
+
+def test_what_has_failed_for_a_day_is_given_up(installation, deployments, add, start):
+    deployments.errors = [ProviderUnavailable("Down.")]
+    old = add("one")
+    with installation.store._database.writing() as connection:
+        connection.execute(
+            update(triggers).values(received_at=old.received_at - timedelta(hours=25))
+        )
+    new = add("one")
+    assert start().wait_until_idle(30)
+    assert settled(installation) == [(None, "provider_unavailable")]
+    assert [each.id for each in installation.store.triggers.open("one")] == [new.id]
+
+
+def test_a_store_that_fails_meanwhile_loses_nothing(
+    installation, deployments, add, start, monkeypatch
+):
+    settle = installation.store.triggers.settle
+    failures = [StoreError("Busy."), StoreError("Busy.")]
+
+    def failing(*arguments, **given):
+        if failures:
+            raise failures.pop()
+        settle(*arguments, **given)
+
+    monkeypatch.setattr(installation.store.triggers, "settle", failing)
+    monkeypatch.setattr(worker_module, "_PAUSE_SECONDS", 0.05)
+    add("one")
+    start()
+    wait_for(lambda: settled(installation))
+    assert deployments.asked == ["one"] * 3
+
+
+def test_a_store_that_can_not_be_read_is_read_again(
+    installation, deployments, add, start, monkeypatch
+):
+    pending = installation.store.triggers.pending
+    failures = [StoreError("Busy.")] * 3
+
+    def failing(**given):
+        if failures:
+            raise failures.pop()
+        return pending(**given)
+
+    monkeypatch.setattr(installation.store.triggers, "pending", failing)
+    monkeypatch.setattr(worker_module, "_PAUSE_SECONDS", 0.02)
+    add("one")
+    start()
+    wait_for(lambda: deployments.asked == ["one"])
+
+
+def test_an_application_that_names_another_machine_is_left_to_that(
+    installation, deployments, add, start
+):
+    import socket
+
+    for name, host in (("one", "elsewhere"), ("two", socket.gethostname())):
+        definition = installation.store.get_application(name).definition
+        installation.apply([definition.model_copy(update={"host": host})])
+    for name in ("one", "two", "three"):
+        add(name)
+    assert start(threads=1).wait_until_idle(30)
+    assert deployments.asked == ["two", "three"]
+
+
+def test_stopping_lets_running_deployments_come_to_their_end(installation, deployments, add, start):
+    deployments.gate.clear()
+    add("one")
+    worker = start()
+    wait_for(lambda: deployments.running == 1)
+    stopping = threading.Thread(target=worker.stop, args=(60,))
+    stopping.start()
+    add("two")
+    time.sleep(0.1)
+    deployments.gate.set()
+    stopping.join(30)
+    assert deployments.asked == ["one"]
+    assert settled(installation) == [(1, None)]
+    assert (installation.store.claims.list(), installation.store.claims.workers()) == ([], [])
+
+
+def test_what_takes_too_long_to_drain_is_left_to_the_next(
+    installation, deployments, add, start, events
+):
+    deployments.gate.clear()
+    add("one")
+    worker = start(listener=events.append)
+    wait_for(lambda: deployments.running == 1)
+    worker.stop(0.1)
+    assert [each.kind for each in events] == ["claimed", "interrupted"]
+    assert settled(installation) == []
+    assert installation.store.triggers.open("one")[0].attempts == 0
+    assert installation.store.claims.list() == []
+    deployments.gate.set()
+    assert start().wait_until_idle(30)
+    assert settled(installation) == [(1, None)]
+
+
+def test_who_stops_twice_stops_once(start, applications):
+    worker = start()
+    worker.stop()
+    worker.stop()
+
+
+def test_a_claim_that_is_lost_ends_the_deployment_and_settles_nothing(
+    installation, deployments, add, start, events
+):
+    deployments.gate.clear()
+    add("one")
+    start(lease=0.6, listener=events.append)
+    wait_for(lambda: deployments.running == 1)
+    with installation.store._database.writing() as connection:
+        connection.execute(update(claims).values(worker="another"))
+    wait_for(lambda: deployments.running == 0)
+    wait_for(lambda: [each.kind for each in events] == ["claimed", "interrupted"])
+    assert settled(installation) == []
+    assert [each.worker for each in installation.store.claims.list()] == ["another"]
+
+
+def test_who_can_give_no_sign_of_life_stops_before_its_claims_lapse(
+    installation, deployments, add, start, monkeypatch
+):
+    """However the database hangs: the one who looks after it asks nobody."""
+    released = threading.Event()
+    monkeypatch.setattr(
+        installation.store.claims, "beat", lambda *_, **__: released.wait(30) and set()
+    )
+    deployments.gate.clear()
+    add("one")
+    start(lease=1.0)
+    wait_for(lambda: deployments.running == 1)
+    wait_for(lambda: deployments.running == 0)
+    assert settled(installation) == []
+    released.set()
+
+
+def test_signs_of_life_hold_a_claim_for_as_long_as_it_takes(installation, deployments, add, start):
+    deployments.gate.clear()
+    add("one")
+    start(lease=0.5)
+    wait_for(lambda: deployments.running == 1)
+    first = installation.store.claims.list()[0].expires_at
+    wait_for(lambda: installation.store.claims.list()[0].expires_at > first + timedelta(seconds=1))
+    start(lease=0.5, sweep=0.05).wait_until_idle(5)
+    assert deployments.asked == ["one"]
+
+
+def test_what_a_dead_worker_had_is_taken_over_when_its_claim_lapses(
+    installation, deployments, add, start, events
+):
+    add("one")
+    installation.store.claims.take("one", "dead", lease=0.5)
+    start(listener=events.append)  # its sweep is a minute: it knows when the claim lapses
+    wait_for(lambda: settled(installation))
+    assert events[0].taken_from == "dead"
+
+
+def test_looking_at_one_application_leaves_the_others(installation, deployments, add, start):
+    import socket
+
+    worker = start(sweep=60.0)
+    worker.wait_until_idle(30)
+    definition = installation.store.get_application("two").definition
+    installation.apply([definition.model_copy(update={"host": socket.gethostname()})])
+    installation.store.triggers._listeners.clear()  # nobody wakes it
+    add("one")
+    add("two")
+    worker.look_at("two")
+    worker.look_at("three")
+    assert deployments.asked == ["two"]
+
+
+@pytest.mark.parametrize("listener_fails", [True, False])
+def test_who_listens_badly_changes_nothing(installation, deployments, add, start, listener_fails):
+    def listen(event):
+        if listener_fails:
+            raise OSError("the terminal is gone")
+
+    add("one")
+    assert start(listener=listen).wait_until_idle(30)
+    assert settled(installation) == [(1, None)]
