@@ -38,7 +38,12 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
-        self._search = Search(forms_of(secrets))
+        self._secrets = tuple(secrets)
+        self._search = Search(forms_of(self._secrets))
+
+    def extended(self, secrets: Iterable[SecretStr]) -> Redactor:
+        """One that masks further secrets as well."""
+        return Redactor((*self._secrets, *secrets))
 
     def mask(self, text: str) -> str:
         """The text with every known secret replaced by eight asterisks."""
