@@ -183,6 +183,21 @@ class GitRepositories:
             pointers = {name: ObjectID(commit.encode()) for name, commit in branches.items()}
             self._set(repo, repository, pointers)
 
+    def take(self, repository: Served, branch: str, commit: str, *, source: Served) -> None:
+        """Point a branch to a commit of another repository, such as a fork of this one."""
+        wanted = ObjectID(commit.encode())
+
+        def only_it(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
+            return [wanted]
+
+        with (
+            self._lock,
+            Repo(str(self._path(source))) as origin,
+            Repo(str(self._path(repository))) as repo,
+        ):
+            origin.fetch(repo, determine_wants=only_it)
+            self._set(repo, repository, {branch: wanted})
+
     def add_tag(self, repository: Served, name: str, commit: str) -> None:
         """Point a tag to a commit that exists.
 
@@ -212,6 +227,8 @@ class GitRepositories:
 
     def has_commit(self, repository: Served, commit: str) -> bool:
         """Whether there is a commit of this full hash."""
+        if repository.full_name not in self._paths:
+            return False
         with Repo(str(self._path(repository))) as repo:
             known = ObjectID(commit.encode())
             return known in repo.object_store and isinstance(repo[known], Commit)
@@ -219,7 +236,7 @@ class GitRepositories:
     @contextmanager
     def commits(self, repository: Served) -> Iterator[Callable[[str], CommitDetails]]:
         """A function that reads commits, while the repository is open."""
-        if not self.branches(repository):
+        if repository.full_name not in self._paths:
             yield _no_commit
             return
         with Repo(str(self._path(repository))) as repo:
