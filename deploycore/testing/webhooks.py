@@ -21,13 +21,17 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from deploycore.events import WebhookDelivery
 from deploycore.loopback import is_loopback
+from deploycore.testing.host import LoopbackHost
+from deploycore.testing.messages import Answer, Request, json_answer
 
 __all__ = [
     "Delivery",
     "DeliveryRules",
     "Event",
     "Hook",
+    "Listener",
     "ShownStatus",
     "Webhooks",
     "hmac_sha256",
@@ -310,6 +314,30 @@ class _Sender:
         finally:
             self._connection = None
             connection.close()
+
+
+class Listener(LoopbackHost):
+    """Where webhooks can send to: keeps what comes, and answers 202.
+
+    Let it fail by its ``faults``.
+
+    Attributes:
+        received: In the order of coming, each attempt.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: list[WebhookDelivery] = []
+
+    @property
+    def address(self) -> str:
+        """What to register."""
+        return f"{self.url}/webhook"
+
+    def answer(self, request: Request) -> Answer:
+        """Whatever comes is accepted."""
+        self.received.append(WebhookDelivery(request.headers, request.body))
+        return json_answer({}, 202)
 
 
 def hmac_sha256(secret: SecretStr, body: bytes) -> str:
