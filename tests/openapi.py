@@ -15,6 +15,7 @@ Where the description and the guide to the API part, this is done, and nothing e
 * Of the refusals that all paths share few are listed: each path is given the error object for
   all of 4XX.
 * The ``detail`` of an error is declared as text, and is an object where scopes lack.
+* An error may have ``fields``, as the guide says, which are not declared.
 * The body of a request for a build status is declared as an object with a ``type``, which the
   description's own examples leave out: it is added.
 * Declared security is left out: credentials are what the sandbox itself judges.
@@ -169,7 +170,7 @@ def _fits(path: str, template: str) -> bool:
 
 
 def _as_described(value: Any) -> Any:
-    """An answer without the two liberties that Bitbucket takes with its own description."""
+    """An answer without the liberties that Bitbucket takes with its own description."""
     if isinstance(value, list):
         return [_as_described(item) for item in value]
     if not isinstance(value, dict):
@@ -177,6 +178,8 @@ def _as_described(value: Any) -> Any:
     kept = {key: _as_described(item) for key, item in value.items()}
     if kept.get("mainbranch", ...) is None:
         del kept["mainbranch"]
+    if kept.get("type") == "error" and isinstance(kept.get("error"), dict):
+        kept["error"].pop("fields", None)
     if isinstance(kept.get("detail"), dict) and kept["detail"].keys() == {"required", "granted"}:
         kept["detail"] = json.dumps(kept["detail"])
     return kept
