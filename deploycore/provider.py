@@ -281,8 +281,10 @@ class Provider:
 
     def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
         call = self._started(hook, arguments)
+        secrets = _secrets_among(arguments)
+        redactor = self._redactor.extended(secrets) if secrets else None
         try:
-            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
+            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments), redactor)
             if not isinstance(result, expected):
                 raise self._broken(hook, f"returned {_what(result)}, not {expected.__name__}")
         except DeploycoreError as error:
@@ -364,8 +366,13 @@ class Provider:
         shown = result.without_credential() if isinstance(result, CloneUrl) else result
         self._observers.tell("provider_call_finished", call=call, result=shown, error=error)
 
-    def _guard(self, hook: str, action: Callable[[], T]) -> T:
-        """Run the plugin's code; whatever it raises leaves as a typed error with its context."""
+    def _guard(self, hook: str, action: Callable[[], T], redactor: Redactor | None = None) -> T:
+        """Run the plugin's code; whatever it raises leaves as a typed error with its context.
+
+        Args:
+            redactor: What masks also the secrets that the hook was given.
+        """
+        redactor = redactor or self._redactor
         me = get_ident()
         running[me] = self._subject, hook, self._label, monotonic()
         try:
@@ -376,8 +383,8 @@ class Provider:
             failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
         finally:
             running.pop(me, None)
-        failure.message = self._redactor.mask(failure.message)
-        failure.hint = self._redactor.mask(failure.hint)
+        failure.message = redactor.mask(failure.message)
+        failure.hint = redactor.mask(failure.hint)
         failure.args = (failure.message,)
         failure.add_context(provider=self.name, plugin=self.plugin.label, hook=hook)
         # The chain may hold foreign exceptions with a secret in their text, and the plugin's
@@ -453,6 +460,12 @@ def _private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
     manager.add_hookspecs(ProviderSpec)
     manager.register(instance, name=plugin.kind)
     return manager
+
+
+def _secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
+    given = [value for name, value in arguments.items() if name in _SECRET_ARGUMENTS]
+    flat = (item for value in given for item in (value if isinstance(value, tuple) else (value,)))
+    return [item for item in flat if isinstance(item, SecretStr)]
 
 
 def _what(value: Any) -> str:

@@ -15,6 +15,9 @@ Where the description and the guide to the API part, this is done, and nothing e
 * Of the refusals that all paths share few are listed: each path is given the error object for
   all of 4XX.
 * The ``detail`` of an error is declared as text, and is an object where scopes lack.
+* An error may have ``fields``, as the guide says, which are not declared.
+* The body of a request for a build status is declared as an object with a ``type``, which the
+  description's own examples leave out: it is added.
 * Declared security is left out: credentials are what the sandbox itself judges.
 """
 
@@ -96,7 +99,10 @@ class Description:
         template = next(known for known in self._paths if _fits(path, known))
         declared = {
             parameter["name"]
-            for place in (self._paths[template], self._paths[template]["get"])
+            for place in (
+                self._paths[template],
+                self._paths[template][exchange.request.method.lower()],
+            )
             for parameter in place.get("parameters", ())
             if parameter["in"] == "query"
         }
@@ -127,8 +133,16 @@ def _request(exchange: Exchange) -> Any:
         method=exchange.request.method,
         path=_path(exchange.request.path),
         args=dict(parse_qsl(exchange.request.query_string)),
-        data=exchange.request.body,
+        data=_typed(exchange.request.body),
     )
+
+
+def _typed(body: bytes) -> bytes:
+    try:
+        sent = json.loads(body)
+    except ValueError:
+        return body
+    return json.dumps({"type": "build", **sent}).encode() if isinstance(sent, dict) else body
 
 
 def _response(exchange: Exchange) -> _Response:
@@ -156,7 +170,7 @@ def _fits(path: str, template: str) -> bool:
 
 
 def _as_described(value: Any) -> Any:
-    """An answer without the two liberties that Bitbucket takes with its own description."""
+    """An answer without the liberties that Bitbucket takes with its own description."""
     if isinstance(value, list):
         return [_as_described(item) for item in value]
     if not isinstance(value, dict):
@@ -164,6 +178,8 @@ def _as_described(value: Any) -> Any:
     kept = {key: _as_described(item) for key, item in value.items()}
     if kept.get("mainbranch", ...) is None:
         del kept["mainbranch"]
+    if kept.get("type") == "error" and isinstance(kept.get("error"), dict):
+        kept["error"].pop("fields", None)
     if isinstance(kept.get("detail"), dict) and kept["detail"].keys() == {"required", "granted"}:
         kept["detail"] = json.dumps(kept["detail"])
     return kept

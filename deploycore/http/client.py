@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlencode, urljoin
 import requests
 import requests.adapters
 import urllib3.exceptions
+from pydantic import SecretStr
 
 from deploycore.errors import (
     ConfigurationError,
@@ -169,10 +170,16 @@ class HttpClient:
         ``PUT`` and ``DELETE`` are retried, as they may be repeated (RFC 9110, 9.2.2);
         ``POST`` and ``PATCH`` are not, but for what :meth:`repeating` names.
 
+        Args:
+            body: What JSON can hold, and secrets as ``SecretStr``: they are sent as they are, and
+                masked in whatever is said of the request and its answer.
+
         Returns, Raises:
             As :meth:`get_json`.
         """
-        return self._json(method.upper(), url, params, body)
+        revealed, secrets = _revealed(body)
+        client = self._masking(secrets) if secrets else self
+        return client._json(method.upper(), url, params, revealed)
 
     def pages(
         self,
@@ -222,6 +229,11 @@ class HttpClient:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _masking(self, secrets: Iterable[SecretStr]) -> HttpClient:
+        other = copy.copy(self)
+        other._redactor = self._redactor.extended(secrets)
+        return other
 
     def _chain(
         self,
@@ -467,6 +479,17 @@ def _with_parameters(url: str, parameters: Parameters | None) -> str:
         return url
     separator = "&" if "?" in url else "?"
     return f"{url}{separator}{urlencode(parameters, quote_via=quote)}"
+
+
+def _revealed(body: Any) -> tuple[Any, list[SecretStr]]:
+    """A body with its secrets as they are to be sent, and those secrets."""
+    if isinstance(body, SecretStr):
+        return body.get_secret_value(), [body]
+    if isinstance(body, Mapping):
+        parts = {key: _revealed(value) for key, value in body.items()}
+        found = [secret for _, secrets in parts.values() for secret in secrets]
+        return {key: value for key, (value, _) in parts.items()}, found
+    return body, []
 
 
 def _json_or_none(body: bytes) -> Any:

@@ -65,6 +65,10 @@ class Redactor:
                 self._learned = (*self._learned, secret)[-_LEARNED_MOST:]
                 self._search = Search(forms_of(self.secrets))
 
+    def extended(self, secrets: Iterable[SecretStr]) -> Redactor:
+        """One that masks further secrets as well."""
+        return Redactor((*self.secrets, *secrets))
+
     def mask(self, text: str) -> str:
         """The text with every known secret replaced by eight asterisks."""
         if not self._search.longest:

@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -211,7 +211,7 @@ def _show(plugin: Plugin, outcome: Outcome) -> None:
     for title, found in (
         ("Failed", outcome.failed),
         ("Set aside", outcome.set_aside),
-        ("Skipped", outcome.skipped),
+        ("Skipped", _by_reason(outcome.skipped)),
     ):
         for name, text in found.items():
             indented = text.replace("\n", "\n    ")
@@ -229,6 +229,17 @@ def _show(plugin: Plugin, outcome: Outcome) -> None:
     print(", ".join([counted, *others]) + ".")
     verdict = "does not fulfil" if outcome.failed else "fulfils"
     print(f"{plugin.label} {verdict} the provider contract.")
+
+
+def _by_reason(skipped: Mapping[str, str]) -> dict[str, str]:
+    """Whole groups of checks are skipped for one reason, and shown as one."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in skipped.items():
+        groups.setdefault(reason, []).append(name)
+    return {
+        names[0] if len(names) == 1 else f"{len(names)} checks, such as {names[0]}": reason
+        for reason, names in groups.items()
+    }
 
 
 if __name__ == "__main__":

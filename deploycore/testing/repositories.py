@@ -14,15 +14,16 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from dulwich.errors import GitProtocolError
+from dulwich.object_store import peel_sha
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.protocol import ReceivableProtocol, pkt_line
 from dulwich.refs import Ref, check_ref_format
@@ -37,6 +38,7 @@ __all__ = [
     "Executable",
     "File",
     "GitRepositories",
+    "RefUpdate",
     "Served",
     "Service",
     "Submodule",
@@ -90,6 +92,22 @@ class CommitDetails:
     parents: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class RefUpdate:
+    """A branch or tag that was made, moved or deleted.
+
+    Attributes:
+        name: Without ``refs/heads/`` or ``refs/tags/``.
+        before: The commit that it led to; ``None`` if it was made.
+        after: The commit that it leads to now; ``None`` if it was deleted.
+    """
+
+    kind: Literal["branch", "tag"]
+    name: str
+    before: str | None
+    after: str | None
+
+
 class Served(Protocol):
     """What is asked of a host's own idea of a repository."""
 
@@ -102,20 +120,28 @@ class Served(Protocol):
         """Where ``HEAD`` leads, even while there is no commit."""
 
 
+PushWatcher = Callable[[Served, Sequence[RefUpdate]], None]
+"""Told of each push: the repository as it was given for it, and what has changed."""
+
+
 class GitRepositories:
     """The contents of a host's repositories.
 
     Attributes:
         clock: When commits are made, in seconds; the same commits at the same time have the
             same hashes.
+        watchers: Called after each push, in order, before its client has its answer; what the
+            host itself commits counts as one. They must be quick.
     """
 
     def __init__(self) -> None:
         self.clock: Callable[[], float] = time.time
+        self.watchers: list[PushWatcher] = []
         self._lock = threading.RLock()
         self._directory = tempfile.TemporaryDirectory(prefix="loopback-host-")
         self._paths: dict[str, Path] = {}
         self._branches: dict[str, dict[str, str]] = {}
+        self._tags: dict[str, dict[str, str]] = {}
 
     def close(self) -> None:
         """Remove everything from the disk."""
@@ -160,6 +186,21 @@ class GitRepositories:
             pointers = {name: ObjectID(commit.encode()) for name, commit in branches.items()}
             self._set(repo, repository, pointers)
 
+    def take(self, repository: Served, branch: str, commit: str, *, source: Served) -> None:
+        """Point a branch to a commit of another repository, such as a fork of this one."""
+        wanted = ObjectID(commit.encode())
+
+        def only_it(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
+            return [wanted]
+
+        with (
+            self._lock,
+            Repo(str(self._path(source))) as origin,
+            Repo(str(self._path(repository))) as repo,
+        ):
+            origin.fetch(repo, determine_wants=only_it)
+            self._set(repo, repository, {branch: wanted})
+
     def add_tag(self, repository: Served, name: str, commit: str) -> None:
         """Point a tag to a commit that exists.
 
@@ -171,11 +212,34 @@ class GitRepositories:
             raise ConfigurationError(f"Git does not allow a tag named {name!r}.")
         with self._lock, Repo(str(self._path(repository))) as repo:
             repo.refs[ref] = ObjectID(commit.encode())
+            self._refresh(repo, repository)
+
+    def delete_branches(self, repository: Served, names: Iterable[str]) -> None:
+        """Delete branches in one push; those that are not there are passed over."""
+        self._delete(repository, [branch_ref(name) for name in names])
+
+    def delete_tag(self, repository: Served, name: str) -> None:
+        """Delete a tag, if there is one."""
+        self._delete(repository, [Ref(TAGS + name.encode())])
+
+    def _delete(self, repository: Served, refs: Iterable[Ref]) -> None:
+        with self._lock, Repo(str(self._path(repository))) as repo:
+            for ref in refs:
+                repo.refs.remove_if_equals(ref, None)
+            self._refresh(repo, repository)
+
+    def has_commit(self, repository: Served, commit: str) -> bool:
+        """Whether there is a commit of this full hash."""
+        if repository.full_name not in self._paths:
+            return False
+        with Repo(str(self._path(repository))) as repo:
+            known = ObjectID(commit.encode())
+            return known in repo.object_store and isinstance(repo[known], Commit)
 
     @contextmanager
     def commits(self, repository: Served) -> Iterator[Callable[[str], CommitDetails]]:
         """A function that reads commits, while the repository is open."""
-        if not self.branches(repository):
+        if repository.full_name not in self._paths:
             yield _no_commit
             return
         with Repo(str(self._path(repository))) as repo:
@@ -244,12 +308,37 @@ class GitRepositories:
         self._refresh(repo, repository)
 
     def _refresh(self, repo: Repo, repository: Served) -> None:
-        found = repo.refs.as_dict(Ref(BRANCHES))
+        name = repository.full_name
         with self._lock:
-            self._branches[repository.full_name] = {
-                name.removeprefix(BRANCHES).decode(errors="replace"): commit.decode()
-                for name, commit in found.items()
-            }
+            branches = _pointers(repo, BRANCHES)
+            tags = _pointers(repo, TAGS)
+            updates = [
+                *_updates("branch", self._branches.get(name, {}), branches),
+                *_updates("tag", self._tags.get(name, {}), tags),
+            ]
+            self._branches[name], self._tags[name] = branches, tags
+            if updates:
+                for watch in self.watchers:
+                    watch(repository, updates)
+
+
+def _pointers(repo: Repo, prefix: bytes) -> dict[str, str]:
+    """The names below a prefix, and the commits that they lead to."""
+    found = repo.refs.as_dict(Ref(prefix))
+    if prefix == TAGS:  # an annotated one leads to an object of its own, and that to a commit
+        found = {name: peel_sha(repo.object_store, tag)[1].id for name, tag in found.items()}
+    return {
+        name.removeprefix(prefix).decode(errors="replace"): commit.decode()
+        for name, commit in found.items()
+    }
+
+
+def _updates(
+    kind: Literal["branch", "tag"], before: Mapping[str, str], after: Mapping[str, str]
+) -> Iterator[RefUpdate]:
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield RefUpdate(kind, name, before.get(name), after.get(name))
 
 
 def branch_ref(branch: str) -> Ref:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import SecretStr
 
 from deploycore.errors import NotFound
+from deploycore.models import is_commit_hash
 from deploycore.sandbox import SandboxConnection
 from deploycore.testing.faults import Change, rate_limited
 from deploycore.testing.git_http import SmartHttp, is_git_request, text_refusal
@@ -32,8 +33,9 @@ from deploycore.testing.messages import (
     with_headers,
 )
 from deploycore.testing.paging import LinkHeader, Pages
-from deploycore.testing.repositories import GitRepositories, Service
+from deploycore.testing.repositories import GitRepositories, RefUpdate, Served, Service
 from deploycore.testing.scenarios import HIDDEN, Access, Arranged, Scenario
+from deploycore.testing.webhooks import DeliveryRules, Event, Hook, ShownStatus, Webhooks
 
 __all__ = ["Credential", "Repository", "Sandbox", "credentials_of"]
 
@@ -95,6 +97,7 @@ class Sandbox(LoopbackHost, ABC):
             none but ``Authorization``.
         PAGES: How it gives pages.
         GIT_REALM: What its git server calls itself when it asks for credentials.
+        WEBHOOK_RULES: How it delivers webhooks, where a subclass has them.
     """
 
     MODES: ClassVar[Mapping[str, str]] = {"token": "Token"}
@@ -105,10 +108,14 @@ class Sandbox(LoopbackHost, ABC):
     TOKEN_HEADER: ClassVar[str] = ""
     PAGES: ClassVar[Pages] = Pages(LinkHeader())
     GIT_REALM: ClassVar[str] = "git"
+    WEBHOOK_RULES: ClassVar[DeliveryRules] = DeliveryRules()
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
         super().__init__(port=port, latency=latency)
         self.git = GitRepositories()
+        self.git.watchers.append(self.__pushed)
+        self.webhooks = Webhooks(self.WEBHOOK_RULES, self.webhook_headers)
+        self.__statuses: dict[tuple[str, str], dict[str, ShownStatus]] = {}
         self.__lock = threading.RLock()
         self.__repositories: dict[str, dict[str, Repository]] = self.__no_repositories()
         self.__credentials: dict[str, Credential] = {}
@@ -167,6 +174,15 @@ class Sandbox(LoopbackHost, ABC):
     def rate_limited(self, seconds: int | None) -> Change:
         """The host's own way to ask for fewer requests; by default status 429."""
         return rate_limited(retry_after=seconds)
+
+    def push_event(self, repository: Repository, updates: Sequence[RefUpdate]) -> Event | None:
+        """What webhooks are told of a push; ``None`` for a host that has no webhooks."""
+        return None
+
+    def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
+        """The headers that each delivery has of its own, such as its identifier, and its proof
+        (``deploycore.testing.webhooks.hmac_sha256``)."""
+        return {}
 
     # What routes use.
 
@@ -244,6 +260,18 @@ class Sandbox(LoopbackHost, ABC):
         """The page of a listing that a request asks for."""
         return self.PAGES.answer(request, rows, render)
 
+    def show_status(self, repository: Repository, commit: str, status: ShownStatus) -> None:
+        """Show something about a commit, in the place of what had the same key.
+
+        Raises:
+            Refusal: 404, there is no such commit.
+        """
+        if not is_commit_hash(commit) or not self.git.has_commit(repository, commit):
+            raise self.refused(404, f"There is no commit {commit} in {repository.full_name}")
+        with self.__lock:
+            shown = self.__statuses.setdefault((repository.full_name, commit), {})
+            shown[status.key] = status
+
     # What the kit and the commands ``sandbox`` and ``demo`` use.
 
     @classmethod
@@ -267,7 +295,7 @@ class Sandbox(LoopbackHost, ABC):
         """What its log masks."""
         with self.__lock:
             known = [credential.secret for credential in self.__credentials.values()]
-            return [*known, *self.__withdrawn]
+            return [*known, *self.__withdrawn, *self.webhooks.secrets]
 
     def add_credential(
         self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
@@ -338,10 +366,32 @@ class Sandbox(LoopbackHost, ABC):
             row = row or self.add_repository(owner, slug, default_branch=branch)
         return self.git.commit(row, branch, dict(files.items()), message)
 
+    def delete_branches(self, owner: str, slug: str, names: Iterable[str]) -> None:
+        """Delete branches in one push; those that are not there are passed over.
+
+        Raises:
+            NotFound: There is no such repository.
+        """
+        self.git.delete_branches(self.__existing(owner, slug), names)
+
+    def add_tag(self, owner: str, slug: str, name: str, *, at: str) -> None:
+        """Point a tag to a commit that exists.
+
+        Raises:
+            NotFound: There is no such repository.
+        """
+        self.git.add_tag(self.__existing(owner, slug), name, at)
+
+    def statuses(self, owner: str, slug: str, commit: str) -> Sequence[ShownStatus]:
+        """What is shown about a commit, the oldest first."""
+        with self.__lock:
+            return list(self.__statuses.get((f"{owner}/{slug}", commit), {}).values())
+
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Hold what a scenario asks for, and a repository of somebody else."""
         with self.__lock:
             self.__repositories = self.__no_repositories()
+        self.webhooks.clear()
         self.add_repository(RIVAL, HIDDEN.slug)
         arranged = []
         for wanted in scenario.repositories:
@@ -371,6 +421,7 @@ class Sandbox(LoopbackHost, ABC):
 
     def stop(self) -> None:
         """Close all connections and remove the repositories; harmless when done already."""
+        self.webhooks.stop()
         super().stop()
         self.git.close()
 
@@ -403,6 +454,21 @@ class Sandbox(LoopbackHost, ABC):
 
     def __no_repositories(self) -> dict[str, dict[str, Repository]]:
         return {owner: {} for owner in (self.OWNER, *self.OWNERS, RIVAL)}
+
+    def __pushed(self, served: Served, updates: Sequence[RefUpdate]) -> None:
+        owner, _, slug = served.full_name.rpartition("/")
+        row = self.find(owner, slug)
+        if row is None or not self.webhooks.of(row.full_name):
+            return
+        event = self.push_event(row, updates)
+        if event is not None:
+            self.webhooks.fire(row.full_name, event)
+
+    def __existing(self, owner: str, slug: str) -> Repository:
+        row = self.find(owner, slug)
+        if row is None:
+            raise NotFound(f"The sandbox has no repository {owner}/{slug}.")
+        return row
 
     def __connection(self, credential: Credential) -> SandboxConnection:
         title = self.MODES[credential.mode]

@@ -6,16 +6,17 @@ recorded answers, can have each of them as well as one that is filled by a progr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
 from deploycore.models import RepositoryId
 from deploycore.sandbox import SandboxConnection
 from deploycore.testing.faults import Change, Faults
+from deploycore.testing.webhooks import ShownStatus, Webhooks
 
 __all__ = [
     "EMPTY",
@@ -36,6 +37,7 @@ __all__ = [
     "NotArranged",
     "Scenario",
     "Wanted",
+    "WebhookHost",
 ]
 
 ODD_BRANCHES = (
@@ -203,3 +205,31 @@ class ContractHost(Protocol):
 
     def stop(self) -> None:
         """End; harmless when done already."""
+
+
+@runtime_checkable
+class WebhookHost(Protocol):
+    """What a fake host can do besides, for the checks of webhooks and statuses; without it they
+    are skipped."""
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Those that are registered, and their deliveries."""
+
+    def publish(
+        self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str
+    ) -> str:
+        """Commit files on top of a branch, which is made if need be, and tell webhooks.
+
+        Returns:
+            The hash of the new commit.
+        """
+
+    def delete_branches(self, owner: str, slug: str, names: Iterable[str]) -> None:
+        """Delete branches, and tell webhooks."""
+
+    def add_tag(self, owner: str, slug: str, name: str, *, at: str) -> None:
+        """Point a tag to a commit, and tell webhooks."""
+
+    def statuses(self, owner: str, slug: str, commit: str) -> Sequence[ShownStatus]:
+        """What is shown about a commit, in deploycore's words."""

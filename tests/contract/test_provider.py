@@ -14,6 +14,7 @@ from deploycore.errors import (
     PluginError,
     UnexpectedAnswer,
 )
+from deploycore.events import WebhookDelivery
 from deploycore.hookspecs import hookimpl
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
 from deploycore.observers import Observers
@@ -326,3 +327,39 @@ def test_a_wrong_configuration_names_the_field_and_not_the_value(
         open_provider("acme", values)
     assert "tokn: Extra inputs are not permitted" in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+WEBHOOK = """
+    @hookimpl
+    def register_webhook(self, repository, url, secret):
+        raise ValueError(f"no such thing: {secret.get_secret_value()}")
+
+    @hookimpl
+    def verify_webhook(self, delivery, secrets):
+        raise ValueError(f"no such thing: {secrets[0].get_secret_value()}")
+
+    @hookimpl
+    def list_repos"""
+
+
+def test_what_a_plugin_says_of_a_webhooks_secret_is_masked(open_acme):
+    calls = []
+
+    class Watching:
+        @hookimpl
+        def provider_call_started(self, call):
+            calls.append(call)
+
+    watching = Observers([("watching", Watching())])
+    provider = open_acme("\n    @hookimpl\n    def list_repos", WEBHOOK, observers=watching)
+    secret = SecretStr("webhook-hunter2-secret")
+    delivery = WebhookDelivery({}, b"")
+    for hook, call in (
+        ("register_webhook", lambda: provider.register_webhook(REPOSITORY, "https://x", secret)),
+        ("verify_webhook", lambda: provider.verify_webhook(delivery, (secret,))),
+    ):
+        with pytest.raises(PluginError, match="no such thing") as caught:
+            call()
+        assert_names_everything(caught.value, hook)
+        assert secret.get_secret_value() not in f"{caught.value} {caught.value.as_dict()}"
+    assert [set(call.arguments) for call in calls] == [{"repository", "url"}, {"delivery"}]

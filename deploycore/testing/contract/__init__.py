@@ -29,7 +29,9 @@ from deploycore.testing.contract.listing import Listing
 from deploycore.testing.contract.pagination import Pagination
 from deploycore.testing.contract.secrecy import Secrecy
 from deploycore.testing.contract.setting_aside import SettingAside
+from deploycore.testing.contract.statuses import Statuses
 from deploycore.testing.contract.threads import Threads
+from deploycore.testing.contract.webhooks import Deliveries, Registering
 
 __all__ = ["ProviderContract"]
 
@@ -43,6 +45,9 @@ class ProviderContract(
     Secrecy,
     Threads,
     Cloning,
+    Deliveries,
+    Registering,
+    Statuses,
     SettingAside,
 ):
     """All checks of the kit; an author's class says what ``ContractBase`` asks for.

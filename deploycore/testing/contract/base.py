@@ -196,6 +196,11 @@ class ContractBase:
         next_link: Where pages have their link; by default where the sandbox has it.
         read_ahead: How many pages the provider may ask for before they are wanted.
         clone_requests: How many requests ``clone_url`` may need.
+        signature_header: Where deliveries of webhooks have their proof, in lower case.
+        webhook_scope: What registering a webhook asks for, in the host's words; ``None`` where
+            the least privileged credentials may do that.
+        status_scope: Likewise what reporting a status asks for, which credentials without any
+            scope lack; ``None`` where there is none.
     """
 
     kind: ClassVar[str] = ""
@@ -206,6 +211,9 @@ class ContractBase:
     next_link: ClassVar[NextLink | None] = None
     read_ahead: ClassVar[int] = 0
     clone_requests: ClassVar[int] = 0
+    signature_header: ClassVar[str] = ""
+    webhook_scope: ClassVar[str | None] = None
+    status_scope: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

@@ -48,7 +48,7 @@ from deploycore.testing.faults import (
 from deploycore.testing.messages import Answer, Request
 from deploycore.testing.scenarios import ONE, TWO, ContractHost
 
-__all__ = ["Failures"]
+__all__ = ["REMOVED", "REPLACEMENTS", "Failures", "places", "run"]
 
 HOOKS = ("authenticate", "list_repos", "list_branches")
 REMOVED = object()
@@ -261,11 +261,11 @@ class _Damage:
         body = found.json()
         if not isinstance(body, dict | list):
             return found
-        places = list(_places(body, ""))
-        if self._number >= len(places):
+        damageable = list(places(body, ""))
+        if self._number >= len(damageable):
             return found
         self.hit = True
-        container, key, self._path = places[self._number]
+        container, key, self._path = damageable[self._number]
         if self._replacement is REMOVED:
             del container[key]
         else:
@@ -282,11 +282,11 @@ def _damages() -> Iterator[_Damage]:
         number += 1
 
 
-def _places(value: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
+def places(value: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
     """Container, key and path of everything within a decoded body."""
     keys: Callable[[], Any] = value.keys if isinstance(value, dict) else lambda: range(len(value))
     for key in list(keys()):
         place = f"{path}.{key}".strip(".")
         yield value, key, place
         if isinstance(value[key], dict | list):
-            yield from _places(value[key], place)
+            yield from places(value[key], place)

@@ -105,3 +105,6 @@ class BitbucketContract(ProviderContract):
     required_scope = "repository"
     next_link = JsonLink()
     read_ahead = MOST_PREFETCH_PAGES
+    signature_header = "x-hub-signature"
+    webhook_scope = "webhook"
+    status_scope = "repository"

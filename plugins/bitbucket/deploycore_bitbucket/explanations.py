@@ -10,9 +10,10 @@ https://developer.atlassian.com/cloud/bitbucket/rest/intro/#error-responses
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -32,7 +33,7 @@ from deploycore_bitbucket.configuration import (
     Mode,
 )
 
-__all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal"]
+__all__ = ["NO_REPOSITORIES_HINT", "Action", "Question", "explain", "explain_git_refusal"]
 
 NO_REPOSITORIES_HINT = (
     "The connection works, but these credentials see no repository in the workspace. Check the "
@@ -67,6 +68,56 @@ _PERMISSION_BOXES = {
     "pullrequest": "Pull requests: Read",
 }
 
+Action = Literal["read", "list webhooks", "register webhook", "remove webhook", "report status"]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What there is to say of something that is done besides reading.
+
+    Attributes:
+        what: Follows "The credentials may not".
+        new: All scopes that API tokens need for it.
+        old: All that others need.
+        role: Who may do it, for people.
+    """
+
+    what: str
+    new: tuple[str, ...]
+    old: tuple[str, ...]
+    role: str
+
+
+_ADMINISTRATOR = "Webhooks are for administrators of the repository."
+
+# https://developer.atlassian.com/cloud/bitbucket/rest/api-group-webhooks/: creating one also
+# takes the scopes of what it tells of.
+_TASKS: dict[Action, _Task] = {
+    "list webhooks": _Task(
+        "list the webhooks of", ("read:webhook:bitbucket",), ("webhook",), _ADMINISTRATOR
+    ),
+    "register webhook": _Task(
+        "register a webhook for",
+        (
+            "read:webhook:bitbucket",
+            "write:webhook:bitbucket",
+            "read:repository:bitbucket",
+            "read:pullrequest:bitbucket",
+        ),
+        ("webhook", "repository", "pullrequest"),
+        _ADMINISTRATOR,
+    ),
+    "remove webhook": _Task(
+        "remove a webhook from", ("delete:webhook:bitbucket",), ("webhook",), _ADMINISTRATOR
+    ),
+    "report status": _Task(
+        "report a build status to",
+        ("read:repository:bitbucket",),
+        ("repository",),
+        "The account or token needs access to the repository.",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Question:
@@ -75,11 +126,19 @@ class Question:
     Attributes:
         workspace: ``None`` where the question was about the user.
         repository: ``None`` where the question was about a whole workspace.
+        action: What was to be done.
+        commit: Which one of the repository, where it was about one.
     """
 
     config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig
     workspace: str | None = None
     repository: RepositoryId | None = None
+    action: Action = "read"
+    commit: str | None = None
+
+    @property
+    def task(self) -> _Task | None:
+        return _TASKS.get(self.action)
 
     @property
     def subject(self) -> str:
@@ -95,7 +154,7 @@ class Question:
             "mode": self.config.mode,
             "workspace": self.workspace,
             "repository": None if self.repository is None else str(self.repository),
-        }
+        } | ({} if self.commit is None else {"commit": self.commit})
 
 
 def explain(
@@ -113,6 +172,8 @@ def explain(
     if answer.status in (401, 403) and WRONG_MECHANISM in said.lower():
         return _wrong_mechanism(question)
     match answer.status:
+        case 400 if question.task is not None:
+            return _not_valid(answer, question)
         case 401:
             return _wrong_credentials(question)
         case 403:
@@ -161,8 +222,12 @@ def _wrong_credentials(question: Question) -> AuthenticationFailed:
             whose = f"the API token of {config.email}"
         case AccessTokenConfig():
             whose = f"the access token for the workspace {config.workspace!r}"
+    hint = _check_credentials(config)
+    if question.task is not None:
+        # Bitbucket answers 401 also to API tokens without any scope for an address.
+        hint += f" To {question.task.what} a repository it takes: {_boxes(question, ())}."
     return AuthenticationFailed(
-        f"Bitbucket does not accept {whose}.", hint=_check_credentials(config), **question.details
+        f"Bitbucket does not accept {whose}.", hint=hint, **question.details
     )
 
 
@@ -199,6 +264,23 @@ def _wrong_mechanism(question: Question) -> PermissionDenied:
     )
 
 
+def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError | None:
+    """Bitbucket names the fields; what they hold may be a secret, and is not repeated."""
+    fields = _error(answer).get("fields")
+    if question.task is None or not isinstance(fields, Mapping):
+        return None
+    names = ", ".join(sorted(map(str, fields)))
+    return ProviderError(
+        f"Bitbucket refuses to {question.task.what} {question.subject}: {names} is not valid.",
+        hint=(
+            "The address of a webhook has to be one that the internet can reach."
+            if question.action == "register webhook"
+            else "Upgrade deploycore-bitbucket; if there is no newer release, tell its author."
+        ),
+        **question.details,
+    )
+
+
 def _missing_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
     detail = _error(answer).get("detail")
     if not isinstance(detail, Mapping):
@@ -208,19 +290,28 @@ def _missing_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied
     if not missing:
         return None
     scopes = ", ".join(missing)
+    what = question.task.what if question.task else "read"
     return PermissionDenied(
-        f"The credentials may not read {question.subject}: they lack the scope {scopes}.",
-        hint=_tick(question.config.mode, missing),
+        f"The credentials may not {what} {question.subject}: they lack the scope {scopes}.",
+        hint=_tick(question, missing),
         missing_scopes=missing,
         granted_scopes=granted,
         **question.details,
     )
 
 
-def _tick(mode: Mode, scopes: list[str]) -> str:
+def _boxes(question: Question, scopes: Sequence[str]) -> str:
+    """What to tick: for what was missing, and for all else that is needed to do the same."""
+    mode, task = question.config.mode, question.task
     known = _API_TOKEN_SCOPES if mode == "api-token" else _PERMISSION_BOXES
-    boxes = ", ".join(known.get(scope, scope) for scope in scopes)
-    match mode:
+    needed = () if task is None else task.new if mode == "api-token" else task.old
+    boxes = [known.get(scope, scope) for scope in (*scopes, *needed)]
+    return ", ".join(dict.fromkeys(boxes))
+
+
+def _tick(question: Question, scopes: list[str]) -> str:
+    boxes = _boxes(question, scopes)
+    match question.config.mode:
         case "api-token":
             where = f"Make a new API token at {API_TOKEN_PAGE} (for the app Bitbucket)"
         case "access-token":
@@ -233,6 +324,12 @@ def _tick(mode: Mode, scopes: list[str]) -> str:
 
 
 def _no_access(question: Question) -> PermissionDenied:
+    if question.task is not None:
+        return PermissionDenied(
+            f"The credentials may not {question.task.what} {question.subject}.",
+            hint=f"{question.task.role} {_tick(question, [])}",
+            **question.details,
+        )
     if question.config.mode == "access-token":
         hint = (
             "The token of a repository or project sees nothing outside of it, and needs the "
@@ -260,6 +357,13 @@ def _unknown(question: Question, said: str) -> NotFound | None:
         return None
     if question.repository is None or "no workspace with identifier" in said.lower():
         return _unknown_workspace(question, question.workspace)
+    about_repository = "repository" in said.lower() and "commit" not in said.lower()
+    if question.commit is not None and not about_repository:
+        return NotFound(
+            f"The repository {question.repository} has no commit {question.commit}.",
+            hint="It may have been removed by a forced push; deploy what there is now.",
+            **question.details,
+        )
     return NotFound(
         f"There is no repository {question.repository}, or these credentials have no access to it.",
         hint=(

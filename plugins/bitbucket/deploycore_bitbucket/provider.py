@@ -14,7 +14,10 @@ from operator import attrgetter
 from typing import TypeVar
 from urllib.parse import quote
 
-from deploycore.errors import PermissionDenied
+from pydantic import SecretStr
+
+from deploycore.errors import NotFound, PermissionDenied
+from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient
 from deploycore.models import (
@@ -26,14 +29,14 @@ from deploycore.models import (
     RepositoryId,
     RepositoryQuery,
 )
-from deploycore_bitbucket import explanations, pagination
+from deploycore_bitbucket import explanations, pagination, webhooks
 from deploycore_bitbucket.configuration import (
     AccessTokenConfig,
     ApiTokenConfig,
     AppPasswordConfig,
     BitbucketConfig,
 )
-from deploycore_bitbucket.explanations import Question
+from deploycore_bitbucket.explanations import Action, Question
 from deploycore_bitbucket.filtering import NameFilter
 from deploycore_bitbucket.mapping import (
     BRANCH_FIELDS,
@@ -44,6 +47,7 @@ from deploycore_bitbucket.mapping import (
     repository_from,
 )
 from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
+from deploycore_bitbucket.statuses import build_status
 
 __all__ = ["BitbucketProvider"]
 
@@ -105,7 +109,7 @@ class BitbucketProvider:
         404 means an unknown repository or an unknown branch, told apart by prose alone, and a
         name with ``%`` or ``#`` has to survive each proxy's idea of a path.
         """
-        url = f"{_repositories(repository.owner)}/{quote(repository.slug, safe='')}/refs/branches"
+        url = f"{_path(repository)}/refs/branches"
         names = NameFilter(name=query.name, contains=query.name_contains)
         pages = self._pages(
             self._asking(repository.owner, repository), url, BRANCH_FIELDS, names, query.limit
@@ -127,6 +131,60 @@ class BitbucketProvider:
         """What a person should do, for the kind of credentials that is configured."""
         return explanations.explain_git_refusal(self._config, status, message)
 
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """By ``X-Hub-Signature``."""
+        return webhooks.is_signed(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """``repo:push``, and pull requests that are opened, updated, merged or declined."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """``POST /repositories/{workspace}/{repo_slug}/hooks``, or ``PUT`` where there is one.
+
+        Told apart by the address, in which nothing else of ours is kept.
+        """
+        wanted = webhooks.subscription(url, secret)
+        http = self._asking(repository.owner, repository, action="register webhook")
+        known = next((hook for hook in self._webhooks(http, repository) if hook.url == url), None)
+        if known is None:
+            answer = http.send_json("POST", _hooks(repository), body=wanted)
+        else:
+            answer = http.send_json("PUT", _hooks(repository, known.id), body=wanted)
+        return webhooks.webhook_from(answer)
+
+    @hookimpl
+    def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
+        """``GET /repositories/{workspace}/{repo_slug}/hooks``."""
+        http = self._asking(repository.owner, repository, action="list webhooks")
+        return self._webhooks(http, repository)
+
+    @hookimpl
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """``DELETE /repositories/{workspace}/{repo_slug}/hooks/{uid}``."""
+        http = self._asking(repository.owner, repository, action="remove webhook")
+        try:
+            http.send_json("DELETE", _hooks(repository, webhook))
+        except NotFound:
+            return False
+        return True
+
+    @hookimpl
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
+        """``POST /repositories/{workspace}/{repo_slug}/commit/{commit}/statuses/build``."""
+        http = self._asking(
+            repository.owner, repository, action="report status", commit=status.commit
+        )
+        http.send_json(
+            "POST",
+            f"{_path(repository)}/commit/{status.commit}/statuses/build",
+            body=build_status(status, repository, git_url=self._config.git_url),
+        )
+        return True
+
     def _person(self) -> Account | None:
         """Who the credentials belong to; ``None`` if they may not see that, but are right."""
         try:
@@ -136,10 +194,23 @@ class BitbucketProvider:
         return account_from(user)
 
     def _asking(
-        self, workspace: str | None = None, repository: RepositoryId | None = None
+        self,
+        workspace: str | None = None,
+        repository: RepositoryId | None = None,
+        *,
+        action: Action = "read",
+        commit: str | None = None,
     ) -> HttpClient:
-        question = Question(self._config, workspace, repository)
+        question = Question(self._config, workspace, repository, action, commit)
         return self._http.explaining(partial(explanations.explain, question=question))
+
+    def _webhooks(
+        self, http: HttpClient, repository: RepositoryId
+    ) -> Generator[Webhook, None, None]:
+        shown = ["next", *(f"values.{field}" for field in webhooks.WEBHOOK_FIELDS)]
+        params: dict[str, str | int] = {"pagelen": MOST_ITEMS_A_PAGE, "fields": ",".join(shown)}
+        pages = pagination.pages(http, _hooks(repository), params=params, prefetch=0)
+        return pagination.items(pages, webhooks.webhook_from, key=attrgetter("id"))
 
     def _pages(
         self,
@@ -170,3 +241,12 @@ def _chosen(
 
 def _repositories(workspace: str) -> str:
     return f"/repositories/{quote(workspace, safe='')}"
+
+
+def _path(repository: RepositoryId) -> str:
+    return f"{_repositories(repository.owner)}/{quote(repository.slug, safe='')}"
+
+
+def _hooks(repository: RepositoryId, webhook: str | None = None) -> str:
+    hooks = f"{_path(repository)}/hooks"
+    return hooks if webhook is None else f"{hooks}/{quote(webhook, safe='')}"

@@ -92,6 +92,12 @@ def test_the_plugin_fulfils_the_contract(plugin):
         "list_branches",
         "clone_url",
         "explain_git_refusal",
+        "verify_webhook",
+        "parse_webhook",
+        "register_webhook",
+        "list_webhooks",
+        "remove_webhook",
+        "report_status",
     )
 
 

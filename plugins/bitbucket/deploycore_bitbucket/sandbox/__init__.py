@@ -8,20 +8,27 @@ rules of each kind of credentials, and it can fail on request (``sandbox.faults`
 from deploycore.testing import faults
 from deploycore.testing.faults import Change, Fault, Faults
 from deploycore.testing.repositories import Executable, File, Submodule, Symlink
+from deploycore.testing.webhooks import Delivery, DeliveryRules, Hook, ShownStatus
+from deploycore_bitbucket.sandbox.events import PullRequest
 from deploycore_bitbucket.sandbox.sandbox import Exchange, LoggedRequest, Sandbox
 from deploycore_bitbucket.sandbox.state import Credential, Repository, User, Workspace
 
 __all__ = [
     "Change",
     "Credential",
+    "Delivery",
+    "DeliveryRules",
     "Exchange",
     "Executable",
     "Fault",
     "Faults",
     "File",
+    "Hook",
     "LoggedRequest",
+    "PullRequest",
     "Repository",
     "Sandbox",
+    "ShownStatus",
     "Submodule",
     "Symlink",
     "User",

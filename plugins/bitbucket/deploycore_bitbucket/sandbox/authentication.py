@@ -52,18 +52,18 @@ class Need:
     """What an endpoint asks for.
 
     Attributes:
-        new: The scope that an API token needs.
-        old: The scope that app passwords and access tokens need; empty for none.
+        new: The scopes that an API token needs.
+        old: The scopes that app passwords and access tokens need.
         person: Whether only credentials of a person will do.
         anonymous: Whether it answers without credentials.
     """
 
-    new: str
-    old: str = ""
+    new: tuple[str, ...]
+    old: tuple[str, ...] = ()
     person: bool = False
     anonymous: bool = False
 
-    def scope_for(self, credential: Credential) -> str:
+    def scopes_for(self, credential: Credential) -> tuple[str, ...]:
         return self.new if credential.mode == "api-token" else self.old
 
 
@@ -142,9 +142,9 @@ def demand_scope(credential: Credential | None, need: Need) -> None:
         raise refuse(401, "This endpoint requires authentication.")
     if need.person and credential.user is None:
         raise refuse(403, WRONG_MECHANISM)
-    wanted = need.scope_for(credential)
-    if wanted and not grants(credential, wanted):
-        detail = {"required": [wanted], "granted": list(credential.scopes)}
+    wanted = need.scopes_for(credential)
+    if not all(grants(credential, scope) for scope in wanted):
+        detail = {"required": list(wanted), "granted": list(credential.scopes)}
         raise refuse(403, LACKING_SCOPE, detail=detail)
 
 
@@ -160,7 +160,7 @@ def scope_headers(credential: Credential, need: Need) -> dict[str, str]:
     """What Bitbucket tells about the scopes of the credentials in the headers of answers."""
     return {
         "X-OAuth-Scopes": ", ".join(credential.scopes),
-        "X-Accepted-OAuth-Scopes": need.scope_for(credential),
+        "X-Accepted-OAuth-Scopes": ", ".join(need.scopes_for(credential)),
         "X-Credential-Type": _CREDENTIAL_TYPES[credential.mode],
     }
 

@@ -13,8 +13,10 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from deploycore.errors import NotFound
+from deploycore.models import is_commit_hash
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
 from deploycore.testing.repositories import GitRepositories
+from deploycore.testing.webhooks import ShownStatus, Webhooks
 from deploycore_bitbucket.sandbox import shapes
 from deploycore_bitbucket.sandbox.authentication import (
     AppPasswords,
@@ -23,6 +25,7 @@ from deploycore_bitbucket.sandbox.authentication import (
     rest_credential,
     scope_headers,
 )
+from deploycore_bitbucket.sandbox.hooks import HooksApi, needed_for_hooks
 from deploycore_bitbucket.sandbox.messages import refuse
 from deploycore_bitbucket.sandbox.pages import Pagination, page_of
 from deploycore_bitbucket.sandbox.partial import select_fields
@@ -34,6 +37,7 @@ from deploycore_bitbucket.sandbox.query import (
     sort_rows,
 )
 from deploycore_bitbucket.sandbox.state import Credential, Repository, State, User, Workspace
+from deploycore_bitbucket.sandbox.statuses import StatusesApi
 
 __all__ = ["RestApi"]
 
@@ -47,10 +51,11 @@ WITHDRAWN = "CHANGE-2770 - Functionality has been deprecated"
 WITHDRAWN_DETAIL = "This API has been removed. Use the API of one workspace instead."
 WITHDRAWN_URL = "https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-2770"
 
-ABOUT_USER = Need(new="read:user:bitbucket", old="account", person=True)
-ABOUT_WORKSPACES = Need(new="read:workspace:bitbucket", old="account", person=True)
-ABOUT_WORKSPACE = Need(new="read:workspace:bitbucket")
-ABOUT_REPOSITORIES = Need(new="read:repository:bitbucket", old="repository", anonymous=True)
+ABOUT_USER = Need(new=("read:user:bitbucket",), old=("account",), person=True)
+ABOUT_WORKSPACES = Need(new=("read:workspace:bitbucket",), old=("account",), person=True)
+ABOUT_WORKSPACE = Need(new=("read:workspace:bitbucket",))
+ABOUT_REPOSITORIES = Need(new=("read:repository:bitbucket",), old=("repository",), anonymous=True)
+TO_REPORT = Need(new=("read:repository:bitbucket",), old=("repository",))
 
 REMEMBERED_LISTS = 8
 ROLES = ("member", "contributor", "admin", "owner")
@@ -74,12 +79,19 @@ class RestApi:
         git: GitRepositories,
         app_passwords: AppPasswords,
         pagination: Pagination,
+        webhooks: Webhooks,
     ) -> None:
+        self._hooks = HooksApi(webhooks)
+        self._statuses = StatusesApi()
         self._state = state
         self._git = git
         self._app_passwords = app_passwords
         self._pagination = pagination
         self._chosen = lru_cache(maxsize=REMEMBERED_LISTS)(self._choose)
+
+    def statuses(self, repository: Repository, commit: str) -> Sequence[ShownStatus]:
+        """What is shown about a commit, the oldest first."""
+        return self._statuses.shown(repository, commit)
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request, a refusal included."""
@@ -89,11 +101,24 @@ class RestApi:
             return refusal.answer
 
     def _route(self, request: Request) -> Answer:
+        match request.segments[1:]:
+            case ["repositories", _, _, "hooks", *_]:
+                need = needed_for_hooks(request)
+                return self._answer(request, self._credential(request), need, self._hook)
+            case ["repositories", _, _, "commit", _, "statuses", *_]:
+                need = ABOUT_REPOSITORIES if request.method == "GET" else TO_REPORT
+                return self._answer(request, self._credential(request), need, self._status)
         if request.method != "GET":
             raise refuse(405, f"Method {request.method} is not allowed.")
-        credential = rest_credential(
+        return self._read(request)
+
+    def _credential(self, request: Request) -> Credential | None:
+        return rest_credential(
             self._state, request.headers.get("authorization"), app_passwords=self._app_passwords
         )
+
+    def _read(self, request: Request) -> Answer:
+        credential = self._credential(request)
         match request.segments[1:]:
             case ["user"]:
                 return self._answer(request, credential, ABOUT_USER, self._user)
@@ -124,7 +149,8 @@ class RestApi:
         try:
             demand_scope(credential, need)
             fields = request.query.get("fields", "")
-            answer = json_answer(select_fields(make(request, credential), fields))
+            made = make(request, credential)
+            answer = made if isinstance(made, Answer) else json_answer(select_fields(made, fields))
         except Refusal as refusal:
             answer = refusal.answer
         return with_headers(answer, scope_headers(credential, need)) if credential else answer
@@ -207,6 +233,20 @@ class RestApi:
             raise refuse(404, f"Branch '{name}' not found")
         with self._git.commits(repository) as read:
             return shapes.branch(repository, name, read(found), request.origin)
+
+    def _hook(self, request: Request, credential: Credential | None) -> Any:
+        repository = self._find_repository(request, credential)
+        user = credential.user if credential else None
+        if user is not None and not self._state.administrates(user, repository.workspace):
+            raise refuse(403, "You do not have admin access to this repository.")
+        return self._hooks.answer(request, repository, self._page)
+
+    def _status(self, request: Request, credential: Credential | None) -> Any:
+        repository = self._find_repository(request, credential)
+        commit = request.segments[5]
+        if not is_commit_hash(commit) or not self._git.has_commit(repository, commit):
+            raise refuse(404, f"Commit {commit} not found")
+        return self._statuses.answer(request, repository, commit, self._page)
 
     def _find_workspace(self, request: Request) -> Workspace:
         try:

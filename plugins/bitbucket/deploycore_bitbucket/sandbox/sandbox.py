@@ -25,7 +25,10 @@ from deploycore.testing.host import LoggedRequest as AnyLoggedRequest
 from deploycore.testing.host import LoopbackHost
 from deploycore.testing.messages import Answer, Request
 from deploycore.testing.repositories import File, GitRepositories, branch_ref
+from deploycore.testing.webhooks import Delivery, DeliveryRules, ShownStatus, Webhooks
 from deploycore_bitbucket.sandbox.authentication import AppPasswords, caller
+from deploycore_bitbucket.sandbox.events import PullRequest
+from deploycore_bitbucket.sandbox.notifier import RULES, Notifier, sign
 from deploycore_bitbucket.sandbox.pages import Pagination
 from deploycore_bitbucket.sandbox.rest import RestApi
 from deploycore_bitbucket.sandbox.smart_http import GitAccess
@@ -46,9 +49,13 @@ API_TOKEN_SCOPES = (
     "read:workspace:bitbucket",
     "read:repository:bitbucket",
     "write:repository:bitbucket",
+    "read:pullrequest:bitbucket",
+    "read:webhook:bitbucket",
+    "write:webhook:bitbucket",
+    "delete:webhook:bitbucket",
 )
-OLD_SCOPES = ("account", "repository:write")
-ACCESS_TOKEN_SCOPES = ("repository:write",)
+OLD_SCOPES = ("account", "repository:write", "pullrequest", "webhook")
+ACCESS_TOKEN_SCOPES = ("repository:write", "pullrequest", "webhook")
 
 DEFAULT_SCOPES: Mapping[Mode, tuple[str, ...]] = {
     "app-password": OLD_SCOPES,
@@ -100,8 +107,10 @@ class Sandbox(LoopbackHost):
         rate_budget: How many REST requests are answered before 429; ``None`` for all.
         retry_after: Seconds that 429 tells to wait; ``None`` for not telling, as Bitbucket does.
         pagination: ``iterator`` makes every collection forward-only, with an opaque ``next``.
+        webhook_rules: How webhooks are delivered, if not as Bitbucket does.
 
     Attributes:
+        webhooks: Those that are registered, and their deliveries.
         watchers: Called with each exchange of every sandbox of the process, before its answer
             is sent; so tests can hold all of them to a description of the API.
         faults: What goes wrong on purpose.
@@ -118,13 +127,16 @@ class Sandbox(LoopbackHost):
         rate_budget: int | None = None,
         retry_after: int | None = None,
         pagination: Pagination = "list",
+        webhook_rules: DeliveryRules = RULES,
     ) -> None:
         super().__init__(port=port, latency=latency)
         self.rate_budget = rate_budget
         self._retry_after = retry_after
         self._state = State()
         self._git = GitRepositories()
-        self._rest = RestApi(self._state, self._git, app_passwords, pagination)
+        self.webhooks = Webhooks(webhook_rules, sign)
+        self._notifier = Notifier(self._state, self._git, self.webhooks, lambda: self.url)
+        self._rest = RestApi(self._state, self._git, app_passwords, pagination, self.webhooks)
         self._smart_http = SmartHttp(self._git, GitAccess(self._state, app_passwords).permit)
 
     @classmethod
@@ -157,6 +169,7 @@ class Sandbox(LoopbackHost):
 
     def stop(self) -> None:
         """Close all connections and remove the repositories; harmless when done already."""
+        self.webhooks.stop()
         super().stop()
         self._git.close()
 
@@ -172,7 +185,13 @@ class Sandbox(LoopbackHost):
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
-        return [credential.secret for credential in self._state.credentials]
+        credentials = [credential.secret for credential in self._state.credentials]
+        return [*credentials, *self.webhooks.secrets]
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        """What was sent to webhooks, or is about to be; ``webhooks.wait()`` for its end."""
+        return self.webhooks.deliveries
 
     @property
     def credentials(self) -> Sequence[Credential]:
@@ -211,7 +230,15 @@ class Sandbox(LoopbackHost):
 
     def remove_workspace(self, slug: str) -> None:
         """Remove an owner with all repositories, if there is one."""
+        for row in self._state.repositories(slug) if self._state.has_workspace(slug) else ():
+            self.remove_repository(slug, row.slug)
         self._state.remove_workspace(slug)
+
+    def remove_repository(self, workspace: str, slug: str) -> None:
+        """Remove a repository and its webhooks, if there is one."""
+        self._state.remove_repository(workspace, slug)
+        for hook in self.webhooks.of(f"{workspace}/{slug}"):
+            self.webhooks.remove(hook.id)
 
     def branches(self, workspace: str, slug: str) -> Mapping[str, str]:
         """The branches of a repository and the commits that they point to.
@@ -320,6 +347,82 @@ class Sandbox(LoopbackHost):
             ConfigurationError: There is no such repository, or git does not allow the name.
         """
         self._git.add_tag(self._existing(workspace, slug), name, at)
+
+    def delete_branches(self, workspace: str, slug: str, names: Iterable[str]) -> None:
+        """Delete branches in one push; those that are not there are passed over.
+
+        Raises:
+            ConfigurationError: There is no such repository.
+        """
+        self._git.delete_branches(self._existing(workspace, slug), names)
+
+    def delete_tag(self, workspace: str, slug: str, name: str) -> None:
+        """Delete a tag, if there is one.
+
+        Raises:
+            ConfigurationError: There is no such repository.
+        """
+        self._git.delete_tag(self._existing(workspace, slug), name)
+
+    def fork(self, workspace: str, slug: str, *, into: str) -> Repository:
+        """Copy a repository with its branches into another workspace.
+
+        Raises:
+            NotFound: There is no such workspace.
+            ConfigurationError: There is no such repository.
+        """
+        source = self._existing(workspace, slug)
+        copied = self.add_repository(into, slug, main_branch=source.main_branch)
+        for branch, commit in self._git.branches(source).items():
+            self._git.take(copied, branch, commit, source=source)
+        return copied
+
+    def open_pull_request(
+        self,
+        workspace: str,
+        slug: str,
+        source_branch: str,
+        target_branch: str,
+        *,
+        title: str = "",
+        source: Repository | None = None,
+    ) -> PullRequest:
+        """Open a pull request.
+
+        Args:
+            source: Where its commits come from, if not from the same repository.
+
+        Raises:
+            NotFound: There is no such branch.
+            ConfigurationError: There is no such repository.
+        """
+        repository = self._existing(workspace, slug)
+        branches = (source_branch, target_branch)
+        return self._notifier.open(repository, source or repository, branches, title)
+
+    def update_pull_request(self, row: PullRequest, *, title: str) -> PullRequest:
+        """Give it another title; new commits on its branch count as an update by themselves."""
+        return self._notifier.change(row, "pullrequest:updated", title=title)
+
+    def merge_pull_request(self, row: PullRequest) -> PullRequest:
+        """Move the target branch to its newest commit, and close it.
+
+        Raises:
+            NotFound: One of the repositories is gone.
+        """
+        return self._notifier.merge(row)
+
+    def decline_pull_request(self, row: PullRequest) -> PullRequest:
+        """Close it without its commits."""
+        return self._notifier.change(row, "pullrequest:rejected", state="DECLINED")
+
+    def statuses(self, workspace: str, slug: str, commit: str) -> Sequence[ShownStatus]:
+        """What is shown about a commit, the oldest first.
+
+        Raises:
+            ConfigurationError: There is no such repository.
+        """
+        return self._rest.statuses(self._existing(workspace, slug), commit)
 
     def publish(
         self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str

@@ -20,12 +20,28 @@ from deploycore_bitbucket.sandbox.authentication import (
     grants,
 )
 from deploycore_bitbucket.sandbox.rest import NO_REPOSITORY
-from deploycore_bitbucket.sandbox.state import Credential, Repository, State
+from deploycore_bitbucket.sandbox.state import Credential, Repository, State, User
 
-__all__ = ["GitAccess"]
+__all__ = ["GitAccess", "Pushed"]
 
-TO_FETCH = Need(new="read:repository:bitbucket", old="repository")
-TO_PUSH = Need(new="write:repository:bitbucket", old="repository:write")
+TO_FETCH = Need(new=("read:repository:bitbucket",), old=("repository",))
+TO_PUSH = Need(new=("write:repository:bitbucket",), old=("repository:write",))
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A repository that somebody pushes to, so that it can be told who."""
+
+    repository: Repository
+    actor: User | None
+
+    @property
+    def full_name(self) -> str:
+        return self.repository.full_name
+
+    @property
+    def default_branch(self) -> str:
+        return self.repository.default_branch
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,7 @@ class GitAccess:
     state: State
     app_passwords: AppPasswords
 
-    def permit(self, request: Request, name: str, service: Service) -> Repository:
+    def permit(self, request: Request, name: str, service: Service) -> Repository | Pushed:
         """The repository that a request may use.
 
         Raises:
@@ -51,7 +67,7 @@ class GitAccess:
         if not self.state.may_read(credential, repository):
             raise text_refusal(404, NO_REPOSITORY)
         _demand_git_scope(credential, TO_PUSH if pushes else TO_FETCH)
-        return repository
+        return Pushed(repository, credential.user) if pushes and credential else repository
 
     def _find(self, name: str) -> Repository:
         workspace, _, slug = name.partition("/")
@@ -65,5 +81,7 @@ class GitAccess:
 
 
 def _demand_git_scope(credential: Credential | None, need: Need) -> None:
-    if credential is not None and not grants(credential, need.scope_for(credential)):
+    if credential is None:
+        return
+    if not all(grants(credential, scope) for scope in need.scopes_for(credential)):
         raise text_refusal(403, LACKING_SCOPE)

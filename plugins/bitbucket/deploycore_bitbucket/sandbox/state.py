@@ -146,6 +146,11 @@ class State:
             self._repositories.pop(slug, None)
             self.version += 1
 
+    def remove_repository(self, workspace: str, slug: str) -> None:
+        with self.lock:
+            self._repositories.get(workspace, {}).pop(slug, None)
+            self.version += 1
+
     def add_member(self, workspace: str, username: str, *, administrator: bool) -> None:
         with self.lock:
             known = self.workspace(workspace)
@@ -199,6 +204,10 @@ class State:
         with self.lock:
             everything = self._workspaces.values()
             return [workspace for workspace in everything if username in workspace.members]
+
+    def has_workspace(self, slug: str) -> bool:
+        with self.lock:
+            return slug in self._workspaces
 
     def repositories(self, workspace: str) -> list[Repository]:
         """In the order in which they were made."""

@@ -1,0 +1,498 @@
+"""Checks of webhooks, for providers that have their hooks: proofs, events, and the subscription.
+
+What is checked was really sent: the fake host delivers a push to a listener of the kit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    DeploycoreError,
+    NotFound,
+    PermissionDenied,
+    ProviderUnavailable,
+    UnexpectedAnswer,
+)
+from deploycore.events import (
+    Delivered,
+    PushEvent,
+    RefChange,
+    Webhook,
+    WebhookDelivery,
+)
+from deploycore.models import RepositoryId
+from deploycore.provider import Provider
+from deploycore.registry import Plugin
+from deploycore.testing.contract.base import (
+    Connect,
+    ContractBase,
+    Leaks,
+    asked,
+    identity,
+    must_raise,
+)
+from deploycore.testing.contract.failures import REMOVED, REPLACEMENTS, places
+from deploycore.testing.faults import (
+    Change,
+    Fault,
+    answer,
+    connection_reset,
+    echoing,
+    html,
+    malformed_json,
+)
+from deploycore.testing.host import LoopbackHost
+from deploycore.testing.scenarios import ONE, Access, Arranged, ContractHost, WebhookHost
+from deploycore.testing.webhooks import Listener, hmac_sha256
+
+__all__ = ["Deliveries", "Registering", "webhook_host"]
+
+SECRET = SecretStr("kit-Q7x-2fVb9nLs")
+OTHER = SecretStr("kit-Zp4-mW81kRtc")
+NOWHERE_ELSE = "https://deploy.example.com/webhook"
+MANAGING = ("register_webhook", "list_webhooks", "remove_webhook")
+FILES = {"index.html": b"<h1>Shop</h1>\n"}
+
+
+def webhook_host(plugin: Plugin, host: ContractHost, *hooks: str) -> WebhookHost:
+    """The fake host with what it can besides; skips the check where it, or the provider, can't."""
+    for hook in hooks:
+        if hook not in plugin.hooks:
+            pytest.skip(f"the provider has no {hook}, which is optional")
+    if not isinstance(host, WebhookHost):
+        pytest.skip("the fake host has no webhooks: deploycore.testing.scenarios.WebhookHost")
+    return host
+
+
+@dataclass(frozen=True)
+class Subscribed:
+    """A repository whose pushes come to a listener."""
+
+    host: WebhookHost
+    provider: Provider
+    listener: Listener
+    shop: Arranged
+    webhook: Webhook
+
+    @property
+    def repository(self) -> RepositoryId:
+        return identity(self.shop)
+
+    def push(self, branch: str | None = None, text: bytes = b"1") -> str:
+        """Commit something; to the default branch, or to another one."""
+        owner, slug = self.shop.owner, self.shop.slug
+        files = {**FILES, "text": text}
+        return self.host.publish(owner, slug, branch or self.shop.default_branch, files, "Change")
+
+    def received(self) -> Sequence[WebhookDelivery]:
+        """All that came until everything was delivered."""
+        assert self.host.webhooks.wait(), "the fake host has not delivered after 30 seconds"
+        return self.listener.received
+
+    def last(self) -> WebhookDelivery:
+        """The latest delivery."""
+        received = self.received()
+        assert received, asked("register_webhook", "the host tells of pushes from then on")
+        return received[-1]
+
+    def event(self) -> PushEvent:
+        """What the latest delivery says, which has to be one event of a push."""
+        events = self.provider.parse_webhook(self.last()).events
+        assert len(events) == 1, asked("parse_webhook", "a push is one event")
+        assert isinstance(events[0], PushEvent)
+        return events[0]
+
+
+class _Subscription(ContractBase):
+    """The fixtures of what follows."""
+
+    @pytest.fixture
+    def listener(self) -> Iterator[Listener]:
+        """Where webhooks send to."""
+        with Listener() as running:
+            yield running
+
+    @pytest.fixture
+    def subscribed(
+        self, plugin: Plugin, host: ContractHost, connect: Connect, listener: Listener
+    ) -> Subscribed:
+        """A repository with a webhook that sends to the listener, signed with ``SECRET``."""
+        able = webhook_host(plugin, host, "verify_webhook", "parse_webhook", "register_webhook")
+        (shop,) = host.arrange(ONE)
+        provider = connect()
+        webhook = provider.register_webhook(identity(shop), listener.address, SECRET)
+        return Subscribed(able, provider, listener, shop, webhook)
+
+
+class Deliveries(_Subscription):
+    """``verify_webhook`` and ``parse_webhook``."""
+
+    def test_a_delivery_is_proved_by_its_secret(self, subscribed: Subscribed) -> None:
+        subscribed.push()
+        found = subscribed.last()
+        verify = subscribed.provider.verify_webhook
+        assert verify(found, (SECRET,)), asked("verify_webhook", "what the host signed is right")
+        both = "both secrets are right while one replaces the other"
+        assert verify(found, (OTHER, SECRET)), asked("verify_webhook", both)
+        assert verify(found, (SECRET, OTHER)), asked("verify_webhook", both)
+
+    def test_other_secrets_prove_nothing(self, subscribed: Subscribed) -> None:
+        subscribed.push()
+        found = subscribed.last()
+        for secrets in ((), (OTHER,), (SecretStr(""),), (OTHER, SecretStr(""))):
+            self._is_refused(subscribed, found, "only who knows a secret is right", secrets)
+
+    def test_a_proof_that_is_missing_or_another_is_refused(self, subscribed: Subscribed) -> None:
+        subscribed.push()
+        found = subscribed.last()
+        name = self._signature_header(found)
+        proof = found.headers[name]
+        bare = {key: value for key, value in found.headers.items() if key != name}
+        self._is_refused(subscribed, replace(found, headers=bare), "False where there is no proof")
+        for wrong in _wrong_proofs(proof, found.body):
+            forged = replace(found, headers={**found.headers, name: wrong})
+            rule = f"False, and no error, for a proof that is cut or of another form ({wrong!r})"
+            self._is_refused(subscribed, forged, rule)
+
+    def test_an_empty_secret_proves_nothing(self, subscribed: Subscribed) -> None:
+        subscribed.push()
+        found = subscribed.last()
+        name = self._signature_header(found)
+        empty = SecretStr("")
+        plain = SECRET.get_secret_value()
+        forged = found.headers[name].replace(
+            hmac_sha256(SECRET, found.body), hmac_sha256(empty, found.body)
+        )
+        headers = {**found.headers, name: forged.replace(plain, "")}
+        for secrets in ((empty,), (SECRET, empty)):
+            rule = "an empty secret is known to all, and never right"
+            self._is_refused(subscribed, replace(found, headers=headers), rule, secrets)
+
+    def test_a_body_that_was_changed_is_refused(self, subscribed: Subscribed) -> None:
+        subscribed.push()
+        found = subscribed.last()
+        bodies = [found.body + b" "]
+        for place in (0, len(found.body) // 2, len(found.body) - 1):
+            changed = bytearray(found.body)
+            changed[place] ^= 1
+            bodies.append(bytes(changed))
+        for body in bodies:
+            rule = "it is decided by the raw body, whatever that is"
+            self._is_refused(subscribed, replace(found, body=body), rule)
+
+    @staticmethod
+    def _is_refused(
+        subscribed: Subscribed,
+        delivery: WebhookDelivery,
+        rule: str,
+        secrets: tuple[SecretStr, ...] = (SECRET,),
+    ) -> None:
+        try:
+            is_right = subscribed.provider.verify_webhook(delivery, secrets)
+        except DeploycoreError as error:
+            pytest.fail(f"{asked('verify_webhook', rule)} {error}", pytrace=False)
+        assert not is_right, asked("verify_webhook", rule)
+
+    def test_a_push_says_what_moved(self, subscribed: Subscribed) -> None:
+        branch = subscribed.shop.default_branch
+        before = subscribed.shop.branches[branch]
+        after = subscribed.push()
+        event = subscribed.event()
+        assert event.repository == subscribed.repository, asked(
+            "parse_webhook", "the repository is named as listings name it"
+        )
+        moved = RefChange(kind="branch", name=branch, before=before, after=after)
+        assert event.changes == (moved,), asked("parse_webhook", "a branch that was moved")
+
+    def test_a_push_says_what_was_made_and_deleted(self, subscribed: Subscribed) -> None:
+        name = "topic/größe#1"
+        commit = subscribed.push(name)
+        made = RefChange(kind="branch", name=name, before=None, after=commit)
+        assert subscribed.event().changes == (made,), asked(
+            "parse_webhook", "a branch that was made has no before"
+        )
+        subscribed.host.delete_branches(subscribed.shop.owner, subscribed.shop.slug, [name])
+        deleted = RefChange(kind="branch", name=name, before=commit, after=None)
+        assert subscribed.event().changes == (deleted,), asked(
+            "parse_webhook", "a branch that was deleted has no after"
+        )
+
+    def test_a_tag_is_no_branch(self, subscribed: Subscribed) -> None:
+        (commit, *_) = subscribed.shop.branches.values()
+        subscribed.host.add_tag(subscribed.shop.owner, subscribed.shop.slug, "v1.0", at=commit)
+        made = RefChange(kind="tag", name="v1.0", before=None, after=commit)
+        assert subscribed.event().changes == (made,), asked("parse_webhook", "a tag that was made")
+
+    def test_a_replay_has_the_same_identifier_and_another_push_another(
+        self, subscribed: Subscribed
+    ) -> None:
+        subscribed.push()
+        subscribed.received()
+        subscribed.host.webhooks.send_again(subscribed.host.webhooks.deliveries[-1])
+        subscribed.received()
+        subscribed.push(text=b"2")
+        told = [subscribed.provider.parse_webhook(found) for found in subscribed.received()]
+        first, again, other = told[-3:]
+        assert first == again, asked("parse_webhook", "the identifier is the same when sent again")
+        if first.delivery:
+            assert other.delivery != first.delivery, asked(
+                "parse_webhook", "the identifier is that of one delivery"
+            )
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"\xff\xfe", b"{", b"null", b"[]", b'"text"', b"[" * 100_000],
+        ids=["empty", "binary", "cut", "null", "list", "text", "deep"],
+    )
+    def test_what_is_no_delivery_is_an_unexpected_answer(
+        self, subscribed: Subscribed, body: bytes
+    ) -> None:
+        subscribed.push()
+        rule = "UnexpectedAnswer for what is not as the host documents it"
+        with must_raise(UnexpectedAnswer, "parse_webhook", rule):
+            subscribed.provider.parse_webhook(replace(subscribed.last(), body=body))
+
+    def test_any_damage_is_an_event_or_an_unexpected_answer(self, subscribed: Subscribed) -> None:
+        subscribed.push()
+        found = subscribed.last()
+        try:
+            whole = json.loads(found.body)
+        except ValueError:
+            pytest.skip("the host's deliveries are no JSON")
+        for number in range(sum(1 for _ in places(whole, ""))):
+            for replacement in REPLACEMENTS:
+                damaged = deepcopy(whole)
+                container, key, path = list(places(damaged, ""))[number]
+                if replacement is REMOVED:
+                    del container[key]
+                else:
+                    container[key] = replacement
+                self._is_told_or_refused(subscribed.provider, found, damaged, path)
+
+    @staticmethod
+    def _is_told_or_refused(
+        provider: Provider, found: WebhookDelivery, damaged: object, path: str
+    ) -> None:
+        try:
+            told = provider.parse_webhook(replace(found, body=json.dumps(damaged).encode()))
+        except UnexpectedAnswer:
+            return
+        except DeploycoreError as error:
+            pytest.fail(
+                f"{asked('parse_webhook', 'UnexpectedAnswer alone')} {type(error).__name__} with "
+                f"{path} damaged: {error}",
+                pytrace=False,
+            )
+        assert isinstance(told, Delivered)
+
+    def _signature_header(self, found: WebhookDelivery) -> str:
+        name = self.signature_header
+        assert name in found.headers, asked(
+            "class", "the contract class says in signature_header where deliveries have their proof"
+        )
+        return name
+
+
+class Registering(_Subscription):
+    """``register_webhook``, ``list_webhooks`` and ``remove_webhook``."""
+
+    def test_each_mode_registers_lists_and_removes(
+        self, plugin: Plugin, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        webhook_host(plugin, host, *MANAGING)
+        (shop,) = host.arrange(ONE)
+        provider, repository = connect(mode=mode), identity(shop)
+        made = provider.register_webhook(repository, NOWHERE_ELSE, SECRET)
+        assert made.url == NOWHERE_ELSE
+        assert made.active, asked("register_webhook", "it sends from then on")
+        assert list(provider.list_webhooks(repository)) == [made], asked(
+            "list_webhooks", "what is registered is listed"
+        )
+        assert provider.remove_webhook(repository, made.id) is True
+        assert provider.remove_webhook(repository, made.id) is False, asked(
+            "remove_webhook", "that there is none is no error"
+        )
+        assert list(provider.list_webhooks(repository)) == []
+
+    def test_registering_again_changes_what_is_there(
+        self, plugin: Plugin, subscribed: Subscribed
+    ) -> None:
+        webhook_host(plugin, subscribed.host, *MANAGING)  # type: ignore[arg-type]
+        provider, repository = subscribed.provider, subscribed.repository
+        again = provider.register_webhook(repository, subscribed.webhook.url, OTHER)
+        rule = "one that sends to this address is changed, and there is never a second one"
+        assert again.id == subscribed.webhook.id, asked("register_webhook", rule)
+        assert len(list(provider.list_webhooks(repository))) == 1, asked("register_webhook", rule)
+        subscribed.push()
+        assert len(subscribed.received()) == 1
+        assert provider.verify_webhook(subscribed.last(), (OTHER,)), asked(
+            "register_webhook", "the new secret holds"
+        )
+        assert not provider.verify_webhook(subscribed.last(), (SECRET,))
+
+    def test_webhooks_of_other_addresses_are_left_alone(
+        self, plugin: Plugin, host: ContractHost, provider: Provider
+    ) -> None:
+        webhook_host(plugin, host, *MANAGING)
+        (shop,) = host.arrange(ONE)
+        repository = identity(shop)
+        urls = [f"{NOWHERE_ELSE}/{number}" for number in range(25)]
+        made = [provider.register_webhook(repository, url, SECRET) for url in urls]
+        listed = list(provider.list_webhooks(repository))
+        assert sorted(hook.url for hook in listed) == sorted(urls), asked(
+            "list_webhooks", "all of them, on however many pages"
+        )
+        provider.remove_webhook(repository, made[7].id)
+        left = {hook.url for hook in provider.list_webhooks(repository)}
+        assert left == {*urls} - {urls[7]}, asked("remove_webhook", "this one alone")
+
+    def test_a_missing_scope_for_webhooks_is_named(
+        self, plugin: Plugin, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        webhook_host(plugin, host, *MANAGING)
+        if self.webhook_scope is None:
+            pytest.skip("the least privileged credentials may register webhooks")
+        (shop,) = host.arrange(ONE)
+        provider = connect(Access.LEAST, mode=mode)
+        rule = "PermissionDenied, and the hint names the missing scope"
+        for hook in MANAGING:
+            with must_raise(PermissionDenied, hook, rule) as caught:
+                _manage(provider, hook, identity(shop))
+            assert self.webhook_scope in f"{caught[0]} {caught[0].hint}", asked(hook, rule)
+
+    def test_a_repository_that_is_not_there_has_no_webhooks(
+        self, plugin: Plugin, host: ContractHost, provider: Provider
+    ) -> None:
+        webhook_host(plugin, host, *MANAGING)
+        (shop,) = host.arrange(ONE)
+        nowhere = RepositoryId(owner=shop.owner, slug="no-such-repository")
+        for hook in ("register_webhook", "list_webhooks"):
+            with must_raise(NotFound, hook, "NotFound for a repository that is not there"):
+                _manage(provider, hook, nowhere)
+
+    @pytest.mark.parametrize("hook", MANAGING)
+    @pytest.mark.parametrize(
+        ("change", "expected"),
+        [
+            pytest.param(answer(401, "no"), AuthenticationFailed, id="401"),
+            pytest.param(answer(403, "no"), PermissionDenied, id="403"),
+            pytest.param(answer(500, "no"), ProviderUnavailable, id="500"),
+            pytest.param(answer(503, ""), ProviderUnavailable, id="503"),
+            pytest.param(connection_reset(), ProviderUnavailable, id="reset"),
+            pytest.param(html(), UnexpectedAnswer, id="html"),
+            pytest.param(malformed_json(), UnexpectedAnswer, id="malformed"),
+        ],
+    )
+    def test_what_goes_wrong_with_webhooks_is_a_typed_error(
+        self,
+        plugin: Plugin,
+        host: ContractHost,
+        provider: Provider,
+        hook: str,
+        change: Change,
+        expected: type[DeploycoreError],
+    ) -> None:
+        webhook_host(plugin, host, *MANAGING)
+        (shop,) = host.arrange(ONE)
+        host.faults.add(Fault(change))
+        with must_raise(expected, hook, f"{expected.__name__} where the host does this"):
+            _manage(provider, hook, identity(shop))
+
+    def test_the_secret_of_a_webhook_shows_nowhere(
+        self,
+        plugin: Plugin,
+        host: ContractHost,
+        provider: Provider,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        webhook_host(plugin, host, *MANAGING)
+        caplog.set_level(logging.DEBUG)
+        (shop,) = host.arrange(ONE)
+        leaks = Leaks([SECRET, *host.secrets])
+        shown = [repr(provider.register_webhook(identity(shop), NOWHERE_ELSE, SECRET))]
+        shown += map(repr, provider.list_webhooks(identity(shop)))
+        for change in (*map(_repeating, (200, 201, 400, 403, 409, 422, 500)), html()):
+            for method in ("POST", "PUT", "PATCH"):
+                host.faults.clear()
+                host.faults.add(Fault(change, method=method))
+                shown += _shown_by_errors(provider, identity(shop))
+        host.faults.clear()
+        shown += [
+            f"{record.name}: {record.getMessage()} {record.args}" for record in caplog.records
+        ]
+        shown += [*capfd.readouterr()]
+        shown += [
+            f"{request.path}?{request.query}".replace("********", SECRET.get_secret_value())
+            for request in getattr(host, "requests", ())
+        ]
+        assert [leaks.within(text) for text in shown if leaks.within(text)] == [], asked(
+            "secrets", "no secret in a result, an address, a log line or an error"
+        )
+
+    @pytest.mark.parametrize("status", [302, 307, 308])
+    def test_the_secret_of_a_webhook_is_not_sent_on(
+        self, plugin: Plugin, host: ContractHost, provider: Provider, status: int
+    ) -> None:
+        webhook_host(plugin, host, *MANAGING)
+        (shop,) = host.arrange(ONE)
+        with LoopbackHost() as stranger:
+            elsewhere = answer(status, headers={"Location": f"{stranger.url}/api"})
+            for method in ("POST", "PUT", "PATCH"):
+                host.faults.add(Fault(elsewhere, method=method))
+            with suppress(DeploycoreError):
+                provider.register_webhook(identity(shop), NOWHERE_ELSE, SECRET)
+            assert stranger.requests == [], asked(
+                "secrets", "secrets go to the configured origin alone: use the http client"
+            )
+
+
+def _manage(provider: Provider, hook: str, repository: RepositoryId) -> object:
+    """Call one of the hooks that manage webhooks."""
+    if hook == "register_webhook":
+        return provider.register_webhook(repository, NOWHERE_ELSE, SECRET)
+    if hook == "list_webhooks":
+        return list(provider.list_webhooks(repository))
+    return provider.remove_webhook(repository, "1")
+
+
+def _repeating(status: int) -> Change:
+    """A host that repeats the body that it was sent, as text."""
+    told = echoing(status)
+    return Change(
+        f"body repeated with status {status}",
+        lambda request, found: replace(told.apply(request, found), body=request.body),
+    )
+
+
+def _shown_by_errors(provider: Provider, repository: RepositoryId) -> list[str]:
+    try:
+        made = provider.register_webhook(repository, NOWHERE_ELSE, SECRET)
+    except DeploycoreError as error:
+        whole = traceback.TracebackException.from_exception(error, capture_locals=True)
+        said = [str(error), repr(error), error.hint, str(error.as_dict())]
+        return [*said, "".join(line for line in whole.format() if "SECRET" not in line)]
+    return [repr(made)]
+
+
+def _wrong_proofs(proof: str, body: bytes) -> Iterator[str]:
+    """What is like a proof, and is none."""
+    yield from ("", " ", "=", proof[:-1], proof[: len(proof) // 2], proof + "0", proof[::-1])
+    algorithm, separator, digest = proof.rpartition("=")
+    yield f"{proof},{proof}"
+    if separator:
+        yield from (f"{algorithm}=", f"sha1={digest}", f"md5={digest}", f"none={digest}", "sha1=")
+        yield f"sha1={hashlib.sha1(body, usedforsecurity=False).hexdigest()}"
+        yield f"{algorithm}={'0' * len(digest)}"

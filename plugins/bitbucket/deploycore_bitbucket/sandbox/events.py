@@ -1,0 +1,202 @@
+"""What the sandbox's webhooks say, in the shapes of Bitbucket's documentation.
+
+Pure: rows and commits in, JSON objects out.
+
+Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from deploycore.testing.repositories import CommitDetails, RefUpdate
+from deploycore.testing.webhooks import Event
+from deploycore_bitbucket.sandbox.state import Repository, User
+
+__all__ = ["PullRequest", "pull_request", "push"]
+
+MOST_COMMITS = 5
+SHORT_HASH = 12
+HEADERS = {"User-Agent": "Bitbucket-Webhooks/2.0", "Content-Type": "application/json"}
+
+Read = Callable[[str], CommitDetails]
+State = Literal["OPEN", "MERGED", "DECLINED"]
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request as a row.
+
+    Attributes:
+        number: Its number in the repository that it is for.
+        repository: The full name of that repository.
+        source: The full name of the one that the commits come from.
+        commit: The newest commit of its branch.
+    """
+
+    number: int
+    repository: str
+    source: str
+    source_branch: str
+    target_branch: str
+    title: str
+    commit: str
+    target_commit: str
+    state: State = "OPEN"
+
+
+def push(
+    repository: Repository,
+    updates: Sequence[RefUpdate],
+    *,
+    actor: User | None,
+    read: Read,
+    origin: str,
+) -> Event:
+    """``repo:push``, for all refs that one push has changed."""
+    changes = [_change(update, repository, read, origin) for update in updates]
+    body = {**_about(repository, actor, origin), "push": {"changes": changes}}
+    return _event("repo:push", body)
+
+
+def pull_request(
+    name: str,
+    row: PullRequest,
+    repository: Repository,
+    source: Repository | None,
+    *,
+    actor: User | None,
+    origin: str,
+) -> Event:
+    """An event of a pull request.
+
+    Args:
+        source: Where the commits come from; ``None`` where that is gone.
+    """
+    api = f"{origin}/2.0/repositories/{repository.full_name}/pullrequests/{row.number}"
+    told = {
+        "type": "pullrequest",
+        "id": row.number,
+        "title": row.title,
+        "description": "",
+        "state": row.state,
+        "author": _user(actor),
+        "source": _end(source, row.source_branch, row.commit, origin),
+        "destination": _end(repository, row.target_branch, row.target_commit, origin),
+        "merge_commit": None,
+        "close_source_branch": False,
+        "closed_by": None,
+        "reason": "",
+        "reviewers": [],
+        "participants": [],
+        "links": {"self": {"href": api}},
+    }
+    return _event(name, {**_about(repository, actor, origin), "pullrequest": told})
+
+
+def _event(name: str, body: Any) -> Event:
+    return Event(name, json.dumps(body).encode(), {**HEADERS, "X-Event-Key": name})
+
+
+def _about(repository: Repository, actor: User | None, origin: str) -> dict[str, Any]:
+    return {"actor": _user(actor), "repository": _repository(repository, origin)}
+
+
+def _user(row: User | None) -> Any:
+    if row is None:
+        return {"type": "app_user", "display_name": "Access token", "nickname": "access-token"}
+    return {
+        "type": "user",
+        "uuid": row.uuid,
+        "nickname": row.username,
+        "display_name": row.display_name,
+    }
+
+
+def _repository(row: Repository, origin: str) -> Any:
+    return {
+        "type": "repository",
+        "uuid": row.uuid,
+        "full_name": row.full_name,
+        "name": row.name,
+        "scm": "git",
+        "is_private": row.private,
+        "links": {
+            "self": {"href": f"{origin}/2.0/repositories/{row.full_name}"},
+            "html": {"href": f"{origin}/{row.full_name}"},
+        },
+    }
+
+
+def _end(row: Repository | None, branch: str, commit: str, origin: str) -> Any:
+    """``source`` or ``destination``; their hashes are short."""
+    return {
+        "branch": {"name": branch},
+        "commit": {"type": "commit", "hash": commit[:SHORT_HASH]},
+        "repository": None if row is None else _repository(row, origin),
+    }
+
+
+def _change(update: RefUpdate, row: Repository, read: Read, origin: str) -> Any:
+    pushed = list(islice(_new_commits(update, read), MOST_COMMITS + 1))
+    return {
+        "old": _ref(update, update.before, row, read, origin),
+        "new": _ref(update, update.after, row, read, origin),
+        "created": update.before is None,
+        "closed": update.after is None,
+        "forced": _is_forced(update, read),
+        "truncated": len(pushed) > MOST_COMMITS,
+        "commits": [_commit(commit, row, origin) for commit in pushed[:MOST_COMMITS]],
+    }
+
+
+def _ref(update: RefUpdate, commit: str | None, row: Repository, read: Read, origin: str) -> Any:
+    if commit is None:
+        return None
+    return {
+        "type": update.kind,
+        "name": update.name,
+        "target": _commit(read(commit), row, origin),
+        "links": {"html": {"href": f"{origin}/{row.full_name}/{update.kind}/{update.name}"}},
+    }
+
+
+def _commit(commit: CommitDetails, row: Repository, origin: str) -> Any:
+    api = f"{origin}/2.0/repositories/{row.full_name}/commit/{commit.hash}"
+    return {
+        "type": "commit",
+        "hash": commit.hash,
+        "date": commit.date.isoformat(),
+        "message": commit.message,
+        "author": {"type": "author", "raw": commit.author},
+        "parents": [{"type": "commit", "hash": parent} for parent in commit.parents],
+        "links": {"self": {"href": api}},
+    }
+
+
+def _new_commits(update: RefUpdate, read: Read) -> Iterator[CommitDetails]:
+    if update.after is not None:
+        until = {update.before} if update.before else set()
+        yield from _history(update.after, read, until=until)
+
+
+def _is_forced(update: RefUpdate, read: Read) -> bool:
+    if update.before is None or update.after is None:
+        return False
+    return all(found.hash != update.before for found in _history(update.after, read, until=set()))
+
+
+def _history(commit: str, read: Read, *, until: set[str]) -> Iterator[CommitDetails]:
+    """A commit and those before it, each once, but for some and what is before them."""
+    waiting, seen = [commit], set(until)
+    while waiting:
+        current = waiting.pop(0)
+        if current not in seen:
+            seen.add(current)
+            found = read(current)
+            yield found
+            waiting += found.parents

@@ -1,0 +1,52 @@
+"""How a commit's deployment is shown on Bitbucket's pages: its build statuses.
+
+Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from deploycore.events import CommitState, CommitStatus
+from deploycore.models import RepositoryId
+
+__all__ = ["build_status"]
+
+_STATES: dict[CommitState, str] = {
+    "in_progress": "INPROGRESS",
+    "successful": "SUCCESSFUL",
+    "failed": "FAILED",
+    "stopped": "STOPPED",
+}
+MOST_CHARACTERS = 255
+
+
+def build_status(status: CommitStatus, repository: RepositoryId, *, git_url: str) -> dict[str, str]:
+    """What is sent for a status. The same key again replaces what was sent before.
+
+    Bitbucket's API description does not ask for an address, its pages link to one all the same:
+    where there is none, it is the commit's own page.
+
+    Args:
+        git_url: Where repositories have their pages.
+    """
+    page = f"{git_url}/{quote(repository.owner)}/{quote(repository.slug)}/commits/{status.commit}"
+    body = {
+        "key": status.key,
+        "state": _STATES[status.state],
+        "name": _cut(status.name),
+        "description": _cut(status.description),
+        "url": _plain(status.url) or page,
+        "refname": status.ref,
+    }
+    return {field: value for field, value in body.items() if value}
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
+
+
+def _plain(url: str) -> str:
+    """Bitbucket takes what is in braces for the name of a variable."""
+    return url.replace("{", "%7B").replace("}", "%7D")

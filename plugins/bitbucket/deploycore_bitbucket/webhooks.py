@@ -1,0 +1,264 @@
+"""What Bitbucket's webhooks say, how they are proved, and how they are subscribed to.
+
+Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
+that are read, and believe nothing.
+
+Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/ and
+https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+
+from deploycore.errors import ConfigurationError, UnexpectedAnswer
+from deploycore.events import (
+    Delivered,
+    PullRequestEvent,
+    PushEvent,
+    RefChange,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
+    hmac_sha256_matches,
+)
+from deploycore.http import AnswerModel, parse_answer
+from deploycore.models import CommitHash, RepositoryId
+
+__all__ = ["EVENTS", "WEBHOOK_FIELDS", "delivered", "is_signed", "subscription", "webhook_from"]
+
+T = TypeVar("T")
+
+PUSH = "repo:push"
+_ACTIONS: dict[str, Literal["opened", "updated", "merged", "declined"]] = {
+    "pullrequest:created": "opened",
+    "pullrequest:updated": "updated",
+    "pullrequest:push": "updated",
+    "pullrequest:fulfilled": "merged",
+    "pullrequest:rejected": "declined",
+}
+
+EVENTS = (PUSH, *_ACTIONS)
+"""What deploycore subscribes to."""
+
+WEBHOOK_FIELDS = ("uuid", "url", "active")
+LONGEST_SECRET = 128
+DESCRIPTION = "deploycore"
+
+HINT = "Upgrade deploycore-bitbucket; polling works all the same."
+
+
+class _Actor(AnswerModel):
+    display_name: str | None = None
+    nickname: str | None = None
+
+
+class _Repository(AnswerModel):
+    full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+
+    @property
+    def id(self) -> RepositoryId:
+        return RepositoryId.parse(self.full_name)
+
+
+class _Target(AnswerModel):
+    hash: CommitHash
+
+
+class _Ref(AnswerModel):
+    type: Literal["branch", "tag", "annotated_tag"]
+    name: Annotated[str, Field(min_length=1)]
+    target: _Target
+
+    @property
+    def kind(self) -> Literal["branch", "tag"]:
+        return "branch" if self.type == "branch" else "tag"
+
+
+class _Change(AnswerModel):
+    """``truncated``, here, is about the list of commits, which is not read."""
+
+    old: _Ref | None
+    new: _Ref | None
+
+
+class _Changes(AnswerModel):
+    changes: list[_Change]
+
+
+class _Push(AnswerModel):
+    actor: _Actor | None = None
+    repository: _Repository
+    push: _Changes
+
+
+class _Branch(AnswerModel):
+    name: Annotated[str, Field(min_length=1)]
+
+
+class _ShortCommit(AnswerModel):
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")]
+
+
+class _Destination(AnswerModel):
+    branch: _Branch
+
+
+class _Source(AnswerModel):
+    """``repository`` is null once a fork is deleted, and ``commit`` with its branch."""
+
+    branch: _Branch
+    commit: _ShortCommit | None = None
+    repository: _Repository | None = None
+
+
+class _PullRequest(AnswerModel):
+    id: Annotated[int, Field(ge=1)]
+    title: str = ""
+    source: _Source
+    destination: _Destination
+
+
+class _AboutPullRequest(AnswerModel):
+    actor: _Actor | None = None
+    repository: _Repository
+    pullrequest: _PullRequest
+
+
+class _Hook(AnswerModel):
+    uuid: Annotated[str, Field(min_length=1)]
+    url: Annotated[str, Field(min_length=1)]
+    active: bool = True
+
+
+def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+    """Whether ``X-Hub-Signature`` is ``sha256=`` and the HMAC of the raw body.
+
+    Other algorithms are refused: Bitbucket has this one alone.
+    """
+    algorithm, _, signature = delivery.headers.get("x-hub-signature", "").partition("=")
+    return hmac_sha256_matches(delivery.body, signature, secrets) and algorithm == "sha256"
+
+
+def delivered(delivery: WebhookDelivery) -> Delivered:
+    """What a delivery says; no events for those of a kind that was not subscribed to.
+
+    Raises:
+        UnexpectedAnswer: It is not as Bitbucket documents it.
+    """
+    kind = delivery.headers.get("x-event-key", "")
+    if not kind:
+        raise _unexpected("it does not say in X-Event-Key what it is about")
+    events: tuple[WebhookEvent, ...] = ()
+    if kind == PUSH:
+        events = (_checked(lambda: _push(_decoded(delivery.body))),)
+    elif kind in _ACTIONS:
+        events = (_checked(lambda: _pull_request(_decoded(delivery.body), kind)),)
+    return _checked(
+        lambda: Delivered(delivery=delivery.headers.get("x-request-uuid", ""), events=events)
+    )
+
+
+def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
+    """What is sent to create or to change a webhook.
+
+    Raises:
+        ConfigurationError: The secret is one that Bitbucket does not take, or it is empty, and
+            deliveries would not be signed.
+    """
+    length = len(secret.get_secret_value())
+    if not 1 <= length <= LONGEST_SECRET:
+        raise ConfigurationError(
+            f"Bitbucket takes secrets of 1 to {LONGEST_SECRET} characters for webhooks, and this "
+            f"one has {length}.",
+            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+        )
+    return {
+        "description": DESCRIPTION,
+        "url": url,
+        "active": True,
+        "secret": secret,
+        "events": list(EVENTS),
+    }
+
+
+def webhook_from(item: object) -> Webhook:
+    """One value of ``GET /repositories/{workspace}/{repo_slug}/hooks``.
+
+    Raises:
+        UnexpectedAnswer: A field is missing or of the wrong type.
+    """
+    hook = parse_answer(_Hook, item, what="a webhook")
+    return _checked(lambda: Webhook(id=hook.uuid, url=hook.url, active=hook.active))
+
+
+def _push(body: object) -> PushEvent:
+    told = parse_answer(_Push, body, what=f"a delivery of {PUSH}")
+    return PushEvent(
+        repository=told.repository.id,
+        changes=tuple(map(_ref_change, told.push.changes)),
+        # A push changes something: where nothing is told, there was more than is told.
+        truncated=not told.push.changes,
+        actor=_name(told.actor),
+    )
+
+
+def _ref_change(change: _Change) -> RefChange:
+    ref = change.new or change.old
+    if ref is None:
+        raise _unexpected("a change has neither old nor new")
+    return RefChange(
+        kind=ref.kind,
+        name=ref.name,
+        before=change.old.target.hash if change.old else None,
+        after=change.new.target.hash if change.new else None,
+    )
+
+
+def _pull_request(body: object, kind: str) -> PullRequestEvent:
+    told = parse_answer(_AboutPullRequest, body, what=f"a delivery of {kind}")
+    request, source = told.pullrequest, told.pullrequest.source
+    return PullRequestEvent(
+        repository=told.repository.id,
+        number=request.id,
+        action=_ACTIONS[kind],
+        title=request.title,
+        source=source.repository.id if source.repository else None,
+        source_branch=source.branch.name,
+        target_branch=request.destination.branch.name,
+        commit=source.commit.hash if source.commit else None,
+        actor=_name(told.actor),
+    )
+
+
+def _name(actor: _Actor | None) -> str:
+    return (actor.display_name or actor.nickname or "") if actor else ""
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        decoded: object = json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return decoded
+    raise _unexpected("it is not valid JSON")
+
+
+def _checked(make: Callable[[], T]) -> T:
+    """What is made of a delivery; an error of our own models is one of the delivery."""
+    try:
+        return make()
+    except ValidationError as error:
+        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+    raise _unexpected(f"these fields are wrong: {', '.join(fields)}")
+
+
+def _unexpected(what: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"The delivery is not as Bitbucket documents its webhooks: {what}.", hint=HINT
+    )

@@ -1,0 +1,178 @@
+"""The kit's checks of webhooks and statuses fail for a plugin that is wrong, and say why."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+MODULE = """
+import hashlib
+import hmac
+from deploycore.errors import NotFound
+from deploycore.events import Delivered, hmac_sha256_matches
+from deploycore.hookspecs import hookimpl
+from deploycore_bitbucket import BitbucketProvider as Right, webhooks
+from deploycore_bitbucket.contract import BitbucketContract
+from deploycore_bitbucket.provider import _hooks
+
+{change}
+
+class TestBroken(BitbucketContract):
+    pass
+"""
+
+EVERYTHING_IS_SIGNED = "webhooks.is_signed = lambda delivery, secrets: True"
+NOTHING_IS_SIGNED = "webhooks.is_signed = lambda delivery, secrets: False"
+ONE_SECRET = """
+right = webhooks.is_signed
+webhooks.is_signed = lambda delivery, secrets: right(delivery, secrets[:1])
+"""
+WITHOUT_A_PROOF_IS_FINE = """
+right = webhooks.is_signed
+webhooks.is_signed = lambda delivery, secrets: (
+    "x-hub-signature" not in delivery.headers or right(delivery, secrets)
+)
+"""
+ANY_ALGORITHM = """
+webhooks.is_signed = lambda delivery, secrets: hmac_sha256_matches(
+    delivery.body, delivery.headers.get("x-hub-signature", "").rpartition("=")[2], secrets
+)
+"""
+BEGINNING_IS_ENOUGH = """
+def is_signed(delivery, secrets):
+    given = delivery.headers.get("x-hub-signature", "")
+    return any(
+        given and ("sha256=" + hmac.new(s.get_secret_value().encode(), delivery.body, "sha256")
+        .hexdigest()).startswith(given) for s in secrets if s.get_secret_value()
+    )
+webhooks.is_signed = is_signed
+"""
+EMPTY_SECRET = """
+def is_signed(delivery, secrets):
+    given = delivery.headers.get("x-hub-signature", "")
+    return any(
+        given == "sha256=" + hmac.new(
+            s.get_secret_value().encode(), delivery.body, "sha256"
+        ).hexdigest() for s in secrets
+    )
+webhooks.is_signed = is_signed
+"""
+DECODED_BODY = """
+import json
+def is_signed(delivery, secrets):
+    from deploycore.events import WebhookDelivery
+    given = delivery.headers.get("x-hub-signature", "").removeprefix("sha256=")
+    return hmac_sha256_matches(json.dumps(json.loads(delivery.body)).encode(), given, secrets)
+webhooks.is_signed = is_signed
+"""
+LENIENT = """
+right = webhooks.delivered
+def delivered(delivery):
+    try:
+        return right(delivery)
+    except Exception:
+        return Delivered()
+webhooks.delivered = delivered
+"""
+FOREIGN_ERRORS = """
+import json
+right = webhooks.delivered
+def delivered(delivery):
+    json.loads(delivery.body)["push"]["changes"]
+    return right(delivery)
+webhooks.delivered = delivered
+"""
+NO_DELETIONS = """
+right = webhooks.delivered
+def delivered(delivery):
+    found = right(delivery)
+    event = found.events[0]
+    left = tuple(change for change in event.changes if change.after)
+    return found.model_copy(update={"events": (event.model_copy(update={"changes": left}),)})
+webhooks.delivered = delivered
+"""
+ALWAYS_ANOTHER = """
+import itertools
+numbers = itertools.count()
+right = webhooks.delivered
+webhooks.delivered = lambda delivery: right(delivery).model_copy(
+    update={"delivery": str(next(numbers))}
+)
+"""
+ALWAYS_A_NEW_ONE = """
+import deploycore_bitbucket.provider
+Right._webhooks_right = Right._webhooks
+Right.register_webhook = hookimpl(lambda self, repository, url, secret: webhooks.webhook_from(
+    self._asking(repository.owner, repository, action="register webhook").send_json(
+        "POST", _hooks(repository), body=webhooks.subscription(url, secret)
+    )
+))
+"""
+REMOVAL_RAISES = """
+def remove_webhook(self, repository, webhook):
+    http = self._asking(repository.owner, repository, action="remove webhook")
+    http.send_json("DELETE", _hooks(repository, webhook))
+    return True
+Right.remove_webhook = hookimpl(remove_webhook)
+"""
+NO_STATUS = "Right.report_status = hookimpl(lambda self, repository, status: True)"
+LEAKING = """
+from deploycore.errors import ProviderError
+right = Right.register_webhook
+def register_webhook(self, repository, url, secret):
+    try:
+        return right(self, repository, url, secret)
+    except Exception as error:
+        import logging
+        logging.getLogger("plugin").debug("refused: %s", secret.get_secret_value())
+        raise
+Right.register_webhook = hookimpl(register_webhook)
+"""
+
+WRONG = {
+    "everything-is-signed": (EVERYTHING_IS_SIGNED, "test_other_secrets_prove_nothing"),
+    "nothing-is-signed": (NOTHING_IS_SIGNED, "test_a_delivery_is_proved_by_its_secret"),
+    "one-secret": (ONE_SECRET, "test_a_delivery_is_proved_by_its_secret"),
+    "no-proof": (WITHOUT_A_PROOF_IS_FINE, "test_a_proof_that_is_missing_or_another_is_refused"),
+    "any-algorithm": (ANY_ALGORITHM, "test_a_proof_that_is_missing_or_another_is_refused"),
+    "beginning": (BEGINNING_IS_ENOUGH, "test_a_proof_that_is_missing_or_another_is_refused"),
+    "empty-secret": (EMPTY_SECRET, "test_an_empty_secret_proves_nothing"),
+    "decoded-body": (DECODED_BODY, "test_a_body_that_was_changed_is_refused"),
+    "lenient": (LENIENT, "test_what_is_no_delivery_is_an_unexpected_answer"),
+    "foreign-errors": (FOREIGN_ERRORS, "test_any_damage_is_an_event_or_an_unexpected_answer"),
+    "no-deletions": (NO_DELETIONS, "test_a_push_says_what_was_made_and_deleted"),
+    "always-another": (ALWAYS_ANOTHER, "test_a_replay_has_the_same_identifier"),
+    "always-new": (ALWAYS_A_NEW_ONE, "test_registering_again_changes_what_is_there"),
+    "removal-raises": (REMOVAL_RAISES, "test_each_mode_registers_lists_and_removes"),
+    "no-status": (NO_STATUS, "test_a_status_is_shown_and_replaced_by_its_key"),
+    "leaking": (LEAKING, "test_the_secret_of_a_webhook_shows_nowhere"),
+}
+
+
+def run(change, check, directory):
+    module = directory / "test_broken.py"
+    module.write_text(MODULE.format(change=change))
+    (directory / "none.ini").write_text("[pytest]\n")
+    options = ["-q", "-c", str(directory / "none.ini"), "-p", "no:cacheprovider", "-p", "no:xdist"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", str(module), "-k", check, *options],
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        timeout=100,
+    )
+
+
+@pytest.mark.parametrize(("change", "check"), WRONG.values(), ids=WRONG)
+def test_a_wrong_plugin_is_caught_and_told_what_is_asked(tmp_path, change, check):
+    done = run(change, check, tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "The contract asks of" in done.stdout or "NotFound" in done.stdout
+
+
+def test_the_right_plugin_passes_the_same_checks(tmp_path):
+    checks = " or ".join(sorted({check for _, check in WRONG.values()}))
+    done = run("", checks, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,94 @@
+"""What the base class of sandboxes gives to a host that has webhooks and statuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.testing.messages import Refusal
+from deploycore.testing.sandbox import Sandbox
+from deploycore.testing.scenarios import ONE, WebhookHost
+from deploycore.testing.webhooks import Event, Hook, Listener, ShownStatus, hmac_sha256
+
+SECRET = SecretStr("It's a Secret to Everybody")
+
+
+class Harbour(Sandbox):
+    def settings(self, credential):
+        return {}
+
+    def routes(self):
+        return {}
+
+    def push_event(self, repository, updates):
+        told = [[update.kind, update.name, update.before, update.after] for update in updates]
+        return Event("push", json.dumps([repository.full_name, told]).encode())
+
+    def webhook_headers(self, hook, body):
+        return {"X-Signature": hmac_sha256(hook.secret, body)}
+
+
+@pytest.fixture
+def harbour():
+    with Harbour() as running:
+        yield running
+
+
+@pytest.fixture
+def listener():
+    with Listener() as running:
+        yield running
+
+
+def test_it_is_what_the_kit_asks_for(harbour):
+    assert isinstance(harbour, WebhookHost)
+
+
+def test_all_that_happens_to_branches_and_tags_is_told(harbour, listener):
+    start = harbour.publish("ada", "shop", "main", {"a": b"1"}, "Start")
+    hook = Hook("1", "ada/shop", listener.address, ("push",), SECRET)
+    harbour.webhooks.put(hook)
+    after = harbour.publish("ada", "shop", "main", {"a": b"2"}, "Next")
+    harbour.publish("ada", "notes", "main", {"a": b"2"}, "Elsewhere")
+    harbour.add_tag("ada", "shop", "v1", at=after)
+    harbour.delete_branches("ada", "shop", ["main"])
+    assert harbour.webhooks.wait()
+    assert [json.loads(found.body) for found in listener.received] == [
+        ["ada/shop", [["branch", "main", start, after]]],
+        ["ada/shop", [["tag", "v1", None, after]]],
+        ["ada/shop", [["branch", "main", after, None]]],
+    ]
+    found = listener.received[0]
+    assert found.headers["x-signature"] == hmac_sha256(SECRET, found.body)
+    assert SECRET in list(harbour.secrets)
+
+
+def test_a_host_without_webhooks_tells_nothing(listener):
+    class Silent(Harbour):
+        push_event = Sandbox.push_event
+
+    with Silent() as silent:
+        silent.publish("ada", "shop", "main", {"a": b"1"}, "Start")
+        silent.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",), SECRET))
+        silent.publish("ada", "shop", "main", {"a": b"2"}, "Next")
+        assert silent.webhooks.wait()
+    assert listener.received == []
+
+
+def test_a_scenario_begins_without_webhooks(harbour, listener):
+    harbour.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",), SECRET))
+    harbour.arrange(ONE)
+    assert harbour.webhooks.of("ada/shop") == []
+
+
+def test_a_status_is_shown_for_a_commit_that_there_is(harbour):
+    commit = harbour.publish("ada", "shop", "main", {"a": b"1"}, "Start")
+    row = harbour.repository("ada", "shop")
+    harbour.show_status(row, commit, ShownStatus("key", "failed"))
+    harbour.show_status(row, commit, ShownStatus("key", "successful"))
+    assert harbour.statuses("ada", "shop", commit) == [ShownStatus("key", "successful")]
+    for wrong in ("0" * 40, "main"):
+        with pytest.raises(Refusal):
+            harbour.show_status(row, wrong, ShownStatus("key", "failed"))
