@@ -9,6 +9,10 @@ from deploycore.store.records import (
     DeploymentKind,
     DeploymentRecord,
     ProviderRecord,
+    Role,
+    TokenRecord,
+    TriggerRecord,
+    WebhookRecord,
 )
 from deploycore.store.states import FINAL_STATES, DeploymentState
 from deploycore.store.store import Store
@@ -20,5 +24,9 @@ __all__ = [
     "DeploymentRecord",
     "DeploymentState",
     "ProviderRecord",
+    "Role",
     "Store",
+    "TokenRecord",
+    "TriggerRecord",
+    "WebhookRecord",
 ]

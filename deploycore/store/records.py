@@ -10,9 +10,21 @@ from typing import Literal
 from deploycore.application import Application
 from deploycore.store.states import FINAL_STATES, DeploymentState
 
-__all__ = ["ApplicationRecord", "DeploymentKind", "DeploymentRecord", "ProviderRecord"]
+__all__ = [
+    "ApplicationRecord",
+    "DeploymentKind",
+    "DeploymentRecord",
+    "ProviderRecord",
+    "Role",
+    "TokenRecord",
+    "TriggerRecord",
+    "WebhookRecord",
+]
 
 DeploymentKind = Literal["deploy", "rollback"]
+
+Role = Literal["read", "deploy", "admin"]
+"""What a token may do; each may do what those before it may."""
 
 
 @dataclass(frozen=True)
@@ -116,3 +128,84 @@ class DeploymentRecord:
     def is_finished(self) -> bool:
         """Whether it has come to an end."""
         return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True)
+class TriggerRecord:
+    """Why an application is to be looked at; there until a deployment that began later has ended.
+
+    Attributes:
+        id: Grows with each trigger, and is never used again.
+        cause: What kind of thing told of it: ``webhook``, ``poll``, ``api``, ….
+        ref: What was pushed, as the application has it.
+        commit: Where that is said to point; ``None`` where nobody said.
+        actor: Who did it; may be empty.
+        priority: The greater, the sooner.
+        delivery: The git host's identifier of the delivery.
+        digest: Of the delivery's body.
+        received_at: Timezone-aware, in UTC, as all times are.
+        not_before: When it may be worked on.
+        attempts: How often that has failed.
+        settled_at: When it came to its end.
+        deployment: The one that settled it.
+        error_code: The ``code`` of the error that it ended with.
+    """
+
+    id: int
+    application: str
+    cause: str
+    ref: str
+    commit: str | None
+    actor: str
+    priority: int
+    delivery: str | None
+    digest: str | None
+    received_at: datetime
+    not_before: datetime
+    attempts: int
+    settled_at: datetime | None
+    deployment: int | None
+    error_code: str | None
+
+
+@dataclass(frozen=True)
+class WebhookRecord:
+    """The webhook of an application.
+
+    Attributes:
+        secret: As :class:`deploycore.secrets.SecretBox` stores it.
+        former: The secret before that, in the same form, while it still holds.
+        former_until: Until when; ``None``: until the host is known to have the present one.
+        hosts_id: The git host's identifier; ``None`` where a person has set it up.
+        url: Where the host sends to, as far as it is known here.
+        created_at: Timezone-aware, as is ``delivered_at``.
+        delivered_at: When the host's last delivery with a right signature came, to the minute.
+    """
+
+    application: str
+    secret: str = field(repr=False)
+    former: str | None = field(repr=False)
+    former_until: datetime | None
+    hosts_id: str | None
+    url: str | None
+    created_at: datetime
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A token of the server's API; the token itself is kept nowhere.
+
+    Attributes:
+        digest: SHA-256 of the token, hexadecimal.
+        created_at: Timezone-aware, as all times are.
+        expires_at: ``None`` for never.
+        used_at: When it was last used, to the minute.
+    """
+
+    name: str
+    digest: str = field(repr=False)
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    used_at: datetime | None
