@@ -2,7 +2,7 @@
 
 from deploycore.deploy.engine import Engine, Outcome, Release
 from deploycore.deploy.events import DeployEvent, DeployListener, no_listener
-from deploycore.deploy.log import LogLine, Logs
+from deploycore.deploy.log import LogLine, LogPart, Logs
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.run import fetch_hint
 
@@ -11,6 +11,7 @@ __all__ = [
     "DeployListener",
     "Engine",
     "LogLine",
+    "LogPart",
     "Logs",
     "Outcome",
     "Release",

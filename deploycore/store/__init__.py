@@ -11,6 +11,7 @@ from deploycore.store.records import (
     ProviderRecord,
     Role,
     TokenRecord,
+    TriggerCounts,
     TriggerRecord,
     WebhookRecord,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Role",
     "Store",
     "TokenRecord",
+    "TriggerCounts",
     "TriggerRecord",
     "WebhookRecord",
 ]

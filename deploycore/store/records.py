@@ -17,6 +17,7 @@ __all__ = [
     "ProviderRecord",
     "Role",
     "TokenRecord",
+    "TriggerCounts",
     "TriggerRecord",
     "WebhookRecord",
 ]
@@ -132,23 +133,23 @@ class DeploymentRecord:
 
 @dataclass(frozen=True)
 class TriggerRecord:
-    """Why an application is to be looked at; there until a deployment that began later has ended.
+    """One reason to look at an application.
 
     Attributes:
         id: Grows with each trigger, and is never used again.
-        cause: What kind of thing told of it: ``webhook``, ``poll``, ``api``, ….
-        ref: What was pushed, as the application has it.
-        commit: Where that is said to point; ``None`` where nobody said.
-        actor: Who did it; may be empty.
-        priority: The greater, the sooner.
-        delivery: The git host's identifier of the delivery.
-        digest: Of the delivery's body.
+        cause: What told of it: ``push``, ``pull_request``, ``poll``, ``request`` and the like.
+        ref: The branch or tag that it is about; may be empty.
+        commit: The commit that it told of, for people; what is deployed is what the ref points to.
+        actor: Who did it, as far as is known; may be empty.
+        priority: Those with more go first.
+        delivery: The git host's identifier of what told of it.
+        digest: Of the body of what told of it.
         received_at: Timezone-aware, in UTC, as all times are.
-        not_before: When it may be worked on.
-        attempts: How often that has failed.
-        settled_at: When it came to its end.
-        deployment: The one that settled it.
-        error_code: The ``code`` of the error that it ended with.
+        not_before: When it may be tried.
+        attempts: How often that came to nothing, but was worth another try.
+        settled_at: ``None`` while it is open.
+        deployment: What became of it, once it is settled.
+        error_code: The ``code`` of the error that settled it, or of the last try.
     """
 
     id: int
@@ -166,6 +167,25 @@ class TriggerRecord:
     settled_at: datetime | None
     deployment: int | None
     error_code: str | None
+
+
+@dataclass(frozen=True)
+class TriggerCounts:
+    """How many triggers there are, for people who watch.
+
+    Attributes:
+        due: Open, and to be worked on as soon as a worker has time.
+        postponed: Open, and to be tried again later.
+        deployed: Settled without an error, as long as they are remembered.
+        failed: Settled by an error, as long as they are remembered.
+        oldest_seconds: The age of the oldest open one; 0 where none is open.
+    """
+
+    due: int
+    postponed: int
+    deployed: int
+    failed: int
+    oldest_seconds: float
 
 
 @dataclass(frozen=True)

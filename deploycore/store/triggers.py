@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, insert, or_, select
+from sqlalchemy import Connection, case, exists, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
-from deploycore.store.records import TriggerRecord
+from deploycore.store.records import TriggerCounts, TriggerRecord
 from deploycore.store.tables import applications, triggers
 
 __all__ = ["Triggers"]
@@ -28,17 +28,17 @@ class Triggers:
         application: str,
         *,
         cause: str,
-        ref: str,
+        ref: str = "",
         commit: str | None = None,
         actor: str = "",
         delivery: str | None = None,
         digest: str | None = None,
         priority: int = 0,
     ) -> TriggerRecord | None:
-        """Keep why an application is to be looked at; it is on the disk when this returns.
+        """Record that an application is to be looked at; it is on the disk when this returns.
 
         Args:
-            cause: What kind of thing told of it.
+            cause: What told of it, in at most 16 characters: ``push``, ``poll``.
             ref: What it is about, as the application has it.
             commit: Where the ref is said to point.
             actor: Who did it.
@@ -106,14 +106,18 @@ class Triggers:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else TriggerRecord(**row)
 
-    def waiting(self) -> tuple[int, datetime | None]:
-        """How many have not come to their end, and when the oldest of them was received."""
-        query = select(func.count(), func.min(triggers.c.received_at)).where(
-            triggers.c.settled_at.is_(None)
-        )
+    def counts(self) -> TriggerCounts:
+        """How many triggers there are."""
+        now = datetime.now(UTC)
+        is_open, is_due = triggers.c.settled_at.is_(None), triggers.c.not_before <= now
+        failed = triggers.c.error_code.is_not(None)
+        conditions = (is_open & is_due, is_open & ~is_due, ~is_open & ~failed, ~is_open & failed)
+        sums = (func.coalesce(func.sum(case((each, 1), else_=0)), 0) for each in conditions)
         with self._database.reading() as connection:
-            count, oldest = connection.execute(query).one()
-        return count, oldest
+            found = map(int, connection.execute(select(*sums)).one())
+            oldest = connection.scalar(select(func.min(triggers.c.received_at)).where(is_open))
+        age = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
+        return TriggerCounts(*found, age)
 
 
 def _is_known(connection: Connection, values: dict[str, Any]) -> bool:
