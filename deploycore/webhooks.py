@@ -153,6 +153,14 @@ class Webhooks:
         name, definition = application.name, application.definition
         secret = self._box.reveal(self._store.webhooks.get(name).secret)
         with self._open_provider(definition.provider) as provider:
+            if not provider.supports("register_webhook"):
+                raise ConfigurationError(
+                    f"Providers of kind {provider.plugin.kind} can't set up a webhook.",
+                    hint="Do it by hand, on the git host's pages: deploycore webhook register"
+                    f" {name} --by-hand --reveal-secret",
+                    provider=provider.name,
+                    application=name,
+                )
             made = provider.register_webhook(definition.repository_id, url, secret)
         self._store.webhooks.note_host(name, hosts_id=made.id, url=made.url)
         return self._store.webhooks.end_rotation(name, former_until=datetime.now(UTC) + grace)

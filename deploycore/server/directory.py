@@ -79,6 +79,10 @@ class Directory:
         """Whether there is surely no such application; answered from memory, never slow."""
         return name not in self._entries and self._age() < _RECHECK_SECONDS
 
+    def is_known(self, name: str) -> bool:
+        """Whether there was such an application when the database was last asked."""
+        return name in self._entries
+
     def find(self, name: str) -> Entry | None:
         """The entry of an application; asks the database where what is known is old.
 

@@ -211,7 +211,7 @@ class Deployments:
         """How many deployments there are in each state that one is in."""
         query = select(deployments.c.state, func.count()).group_by(deployments.c.state)
         with self._database.reading() as connection:
-            return {state: count for state, count in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def is_cancelled(self, deployment: int) -> bool:
         """Whether somebody asked for a deployment to stop."""

@@ -114,10 +114,10 @@ class Triggers:
         conditions = (is_open & is_due, is_open & ~is_due, ~is_open & ~failed, ~is_open & failed)
         sums = (func.coalesce(func.sum(case((each, 1), else_=0)), 0) for each in conditions)
         with self._database.reading() as connection:
-            found = map(int, connection.execute(select(*sums)).one())
+            due, postponed, deployed, errors = map(int, connection.execute(select(*sums)).one())
             oldest = connection.scalar(select(func.min(triggers.c.received_at)).where(is_open))
         age = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
-        return TriggerCounts(*found, age)
+        return TriggerCounts(due, postponed, deployed, errors, age)
 
 
 def _is_known(connection: Connection, values: dict[str, Any]) -> bool:
