@@ -113,29 +113,18 @@ def test_no_signature_matches_an_empty_secret():
 def test_all_secrets_are_compared_whichever_is_right(monkeypatch, right):
     compared = []
 
+    original = hmac.compare_digest
+
     def compare(one, other):
         compared.append((one, other))
-        return hmac.compare_digest(one, other)
+        return original(one, other)
 
-    monkeypatch.setattr(events.hmac, "compare_digest", _from(compare), raising=True)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     secrets = [SecretStr(each) for each in ("one", "two", "three")]
     key = "none" if right is None else secrets[right].get_secret_value()
     signature = hmac.new(key.encode(), b"body", hashlib.sha256).hexdigest()
     assert hmac_sha256_matches(b"body", signature, secrets) == (right is not None)
     assert len(compared) == 3
-
-
-def _from(compare):
-    original = hmac.compare_digest
-
-    def counted(one, other):
-        hmac.compare_digest, restored = original, hmac.compare_digest
-        try:
-            return compare(one, other)
-        finally:
-            hmac.compare_digest = restored
-
-    return counted
 
 
 @pytest.mark.parametrize("module", [events, access], ids=["events", "access"])

@@ -16,6 +16,8 @@ import pytest
 
 from tests.server.acme import body_of, push, signed
 
+_SERVE = [sys.executable, "-m", "deploycore", "serve", "--port", "0", "--workers", "0"]
+
 
 @pytest.fixture
 def command(home, installation, tmp_path):
@@ -41,8 +43,7 @@ def server(command):
 
     def start(*arguments):
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploycore", "serve", "--port", "0", "--workers", "0"]
-            + list(arguments),
+            [*_SERVE, *arguments],
             env=command.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
