@@ -134,7 +134,6 @@ class Acceptor:
         delivered = self._directory.provider(entry).parse_webhook(delivery)
         if self._is_stale(delivered):
             return _STALE
-        self._note_delivery(name)
         digest = hashlib.sha256(delivery.body).hexdigest()
         return _most_telling(
             self._taken(entry, event, delivered.delivery, digest) for event in delivered.events
@@ -202,8 +201,11 @@ class Acceptor:
         self._previews(self._installation, entry.application, event)
         return Verdict(202, "accepted", "pull_request")
 
-    def _note_delivery(self, name: str) -> None:
-        """Note that the host's webhook works, now and then; that this fails fails nothing."""
+    def note_delivery(self, name: str) -> None:
+        """Note that the host's webhook works, at most once a minute; for when it is answered.
+
+        That this fails fails nothing.
+        """
         now = self._now()
         if now - self._noted.get(name, now - _NOTED_EVERY) < _NOTED_EVERY:
             return

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -173,7 +174,10 @@ class _Webhooks:
             told = Accepted(
                 status=verdict.outcome, trigger=verdict.trigger, reason=verdict.reason or None
             )
-            return json_response(told.model_dump(exclude_none=True), status=verdict.status)
+            answer = json_response(told.model_dump(exclude_none=True), status=verdict.status)
+            name = request.path_params["application"]
+            answer.background = BackgroundTask(self._acceptor.note_delivery, name)
+            return answer
         raise Refusal(
             verdict.status,
             verdict.reason,
