@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from deploycore.http import HttpSettings
     from deploycore.provider import Provider
     from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord
+    from deploycore.webhooks import Webhooks
 
 __all__ = ["Installation", "SecretReference"]
 
@@ -243,6 +244,13 @@ class Installation:
             git_cache=self.git_cache,
             git_settings=self._git_settings,
         )
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """What lets git hosts tell of pushes: secrets, and registering at the host."""
+        from deploycore.webhooks import Webhooks
+
+        return Webhooks(self.store, self.secrets, self.open_provider, self._settings.public_url)
 
     def deploy(
         self,

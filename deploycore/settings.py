@@ -13,16 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from deploycore.errors import ConfigurationError, StoreError
 
-__all__ = ["Settings", "is_fernet_key"]
+__all__ = ["Settings", "is_fernet_key", "parse_public_url"]
 
 HOME = "DEPLOYCORE_HOME"
 DATABASE_URL = "DEPLOYCORE_DATABASE_URL"
 SECRET_KEY = "DEPLOYCORE_SECRET_KEY"  # noqa: S105  the variable's name
+PUBLIC_URL = "DEPLOYCORE_PUBLIC_URL"
 
 _NEW_KEY = "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
 
@@ -36,12 +38,15 @@ class Settings:
         database_url: As SQLAlchemy reads it. It may hold a password, so it is in no ``repr``.
         secret_key: The key itself, where the environment gives it instead of a file.
         secret_key_file: Where the key is, or will be made, when ``secret_key`` is ``None``.
+        public_url: Where git hosts reach ``deploycore serve``, without a slash at its end;
+            ``None`` where they don't.
     """
 
     home: Path
     database_url: str = field(repr=False)
     secret_key: SecretStr | None
     secret_key_file: Path
+    public_url: str | None = None
 
     @property
     def git_cache(self) -> Path:
@@ -50,7 +55,8 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read ``DEPLOYCORE_HOME``, ``DEPLOYCORE_DATABASE_URL`` and ``DEPLOYCORE_SECRET_KEY``.
+        """Read ``DEPLOYCORE_HOME``, ``DEPLOYCORE_DATABASE_URL``, ``DEPLOYCORE_SECRET_KEY`` and
+        ``DEPLOYCORE_PUBLIC_URL``.
 
         By default everything is in the user's data directory: an SQLite database, and a key
         that is made when the first secret is stored.
@@ -62,17 +68,19 @@ class Settings:
             ConfigurationError: A variable is set, but to nothing or to something malformed.
         """
         variables = os.environ if environ is None else environ
-        for name in (HOME, DATABASE_URL, SECRET_KEY):
+        for name in (HOME, DATABASE_URL, SECRET_KEY, PUBLIC_URL):
             if not variables.get(name, "unset").strip():
                 raise ConfigurationError(
                     f"{name} is set, but empty.", hint=f"Give it a value, or unset {name}."
                 )
         home = _home(variables.get(HOME))
+        public_url = variables.get(PUBLIC_URL)
         return cls(
             home=home,
             database_url=_database_url(variables.get(DATABASE_URL), home),
             secret_key=_secret_key(variables.get(SECRET_KEY)),
             secret_key_file=home / "secret.key",
+            public_url=None if public_url is None else parse_public_url(public_url, PUBLIC_URL),
         )
 
     def make_home(self) -> None:
@@ -100,6 +108,36 @@ def is_fernet_key(text: str | bytes) -> bool:
         return len(base64.b64decode(text, altchars=b"-_", validate=True)) == 32
     except ValueError:
         return False
+
+
+def parse_public_url(text: str, where: str) -> str:
+    """The address of ``deploycore serve`` as git hosts see it, without a slash at its end.
+
+    Args:
+        where: What gave it, for messages.
+
+    Raises:
+        ConfigurationError: It is no http or https address, or has a user, a query or a fragment.
+            The text is not repeated, since it may hold a password.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        is_right = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and not (parts.username or parts.password or parts.query or parts.fragment)
+            and text.strip().isprintable()
+            and " " not in text.strip()
+            and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ConfigurationError(
+            f"{where} is not the address of a server.",
+            hint="Write something like https://deploy.example.com, with a path if there is one.",
+        )
+    return text.strip().rstrip("/")
 
 
 def _home(value: str | None) -> Path:

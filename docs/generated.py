@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -47,7 +48,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _fill_in(_app: Sphinx, _page: str, source: list[str]) -> None:
-    parts = {"commands": _commands, "errors": _errors, "exit codes": _exit_codes}
+    parts = {
+        "commands": _commands,
+        "errors": _errors,
+        "exit codes": _exit_codes,
+        "rest": _rest,
+    }
     source[0] = _MARKER.sub(lambda marker: parts[marker[1]](), source[0])
 
 
@@ -78,6 +84,75 @@ def _errors() -> str:
         for error in sorted(found, key=lambda error: (error.exit_code, error.__name__))
     )
     return _table(("error", "`code`", "exit code"), rows)
+
+
+def _rest() -> str:
+    """Each operation of the server's API, from its OpenAPI document."""
+    from deploycore.server.openapi import openapi_document
+
+    document = openapi_document()
+    operations = (
+        _operation(path, method, described)
+        for path, methods in document["paths"].items()
+        for method, described in methods.items()
+    )
+    schemas = document["components"]["schemas"]
+    models = (_model(name, schema) for name, schema in schemas.items() if "properties" in schema)
+    return "\n\n".join(["## Operations", *operations, "## Models", *models])
+
+
+def _operation(path: str, method: str, described: dict[str, Any]) -> str:
+    role = described.get("x-role")
+    lines = [f"### {method.upper()} {path}".replace("{", "\\{"), described["summary"]]
+    if "description" in described:
+        lines.append(described["description"])
+    lines.append(f"Role: `{role}`." if role else "No token is asked for.")
+    parameters = [
+        (f"`{each['name']}`", each["in"], f"`{_type(each['schema'])}`")
+        for each in described["parameters"]
+    ]
+    if parameters:
+        lines.append(_table(("parameter", "in", "type"), iter(parameters)))
+    if "requestBody" in described:
+        [media_type] = described["requestBody"]["content"].values()
+        lines.append(f"Takes {_type(media_type['schema'])}.")
+    answers = (
+        (status, each["description"], ", ".join(_contents(each["content"])))
+        for status, each in described["responses"].items()
+    )
+    lines.append(_table(("answer", "meaning", "with"), answers))
+    return "\n\n".join(lines)
+
+
+def _contents(content: dict[str, Any]) -> Iterator[str]:
+    for media_type, described in content.items():
+        is_json = media_type.partition("+")[2] == "json" or media_type == "application/json"
+        yield _type(described["schema"]) if is_json else f"`{media_type}`"
+
+
+def _model(name: str, schema: dict[str, Any]) -> str:
+    required = schema.get("required", ())
+    rows = (
+        (f"`{field}`", f"`{_type(described)}`", "yes" if field in required else "")
+        for field, described in schema["properties"].items()
+    )
+    return f"### {name}\n\n{_table(('field', 'type', 'required'), rows)}"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A type in few words, for a table."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    for several in ("anyOf", "oneOf"):
+        if several in schema:
+            return " or ".join(map(_type, schema[several]))
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return " or ".join(map(json.dumps, schema["enum"]))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return str(schema.get("format") or schema.get("type") or "anything")
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:

@@ -29,6 +29,12 @@ COMMANDS = {
     "cancel": ("deploycore.cli.history", "Ask a deployment to stop"),
     "worker": ("deploycore.cli.worker", "Deploy what pushes and other triggers ask for"),
     "recover": ("deploycore.cli.history", "Clear up after processes that have died"),
+    "webhook": (
+        "deploycore.cli.webhook",
+        "Let a git host tell of pushes: register, rotate, remove",
+    ),
+    "token": ("deploycore.cli.token", "Say who may use the server's API: add, list, remove"),
+    "serve": ("deploycore.cli.serve", "Run the server: webhooks, a REST API, metrics"),
     "plugin": ("deploycore.cli.plugin", "Write a provider: start one, and check it"),
     "plugins": (
         "deploycore.cli.plugins",
@@ -103,6 +109,7 @@ Environment:
   DEPLOYCORE_HOME          where configuration and history are kept
   DEPLOYCORE_DATABASE_URL  another database than SQLite in that directory
   DEPLOYCORE_SECRET_KEY    the key of stored secrets, instead of a file in that directory
+  DEPLOYCORE_PUBLIC_URL    where git hosts reach 'deploycore serve'
 
 Exit codes:
 {codes}"""

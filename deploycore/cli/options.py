@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -9,7 +11,18 @@ import typer
 from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
 
-__all__ = ["AsJson", "Filter", "Limit", "ProviderName", "RepositoryArgument", "parse_repository"]
+__all__ = [
+    "AsJson",
+    "Filter",
+    "Limit",
+    "ProviderName",
+    "RepositoryArgument",
+    "parse_duration",
+    "parse_repository",
+]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"([0-9]{1,5})([smhdw])")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ProviderName = Annotated[str, typer.Argument(help="The provider's name.", show_default=False)]
@@ -33,3 +46,17 @@ def parse_repository(text: str) -> RepositoryId:
     except ValueError:
         problem = f"{text!r} does not name a repository."
     raise ConfigurationError(problem, hint="Write OWNER/REPOSITORY, for example acme/shop.")
+
+
+def parse_duration(text: str, option: str) -> timedelta:
+    """Read ``90d``, ``12h``, ``30m`` and the like.
+
+    Raises:
+        ConfigurationError: It is not of that form.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ConfigurationError(
+            f"{text!r} is no duration.", hint=f"Write {option} 90d, 12h, 30m, or 45s."
+        )
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

@@ -4,7 +4,7 @@ from deploycore.deploy.activation import typed_error
 from deploycore.deploy.engine import Engine, Outcome, Release
 from deploycore.deploy.events import DeployEvent, DeployListener, no_listener
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
-from deploycore.deploy.log import LogLine, Logs
+from deploycore.deploy.log import LogLine, LogPart, Logs
 from deploycore.deploy.releases import Releases
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Engine",
     "InterruptibleProvider",
     "LogLine",
+    "LogPart",
     "Logs",
     "Outcome",
     "Release",

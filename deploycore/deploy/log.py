@@ -21,7 +21,7 @@ from typing import Self
 from deploycore.deploy.events import DeployEvent
 from deploycore.disk import make_private_directory
 
-__all__ = ["DeploymentLog", "LogLine", "Logs"]
+__all__ = ["DeploymentLog", "LogLine", "LogPart", "Logs"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,19 @@ class LogLine:
     kind: str
     phase: str
     text: str
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """Lines of a log from some place on.
+
+    Attributes:
+        lines: Each with the place behind it, from where the next part begins.
+        position: The place behind all that was read.
+    """
+
+    lines: Sequence[tuple[int, LogLine]]
+    position: int
 
 
 class Logs:
@@ -76,6 +89,28 @@ class Logs:
             if is_last:
                 return
             time.sleep(_POLL_SECONDS)
+
+    def part(
+        self, application: str, deployment: int, position: int = 0, *, lines: int = 1000
+    ) -> LogPart:
+        """What a log has by now behind a place, or the beginning of that.
+
+        Args:
+            position: The place, in bytes; 0, or from a former part.
+            lines: At most so many.
+        """
+        found: list[tuple[int, LogLine]] = []
+        rest = b""
+        for data in _from(self._path(application, deployment), position):
+            *complete, rest = (rest + data).split(b"\n")
+            for each in complete:
+                position += len(each) + 1
+                line = _line(each)
+                if line is not None:
+                    found.append((position, line))
+                if len(found) >= lines:
+                    return LogPart(found, position)
+        return LogPart(found, position)
 
     def remove(self, application: str, deployments: Sequence[int] | None = None) -> None:
         """Remove the logs of some deployments of an application; by default of all."""

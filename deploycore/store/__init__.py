@@ -13,6 +13,9 @@ from deploycore.store.records import (
     TriggerCounts,
     TriggerRecord,
     WorkerRecord,
+    Role,
+    TokenRecord,
+    WebhookRecord,
 )
 from deploycore.store.states import FINAL_STATES, DeploymentState
 from deploycore.store.store import Store
@@ -25,8 +28,11 @@ __all__ = [
     "DeploymentRecord",
     "DeploymentState",
     "ProviderRecord",
+    "Role",
     "Store",
     "TriggerCounts",
     "TriggerRecord",
     "WorkerRecord",
+    "TokenRecord",
+    "WebhookRecord",
 ]

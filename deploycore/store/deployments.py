@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
 
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.store.database import Database
@@ -206,6 +206,12 @@ class Deployments:
         with self._database.reading() as connection:
             found = sorted(_records(connection, query), key=lambda each: each.id)  # as above
         return {record.release: record for record in found if record.release}
+
+    def count_by_state(self) -> dict[DeploymentState, int]:
+        """How many deployments there are in each state that one is in."""
+        query = select(deployments.c.state, func.count()).group_by(deployments.c.state)
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def is_cancelled(self, deployment: int) -> bool:
         """Whether somebody asked for a deployment to stop."""

@@ -11,7 +11,11 @@ from deploycore.errors import ConfigurationError
 
 __all__ = ["COMMANDS", "named_row"]
 
-COMMANDS = {"provider": "deploycore provider", "application": "deploycore app"}
+COMMANDS = {
+    "provider": "deploycore provider",
+    "application": "deploycore app",
+    "token": "deploycore token",
+}
 """The command of each noun."""
 
 

@@ -19,9 +19,15 @@ __all__ = [
     "TriggerCounts",
     "TriggerRecord",
     "WorkerRecord",
+    "Role",
+    "TokenRecord",
+    "WebhookRecord",
 ]
 
 DeploymentKind = Literal["deploy", "rollback"]
+
+Role = Literal["read", "deploy", "admin"]
+"""What a token may do; each may do what those before it may."""
 
 
 @dataclass(frozen=True)
@@ -217,3 +223,46 @@ class ClaimRecord:
     claimed_at: datetime
     expires_at: datetime
     taken_from: str | None = None
+
+
+@dataclass(frozen=True)
+class WebhookRecord:
+    """The webhook of an application.
+
+    Attributes:
+        secret: As :class:`deploycore.secrets.SecretBox` stores it.
+        former: The secret before that, in the same form, while it still holds.
+        former_until: Until when; ``None``: until the host is known to have the present one.
+        hosts_id: The git host's identifier; ``None`` where a person has set it up.
+        url: Where the host sends to, as far as it is known here.
+        created_at: Timezone-aware, as is ``delivered_at``.
+        delivered_at: When the host's last delivery with a right signature came, to the minute.
+    """
+
+    application: str
+    secret: str = field(repr=False)
+    former: str | None = field(repr=False)
+    former_until: datetime | None
+    hosts_id: str | None
+    url: str | None
+    created_at: datetime
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A token of the server's API; the token itself is kept nowhere.
+
+    Attributes:
+        digest: SHA-256 of the token, hexadecimal.
+        created_at: Timezone-aware, as all times are.
+        expires_at: ``None`` for never.
+        used_at: When it was last used, to the minute.
+    """
+
+    name: str
+    digest: str = field(repr=False)
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    used_at: datetime | None

@@ -23,8 +23,10 @@ from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
-from deploycore.store.tables import applications, deployments, providers
 from deploycore.store.triggers import Triggers
+from deploycore.store.tables import applications, deployments, providers, webhooks
+from deploycore.store.tokens import Tokens
+from deploycore.store.webhooks import Webhooks
 
 __all__ = ["Store"]
 
@@ -42,6 +44,8 @@ class Store:
         deployments: Those of all applications.
         triggers: Why applications are to be looked at.
         claims: Which worker has which application in hand.
+        webhooks: Those of all applications.
+        tokens: Those of the server's API.
 
     Use it as a context manager, or ``close`` it.
     """
@@ -52,6 +56,8 @@ class Store:
         self.deployments = Deployments(self._database)
         self.triggers = Triggers(self._database)
         self.claims = Claims(self._database)
+        self.webhooks = Webhooks(self._database, self._refuse_second_key)
+        self.tokens = Tokens(self._database)
 
     def add_provider(self, record: ProviderRecord) -> None:
         """Keep a new provider.
@@ -337,3 +343,4 @@ def _sealed_secrets(connection: Connection) -> Iterator[str]:
     for table in (providers, applications):
         for secrets in connection.scalars(select(table.c.secrets)):
             yield from filter(is_sealed, secrets.values())
+    yield from filter(is_sealed, connection.scalars(select(webhooks.c.secret)))

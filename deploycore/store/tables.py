@@ -190,7 +190,8 @@ claims = Table(
     Column("expires_at", UtcDateTime, nullable=False),
 )
 
-# The secrets of an application's webhook: the present one, and the former one for a while.
+# The secrets of an application's webhook: the present one, and the former one for a while; without
+# an end to that, until the host is known to have the present one.
 webhooks = Table(
     "webhooks",
     metadata,
@@ -199,6 +200,7 @@ webhooks = Table(
     Column("former", Text),
     Column("former_until", UtcDateTime),
     Column("hosts_id", Text),
+    Column("url", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
 )

@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("former", sa.Text),
         sa.Column("former_until", _AT),
         sa.Column("hosts_id", sa.Text),
+        sa.Column("url", sa.Text),
         sa.Column("created_at", _AT, nullable=False),
         sa.Column("delivered_at", _AT),
         sa.PrimaryKeyConstraint("application", name="pk_webhooks"),

@@ -1,0 +1,127 @@
+"""``deploycore serve``: webhooks, the REST API and metrics, in one process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from deploycore.cli.output import say
+from deploycore.errors import ConfigurationError
+from deploycore.installation import Installation
+
+__all__ = ["register"]
+
+_PACKAGES = {"anyio", "prometheus_client", "starlette", "uvicorn"}
+
+
+def register(application: typer.Typer) -> None:
+    """Add this command."""
+    application.command()(serve)
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 8080,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=0,
+            max=64,
+            help="Deployments at once in this process; 0: others run workers.",
+        ),
+    ] = 2,
+    behind_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-proxy",
+            help="Believe X-Forwarded-For, X-Forwarded-Proto and X-Request-ID: only where"
+            " nobody but your proxy can reach this.",
+        ),
+    ] = False,
+    metrics_open: Annotated[
+        bool, typer.Option("--metrics-open", help="Metrics need no token.")
+    ] = False,
+    body_limit: Annotated[
+        int, typer.Option("--body-limit", metavar="KIB", min=1, max=1024 * 1024)
+    ] = 1024,
+    replay_window: Annotated[
+        int,
+        typer.Option(
+            "--replay-window",
+            metavar="HOURS",
+            min=1,
+            max=24 * 365,
+            help="How old a webhook's own time stamp may be.",
+        ),
+    ] = 24,
+    drain: Annotated[
+        int,
+        typer.Option(
+            "--drain",
+            metavar="SECONDS",
+            min=0,
+            max=86_400,
+            help="What deployments under way get in the end.",
+        ),
+    ] = 60,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C. TLS is a reverse proxy's: docs/auto-deploy/server.md.
+
+    What webhooks tell becomes a row in the database, and a worker deploys it.
+    """
+    try:
+        from deploycore.server.options import ServerOptions
+        from deploycore.server.serving import serve as run
+        from deploycore.server.workers import worker_of
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _PACKAGES:
+            raise
+    else:
+        missing = ""
+    if missing:
+        raise ConfigurationError(
+            f"The server needs the Python package {missing!r}, which is not installed.",
+            hint="Install the extra where deploycore is installed: pip install"
+            " 'deploycore[server]'",
+        )
+    _log_to_standard_error()
+    options = ServerOptions(
+        body_bytes_most=body_limit * 1024,
+        replay_window=timedelta(hours=replay_window),
+        metrics_open=metrics_open,
+        behind_proxy=behind_proxy,
+    )
+    with Installation() as installation:
+        run(
+            installation,
+            options,
+            host=host,
+            port=port,
+            workers=worker_of(installation, workers) if workers else None,
+            drain=drain,
+            on_started=_tell,
+        )
+
+
+def _tell(url: str) -> None:
+    say(f"deploycore serves at {url} (Ctrl-C ends it).")
+    sys.stdout.flush()
+
+
+def _log_to_standard_error() -> None:
+    from deploycore.server.edge import RequestIdFilter
+
+    handler = logging.StreamHandler()
+    handler.addFilter(RequestIdFilter())
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,0 +1,94 @@
+"""``deploycore token``: who may use the server's API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from deploycore.cli.options import AsJson, parse_duration
+from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.installation import Installation
+from deploycore.tokens import digest_of, new_token
+
+if TYPE_CHECKING:
+    from deploycore.store import TokenRecord
+
+__all__ = ["register"]
+
+Name = Annotated[str, typer.Argument(help="Your name for it.", show_default=False)]
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's commands."""
+    noun = typer.Typer(no_args_is_help=True, help="Say who may use the server's API.")
+    noun.command()(add)
+    noun.command("list")(list_)
+    noun.command()(remove)
+    application.add_typer(noun, name="token")
+
+
+def add(
+    name: Name,
+    role: Annotated[
+        Literal["read", "deploy", "admin"],
+        typer.Option("--role", help="Each may do what those before it may."),
+    ],
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="DURATION", help="Such as 90d or 12h; else never."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token, and print it: this once, since only its digest is kept."""
+    lifetime = None if expires is None else parse_duration(expires, "--expires")
+    token = new_token()
+    with Installation() as installation:
+        record = installation.store.tokens.add(
+            name, digest=digest_of(token), role=role, expires_at=_later(lifetime)
+        )
+    if as_json:
+        show_json({**_as_dict(record), "token": token.get_secret_value()})
+        return
+    say(f"The token {name} may {role}. It is shown this once:\n")
+    say(token.get_secret_value())
+
+
+def list_(as_json: AsJson = False) -> None:
+    """List the tokens: names and roles."""
+    with Installation() as installation:
+        records = installation.store.tokens.list()
+    if as_json:
+        show_json_array(map(_as_dict, records))
+        return
+    show_table(
+        ["TOKEN", "ROLE", "EXPIRES", "USED"],
+        (
+            [each.name, each.role, _text(each.expires_at, "never"), _text(each.used_at, "not yet")]
+            for each in records
+        ),
+        empty="No tokens yet. Make one: deploycore token add --help",
+    )
+
+
+def remove(name: Name) -> None:
+    """Forget a token: nobody gets in with it any longer, a running server within a second."""
+    with Installation() as installation:
+        installation.store.tokens.remove(name)
+    say(f"The token {name} is removed.")
+
+
+def _later(lifetime: timedelta | None) -> datetime | None:
+    return None if lifetime is None else datetime.now(UTC) + lifetime
+
+
+def _text(at: datetime | None, otherwise: str) -> str:
+    return f"{at:%Y-%m-%d %H:%M}" if at else otherwise
+
+
+def _as_dict(record: TokenRecord) -> dict[str, Any]:
+    times = ("created_at", "expires_at", "used_at")
+    found = {name: getattr(record, name) for name in times}
+    plain = {name: at and at.isoformat() for name, at in found.items()}
+    return {"name": record.name, "role": record.role, **plain}

@@ -1,0 +1,148 @@
+"""``deploycore webhook``: let a git host tell of pushes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploycore.cli.options import AsJson, parse_duration
+from deploycore.cli.output import say, show_json, show_table
+from deploycore.installation import Installation
+
+if TYPE_CHECKING:
+    from deploycore.store import WebhookRecord
+
+__all__ = ["register"]
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="APPLICATION", help="The application's name.", show_default=False),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="Where git hosts reach the server, such as https://deploy.example.com; by default"
+        " DEPLOYCORE_PUBLIC_URL.",
+    ),
+]
+RevealSecret = Annotated[
+    bool,
+    typer.Option("--reveal-secret", help="Print the secret, to set the webhook up by hand."),
+]
+
+
+def register(application: typer.Typer) -> None:
+    """Add this noun's commands."""
+    noun = typer.Typer(no_args_is_help=True, help="Let a git host tell of pushes.")
+    for command in (show, register_, rotate, remove):
+        noun.command(command.__name__.rstrip("_"))(command)
+    application.add_typer(noun, name="webhook")
+
+
+def show(name: Name, reveal_secret: RevealSecret = False, as_json: AsJson = False) -> None:
+    """Show an application's webhook."""
+    with Installation() as installation:
+        record = installation.store.webhooks.get(name)
+        _show(installation, record, reveal_secret=reveal_secret, as_json=as_json)
+
+
+def register_(
+    name: Name,
+    url: Url = None,
+    by_hand: Annotated[
+        bool,
+        typer.Option(
+            "--by-hand", help="Only make the secret; you set the webhook up at the host yourself."
+        ),
+    ] = False,
+    reveal_secret: RevealSecret = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have the git host send to the server; again, after a failure or to another --url."""
+    with Installation() as installation:
+        address = installation.webhooks.url(name, url)
+        if by_hand:
+            record = installation.webhooks.prepare(name)
+        else:
+            record = installation.webhooks.register(name, address)
+        _show(installation, record, reveal_secret=reveal_secret, as_json=as_json, address=address)
+
+
+def rotate(
+    name: Name,
+    grace: Annotated[
+        str,
+        typer.Option("--grace", metavar="DURATION", help="How long the former secret holds."),
+    ] = "24h",
+    url: Url = None,
+    reveal_secret: RevealSecret = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new secret, and tell the host; the former one holds for a while."""
+    held = parse_duration(grace, "--grace")
+    with Installation() as installation:
+        address = None if url is None else installation.webhooks.url(name, url)
+        record = installation.webhooks.rotate(name, grace=held, url=address)
+        _show(installation, record, reveal_secret=reveal_secret, as_json=as_json)
+
+
+def remove(
+    name: Name,
+    keep_at_host: Annotated[
+        bool, typer.Option("--keep-at-host", help="Don't ask the host to forget it.")
+    ] = False,
+) -> None:
+    """Forget a webhook and its secrets, here and at the git host."""
+    with Installation() as installation:
+        removed = installation.webhooks.remove(name, at_host=not keep_at_host)
+    where = "here and at the git host" if removed else "here; the git host was not changed"
+    say(f"The webhook of {name} is removed {where}.")
+
+
+def _show(
+    installation: Installation,
+    record: WebhookRecord,
+    *,
+    reveal_secret: bool,
+    as_json: bool,
+    address: str | None = None,
+) -> None:
+    found = _as_dict(installation, record, address)
+    if reveal_secret:
+        found["secret"] = installation.secrets.reveal(record.secret).get_secret_value()
+    if as_json:
+        show_json(found)
+        return
+    rows = ([key, "" if value is None else str(value)] for key, value in found.items())
+    show_table(["FIELD", "VALUE"], rows, empty="")
+    definition = installation.store.get_application(record.application).definition
+    if definition.auto_deploy is None or not definition.auto_deploy.push:
+        say(
+            f"\nPushes deploy nothing yet: say auto_deploy: {{}} for {definition.name} in its file."
+        )
+
+
+def _as_dict(
+    installation: Installation, record: WebhookRecord, address: str | None
+) -> dict[str, Any]:
+    former = None
+    if record.former is not None and record.former_until is None:
+        former = "valid until the host is told: rotate or register again"
+    elif record.former_until is not None and record.former_until > datetime.now(UTC):
+        former = f"valid until {record.former_until.isoformat()}"
+    url = record.url or address
+    if url is None and installation.settings.public_url is not None:
+        url = installation.webhooks.url(record.application)
+    return {
+        "application": record.application,
+        "url": url,
+        "hosts_id": record.hosts_id,
+        "secret": installation.secrets.describe(record.secret),
+        "former_secret": former,
+        "created_at": record.created_at.isoformat(),
+        "delivered_at": record.delivered_at and record.delivered_at.isoformat(),
+    }

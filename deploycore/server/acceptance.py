@@ -1,0 +1,245 @@
+"""What becomes of a delivery: refused, known, of no interest, or one row in the store.
+
+Nothing of a delivery is believed, or even read as what it claims to be, before its signature is
+found right. It is never more than a hint: what is deployed is what the host says when the
+deployment's turn has come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from deploycore.errors import DeploycoreError, StoreError, UnexpectedAnswer
+from deploycore.events import (
+    Delivered,
+    PullRequestEvent,
+    PushEvent,
+    RefChange,
+    WebhookDelivery,
+    WebhookEvent,
+)
+from deploycore.installation import Installation
+from deploycore.models import RepositoryId
+from deploycore.server.directory import Directory, Entry
+from deploycore.store import ApplicationRecord
+
+__all__ = ["Acceptor", "PullRequestHandler", "Verdict", "installed_previews"]
+
+logger = logging.getLogger(__name__)
+
+PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent], object]
+"""What is given pull requests; it must be quick, and do no more than note them."""
+
+Outcome = Literal["accepted", "known", "ignored", "refused"]
+
+_CAUSE = "push"
+_DELIVERY_LENGTH = 200
+_NOTED_EVERY = timedelta(minutes=1)
+_PREVIEWS = "deploycore.previews"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a delivery.
+
+    Attributes:
+        status: The answer's HTTP status.
+        reason: Why it was refused or is of no interest: one of few words, for machines.
+        trigger: The row that was made.
+    """
+
+    status: int
+    outcome: Outcome
+    reason: str = ""
+    trigger: int | None = None
+
+
+UNKNOWN_APPLICATION = Verdict(404, "refused", "unknown_application")
+_BAD_SIGNATURE = Verdict(401, "refused", "bad_signature")
+_MALFORMED = Verdict(422, "refused", "malformed")
+_STALE = Verdict(422, "refused", "stale")
+_UNAVAILABLE = Verdict(503, "refused", "unavailable")
+_KNOWN = Verdict(200, "known")
+
+
+def installed_previews() -> PullRequestHandler | None:
+    """What takes pull requests, where that part of deploycore is installed."""
+    try:
+        handler: PullRequestHandler | None = getattr(
+            importlib.import_module(_PREVIEWS), "handle", None
+        )
+    except ModuleNotFoundError as error:
+        if error.name != _PREVIEWS:
+            raise
+        return None
+    return handler
+
+
+class Acceptor:
+    """Judges deliveries; for threads, since it waits for the disk.
+
+    Args:
+        replay_window: How far a delivery's own time stamp may be from now.
+        previews: What is given pull requests; ``None`` to leave them aside.
+        now: The time.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        directory: Directory,
+        *,
+        replay_window: timedelta,
+        previews: PullRequestHandler | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._installation = installation
+        self._directory = directory
+        self._replay_window = replay_window
+        self._previews = previews
+        self._now = now
+        # Threads of one process would only wait for each other in the database, and less fairly.
+        self._writing = threading.Lock()
+        self._noted: dict[str, datetime] = {}
+
+    def accept(self, name: str, delivery: WebhookDelivery) -> Verdict:
+        """Judge a delivery for an application; what is accepted is on the disk."""
+        try:
+            return self._judged(name, delivery)
+        except UnexpectedAnswer:
+            return _MALFORMED
+        except DeploycoreError as error:
+            # Ours, or the plugin's: the host may send it again.
+            logger.error("a webhook of %s could not be judged: %s", name, error)
+            return _UNAVAILABLE
+
+    def _judged(self, name: str, delivery: WebhookDelivery) -> Verdict:
+        entry = self._directory.find(name)
+        if entry is None:
+            return UNKNOWN_APPLICATION
+        if not self._is_signed(entry, delivery):
+            # Perhaps by a secret, or for a provider, that is newer than what is known here.
+            self._directory.look_again()
+            again = self._directory.find(name)
+            if again is None or again == entry or not self._is_signed(again, delivery):
+                return _BAD_SIGNATURE
+            entry = again
+        delivered = self._directory.provider(entry).parse_webhook(delivery)
+        if self._is_stale(delivered):
+            return _STALE
+        digest = hashlib.sha256(delivery.body).hexdigest()
+        return _most_telling(
+            self._taken(entry, event, delivered.delivery, digest) for event in delivered.events
+        )
+
+    def _is_signed(self, entry: Entry, delivery: WebhookDelivery) -> bool:
+        provider = self._directory.provider(entry)
+        return provider.verify_webhook(delivery, self._directory.secrets(entry))
+
+    def _is_stale(self, delivered: Delivered) -> bool:
+        sent_at = delivered.sent_at
+        return sent_at is not None and abs(self._now() - sent_at) > self._replay_window
+
+    def _taken(self, entry: Entry, event: WebhookEvent, delivery: str, digest: str) -> Verdict:
+        definition = entry.application.definition
+        if not _is_same(event.repository, definition.repository_id):
+            return _ignored("another_repository")
+        if isinstance(event, PullRequestEvent):
+            return self._pull_request(entry, event)
+        if definition.auto_deploy is None or not definition.auto_deploy.push:
+            return _ignored("auto_deploy_is_off")
+        change = _change_of(event, definition.ref)
+        if change is None and not event.truncated:
+            return _ignored("another_ref")
+        if change is not None and change.after is None:
+            return _ignored("deleted")
+        return self._kept(entry, event, change, delivery, digest)
+
+    def _kept(
+        self,
+        entry: Entry,
+        event: PushEvent,
+        change: RefChange | None,
+        delivery: str,
+        digest: str,
+    ) -> Verdict:
+        name, ref = entry.application.name, entry.application.definition.ref
+        triggers = self._installation.store.triggers
+
+        def add(told: str) -> int | None:
+            record = triggers.add(
+                name,
+                cause=_CAUSE,
+                ref=ref,
+                commit=change.after if change else None,
+                actor=event.actor,
+                delivery=_bounded(delivery),
+                digest=told,
+            )
+            return record.id if record else None
+
+        with self._writing:
+            trigger = add(digest)
+            if trigger is None and change is not None and change.before is not None:
+                # A body that is known is a replay, unless the ref has since been brought back to
+                # where this push began: who pushes to and fro sends the same twice.
+                newest = triggers.newest(name, ref)
+                if newest is not None and newest.commit == change.before:
+                    trigger = add(hashlib.sha256(f"{digest} {newest.id}".encode()).hexdigest())
+        return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
+
+    def _pull_request(self, entry: Entry, event: PullRequestEvent) -> Verdict:
+        if self._previews is None:
+            return _ignored("no_previews")
+        self._previews(self._installation, entry.application, event)
+        return Verdict(202, "accepted", "pull_request")
+
+    def note_delivery(self, name: str) -> None:
+        """Note that the host's webhook works, at most once a minute; for when it is answered.
+
+        That this fails fails nothing.
+        """
+        now = self._now()
+        if now - self._noted.get(name, now - _NOTED_EVERY) < _NOTED_EVERY:
+            return
+        self._noted[name] = now
+        try:
+            with self._writing:
+                self._installation.store.webhooks.note_delivery(name)
+        except StoreError as error:
+            logger.warning("that a delivery for %s came could not be noted: %s", name, error)
+
+
+def _most_telling(verdicts: Iterator[Verdict]) -> Verdict:
+    """What is told of a delivery with several events: what came of the luckiest one."""
+    found = list(verdicts)
+    order = ("accepted", "known", "ignored")
+    return min(found, key=lambda each: order.index(each.outcome), default=_ignored("no_event"))
+
+
+def _ignored(reason: str) -> Verdict:
+    return Verdict(202, "ignored", reason)
+
+
+def _is_same(one: RepositoryId, other: RepositoryId) -> bool:
+    # Hosts tell names as they were first written, and find them however they are written.
+    return str(one).casefold() == str(other).casefold()
+
+
+def _change_of(event: PushEvent, ref: str) -> RefChange | None:
+    """What happened to a ref; where a branch and a tag have its name, the one that is there."""
+    found = [change for change in event.changes if change.name == ref]
+    return max(found, key=lambda change: change.after is not None, default=None)
+
+
+def _bounded(delivery: str) -> str | None:
+    if len(delivery) <= _DELIVERY_LENGTH:
+        return delivery or None
+    return hashlib.sha256(delivery.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,124 @@
+"""Who may use the API: a bearer's token, its role, and what a role may do.
+
+The digests of all tokens are in memory, read again when they are a quarter of a second old, so
+wrong tokens cost next to no questions to the database, and a new or removed one is known at once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from deploycore.errors import StoreError
+from deploycore.server.problems import Refusal
+from deploycore.store import Role, Store, TokenRecord
+from deploycore.tokens import digest_of
+
+__all__ = ["Access", "may"]
+
+logger = logging.getLogger(__name__)
+
+_FRESH_SECONDS = 0.25
+_NOTED_EVERY = timedelta(minutes=1)
+_TOKEN_LENGTH = 512
+_ORDER: tuple[Role, ...] = ("read", "deploy", "admin")
+
+
+def may(role: Role, wanted: Role) -> bool:
+    """Whether a role is enough where another is wanted."""
+    return _ORDER.index(role) >= _ORDER.index(wanted)
+
+
+class Access:
+    """Tells who a token belongs to.
+
+    Args:
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._reading = threading.Lock()
+        self._tokens: Sequence[TokenRecord] = ()
+        self._read_at = -float("inf")
+        self._noted: dict[str, datetime] = {}
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether ``refresh`` has nothing to do."""
+        return self._clock() - self._read_at < _FRESH_SECONDS
+
+    def refresh(self) -> None:
+        """Read the tokens again, if that is due.
+
+        Raises:
+            StoreError: The database can't be used.
+        """
+        with self._reading:
+            if not self.is_fresh:
+                at = self._clock()
+                self._tokens = self._store.tokens.list()
+                self._read_at = at
+
+    def bearer(self, header: str | None, wanted: Role) -> TokenRecord:
+        """Who a request is from; answered from memory.
+
+        Args:
+            header: ``Authorization`` of the request.
+            wanted: The role that it needs.
+
+        Raises:
+            Refusal: There is no right token (401), or its role is not enough (403).
+        """
+        found = self._find(header or "")
+        if found is None:
+            raise Refusal(
+                401,
+                "authentication_failed",
+                "There is no valid token.",
+                hint="Send 'Authorization: Bearer TOKEN'. Make a token: deploycore token add",
+                headers={"WWW-Authenticate": 'Bearer realm="deploycore"'},
+            )
+        if not may(found.role, wanted):
+            raise Refusal(
+                403,
+                "permission_denied",
+                f"The token {found.name} has the role {found.role}; {wanted} is wanted.",
+                hint="Use a token with that role.",
+                details={"role": found.role, "wanted": wanted},
+            )
+        return found
+
+    def note_use(self, token: TokenRecord) -> None:
+        """Note now and then that a token is used; that this fails fails nothing."""
+        if not self.is_to_be_noted(token):
+            return
+        self._noted[token.name] = datetime.now(UTC)
+        try:
+            self._store.tokens.note_use(token.name)
+        except StoreError as error:
+            logger.warning("that the token %s was used could not be noted: %s", token.name, error)
+
+    def is_to_be_noted(self, token: TokenRecord) -> bool:
+        """Whether a token's use was not noted within a minute."""
+        noted = self._noted.get(token.name)
+        return noted is None or datetime.now(UTC) - noted >= _NOTED_EVERY
+
+    def _find(self, header: str) -> TokenRecord | None:
+        scheme, _, given = header.partition(" ")
+        if scheme.lower() != "bearer" or len(given) > _TOKEN_LENGTH:
+            return None
+        digest = digest_of(SecretStr(given.strip()))
+        now, found = datetime.now(UTC), None
+        for token in self._tokens:  # all of them, whichever it is
+            is_same = hmac.compare_digest(token.digest.encode(), digest.encode())
+            if is_same and (token.expires_at is None or now < token.expires_at):
+                found = token
+        return found

@@ -1,0 +1,266 @@
+"""The REST API: what each operation does. Who may, and where it is, stands in ``operations``.
+
+Each is a plain function for a thread, which takes a :class:`Call` and gives an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from deploycore.application import parse_application
+from deploycore.configuration import NAME_PATTERN
+from deploycore.errors import ConfigurationError
+from deploycore.installation import Installation
+from deploycore.server import views
+from deploycore.server.checking import checked
+from deploycore.server.directory import Directory
+from deploycore.server.health import Readiness
+from deploycore.server.metrics import Metrics
+from deploycore.server.problems import Refusal, json_response, refused_by
+from deploycore.server.rollbacks import Rollbacks
+from deploycore.store import ApplicationRecord, DeploymentRecord, TokenRecord
+
+__all__ = ["PREFIX", "Api", "Call"]
+
+PREFIX = "/api/v1"
+METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_CAUSE = "request"
+_PRIORITY = 10
+"""A person who waits goes before a push."""
+
+_INTEGER_MOST = 2**31 - 1
+_LINES_MOST = 1000
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, checked.
+
+    Attributes:
+        path: The parameters of its path.
+        query: Its query, as the operation's model.
+        body: Its body, a JSON object.
+        token: Whose it is; ``None`` where the operation needs no token.
+    """
+
+    path: Mapping[str, str]
+    query: Any
+    body: Mapping[str, Any] = field(default_factory=dict)
+    token: TokenRecord | None = None
+
+    @property
+    def actor(self) -> str:
+        """Who asks, for the history."""
+        return f"token {self.token.name}" if self.token else ""
+
+
+class Api:
+    """The operations.
+
+    Args:
+        document: The API's OpenAPI document.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        *,
+        directory: Directory,
+        rollbacks: Rollbacks,
+        readiness: Readiness,
+        metrics: Metrics,
+        document: Mapping[str, Any],
+    ) -> None:
+        self._installation = installation
+        self._directory = directory
+        self._rollbacks = rollbacks
+        self._readiness = readiness
+        self._metrics = metrics
+        self._document = document
+
+    def health(self, call: Call) -> Response:
+        """Tell that the process answers."""
+        return _answer(views.Health(status="ok", checks={}))
+
+    def ready(self, call: Call) -> Response:
+        """Tell whether the database, the key and this process's workers can be used."""
+        found = self._readiness.look()
+        return _answer(found, status=200 if found.status == "ok" else 503)
+
+    def metrics(self, call: Call) -> Response:
+        """Get metrics in Prometheus' text format."""
+        return Response(self._metrics.text(), media_type=METRICS_MEDIA_TYPE)
+
+    def openapi(self, call: Call) -> Response:
+        """Get this document."""
+        return json_response(self._document)
+
+    def list_providers(self, call: Call) -> Response:
+        """List the configured providers, without their secrets."""
+        records = self._installation.store.list_providers()
+        return _answer(views.ProviderPage(items=[views.ProviderView.of(each) for each in records]))
+
+    def list_applications(self, call: Call) -> Response:
+        """List the applications."""
+        records = self._installation.store.list_applications()
+        items = [views.ApplicationView.of(each) for each in records]
+        return _answer(views.ApplicationPage(items=items))
+
+    def get_application(self, call: Call) -> Response:
+        """Get an application and its declaration."""
+        return _answer(views.ApplicationView.of(self._application(call.path["application"])))
+
+    def put_application(self, call: Call) -> Response:
+        """Make an application what a declaration says; nothing is deployed."""
+        name = call.path["application"]
+        if "name" in call.body:
+            raise Refusal(422, "configuration", "name: is nothing that is known here.")
+        declared = parse_application({**call.body, "name": name})
+        change = self._installation.apply([declared])[0]
+        self._directory.invalidate()
+        view = views.ApplicationView.of(self._application(name))
+        return _answer(
+            views.Changed(change=change.kind, application=view),
+            status=201 if change.kind == "create" else 200,
+        )
+
+    def delete_application(self, call: Call) -> Response:
+        """Forget an application, its history and its logs; its releases stay on disk."""
+        name = self._application(call.path["application"]).name
+        try:
+            self._installation.remove_application(name)
+        except ConfigurationError as error:
+            raise refused_by(error, status=409) from None
+        self._directory.invalidate()
+        return Response(status_code=204)
+
+    def list_deployments(self, call: Call) -> Response:
+        """List deployments and rollbacks, the newest first."""
+        query: views.DeploymentQuery = call.query
+        if query.application is not None:
+            self._application(query.application)
+        found = self._installation.store.deployments.list(
+            query.application, state=query.state, before=query.before, limit=query.limit + 1
+        )
+        items = found[: query.limit]
+        following = None
+        if len(found) > len(items):
+            given = query.model_dump(exclude_none=True) | {"before": items[-1].id}
+            following = f"{PREFIX}/deployments?{urlencode(given)}"
+        views_of = [views.DeploymentView.of(each) for each in items]
+        return _answer(views.DeploymentPage(items=views_of, next=following))
+
+    def get_deployment(self, call: Call) -> Response:
+        """Get a deployment."""
+        return _answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
+
+    def request_deployment(self, call: Call) -> Response:
+        """Ask for an application's newest commit to be deployed, if it is not live already.
+
+        What is kept is a trigger; a worker deploys, and the trigger tells which deployment it was.
+        """
+        application = self._application(call.path["application"])
+        record = self._installation.store.triggers.add(
+            application.name,
+            cause=_CAUSE,
+            ref=application.definition.ref,
+            actor=call.actor,
+            priority=_PRIORITY,
+        )
+        if record is None:  # pragma: no cover  nothing tells two requests of people apart
+            raise Refusal(409, "known", "This was asked for before.")
+        location = f"{PREFIX}/triggers/{record.id}"
+        return _answer(views.TriggerView.of(record), status=202, headers={"Location": location})
+
+    def roll_back(self, call: Call) -> Response:
+        """Begin to make a former release the live one; the git host is not asked."""
+        name = self._application(call.path["application"]).name
+        wanted = checked(views.RollbackRequest, call.body)
+        begun = self._rollbacks.begin(name, to=wanted.to, requested_by=call.actor)
+        record = self._installation.store.deployments.get(begun)
+        return _begun(record)
+
+    def cancel_deployment(self, call: Call) -> Response:
+        """Ask a deployment to stop: at once if it waits, else at its next safe point."""
+        known = self.deployment(call.path["deployment"])
+        try:
+            record = self._installation.engine.cancel(known.id)
+        except ConfigurationError as error:
+            raise refused_by(error, status=409) from None
+        return _begun(record)
+
+    def get_trigger(self, call: Call) -> Response:
+        """Get a trigger: whether it is settled, and by which deployment."""
+        number = _identifier(call.path["trigger"])
+        try:
+            record = self._installation.store.triggers.get(number)
+        except ConfigurationError as error:
+            raise _missing(error) from None
+        return _answer(views.TriggerView.of(record))
+
+    def read_log(self, call: Call) -> Response:
+        """Get the lines of a deployment's log; as text/event-stream, follow it while it runs.
+
+        An event's id is a place in the log: send it as Last-Event-ID to go on from there.
+        """
+        record = self.deployment(call.path["deployment"])
+        part = self._installation.engine.logs.part(
+            record.application, record.id, call.query.after, lines=_LINES_MOST
+        )
+        return _answer(
+            views.LogPage(
+                items=[views.LogLineView.of(line) for _, line in part.lines],
+                position=part.position,
+                finished=record.is_finished,
+            )
+        )
+
+    def deployment(self, text: str) -> DeploymentRecord:
+        """The deployment of a path.
+
+        Raises:
+            Refusal: There is none (404).
+        """
+        try:
+            return self._installation.store.deployments.get(_identifier(text))
+        except ConfigurationError as error:
+            raise _missing(error) from None
+
+    def _application(self, name: str) -> ApplicationRecord:
+        try:
+            if re.fullmatch(NAME_PATTERN, name):
+                return self._installation.store.get_application(name)
+        except ConfigurationError as error:
+            raise _missing(error) from None
+        raise Refusal(404, "not_found", "There is no such application.")
+
+
+def _answer(
+    model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return json_response(model.model_dump(mode="json"), status=status, headers=headers)
+
+
+def _begun(record: DeploymentRecord) -> Response:
+    location = f"{PREFIX}/deployments/{record.id}"
+    return _answer(views.DeploymentView.of(record), status=202, headers={"Location": location})
+
+
+def _identifier(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _INTEGER_MOST:
+        return int(text)
+    raise Refusal(404, "not_found", "There is nothing of this number.")
+
+
+def _missing(error: ConfigurationError) -> Refusal:
+    refusal = refused_by(error, status=404)
+    refusal.code = "not_found"
+    return refusal

@@ -1,0 +1,296 @@
+"""The ASGI application: routes from the table of operations, and the webhook's endpoint.
+
+The event loop only reads, answers and waits; whatever asks the database, or a plugin, runs in a
+thread. Refusing comes first and is cheap: an unknown application, a wrong token and a body that
+is too large are known from memory, before anything else is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from deploycore.errors import DeploycoreError
+from deploycore.events import WebhookDelivery
+from deploycore.installation import Installation
+from deploycore.server.acceptance import (
+    UNKNOWN_APPLICATION,
+    Acceptor,
+    PullRequestHandler,
+    Verdict,
+    installed_previews,
+)
+from deploycore.server.access import Access
+from deploycore.server.api import Api, Call
+from deploycore.server.bodies import read_body, read_json
+from deploycore.server.checking import checked
+from deploycore.server.directory import Directory
+from deploycore.server.edge import ROUTE, Edge
+from deploycore.server.followers import Followers, position_of
+from deploycore.server.health import Readiness
+from deploycore.server.metrics import Metrics
+from deploycore.server.openapi import WEBHOOK_PATH, openapi_document
+from deploycore.server.operations import OPERATIONS, Operation
+from deploycore.server.options import ServerOptions
+from deploycore.server.problems import Refusal, json_response, problem_of, refused_by
+from deploycore.server.quiet import QuietLogger
+from deploycore.server.rollbacks import Rollbacks
+from deploycore.server.views import Accepted
+from deploycore.server.workers import Workers
+from deploycore.store import TokenRecord
+
+__all__ = ["Application", "create_application"]
+
+logger = logging.getLogger(__name__)
+
+_WEBHOOK_THREADS = 8
+
+_MESSAGES = {
+    "unknown_application": "There is no such application, or it has no webhook.",
+    "bad_signature": "There is no right signature.",
+    "malformed": "This is not what the git host sends.",
+    "stale": "This was sent too long ago, or is from the future.",
+    "unavailable": "It can't be kept now.",
+}
+_HINTS = {
+    "unknown_application": "Make one: deploycore webhook register APPLICATION",
+    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show APPLICATION",
+    "stale": "Set the clocks of both machines.",
+    "unavailable": "Send it again in a minute.",
+}
+
+T = TypeVar("T")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Application:
+    """The server's application, and what must be ended with it.
+
+    Attributes:
+        asgi: What a server of ASGI runs.
+    """
+
+    asgi: Starlette
+    followers: Followers
+    rollbacks: Rollbacks
+    directory: Directory
+
+    def begin_to_stop(self) -> None:
+        """Let followers of logs go, so that their connections end; quick, for a signal handler."""
+        self.followers.stop()
+
+    def close(self, drain: float = 0.0) -> None:
+        """End what was begun here, when nothing comes in any longer.
+
+        Args:
+            drain: Seconds that rollbacks get.
+        """
+        self.rollbacks.stop(drain)
+        self.directory.close()
+
+
+def create_application(
+    installation: Installation,
+    options: ServerOptions | None = None,
+    *,
+    workers: Workers | None = None,
+    previews: PullRequestHandler | None = None,
+) -> Application:
+    """Make the application; nothing is opened, started or asked yet.
+
+    Args:
+        workers: The deploy threads of this process, for what is told of them.
+        previews: What is given pull requests; by default what is installed for that.
+    """
+    options = options or ServerOptions()
+    directory, rollbacks = Directory(installation), Rollbacks(installation)
+    followers = Followers(installation, most=options.followers_most)
+    metrics = Metrics(installation.store, lambda: workers.alive if workers else 0)
+    readiness = Readiness(installation, workers.are_well if workers else None)
+    api = Api(
+        installation,
+        directory=directory,
+        rollbacks=rollbacks,
+        readiness=readiness,
+        metrics=metrics,
+        document=openapi_document(),
+    )
+    acceptor = Acceptor(
+        installation,
+        directory,
+        replay_window=options.replay_window,
+        previews=previews or installed_previews(),
+    )
+    rest = _Rest(api, Access(installation.store), followers, options)
+    webhooks = _Webhooks(acceptor, directory, metrics, options)
+    asgi = Starlette(
+        routes=[
+            Route(WEBHOOK_PATH, webhooks.receive, methods=["POST"]),
+            *(Route(each.path, rest.endpoint(each), methods=[each.method]) for each in OPERATIONS),
+        ],
+        middleware=[Middleware(Edge, options=options, metrics=metrics)],
+        exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
+    )
+    asgi.router.redirect_slashes = False  # a path is right or wrong
+    return Application(asgi, followers, rollbacks, directory)
+
+
+class _Webhooks:
+    """The endpoint that git hosts send to."""
+
+    def __init__(
+        self, acceptor: Acceptor, directory: Directory, metrics: Metrics, options: ServerOptions
+    ) -> None:
+        self._acceptor = acceptor
+        self._directory = directory
+        self._metrics = metrics
+        self._options = options
+        self._threads = CapacityLimiter(_WEBHOOK_THREADS)
+        self._quiet = QuietLogger(logger)
+
+    async def receive(self, request: Request) -> Response:
+        """Answer one delivery."""
+        request.scope[ROUTE] = WEBHOOK_PATH
+        try:
+            verdict = await self._judged(request, request.path_params["application"])
+        except Refusal as refusal:
+            self._count("refused", refusal.code)
+            raise
+        self._count(verdict.outcome, verdict.reason)
+        if verdict.outcome != "refused":
+            told = Accepted(
+                status=verdict.outcome, trigger=verdict.trigger, reason=verdict.reason or None
+            )
+            answer = json_response(told.model_dump(exclude_none=True), status=verdict.status)
+            name = request.path_params["application"]
+            answer.background = BackgroundTask(self._acceptor.note_delivery, name)
+            return answer
+        raise Refusal(
+            verdict.status,
+            verdict.reason,
+            _MESSAGES[verdict.reason],
+            hint=_HINTS.get(verdict.reason, ""),
+            headers={"Retry-After": "60"} if verdict.status == 503 else {},
+        )
+
+    async def _judged(self, request: Request, name: str) -> Verdict:
+        directory = self._directory
+        if directory.is_known_to_be_missing(name):
+            return UNKNOWN_APPLICATION
+        if not directory.is_known(name) and await self._in_thread(lambda: self._is_missing(name)):
+            return UNKNOWN_APPLICATION
+        body = await read_body(request, self._options)
+        delivery = WebhookDelivery(_joined_headers(request), body)
+        return await self._in_thread(lambda: self._acceptor.accept(name, delivery))
+
+    def _is_missing(self, name: str) -> bool:
+        try:
+            return self._directory.find(name) is None
+        except DeploycoreError as error:
+            logger.error("webhooks can't be judged: %s", error)
+            return False
+
+    def _count(self, outcome: str, reason: str) -> None:
+        self._metrics.webhooks.labels(outcome, reason).inc()
+        if outcome == "refused":
+            self._quiet.warn(reason, "a webhook was refused: %s", reason)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        # Threads of their own, so that neither webhooks nor the API keep the other waiting.
+        return await to_thread.run_sync(work, limiter=self._threads)
+
+
+class _Rest:
+    """The endpoints of the table of operations."""
+
+    def __init__(
+        self, api: Api, access: Access, followers: Followers, options: ServerOptions
+    ) -> None:
+        self._api = api
+        self._access = access
+        self._followers = followers
+        self._options = options
+
+    def endpoint(self, operation: Operation) -> Endpoint:
+        """What answers the requests of one operation."""
+
+        async def answer(request: Request) -> Response:
+            request.scope[ROUTE] = operation.path
+            token = await self._token(request, operation)
+            query = checked(operation.query, request.query_params)
+            body = await read_json(request, self._options) if operation.body else {}
+            call = Call(request.path_params, query, body, token)
+            if operation.can_follow and _wants_events(request):
+                return await self._followed(request, call)
+            return await run_in_threadpool(self._run, operation, call)
+
+        return answer
+
+    async def _token(self, request: Request, operation: Operation) -> TokenRecord | None:
+        role = operation.role
+        if role is None or (operation.run is Api.metrics and self._options.metrics_open):
+            return None
+        if not self._access.is_fresh:
+            try:
+                await run_in_threadpool(self._access.refresh)
+            except DeploycoreError as error:
+                logger.error("tokens can't be read: %s", error)
+                raise Refusal(
+                    503, error.code, "Tokens can't be read now.", headers={"Retry-After": "30"}
+                ) from None
+        return self._access.bearer(request.headers.get("authorization"), role)
+
+    def _run(self, operation: Operation, call: Call) -> Response:
+        if call.token is not None:
+            self._access.note_use(call.token)
+        try:
+            return operation.run(self._api, call)
+        except DeploycoreError as error:
+            raise refused_by(error) from None
+
+    async def _followed(self, request: Request, call: Call) -> Response:
+        self._followers.refuse_too_many()
+        record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
+        position = position_of(request.headers.get("last-event-id")) or call.query.after
+        return StreamingResponse(
+            self._followers.events(record, position),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},  # nginx would keep lines back
+        )
+
+
+def _wants_events(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
+def _joined_headers(request: Request) -> dict[str, str]:
+    """Headers by name; several of a name are one, as RFC 9110, 5.3 has it."""
+    found: dict[str, str] = {}
+    for name, value in request.headers.items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+async def _tell_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)  # noqa: S101  for type checkers
+    return problem_of(error)
+
+
+async def _tell_http_exception(request: Request, error: Exception) -> Response:
+    """What the router refuses: no such path, or not with this method."""
+    assert isinstance(error, HTTPException)  # noqa: S101  for type checkers
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
+    return problem_of(Refusal(error.status_code, code, f"{error.detail}.", headers=error.headers))

@@ -1,0 +1,35 @@
+"""What a client sent, as a model; or the refusal that names each wrong field, never its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from deploycore.server.problems import Refusal
+
+__all__ = ["checked"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def checked(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
+    """The values as a model.
+
+    Raises:
+        Refusal: Some are wrong or unknown (422).
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f"{'/'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+    raise Refusal(
+        422,
+        "configuration",
+        f"The request is not valid: {'; '.join(problems)}.",
+        hint="See what it may have in the OpenAPI document.",
+    )

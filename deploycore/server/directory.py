@@ -1,0 +1,188 @@
+"""What the server knows of applications and their webhooks without asking the database each time.
+
+A copy in memory, so that strangers who guess cost next to nothing. It is read again when it is
+some seconds old, and at once, but at most once a second, before anybody is told that an
+application is unknown or a signature wrong: what another process has just changed holds here
+within a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from deploycore.errors import DeploycoreError
+from deploycore.installation import Installation
+from deploycore.provider import Provider
+from deploycore.store import ApplicationRecord, ProviderRecord, WebhookRecord
+
+__all__ = ["Directory", "Entry"]
+
+_FRESH_SECONDS = 5.0
+_RECHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An application that has a webhook.
+
+    Attributes:
+        provider: The configured provider that it is deployed from.
+    """
+
+    application: ApplicationRecord
+    webhook: WebhookRecord
+    provider: ProviderRecord
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A provider's handle, or why there is none, and what it was opened from."""
+
+    record: ProviderRecord
+    at: float
+    handle: Provider | None
+    error: DeploycoreError | None = None
+
+
+@dataclass(frozen=True)
+class _Secrets:
+    stored: tuple[str, str | None]
+    revealed: tuple[SecretStr, ...] = field(repr=False)
+
+
+class Directory:
+    """The applications that have webhooks, by name.
+
+    Args:
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self, installation: Installation, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._installation = installation
+        self._clock = clock
+        self._reading = threading.Lock()
+        self._opening = threading.Lock()
+        self._entries: Mapping[str, Entry] = {}
+        self._read_at = -float("inf")
+        self._opened: dict[str, _Opened] = {}
+        self._secrets: dict[str, _Secrets] = {}
+
+    def is_known_to_be_missing(self, name: str) -> bool:
+        """Whether there is surely no such application; answered from memory, never slow."""
+        return name not in self._entries and self._age() < _RECHECK_SECONDS
+
+    def is_known(self, name: str) -> bool:
+        """Whether there was such an application when the database was last asked."""
+        return name in self._entries
+
+    def find(self, name: str) -> Entry | None:
+        """The entry of an application; asks the database where what is known is old.
+
+        Raises:
+            StoreError: The database can't be used.
+        """
+        self._refresh(_FRESH_SECONDS)
+        if name not in self._entries:
+            self.look_again()
+        return self._entries.get(name)
+
+    def look_again(self) -> bool:
+        """Ask the database, unless that was done within a second; whether it was.
+
+        Raises:
+            StoreError: The database can't be used.
+        """
+        return self._refresh(_RECHECK_SECONDS)
+
+    def invalidate(self) -> None:
+        """Forget how old it is: something was changed here."""
+        self._read_at = -float("inf")
+
+    def secrets(self, entry: Entry) -> tuple[SecretStr, ...]:
+        """The secrets of a webhook that hold now.
+
+        Raises:
+            StoreError: The key can't be used.
+        """
+        now, webhook = datetime.now(UTC), entry.webhook
+        held = webhook.former_until is None or now < webhook.former_until
+        stored = (webhook.secret, webhook.former if held else None)
+        known = self._secrets.get(webhook.application)
+        if known is None or known.stored != stored:
+            known = _Secrets(stored, self._installation.webhooks.secrets(webhook, at=now))
+            self._secrets[webhook.application] = known
+        return known.revealed
+
+    def provider(self, entry: Entry) -> Provider:
+        """The handle of an entry's provider, opened once; that it can't be is kept for a while.
+
+        Raises:
+            DeploycoreError: It can't be opened.
+        """
+        name = entry.provider.name
+        known = self._opened.get(name)
+        if known is None or not self._still_holds(known, entry.provider):
+            with self._opening:
+                known = self._opened.get(name)
+                if known is None or not self._still_holds(known, entry.provider):
+                    self._close(known)
+                    known = self._opened[name] = self._open(entry.provider)
+        if known.handle is None:
+            raise known.error or AssertionError
+        return known.handle
+
+    def close(self) -> None:
+        """Close the providers."""
+        with self._opening:
+            for opened in self._opened.values():
+                self._close(opened)
+            self._opened.clear()
+
+    def _age(self) -> float:
+        return self._clock() - self._read_at
+
+    def _refresh(self, seconds: float) -> bool:
+        if self._age() < seconds:
+            return False
+        with self._reading:
+            if self._age() < seconds:
+                return True  # another thread has just read it
+            at = self._clock()
+            store = self._installation.store
+            webhooks = store.webhooks.list()
+            applications = {each.name: each for each in store.list_applications()}
+            providers = {each.name: each for each in store.list_providers()}
+            self._entries = {
+                each.application: Entry(applications[each.application], each, provider)
+                for each in webhooks
+                if each.application in applications
+                and (provider := providers.get(applications[each.application].definition.provider))
+            }
+            for gone in self._secrets.keys() - self._entries.keys():
+                self._secrets.pop(gone, None)
+            self._read_at = at
+            return True
+
+    def _still_holds(self, opened: _Opened, record: ProviderRecord) -> bool:
+        if opened.record != record:
+            return False
+        return opened.error is None or self._clock() - opened.at < _FRESH_SECONDS
+
+    def _open(self, record: ProviderRecord) -> _Opened:
+        try:
+            handle = self._installation.open_provider(record.name)
+        except DeploycoreError as error:
+            return _Opened(record, self._clock(), None, error)
+        return _Opened(record, self._clock(), handle)
+
+    def _close(self, opened: _Opened | None) -> None:
+        if opened is not None and opened.handle is not None:
+            opened.handle.close()

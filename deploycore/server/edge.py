@@ -1,0 +1,128 @@
+"""The outermost layer: request ids, security headers, times, and no traceback to anybody."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deploycore.server.metrics import Metrics
+from deploycore.server.options import ServerOptions
+from deploycore.server.problems import Refusal, problem_of
+from deploycore.server.quiet import QuietLogger
+
+__all__ = ["ROUTE", "Edge", "RequestIdFilter", "request_id"]
+
+logger = logging.getLogger(__name__)
+
+ROUTE = "deploycore.route"
+"""Where in a scope the path of the operation is, as the table has it."""
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+"""The id of the request that is being answered."""
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives each log record the id of the request that it belongs to, as ``request_id``."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave all records in."""
+        record.request_id = request_id.get()
+        return True
+
+
+class Edge:
+    """Wraps the application.
+
+    Args:
+        app: What answers.
+    """
+
+    def __init__(self, app: ASGIApp, *, options: ServerOptions, metrics: Metrics) -> None:
+        self._app = app
+        self._options = options
+        self._metrics = metrics
+        self._quiet = QuietLogger(logger)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = self._request_id(scope)
+        request_id.set(request)
+        began, status = time.perf_counter(), 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message, request)
+                self._observe(scope, status, time.perf_counter() - began)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except Exception as error:
+            logger.error("something unforeseen: %s", _place_of(error))
+            if status:
+                raise CutOff("an answer was cut off") from None
+            answer = problem_of(Refusal(500, "error", "Something unforeseen happened."))
+            await answer(scope, receive, send_on)
+
+    def _request_id(self, scope: Scope) -> str:
+        if self._options.behind_proxy:
+            given = Headers(scope=scope).get("x-request-id", "")
+            if _REQUEST_ID.fullmatch(given):
+                return given
+        return uuid.uuid4().hex
+
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get(ROUTE, "none")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).observe(seconds)
+        client = (scope.get("client") or ("-",))[0]
+        line = ("%s %s from %s: %d in %.1f ms", method, route, client, status, seconds * 1000)
+        if status < 400:
+            logger.info(*line)
+        else:
+            self._quiet.warn(f"{route} {status}", *line)
+
+
+class CutOff(Exception):
+    """An answer had begun when something unforeseen happened."""
+
+
+def _add_headers(message: MutableMapping[str, Any], request: str) -> None:
+    headers = MutableHeaders(scope=message)
+    headers["X-Request-ID"] = request
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+
+
+def _place_of(error: Exception) -> str:
+    """A bug's kind and place; its text may hold anything."""
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return type(error).__name__
+    module = traceback.tb_frame.f_globals.get("__name__", "?")
+    return f"{type(error).__name__} in {module}, line {traceback.tb_lineno}"

@@ -1,0 +1,75 @@
+"""Whether the server can do its work: the database, the key of the secrets, the workers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from deploycore.errors import DeploycoreError
+from deploycore.installation import Installation
+from deploycore.secrets import is_sealed
+from deploycore.server.quiet import QuietLogger
+from deploycore.server.views import Health
+
+__all__ = ["Readiness"]
+
+_FRESH_SECONDS = 1.0
+
+
+class Readiness:
+    """Looks at what the server needs, at most once a second, however often it is asked.
+
+    Args:
+        workers_alive: Whether the deploy threads of this process are; ``None`` if it has none.
+    """
+
+    def __init__(
+        self, installation: Installation, workers_alive: Callable[[], bool] | None
+    ) -> None:
+        self._installation = installation
+        self._workers_alive = workers_alive
+        self._quiet = QuietLogger(logging.getLogger(__name__), most=1)
+        self._lock = threading.Lock()
+        self._found: Health | None = None
+        self._found_at = -float("inf")
+
+    def look(self) -> Health:
+        """How things are; why one has failed is in the server's log alone."""
+        with self._lock:
+            now = time.monotonic()
+            if self._found is None or now - self._found_at >= _FRESH_SECONDS:
+                checks = {
+                    "database": self._works("database", self._database),
+                    "key": self._works("key", self._key),
+                }
+                if self._workers_alive is not None:
+                    checks["workers"] = "ok" if self._workers_alive() else "failed"
+                is_well = set(checks.values()) == {"ok"}
+                self._found = Health(status="ok" if is_well else "failed", checks=checks)
+                self._found_at = now
+            return self._found
+
+    def _works(self, name: str, check: Callable[[], None]) -> Literal["ok", "failed"]:
+        try:
+            check()
+        except DeploycoreError as error:
+            self._quiet.warn(name, "not ready: %s", error)
+            return "failed"
+        return "ok"
+
+    def _database(self) -> None:
+        self._installation.store.triggers.counts()
+
+    def _key(self) -> None:
+        for sealed in self._sealed():
+            self._installation.secrets.reveal(sealed)
+            return
+
+    def _sealed(self) -> Iterator[str]:
+        for provider in self._installation.store.list_providers():
+            yield from filter(is_sealed, provider.secrets.values())
+        for webhook in self._installation.store.webhooks.list():
+            yield webhook.secret

@@ -1,0 +1,94 @@
+"""What the server tells Prometheus. No label has a value that a stranger chooses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from deploycore.errors import DeploycoreError
+from deploycore.store import DeploymentState, Store
+
+__all__ = ["Metrics"]
+
+logger = logging.getLogger(__name__)
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """Counts what happens here, and asks the store for the rest when it is asked itself.
+
+    Args:
+        worker_threads: How many deploy threads of this process are at work.
+    """
+
+    def __init__(self, store: Store, worker_threads: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        self.webhooks = Counter(
+            "deploycore_webhooks",
+            "Deliveries of webhooks, by what became of them and why.",
+            ["outcome", "reason"],
+            registry=self._registry,
+        )
+        self.requests = Histogram(
+            "deploycore_http_request_seconds",
+            "How long requests took, until the answer's head was sent.",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._registry.register(_FromStore(store, worker_threads))
+
+    def text(self) -> bytes:
+        """All of them, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _FromStore(Collector):
+    def __init__(self, store: Store, worker_threads: Callable[[], int]) -> None:
+        self._store = store
+        self._worker_threads = worker_threads
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering should not ask the database."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """What is so now; without the store's part, where that can't be used."""
+        yield GaugeMetricFamily(
+            "deploycore_worker_threads",
+            "Deploy threads of this process that are at work.",
+            value=self._worker_threads(),
+        )
+        try:
+            yield from list(self._of_store())
+        except DeploycoreError as error:
+            logger.warning("metrics lack what the database knows: %s", error)
+
+    def _of_store(self) -> Iterator[Metric]:
+        counted = self._store.deployments.count_by_state()
+        states = GaugeMetricFamily(
+            "deploycore_deployments", "Deployments that are remembered, by state.", labels=["state"]
+        )
+        for state in get_args(DeploymentState):
+            states.add_metric([state], counted.get(state, 0))
+        yield states
+        triggers = self._store.triggers.counts()
+        depth = GaugeMetricFamily(
+            "deploycore_triggers_waiting",
+            "Triggers that no deployment has settled, by whether one may try now.",
+            labels=["due"],
+        )
+        depth.add_metric(["now"], triggers.due)
+        depth.add_metric(["later"], triggers.postponed)
+        yield depth
+        yield GaugeMetricFamily(
+            "deploycore_triggers_oldest_seconds",
+            "How long the oldest trigger that waits has waited.",
+            value=triggers.oldest_seconds,
+        )

@@ -1,0 +1,190 @@
+"""The OpenAPI document, made from the table of operations and the models of what they say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+import deploycore
+from deploycore.application import Application
+from deploycore.configuration import NAME_PATTERN
+from deploycore.server import views
+from deploycore.server.api import METRICS_MEDIA_TYPE
+from deploycore.server.operations import OPERATIONS, Operation
+from deploycore.server.problems import MEDIA_TYPE
+
+__all__ = ["WEBHOOK_PATH", "openapi_document"]
+
+WEBHOOK_PATH = "/webhooks/{application}"
+
+_DECLARATION = "Declaration"
+_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "application": {"type": "string", "pattern": NAME_PATTERN},
+    "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+}
+_REFUSED_ALWAYS = (422, 500, 503)
+
+
+def openapi_document() -> dict[str, Any]:
+    """The document, as plain values."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
+    paths[WEBHOOK_PATH] = {"post": _webhook()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "deploycore",
+            "version": deploycore.__version__,
+            "description": "Deploy applications, and see what was deployed.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    summary, _, description = (operation.run.__doc__ or "").partition("\n\n")
+    found: dict[str, Any] = {
+        "operationId": operation.run.__name__,
+        "summary": " ".join(summary.split()),
+        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
+        "responses": _responses(operation),
+    }
+    if description:
+        found["description"] = " ".join(description.split())
+    if operation.role is not None:
+        found["security"] = [{"token": []}]
+        found["x-role"] = operation.role
+    if operation.body is not None:
+        content = {"application/json": {"schema": _reference(operation.body)}}
+        found["requestBody"] = {"required": operation.body is Application, "content": content}
+    return found
+
+
+def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", path):
+        yield {"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]}
+
+
+def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    schema = operation.query.model_json_schema(ref_template="#/components/schemas/{model}")
+    for name, described in schema.get("properties", {}).items():
+        yield {"name": name, "in": "query", "required": False, "schema": described}
+    if operation.can_follow:
+        yield {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+        }
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for status, model in operation.answers.items():
+        content = {} if model is None else {"application/json": {"schema": _reference(model)}}
+        if operation.can_follow and status == 200:
+            content["text/event-stream"] = {"schema": {"type": "string"}}
+        found[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+    if operation.run.__name__ == "metrics":
+        found["200"]["content"] = {METRICS_MEDIA_TYPE: {"schema": {"type": "string"}}}
+    if operation.run.__name__ == "openapi":
+        found["200"]["content"] = {"application/json": {"schema": {"type": "object"}}}
+    for status in sorted(_refusals(operation)):
+        described = found.setdefault(
+            str(status), {"description": HTTPStatus(status).phrase, "content": {}}
+        )
+        described["content"][MEDIA_TYPE] = {"schema": _reference(views.Problem)}
+    return found
+
+
+def _refusals(operation: Operation) -> set[int]:
+    found = {*_REFUSED_ALWAYS, *operation.refusals}
+    if operation.role is not None:
+        found |= {401, 403}
+    if "{" in operation.path:
+        found.add(404)
+    if operation.body is not None:
+        found |= {400, 408, 413, 415}
+    return found
+
+
+def _webhook() -> dict[str, Any]:
+    answer = {"application/json": {"schema": _reference(views.Accepted)}}
+    problem = {MEDIA_TYPE: {"schema": _reference(views.Problem)}}
+    responses = {
+        200: ("It was known already.", answer),
+        202: ("It is accepted, and on the disk; or it is of no interest.", answer),
+        400: ("The body was cut off.", problem),
+        401: ("There is no right signature.", problem),
+        404: ("There is no such application, or it has no webhook.", problem),
+        408: ("The body took too long to arrive.", problem),
+        413: ("The body is too large.", problem),
+        422: ("It is not what the git host sends, or was sent too long ago.", problem),
+        500: ("Something unforeseen happened.", problem),
+        503: ("It can't be kept now; to be sent again.", problem),
+    }
+    return {
+        "operationId": "receive_webhook",
+        "summary": "Take a git host's word of a push or a pull request.",
+        "description": "Signed as the git host signs, with the webhook's secret.",
+        "parameters": list(_path_parameters(WEBHOOK_PATH)),
+        "requestBody": {"content": {"*/*": {"schema": {}}}},
+        "responses": {
+            str(status): {"description": text, "content": content}
+            for status, (text, content) in responses.items()
+        },
+    }
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    name = _DECLARATION if model is Application else model.__name__
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas() -> dict[str, Any]:
+    said: set[type[BaseModel]] = {views.Problem, views.Accepted}
+    taken: set[type[BaseModel]] = set()
+    for operation in OPERATIONS:
+        said.update(model for model in operation.answers.values() if model is not None)
+        if operation.body not in (None, Application):
+            taken.add(operation.body)
+    template = "#/components/schemas/{model}"
+    by_name = sorted(said, key=lambda model: model.__name__)
+    _, found = models_json_schema(
+        [
+            *((model, "serialization") for model in by_name),
+            *((model, "validation") for model in taken),
+        ],
+        ref_template=template,
+    )
+    declaration = Application.model_json_schema(ref_template=template)
+    parts = declaration.pop("$defs", {})
+    del declaration["properties"]["name"]
+    declaration["required"].remove("name")
+    declaration["title"] = _DECLARATION
+    schemas = {**found["$defs"], **parts, _DECLARATION: declaration}
+    return {name: _for_machines(schema) for name, schema in sorted(schemas.items())}
+
+
+def _for_machines(schema: Any) -> Any:
+    """A schema without titles that repeat names, and without docstrings for programmers."""
+    if isinstance(schema, list):
+        return [_for_machines(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _for_machines(value)
+        for key, value in schema.items()
+        if not (key in ("title", "description") and isinstance(value, str))
+    }

@@ -1,0 +1,120 @@
+"""The one table of the API: where each operation is, who may, what it takes and answers.
+
+Routes, roles and the OpenAPI document are all made from it, so none can say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from deploycore.application import Application
+from deploycore.server import views
+from deploycore.server.api import PREFIX, Api, Call
+from deploycore.store import Role
+
+__all__ = ["OPERATIONS", "Operation"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        path: With its parameters in braces.
+        role: What a token must have; ``None`` where none is asked for.
+        run: What it does.
+        answers: What it answers with, by status; ``None`` for nothing, or no JSON.
+        query: What its query may have.
+        body: What its body is, a JSON object; ``None`` if it takes none.
+        refusals: Statuses of problems beyond those that follow from the above.
+        can_follow: Whether it answers with server-sent events, to who accepts those.
+    """
+
+    method: str
+    path: str
+    role: Role | None
+    run: Callable[[Api, Call], Response]
+    answers: Mapping[int, type[BaseModel] | None]
+    query: type[BaseModel] = views.NoQuery
+    body: type[BaseModel] | None = None
+    refusals: tuple[int, ...] = field(default=())
+    can_follow: bool = False
+
+
+_APPLICATION = f"{PREFIX}/applications/{{application}}"
+_DEPLOYMENT = f"{PREFIX}/deployments/{{deployment}}"
+
+OPERATIONS = (
+    Operation("GET", "/healthz", None, Api.health, {200: views.Health}),
+    Operation("GET", "/readyz", None, Api.ready, {200: views.Health, 503: views.Health}),
+    Operation("GET", "/metrics", "read", Api.metrics, {200: None}),
+    Operation("GET", f"{PREFIX}/openapi.json", None, Api.openapi, {200: None}),
+    Operation("GET", f"{PREFIX}/providers", "read", Api.list_providers, {200: views.ProviderPage}),
+    Operation(
+        "GET", f"{PREFIX}/applications", "read", Api.list_applications, {200: views.ApplicationPage}
+    ),
+    Operation("GET", _APPLICATION, "read", Api.get_application, {200: views.ApplicationView}),
+    Operation(
+        "PUT",
+        _APPLICATION,
+        "admin",  # its steps run on this machine
+        Api.put_application,
+        {200: views.Changed, 201: views.Changed},
+        body=Application,
+    ),
+    Operation(
+        "DELETE", _APPLICATION, "admin", Api.delete_application, {204: None}, refusals=(409,)
+    ),
+    Operation(
+        "POST",
+        f"{_APPLICATION}/deployments",
+        "deploy",
+        Api.request_deployment,
+        {202: views.TriggerView},
+        refusals=(409,),
+    ),
+    Operation(
+        "POST",
+        f"{_APPLICATION}/rollback",
+        "deploy",
+        Api.roll_back,
+        {202: views.DeploymentView},
+        body=views.RollbackRequest,
+        refusals=(409,),
+    ),
+    Operation(
+        "GET",
+        f"{PREFIX}/deployments",
+        "read",
+        Api.list_deployments,
+        {200: views.DeploymentPage},
+        query=views.DeploymentQuery,
+        refusals=(404,),
+    ),
+    Operation("GET", _DEPLOYMENT, "read", Api.get_deployment, {200: views.DeploymentView}),
+    Operation(
+        "POST",
+        f"{_DEPLOYMENT}/cancel",
+        "deploy",
+        Api.cancel_deployment,
+        {202: views.DeploymentView},
+        refusals=(409,),
+    ),
+    Operation(
+        "GET",
+        f"{_DEPLOYMENT}/log",
+        "read",
+        Api.read_log,
+        {200: views.LogPage},
+        query=views.LogQuery,
+        can_follow=True,
+    ),
+    Operation(
+        "GET", f"{PREFIX}/triggers/{{trigger}}", "read", Api.get_trigger, {200: views.TriggerView}
+    ),
+)
+"""All operations but the webhook's, which a signature opens, not a role."""

@@ -1,0 +1,126 @@
+"""Errors as HTTP tells them: problem details (RFC 9457) with a code and the next step.
+
+Nothing of a traceback is ever in one; of what was unforeseen, only that it happened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+
+from deploycore import errors
+from deploycore.errors import DeploycoreError, RateLimited, StoreError
+
+__all__ = ["Refusal", "json_response", "problem_of", "refused_by", "status_of"]
+
+STATUSES: Mapping[type[DeploycoreError], int] = {
+    DeploycoreError: 500,
+    errors.ConfigurationError: 422,
+    errors.PluginError: 502,
+    errors.ProviderError: 502,
+    errors.NotFound: 404,
+    errors.RateLimited: 503,
+    errors.ProviderUnavailable: 503,
+    errors.GitError: 502,
+    errors.DeployError: 409,
+    StoreError: 503,
+}
+"""The status of each class of errors; the nearest one counts."""
+
+_RETRY_SECONDS = 30
+MEDIA_TYPE = "application/problem+json"
+
+
+class Refusal(Exception):
+    """A request is refused.
+
+    Args:
+        status: The answer's status.
+        code: What machines tell refusals apart by.
+        message: One sentence for a person.
+        hint: The next step.
+        details: Further fields for machines.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.details = dict(details or {})
+        self.headers = dict(headers or {})
+
+
+def status_of(error: DeploycoreError) -> int:
+    """The status for an error, by its class."""
+    return next(STATUSES[each] for each in type(error).__mro__ if each in STATUSES)
+
+
+def refused_by(error: DeploycoreError, *, status: int | None = None) -> Refusal:
+    """The refusal that tells of an error.
+
+    Args:
+        status: Instead of the one of the error's class.
+    """
+    status = status or status_of(error)
+    headers = {"Retry-After": str(_seconds_until_retry(error))} if status == 503 else {}
+    return Refusal(
+        status,
+        error.code,
+        error.message,
+        hint=error.hint,
+        details=error.details,
+        headers=headers,
+    )
+
+
+def problem_of(refusal: Refusal) -> Response:
+    """The answer to a request that is refused."""
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": refusal.message,
+        "code": refusal.code,
+        "message": refusal.message,
+        "hint": refusal.hint,
+        "details": refusal.details,
+    }
+    return json_response(
+        content, status=refusal.status, media_type=MEDIA_TYPE, headers=refusal.headers
+    )
+
+
+def json_response(
+    content: Any,
+    *,
+    status: int = 200,
+    media_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer in JSON, which is ASCII, so that no text makes it fail."""
+    return Response(
+        json.dumps(content, separators=(",", ":")), status, headers, media_type=media_type
+    )
+
+
+def _seconds_until_retry(error: DeploycoreError) -> int:
+    if isinstance(error, RateLimited) and error.retry_at is not None:
+        return max(1, round((error.retry_at - datetime.now(UTC)).total_seconds()))
+    return _RETRY_SECONDS

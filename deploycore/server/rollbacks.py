@@ -1,0 +1,89 @@
+"""Rollbacks that were asked for over HTTP: each in a thread, answered as soon as it is recorded.
+
+They are no work for the queue: they ask no git host, and who asks wants them at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+
+from deploycore.deploy import DeployEvent
+from deploycore.errors import Cancelled, DeploycoreError
+from deploycore.git import Cancellation
+from deploycore.installation import Installation
+
+__all__ = ["Rollbacks"]
+
+logger = logging.getLogger(__name__)
+
+
+class Rollbacks:
+    """The rollbacks that this process has begun."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._lock = threading.Lock()
+        self._running: dict[threading.Thread, Cancellation] = {}
+        self._stopping = False
+
+    def begin(self, application: str, *, to: str | None, requested_by: str) -> int:
+        """Begin a rollback.
+
+        Returns:
+            Its deployment's id; it goes on.
+
+        Raises:
+            DeploycoreError: It can't begin, such as for want of a release to go back to.
+        """
+        known: Future[int] = Future()
+        cancellation = Cancellation()
+
+        def listen(event: DeployEvent) -> None:
+            if not known.done():
+                known.set_result(event.deployment)
+
+        def run() -> None:
+            try:
+                done = self._installation.roll_back(
+                    application,
+                    to=to,
+                    requested_by=requested_by,
+                    listener=listen,
+                    cancellation=cancellation,
+                )
+                if not known.done():
+                    known.set_result(done.id)
+            except BaseException as error:
+                if not known.done():
+                    known.set_exception(error)
+                elif not isinstance(error, DeploycoreError):
+                    logger.error("a rollback of %s ended by %s", application, type(error).__name__)
+            finally:
+                with self._lock:
+                    self._running.pop(threading.current_thread(), None)
+
+        thread = threading.Thread(target=run, name="deploycore-rollback", daemon=True)
+        with self._lock:
+            if self._stopping:
+                raise Cancelled("The server is being stopped.", hint="Try again soon.")
+            self._running[thread] = cancellation
+            thread.start()
+        return known.result()
+
+    def stop(self, drain: float) -> None:
+        """Begin no more, and let those that run come to their end.
+
+        Args:
+            drain: Seconds, after which they are cancelled.
+        """
+        with self._lock:
+            self._stopping = True
+            running = dict(self._running)
+        for thread in running:
+            thread.join(drain)
+        for cancellation in running.values():
+            cancellation.cancel()
+        for thread in running:
+            thread.join()

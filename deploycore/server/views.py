@@ -1,0 +1,263 @@
+"""What the API says and takes, as models: the answers are made by them, and so is their schema.
+
+No secret has a field here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deploycore.deploy import LogLine
+from deploycore.store import (
+    ApplicationRecord,
+    DeploymentKind,
+    DeploymentRecord,
+    DeploymentState,
+    ProviderRecord,
+    TriggerRecord,
+)
+
+__all__ = [
+    "Accepted",
+    "ApplicationPage",
+    "ApplicationView",
+    "Changed",
+    "DeploymentPage",
+    "DeploymentQuery",
+    "DeploymentView",
+    "Health",
+    "LogLineView",
+    "LogPage",
+    "LogQuery",
+    "NoQuery",
+    "Problem",
+    "ProviderPage",
+    "ProviderView",
+    "RollbackRequest",
+    "TriggerView",
+]
+
+Identifier = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""The id of a deployment or trigger; what databases call an integer."""
+
+
+class View(BaseModel):
+    """What is sent."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
+
+
+class Given(BaseModel):
+    """What is taken: closed to unknown fields, since a typing mistake is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Problem(View):
+    """Why a request was refused (RFC 9457), with what to do next."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    message: str
+    hint: str
+    details: dict[str, Any]
+
+
+class Accepted(View):
+    """What became of a delivery."""
+
+    status: Literal["accepted", "known", "ignored"]
+    trigger: int | None = None
+    reason: str | None = None
+
+
+class Health(View):
+    """How the server is."""
+
+    status: Literal["ok", "failed"]
+    checks: dict[str, Literal["ok", "failed"]]
+
+
+class ProviderView(View):
+    """A configured provider; of its secrets, only their names."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, str]
+    secrets: Sequence[str]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, record: ProviderRecord) -> ProviderView:
+        """The view of a record."""
+        return cls(
+            name=record.name,
+            kind=record.kind,
+            settings=record.settings,
+            secrets=sorted(record.secrets),
+            created_at=record.created_at,
+        )
+
+
+class ProviderPage(View):
+    """All providers."""
+
+    items: Sequence[ProviderView]
+
+
+class ApplicationView(View):
+    """An application; its declaration is what PUT takes."""
+
+    name: str
+    declaration: dict[str, Any]
+    revision: int
+    created_at: datetime
+    changed_at: datetime
+
+    @classmethod
+    def of(cls, record: ApplicationRecord) -> ApplicationView:
+        """The view of a record."""
+        declaration = record.definition.as_dict()
+        del declaration["name"]
+        return cls(
+            name=record.name,
+            declaration=declaration,
+            revision=record.revision,
+            created_at=record.created_at,
+            changed_at=record.changed_at,
+        )
+
+
+class ApplicationPage(View):
+    """All applications."""
+
+    items: Sequence[ApplicationView]
+
+
+class Changed(View):
+    """What a declaration has changed."""
+
+    change: Literal["create", "change", "unchanged"]
+    application: ApplicationView
+
+
+class DeploymentView(View):
+    """A deployment or a rollback."""
+
+    id: int
+    application: str
+    kind: DeploymentKind
+    state: DeploymentState
+    ref: str
+    commit: str | None
+    author: str | None
+    subject: str | None
+    committed_at: datetime | None
+    release: str | None
+    previous: str | None
+    files: int | None
+    bytes: int | None
+    seconds: Mapping[str, float]
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error_code: str | None
+    error: str | None
+
+    @classmethod
+    def of(cls, record: DeploymentRecord) -> DeploymentView:
+        """The view of a record."""
+        return cls.model_validate(record)
+
+
+class DeploymentPage(View):
+    """Some deployments, the newest first, and where the older ones are."""
+
+    items: Sequence[DeploymentView]
+    next: str | None
+
+
+class TriggerView(View):
+    """Why an application is to be looked at, and what came of it."""
+
+    id: int
+    application: str
+    cause: str
+    ref: str
+    commit: str | None
+    actor: str
+    received_at: datetime
+    attempts: int
+    settled_at: datetime | None
+    deployment: int | None
+    error_code: str | None
+
+    @classmethod
+    def of(cls, record: TriggerRecord) -> TriggerView:
+        """The view of a record."""
+        return cls.model_validate(record)
+
+
+class LogLineView(View):
+    """A line of a deployment's log."""
+
+    at: datetime
+    kind: str
+    phase: str
+    text: str
+
+    @classmethod
+    def of(cls, line: LogLine) -> LogLineView:
+        """The view of a line."""
+        return cls.model_validate(line)
+
+
+class LogPage(View):
+    """Some lines of a log; ``position`` is what to give as ``after`` for those behind them."""
+
+    items: Sequence[LogLineView]
+    position: int
+    finished: bool
+
+
+class NoQuery(Given):
+    """No parameters."""
+
+
+class DeploymentQuery(Given):
+    """Which deployments are wanted.
+
+    Attributes:
+        before: Only those that are older than the one of this id.
+    """
+
+    application: Annotated[str, Field(max_length=63)] | None = None
+    state: DeploymentState | None = None
+    before: Identifier | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class LogQuery(Given):
+    """From where on a log is wanted."""
+
+    after: Annotated[int, Field(ge=0, le=2**53)] = 0
+
+
+class RollbackRequest(Given):
+    """Which release is wanted back.
+
+    Attributes:
+        to: A release's name, or its commit; by default the one before the live one.
+    """
+
+    to: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[0-9A-Za-z._-]+$")] | None = (
+        None
+    )

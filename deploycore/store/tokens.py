@@ -1,0 +1,74 @@
+"""Tokens of the server's API in the store: names, roles and digests, never a token."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, insert, select, update
+
+from deploycore.configuration import NAME_PATTERN
+from deploycore.errors import ConfigurationError
+from deploycore.store.database import Database
+from deploycore.store.lookup import named_row
+from deploycore.store.records import Role, TokenRecord
+from deploycore.store.tables import tokens
+
+__all__ = ["Tokens"]
+
+
+class Tokens:
+    """All tokens; see ``Store``, which has them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, name: str, *, digest: str, role: Role, expires_at: datetime | None
+    ) -> TokenRecord:
+        """Keep a new token.
+
+        Args:
+            digest: SHA-256 of it, hexadecimal.
+
+        Raises:
+            ConfigurationError: The name is malformed or taken.
+        """
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise ConfigurationError(
+                f"{name!r} can't be the name of a token.",
+                hint="Use letters, digits, '.', '_' and '-', at most 63.",
+            )
+        record = TokenRecord(name, digest, role, datetime.now(UTC), expires_at, None)
+        with self._database.writing() as connection:
+            taken = select(tokens.c.name).where(tokens.c.name == name)
+            if connection.scalar(taken) is not None:
+                raise ConfigurationError(
+                    f"The token name {name!r} is taken.",
+                    hint=f"Choose another name, or remove it first: deploycore token remove {name}",
+                    token=name,
+                )
+            connection.execute(insert(tokens).values(vars(record)))
+        return record
+
+    def list(self) -> list[TokenRecord]:
+        """All tokens, by name."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(tokens).order_by(tokens.c.name)).mappings()
+            return [TokenRecord(**row) for row in rows]
+
+    def note_use(self, name: str) -> None:
+        """Note that a token was used now."""
+        used = update(tokens).where(tokens.c.name == name).values(used_at=datetime.now(UTC))
+        with self._database.writing() as connection:
+            connection.execute(used)
+
+    def remove(self, name: str) -> None:
+        """Forget a token; nobody gets in with it from then on.
+
+        Raises:
+            ConfigurationError: There is none of this name.
+        """
+        with self._database.writing() as connection:
+            named_row(connection, "token", tokens, name)
+            connection.execute(delete(tokens).where(tokens.c.name == name))

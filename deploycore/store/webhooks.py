@@ -1,0 +1,155 @@
+"""Webhooks in the store: each application's secrets, and what the git host calls its webhook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from deploycore.errors import ConfigurationError
+from deploycore.store.database import Database
+from deploycore.store.lookup import named_row
+from deploycore.store.records import WebhookRecord
+from deploycore.store.tables import applications, webhooks
+
+__all__ = ["Webhooks"]
+
+
+class Webhooks:
+    """The webhooks of all applications; see ``Store``, which has them.
+
+    Args:
+        refuse_second_key: Raises where other secrets are stored that were encrypted with another
+            key than the one to be used.
+    """
+
+    def __init__(self, database: Database, refuse_second_key: Callable[[Connection], None]) -> None:
+        self._database = database
+        self._refuse_second_key = refuse_second_key
+
+    def add(self, application: str, secret: str) -> WebhookRecord:
+        """Keep the secret of a new webhook; one that is there stays as it is.
+
+        Args:
+            secret: As ``SecretBox`` gives it.
+
+        Returns:
+            What there is now.
+
+        Raises:
+            ConfigurationError: There is no such application.
+            StoreError: Other secrets are stored that were encrypted with another key.
+        """
+        with self._database.writing() as connection:
+            named_row(connection, "application", applications, application, locked=True)
+            known = _find(connection, application)
+            if known is not None:
+                return known
+            self._refuse_second_key(connection)
+            values = {
+                "application": application,
+                "secret": secret,
+                "created_at": datetime.now(UTC),
+            }
+            added = insert(webhooks).values(values).returning(*webhooks.c)
+            return WebhookRecord(**connection.execute(added).mappings().one())
+
+    def get(self, application: str) -> WebhookRecord:
+        """The webhook of an application.
+
+        Raises:
+            ConfigurationError: There is no such application, or it has no webhook.
+        """
+        with self._database.reading() as connection:
+            named_row(connection, "application", applications, application)
+            found = _find(connection, application)
+        return found or _raise_missing(application)
+
+    def list(self) -> list[WebhookRecord]:
+        """All webhooks, by application."""
+        query = select(webhooks).order_by(webhooks.c.application)
+        with self._database.reading() as connection:
+            return [WebhookRecord(**row) for row in connection.execute(query).mappings()]
+
+    def begin_rotation(self, application: str, secret: str) -> WebhookRecord:
+        """Let a new secret hold beside the present one, until ``end_rotation`` says otherwise.
+
+        Where a rotation was begun and not ended, its new secret stays: the host may have it.
+
+        Raises:
+            ConfigurationError: There is no such webhook.
+            StoreError: Other secrets are stored that were encrypted with another key.
+        """
+        with self._database.writing() as connection:
+            named_row(connection, "application", applications, application, locked=True)
+            known = _find(connection, application) or _raise_missing(application)
+            if known.former is not None and known.former_until is None:
+                return known
+            self._refuse_second_key(connection)
+            values = {"secret": secret, "former": known.secret, "former_until": None}
+            return _changed(connection, application, values)
+
+    def end_rotation(self, application: str, *, former_until: datetime) -> WebhookRecord:
+        """Note until when the former secret holds, now that the host has the present one.
+
+        Where that was noted before, or there is no former secret, nothing changes.
+
+        Raises:
+            ConfigurationError: There is no such webhook.
+        """
+        with self._database.writing() as connection:
+            known = _find(connection, application) or _raise_missing(application)
+            if known.former is None or known.former_until is not None:
+                return known
+            return _changed(connection, application, {"former_until": former_until})
+
+    def note_host(self, application: str, *, hosts_id: str, url: str) -> WebhookRecord:
+        """Note what the git host calls the webhook, and where it sends to.
+
+        Raises:
+            ConfigurationError: There is no such webhook.
+        """
+        with self._database.writing() as connection:
+            return _changed(connection, application, {"hosts_id": hosts_id, "url": url})
+
+    def note_delivery(self, application: str) -> None:
+        """Note that a delivery with a right signature came now."""
+        values = {"delivered_at": datetime.now(UTC)}
+        with self._database.writing() as connection:
+            connection.execute(
+                update(webhooks).where(webhooks.c.application == application).values(values)
+            )
+
+    def remove(self, application: str) -> None:
+        """Forget a webhook and its secrets: no delivery is accepted any longer.
+
+        Raises:
+            ConfigurationError: There is no such webhook.
+        """
+        with self._database.writing() as connection:
+            named_row(connection, "application", applications, application)
+            if _find(connection, application) is None:
+                _raise_missing(application)
+            connection.execute(delete(webhooks).where(webhooks.c.application == application))
+
+
+def _find(connection: Connection, application: str) -> WebhookRecord | None:
+    query = select(webhooks).where(webhooks.c.application == application)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else WebhookRecord(**row)
+
+
+def _changed(connection: Connection, application: str, values: dict[str, Any]) -> WebhookRecord:
+    changed = update(webhooks).where(webhooks.c.application == application).values(values)
+    row = connection.execute(changed.returning(*webhooks.c)).mappings().one_or_none()
+    return _raise_missing(application) if row is None else WebhookRecord(**row)
+
+
+def _raise_missing(application: str) -> NoReturn:
+    raise ConfigurationError(
+        f"The application {application!r} has no webhook.",
+        hint=f"Make one: deploycore webhook register {application} --url …",
+        application=application,
+    )

@@ -1,0 +1,166 @@
+"""Letting a git host tell of pushes: the webhook's secret, made here, and its place at the host.
+
+What is stored comes before what the host is told, so that a delivery is never signed with a
+secret that is not known here, whatever fails in between.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from deploycore.errors import ConfigurationError
+from deploycore.provider import Provider
+from deploycore.secrets import SecretBox
+from deploycore.settings import PUBLIC_URL, parse_public_url
+from deploycore.store import ApplicationRecord, Store, WebhookRecord
+
+__all__ = ["DAY", "Webhooks"]
+
+DAY = timedelta(days=1)
+"""How long a former secret holds."""
+
+
+class Webhooks:
+    """The webhooks of an installation's applications.
+
+    Args:
+        open_provider: Opens a configured provider, by its name.
+        public_url: Where git hosts reach the server; ``None`` where that is told each time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        box: SecretBox,
+        open_provider: Callable[[str], Provider],
+        public_url: str | None,
+    ) -> None:
+        self._store = store
+        self._box = box
+        self._open_provider = open_provider
+        self._public_url = public_url
+
+    def url(self, application: str, base: str | None = None) -> str:
+        """Where the git host is to send to.
+
+        Args:
+            base: The server's public address; by default what the settings say.
+
+        Raises:
+            ConfigurationError: There is none, or it is malformed.
+        """
+        found = self._public_url if base is None else parse_public_url(base, "The address")
+        if found is None:
+            raise ConfigurationError(
+                "It is not known where git hosts reach this server.",
+                hint=f"Give --url https://…, or set {PUBLIC_URL}.",
+            )
+        return f"{found}/webhooks/{application}"
+
+    def prepare(self, application: str) -> WebhookRecord:
+        """Make the secret of a webhook, unless there is one; the host is not asked.
+
+        Raises:
+            ConfigurationError: There is no such application.
+            StoreError: The key can't be used.
+        """
+        return self._store.webhooks.add(application, self._new_secret())
+
+    def register(self, application: str, url: str) -> WebhookRecord:
+        """Have the host of an application's provider send there; may be done again at any time.
+
+        Args:
+            url: As ``url`` gives it.
+
+        Raises:
+            ConfigurationError: There is no such application, or the provider's plugin can't; the
+                secret is there then, for a person to set it up by hand.
+            ProviderError: The host refuses, or can't be reached.
+        """
+        record = self._store.get_application(application)
+        self.prepare(application)
+        return self._tell_host(record, url, grace=DAY)
+
+    def rotate(
+        self, application: str, *, grace: timedelta = DAY, url: str | None = None
+    ) -> WebhookRecord:
+        """Make a new secret; the former one holds for a while.
+
+        Where the host was told of the webhook from here, it is told of the new secret. Until it
+        is known to have that, both hold, so this may be done again after it failed.
+
+        Args:
+            grace: How long the former one holds.
+            url: Where the host sends to, if not where it did before.
+
+        Raises:
+            ConfigurationError: There is no such webhook.
+            ProviderError: The host refuses, or can't be reached.
+        """
+        application_record = self._store.get_application(application)
+        record = self._store.webhooks.begin_rotation(application, self._new_secret())
+        address = url or record.url
+        if record.hosts_id is not None and address is not None:
+            return self._tell_host(application_record, address, grace=grace)
+        return self._store.webhooks.end_rotation(
+            application, former_until=datetime.now(UTC) + grace
+        )
+
+    def remove(self, application: str, *, at_host: bool = True) -> bool:
+        """Forget a webhook and its secrets, and have the host forget it.
+
+        Args:
+            at_host: Whether the host is asked; it is only where it was told from here.
+
+        Returns:
+            Whether the host had it, and has it no longer.
+
+        Raises:
+            ConfigurationError: There is no such webhook.
+            ProviderError: The host refuses, or can't be reached; nothing is forgotten then.
+        """
+        record = self._store.webhooks.get(application)
+        removed = False
+        if at_host and record.hosts_id is not None:
+            definition = self._store.get_application(application).definition
+            with self._open_provider(definition.provider) as provider:
+                removed = provider.remove_webhook(definition.repository_id, record.hosts_id)
+        self._store.webhooks.remove(application)
+        return removed
+
+    def secrets(self, record: WebhookRecord, *, at: datetime) -> tuple[SecretStr, ...]:
+        """The secrets that hold at a time: the present one, and the former one for a while.
+
+        Raises:
+            StoreError: The key can't be used.
+        """
+        found = [self._box.reveal(record.secret)]
+        if record.former is not None and (record.former_until is None or at < record.former_until):
+            found.append(self._box.reveal(record.former))
+        return tuple(found)
+
+    def _new_secret(self) -> str:
+        # 43 characters; hosts take 128 or more.
+        return self._box.seal(SecretStr(secrets.token_urlsafe(32)))
+
+    def _tell_host(
+        self, application: ApplicationRecord, url: str, *, grace: timedelta
+    ) -> WebhookRecord:
+        name, definition = application.name, application.definition
+        secret = self._box.reveal(self._store.webhooks.get(name).secret)
+        with self._open_provider(definition.provider) as provider:
+            if not provider.supports("register_webhook"):
+                raise ConfigurationError(
+                    f"Providers of kind {provider.plugin.kind} can't set up a webhook.",
+                    hint="Do it by hand, on the git host's pages: deploycore webhook register"
+                    f" {name} --by-hand --reveal-secret",
+                    provider=provider.name,
+                    application=name,
+                )
+            made = provider.register_webhook(definition.repository_id, url, secret)
+        self._store.webhooks.note_host(name, hosts_id=made.id, url=made.url)
+        return self._store.webhooks.end_rotation(name, former_until=datetime.now(UTC) + grace)

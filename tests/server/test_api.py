@@ -1,0 +1,410 @@
+"""The REST API: what each operation does, and who may."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploycore.deploy.events import DeployEvent
+from deploycore.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    DeploycoreError,
+    LimitExceeded,
+    Locked,
+    NotFound,
+    PluginError,
+    RateLimited,
+    StoreError,
+)
+from deploycore.server.operations import OPERATIONS
+from deploycore.server.problems import refused_by, status_of
+
+V1 = "/api/v1"
+
+
+@pytest.fixture
+def admin(token):
+    return token("admin", name="root")
+
+
+@pytest.fixture
+def deployment(installation, secret):
+    """Records a deployment, with a log: ``deployment("healthy", lines=3)``; gives its record."""
+
+    def make(state: str = "healthy", *, lines: int = 0, application: str = "shop"):
+        deployments = installation.store.deployments
+        record = deployments.request(application, ref="main", requested_by="ada")
+        with installation.engine.logs.open(application, record.id) as log:
+            for number in range(lines):
+                at = datetime(2026, 11, 25, tzinfo=UTC)
+                text = f"line {number}"
+                log.write(DeployEvent(record.id, application, at, "output", "building", text))
+        path = {
+            "queued": [],
+            "fetching": ["authenticating", "resolving", "fetching"],
+            "healthy": ["activating", "healthy"],
+            "failed": ["failed"],
+        }[state]
+        for each in path:
+            record = deployments.advance(record.id, each)
+        return record
+
+    return make
+
+
+# The table of roles, written down a second time on purpose.
+ROLES = {
+    "GET /healthz": None,
+    "GET /readyz": None,
+    "GET /metrics": "read",
+    "GET /api/v1/openapi.json": None,
+    "GET /api/v1/providers": "read",
+    "GET /api/v1/applications": "read",
+    "GET /api/v1/applications/{application}": "read",
+    "PUT /api/v1/applications/{application}": "admin",
+    "DELETE /api/v1/applications/{application}": "admin",
+    "POST /api/v1/applications/{application}/deployments": "deploy",
+    "POST /api/v1/applications/{application}/rollback": "deploy",
+    "GET /api/v1/deployments": "read",
+    "GET /api/v1/deployments/{deployment}": "read",
+    "POST /api/v1/deployments/{deployment}/cancel": "deploy",
+    "GET /api/v1/deployments/{deployment}/log": "read",
+    "GET /api/v1/triggers/{trigger}": "read",
+}
+ORDER = ["read", "deploy", "admin"]
+
+
+def test_the_table_of_roles_is_the_one_that_was_decided():
+    assert {f"{each.method} {each.path}": each.role for each in OPERATIONS} == ROLES
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
+def test_each_role_may_what_the_table_says(client, token, operation):
+    path = operation.path.format(application="none", deployment="9", trigger="9")
+    headers = {role: token(role) for role in ORDER}
+    anonymous = client.request(operation.method, path).status_code
+    if operation.role is None:
+        assert anonymous == 200
+        return
+    assert anonymous == 401
+    for role in ORDER:
+        status = client.request(operation.method, path, headers=headers[role]).status_code
+        is_enough = ORDER.index(role) >= ORDER.index(operation.role)
+        assert (status != 403) == is_enough
+        assert status not in (401, 500)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Bearer dct_" + "x" * 43,
+        "Bearer " + "x" * 10_000,
+        "Basic cm9vdDpyb290",
+        "dct_",
+        "Bearer \xe9\xff",
+    ],
+    ids=range(8),
+)
+def test_a_wrong_token_is_refused(client, admin, header):
+    answer = client.get(f"{V1}/applications", headers={"Authorization": header.encode("latin-1")})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["code"] == "authentication_failed"
+
+
+def test_a_token_is_refused_when_it_has_expired_or_is_removed(
+    installation, client, token, monkeypatch
+):
+    now = datetime.now(UTC)
+    expired = token("read", expires_at=now - timedelta(seconds=1))
+    valid = token("read", name="reader", expires_at=now + timedelta(hours=1))
+    monkeypatch.setattr("deploycore.server.access._FRESH_SECONDS", 0)
+    assert client.get(f"{V1}/providers", headers=expired).status_code == 401
+    assert client.get(f"{V1}/providers", headers=valid).status_code == 200
+    installation.store.tokens.remove("reader")
+    assert client.get(f"{V1}/providers", headers=valid).status_code == 401
+
+
+def test_only_digests_of_tokens_are_kept(installation, home, token):
+    header = token("admin")["Authorization"].removeprefix("Bearer ")
+    installation.store.close()
+    stored = b"".join(path.read_bytes() for path in home.glob("deploycore.db*"))
+    assert header.encode() not in stored
+    assert header.removeprefix("dct_").encode() not in stored
+
+
+def test_wrong_tokens_cost_no_question_to_the_database(client, admin, monkeypatch, installation):
+    assert client.get(f"{V1}/providers", headers=admin).status_code == 200
+    asked = []
+    original = installation.store.tokens.list
+    monkeypatch.setattr(installation.store.tokens, "list", lambda: asked.append(1) or original())
+    monkeypatch.setattr("deploycore.server.access._FRESH_SECONDS", 1e9)
+    for _ in range(50):
+        assert client.get(
+            f"{V1}/providers", headers={"Authorization": "Bearer no"}
+        ).status_code == (401)
+    assert asked == []
+
+
+def test_that_a_token_was_used_is_noted(installation, client, admin):
+    client.get(f"{V1}/providers", headers=admin)
+    [record] = installation.store.tokens.list()
+    assert record.used_at is not None
+
+
+def test_providers_are_listed_without_their_secrets(client, admin):
+    answer = client.get(f"{V1}/providers", headers=admin)
+    [provider] = answer.json()["items"]
+    assert (provider["name"], provider["kind"], provider["secrets"]) == ("work", "acme", ["token"])
+    assert "fernet" not in answer.text
+    assert "hunter2" not in answer.text
+
+
+def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
+    got = client.get(f"{V1}/applications/shop", headers=admin).json()
+    again = client.put(f"{V1}/applications/shop", headers=admin, json=got["declaration"])
+    assert (again.status_code, again.json()["change"]) == (200, "unchanged")
+    new = {**got["declaration"], "target": str(tmp_path / "blog"), "keep": 7}
+    made = client.put(f"{V1}/applications/blog", headers=admin, json=new)
+    assert (made.status_code, made.json()["change"]) == (201, "create")
+    changed = client.put(f"{V1}/applications/blog", headers=admin, json={**new, "keep": 8})
+    assert (changed.status_code, changed.json()["change"]) == (200, "change")
+    names = [
+        each["name"] for each in client.get(f"{V1}/applications", headers=admin).json()["items"]
+    ]
+    assert names == ["blog", "shop"]
+
+
+@pytest.mark.parametrize(
+    ("declaration", "said"),
+    [
+        ({}, "is missing"),
+        ({"name": "blog"}, "name: is nothing"),
+        ({"kep": 3}, "kep: is nothing that is known here"),
+        ({"target": "/t", "provider": "none", "repository": "a/b", "ref": "m"}, "no provider"),
+        ({"target": "/t", "provider": "work", "repository": "ab", "ref": "m"}, "OWNER/REPOSITORY"),
+        ({"ref": "\ud800"}, "ref"),
+    ],
+    ids=range(6),
+)
+def test_a_wrong_declaration_is_refused_with_what_is_wrong(client, admin, declaration, said):
+    answer = client.put(
+        f"{V1}/applications/blog",
+        headers={**admin, "Content-Type": "application/json"},
+        content=json.dumps(declaration),
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "configuration")
+    assert said in answer.json()["message"]
+    assert "hint" in answer.json()
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b'{"keep": NaN}', "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b'{"keep": ' + b"9" * 5000 + b"}", "application/json", 400),
+        (b"[]", "application/json", 422),
+        (b"{}", "text/plain", 415),
+        (b" " * 1_100_000, "application/json", 413),
+    ],
+    ids=range(8),
+)
+def test_a_malformed_body_is_refused(client, admin, content, media_type, status):
+    headers = {**admin, "Content-Type": media_type}
+    answer = client.put(f"{V1}/applications/blog", headers=headers, content=content)
+    assert answer.status_code == status
+
+
+def test_a_body_is_read_only_after_the_role_is_known(client, token):
+    answer = client.put(f"{V1}/applications/shop", headers=token("deploy"), content=b"{")
+    assert answer.status_code == 403
+
+
+def test_an_application_is_deleted_unless_it_is_being_deployed(client, admin, deployment):
+    deployment("fetching")
+    busy = client.delete(f"{V1}/applications/shop", headers=admin)
+    assert (busy.status_code, busy.json()["details"]["application"]) == (409, "shop")
+    client.post(f"{V1}/deployments/1/cancel", headers=admin)
+    missing = client.delete(f"{V1}/applications/blog", headers=admin)
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+
+
+def test_a_deleted_application_is_gone_and_so_is_its_webhook(client, admin):
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 204
+    assert client.get(f"{V1}/applications/shop", headers=admin).status_code == 404
+    assert client.post("/webhooks/shop", content=b"").status_code == 404
+
+
+def test_deployments_are_listed_page_by_page(client, admin, deployment):
+    made = [deployment().id for _ in range(7)]
+    seen, following = [], f"{V1}/deployments?limit=3&application=shop"
+    sizes = []
+    while following:
+        page = client.get(following, headers=admin).json()
+        sizes.append(len(page["items"]))
+        seen += [each["id"] for each in page["items"]]
+        following = page["next"]
+    assert seen == made[::-1]
+    assert sizes == [3, 3, 1]
+
+
+def test_deployments_are_filtered_by_state(client, admin, deployment):
+    failed = deployment("failed").id
+    deployment("healthy")
+    items = client.get(f"{V1}/deployments?state=failed", headers=admin).json()["items"]
+    assert [each["id"] for each in items] == [failed]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("limit=0", 422),
+        ("limit=201", 422),
+        ("limit=x", 422),
+        ("state=happy", 422),
+        ("before=99999999999999999999", 422),
+        ("unknown=1", 422),
+        ("application=none", 404),
+        ("application=%00", 404),
+    ],
+)
+def test_a_wrong_query_is_refused(client, admin, query, status):
+    assert client.get(f"{V1}/deployments?{query}", headers=admin).status_code == status
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "9", "x", "1.0", "2147483648", "9" * 40, "١"])
+def test_what_is_not_there_is_not_found(client, admin, number):
+    for path in (f"deployments/{number}", f"deployments/{number}/log", f"triggers/{number}"):
+        answer = client.get(f"{V1}/{path}", headers=admin)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_deployment_that_is_asked_for_becomes_a_trigger(client, admin, triggers):
+    answer = client.post(f"{V1}/applications/shop/deployments", headers=admin)
+    [trigger] = triggers()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"{V1}/triggers/{trigger.id}"
+    assert (trigger.cause, trigger.actor, trigger.priority) == ("request", "token root", 10)
+    shown = client.get(answer.headers["location"], headers=admin).json()
+    assert (shown["application"], shown["settled_at"], shown["deployment"]) == ("shop", None, None)
+
+
+def test_asking_twice_is_two_triggers_which_one_deployment_settles(client, admin, triggers):
+    for _ in range(2):
+        client.post(f"{V1}/applications/shop/deployments", headers=admin)
+    assert len(triggers()) == 2
+
+
+def test_a_deployment_is_cancelled_once(client, admin, deployment):
+    number = deployment("queued").id
+    first = client.post(f"{V1}/deployments/{number}/cancel", headers=admin)
+    assert (first.status_code, first.json()["state"]) == (202, "cancelled")
+    again = client.post(f"{V1}/deployments/{number}/cancel", headers=admin)
+    assert (again.status_code, again.json()["code"]) == (409, "configuration")
+
+
+def test_a_rollback_without_a_release_is_refused(client, admin):
+    answer = client.post(f"{V1}/applications/shop/rollback", headers=admin)
+    assert (answer.status_code, answer.json()["code"]) == (422, "configuration")
+    assert answer.json()["hint"]
+
+
+@pytest.mark.parametrize("body", [{"to": ""}, {"to": "../x"}, {"too": "x"}, {"to": 3}])
+def test_a_malformed_rollback_is_refused(client, admin, body):
+    answer = client.post(f"{V1}/applications/shop/rollback", headers=admin, json=body)
+    assert answer.status_code == 422
+
+
+def test_the_log_is_there_as_json_part_by_part(client, admin, deployment):
+    number = deployment(lines=1500).id
+    first = client.get(f"{V1}/deployments/{number}/log", headers=admin).json()
+    rest = client.get(
+        f"{V1}/deployments/{number}/log?after={first['position']}", headers=admin
+    ).json()
+    texts = [each["text"] for each in first["items"] + rest["items"]]
+    assert texts == [f"line {number}" for number in range(1500)]
+    assert rest["finished"] is True
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConfigurationError(""), 422),
+        (PluginError(""), 502),
+        (AuthenticationFailed(""), 502),
+        (NotFound(""), 404),
+        (RateLimited(""), 503),
+        (LimitExceeded(""), 502),
+        (Locked(""), 409),
+        (StoreError(""), 503),
+        (DeploycoreError(""), 500),
+    ],
+    ids=lambda each: each.code if isinstance(each, DeploycoreError) else "",
+)
+def test_the_status_of_an_error_follows_from_its_class(error, status):
+    assert status_of(error) == status
+
+
+def test_a_rate_limit_says_when_to_come_again():
+    error = RateLimited("", retry_at=datetime.now(UTC) + timedelta(seconds=90))
+    assert 80 <= int(refused_by(error).headers["Retry-After"]) <= 90
+
+
+def test_every_answer_has_an_id_and_the_headers_of_a_careful_server(client):
+    for path in ("/healthz", "/nope", "/metrics"):
+        headers = client.get(path).headers
+        assert len(headers["x-request-id"]) == 32
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in headers
+
+
+def test_other_sites_are_not_let_in(client, admin):
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
+    answer = client.options(f"{V1}/applications/shop", headers=headers)
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_proxys_request_id_is_taken_only_where_there_is_one(serving, secret):
+    given = {"X-Request-ID": "from-the-proxy-1"}
+    assert serving().get("/healthz", headers=given).headers["x-request-id"] != "from-the-proxy-1"
+    client = serving(behind_proxy=True)
+    assert client.get("/healthz", headers=given).headers["x-request-id"] == "from-the-proxy-1"
+    strange = {"X-Request-ID": "a b"}
+    assert len(client.get("/healthz", headers=strange).headers["x-request-id"]) == 32
+
+
+def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("hunter2-in-a-message")
+
+    monkeypatch.setattr("deploycore.store.store.Store.list_providers", lambda self: fail())
+    with caplog.at_level(logging.DEBUG):
+        answer = client.get(f"{V1}/providers", headers=admin)
+    assert (answer.status_code, answer.json()["code"]) == (500, "error")
+    assert "hunter2" not in answer.text + caplog.text
+    assert "Traceback" not in answer.text + caplog.text
+    assert "RuntimeError in tests.server.test_api" in caplog.text
+
+
+def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin, monkeypatch):
+    def fail(self):
+        raise StoreError("The database is locked.", hint="Wait.")
+
+    client.get(f"{V1}/providers", headers=admin)
+    monkeypatch.setattr("deploycore.store.store.Store.list_providers", fail)
+    answer = client.get(f"{V1}/providers", headers=admin)
+    assert (answer.status_code, answer.json()["hint"]) == (503, "Wait.")
+    assert answer.headers["retry-after"] == "30"

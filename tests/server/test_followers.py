@@ -1,0 +1,177 @@
+"""Logs as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from deploycore.deploy.events import DeployEvent
+from deploycore.server.followers import Followers, position_of
+
+LOG = "/api/v1/deployments/{}/log"
+
+
+@pytest.fixture
+def running(installation, secret):
+    """A deployment that runs: ``running.say("text")``, ``running.end()``."""
+
+    class Running:
+        def __init__(self):
+            self.record = installation.store.deployments.request("shop", ref="main")
+            self.number = self.record.id
+            self.log = installation.engine.logs.open("shop", self.number)
+
+        def say(self, *texts):
+            for text in texts:
+                at = datetime.now(UTC)
+                self.log.write(DeployEvent(self.number, "shop", at, "output", "building", text))
+
+        def end(self):
+            installation.store.deployments.advance(self.number, "failed")
+
+    made = Running()
+    yield made
+    made.log.close()
+
+
+@pytest.fixture
+def follow(client, token):
+    """Follows the log of a deployment to its end: ``follow(7, last="120")``; gives events."""
+    header = token("read")
+
+    def read(number, last=None, query=""):
+        headers = {**header, "Accept": "text/event-stream"}
+        if last is not None:
+            headers["Last-Event-ID"] = last
+        answer = client.get(LOG.format(number) + query, headers=headers)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        return events_of(answer.text)
+
+    return read
+
+
+def events_of(text: str) -> list[tuple[str, str, dict]]:
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if "event" in fields:
+            found.append((fields["event"], fields["id"], json.loads(fields["data"])))
+    return found
+
+
+def texts_of(events) -> list[str]:
+    return [data["text"] for kind, _, data in events if kind == "line"]
+
+
+def test_a_finished_log_is_sent_whole_and_ends_with_the_state(running, follow):
+    running.say(*(f"line {number}" for number in range(500)))
+    running.end()
+    events = follow(running.number)
+    assert texts_of(events) == [f"line {number}" for number in range(500)]
+    assert events[-1][0] == "end"
+    assert events[-1][2] == {"deployment": running.number, "state": "failed"}
+
+
+def test_lines_that_come_later_are_followed(running, follow):
+    running.say("first")
+
+    def go_on():
+        time.sleep(0.5)
+        running.say("second", "ein Wort wie größe\nund eine Zeile")
+        running.end()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    events = follow(running.number)
+    thread.join()
+    assert texts_of(events) == ["first", "second", "ein Wort wie größe\nund eine Zeile"]
+
+
+def test_whoever_lost_the_connection_goes_on_from_any_event(running, follow):
+    running.say(*(f"line {number} – é" for number in range(20)))
+    running.end()
+    events = follow(running.number)
+    for place, (_, last, _) in enumerate(events[:-1]):
+        assert follow(running.number, last) == events[place + 1 :]
+    assert texts_of(follow(running.number, query=f"?after={events[4][1]}")) == texts_of(events)[5:]
+
+
+@pytest.mark.parametrize("last", ["", "x", "-1", "1e3", "٣", "9" * 30, "0"])
+def test_an_id_that_makes_no_sense_means_from_the_beginning(running, follow, last):
+    running.say("first")
+    running.end()
+    encoded = last.encode().decode("latin-1")
+    assert texts_of(follow(running.number, encoded.encode("latin-1"))) == ["first"]
+    assert position_of(last) == 0
+
+
+def test_a_place_within_a_line_gives_no_part_of_it(running, follow):
+    running.say("first", "second")
+    running.end()
+    assert texts_of(follow(running.number, "5")) == ["second"]
+
+
+def test_a_place_behind_the_end_gives_the_end_alone(running, follow):
+    running.say("first")
+    running.end()
+    assert [kind for kind, _, _ in follow(running.number, "99999")] == ["end"]
+
+
+def test_the_log_of_what_is_not_there_is_a_problem_and_no_stream(client, token):
+    headers = {**token("read"), "Accept": "text/event-stream"}
+    answer = client.get(LOG.format(99), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_only_so_many_may_follow(serving, secret, running, token):
+    headers = {**token("read"), "Accept": "text/event-stream"}
+    client = serving(followers_most=0)
+    answer = client.get(LOG.format(running.number), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "too_many_followers")
+
+
+def test_who_follows_is_let_go_when_the_server_stops_and_counted_no_longer(installation, running):
+    running.say("first")
+
+    async def follow_and_stop():
+        followers = Followers(installation, most=1)
+        seen = []
+        async for each in followers.events(running.record, 0):
+            seen.append(each)
+            if "first" in each:
+                followers.stop()
+        followers.refuse_too_many()
+        return seen
+
+    seen = asyncio.run(follow_and_stop())
+    assert "first" in seen[-1]
+
+
+def test_who_goes_away_is_counted_no_longer(installation, running):
+    async def look_and_go():
+        followers = Followers(installation, most=1)
+        events = followers.events(running.record, 0)
+        await anext(events)
+        assert followers._count == 1
+        await events.aclose()
+        assert followers._count == 0
+
+    asyncio.run(look_and_go())
+
+
+def test_a_deployment_that_is_forgotten_ends_its_followers(installation, running):
+    async def follow_forgotten():
+        followers = Followers(installation, most=1)
+        events = followers.events(running.record, 0)
+        await anext(events)
+        running.end()
+        installation.store.remove_application("shop")
+        return [each async for each in events]
+
+    [last] = asyncio.run(follow_forgotten())
+    assert last.startswith("event: error")

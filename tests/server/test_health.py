@@ -1,0 +1,152 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from deploycore.errors import StoreError
+from deploycore.server.workers import Workers, worker_of
+from tests.server.acme import push
+
+
+class FakeWorker:
+    """Runs threads as a worker does, until it is stopped."""
+
+    def __init__(self) -> None:
+        import threading
+
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.ended.wait, name="deploycore-worker-dispatch")
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self, drain: float | None = None) -> None:
+        self.ended.set()
+        self.thread.join()
+
+
+@pytest.fixture
+def workers():
+    made = Workers(FakeWorker(), threads=3)
+    made.start()
+    yield made
+    made.stop(0)
+
+
+def value(text: str, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    assert found, f"{name} is not there"
+    return float(found[1])
+
+
+def test_health_is_told_without_asking_anything(client, monkeypatch):
+    monkeypatch.setattr("deploycore.store.database.Database.reading", None)
+    assert client.get("/healthz").json() == {"status": "ok", "checks": {}}
+
+
+def test_a_server_is_ready_when_all_it_needs_is_there(client):
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["checks"] == {"database": "ok", "key": "ok"}
+
+
+def test_a_server_without_its_key_is_not_ready(client, installation):
+    (installation.settings.home / "secret.key").unlink()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["key"]) == (503, "failed")
+    assert str(installation.settings.home) not in answer.text
+
+
+def test_a_server_without_its_database_is_not_ready(client, installation, monkeypatch):
+    def fail():
+        raise StoreError("gone")
+
+    monkeypatch.setattr(installation.store.triggers, "counts", fail)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["database"]) == (503, "failed")
+
+
+def test_readiness_follows_the_workers(serving, secret, workers):
+    assert serving(workers=workers).get("/readyz").json()["checks"]["workers"] == "ok"
+    workers.stop(0)
+    answer = serving(workers=workers).get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["workers"]) == (503, "failed")
+
+
+def test_readiness_is_looked_at_once_a_second_however_often_it_is_asked(
+    client, installation, monkeypatch
+):
+    asked = []
+    original = installation.store.triggers.counts
+    monkeypatch.setattr(
+        installation.store.triggers, "counts", lambda: asked.append(1) or original()
+    )
+    monkeypatch.setattr("deploycore.server.health._FRESH_SECONDS", 1e9)
+    for _ in range(20):
+        client.get("/readyz")
+    assert len(asked) == 1
+
+
+def test_metrics_want_a_token_unless_they_are_open(client, serving, token):
+    header = token("read")
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/metrics", headers=header).status_code == 200
+    assert serving(metrics_open=True).get("/metrics").status_code == 200
+
+
+def test_metrics_tell_what_is_so(serving, create, installation, workers):
+    from tests.server.acme import body_of, signed
+
+    secret = create("shop")
+    client = serving(metrics_open=True, workers=workers)
+    for each in (push(), push(after="c" * 40), push("develop")):
+        body = body_of(each)
+        client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    client.post("/webhooks/shop", content=b"")
+    client.post("/webhooks/nope", content=b"")
+    client.get("/some/strange/path")
+    record = installation.store.deployments.request("shop", ref="main")
+    installation.store.deployments.advance(record.id, "failed")
+    text = client.get("/metrics").text
+    webhooks = "deploycore_webhooks_total"
+    assert value(text, f'{webhooks}{{outcome="accepted",reason=""}}') == 2
+    assert value(text, f'{webhooks}{{outcome="ignored",reason="another_ref"}}') == 1
+    assert value(text, f'{webhooks}{{outcome="refused",reason="bad_signature"}}') == 1
+    assert value(text, f'{webhooks}{{outcome="refused",reason="unknown_application"}}') == 1
+    assert value(text, 'deploycore_triggers_waiting{due="now"}') == 2
+    assert value(text, "deploycore_triggers_oldest_seconds") >= 0
+    assert value(text, 'deploycore_deployments{state="failed"}') == 1
+    assert value(text, 'deploycore_deployments{state="healthy"}') == 0
+    assert value(text, "deploycore_worker_threads") == 3
+    route = 'method="POST",route="/webhooks/{application}",status="202"'
+    assert value(text, f"deploycore_http_request_seconds_count{{{route}}}") == 3
+    assert "strange" not in text
+    assert "nope" not in text
+    assert secret not in text
+
+
+def test_metrics_without_the_database_are_those_of_the_process(
+    serving, secret, installation, monkeypatch
+):
+    def fail():
+        raise StoreError("gone")
+
+    client = serving(metrics_open=True)
+    monkeypatch.setattr(installation.store.triggers, "counts", fail)
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert "deploycore_worker_threads 0.0" in answer.text
+    assert "deploycore_triggers_waiting" not in answer.text
+
+
+def test_a_worker_of_this_process_is_the_installed_one(installation, monkeypatch):
+    import sys
+    import types
+
+    module = types.ModuleType("deploycore.worker")
+    module.Worker = lambda given, threads: (given, threads)
+    monkeypatch.setitem(sys.modules, "deploycore.worker", module)
+    assert worker_of(installation, 2)._worker == (installation, 2)

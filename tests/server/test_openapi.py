@@ -1,0 +1,85 @@
+"""The OpenAPI document: valid, whole, and true of what the server does."""
+
+from __future__ import annotations
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from openapi_core import OpenAPI
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from deploycore.server.openapi import openapi_document
+from deploycore.server.operations import OPERATIONS
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+def test_the_document_is_valid():
+    OpenAPI.from_dict(openapi_document()).check_spec()
+
+
+def test_the_server_gives_the_document_to_everybody(client):
+    assert client.get("/api/v1/openapi.json").json() == openapi_document()
+
+
+def test_every_operation_and_its_role_is_in_the_document():
+    paths = openapi_document()["paths"]
+    for operation in OPERATIONS:
+        described = paths[operation.path][operation.method.lower()]
+        assert described["summary"]
+        assert described.get("x-role") == operation.role
+        assert ("security" in described) == (operation.role is not None)
+        assert {str(status) for status in operation.answers} <= set(described["responses"])
+
+
+def test_every_reference_of_the_document_leads_somewhere():
+    document = openapi_document()
+    schemas = document["components"]["schemas"]
+
+    def references(value):
+        if isinstance(value, dict):
+            if "$ref" in value:
+                yield value["$ref"]
+            for each in value.values():
+                yield from references(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from references(each)
+
+    found = set(references(document))
+    assert found
+    assert {each.removeprefix("#/components/schemas/") for each in found} <= set(schemas)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
+def test_whatever_is_sent_is_answered_as_the_document_says(
+    serving, secret, token, installation, operation
+):
+    """Schemathesis makes up requests from the document, and holds the answers to it."""
+    header = token("admin")
+    installation.store.deployments.request("shop", ref="main")
+    client = serving()
+    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", client.app)
+
+    @settings(
+        max_examples=20,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(schema[operation.path][operation.method].as_strategy())
+    def send(case):
+        case.call_and_validate(headers=header, checks=CHECKS)
+
+    send()

@@ -1,0 +1,147 @@
+"""The secrets of webhooks: made, kept, told to the host, replaced; whatever fails in between."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploycore.errors import ConfigurationError, ProviderUnavailable, StoreError
+
+URL = "https://deploy.example.com/webhooks/shop"
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What the host was told: lists of words."""
+    notes = tmp_path / "notes"
+    monkeypatch.setenv("ACME_NOTES", str(notes))
+    return lambda: [json.loads(line) for line in notes.read_text().splitlines()]
+
+
+@pytest.fixture
+def held(installation):
+    """The secrets that hold, now or some time from now."""
+
+    def find(later: timedelta = timedelta()):
+        record = installation.store.webhooks.get("shop")
+        found = installation.webhooks.secrets(record, at=datetime.now(UTC) + later)
+        return [each.get_secret_value() for each in found]
+
+    return find
+
+
+def test_a_secret_is_long_and_kept_encrypted(installation, secret, home):
+    record = installation.store.webhooks.get("shop")
+    assert len(secret) >= 43
+    assert record.secret.startswith("fernet:")
+    assert secret not in repr(record)
+    installation.store.close()
+    stored = b"".join(path.read_bytes() for path in home.glob("deploycore.db*"))
+    assert secret.encode() not in stored
+
+
+def test_preparing_again_keeps_the_secret(installation, secret, held):
+    installation.webhooks.prepare("shop")
+    assert held() == [secret]
+
+
+def test_registering_again_tells_the_host_the_same(installation, secret, told):
+    for _ in range(2):
+        record = installation.webhooks.register("shop", URL)
+    assert told() == [["register", "acme/shop", URL, secret]] * 2
+    assert (record.hosts_id, record.url) == ("hook-1", URL)
+
+
+def test_the_former_secret_holds_for_its_grace(installation, secret, held, told):
+    installation.webhooks.register("shop", URL)
+    installation.webhooks.rotate("shop", grace=timedelta(hours=2))
+    new = told()[-1][-1]
+    assert held() == [new, secret]
+    assert held(timedelta(hours=3)) == [new]
+
+
+def test_without_the_host_the_grace_begins_at_once(installation, secret, held):
+    installation.webhooks.rotate("shop", grace=timedelta(hours=2))
+    assert len(held()) == 2
+    assert secret not in held(timedelta(hours=3))
+
+
+def test_while_the_host_may_have_either_secret_both_hold_however_often_it_fails(
+    installation, secret, held, told, monkeypatch
+):
+    installation.webhooks.register("shop", URL)
+    monkeypatch.setenv("ACME_FAILS", "1")
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable):
+            installation.webhooks.rotate("shop")
+    between = held(timedelta(days=1000))
+    assert between[1] == secret
+    monkeypatch.delenv("ACME_FAILS")
+    installation.webhooks.rotate("shop")
+    assert told()[-1][-1] == between[0]
+    assert held(timedelta(days=2)) == [between[0]]
+
+
+def test_registering_ends_a_rotation_that_failed(installation, secret, held, monkeypatch):
+    installation.webhooks.register("shop", URL)
+    monkeypatch.setenv("ACME_FAILS", "1")
+    with pytest.raises(ProviderUnavailable):
+        installation.webhooks.rotate("shop")
+    monkeypatch.delenv("ACME_FAILS")
+    installation.webhooks.register("shop", URL)
+    assert secret not in held(timedelta(days=2))
+
+
+def test_a_second_rotation_replaces_the_first(installation, secret, held):
+    installation.webhooks.rotate("shop")
+    [second, _] = held()
+    installation.webhooks.rotate("shop")
+    [third, former] = held()
+    assert (former, third != second) == (second, True)
+
+
+def test_removing_asks_the_host_and_where_that_fails_forgets_nothing(
+    installation, secret, held, told, monkeypatch
+):
+    installation.webhooks.register("shop", URL)
+    monkeypatch.setenv("ACME_FAILS", "1")
+    with pytest.raises(ProviderUnavailable):
+        installation.webhooks.remove("shop")
+    assert held() == [secret]
+    monkeypatch.delenv("ACME_FAILS")
+    assert installation.webhooks.remove("shop") is True
+    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+    with pytest.raises(ConfigurationError, match="has no webhook"):
+        installation.store.webhooks.get("shop")
+
+
+def test_what_was_set_up_by_hand_is_removed_here_alone(installation, secret, told, tmp_path):
+    assert installation.webhooks.remove("shop") is False
+    assert not (tmp_path / "notes").exists()
+
+
+@pytest.mark.parametrize("operation", ["rotate", "remove", "prepare"])
+def test_an_application_that_is_not_there_has_no_webhook(installation, operation):
+    with pytest.raises(ConfigurationError, match="no application 'blog'"):
+        getattr(installation.webhooks, operation)("blog")
+
+
+def test_the_secret_of_a_webhook_keeps_a_second_key_from_being_made(installation, secret):
+    (installation.settings.home / "secret.key").unlink()
+    with pytest.raises(StoreError, match="key"):
+        installation.webhooks.rotate("shop")
+
+
+def test_a_secret_is_sent_to_the_host_and_seen_by_no_observer(installation, secret, told):
+    seen = []
+    with installation.open_provider("work") as provider:
+        provider._observers.tell = lambda hook, **more: seen.append(repr(more))
+        provider.register_webhook(
+            installation.store.get_application("shop").definition.repository_id,
+            URL,
+            installation.secrets.reveal(installation.store.webhooks.get("shop").secret),
+        )
+    assert seen
+    assert secret not in "".join(seen)

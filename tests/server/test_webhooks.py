@@ -1,0 +1,412 @@
+"""What git hosts, and strangers, get for what they send to a webhook."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, event
+
+from deploycore.errors import StoreError
+from tests.server import asgi
+from tests.server.acme import body_of, pull_request, push, signed
+
+
+def code_of(answer) -> str:
+    assert answer.headers["content-type"] == "application/problem+json"
+    found = answer.json()
+    assert found["status"] == answer.status_code
+    assert found["message"] == found["detail"]
+    return found["code"]
+
+
+def test_a_push_to_the_applications_ref_is_accepted_with_its_triggers_id(deliver, triggers):
+    answer = deliver(push(), delivery="d-1")
+    [trigger] = triggers()
+    assert (answer.status_code, answer.json()) == (
+        202,
+        {"status": "accepted", "trigger": trigger.id},
+    )
+    assert (trigger.cause, trigger.ref, trigger.commit) == ("push", "main", "b" * 40)
+    assert (trigger.actor, trigger.delivery, trigger.settled_at) == ("ada", "d-1", None)
+
+
+def test_what_is_accepted_is_on_the_disk_when_it_is_answered(deliver, home):
+    number = deliver(push()).json()["trigger"]
+    with closing(sqlite3.connect(home / "deploycore.db")) as other:
+        found = other.execute("SELECT application FROM triggers WHERE id = ?", [number])
+        assert found.fetchall() == [("shop",)]
+
+
+def test_a_tag_that_is_the_applications_ref_is_accepted(create, serving, triggers):
+    secret = create("shop", ref="v1")
+    body = body_of(push("v1", kind="tag", before=None))
+    answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert answer.status_code == 202
+    assert [trigger.ref for trigger in triggers()] == ["v1"]
+
+
+@pytest.mark.parametrize("name", ["nope", "Shop", "a%00b", "%F0%9F%8C%8D", "x" * 300])
+def test_an_unknown_application_is_refused(client, name):
+    answer = client.post(f"/webhooks/{name}", content=b"{}")
+    assert (answer.status_code, code_of(answer)) == (404, "unknown_application")
+
+
+def test_an_application_without_a_webhook_is_refused_as_if_there_were_none(
+    installation, client, tmp_path
+):
+    installation.add_application(
+        "bare", provider="work", repository="acme/bare", ref="main", target=tmp_path / "bare"
+    )
+    known, unknown = (client.post(f"/webhooks/{name}", content=b"{}") for name in ("bare", "none"))
+    assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+
+
+def test_the_body_for_an_unknown_application_is_not_read(client):
+    async def receive():
+        raise AssertionError("the body was read")
+
+    assert asgi.post(client.app, "/webhooks/nope", receive) == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Acme-Signature": ""},
+        {"X-Acme-Signature": "sha256="},
+        {"X-Acme-Signature": "sha1=" + "0" * 64},
+        {"X-Acme-Signature": "sha256=" + "0" * 64},
+        {"X-Acme-Signature": "sha256=" + "é" * 64},
+        {"X-Acme-Signature": "sha256=" + "0" * 10_000},
+    ],
+    ids=["none", "empty", "no digest", "another kind", "wrong", "not hexadecimal", "long"],
+)
+def test_a_wrong_or_missing_signature_is_refused(client, triggers, headers):
+    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    answer = client.post("/webhooks/shop", content=body_of(push()), headers=encoded)
+    assert (answer.status_code, code_of(answer)) == (401, "bad_signature")
+    assert triggers() == []
+
+
+def test_the_signature_of_another_applications_secret_is_refused(create, client, triggers):
+    other = create("blog", repository="acme/blog")
+    body = body_of(push())
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, other))
+    assert (answer.status_code, triggers()) == (401, [])
+
+
+def test_two_signatures_are_no_right_one(client, secret):
+    body = body_of(push())
+    right = signed(body, secret)["X-Acme-Signature"]
+    headers = [("X-Acme-Signature", right), ("X-Acme-Signature", "sha256=" + "0" * 64)]
+    assert client.post("/webhooks/shop", content=body, headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("size", [1024 * 1024 + 1, 5_000_000])
+def test_a_body_that_says_it_is_too_large_is_refused(client, secret, size):
+    body = b" " * size
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert (answer.status_code, code_of(answer)) == (413, "too_large")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_of_unknown_size_is_read_no_further_than_the_limit(serving, secret):
+    taken = []
+
+    async def receive():
+        taken.append(1000)
+        return {"type": "http.request", "body": b" " * 1000, "more_body": True}
+
+    assert asgi.post(serving(body_bytes_most=10_000).app, "/webhooks/shop", receive) == 413
+    assert sum(taken) == 11_000
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read(client):
+    async def receive():
+        raise AssertionError("the body was read")
+
+    for length in ("1048577", "9" * 30):
+        headers = {"Content-Length": length}
+        assert asgi.post(client.app, "/webhooks/shop", receive, headers) == 413
+
+
+def test_a_body_that_takes_too_long_is_not_waited_for(serving, secret):
+    async def receive():
+        await asyncio.sleep(3600)
+
+    client = serving(body_seconds_most=0.05)
+    assert asgi.post(client.app, "/webhooks/shop", receive) == 408
+
+
+def test_a_body_that_is_cut_off_makes_no_trigger(client, triggers):
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    assert asgi.post(client.app, "/webhooks/shop", receive) == 400
+    assert triggers() == []
+
+
+def test_a_body_of_exactly_the_limit_is_taken(serving, secret):
+    body = body_of(push())
+    client = serving(body_bytes_most=len(body))
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"events": 3}', b"\xff\xfe", b"[" * 50_000])
+def test_what_is_signed_and_yet_not_what_the_host_sends_is_refused(client, secret, triggers, body):
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert (answer.status_code, code_of(answer)) == (422, "malformed")
+    assert triggers() == []
+
+
+def test_a_redelivery_is_known_by_the_hosts_identifier(deliver, triggers):
+    first = deliver(push(), delivery="same")
+    again = deliver(push(after="c" * 40), delivery="same")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json() == {"status": "known"}
+    assert len(triggers()) == 1
+
+
+def test_a_replay_under_another_identifier_is_known_by_its_body(deliver, triggers):
+    deliver(push())
+    assert [deliver(push()).json() for _ in range(3)] == [{"status": "known"}] * 3
+    assert len(triggers()) == 1
+
+
+def test_a_replay_after_newer_pushes_is_known_too(deliver, triggers):
+    deliver(push(before="a" * 40, after="b" * 40))
+    deliver(push(before="b" * 40, after="c" * 40))
+    assert deliver(push(before="a" * 40, after="b" * 40)).json() == {"status": "known"}
+    assert len(triggers()) == 2
+
+
+def test_a_push_that_was_undone_and_done_again_is_no_replay(deliver, triggers):
+    there, back = push(before="a" * 40, after="b" * 40), push(before="b" * 40, after="a" * 40)
+    pushed = [there, back, there, back, there]
+    assert [deliver(each).status_code for each in pushed] == [202] * 5
+    assert deliver(there).json() == {"status": "known"}
+    assert [trigger.commit[0] for trigger in triggers()] == list("babab")
+
+
+def test_two_applications_of_one_repository_each_take_the_same_delivery(create, serving, triggers):
+    secrets = {name: create(name) for name in ("shop", "stage")}
+    client, body = serving(), body_of(push())
+    for name, secret in secrets.items():
+        headers = signed(body, secret, delivery="one")
+        assert client.post(f"/webhooks/{name}", content=body, headers=headers).status_code == 202
+    assert (len(triggers("shop")), len(triggers("stage"))) == (1, 1)
+
+
+@pytest.mark.parametrize("hours", [-25, 25])
+def test_a_delivery_of_another_day_is_refused(deliver, triggers, hours):
+    at = datetime.now(UTC) + timedelta(hours=hours)
+    answer = deliver(push(), sent_at=at.isoformat())
+    assert (answer.status_code, code_of(answer), triggers()) == (422, "stale", [])
+
+
+def test_a_delivery_of_today_is_accepted(deliver):
+    at = datetime.now(UTC) - timedelta(hours=23)
+    assert deliver(push(), sent_at=at.isoformat()).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([], "no_event"),
+        ([push(repository="acme/other")], "another_repository"),
+        ([push("develop")], "another_ref"),
+        ([push("main2")], "another_ref"),
+        ([push(after=None)], "deleted"),
+        ([pull_request()], "no_previews"),
+        ([pull_request(repository="acme/other")], "another_repository"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_what_is_of_no_interest_is_acknowledged_and_makes_no_trigger(
+    deliver, triggers, events, reason
+):
+    answer = deliver(*events)
+    assert (answer.status_code, answer.json()) == (202, {"status": "ignored", "reason": reason})
+    assert triggers() == []
+
+
+@pytest.mark.parametrize("auto_deploy", [None, {"push": False}])
+def test_where_pushes_deploy_nothing_they_are_acknowledged(create, serving, auto_deploy):
+    secret = create("shop", auto_deploy=auto_deploy)
+    body = body_of(push())
+    answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert answer.json() == {"status": "ignored", "reason": "auto_deploy_is_off"}
+
+
+def test_a_repository_is_the_same_however_its_name_is_written(deliver):
+    assert deliver(push(repository="ACME/Shop")).status_code == 202
+
+
+def test_of_more_changes_than_the_host_tells_one_may_be_ours(deliver, triggers):
+    assert deliver(push("develop", truncated=True)).status_code == 202
+    assert [(each.ref, each.commit) for each in triggers()] == [("main", None)]
+
+
+def test_of_several_events_one_of_interest_is_enough(deliver, triggers):
+    answer = deliver(push("develop"), push("main"), pull_request())
+    assert answer.json()["status"] == "accepted"
+    assert len(triggers()) == 1
+
+
+def test_a_branch_that_was_deleted_beside_a_tag_of_its_name_leaves_the_tag(deliver, triggers):
+    event = push(after=None)
+    event["changes"].append({"kind": "tag", "name": "main", "before": None, "after": "d" * 40})
+    assert deliver(event).status_code == 202
+    assert [each.commit for each in triggers()] == ["d" * 40]
+
+
+def test_a_pull_request_is_given_to_previews(serving, secret, installation, triggers):
+    seen = []
+    client = serving(previews=lambda *given: seen.append(given))
+    body = body_of(pull_request())
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert answer.json() == {"status": "accepted", "reason": "pull_request"}
+    [(given, application, event)] = seen
+    assert (given, application.name, event.number) == (installation, "shop", 7)
+    assert triggers() == []
+
+
+def test_a_changed_secret_holds_within_a_second_and_the_former_one_for_its_grace(
+    installation, client, secret
+):
+    def status(with_secret: str, number: int) -> int:
+        body = body_of(push(after=f"{number:040x}"))
+        headers = signed(body, with_secret)
+        return client.post("/webhooks/shop", content=body, headers=headers).status_code
+
+    assert status(secret, 1) == 202
+    record = installation.webhooks.rotate("shop", grace=timedelta(hours=1))
+    new = installation.secrets.reveal(record.secret).get_secret_value()
+    client.application.directory.invalidate()
+    assert [status(new, 2), status(secret, 3)] == [202, 202]
+    with installation.store._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE webhooks SET former_until = '2020-01-01 00:00:00'")
+    client.application.directory.invalidate()
+    assert [status(new, 4), status(secret, 5)] == [202, 401]
+
+
+def test_a_webhook_that_is_removed_is_unknown(installation, deliver, client):
+    assert deliver(push()).status_code == 202
+    installation.webhooks.remove("shop")
+    client.application.directory.invalidate()
+    assert deliver(push(after="c" * 40)).status_code == 404
+
+
+def test_a_new_application_is_found_though_others_were_asked_for_before(client, create):
+    assert client.post("/webhooks/blog", content=b"").status_code == 404
+    secret = create("blog", repository="acme/blog")
+    client.application.directory.invalidate()
+    body = body_of(push(repository="acme/blog"))
+    answer = client.post("/webhooks/blog", content=body, headers=signed(body, secret))
+    assert answer.status_code == 202
+
+
+class Statements:
+    """Counts what is sent to the database."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __enter__(self):
+        event.listen(Engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *exception):
+        event.remove(Engine, "before_cursor_execute", self._note)
+
+    def _note(self, connection, cursor, statement, *rest):
+        self.seen.append(statement.split()[0])
+
+
+@pytest.mark.parametrize(("name", "status"), [("nope", 404), ("shop", 401)])
+def test_refusing_strangers_asks_the_database_once_a_second_and_opens_no_provider(
+    installation, client, monkeypatch, name, status
+):
+    now = [1000.0]
+    monkeypatch.setattr(client.application.directory, "_clock", lambda: now[0])
+    client.application.directory.invalidate()
+    opened = []
+    monkeypatch.setattr(
+        installation, "open_provider", _counting(installation.open_provider, opened)
+    )
+    with Statements() as statements:
+        for _ in range(50):
+            assert client.post(f"/webhooks/{name}", content=b"{}").status_code == status
+    assert set(statements.seen) <= {"SELECT", "BEGIN"}
+    assert statements.seen.count("SELECT") == 3 + len(opened)
+    assert len(opened) == (name == "shop")
+    now[0] += 1.5
+    with Statements() as statements:
+        for _ in range(50):
+            client.post(f"/webhooks/{name}", content=b"{}")
+    assert statements.seen.count("SELECT") == 3
+
+
+def _counting(function, calls):
+    def counted(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return counted
+
+
+def test_refusals_are_logged_without_what_was_sent_and_not_each(client, caplog):
+    with caplog.at_level(logging.INFO):
+        for _ in range(200):
+            client.post(
+                "/webhooks/shop",
+                content=b"very-private-content",
+                headers={"X-Acme-Signature": "sha256=very-private"},
+            )
+    ours = [each for each in caplog.records if each.name.startswith("deploycore.server")]
+    assert 0 < len(ours) < 50
+    assert "bad_signature" in caplog.text
+    assert "very-private" not in caplog.text
+
+
+def test_where_the_database_can_not_be_used_the_host_is_asked_to_send_again(
+    deliver, installation, monkeypatch
+):
+    deliver(push())
+
+    def fail(*arguments, **more):
+        raise StoreError("The database /private/place is gone.")
+
+    monkeypatch.setattr(installation.store.triggers, "add", fail)
+    answer = deliver(push(after="e" * 40))
+    assert (answer.status_code, code_of(answer)) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "60"
+    assert "private" not in answer.text
+
+
+def test_a_provider_that_can_not_be_opened_is_no_error_of_the_server(
+    installation, client, secret, monkeypatch
+):
+    installation.secrets.reveal(installation.store.get_provider("work").secrets["token"])
+    (installation.settings.home / "secret.key").unlink()
+    body = body_of(push())
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert (answer.status_code, code_of(answer)) == (503, "unavailable")
+
+
+def test_that_a_delivery_came_is_noted(installation, deliver):
+    assert installation.store.webhooks.get("shop").delivered_at is None
+    deliver(push("develop"))
+    assert installation.store.webhooks.get("shop").delivered_at is not None
+
+
+def test_other_methods_are_refused(client):
+    answer = client.get("/webhooks/shop")
+    assert (answer.status_code, code_of(answer)) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
