@@ -10,12 +10,12 @@ from deploycore.store.records import (
     DeploymentKind,
     DeploymentRecord,
     ProviderRecord,
-    TriggerCounts,
-    TriggerRecord,
-    WorkerRecord,
     Role,
     TokenRecord,
+    TriggerCounts,
+    TriggerRecord,
     WebhookRecord,
+    WorkerRecord,
 )
 from deploycore.store.states import FINAL_STATES, DeploymentState
 from deploycore.store.store import Store
@@ -30,9 +30,9 @@ __all__ = [
     "ProviderRecord",
     "Role",
     "Store",
+    "TokenRecord",
     "TriggerCounts",
     "TriggerRecord",
-    "WorkerRecord",
-    "TokenRecord",
     "WebhookRecord",
+    "WorkerRecord",
 ]

@@ -16,12 +16,12 @@ __all__ = [
     "DeploymentKind",
     "DeploymentRecord",
     "ProviderRecord",
-    "TriggerCounts",
-    "TriggerRecord",
-    "WorkerRecord",
     "Role",
     "TokenRecord",
+    "TriggerCounts",
+    "TriggerRecord",
     "WebhookRecord",
+    "WorkerRecord",
 ]
 
 DeploymentKind = Literal["deploy", "rollback"]

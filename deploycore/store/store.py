@@ -23,9 +23,9 @@ from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
-from deploycore.store.triggers import Triggers
 from deploycore.store.tables import applications, deployments, providers, webhooks
 from deploycore.store.tokens import Tokens
+from deploycore.store.triggers import Triggers
 from deploycore.store.webhooks import Webhooks
 
 __all__ = ["Store"]

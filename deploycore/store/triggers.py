@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database, present
 from deploycore.store.lookup import named_row
 from deploycore.store.records import TriggerCounts, TriggerRecord
@@ -190,6 +191,31 @@ class Triggers:
             query = query.where(triggers.c.application == application)
         with self._database.reading() as connection:
             return [TriggerRecord(**row) for row in connection.execute(query).mappings()]
+
+    def get(self, trigger: int) -> TriggerRecord:
+        """The trigger of an id.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        query = select(triggers).where(triggers.c.id == trigger)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise ConfigurationError(f"There is no trigger {trigger}.", trigger=trigger)
+        return TriggerRecord(**row)
+
+    def newest(self, application: str, ref: str) -> TriggerRecord | None:
+        """What an application was last told about a ref."""
+        query = (
+            select(triggers)
+            .where(triggers.c.application == application, triggers.c.ref == ref)
+            .order_by(triggers.c.id.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else TriggerRecord(**row)
 
     def settle(
         self, ids: Sequence[int], *, deployment: int | None = None, error_code: str | None = None
