@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -408,3 +409,28 @@ def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin,
     answer = client.get(f"{V1}/providers", headers=admin)
     assert (answer.status_code, answer.json()["hint"]) == (503, "Wait.")
     assert answer.headers["retry-after"] == "30"
+
+
+def test_a_rollback_is_answered_when_it_has_begun_and_ended_with_the_server(
+    client, admin, installation, deployment, monkeypatch
+):
+    told, ended = [], threading.Event()
+
+    def roll_back(name, *, to, requested_by, listener, cancellation):
+        record = deployment("queued")
+        listener(DeployEvent(record.id, name, datetime.now(UTC), "state", "queued"))
+        told.append((name, to, requested_by))
+        with cancellation.waking(ended.set):
+            assert ended.wait(60)
+        return record
+
+    monkeypatch.setattr(installation, "roll_back", roll_back)
+    answer = client.post(
+        f"{V1}/applications/shop/rollback", headers=admin, json={"to": "20261124T101500Z-1a2b"}
+    )
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert answer.headers["location"] == f"{V1}/deployments/{answer.json()['id']}"
+    client.application.close(drain=0)
+    assert told == [("shop", "20261124T101500Z-1a2b", "token root")]
+    again = client.post(f"{V1}/applications/shop/rollback", headers=admin)
+    assert (again.status_code, again.json()["code"]) == (409, "cancelled")
