@@ -66,7 +66,8 @@ def worker(
         running.start()
         try:
             if not as_json:
-                say(f"Worker {running.id} works with {threads} threads. Stop it with Ctrl-C.")
+                hands = "1 thread" if threads == 1 else f"{threads} threads"
+                say(f"Worker {running.id} works with {hands}. Stop it with Ctrl-C.")
                 sys.stdout.flush()
             while not signals.count and not (once and running.wait_until_idle(0)):
                 signals.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import sys
@@ -28,6 +29,14 @@ def check_commands(example: Example) -> None:
         assert problem is None, f"line {example.line}: deploycore {' '.join(words)}: {problem}"
 
 
+def check_unit(example: Example) -> None:
+    """A unit of systemd, whose command must be one that there is."""
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string(example.parsed)
+    (words,) = commands_of(unit["Service"]["ExecStart"])
+    assert problem_of(words) is None
+
+
 def check_yaml(example: Example) -> None:
     check_declaration(example, ".yaml", yaml.safe_load(example.parsed))
 
@@ -51,6 +60,7 @@ def check_declaration(example: Example, suffix: str, values: object) -> None:
 
 CHECKS = {
     "console": check_commands,
+    "ini": check_unit,
     "json": lambda example: json.loads(example.parsed) and None,
     "toml": check_toml,
     "yaml": check_yaml,

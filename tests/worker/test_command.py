@@ -1,0 +1,45 @@
+"""``deploycore worker`` at a terminal: what people read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from tests.worker.conftest import ROOT
+
+
+def worker(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploycore", "worker", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin"} | environment,
+        timeout=60,
+    )
+
+
+def test_a_line_for_each_thing_that_happens(add, environment):
+    """There is no git host, nor a token for one: that needs a person."""
+    add("one")
+    done = worker(environment, "--once", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    began, looks, failed = done.stdout.splitlines()
+    assert re.fullmatch(r"Worker \S+ works with 1 thread\. Stop it with Ctrl-C\.", began)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  one: looks at it", looks)
+    assert re.search(r"one: .* is not valid: .* See: deploycore logs 1$", failed)
+    assert done.stderr == ""
+
+
+def test_a_database_that_can_not_be_used_is_told_with_its_exit_code(tmp_path):
+    (tmp_path / "deploycore.db").write_text("this is no database at all, but a line of text")
+    done = worker({"DEPLOYCORE_HOME": str(tmp_path)}, "--once")
+    assert done.returncode == 9
+    assert "is damaged, or is no SQLite database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_line_that_makes_no_sense_is_refused(environment):
+    for wrong in (["--threads", "0"], ["--drain", "-1"]):
+        assert worker(environment, *wrong).returncode == 2
