@@ -138,8 +138,9 @@ def _fields(application: Application) -> dict[str, Any]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value that is no mapping, with its path. Lists are compared as a whole."""
-    if not isinstance(value, Mapping):
+    """Each value that is no mapping, with its path. Lists are compared as a whole, and so is a
+    mapping that holds nothing: ``auto_deploy: {}`` says something by being there."""
+    if not isinstance(value, Mapping) or (path and not value):
         yield path, value
         return
     for key, below in value.items():

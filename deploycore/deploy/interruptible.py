@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from deploycore.application import Timeouts
 from deploycore.calls import Unanswered, call_within
 from deploycore.errors import GitError, PluginError
+from deploycore.events import CommitStatus
 from deploycore.models import Account, Branch, CloneUrl, RepositoryId
 from deploycore.provider import Provider
 
@@ -73,6 +74,13 @@ class InterruptibleProvider:
         return self._call(
             "explain_git_refusal", lambda: self._provider.explain_git_refusal(status, message)
         )
+
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
+        """See ``Provider.report_status``; whether the plugin can do that at all."""
+        if not self._provider.supports("report_status"):
+            return False
+        self._call("report_status", lambda: self._provider.report_status(repository, status))
+        return True
 
     def __enter__(self) -> Self:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from deploycore.deploy import typed_error
+from deploycore.deploy import DeployListener, no_listener, typed_error
 from deploycore.git import Cancellation
 from deploycore.installation import Installation
 from deploycore.store import TriggerRecord
@@ -41,9 +41,16 @@ class Hand:
 
 
 def look_at(
-    installation: Installation, application: str, hand: Hand, listener: WorkerListener
+    installation: Installation,
+    application: str,
+    hand: Hand,
+    listener: WorkerListener,
+    deployments: DeployListener = no_listener,
 ) -> None:
     """Deploy an application that is claimed, and record what became of its triggers.
+
+    Args:
+        deployments: Gets the events of the deployment.
 
     Raises:
         StoreError: That can't be recorded; the triggers are open still.
@@ -58,6 +65,7 @@ def look_at(
             only_if_changed=True,
             cancellation=hand.cancellation,
             claimed=True,
+            listener=deployments,
         )
     except Exception as raised:
         _failed(installation, application, triggers, raised, hand, listener)

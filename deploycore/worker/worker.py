@@ -23,6 +23,7 @@ from deploycore.installation import Installation
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
 from deploycore.worker.fleet import Nudges, open_nudges
 from deploycore.worker.look import Hand, look_at
+from deploycore.worker.reporting import Reporter
 
 __all__ = ["Worker"]
 
@@ -86,6 +87,7 @@ class Worker:
         self._pruned: float | None = None
         self._running: list[threading.Thread] = []
         self._nudges: Nudges | None = None
+        self._reporter = Reporter(installation)
         self._cleanup = ExitStack()
 
     def start(self) -> None:
@@ -96,6 +98,8 @@ class Worker:
         """
         self._register()
         self._recover()
+        self._reporter.start()
+        self._cleanup.callback(self._reporter.close)
         triggers = self._installation.store.triggers
         self._cleanup.callback(triggers.subscribe(lambda application: self.wake()))
         self._nudges = open_nudges(self._installation)
@@ -279,7 +283,7 @@ class Worker:
 
     def _hold(self, application: str, hand: Hand) -> None:
         try:
-            look_at(self._installation, application, hand, self._tell)
+            look_at(self._installation, application, hand, self._tell, self._reporter.listen)
         except StoreError as error:
             logger.warning("%s is looked at again: %s", application, error)
             self._ended.wait(_PAUSE_SECONDS)

@@ -1,0 +1,202 @@
+"""Telling the git host how deployments go, for its pages: the build statuses of commits.
+
+Apart from the deployments, in one thread with a bounded queue: a host that is slow, refuses or
+is away stalls and fails nothing. What is told is read from the store when its turn has come, so
+that of a queue that grew long the truth is told, and not history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+
+from deploycore.application import Application
+from deploycore.deploy import DeployEvent, InterruptibleProvider
+from deploycore.errors import ConfigurationError, DeploycoreError
+from deploycore.events import CommitState, CommitStatus
+from deploycore.installation import Installation
+from deploycore.models import is_commit_hash
+from deploycore.store import FINAL_STATES, DeploymentRecord, DeploymentState
+
+__all__ = ["Reporter", "status_of"]
+
+logger = logging.getLogger(__name__)
+
+CALL_SECONDS = 20.0
+GOODBYE_SECONDS = 10.0
+QUEUE_LENGTH = 500
+_KEY_LENGTH = 40
+_PREFIX = "deploycore/"
+_BRANCHES = "refs/heads/"
+_COMMIT_IS_KNOWN = "fetching"
+
+_ENDS: dict[DeploymentState, tuple[CommitState, str]] = {
+    "healthy": ("successful", "is live"),
+    "skipped": ("successful", "is live; nothing had to be done"),
+    "failed": ("failed", "was not deployed"),
+    "rolled_back": ("failed", "did not work; the former release is live again"),
+    "cancelled": ("stopped", "was cancelled"),
+    "superseded": ("stopped", "gave way to a newer deployment"),
+}
+
+
+@dataclass(frozen=True)
+class _Told:
+    deployment: int
+    application: str
+    ends: bool
+
+
+class Reporter:
+    """Reports the deployments of a worker to their git hosts. To be started, and closed.
+
+    Args:
+        call_seconds: What one call of a provider's plugin may take.
+        length: How many reports may wait; those beyond are left out.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        *,
+        call_seconds: float = CALL_SECONDS,
+        length: int = QUEUE_LENGTH,
+    ) -> None:
+        self._installation = installation
+        self._call_seconds = call_seconds
+        self._waiting: queue.Queue[_Told | None] = queue.Queue(length)
+        self._thread: threading.Thread | None = None
+        # By provider, which kinds of failure were logged since it last took a report.
+        self._logged: dict[str, set[str]] = {}
+
+    def start(self) -> None:
+        """Begin to report, in a thread."""
+        self._thread = threading.Thread(
+            target=self._run, name="deploycore-worker-report", daemon=True
+        )
+        self._thread.start()
+
+    def listen(self, event: DeployEvent) -> None:
+        """Take an event of a deployment; never waits."""
+        if event.kind != "state":
+            return
+        ends = event.phase in FINAL_STATES
+        if not ends and event.phase != _COMMIT_IS_KNOWN:
+            return
+        try:
+            self._waiting.put_nowait(_Told(event.deployment, event.application, ends))
+        except queue.Full:
+            self._log_once("", "full", "git hosts are not told of deployments: too many wait")
+
+    def close(self, seconds: float = GOODBYE_SECONDS) -> None:
+        """Wait for a while until all was told, and stop."""
+        if self._thread is None:
+            return
+        try:
+            self._waiting.put(None, timeout=seconds)
+        except queue.Full:
+            logger.warning("git hosts are not told of all deployments: too many wait")
+            return
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            logger.warning("a git host is slow to take reports, and is left behind")
+
+    def _run(self) -> None:
+        while (told := self._waiting.get()) is not None:
+            provider = ""
+            try:
+                application = self._installation.store.get_application(told.application)
+                provider = application.definition.provider
+                if self._report(told, application.definition):
+                    self._logged.pop(provider, None)
+            except DeploycoreError as error:
+                if isinstance(error, ConfigurationError) and not provider:
+                    continue  # the application was removed meanwhile
+                self._log_once(
+                    provider,
+                    error.code,
+                    f"the git host is not told of deployment {told.deployment} of"
+                    f" {told.application}: {error.message}",
+                )
+            except Exception as error:
+                name = type(error).__name__
+                self._log_once(provider, name, f"the git host is not told of deployments: {name}")
+
+    def _report(self, told: _Told, definition: Application) -> bool:
+        """Tell the host; whether it was told."""
+        if definition.auto_deploy is None or not definition.auto_deploy.report_status:
+            return False
+        record = self._installation.store.deployments.get(told.deployment)
+        if record.is_finished and not told.ends:
+            return False  # its end waits in the queue too
+        status = status_of(
+            record,
+            ref=definition.ref,
+            commit=record.commit or self._live_commit(record),
+            public_url=self._installation.settings.public_url,
+        )
+        if status is None:
+            return False
+        with InterruptibleProvider(
+            definition.provider,
+            lambda: self._installation.open_provider(definition.provider),
+            seconds=self._call_seconds,
+            look=lambda: None,
+        ) as provider:
+            return provider.report_status(definition.repository_id, status)
+
+    def _live_commit(self, record: DeploymentRecord) -> str | None:
+        """The commit that a deployment found live already: a report of that may have been lost,
+        with the process that was to send it."""
+        if record.state != "skipped":
+            return None
+        found = self._installation.store.deployments.list(
+            record.application, state="healthy", limit=1
+        )
+        return found[0].commit if found else None
+
+    def _log_once(self, provider: str, kind: str, text: str) -> None:
+        known = self._logged.setdefault(provider, set())
+        if kind not in known:
+            known.add(kind)
+            logger.warning("%s", text)
+
+
+def status_of(
+    record: DeploymentRecord, *, ref: str, commit: str | None, public_url: str | None
+) -> CommitStatus | None:
+    """What is told of a deployment; ``None`` where its commit is not known.
+
+    Args:
+        ref: What the application deploys.
+        commit: The deployment's, as far as it is known.
+        public_url: Where the server is reached, for the address of the log.
+    """
+    if commit is None:
+        return None
+    name = record.application
+    state, said = _ENDS.get(record.state, ("in_progress", "is being deployed"))
+    code = f" ({record.error_code})" if state in ("failed", "stopped") and record.error_code else ""
+    log = f"{public_url}/api/v1/deployments/{record.id}/log" if public_url else ""
+    return CommitStatus(
+        commit=commit,
+        key=_key(name),
+        state=state,
+        name=f"Deployment of {name}",
+        # The error's sentence stays here: it may say more than the host's readers should know.
+        description=f"Deployment {record.id}: {commit[:12]} {said}{code}",
+        url=log,
+        ref="" if is_commit_hash(ref) else ref.removeprefix(_BRANCHES),
+    )
+
+
+def _key(application: str) -> str:
+    """The same for all deployments of an application, and no other's."""
+    whole = f"{_PREFIX}{application}"
+    if len(whole) <= _KEY_LENGTH:
+        return whole
+    digest = hashlib.sha256(application.encode()).hexdigest()[:10]
+    return f"{whole[: _KEY_LENGTH - len(digest) - 1]}-{digest}"

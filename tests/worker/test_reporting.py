@@ -1,0 +1,212 @@
+"""What the git host shows of deployments that a worker runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from deploycore_bitbucket.sandbox import Fault, faults
+
+from deploycore import RepositoryId
+from deploycore.deploy import DeployEvent
+from deploycore.provider import Provider
+from deploycore.worker import Worker
+from deploycore.worker.reporting import Reporter, status_of
+from tests.worker.conftest import wait_for
+
+SITE = RepositoryId(owner="acme", slug="site")
+
+
+@pytest.fixture
+def site(installation, demo_sandbox, tmp_path):
+    """Creates an application of the sandbox: ``site("site", build="false")``."""
+    connection = next(
+        each for each in demo_sandbox.connections if each.settings["mode"] == "access-token"
+    )
+    settings = dict(connection.settings)
+    installation.add_provider("work", "bitbucket", settings, {"token": settings.pop("token")})
+
+    def make(name="site", *, build=None, auto_deploy=None):
+        installation.add_application(
+            name,
+            provider="work",
+            repository=SITE,
+            ref="main",
+            target=tmp_path / "live" / name,
+            steps={"build": [build] if build else []},
+            auto_deploy=auto_deploy or {},
+        )
+
+    return make
+
+
+@pytest.fixture
+def push(demo_sandbox):
+    def push(content: str) -> str:
+        return demo_sandbox.publish("acme", "site", "main", {"page": content.encode()}, content)
+
+    return push
+
+
+@pytest.fixture
+def deploy(installation):
+    """Has a worker look at an application, and stop when all is told."""
+
+    def deploy(name="site"):
+        installation.store.triggers.add(name, cause="push")
+        with Worker(installation, threads=1) as worker:
+            assert worker.wait_until_idle(60)
+
+    return deploy
+
+
+@pytest.fixture
+def shown(demo_sandbox):
+    def shown(commit):
+        return [(each.key, each.state) for each in demo_sandbox.statuses("acme", "site", commit)]
+
+    return shown
+
+
+def test_a_deployment_that_works_is_successful_on_the_hosts_pages(site, push, deploy, shown):
+    site()
+    commit = push("one")
+    deploy()
+    assert shown(commit) == [("deploycore/site", "successful")]
+
+
+def test_while_it_runs_it_is_in_progress(installation, site, push, shown, tmp_path):
+    gate = tmp_path / "gate"
+    site(build=["sh", "-c", f"until test -e {gate}; do sleep 0.05; done"])
+    commit = push("one")
+    installation.store.triggers.add("site", cause="push")
+    with Worker(installation, threads=1) as worker:
+        wait_for(lambda: shown(commit) == [("deploycore/site", "in_progress")])
+        gate.touch()
+        assert worker.wait_until_idle(60)
+    assert shown(commit) == [("deploycore/site", "successful")]
+
+
+def test_a_step_that_fails_fails_on_the_hosts_pages_and_says_no_more_than_its_code(
+    site, push, deploy, shown, demo_sandbox
+):
+    site(build="sh -c 'echo inner-workings; exit 3'")
+    commit = push("one")
+    deploy()
+    (found,) = demo_sandbox.statuses("acme", "site", commit)
+    assert found.state == "failed"
+    assert "step_failed" in found.description
+    assert "inner-workings" not in found.description
+
+
+def test_what_is_live_already_is_told_again(installation, site, push, deploy, shown, demo_sandbox):
+    """Who was to tell it may have died."""
+    site()
+    commit = push("one")
+    installation.deploy("site")
+    assert shown(commit) == []
+    deploy()
+    assert shown(commit) == [("deploycore/site", "successful")]
+
+
+def test_who_does_not_want_it_is_not_reported(site, push, deploy, shown):
+    site(auto_deploy={"report_status": False})
+    commit = push("one")
+    deploy()
+    assert shown(commit) == []
+
+
+def test_a_plugin_without_the_hook_is_passed_over_in_silence(
+    site, push, deploy, shown, monkeypatch, caplog, installation
+):
+    supports = Provider.supports
+    monkeypatch.setattr(
+        Provider, "supports", lambda self, hook: hook != "report_status" and supports(self, hook)
+    )
+    site()
+    commit = push("one")
+    deploy()
+    assert shown(commit) == []
+    assert installation.store.deployments.list("site")[0].state == "healthy"
+    assert caplog.records == []
+
+
+def test_a_host_that_refuses_reports_fails_no_deployment_and_is_logged_once(
+    installation, site, push, deploy, demo_sandbox, caplog
+):
+    site()
+    demo_sandbox.faults.add(Fault(faults.answer(400), path="*/statuses/build"))
+    with caplog.at_level(logging.WARNING):
+        push("one")
+        deploy()
+    assert [each.state for each in installation.store.deployments.list("site")] == ["healthy"]
+    told = [each for each in caplog.messages if "git host is not told" in each]
+    assert len(told) == 1
+
+
+def event(phase="healthy", deployment=1):
+    return DeployEvent(deployment, "one", datetime.now(UTC), "state", phase)
+
+
+def test_a_host_that_hangs_is_left_behind(installation, applications, monkeypatch, caplog):
+    released = threading.Event()
+    monkeypatch.setattr(installation, "open_provider", lambda name: released.wait(30))
+    definition = installation.store.get_application("one").definition
+    installation.apply([definition.model_copy(update={"auto_deploy": auto_deploy()})])
+    record = installation.store.deployments.request("one", ref="main")
+    for state in ("authenticating", "resolving", "fetching"):
+        installation.store.deployments.advance(record.id, state, commit="1" * 40)
+    reporter = Reporter(installation, call_seconds=0.1)
+    reporter.start()
+    reporter.listen(event("fetching"))
+    reporter.close(30)
+    released.set()
+    assert "did not answer within 0.1 s" in caplog.text
+
+
+def auto_deploy():
+    from deploycore.application import AutoDeploy
+
+    return AutoDeploy()
+
+
+def test_what_is_too_much_is_left_out_and_said_once(installation, caplog):
+    reporter = Reporter(installation, length=1)
+    for _ in range(3):
+        reporter.listen(event())
+    assert [each.getMessage() for each in caplog.records] == [
+        "git hosts are not told of deployments: too many wait"
+    ]
+
+
+def test_an_application_that_is_gone_is_told_of_nowhere(installation, caplog):
+    reporter = Reporter(installation)
+    reporter.start()
+    reporter.listen(event())
+    reporter.close(30)
+    assert caplog.records == []
+
+
+def test_a_status_leads_to_the_log_where_the_server_is_known(installation, applications):
+    record = installation.store.deployments.request("one", ref="main")
+    told = status_of(
+        record, ref="refs/heads/main", commit="1" * 40, public_url="https://deploy.example.com"
+    )
+    assert told.url == f"https://deploy.example.com/api/v1/deployments/{record.id}/log"
+    assert (told.state, told.ref, told.key) == ("in_progress", "main", "deploycore/one")
+    assert status_of(record, ref="1" * 40, commit="1" * 40, public_url=None).ref == ""
+    assert status_of(record, ref="main", commit=None, public_url=None) is None
+
+
+def test_keys_of_long_names_fit_and_differ(installation, applications, tmp_path):
+    keys = set()
+    for name in ("x" * 62 + "1", "x" * 62 + "2"):
+        definition = installation.store.get_application("one").definition
+        changed = definition.model_copy(update={"name": name, "target": tmp_path / name})
+        installation.apply([changed])
+        record = installation.store.deployments.request(name, ref="main")
+        keys.add(status_of(record, ref="main", commit="1" * 40, public_url=None).key)
+    assert len(keys) == 2
+    assert {len(key) for key in keys} == {40}
