@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from deploycore.application import Application
@@ -15,6 +16,8 @@ __all__ = [
     "ClaimRecord",
     "DeploymentKind",
     "DeploymentRecord",
+    "PollRecord",
+    "PreviewRecord",
     "ProviderRecord",
     "Role",
     "TokenRecord",
@@ -266,3 +269,44 @@ class TokenRecord:
     created_at: datetime
     expires_at: datetime | None
     used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class PollRecord:
+    """What is known of asking the git host for news of an application.
+
+    Attributes:
+        due_at: When it is to be asked.
+        seconds: The present interval; 0 where it was never asked.
+        commit: What the ref was found to be the last time.
+    """
+
+    application: str
+    due_at: datetime
+    seconds: float
+    commit: str | None
+
+
+@dataclass(frozen=True)
+class PreviewRecord:
+    """An application that was made for a pull request.
+
+    Attributes:
+        parent: The application that the pull request is for.
+        number: The pull request's.
+        target: Its directory, to be removed in the end.
+        within: The directory that its parent's pattern keeps all targets in.
+        host: The machine that has the directory; ``None`` for any.
+        ended_at: When the pull request came to its end.
+        removed_at: When the application was removed; the directory is there still.
+    """
+
+    name: str
+    parent: str
+    number: int
+    target: Path
+    within: Path
+    host: str | None
+    created_at: datetime
+    ended_at: datetime | None
+    removed_at: datetime | None

@@ -21,6 +21,7 @@ from deploycore.store.claims import Claims
 from deploycore.store.database import Database
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
+from deploycore.store.polls import Polls
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
@@ -45,6 +46,7 @@ class Store:
         triggers: Why applications are to be looked at.
         claims: Which worker has which application in hand.
         webhooks: Those of all applications.
+        polls: When git hosts are asked for news.
         tokens: Those of the server's API.
 
     Use it as a context manager, or ``close`` it.
@@ -57,6 +59,7 @@ class Store:
         self.triggers = Triggers(self._database)
         self.claims = Claims(self._database)
         self.webhooks = Webhooks(self._database, self._refuse_second_key)
+        self.polls = Polls(self._database)
         self.tokens = Tokens(self._database)
 
     def add_provider(self, record: ProviderRecord) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -33,6 +34,8 @@ __all__ = [
     "claims",
     "deployments",
     "metadata",
+    "polls",
+    "previews",
     "providers",
     "tokens",
     "triggers",
@@ -203,6 +206,32 @@ webhooks = Table(
     Column("url", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
+)
+
+# When the git host is asked for news of an application, and what it said the last time.
+polls = Table(
+    "polls",
+    metadata,
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("commit", Text),
+)
+
+# Applications that were made for pull requests. They refer to no application, since they stay
+# until the directory is gone too.
+previews = Table(
+    "previews",
+    metadata,
+    Column("name", String(NAME_LENGTH), primary_key=True),
+    Column("parent", String(NAME_LENGTH), nullable=False, index=True),
+    Column("number", BigInteger, nullable=False),
+    Column("target", PathText, nullable=False),
+    Column("within", PathText, nullable=False),
+    Column("host", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
 )
 
 # Who may use the server's API: digests of tokens, never the tokens.

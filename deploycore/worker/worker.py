@@ -23,6 +23,7 @@ from deploycore.installation import Installation
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
 from deploycore.worker.fleet import Nudges, open_nudges
 from deploycore.worker.look import Hand, look_at
+from deploycore.worker.polling import Poller
 from deploycore.worker.reporting import Reporter
 
 __all__ = ["Worker"]
@@ -88,6 +89,7 @@ class Worker:
         self._running: list[threading.Thread] = []
         self._nudges: Nudges | None = None
         self._reporter = Reporter(installation)
+        self._poller = Poller(installation)
         self._cleanup = ExitStack()
 
     def start(self) -> None:
@@ -109,6 +111,8 @@ class Worker:
             self._nudges.listen(self.look_at, host=self._host, threads=self._threads)
         if self._sweep is None:
             self._sweep = _SWEEP_SECONDS if self._nudges is None else _SWEEP_SECONDS_WITH_NUDGES
+        self._poller.start()
+        self._cleanup.callback(self._poller.stop)
         for name, run in (
             ("dispatch", self._dispatch),
             ("beat", self._beat_on),

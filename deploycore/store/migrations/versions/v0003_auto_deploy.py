@@ -1,4 +1,5 @@
-"""What deploys by itself: triggers, workers and their claims, webhooks, tokens."""
+"""What deploys by itself: triggers, workers and their claims, webhooks, tokens, polls,
+previews."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +11,7 @@ _AT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Make the five tables."""
+    """Make the tables."""
     op.create_table(
         "triggers",
         sa.Column("id", sa.Integer, nullable=False),
@@ -66,6 +67,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("application", name="pk_webhooks"),
         _of_application("webhooks"),
     )
+    op.create_table(
+        "polls",
+        sa.Column("application", sa.String(63), nullable=False),
+        sa.Column("due_at", _AT, nullable=False),
+        sa.Column("seconds", sa.Float, nullable=False),
+        sa.Column("commit", sa.Text),
+        sa.PrimaryKeyConstraint("application", name="pk_polls"),
+        _of_application("polls"),
+    )
+    op.create_table(
+        "previews",
+        sa.Column("name", sa.String(63), nullable=False),
+        sa.Column("parent", sa.String(63), nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("within", sa.Text, nullable=False),
+        sa.Column("host", sa.Text),
+        sa.Column("created_at", _AT, nullable=False),
+        sa.Column("ended_at", _AT),
+        sa.Column("removed_at", _AT),
+        sa.PrimaryKeyConstraint("name", name="pk_previews"),
+    )
+    op.create_index("ix_previews_parent", "previews", ["parent"])
     op.create_table(
         "tokens",
         sa.Column("name", sa.String(63), nullable=False),

@@ -1,0 +1,84 @@
+"""When git hosts are asked for news of applications: one process of a fleet at a time asks.
+
+Who takes an application has it until some time has passed, so that one that dies leaves it to
+another; and what was found out holds over restarts. All times are the database's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import insert, select, update
+
+from deploycore.errors import ConfigurationError
+from deploycore.store.database import Database, present
+from deploycore.store.lookup import named_row
+from deploycore.store.records import PollRecord
+from deploycore.store.tables import applications, polls
+
+__all__ = ["Polls"]
+
+
+class Polls:
+    """When which application is polled; see ``Store``, which has them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, names: Sequence[str], *, lease: float) -> list[PollRecord]:
+        """Those of some applications that are to be polled now, for who asks alone.
+
+        Args:
+            lease: Seconds after which others may, unless ``note`` is called before.
+        """
+        taken = []
+        with self._database.writing() as connection:
+            for name in sorted(names):  # in one order, so that nobody waits for one who waits
+                try:
+                    # Locked, so that of two who take it one comes after the other.
+                    named_row(connection, "application", applications, name, locked=True)
+                except ConfigurationError:
+                    continue
+                query = select(polls).where(polls.c.application == name)
+                row = connection.execute(query).mappings().one_or_none()
+                now = present(connection)
+                held = {"due_at": now + timedelta(seconds=lease)}
+                if row is None:
+                    values = {"application": name, "seconds": 0.0, **held}
+                    connection.execute(insert(polls).values(values))
+                    taken.append(PollRecord(name, held["due_at"], 0.0, None))
+                elif row["due_at"] <= now:
+                    connection.execute(
+                        update(polls).where(polls.c.application == name).values(held)
+                    )
+                    taken.append(PollRecord(**row))
+        return taken
+
+    def due(self) -> dict[str, bool]:
+        """Of each application that was ever polled, whether it is to be now."""
+        with self._database.reading() as connection:
+            now = present(connection)
+            rows = connection.execute(select(polls.c.application, polls.c.due_at))
+            return {row.application: row.due_at <= now for row in rows}
+
+    def note(
+        self, application: str, *, after: float, seconds: float, commit: str | None = None
+    ) -> None:
+        """Note when an application is to be polled again.
+
+        Args:
+            after: Seconds from now.
+            seconds: The interval that this comes from.
+            commit: What its ref was found to be; ``None`` where that was not found out.
+        """
+        with self._database.writing() as connection:
+            values: dict[str, object] = {
+                "due_at": present(connection) + timedelta(seconds=after),
+                "seconds": seconds,
+            }
+            if commit is not None:
+                values["commit"] = commit
+            connection.execute(
+                update(polls).where(polls.c.application == application).values(values)
+            )
