@@ -120,13 +120,25 @@ def list_(as_json: AsJson = False) -> None:
     """List the applications."""
     with Installation() as installation:
         records = installation.store.list_applications()
+        parents = {each.name: each.parent for each in installation.store.previews.list()}
     if as_json:
-        show_json_array(map(_as_dict, records))
+        show_json_array(
+            _as_dict(each) | ({"preview_of": parents[each.name]} if each.name in parents else {})
+            for each in records
+        )
         return
-    definitions = [record.definition for record in records]
+    head = ["NAME", "PROVIDER", "REPOSITORY", "REF", "TARGET"]
+    rows = [
+        [app.name, app.provider, app.repository, app.ref, str(app.target)]
+        for app in (record.definition for record in records)
+    ]
+    if parents:
+        head.append("PREVIEW OF")
+        for row in rows:
+            row.append(parents.get(row[0], ""))
     show_table(
-        ["NAME", "PROVIDER", "REPOSITORY", "REF", "TARGET"],
-        ([app.name, app.provider, app.repository, app.ref, str(app.target)] for app in definitions),
+        head,
+        rows,
         empty="No applications yet. Create one: deploycore app create --help",
     )
 

@@ -212,6 +212,39 @@ class Releases:
                 _remove(leftover)
             remove_leftovers(self.directory)
 
+    def remove(self) -> None:
+        """Remove the target with all that is in it, for good; nobody may be deploying there.
+
+        It loses its name first, so that nobody takes half of it for a target. A target that is a
+        link is removed as such, and what it leads to stays.
+
+        Raises:
+            ConfigurationError: It is no target of deploycore's.
+            DeployError: It can't be removed.
+            Locked: A deployment runs here.
+        """
+        aside = self.target.with_name(f".{self.target.name}{_REMOVED}")
+        try:
+            if self.target.is_symlink():
+                self.target.unlink()
+            elif self.target.exists():
+                self._refuse_foreign_target()
+                if aside.exists():
+                    _remove(aside)
+                with self.locked():
+                    os.rename(self.target, aside)
+            if os.path.lexists(aside):
+                _remove(aside)
+                sync_directory(aside.parent)
+        except OSError as error:
+            raise self.unusable(error) from error
+        if os.path.lexists(aside):
+            raise DeployError(
+                f"What was in {self.target} can't be removed: see {aside}.",
+                hint="Remove it yourself.",
+                target=str(self.target),
+            )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the target for one deployment.

@@ -22,6 +22,7 @@ from deploycore.store.database import Database
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.polls import Polls
+from deploycore.store.previews import Previews
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
@@ -47,6 +48,7 @@ class Store:
         claims: Which worker has which application in hand.
         webhooks: Those of all applications.
         polls: When git hosts are asked for news.
+        previews: Applications that were made for pull requests.
         tokens: Those of the server's API.
 
     Use it as a context manager, or ``close`` it.
@@ -60,6 +62,7 @@ class Store:
         self.claims = Claims(self._database)
         self.webhooks = Webhooks(self._database, self._refuse_second_key)
         self.polls = Polls(self._database)
+        self.previews = Previews(self._database)
         self.tokens = Tokens(self._database)
 
     def add_provider(self, record: ProviderRecord) -> None:

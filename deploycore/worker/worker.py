@@ -25,6 +25,7 @@ from deploycore.worker.fleet import Nudges, open_nudges
 from deploycore.worker.look import Hand, look_at
 from deploycore.worker.polling import Poller
 from deploycore.worker.reporting import Reporter
+from deploycore.worker.upkeep import Upkeep
 
 __all__ = ["Worker"]
 
@@ -90,6 +91,7 @@ class Worker:
         self._nudges: Nudges | None = None
         self._reporter = Reporter(installation)
         self._poller = Poller(installation)
+        self._upkeep = Upkeep(installation)
         self._cleanup = ExitStack()
 
     def start(self) -> None:
@@ -113,6 +115,8 @@ class Worker:
             self._sweep = _SWEEP_SECONDS if self._nudges is None else _SWEEP_SECONDS_WITH_NUDGES
         self._poller.start()
         self._cleanup.callback(self._poller.stop)
+        self._upkeep.start()
+        self._cleanup.callback(self._upkeep.stop)
         for name, run in (
             ("dispatch", self._dispatch),
             ("beat", self._beat_on),

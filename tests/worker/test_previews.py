@@ -1,0 +1,306 @@
+"""Previews of pull requests: made, kept apart from their parents, and taken away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploycore import RepositoryId
+from deploycore import previews as module
+from deploycore.errors import ConfigurationError, StoreError
+from deploycore.events import PullRequestEvent
+from deploycore.previews import handle, remove_ended
+from deploycore.worker import Worker
+from tests.worker.conftest import wait_for
+
+SHOP = RepositoryId(owner="a", slug="b")
+FORK = RepositoryId(owner="mallory", slug="b")
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "previews"
+
+
+@pytest.fixture
+def parent(installation, applications, place):
+    """``one`` with previews: ``parent(limit=1)`` gives its record."""
+
+    def parent(**more):
+        definition = installation.store.get_application("one").definition
+        values = definition.as_dict() | {
+            "environment": {"TOKEN": {"secret": "stored"}, "MODE": "production"},
+            "auto_deploy": {"previews": {"target": f"{place}/{{number}}-{{branch}}"} | more},
+        }
+        installation.apply([type(definition).model_validate(values)])
+        return installation.store.get_application("one")
+
+    return parent
+
+
+def event(number=7, action="opened", **more):
+    values = {
+        "repository": SHOP,
+        "source": SHOP,
+        "source_branch": "topic",
+        "target_branch": "main",
+        "commit": "1" * 40,
+        "actor": "ada",
+    }
+    return PullRequestEvent(number=number, action=action, **(values | more))
+
+
+def names(installation):
+    return [each.name for each in installation.store.list_applications()]
+
+
+def deployed(target: Path) -> None:
+    (target / "releases" / "r1").mkdir(parents=True)
+    (target / "current").symlink_to("releases/r1")
+
+
+def test_an_opened_pull_request_gets_an_application_and_a_trigger(installation, parent, place):
+    assert handle(installation, parent(environment={"MODE": "preview"}), event()) == "made"
+    record = installation.store.get_application("one-pr-7")
+    made = record.definition
+    assert (made.ref, made.repository, made.target) == (
+        "refs/heads/topic",
+        "a/b",
+        place / "7-topic",
+    )
+    assert made.environment == {"MODE": "preview"}
+    assert record.secrets == {}
+    assert (made.auto_deploy.push, made.auto_deploy.poll, made.auto_deploy.previews) == (
+        False,
+        "off",
+        None,
+    )
+    (trigger,) = installation.store.triggers.open("one-pr-7")
+    assert (trigger.cause, trigger.commit, trigger.actor) == ("pull_request", "1" * 40, "ada")
+    assert installation.store.triggers.open("one") == []
+
+
+def test_an_update_is_another_trigger_and_changes_nothing_else(installation, parent):
+    record = parent()
+    handle(installation, record, event())
+    before = installation.store.get_application("one-pr-7")
+    assert handle(installation, record, event(action="updated")) == "made"
+    assert installation.store.get_application("one-pr-7").revision == before.revision
+    assert len(installation.store.triggers.open("one-pr-7")) == 2
+
+
+@pytest.mark.parametrize("action", ["merged", "declined"])
+def test_a_pull_request_that_ends_takes_application_and_directory_with_it(
+    installation, parent, place, action
+):
+    record = parent()
+    handle(installation, record, event())
+    deployed(place / "7-topic")
+    assert handle(installation, record, event(action=action)) == "ended"
+    with Worker(installation, threads=1):
+        wait_for(lambda: not installation.store.previews.list())
+    assert names(installation) == ["one", "three", "two"]
+    assert list(place.iterdir()) == []
+
+
+def test_a_pull_request_into_another_branch_is_ignored_and_one_that_goes_there_ends(
+    installation, parent
+):
+    record = parent()
+    assert handle(installation, record, event(target_branch="next")) == "ignored"
+    handle(installation, record, event())
+    assert handle(installation, record, event(action="updated", target_branch="next")) == "ended"
+
+
+def test_an_application_without_previews_gets_none(installation, applications):
+    record = installation.store.get_application("one")
+    assert handle(installation, record, event()) == "ignored"
+
+
+def test_forks_get_none_unless_they_are_allowed(installation, parent):
+    assert handle(installation, parent(), event(source=FORK)) == "ignored"
+    assert handle(installation, parent(forks=True), event(source=None)) == "ignored"
+    assert names(installation) == ["one", "three", "two"]
+    assert handle(installation, parent(forks=True), event(source=FORK)) == "made"
+    made = installation.store.get_application("one-pr-7").definition
+    assert made.repository == "mallory/b"
+    assert not made.auto_deploy.report_status
+
+
+def test_there_are_no_more_than_the_limit(installation, parent, caplog):
+    record = parent(limit=1)
+    assert handle(installation, record, event(1)) == "made"
+    assert handle(installation, record, event(2)) == "refused"
+    assert "limit" in caplog.text
+    assert handle(installation, record, event(1, action="updated")) == "made"
+    handle(installation, record, event(1, action="merged"))
+    assert handle(installation, record, event(2)) == "made"
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        "../../etc",
+        "..",
+        ".",
+        "a/../../b",
+        "/etc/passwd",
+        "{number}/{application}",
+        "-rf",
+        "ä" * 300,
+    ],
+)
+def test_no_name_of_a_branch_leads_out_of_the_place(installation, parent, place, branch):
+    record = parent()
+    assert handle(installation, record, event(source_branch=branch)) == "made"
+    made = installation.store.get_application("one-pr-7").definition
+    assert made.target.parent == place
+    assert made.target.name.startswith("7-")
+    assert len(made.target.name) < 60
+    assert made.ref == f"refs/heads/{branch}"
+
+
+def test_a_branch_that_looks_like_a_hash_is_a_branch(installation, parent):
+    handle(installation, parent(), event(source_branch="1" * 40))
+    assert installation.store.get_application("one-pr-7").definition.ref == f"refs/heads/{'1' * 40}"
+
+
+def test_names_are_made_fit_and_differ(installation, parent):
+    record = parent(name="pr {number} of " + "x" * 100)
+    handle(installation, record, event(1))
+    handle(installation, record, event(2))
+    made = [each for each in names(installation) if each.startswith("pr-")]
+    assert len(made) == 2
+    assert all(len(each) <= 63 for each in made)
+
+
+def test_an_application_of_the_same_name_is_never_taken(installation, parent, tmp_path):
+    record = parent(name="pr{number}")
+    own = installation.store.get_application("two").definition
+    mine = own.model_copy(update={"name": "pr7", "target": tmp_path / "mine"})
+    installation.apply([mine])
+    assert handle(installation, record, event()) == "refused"
+    assert installation.store.get_application("pr7").definition == mine
+    assert installation.store.previews.list() == []
+
+
+def test_a_target_that_another_application_has_is_refused_and_leaves_nothing(
+    installation, parent, place
+):
+    record = parent()
+    own = installation.store.get_application("two").definition
+    installation.apply([own.model_copy(update={"target": place / "7-topic"})])
+    assert handle(installation, record, event()) == "refused"
+    assert installation.store.previews.list() == []
+    assert "one-pr-7" not in names(installation)
+
+
+def test_a_directory_that_became_somebody_elses_stays(installation, parent, place):
+    record = parent()
+    handle(installation, record, event())
+    deployed(place / "7-topic")
+    installation.remove_application("one-pr-7")
+    own = installation.store.get_application("two").definition
+    installation.apply([own.model_copy(update={"target": place / "7-topic"})])
+    handle(installation, record, event(action="merged"))
+    (failure,) = remove_ended(installation)
+    assert "that of two" in failure
+    assert (place / "7-topic" / "current").exists()
+
+
+def test_a_directory_that_is_a_link_takes_nothing_else_with_it(
+    installation, parent, place, tmp_path
+):
+    record = parent()
+    handle(installation, record, event())
+    deployed(tmp_path / "precious")
+    place.mkdir()
+    (place / "7-topic").symlink_to(tmp_path / "precious")
+    handle(installation, record, event(action="merged"))
+    assert remove_ended(installation) == frozenset()
+    assert (tmp_path / "precious" / "current").exists()
+    assert list(place.iterdir()) == []
+
+
+def test_what_deploycore_did_not_make_stays(installation, parent, place):
+    record = parent()
+    handle(installation, record, event())
+    (place / "7-topic").mkdir(parents=True)
+    (place / "7-topic" / "thesis").touch()
+    handle(installation, record, event(action="merged"))
+    (failure,) = remove_ended(installation)
+    assert "is not empty" in failure
+    assert (place / "7-topic" / "thesis").exists()
+
+
+def test_a_removal_that_a_crash_interrupts_goes_on(installation, parent, place, monkeypatch):
+    record = parent()
+    handle(installation, record, event())
+    deployed(place / "7-topic")
+    handle(installation, record, event(action="merged"))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_remove_target", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            remove_ended(installation)
+    assert "one-pr-7" not in names(installation)
+    with pytest.raises(StoreError, match="being removed"):
+        handle(installation, record, event())
+    assert remove_ended(installation) == frozenset()
+    assert list(place.iterdir()) == []
+    assert handle(installation, record, event()) == "made"
+
+
+def test_one_that_is_opened_again_before_it_is_removed_stays(installation, parent):
+    record = parent()
+    handle(installation, record, event())
+    handle(installation, record, event(action="declined"))
+    handle(installation, record, event())
+    remove_ended(installation)
+    assert "one-pr-7" in names(installation)
+
+
+def test_one_that_is_being_deployed_is_cancelled_and_removed_later(installation, parent):
+    record = parent()
+    handle(installation, record, event())
+    running = installation.store.deployments.request("one-pr-7", ref="x")
+    installation.store.deployments.advance(running.id, "authenticating")
+    handle(installation, record, event(action="merged"))
+    assert remove_ended(installation) == frozenset()
+    assert installation.store.deployments.is_cancelled(running.id)
+    assert "one-pr-7" in names(installation)
+    installation.store.deployments.advance(running.id, "cancelled")
+    assert remove_ended(installation) == frozenset()
+    assert "one-pr-7" not in names(installation)
+
+
+def test_one_that_a_worker_has_in_hand_is_left_to_the_next_time(installation, parent):
+    record = parent()
+    handle(installation, record, event())
+    installation.store.claims.take("one-pr-7", "somebody", lease=60)
+    handle(installation, record, event(action="merged"))
+    remove_ended(installation)
+    assert "one-pr-7" in names(installation)
+    assert [each.worker for each in installation.store.claims.list()] == ["somebody"]
+
+
+def test_previews_of_a_parent_that_is_gone_go_too(installation, parent, place):
+    handle(installation, parent(), event())
+    deployed(place / "7-topic")
+    installation.remove_application("one")
+    assert remove_ended(installation) == frozenset()
+    assert names(installation) == ["three", "two"]
+    assert list(place.iterdir()) == []
+
+
+def test_a_pattern_that_makes_no_application_is_refused(installation, parent, caplog):
+    assert handle(installation, parent(target="relative/{number}"), event()) == "refused"
+    assert handle(installation, parent(target="/a/../b/{number}"), event()) == "refused"
+    assert caplog.text.count("gets no preview") == 2
+
+
+def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):
+    handle(installation, parent(name="pr-{number}"), event())
+    place = {"target": Path("/x"), "within": Path("/"), "host": None, "limit": 1}
+    with pytest.raises(ConfigurationError, match="of one"):
+        installation.store.previews.begin("pr-7", parent="two", number=7, **place)
