@@ -35,7 +35,8 @@ __all__ = ["Acceptor", "PullRequestHandler", "Verdict", "installed_previews"]
 logger = logging.getLogger(__name__)
 
 PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent], object]
-"""What is given pull requests; it must be quick, and do no more than note them."""
+"""What is given pull requests; it must be quick, and do no more than note them. It may answer
+``ignored``."""
 
 Outcome = Literal["accepted", "known", "ignored", "refused"]
 
@@ -198,7 +199,8 @@ class Acceptor:
     def _pull_request(self, entry: Entry, event: PullRequestEvent) -> Verdict:
         if self._previews is None:
             return _ignored("no_previews")
-        self._previews(self._installation, entry.application, event)
+        if self._previews(self._installation, entry.application, event) == "ignored":
+            return _ignored("no_previews")
         return Verdict(202, "accepted", "pull_request")
 
     def note_delivery(self, name: str) -> None:

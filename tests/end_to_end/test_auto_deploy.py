@@ -1,0 +1,182 @@
+"""The whole way: a stock ``git push`` to the host, a webhook, a release, and the host's pages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+
+DECLARATION = """\
+applications:
+  site:
+    provider: {provider}
+    repository: acme/site
+    ref: main
+    target: {live}
+    environment: {{SECRET: of-the-parent}}
+    steps: {{build: [{{shell: "echo ${{SECRET:-none}} > environment"}}]}}
+    auto_deploy:
+      poll: "off"
+      previews: {{target: "{previews}/{{branch}}-{{number}}"}}
+"""
+
+
+def wait_for(condition, what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+class Work:
+    """A clone by stock git, whose pushes have a credential of the sandbox's."""
+
+    def __init__(self, directory, sandbox, connection) -> None:
+        self.directory = directory
+        token = connection.settings["token"].get_secret_value()
+        address = urlsplit(f"{sandbox.url}/acme/site.git")
+        # In the environment, not in a file: files of the test are searched for secrets.
+        user = f"x-bitbucket-api-token-auth:{quote(token, safe='')}"
+        joined = address._replace(netloc=f"{user}@{address.netloc}").geturl()
+        self._environment = os.environ | {
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{joined}.insteadOf",
+            "GIT_CONFIG_VALUE_0": "host:site",
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+        for who in ("AUTHOR", "COMMITTER"):
+            self._environment |= {f"GIT_{who}_NAME": "Ada", f"GIT_{who}_EMAIL": "ada@example.com"}
+        subprocess.run(
+            ["git", "clone", "-q", "host:site", directory], check=True, env=self._environment
+        )
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.directory,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, arguments
+        return done.stdout.strip()
+
+    def push(self, branch: str, content: str) -> str:
+        """Commit a page and push it; gives the commit."""
+        (self.directory / "page").write_text(content)
+        self.git("add", "page")
+        self.git("commit", "-qm", f"Say {content}")
+        self.git("push", "-q", "origin", f"HEAD:refs/heads/{branch}")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def site(shell, connect, sandbox, tmp_path):
+    """``site`` is declared; gives a clone."""
+    name, connection = connect("api-token")
+    sandbox.publish("acme", "site", "main", {"page": b"zero"}, "Zero")
+    (tmp_path / "apps.yaml").write_text(
+        DECLARATION.format(provider=name, live=tmp_path / "live", previews=tmp_path / "previews")
+    )
+    shell.succeed("apply", "apps.yaml")
+    return Work(tmp_path / "clone", sandbox, connection)
+
+
+@pytest.fixture
+def server(shell):
+    """``deploycore serve`` in a process of its own, ended gently; gives its address."""
+    running = []
+
+    def start() -> str:
+        process = shell.start("serve", "--port", "0", "--workers", "2")
+        running.append(process)
+        said = process.stdout.readline()
+        found = re.search(r"http://\S+", said)
+        assert found, said
+        return found.group()
+
+    yield start
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+        shell.printed += [output, errors]
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors, errors
+
+
+def shown(sandbox, commit):
+    return [(each.key, each.state) for each in sandbox.statuses("acme", "site", commit)]
+
+
+def test_a_push_becomes_a_release_and_the_host_shows_it(
+    shell, server, site, sandbox, tmp_path, capsys
+):
+    shell.succeed("webhook", "register", "site", "--url", server())
+    page = tmp_path / "live" / "current" / "page"
+    for content in ("one", "two"):
+        (site.directory / "page").write_text(content)
+        site.git("commit", "-qam", f"Say {content}")
+        commit = site.git("rev-parse", "HEAD")
+        began = time.monotonic()
+        site.git("push", "-q", "origin", "main")
+        pushed = time.monotonic()
+        wait_for(lambda: page.exists() and page.read_text() == content, "the push is not live")  # noqa: B023
+        live = time.monotonic()
+        with capsys.disabled():
+            print(f"\n{live - began:.2f} s from git push to the switch of current, "
+                  f"{live - pushed:.2f} s after git push was done")  # fmt: skip
+        wait_for(
+            lambda: shown(sandbox, commit) == [("deploycore/site", "successful")],  # noqa: B023
+            "the host does not show it",
+        )
+    states = [each["state"] for each in shell.json("deployments", "site")]
+    assert states == ["healthy", "healthy"]
+
+
+def test_a_pull_request_has_its_own_release_until_it_is_merged(
+    shell, server, site, sandbox, tmp_path
+):
+    shell.succeed("webhook", "register", "site", "--url", server())
+    place = tmp_path / "previews"
+    commit = site.push("topic/one", "a preview")
+    row = sandbox.open_pull_request("acme", "site", "topic/one", "main")
+    current = place / f"topic-one-{row.number}" / "current"
+    wait_for(lambda: (current / "page").exists(), "there is no preview")
+    assert (current / "page").read_text() == "a preview"
+    assert (current / "environment").read_text() == "none\n"
+    wait_for(
+        lambda: (f"deploycore/site-pr-{row.number}", "successful") in shown(sandbox, commit),
+        "the host does not show it",
+    )
+    listed = {each["name"]: each.get("preview_of") for each in shell.json("app", "list")}
+    assert listed == {"site": None, f"site-pr-{row.number}": "site"}
+    assert "PREVIEW OF" in shell.succeed("app", "list")
+    site.push("topic/one", "another")
+    wait_for(lambda: (current / "page").read_text() == "another", "it is not updated")
+    sandbox.merge_pull_request(row)
+    wait_for(lambda: list(place.iterdir()) == [], "the preview stays")
+    live = tmp_path / "live" / "current"
+    wait_for(lambda: (live / "page").exists(), "the merge is not live")
+    assert (live / "environment").read_text() == "of-the-parent\n"
+    assert [each["name"] for each in shell.json("app", "list")] == ["site"]
+
+
+def test_where_no_webhook_comes_a_push_is_found_by_polling(shell, server, site, tmp_path):
+    declared = tmp_path / "apps.yaml"
+    declared.write_text(declared.read_text().replace('poll: "off"', "poll: 10"))
+    shell.succeed("apply", "apps.yaml")
+    server()
+    page = tmp_path / "live" / "current" / "page"
+    wait_for(page.exists, "what is there is not deployed")
+    site.push("main", "found")
+    wait_for(lambda: page.read_text() == "found", "the push is not found")
