@@ -12,7 +12,6 @@ from deploycore import Installation, Settings
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
 from deploycore.tokens import digest_of, new_token
-from tests.contract.conftest import install_distribution as install_distribution
 from tests.server import acme
 
 
