@@ -102,6 +102,7 @@ class PullRequestEvent(Model):
 
 
 WebhookEvent = PushEvent | PullRequestEvent
+"""What webhooks tell of."""
 
 
 class Delivered(Model):
@@ -134,6 +135,7 @@ class Webhook(Model):
 
 
 CommitState = Literal["in_progress", "successful", "failed", "stopped"]
+"""How far a commit's deployment is."""
 
 
 class CommitStatus(Model):

@@ -57,6 +57,7 @@ nitpick_ignore = [
     ("py:class", "Path"),
     ("py:class", "SecretStr"),
     ("py:class", "datetime.datetime"),
+    ("py:class", "datetime.timedelta"),
     ("py:class", "pathlib.Path"),
 ]
 nitpick_ignore_regex = [

@@ -43,9 +43,12 @@ def new(
 
 def check(
     kind: Annotated[str, typer.Argument(help="The provider's kind, as in deploycore plugins.")],
+    only: Annotated[
+        str, typer.Option("--only", help="Just the checks that have this in their name.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance kit on an installed provider, against its own fake host."""
-    arguments = [sys.executable, "-m", "deploycore.testing.check", kind]
+    arguments = [sys.executable, "-m", "deploycore.testing.check", kind, f"--only={only}"]
     done = subprocess.run([*arguments, "--json"] if as_json else arguments, check=False)  # noqa: S603
     raise typer.Exit(done.returncode)

@@ -63,12 +63,12 @@ def worker(
 
     with Installation() as installation, _signals() as signals:
         running = Worker(installation, threads=threads, drain=drain, listener=listen)
+        if not as_json:  # before the first line of its threads
+            hands = "1 thread" if threads == 1 else f"{threads} threads"
+            say(f"Worker {running.id} works with {hands}. Stop it with Ctrl-C.")
+            sys.stdout.flush()
         running.start()
         try:
-            if not as_json:
-                hands = "1 thread" if threads == 1 else f"{threads} threads"
-                say(f"Worker {running.id} works with {hands}. Stop it with Ctrl-C.")
-                sys.stdout.flush()
             while not signals.count and not (once and running.wait_until_idle(0)):
                 signals.wait()
         finally:

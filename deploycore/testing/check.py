@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -57,8 +57,11 @@ class Outcome:
     seconds: float = 0.0
 
 
-def check_plugin(kind: str) -> tuple[Plugin, Outcome]:
-    """Run the whole kit on the installed provider of a kind.
+def check_plugin(kind: str, *, only: str = "") -> tuple[Plugin, Outcome]:
+    """Run the kit on the installed provider of a kind.
+
+    Args:
+        only: Just the checks whose name contains this.
 
     Raises:
         PluginError: It can't be loaded, or does not even have the form of a provider.
@@ -76,7 +79,7 @@ def check_plugin(kind: str) -> tuple[Plugin, Outcome]:
             hint="Install it beside deploycore: pip install 'deploycore[testing]'.",
         )
     with tempfile.TemporaryDirectory(prefix="deploycore-check-") as directory:
-        return plugin, _run(Path(directory), point)
+        return plugin, _run(Path(directory), point, only)
 
 
 def _contract(plugin: Plugin) -> EntryPoint:
@@ -91,12 +94,12 @@ def _contract(plugin: Plugin) -> EntryPoint:
     return only_one(plugin.kind, points)
 
 
-def _run(directory: Path, point: EntryPoint) -> Outcome:
+def _run(directory: Path, point: EntryPoint, only: str) -> Outcome:
     import pytest
 
     module = directory / "test_contract.py"
     module.write_text(_MODULE.format(module=point.module, name=point.attr), encoding="utf-8")
-    recorder = _Recorder()
+    recorder = _Recorder(only)
     started = time.monotonic()
     arguments = [
         str(module), f"--rootdir={directory}", "-c", str(directory / "none.ini"), "-q",
@@ -107,7 +110,9 @@ def _run(directory: Path, point: EntryPoint) -> Outcome:
         code = pytest.main(arguments, plugins=[recorder])
     outcome = recorder.outcome
     outcome.seconds = round(time.monotonic() - started, 1)
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not outcome.failed:
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and only and not outcome.failed:
+        outcome.failed["the kit"] = f"No check has {only!r} in its name."
+    elif code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not outcome.failed:
         outcome.failed["the kit"] = f"pytest ended with {pytest.ExitCode(code).name}"
     return outcome
 
@@ -115,20 +120,22 @@ def _run(directory: Path, point: EntryPoint) -> Outcome:
 class _Recorder:
     """A plugin of pytest that keeps what the checks came to, and shows how far they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, only: str) -> None:
         self.outcome = Outcome()
+        self._only = only
         self._count = 0
         self._done = 0
 
-    def pytest_collection_modifyitems(self, items: Sequence[Any]) -> None:
-        """Every standard check has to be among what will run."""
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Every standard check has to be among what could run."""
         from deploycore.testing import ProviderContract
 
-        self._count = len(items)
         collected = {item.originalname for item in items}
         for name in dir(ProviderContract):
             if name.startswith("test_") and name not in collected:
                 self.outcome.failed[name] = "The contract class leaves this standard check out."
+        items[:] = [item for item in items if self._only in item.name]
+        self._count = len(items)
 
     def pytest_collectreport(self, report: Any) -> None:
         """A contract class that can't be imported or is refused."""
@@ -181,15 +188,16 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        plugin, outcome = check_plugin(options.kind)
+        plugin, outcome = check_plugin(options.kind, only=options.only)
     except (PluginError, ConfigurationError) as error:
         _show_error(error, as_json=options.json)
         return error.exit_code
     if options.json:
         about = {"kind": plugin.kind, "plugin": plugin.label, "hooks": list(plugin.hooks)}
-        print(json.dumps({**about, "conforms": not outcome.failed, **asdict(outcome)}, indent=2))
+        conforms = None if options.only and not outcome.failed else not outcome.failed
+        print(json.dumps({**about, "conforms": conforms, **asdict(outcome)}, indent=2))
     else:
-        _show(plugin, outcome)
+        _show(plugin, outcome, whole=not options.only)
     return PluginError.exit_code if outcome.failed else 0
 
 
@@ -197,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploycore.testing.check")
     parser.add_argument("kind")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", default="")
     return parser
 
 
@@ -207,7 +216,7 @@ def _show_error(error: DeploycoreError, *, as_json: bool) -> None:
         print(f"Error: {error}\n  Next: {error.hint}", file=sys.stderr)
 
 
-def _show(plugin: Plugin, outcome: Outcome) -> None:
+def _show(plugin: Plugin, outcome: Outcome, *, whole: bool) -> None:
     for title, found in (
         ("Failed", outcome.failed),
         ("Set aside", outcome.set_aside),
@@ -227,8 +236,9 @@ def _show(plugin: Plugin, outcome: Outcome) -> None:
         if found
     ]
     print(", ".join([counted, *others]) + ".")
-    verdict = "does not fulfil" if outcome.failed else "fulfils"
-    print(f"{plugin.label} {verdict} the provider contract.")
+    if whole or outcome.failed:
+        verdict = "does not fulfil" if outcome.failed else "fulfils"
+        print(f"{plugin.label} {verdict} the provider contract.")
 
 
 def _by_reason(skipped: Mapping[str, str]) -> dict[str, str]:

@@ -65,7 +65,7 @@ def test_a_provider_that_is_right_is_said_to_be(check):
 
 def test_a_wrong_provider_is_told_what_is_asked_what_was_seen_and_where_it_stands(check):
     wrong = [("private=self.private", "private=True")]
-    done = check("--json", answers=wrong)
+    done = check("--json", "--only", "described", answers=wrong)
     assert done.returncode == 10
     found = json.loads(done.stdout)
     assert not found["conforms"]
@@ -127,7 +127,20 @@ def test_what_is_set_aside_is_shown_with_its_reason(check):
          '    @pytest.mark.xfail(reason="Harbour has no scopes at all")\n'
          "    def test_a_missing_scope_is_named(self):\n        assert False\n"),
     ]  # fmt: skip
-    done = check("--json", contract=aside)
+    done = check("--json", "--only", "scope", contract=aside)
     found = json.loads(done.stdout)
     assert done.returncode == 0
     assert found["set_aside"] == {"test_a_missing_scope_is_named": "Harbour has no scopes at all"}
+
+
+def test_a_part_of_the_checks_is_no_verdict_on_the_whole(check):
+    done = check("--only", "rate_limit")
+    assert done.returncode == 0
+    assert "checks passed" in done.stdout
+    assert "fulfils" not in done.stdout
+
+
+def test_a_part_that_is_empty_is_an_error(check):
+    done = check("--only", "no_such_check")
+    assert done.returncode == 10
+    assert "No check has 'no_such_check' in its name." in done.stdout

@@ -32,7 +32,7 @@ from deploycore.testing.scenarios import ODD, ONE, TWO, Access, ContractHost
 __all__ = ["Cloning"]
 
 GIT_SECONDS = 60
-LONGEST_HINT = 500
+LONGEST_HINT = 1000
 HELPER = '!f() { echo "username=$GIT_CHECK_USERNAME"; echo "password=$GIT_CHECK_PASSWORD"; }; f'
 SETTINGS = GitSettings(connect_timeout=5, read_timeout=10, retries=0)
 
