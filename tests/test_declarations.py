@@ -64,6 +64,13 @@ def test_what_is_written_is_read_as_the_same(read):
     assert "größe" in written
 
 
+def test_what_says_something_by_being_there_is_a_difference(read):
+    shop = read(YAML)[0]
+    automatic = type(shop).model_validate(shop.as_dict() | {"auto_deploy": {}})
+    change = compare(shop, automatic)
+    assert (change.kind, dict(change.fields)) == ("change", {"auto_deploy": (None, {})})
+
+
 def test_an_application_is_compared_field_by_field(read):
     shop, _ = read(YAML)
     changed = shop.model_copy(update={"ref": "v2", "keep": 9})

@@ -14,6 +14,7 @@ __all__ = ["Upkeep"]
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
+_GOODBYE_SECONDS = 10.0
 
 
 class Upkeep:
@@ -37,10 +38,10 @@ class Upkeep:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, when what is being removed is gone."""
+        """End, when what is being removed is gone; what takes long goes on at the next start."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_GOODBYE_SECONDS)
 
     def _run(self) -> None:
         told: frozenset[str] = frozenset()
