@@ -55,8 +55,10 @@ def _address(text: str) -> str:
     # Raised out here, since urlsplit's own errors quote what may be a password.
     if parts is None or not parts.hostname or parts.scheme not in ("http", "https"):
         raise ValueError(fault)
-    if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"\s", text):
-        raise ValueError("it must be free of user information, query, fragment and white space")
+    if "@" in parts.netloc or re.search(r"[?#\\\s]", text):
+        raise ValueError(
+            "it must be free of user information, query, fragment, backslashes and white space"
+        )
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(
             "http is for loopback addresses alone, since secrets travel here: use https"

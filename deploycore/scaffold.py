@@ -75,14 +75,14 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
             exist, or be empty.
 
     Returns:
-        The directory, complete: until then nothing is there.
+        The directory; nothing is there before all of it could be written.
 
     Raises:
         ConfigurationError: The name won't do or is taken, or the directory is in use or can't
             be written.
     """
     kind = _usable(kind)
-    target = directory if directory is not None else Path(f"deploycore-{kind}")
+    target = (directory if directory is not None else Path(f"deploycore-{kind}")).absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(
             f"The directory {target} is there already, and not empty.",
@@ -109,6 +109,11 @@ def _usable(kind: str) -> str:
             f"A provider can't be called {kind!r}.",
             hint="Use letters, digits and hyphens, a letter first, thirty characters at most.",
         )
+    if normalised.startswith("test"):
+        raise ConfigurationError(
+            f"A provider can't be called {kind!r}: pytest would take its classes for tests.",
+            hint="Choose a name that does not begin with 'test'.",
+        )
     points = entry_points_by_name(PROVIDER_GROUP).get(normalised, ())
     if points:
         owner = points[0].dist.name if points[0].dist else "another distribution"
@@ -129,7 +134,11 @@ def _write(names: _Names, template: Path, target: Path) -> None:
             destination.parent.mkdir(parents=True, exist_ok=True)
             text = source.read_text(encoding="utf-8")
             destination.write_text(names.replaced(text), encoding="utf-8")
-        rendered.rename(target)
+        if target.is_dir():  # somebody may be in it, so it stays the directory that it is
+            for entry in rendered.iterdir():
+                entry.rename(target / entry.name)
+        else:
+            rendered.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

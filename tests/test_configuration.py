@@ -146,8 +146,11 @@ def test_an_address_is_kept_without_what_surrounds_it(url, kept):
         "https://git.example:port",
         "https://[git.example",
         "https://git .example",
+        "https://git.example/?",
+        "https://git.example/#",
+        "https://git.example\\\\evil.example",
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_an_address_that_would_take_secrets_astray_is_refused(url):
     with pytest.raises(ConfigurationError, match="url: ") as caught:

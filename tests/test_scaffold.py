@@ -72,7 +72,9 @@ def test_every_place_to_edit_is_marked_once_and_explained():
     assert len(numbers) >= 10
 
 
-@pytest.mark.parametrize("name", ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b"])
+@pytest.mark.parametrize(
+    "name", ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b", "test-host"]
+)
 def test_a_name_that_will_not_do_is_refused(tmp_path, name):
     with pytest.raises(ConfigurationError, match="can't be called"):
         render_template(name, tmp_path / "made")
@@ -100,13 +102,16 @@ def test_a_file_in_the_place_is_left_alone(tmp_path):
     assert place.read_text() == "mine"
 
 
-def test_an_empty_directory_will_do(tmp_path):
-    assert (render_template("harbour", tmp_path) / "pyproject.toml").is_file()
+def test_an_empty_directory_will_do_even_the_one_that_we_are_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    render_template("harbour", Path("."))
+    assert Path("pyproject.toml").is_file()
+    assert Path("deploycore_harbour/provider.py").is_file()
 
 
 def test_without_a_directory_it_goes_beside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert render_template("harbour") == Path("deploycore-harbour")
+    assert render_template("harbour") == tmp_path / "deploycore-harbour"
     assert (tmp_path / "deploycore-harbour" / "README.md").is_file()
 
 

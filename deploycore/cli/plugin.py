@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,12 +33,12 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Start a provider: a whole distribution whose tests pass before the first edit."""
-    made = render_template(name, directory)
+    made = _near(render_template(name, directory))
     if as_json:
         show_json({"directory": str(made.resolve())})
         return
     say(f"A provider is in {made}. Its tests pass as it is:")
-    say(f"\n  pip install -e '{made}[dev]'\n  pytest {made}\n")
+    say(f"\n  pip install -e {shlex.quote(f'{made}[dev]')}\n  pytest {shlex.quote(str(made))}\n")
     say(f"Then make it yours, from EDIT 1 on: {made / 'README.md'} lists the places.")
 
 
@@ -52,3 +53,9 @@ def check(
     arguments = [sys.executable, "-m", "deploycore.testing.check", kind, f"--only={only}"]
     done = subprocess.run([*arguments, "--json"] if as_json else arguments, check=False)  # noqa: S603
     raise typer.Exit(done.returncode)
+
+
+def _near(directory: Path) -> Path:
+    """The directory as a person would write it here."""
+    here = Path.cwd()
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory

@@ -72,8 +72,11 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (at - now).total_seconds())
 
 
-_LINK = re.compile(r"""\s*<([^>]*)>((?:[^<",]|"(?:[^"\\]|\\.)*")*)(?:,|$)""")
-_RELATION = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;"]+))""", re.IGNORECASE)
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_LINK = re.compile(
+    rf"""[\s,]*<([^>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:{_QUOTED}|[^\s;,"]*))?)*)\s*(?:,|$)"""
+)
+_PARAMETER = re.compile(rf""";\s*([^\s=;,"]+)(?:\s*=\s*({_QUOTED}|[^\s;,"]*))?""")
 
 
 def next_link(headers: Mapping[str, str], base: str) -> str | None:
@@ -91,14 +94,15 @@ def next_link(headers: Mapping[str, str], base: str) -> str | None:
     Raises:
         ValueError: The header is malformed.
     """
-    header = headers.get("Link", "").strip()
+    header = headers.get("Link", "").strip(" \t,")  # empty elements count for nothing
     place = 0
     while place < len(header):
         link = _LINK.match(header, place)
         if link is None:
             raise ValueError("its Link header is malformed")
-        relation = _RELATION.search(link[2])
-        if relation and "next" in (relation[1] or relation[2] or "").lower().split():
+        named = ((name.lower(), value) for name, value in _PARAMETER.findall(link[2]))
+        relations = next((value for name, value in named if name == "rel"), "")
+        if "next" in relations.strip('"').lower().split():
             return _joined(base, link[1])
         place = link.end()
     return None

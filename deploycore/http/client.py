@@ -254,7 +254,10 @@ class HttpClient:
             params = None
             page = self._decoded("GET", answer)
             yield page
-            link = next_url(answer, page)
+            following: object = next_url(answer, page)
+            if following is not None and not isinstance(following, str):
+                raise self._unexpected("GET", answer.url, "its link to the next page is no text")
+            link = following
 
     def _linked(self, answer: Answer) -> str | None:
         try:

@@ -269,6 +269,13 @@ def test_a_malformed_link_of_pages_or_redirects_is_unexpected(serve, client):
         client(elsewhere.url).get_json("/first")
 
 
+@pytest.mark.parametrize("link", ["7", "true", "{}", '["/next"]'])
+def test_a_link_that_is_no_text_is_unexpected(serve, client, link):
+    server = serve(lambda handler: handler.send(b'{"next": %s}' % link.encode()))
+    with pytest.raises(UnexpectedAnswer, match="no text"):
+        list(client(server.url).pages("/first", next_url=lambda page: page["next"]))
+
+
 def linked(header: str):
     def reply(handler) -> None:
         number = int(handler.path.partition("page=")[2] or 1)
@@ -284,8 +291,9 @@ def linked(header: str):
         '</list?page={next}>; rel="next"',
         '</list?page=1>; rel="first", </list?page={next}>; rel=next; title="a, <b>; c"',
         '<?page={next}>; title="x";REL = "last next"',
+        ', </list?page=9>; title="; rel=next"; rel=last,, </list?page={next}>; rel="next"',
     ],
-    ids=["alone", "among-others", "relative"],
+    ids=["alone", "among-others", "relative", "empty-elements-and-quotes"],
 )
 def test_link_headers_are_followed_lazily_to_their_end(serve, client, header):
     server = serve(linked(header))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AliasChoices, AwareDatetime, Field
 
 from deploycore.http import AnswerModel
 from deploycore.models import (
@@ -94,10 +94,16 @@ class BranchAnswer(AnswerModel):
         return Branch(name=self.name, commit=self.commit.sha)
 
 
+class InstalledAtAnswer(AnswerModel):
+    """A user, an organisation, or an enterprise, which has a slug and no login."""
+
+    login: NonEmpty = Field(validation_alias=AliasChoices("login", "slug"))
+
+
 class InstallationAnswer(AnswerModel):
     """``GET /app/installations/{installation_id}``."""
 
-    account: OwnerAnswer
+    account: InstalledAtAnswer
     permissions: Mapping[str, str]
     suspended_at: str | None = None
 

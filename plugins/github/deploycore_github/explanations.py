@@ -155,6 +155,8 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     retry_at = _limit_ends(answer.headers, now)
     said = _said(answer).lower()
     in_words = "rate limit" in said or "abuse detection" in said
+    if not in_words and answer.status == 403 and _is_denial(answer, said):
+        return None  # which may well be the last answer of the hour
     if retry_at is None and answer.status != 429 and not in_words:
         return None
     limit = answer.headers.get("X-RateLimit-Limit", "")
@@ -171,6 +173,12 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
         hint=" ".join(hints),
         **question.details,
     )
+
+
+def _is_denial(answer: ErrorAnswer, said: str) -> bool:
+    """Whether a 403 says itself that it is about rights."""
+    about_rights = ("not accessible by", "suspended", "saml", "must have")
+    return "X-GitHub-SSO" in answer.headers or any(words in said for words in about_rights)
 
 
 def _limit_ends(headers: Mapping[str, str], now: datetime) -> datetime | None:

@@ -285,3 +285,10 @@ def test_a_secret_in_githubs_words_is_masked(sandbox, connect):
         provider.authenticate()
     assert SecretStr(secret) in provider.secrets
     assert secret[:12] not in str(caught.value.as_dict())
+
+
+@pytest.mark.parametrize("message", [BY_TOKEN, SAML])
+def test_a_denial_that_is_the_last_answer_of_the_hour_is_no_rate_limit(explained, message):
+    headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0"}
+    headers["X-RateLimit-Reset"] = EPOCH
+    assert isinstance(explained(403, message, headers=headers), PermissionDenied)
