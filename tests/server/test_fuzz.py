@@ -34,7 +34,12 @@ header_values = st.binary(max_size=80).map(
 )
 names = st.one_of(
     st.just("shop"),
-    st.text(st.characters(exclude_characters="/?#%.", min_codepoint=33), min_size=1),
+    st.text(
+        st.characters(
+            exclude_characters="/?#%.", exclude_categories=("Cc", "Cs"), min_codepoint=33
+        ),
+        min_size=1,
+    ),
 )
 bodies = st.one_of(
     st.binary(max_size=3000),
