@@ -22,6 +22,7 @@ __all__ = [
     "call_within",
     "calls_left_behind",
     "calls_under_way",
+    "is_interrupt",
     "running",
     "under_way",
 ]
@@ -193,6 +194,18 @@ def calls_under_way() -> list[UnderWay]:
     left = {thread.ident for thread in _forget_ended()}
     found = [UnderWay(*entry) for ident, entry in list(running.items()) if ident not in left]
     return sorted(found, key=lambda call: call.since)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error that came out of a plugin's code is a person's wish to stop.
+
+    Python raises ``KeyboardInterrupt`` in the main thread alone. All else is the plugin's own
+    fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
+    """
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def calls_left_behind() -> bool:

@@ -55,6 +55,18 @@ FAULTS = {
         "no_such_module",
     ),
     "an import that exits": (("class AcmeProvider", "raise SystemExit(3)\nclass A"), "SystemExit"),
+    "an import that is cancelled": (
+        ("class AcmeProvider", "import asyncio\nraise asyncio.CancelledError\nclass A"),
+        "CancelledError",
+    ),
+    "an import that is skipped": (
+        ("class AcmeProvider", "class Skipped(BaseException): ...\nraise Skipped('no')\nclass A"),
+        "Skipped: no",
+    ),
+    "an import that pretends an interrupt": (
+        ("class AcmeProvider", "raise KeyboardInterrupt\nclass A"),
+        "KeyboardInterrupt",
+    ),
     "a syntax error": (("class AcmeProvider:", "class AcmeProvider"), "SyntaxError"),
     "a missing class": (("class AcmeProvider", "class Renamed"), "AcmeProvider"),
     "a missing hook": (

@@ -396,10 +396,13 @@ def test_broken_plugins_are_told_beside_the_others(
     monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
     install_distribution("broken", "acme", "raise SystemExit(1)")
     install_distribution("hanging", "slow", until_the_end)
+    install_distribution("cancelled", "gone", "import asyncio; raise asyncio.CancelledError")
     diagnosis = look()
-    broken, hanging = diagnosis.of("provider plugin", "problem")
+    broken, cancelled, hanging = diagnosis.of("provider plugin", "problem")
     assert (broken.exit_code, hanging.exit_code) == (10, 10)
     assert "broken 1.0" in broken.message
+    assert "cancelled 1.0" in cancelled.message
+    assert "CancelledError" in cancelled.message
     assert "did not end within 0.2 s" in hanging.message
     assert diagnosis.of("provider plugin bitbucket", "ok")
 
