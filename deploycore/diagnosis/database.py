@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from deploycore.application import SecretSource
 from deploycore.calls import Unanswered, call_within
 from deploycore.diagnosis.finding import Finding, fine, problem, warning
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.secrets import SecretBox, is_sealed
-from deploycore.settings import DATABASE_URL, Settings
+from deploycore.settings import DATABASE_URL, HOME, Settings
 from deploycore.store.inspection import Inspection, inspect_database
 from deploycore.store.records import ApplicationRecord
 
@@ -38,10 +39,13 @@ def inspected(settings: Settings) -> Inspection:
     )
 
 
-def look_at_database(found: Inspection) -> Iterator[Finding]:
+def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]:
     """Whether it is whole, as new as the code, and can be written."""
     subject = "database"
     if not found.is_there:
+        if found.path is not None and settings.secret_key_file.exists():
+            yield _lost(settings, found, found.path)
+            return
         yield fine(subject, f"{found.name} is not there yet; it is made when it is needed.")
         return
     if found.damage:
@@ -83,6 +87,21 @@ def look_at_database(found: Inspection) -> Iterator[Finding]:
         yield fine(subject, f"{found.name} is whole and up to date.")
     for error in found.unknown:
         yield problem(subject, error)
+
+
+def _lost(settings: Settings, found: Inspection, path: Path) -> Finding:
+    """The key is made for what is stored, so that there was a database when it was."""
+    key = settings.secret_key_file
+    if path.exists():
+        said = f"{found.name} is empty, though there is the key of stored secrets: {key}."
+        return problem("database", said, "Put back a backup; what it held is not there any more.")
+    said = f"{found.name} is not there, though there is the key of stored secrets: {key}."
+    return warning(
+        "database",
+        said,
+        f"See whether {DATABASE_URL} and {HOME} are right, or put back a backup. Else a new one is"
+        " made when it is needed.",
+    )
 
 
 def _mode_for_others(found: Inspection) -> int | None:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from deploycore import Installation, SecretReference, Settings, registry
 from deploycore.deploy import Releases
 from deploycore.deploy.turns import Presence
-from deploycore.diagnosis import database, diagnose, machine
+from deploycore.diagnosis import database, diagnose, examination, finding, machine
 from deploycore.errors import ConfigurationError
 from deploycore.git import Cancellation
 
@@ -216,6 +216,34 @@ def test_a_database_that_is_none_is_told(look, home):
     found = look().only("problem")
     assert (found.subject, found.exit_code) == ("database", 9)
     assert "is damaged, or is no SQLite database" in found.message
+
+
+def test_a_database_that_was_emptied_is_told(look, installation, provider, home):
+    installation.close()
+    for path in home.glob("deploycore.db*"):
+        path.unlink()
+    assert "is not there, though there is the key" in look().only("warning").message
+    (home / "deploycore.db").touch(mode=0o600)
+    found = look().only("problem")
+    assert (found.subject, found.exit_code) == ("database", 9)
+    assert "is empty, though there is the key" in found.message
+
+
+def test_an_empty_database_without_a_key_is_one_that_was_never_used(look, home):
+    home.mkdir(mode=0o700)
+    (home / "deploycore.db").touch(mode=0o600)
+    assert look().of("database", "ok")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_regular_file_is_told_and_not_waited_for(look, home, make):
+    home.mkdir(mode=0o700)
+    for name in ("deploycore.db", "database.lock", "secret.key"):
+        make(home / name)
+    found = [each for each in look().findings if each.level == "problem"]
+    assert [each.subject for each in found] == ["database", "locks", "key"]
+    assert all("regular file" in e.message or "Is a directory" in e.message for e in found)
 
 
 def test_a_damaged_database_is_told(look, installation, application, home):
@@ -518,6 +546,23 @@ def test_a_check_that_fails_itself_shows_its_kind_alone_and_the_rest_goes_on(
         "key",
     ]
     assert all("RuntimeError" in each.message for each in diagnosis.findings if each.exit_code)
+    assert diagnosis.of("application site", "ok")
+
+
+def test_a_look_that_does_not_end_is_given_up_and_the_rest_goes_on(look, application, monkeypatch):
+    over = threading.Event()
+
+    def half(*_):
+        yield finding.fine("key", "This much was seen.")
+        over.wait()
+
+    monkeypatch.setattr(examination, "LOOK_SECONDS", 2)
+    monkeypatch.setattr(database, "look_at_secrets", half)
+    diagnosis = look()
+    over.set()
+    seen, late = diagnosis.of("key")
+    assert seen.message == "This much was seen."
+    assert "did not end within 2 s" in late.message
     assert diagnosis.of("application site", "ok")
 
 
