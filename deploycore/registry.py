@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from deploycore.calls import BackgroundCall, Unanswered, call_within, is_interrupt, under_way
+from deploycore.calls import (
+    BackgroundCall,
+    Unanswered,
+    call_within,
+    is_interrupt,
+    printing_to_stderr,
+    under_way,
+)
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
@@ -254,7 +261,8 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
 
     def translated() -> T:
         try:
-            return examine()
+            with printing_to_stderr():
+                return examine()
         except PluginError:
             raise
         except BaseException as error:

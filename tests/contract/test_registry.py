@@ -195,6 +195,28 @@ def test_rivals_are_listed_with_all_their_distributions(install_distribution, go
     assert "can't tell which one to use" in report.problem.message
 
 
+def test_what_a_plugin_prints_while_it_is_imported_goes_to_standard_error(
+    install_distribution, good_provider, capsys
+):
+    install_distribution("loud-provider", "loud", "print('I am loud')\n" + good_provider)
+    before = sys.stdout
+    assert load_plugin("loud").kind == "loud"
+    assert sys.stdout is before
+    print("an answer")
+    assert capsys.readouterr() == ("an answer\n", "I am loud\n")
+
+
+def test_others_print_as_ever_while_an_import_hangs(
+    install_distribution, until_the_end, monkeypatch, capsys
+):
+    monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
+    install_distribution("hanging", "slow", "print('before', flush=True)\n" + until_the_end)
+    (found,) = (report for report in plugin_reports() if report.kind == "slow")
+    assert "did not end" in found.problem.message
+    print("an answer")
+    assert capsys.readouterr() == ("an answer\n", "before\n")
+
+
 def test_a_class_that_can_t_even_be_looked_at_is_named(install_distribution, good_provider):
     source = (
         good_provider
