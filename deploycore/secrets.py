@@ -123,6 +123,10 @@ class SecretBox:
             return f"file {stored.removeprefix(_FILE)}"
         return "stored, encrypted"
 
+    def file_of(self, stored: str) -> Path | None:
+        """The file that a secret is in, where it is kept as a reference to one."""
+        return Path(stored.removeprefix(_FILE)) if stored.startswith(_FILE) else None
+
     def _unsealed(self, token: str) -> SecretStr:
         from cryptography.fernet import Fernet, InvalidToken
 

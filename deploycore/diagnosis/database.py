@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deploycore.application import SecretSource
@@ -124,6 +124,7 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
             _reveal(box, place, stored)
         except DeploycoreError as error:
             failures.setdefault(error.message, (error, []))[1].append(place)
+    yield from _open_files(box, secrets)
     for failure, places in failures.values():
         needed = f" Needed by: {', '.join(places)}." if places else ""
         subject = "key" if isinstance(failure, StoreError) else "secrets"
@@ -136,6 +137,23 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
         yield fine("key", "The key is there, and for you alone.")
     if secrets:
         yield fine("secrets", f"All secrets can be read: {len(secrets)}.")
+
+
+def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """The files with secrets that are not for their owner and group alone."""
+    places: dict[Path, list[str]] = {}
+    for place, stored in secrets:
+        if (path := box.file_of(stored)) is not None:
+            places.setdefault(path, []).append(place)
+    for path, needed in places.items():
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue  # told where it is read
+        if mode & 0o004:
+            said = f"Everybody on this machine may read the secret in {path} (mode {mode:04o})."
+            needed_by = f" Needed by: {', '.join(needed)}."
+            yield warning("secrets", said + needed_by, f"Close it: chmod o-rwx {path}")
 
 
 def _secrets(found: Inspection) -> Iterator[tuple[str, str]]:

@@ -405,6 +405,25 @@ def test_references_that_lead_nowhere_are_told(look, installation, provider, mon
     assert any(str(file) in each and "provider two (token)" in each for each in said)
 
 
+def test_a_file_with_a_secret_that_everybody_may_read_is_told(
+    look, installation, provider, tmp_path
+):
+    settings, _ = settings_of(installation)
+    file = tmp_path / "token"
+    file.write_text(SECRET.get_secret_value())
+    file.chmod(0o644)
+    for name in ("one", "two"):
+        reference = SecretReference(f"file:{file}")
+        installation.add_provider(name, "bitbucket", settings, {"token": reference})
+    found = look().only("warning")
+    assert "may read the secret in" in found.message
+    assert "provider one (token), provider two (token)" in found.message
+    assert found.hint == f"Close it: chmod o-rwx {file}"
+    file.chmod(0o640)
+    assert look().of("secrets", "ok")
+    assert not look().of("secrets", "warning")
+
+
 def test_a_secret_of_an_application_that_nobody_has_stored_is_told(look, installation, application):
     definition = installation.store.get_application(application).definition
     environment = {"environment": {"TOKEN": {"secret": "stored"}}}
