@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import sqlite3
@@ -466,6 +467,16 @@ def test_what_is_needed_and_not_installed_is_told(look, monkeypatch):
     found = look().only("problem")
     assert found.message.endswith("What it needs is not all there: no-such-thing.")
     assert found.exit_code == 1
+
+
+def test_what_is_installed_in_another_version_than_is_needed_is_told(look, monkeypatch):
+    requires = ["pytest>=1", "pluggy<0.1"]
+    monkeypatch.setattr("importlib.metadata.Distribution.requires", requires)
+    found = look().only("problem")
+    there = importlib.metadata.version("pluggy")
+    assert found.message.endswith(f"not all there: pluggy<0.1 (there is {there}).")
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    assert look().of("deploycore", "ok")
 
 
 # Applications
