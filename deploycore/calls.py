@@ -8,12 +8,13 @@ waited long enough. What runs at the moment is noted, so that a long wait can be
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar, cast
 
 __all__ = [
     "BackgroundCall",
@@ -22,6 +23,8 @@ __all__ = [
     "call_within",
     "calls_left_behind",
     "calls_under_way",
+    "is_interrupt",
+    "printing_to_stderr",
     "running",
     "under_way",
 ]
@@ -37,6 +40,9 @@ may cost a microsecond; a dictionary takes and gives one entry in one step, whic
 
 _left: set[threading.Thread] = set()
 _left_lock = threading.Lock()
+
+_printing_to_stderr: set[int] = set()
+_stdout_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -193,6 +199,47 @@ def calls_under_way() -> list[UnderWay]:
     left = {thread.ident for thread in _forget_ended()}
     found = [UnderWay(*entry) for ident, entry in list(running.items()) if ident not in left]
     return sorted(found, key=lambda call: call.since)
+
+
+@contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """What this thread prints goes to standard error: a command's output is for its own words,
+    which a machine may read. Other threads print as ever, also while this one hangs."""
+    me = threading.get_ident()
+    with _stdout_lock:
+        _printing_to_stderr.add(me)
+        if sys.stdout is not None and not isinstance(sys.stdout, _StdoutByThread):
+            sys.stdout = cast("TextIO", _StdoutByThread(sys.stdout))
+    try:
+        yield
+    finally:
+        with _stdout_lock:
+            _printing_to_stderr.discard(me)
+            if not _printing_to_stderr and isinstance(sys.stdout, _StdoutByThread):
+                sys.stdout = sys.stdout.usual
+
+
+class _StdoutByThread:
+    """Stands in the place of ``sys.stdout``, which is that of all threads."""
+
+    def __init__(self, usual: TextIO) -> None:
+        self.usual = usual
+
+    def __getattr__(self, name: str) -> Any:
+        apart = threading.get_ident() in _printing_to_stderr
+        return getattr(sys.stderr if apart and sys.stderr is not None else self.usual, name)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error that came out of a plugin's code is a person's wish to stop.
+
+    Python raises ``KeyboardInterrupt`` in the main thread alone. All else is the plugin's own
+    fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
+    """
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def calls_left_behind() -> bool:

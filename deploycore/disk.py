@@ -6,11 +6,13 @@ be flushed too (fsync(2)). And ``mkdir`` gives its mode to the last directory, n
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
-__all__ = ["is_held", "make_private_directory", "sync_directory"]
+__all__ = ["is_held", "make_private_directory", "open_regular_file", "sync_directory"]
 
 
 def sync_directory(path: os.PathLike[str]) -> None:
@@ -37,14 +39,36 @@ def make_private_directory(path: Path) -> None:
             each.mkdir(mode=0o700, exist_ok=True)
 
 
+def open_regular_file(path: os.PathLike[str]) -> int:
+    """Open a file to read it, and never wait for anybody: opening a FIFO waits for its writer.
+
+    Returns:
+        The descriptor, for the caller to close.
+
+    Raises:
+        OSError: It can't be opened, or is a directory, a FIFO or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def is_held(lock: Path) -> bool:
     """Whether anybody holds a lock file's lock, shared or alone (flock(2)); makes none.
 
     To see it the lock is taken for a moment, so ask only where nobody may mind. A file that
-    can't be opened counts as held: its holder is somebody else.
+    can't be opened, or is no regular file, counts as held: nobody else can take it.
     """
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular_file(lock)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

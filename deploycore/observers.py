@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint
 
 import pluggy
 
-from deploycore.calls import under_way
+from deploycore.calls import is_interrupt, under_way
 from deploycore.errors import PluginError
 from deploycore.hookspecs import ObserverSpec
 from deploycore.registry import OBSERVER_GROUP, each_apart, entry_points_by_name, imported
@@ -60,7 +60,9 @@ class Observers:
             try:
                 with under_way(f"observer {name}", hook):
                     answers = getattr(manager.hook, hook)(**arguments)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 logger.warning("observer %s failed in %s: %s", name, hook, type(error).__name__)
             else:
                 yield from (each for each in answers if isinstance(each, str) and each)

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 import pluggy
 from pydantic import SecretStr
 
-from deploycore.calls import running
+from deploycore.calls import is_interrupt, running
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import (
     ConfigurationError,
@@ -379,7 +379,9 @@ class Provider:
             return action()
         except DeploycoreError as error:
             failure = error
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
         finally:
             running.pop(me, None)

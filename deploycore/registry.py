@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from deploycore.calls import BackgroundCall, Unanswered, call_within, under_way
+from deploycore.calls import (
+    BackgroundCall,
+    Unanswered,
+    call_within,
+    is_interrupt,
+    printing_to_stderr,
+    under_way,
+)
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
@@ -141,7 +148,9 @@ def imported(point: EntryPoint) -> Any:
     """
     try:
         return point.load()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         reason = f"{type(error).__name__}: {error}"
     raise PluginError(
         f"The plugin {label_of(point)} can't be imported from {point.value}: {reason}",
@@ -252,10 +261,13 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
 
     def translated() -> T:
         try:
-            return examine()
+            with printing_to_stderr():
+                return examine()
         except PluginError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             reason = f"{type(error).__name__}: {error}"
         raise PluginError(
             f"The plugin {label_of(point)} can't be looked at: {reason}",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deploycore.disk import sync_directory
+from deploycore.disk import open_regular_file, sync_directory
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import SECRET_KEY, Settings, is_fernet_key
 
@@ -123,6 +123,10 @@ class SecretBox:
             return f"file {stored.removeprefix(_FILE)}"
         return "stored, encrypted"
 
+    def file_of(self, stored: str) -> Path | None:
+        """The file that a secret is in, where it is kept as a reference to one."""
+        return Path(stored.removeprefix(_FILE)) if stored.startswith(_FILE) else None
+
     def _unsealed(self, token: str) -> SecretStr:
         from cryptography.fernet import Fernet, InvalidToken
 
@@ -191,7 +195,7 @@ class SecretBox:
 
 def _read_key_file(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular_file(path), "rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(_KEY_FILE_BYTES_MOST)
     except FileNotFoundError:
@@ -244,7 +248,7 @@ def _from_variable(name: str) -> SecretStr:
 
 def _from_file(path: Path) -> SecretStr:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular_file(path), "rb") as file:
             content = file.read(_FILE_BYTES_MOST + 1)
     except OSError as error:
         raise _unusable_file(path, f"can't be read: {error.strerror or error}") from error

@@ -155,6 +155,17 @@ def test_a_directory_in_the_place_of_the_key_is_said(box, settings):
         box.seal(SECRET)
 
 
+@pytest.mark.timeout(20)
+def test_a_fifo_in_the_place_of_a_secret_is_said_and_not_waited_for(box, settings, tmp_path):
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(ConfigurationError, match="can't be read: Not a regular file"):
+        box.reveal(f"file:{tmp_path}/token")
+    settings.make_home()
+    os.mkfifo(settings.secret_key_file)
+    with pytest.raises(StoreError, match="can't be read: Not a regular file"):
+        box.has_key()
+
+
 RACER = """
 import sys
 import cryptography.fernet

@@ -44,7 +44,9 @@ def _run(arguments: Sequence[str], modules: Iterable[str]) -> None:
         # The reader, such as head, has seen enough; there is nobody left to write to.
         sys.stderr.close()
         sys.exit(1)
-    except Exception as error:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
         show_error(_unforeseen(error), as_json=as_json)
         sys.exit(1)
 
@@ -63,7 +65,7 @@ def application_of(commands: Iterable[str]) -> typer.Typer:
     return application
 
 
-def _unforeseen(error: Exception) -> DeploycoreError:
+def _unforeseen(error: BaseException) -> DeploycoreError:
     """A bug of ours. Its text may hold anything, a secret too, so only its kind is shown."""
     traceback = error.__traceback__
     while traceback and traceback.tb_next:

@@ -119,10 +119,20 @@ def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretRe
     if source == "env":
         return SecretReference(f"env:{value}")
     if source == "file":
-        return SecretReference(f"file:{Path(value).expanduser().absolute()}")
+        return _kept_in_file(field, Path(value).expanduser().absolute())
     if value:
         raise ConfigurationError(f"{_spelled(field)}-stdin takes no value.")
     return _given(field.name, _read_one())
+
+
+def _kept_in_file(field: ConfigField, path: Path) -> SecretReference:
+    # /dev/fd/63, which shells give for <(command), is gone when the command is.
+    if (path.exists() and not path.is_file()) or path.is_relative_to("/dev/fd"):
+        raise ConfigurationError(
+            f"{path} is no regular file, so that no secret can be read from it later.",
+            hint=f"Give the secret once, to be stored: {_spelled(field)}-stdin",
+        )
+    return SecretReference(f"file:{path}")
 
 
 def _read_one() -> str:

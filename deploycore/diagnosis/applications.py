@@ -95,7 +95,13 @@ def _runs(settings: Settings, record: DeploymentRecord, target: Path | None) -> 
 def look_at_locks(settings: Settings) -> Iterator[Finding]:
     """The one lock that keeps everybody away: that of setting up the database."""
     lock = settings.home / "database.lock"
-    if is_held(lock):
+    if lock.exists() and not lock.is_file():
+        yield problem(
+            "locks",
+            f"{lock} is no regular file.",
+            "Move it away; a new one is made when it is needed.",
+        )
+    elif is_held(lock):
         yield warning(
             "locks",
             "Another process is setting up the database, or can't be told not to.",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from deploycore.application import SecretSource
 from deploycore.calls import Unanswered, call_within
 from deploycore.diagnosis.finding import Finding, fine, problem, warning
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.secrets import SecretBox, is_sealed
-from deploycore.settings import DATABASE_URL, Settings
+from deploycore.settings import DATABASE_URL, HOME, Settings
 from deploycore.store.inspection import Inspection, inspect_database
 from deploycore.store.records import ApplicationRecord
 
@@ -38,10 +39,13 @@ def inspected(settings: Settings) -> Inspection:
     )
 
 
-def look_at_database(found: Inspection) -> Iterator[Finding]:
+def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]:
     """Whether it is whole, as new as the code, and can be written."""
     subject = "database"
     if not found.is_there:
+        if found.path is not None and settings.secret_key_file.exists():
+            yield _lost(settings, found, found.path)
+            return
         yield fine(subject, f"{found.name} is not there yet; it is made when it is needed.")
         return
     if found.damage:
@@ -85,6 +89,21 @@ def look_at_database(found: Inspection) -> Iterator[Finding]:
         yield problem(subject, error)
 
 
+def _lost(settings: Settings, found: Inspection, path: Path) -> Finding:
+    """The key is made for what is stored, so that there was a database when it was."""
+    key = settings.secret_key_file
+    if path.exists():
+        said = f"{found.name} is empty, though there is the key of stored secrets: {key}."
+        return problem("database", said, "Put back a backup; what it held is not there any more.")
+    said = f"{found.name} is not there, though there is the key of stored secrets: {key}."
+    return warning(
+        "database",
+        said,
+        f"See whether {DATABASE_URL} and {HOME} are right, or put back a backup. Else a new one is"
+        " made when it is needed.",
+    )
+
+
 def _mode_for_others(found: Inspection) -> int | None:
     mode = stat.S_IMODE(found.path.stat().st_mode) if found.path is not None else 0
     return mode if mode & 0o077 else None
@@ -105,6 +124,7 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
             _reveal(box, place, stored)
         except DeploycoreError as error:
             failures.setdefault(error.message, (error, []))[1].append(place)
+    yield from _open_files(box, secrets)
     for failure, places in failures.values():
         needed = f" Needed by: {', '.join(places)}." if places else ""
         subject = "key" if isinstance(failure, StoreError) else "secrets"
@@ -117,6 +137,23 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
         yield fine("key", "The key is there, and for you alone.")
     if secrets:
         yield fine("secrets", f"All secrets can be read: {len(secrets)}.")
+
+
+def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """The files with secrets that are not for their owner and group alone."""
+    places: dict[Path, list[str]] = {}
+    for place, stored in secrets:
+        if (path := box.file_of(stored)) is not None:
+            places.setdefault(path, []).append(place)
+    for path, needed in places.items():
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue  # told where it is read
+        if mode & 0o004:
+            said = f"Everybody on this machine may read the secret in {path} (mode {mode:04o})."
+            needed_by = f" Needed by: {', '.join(needed)}."
+            yield warning("secrets", said + needed_by, f"Close it: chmod o-rwx {path}")
 
 
 def _secrets(found: Inspection) -> Iterator[tuple[str, str]]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from deploycore.calls import BackgroundCall
 from deploycore.diagnosis.finding import Finding, problem
 from deploycore.errors import DeploycoreError
 from deploycore.settings import Settings
 
 __all__ = ["diagnose"]
+
+LOOK_SECONDS = 60.0
+"""How long one look at files may take: a network's file system may never answer."""
 
 
 def diagnose(
@@ -49,7 +53,7 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     from deploycore.diagnosis import applications, database, machine, providers
     from deploycore.store.inspection import Inspection
 
-    yield from _attempt("data directory", lambda: machine.look_at_home(settings))
+    yield from _in_time("data directory", lambda: machine.look_at_home(settings))
     found = Inspection("", None, is_there=False)
     try:
         found = database.inspected(settings)
@@ -58,17 +62,17 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     except Exception as error:
         yield _unforeseen("database", error)
     else:
-        yield from _attempt("database", lambda: database.look_at_database(found))
+        yield from _in_time("database", lambda: database.look_at_database(settings, found))
     targets = [each.definition.target for each in found.applications]
-    yield from _attempt("disk", lambda: machine.look_at_disks(settings, targets))
-    yield from _attempt("locks", lambda: applications.look_at_locks(settings))
-    yield from _attempt("key", lambda: database.look_at_secrets(settings, found))
+    yield from _in_time("disk", lambda: machine.look_at_disks(settings, targets))
+    yield from _in_time("locks", lambda: applications.look_at_locks(settings))
+    yield from _in_time("key", lambda: database.look_at_secrets(settings, found))
     yield from _attempt(
         "providers",
         lambda: providers.look_at_providers(settings, found.providers, offline=offline),
     )
-    yield from _attempt("applications", lambda: applications.look_at_targets(found))
-    yield from _attempt("deployments", lambda: applications.look_at_deployments(settings, found))
+    yield from _in_time("applications", lambda: applications.look_at_targets(found))
+    yield from _in_time("deployments", lambda: applications.look_at_deployments(settings, found))
 
 
 def _attempt(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
@@ -78,6 +82,23 @@ def _attempt(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Fi
         yield problem(subject, error)
     except Exception as error:
         yield _unforeseen(subject, error)
+
+
+def _in_time(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """The same, for looks that have no limits of their own."""
+    found: list[Finding] = []
+    call = BackgroundCall(lambda: found.extend(_attempt(subject, look)))
+    done = call.wait(LOOK_SECONDS)
+    yield from tuple(found)
+    if done:
+        call.result()
+        return
+    call.leave(lambda result: None)
+    yield problem(
+        subject,
+        f"The look at it did not end within {LOOK_SECONDS:g} s.",
+        "See whether a disk, or a file system of the network, does not answer.",
+    )
 
 
 def _unforeseen(subject: str, error: Exception) -> Finding:

@@ -67,9 +67,27 @@ def _missing(requirements: Iterable[str]) -> Iterator[str]:
             continue  # of an extra, or of another system
         name = re.split(r"[^A-Za-z0-9._-]", name.strip())[0]
         try:
-            importlib.metadata.version(name)
+            version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             yield name
+            continue
+        if wanted := _wanted_instead(requirement, version):
+            yield f"{name}{wanted} (there is {version})"
+
+
+def _wanted_instead(requirement: str, version: str) -> str:
+    """The versions that are asked for, where this one is none of them.
+
+    Source: the "Version specifiers" of PyPA, as ``packaging`` reads them. It may not be there,
+    since deploycore itself does not need it; then nothing is said of versions.
+    """
+    try:
+        from packaging.requirements import Requirement
+
+        wanted = Requirement(requirement).specifier
+        return "" if wanted.contains(version, prereleases=True) else str(wanted)
+    except (ImportError, ValueError):
+        return ""
 
 
 def look_at_home(settings: Settings) -> Iterator[Finding]:

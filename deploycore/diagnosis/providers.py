@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from deploycore.calls import BackgroundCall, UnderWay
+from deploycore.calls import BackgroundCall, UnderWay, is_interrupt
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.diagnosis.finding import Finding, fine, problem, warning
 from deploycore.errors import DeploycoreError, PluginError
@@ -65,7 +65,9 @@ def _look_at(
     except DeploycoreError as error:
         found.append(problem(subject, error))
         return
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         said = f"Its plugin can't be given its configuration: {type(error).__name__}."
         found.append(problem(subject, said, "Tell the plugin's author.", kind=PluginError))
         return

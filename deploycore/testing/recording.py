@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 from deploycore.configuration import parse_config
 from deploycore.errors import ConfigurationError, DeploycoreError
+from deploycore.http.authorisation import Authorisation
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
 from deploycore.observers import Observers
 from deploycore.provider import Provider
@@ -93,6 +94,7 @@ class Recorder(LoopbackHost):
             self._origin + request.target,
             headers=headers,
             data=request.body,
+            auth=Authorisation(None),  # else requests puts what .netrc has over the header
             timeout=SECONDS_MOST,
             allow_redirects=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import io
+import os
 import sys
 from typing import Annotated, Literal
 
@@ -83,6 +84,18 @@ def test_a_file_is_kept_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = read_fields(Config, ["--mode", "token", "--token-file", "token.txt"])
     assert given.secrets["token"] == SecretReference(f"file:{tmp_path}/token.txt")
+
+
+@pytest.mark.timeout(20)
+def test_a_file_that_will_be_gone_is_refused_with_another_way(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reading, writing = os.pipe()
+    for path in (tmp_path / "pipe", tmp_path, f"/dev/fd/{reading}"):
+        with pytest.raises(ConfigurationError, match="is no regular file") as caught:
+            read_fields(Config, ["--mode", "token", "--token-file", str(path)])
+        assert "--token-stdin" in caught.value.hint
+    os.close(reading)
+    os.close(writing)
 
 
 def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):

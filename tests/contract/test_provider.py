@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import traceback
 
 import pytest
@@ -179,6 +181,32 @@ def test_a_credential_for_git_that_was_obtained_at_run_time_is_masked(open_acme)
     assert provider.secrets == (SecretStr(SECRET), obtained)
 
 
+@pytest.mark.parametrize("raised", ["GeneratorExit", "SystemExit", "asyncio.CancelledError"])
+def test_what_is_no_exception_is_still_the_plugin_s_fault(open_acme, raised):
+    failing = f"import asyncio; raise {raised}('x')"
+    with pytest.raises(PluginError, match=raised.rpartition(".")[2]) as caught:
+        open_acme('return Account(username="ada")', failing).authenticate()
+    assert_names_everything(caught.value, "authenticate")
+
+
+def test_an_interrupt_by_a_person_passes_through_a_hook(open_acme):
+    provider = open_acme('return Account(username="ada")', "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        provider.authenticate()
+    outcome: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            provider.authenticate()
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert_names_everything(outcome[0], "authenticate")
+
+
 def test_a_constructor_that_fails_is_named(open_acme):
     with pytest.raises(PluginError, match="__init__ raised ZeroDivisionError"):
         open_acme("self.config = config", "self.config = 1 / 0")
@@ -251,17 +279,18 @@ def test_observers_see_failures(open_acme):
     assert isinstance(recorder.told[-1][1], PluginError)
 
 
-def test_a_failing_observer_disturbs_neither_call_nor_other_observers(open_acme, caplog):
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError, GeneratorExit])
+def test_a_failing_observer_disturbs_neither_call_nor_other_observers(open_acme, caplog, error):
     class Failing:
         @hookimpl
         def provider_call_started(self):
-            raise RuntimeError("observer trouble")
+            raise error("observer trouble")
 
     recorder = Recorder()
     provider = open_acme(observers=Observers([("failing", Failing()), ("recorder", recorder)]))
     assert provider.authenticate().username == "ada"
     assert [step for step, _ in recorder.told] == ["started", "finished"]
-    assert "observer failing failed in provider_call_started: RuntimeError" in caplog.text
+    assert f"failing failed in provider_call_started: {error.__name__}" in caplog.text
 
 
 def test_an_observer_with_an_unknown_hook_is_refused():
@@ -294,12 +323,16 @@ def test_installed_observers_are_told_and_broken_ones_left_out(
     install_distribution(
         "wreck", "wreck", "import no_such_module", target="", group="deploycore.observers"
     )
+    install_distribution(
+        "skipper", "skipper", "raise GeneratorExit", target="", group="deploycore.observers"
+    )
     with open_provider("acme", {"name": "work", "token": SecretStr(SECRET)}) as provider:
         provider.authenticate()
     import audit
 
     assert audit.SEEN == [("work", "authenticate")]
     assert "wreck" in caplog.text
+    assert "skipper" in caplog.text
 
 
 def test_a_secret_and_a_call_reach_only_the_named_provider(install_distribution, good_provider):

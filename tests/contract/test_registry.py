@@ -55,6 +55,18 @@ FAULTS = {
         "no_such_module",
     ),
     "an import that exits": (("class AcmeProvider", "raise SystemExit(3)\nclass A"), "SystemExit"),
+    "an import that is cancelled": (
+        ("class AcmeProvider", "import asyncio\nraise asyncio.CancelledError\nclass A"),
+        "CancelledError",
+    ),
+    "an import that is skipped": (
+        ("class AcmeProvider", "class Skipped(BaseException): ...\nraise Skipped('no')\nclass A"),
+        "Skipped: no",
+    ),
+    "an import that pretends an interrupt": (
+        ("class AcmeProvider", "raise KeyboardInterrupt\nclass A"),
+        "KeyboardInterrupt",
+    ),
     "a syntax error": (("class AcmeProvider:", "class AcmeProvider"), "SyntaxError"),
     "a missing class": (("class AcmeProvider", "class Renamed"), "AcmeProvider"),
     "a missing hook": (
@@ -181,6 +193,28 @@ def test_rivals_are_listed_with_all_their_distributions(install_distribution, go
         "rival-provider 2.0",
     }
     assert "can't tell which one to use" in report.problem.message
+
+
+def test_what_a_plugin_prints_while_it_is_imported_goes_to_standard_error(
+    install_distribution, good_provider, capsys
+):
+    install_distribution("loud-provider", "loud", "print('I am loud')\n" + good_provider)
+    before = sys.stdout
+    assert load_plugin("loud").kind == "loud"
+    assert sys.stdout is before
+    print("an answer")
+    assert capsys.readouterr() == ("an answer\n", "I am loud\n")
+
+
+def test_others_print_as_ever_while_an_import_hangs(
+    install_distribution, until_the_end, monkeypatch, capsys
+):
+    monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
+    install_distribution("hanging", "slow", "print('before', flush=True)\n" + until_the_end)
+    (found,) = (report for report in plugin_reports() if report.kind == "slow")
+    assert "did not end" in found.problem.message
+    print("an answer")
+    assert capsys.readouterr() == ("an answer\n", "before\n")
 
 
 def test_a_class_that_can_t_even_be_looked_at_is_named(install_distribution, good_provider):

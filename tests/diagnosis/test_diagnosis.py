@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from deploycore import Installation, SecretReference, Settings, registry
 from deploycore.deploy import Releases
 from deploycore.deploy.turns import Presence
-from deploycore.diagnosis import database, diagnose, machine
+from deploycore.diagnosis import database, diagnose, examination, finding, machine
 from deploycore.errors import ConfigurationError
 from deploycore.git import Cancellation
 
@@ -218,6 +219,34 @@ def test_a_database_that_is_none_is_told(look, home):
     assert "is damaged, or is no SQLite database" in found.message
 
 
+def test_a_database_that_was_emptied_is_told(look, installation, provider, home):
+    installation.close()
+    for path in home.glob("deploycore.db*"):
+        path.unlink()
+    assert "is not there, though there is the key" in look().only("warning").message
+    (home / "deploycore.db").touch(mode=0o600)
+    found = look().only("problem")
+    assert (found.subject, found.exit_code) == ("database", 9)
+    assert "is empty, though there is the key" in found.message
+
+
+def test_an_empty_database_without_a_key_is_one_that_was_never_used(look, home):
+    home.mkdir(mode=0o700)
+    (home / "deploycore.db").touch(mode=0o600)
+    assert look().of("database", "ok")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_regular_file_is_told_and_not_waited_for(look, home, make):
+    home.mkdir(mode=0o700)
+    for name in ("deploycore.db", "database.lock", "secret.key"):
+        make(home / name)
+    found = [each for each in look().findings if each.level == "problem"]
+    assert [each.subject for each in found] == ["database", "locks", "key"]
+    assert all("regular file" in e.message or "Is a directory" in e.message for e in found)
+
+
 def test_a_damaged_database_is_told(look, installation, application, home):
     installation.close()
     path = home / "deploycore.db"
@@ -377,6 +406,25 @@ def test_references_that_lead_nowhere_are_told(look, installation, provider, mon
     assert any(str(file) in each and "provider two (token)" in each for each in said)
 
 
+def test_a_file_with_a_secret_that_everybody_may_read_is_told(
+    look, installation, provider, tmp_path
+):
+    settings, _ = settings_of(installation)
+    file = tmp_path / "token"
+    file.write_text(SECRET.get_secret_value())
+    file.chmod(0o644)
+    for name in ("one", "two"):
+        reference = SecretReference(f"file:{file}")
+        installation.add_provider(name, "bitbucket", settings, {"token": reference})
+    found = look().only("warning")
+    assert "may read the secret in" in found.message
+    assert "provider one (token), provider two (token)" in found.message
+    assert found.hint == f"Close it: chmod o-rwx {file}"
+    file.chmod(0o640)
+    assert look().of("secrets", "ok")
+    assert not look().of("secrets", "warning")
+
+
 def test_a_secret_of_an_application_that_nobody_has_stored_is_told(look, installation, application):
     definition = installation.store.get_application(application).definition
     environment = {"environment": {"TOKEN": {"secret": "stored"}}}
@@ -396,10 +444,13 @@ def test_broken_plugins_are_told_beside_the_others(
     monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
     install_distribution("broken", "acme", "raise SystemExit(1)")
     install_distribution("hanging", "slow", until_the_end)
+    install_distribution("cancelled", "gone", "import asyncio; raise asyncio.CancelledError")
     diagnosis = look()
-    broken, hanging = diagnosis.of("provider plugin", "problem")
+    broken, cancelled, hanging = diagnosis.of("provider plugin", "problem")
     assert (broken.exit_code, hanging.exit_code) == (10, 10)
     assert "broken 1.0" in broken.message
+    assert "cancelled 1.0" in cancelled.message
+    assert "CancelledError" in cancelled.message
     assert "did not end within 0.2 s" in hanging.message
     assert diagnosis.of("provider plugin bitbucket", "ok")
 
@@ -416,6 +467,16 @@ def test_what_is_needed_and_not_installed_is_told(look, monkeypatch):
     found = look().only("problem")
     assert found.message.endswith("What it needs is not all there: no-such-thing.")
     assert found.exit_code == 1
+
+
+def test_what_is_installed_in_another_version_than_is_needed_is_told(look, monkeypatch):
+    requires = ["pytest>=1", "pluggy<0.1"]
+    monkeypatch.setattr("importlib.metadata.Distribution.requires", requires)
+    found = look().only("problem")
+    there = importlib.metadata.version("pluggy")
+    assert found.message.endswith(f"not all there: pluggy<0.1 (there is {there}).")
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    assert look().of("deploycore", "ok")
 
 
 # Applications
@@ -515,6 +576,23 @@ def test_a_check_that_fails_itself_shows_its_kind_alone_and_the_rest_goes_on(
         "key",
     ]
     assert all("RuntimeError" in each.message for each in diagnosis.findings if each.exit_code)
+    assert diagnosis.of("application site", "ok")
+
+
+def test_a_look_that_does_not_end_is_given_up_and_the_rest_goes_on(look, application, monkeypatch):
+    over = threading.Event()
+
+    def half(*_):
+        yield finding.fine("key", "This much was seen.")
+        over.wait()
+
+    monkeypatch.setattr(examination, "LOOK_SECONDS", 2)
+    monkeypatch.setattr(database, "look_at_secrets", half)
+    diagnosis = look()
+    over.set()
+    seen, late = diagnosis.of("key")
+    assert seen.message == "This much was seen."
+    assert "did not end within 2 s" in late.message
     assert diagnosis.of("application site", "ok")
 
 

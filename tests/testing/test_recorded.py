@@ -250,6 +250,22 @@ def test_a_scenario_takes_the_place_of_the_one_before(play, ask):
     assert ask(host, "/shop?a=1&b=2").status_code == 501
 
 
+def test_a_recorder_hands_on_the_token_whatever_netrc_says(tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login other password made-up-other-2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    routes = {"GET /echo": lambda request: json_answer({"sent": dict(request.headers)})}
+    with (
+        LoopbackHost(routes=routes) as host,
+        Recorder(host.url, ()) as recorder,
+        requests.Session() as client,
+    ):
+        client.trust_env = False
+        headers = {"Authorization": "Bearer made-up-token-1"}
+        answered = client.get(f"{recorder.url}/echo", headers=headers, timeout=10)
+    assert answered.json()["sent"]["authorization"] == "Bearer made-up-token-1"
+
+
 def test_a_recorder_keeps_no_secret_in_whatever_form_it_comes_back(signed):
     routes = {
         "GET /echo": lambda request: json_answer(
