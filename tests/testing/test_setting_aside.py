@@ -70,6 +70,20 @@ def test_a_check_that_is_set_aside_in_another_way_is_refused(check):
         subclass(check)
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        pytest.mark.xfail(False, reason="Acme has no cheap question to ask"),
+        pytest.mark.xfail(condition=False, reason="Acme has no cheap question to ask"),
+        pytest.mark.xfail("False", reason="Acme has no cheap question to ask"),
+    ],
+    ids=["position", "name", "text"],
+)
+def test_a_check_that_is_set_aside_on_a_condition_is_refused(mark):
+    with pytest.raises(TypeError, match=f"{CHECK} is set aside on a condition"):
+        subclass(marked(mark.mark))
+
+
 def test_a_check_that_is_set_aside_by_a_base_class_is_refused():
     mixin = type("Mixin", (), {CHECK: replacement})
     with pytest.raises(TypeError, match=f"{CHECK} is overridden"):

@@ -9,7 +9,7 @@ import pytest
 
 from deploycore.testing.contract.base import ContractBase, asked
 
-__all__ = ["SettingAside", "faults_in"]
+__all__ = ["SettingAside", "faults_in", "has_a_reason"]
 
 WAY = (
     "A standard check is set aside only by overriding it with "
@@ -44,13 +44,23 @@ def faults_in(checks: type) -> Iterator[str]:
     for name in sorted(standard):
         own = getattr(checks, name, None)
         if own is not getattr(ProviderContract, name):
-            reasons = [mark for mark in _marks(own) if mark.name == "xfail"]
-            if not any(len(_reason(mark)) >= SHORTEST_REASON for mark in reasons):
+            if not has_a_reason(own):
                 yield f"{name} is overridden without such a reason"
+            elif any(mark.args or "condition" in mark.kwargs for mark in _xfails(own)):
+                yield f"{name} is set aside on a condition"
     for owner in checks.__mro__:
         for mark in _marks(vars(owner)):
             if mark.name in ("skip", "skipif", "xfail"):
                 yield f"the whole class is marked {mark.name}"
+
+
+def has_a_reason(check: Any) -> bool:
+    """Whether a check is marked ``xfail`` with a reason that is more than a word."""
+    return any(len(_reason(mark)) >= SHORTEST_REASON for mark in _xfails(check))
+
+
+def _xfails(check: Any) -> list[pytest.Mark]:
+    return [mark for mark in _marks(check) if mark.name == "xfail"]
 
 
 def _reason(mark: pytest.Mark) -> str:
