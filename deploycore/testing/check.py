@@ -50,12 +50,14 @@ class Outcome:
     Attributes:
         passed: How many checks passed.
         failed, set_aside, skipped: Names of checks, and why.
+        knobs: What the contract class says that makes checks ask for less, or for something else.
     """
 
     passed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     set_aside: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    knobs: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -156,7 +158,7 @@ class _Recorder:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Every standard check has to be among what could run."""
         from deploycore.testing import ProviderContract
-        from deploycore.testing.contract.setting_aside import has_a_reason
+        from deploycore.testing.contract.setting_aside import has_a_reason, knobs
 
         standard = {name for name in dir(ProviderContract) if name.startswith("test_")}
         collected = {item.originalname for item in items}
@@ -165,6 +167,8 @@ class _Recorder:
                 self.outcome.failed[name] = "The contract class leaves this standard check out."
         items[:] = [item for item in items if self._only in item.name]
         self._count = len(items)
+        for checks in {item.cls for item in items if issubclass(item.cls, ProviderContract)}:
+            self.outcome.knobs.update(knobs(checks))
         self._standard = standard & {item.originalname for item in items}
         self._overridden = {item.name for item in items if has_a_reason(item.function)}
 
@@ -277,6 +281,8 @@ def _show_error(error: DeploycoreError, *, as_json: bool) -> None:
 
 
 def _show(plugin: Plugin, outcome: Outcome, *, whole: bool) -> None:
+    for name, text in outcome.knobs.items():
+        print(f"The contract class says: {name} = {text}")
     for title, found in (
         ("Failed", outcome.failed),
         ("Set aside", outcome.set_aside),

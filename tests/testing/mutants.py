@@ -211,6 +211,28 @@ CLASS_AND_CONFIGURATION = (
         ("test_a_provider_is_opened_without_a_request",),
     ),
     Mutant(
+        "has a way to sign in that the sandbox does not know",
+        in_configuration(
+            "from pydantic import Field\n",
+            "from typing import Annotated, Literal\n\nfrom pydantic import Field\n",
+            TOKEN,
+            f'{TOKEN}    mode: Literal["token"] = Field("token", description="how to sign in")\n',
+            "(also BasicAuth, HeaderAuth)\n",
+            "(also BasicAuth, HeaderAuth)\n\n\n"
+            "class OtherConfig(AcmeConfig):\n"
+            '    mode: Literal["password"] = Field("password", description="how to sign in")\n\n\n'
+            'AnyConfig = Annotated[AcmeConfig | OtherConfig, Field(discriminator="mode")]\n',
+        )
+        + in_provider(
+            "import READ_SCOPE, AcmeConfig\n",
+            "import READ_SCOPE, AcmeConfig, AnyConfig\n",
+            "    Config = AcmeConfig\n",
+            "    Config = AnyConfig\n",
+        )
+        + in_sandbox('"token": credential.secret}', '"token": credential.secret, "mode": "token"}'),
+        ("test_every_way_to_sign_in_is_tried",),
+    ),
+    Mutant(
         "describes a field with nothing",
         in_configuration(
             'min_length=1, description="whose repositories to list, as in acme.example/<owner>"',

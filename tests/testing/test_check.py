@@ -174,6 +174,7 @@ def test_what_the_kit_itself_skips_is_no_failure(check):
     assert done.returncode == 0
     assert found["failed"] == {}
     assert "modes_without_scopes" in found["skipped"]["test_a_missing_scope_is_named[none]"]
+    assert found["knobs"] == {"modes_without_scopes": "('token',)"}
 
 
 def test_a_contract_class_of_another_kind_does_not_pass(check):
