@@ -29,10 +29,13 @@ from deploycore.registry import (
     only_one,
 )
 
-__all__ = ["Outcome", "check_plugin", "main"]
+__all__ = ["Outcome", "check_plugin", "main", "refuse_other_classes"]
 
 _MODULE = """\
+from deploycore.testing.check import refuse_other_classes
 from {module} import {name} as Contract
+
+refuse_other_classes(Contract, {kind!r})
 
 
 class TestContract(Contract):
@@ -47,12 +50,14 @@ class Outcome:
     Attributes:
         passed: How many checks passed.
         failed, set_aside, skipped: Names of checks, and why.
+        knobs: What the contract class says that makes checks ask for less, or for something else.
     """
 
     passed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     set_aside: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    knobs: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -78,7 +83,28 @@ def check_plugin(kind: str, *, only: str = "") -> tuple[Plugin, Outcome]:
             hint="Install it beside deploycore: pip install 'deploycore[testing]'.",
         )
     with tempfile.TemporaryDirectory(prefix="deploycore-check-") as directory:
-        return plugin, _run(Path(directory), point, only)
+        return plugin, _run(Path(directory), plugin.kind, point, only)
+
+
+def refuse_other_classes(contract: Any, kind: str) -> None:
+    """Stop the collection of what is not the kit's class for this kind.
+
+    Raises:
+        pytest.Collector.CollectError: It is no ``ProviderContract``, or one of another kind.
+    """
+    import pytest
+
+    from deploycore.testing import ProviderContract
+    from deploycore.testing.contract.base import asked
+
+    seen = ""
+    if not (isinstance(contract, type) and issubclass(contract, ProviderContract)):
+        seen = f"{contract!r} is no ProviderContract"
+    elif normalise_kind(contract.kind) != normalise_kind(kind):
+        seen = f"{contract.__name__} says kind = {contract.kind!r}, and is named for {kind!r}"
+    if seen:
+        rule = f"{CONTRACT_GROUP} names a ProviderContract that checks the provider of its name"
+        raise pytest.Collector.CollectError(f"{asked('class', rule)} {seen}")
 
 
 def _contract(plugin: Plugin) -> EntryPoint:
@@ -93,11 +119,12 @@ def _contract(plugin: Plugin) -> EntryPoint:
     return only_one(plugin.kind, points)
 
 
-def _run(directory: Path, point: EntryPoint, only: str) -> Outcome:
+def _run(directory: Path, kind: str, point: EntryPoint, only: str) -> Outcome:
     import pytest
 
     module = directory / "test_contract.py"
-    module.write_text(_MODULE.format(module=point.module, name=point.attr), encoding="utf-8")
+    text = _MODULE.format(module=point.module, name=point.attr, kind=kind)
+    module.write_text(text, encoding="utf-8")
     recorder = _Recorder(only)
     started = time.monotonic()
     arguments = [
@@ -124,17 +151,26 @@ class _Recorder:
         self._only = only
         self._count = 0
         self._done = 0
+        self._standard: set[str] = set()
+        self._overridden: set[str] = set()
+        self._ended: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Every standard check has to be among what could run."""
         from deploycore.testing import ProviderContract
+        from deploycore.testing.contract.setting_aside import has_a_reason, knobs
 
+        standard = {name for name in dir(ProviderContract) if name.startswith("test_")}
         collected = {item.originalname for item in items}
-        for name in dir(ProviderContract):
-            if name.startswith("test_") and name not in collected:
+        if not self.outcome.failed:
+            for name in sorted(standard - collected):
                 self.outcome.failed[name] = "The contract class leaves this standard check out."
         items[:] = [item for item in items if self._only in item.name]
         self._count = len(items)
+        for checks in {item.cls for item in items if issubclass(item.cls, ProviderContract)}:
+            self.outcome.knobs.update(knobs(checks))
+        self._standard = standard & {item.originalname for item in items}
+        self._overridden = {item.name for item in items if has_a_reason(item.function)}
 
     def pytest_collectreport(self, report: Any) -> None:
         """A contract class that can't be imported or is refused."""
@@ -147,22 +183,51 @@ class _Recorder:
         if report.failed:
             self.outcome.failed[name] = _last_lines(report.longreprtext)
         elif hasattr(report, "wasxfail"):
-            if report.outcome == "skipped":
-                self.outcome.set_aside[name] = report.wasxfail.removeprefix("reason: ")
-            elif report.when == "call":
-                self.outcome.failed[name] = f"It passes, but is set aside: {report.wasxfail}"
+            self._is_set_aside(name, report)
         elif report.skipped:
-            self.outcome.skipped[name] = _reason(report.longrepr)
+            self._is_skipped(name, _reason(report.longrepr))
         elif report.when == "call":
             self.outcome.passed += 1
+            self._ended.add(_check(name))
         if report.when == "teardown":
             self._progress()
+
+    def pytest_sessionfinish(self) -> None:
+        """A standard check that came to nothing at all is none that was fulfilled."""
+        told = set(map(_check, [*self.outcome.failed, *self.outcome.skipped]))
+        for name in sorted(self._standard - self._ended - told):
+            self.outcome.failed[name] = "None of its runs came to an end."
+
+    def _is_set_aside(self, name: str, report: Any) -> None:
+        reason = report.wasxfail.removeprefix("reason: ")
+        if report.outcome == "skipped" and name in self._overridden:
+            self.outcome.set_aside[name] = reason
+            self._ended.add(_check(name))
+        elif report.outcome == "skipped":
+            self.outcome.failed[name] = f"It is set aside while it runs: {reason}"
+        elif report.when == "call":
+            self.outcome.failed[name] = f"It passes, but is set aside: {report.wasxfail}"
+
+    def _is_skipped(self, name: str, reason: str) -> None:
+        """Only the kit itself may skip one of its checks; an author's own are the author's."""
+        from deploycore.testing.contract.base import SKIPPED_BY_THE_KIT
+
+        check = _check(name)
+        if check not in self._standard or SKIPPED_BY_THE_KIT.get(check) == reason:
+            self.outcome.skipped[name] = reason
+        else:
+            self.outcome.failed[name] = f"It is skipped, and not by the kit: {reason}"
 
     def _progress(self) -> None:
         self._done += 1
         if sys.stderr.isatty():
             end = "\n" if self._done == self._count else ""
             print(f"\r{self._done} of {self._count} checks", end=end, file=sys.stderr, flush=True)
+
+
+def _check(name: str) -> str:
+    """The check that a run belongs to."""
+    return name.partition("[")[0]
 
 
 def _last_lines(text: str) -> str:
@@ -216,6 +281,8 @@ def _show_error(error: DeploycoreError, *, as_json: bool) -> None:
 
 
 def _show(plugin: Plugin, outcome: Outcome, *, whole: bool) -> None:
+    for name, text in outcome.knobs.items():
+        print(f"The contract class says: {name} = {text}")
     for title, found in (
         ("Failed", outcome.failed),
         ("Set aside", outcome.set_aside),

@@ -211,6 +211,28 @@ CLASS_AND_CONFIGURATION = (
         ("test_a_provider_is_opened_without_a_request",),
     ),
     Mutant(
+        "has a way to sign in that the sandbox does not know",
+        in_configuration(
+            "from pydantic import Field\n",
+            "from typing import Annotated, Literal\n\nfrom pydantic import Field\n",
+            TOKEN,
+            f'{TOKEN}    mode: Literal["token"] = Field("token", description="how to sign in")\n',
+            "(also BasicAuth, HeaderAuth)\n",
+            "(also BasicAuth, HeaderAuth)\n\n\n"
+            "class OtherConfig(AcmeConfig):\n"
+            '    mode: Literal["password"] = Field("password", description="how to sign in")\n\n\n'
+            'AnyConfig = Annotated[AcmeConfig | OtherConfig, Field(discriminator="mode")]\n',
+        )
+        + in_provider(
+            "import READ_SCOPE, AcmeConfig\n",
+            "import READ_SCOPE, AcmeConfig, AnyConfig\n",
+            "    Config = AcmeConfig\n",
+            "    Config = AnyConfig\n",
+        )
+        + in_sandbox('"token": credential.secret}', '"token": credential.secret, "mode": "token"}'),
+        ("test_every_way_to_sign_in_is_tried",),
+    ),
+    Mutant(
         "describes a field with nothing",
         in_configuration(
             'min_length=1, description="whose repositories to list, as in acme.example/<owner>"',
@@ -342,6 +364,11 @@ AUTHENTICATION = (
             "test_every_call_of_authenticate_asks_the_host",
             "test_credentials_that_the_host_refuses_are_called_so",
         ),
+    ),
+    Mutant(
+        "asks who it is and believes the configuration",
+        in_provider(ACCOUNT, "        return Account(username=self._config.owner)\n"),
+        ("test_the_account_is_the_one_that_the_host_names",),
     ),
     Mutant(
         "asks only once who it is",
@@ -650,6 +677,19 @@ LISTING = (
         ("test_a_limit_counts_what_the_filters_let_through",),
     ),
     Mutant(
+        "stops at the limit before a part of the name is looked for",
+        in_provider(
+            IMPORTS,
+            f"from itertools import islice\n{IMPORTS}",
+            "query.name or query.name_contains, query.limit",
+            "query.name, None",
+            BRANCHES,
+            "            found = (answer.branch() for answer in answers)\n"
+            "            yield from islice(found, None if query.name else query.limit)\n",
+        ),
+        ("test_a_limit_counts_what_the_filters_let_through",),
+    ),
+    Mutant(
         "looks for a branch on the first page alone",
         in_provider(
             "query.name or query.name_contains, query.limit",
@@ -755,6 +795,18 @@ LISTING = (
         ("test_a_repository_is_described_in_full",),
     ),
     Mutant(
+        "gives the address of the page on a host that is not configured",
+        in_answers(
+            "url=self.web_url", 'url=f"https://acme.example/{self.owner.login}/{self.slug}"'
+        ),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
+        "lists clone links that lead nowhere",
+        in_answers("href=self.clone_url", 'href=self.clone_url.rpartition("/")[0]'),
+        ("test_a_repository_is_described_in_full",),
+    ),
+    Mutant(
         "lists clone links with a user",
         in_answers("href=self.clone_url", 'href=self.clone_url.replace("://", "://ada@")'),
         ("test_clone_links_hold_no_user_information",),
@@ -836,6 +888,29 @@ PAGINATION = (
                 "            seen += fresh\n"
                 "            yield fresh\n",
             ),
+        ),
+        ("test_pages_without_end_are_an_error",),
+    ),
+    Mutant(
+        "takes a page without branches for the end",
+        in_provider(
+            BRANCH_ANSWERS,
+            f"{BRANCH_ANSWERS}            if not answers:\n                return\n",
+        ),
+        ("test_a_page_without_items_is_not_the_end",),
+    ),
+    Mutant(
+        "ends a listing of branches where a page fails",
+        guarded(BRANCH_LOOP, "ProviderError", "return"),
+        ("test_what_was_listed_before_a_page_failed_was_given",),
+    ),
+    Mutant(
+        "takes sixty pages for enough",
+        in_provider(
+            IMPORTS,
+            f"from itertools import islice\n{IMPORTS}",
+            PAGES,
+            "        return islice(self._http.linked_pages(path, params=params), 60)\n",
         ),
         ("test_pages_without_end_are_an_error",),
     ),

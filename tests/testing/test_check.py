@@ -142,3 +142,52 @@ def test_a_part_that_is_empty_is_an_error(check):
     done = check("--only", "no_such_check")
     assert done.returncode == 10
     assert "No check has 'no_such_check' in its name." in done.stdout
+
+
+IMPORT = ("from deploycore.testing import ProviderContract",
+          "import pytest\nfrom deploycore.testing import ProviderContract")  # fmt: skip
+SCOPE = "    required_scope = READ_SCOPE\n"
+FIXTURE = """
+    @pytest.fixture(autouse=True)
+    def not_today(self):
+        {}("Harbour is closed today")
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "told"), [("pytest.skip", "not by the kit"), ("pytest.xfail", "while it runs")]
+)
+def test_a_contract_class_that_skips_all_checks_does_not_pass(check, way, told):
+    done = check("--json", contract=[IMPORT, (SCOPE, SCOPE + FIXTURE.format(way))])
+    found = json.loads(done.stdout)
+    assert done.returncode == 10
+    assert found["conforms"] is False
+    assert found["passed"] == 0
+    assert told in found["failed"]["test_signing_in_is_cheap[token]"]
+    assert "Harbour is closed today" in found["failed"]["test_signing_in_is_cheap[token]"]
+
+
+def test_what_the_kit_itself_skips_is_no_failure(check):
+    no_scopes = [(SCOPE, SCOPE + '    modes_without_scopes = ("token",)\n')]
+    done = check("--json", "--only", "scope", contract=no_scopes)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert found["failed"] == {}
+    assert "modes_without_scopes" in found["skipped"]["test_a_missing_scope_is_named[none]"]
+    assert found["knobs"] == {"modes_without_scopes": "('token',)"}
+
+
+def test_a_contract_class_of_another_kind_does_not_pass(check):
+    done = check("--json", contract=[('kind = "harbour"', 'kind = "anchorage"')])
+    found = json.loads(done.stdout)
+    assert done.returncode == 10
+    assert set(found["failed"]) == {"the contract class"}
+    assert "says kind = 'anchorage'" in found["failed"]["the contract class"]
+
+
+def test_a_class_that_is_not_the_kits_does_not_pass(check):
+    done = check("--json", contract=[("(ProviderContract)", "")])
+    found = json.loads(done.stdout)
+    assert done.returncode == 10
+    assert set(found["failed"]) == {"the contract class"}
+    assert "is no ProviderContract" in found["failed"]["the contract class"]

@@ -13,6 +13,8 @@ from tests.testing.kit import standard_checks
 from tests.testing.mutants import MUTANTS
 
 README = (Path(deploycore.testing.__file__).parent / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+TUTORIAL = ROOT / "docs" / "tutorial" / "first-provider.md"
 SUBJECTS = [
     mixin
     for mixin in ProviderContract.__mro__
@@ -40,3 +42,16 @@ def test_every_module_of_the_parts_is_named():
     parts = {path.stem for path in Path(deploycore.testing.__file__).parent.glob("[a-z]*.py")}
     named = set(re.findall(r"`(\w+)`", README))
     assert parts - {"check", "scaffold"} <= named
+
+
+def test_the_tutorial_counts_as_many_runs_as_this():
+    counted = re.search(r"^(\d+) checks passed", TUTORIAL.read_text(), re.MULTILINE)
+    runs = re.search(r"in (\d+) runs for a provider with one way to sign in", README)
+    assert counted[1] == runs[1]
+
+
+def test_the_tutorial_counts_the_lines_of_its_example():
+    counted = re.search(r"`examples/deploycore-harbour`: (\d+) lines", TUTORIAL.read_text())
+    modules = (ROOT / "examples" / "deploycore-harbour" / "deploycore_harbour").glob("*.py")
+    lines = [line for module in modules for line in module.read_text().splitlines()]
+    assert int(counted[1]) == sum(bool(line.strip()) for line in lines)

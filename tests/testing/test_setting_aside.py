@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploycore.testing import ProviderContract
-from deploycore.testing.contract.setting_aside import faults_in
+from deploycore.testing.contract.setting_aside import faults_in, knobs
 from tests.testing.kit import install_template, run_kit
 
 CHECK = "test_signing_in_is_cheap"
@@ -17,6 +17,19 @@ from deploycore_acme.contract import AcmeContract
 class TestAcme(AcmeContract):
     @pytest.mark.xfail(reason="Acme has no cheap question to ask")
     def test_signing_in_is_cheap(self): raise AssertionError
+"""
+NARROWED = """
+from deploycore_acme.contract import AcmeContract
+from deploycore_acme.sandbox import AcmeSandbox
+
+
+class Wide(AcmeSandbox):
+    MODES = {"token": "Token", "password": "Password"}
+
+
+class TestAcme(AcmeContract):
+    sandbox = Wide
+    modes = ("token",)
 """
 EMPTIED = """
 from deploycore_acme.contract import AcmeContract
@@ -70,6 +83,20 @@ def test_a_check_that_is_set_aside_in_another_way_is_refused(check):
         subclass(check)
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        pytest.mark.xfail(False, reason="Acme has no cheap question to ask"),
+        pytest.mark.xfail(condition=False, reason="Acme has no cheap question to ask"),
+        pytest.mark.xfail("False", reason="Acme has no cheap question to ask"),
+    ],
+    ids=["position", "name", "text"],
+)
+def test_a_check_that_is_set_aside_on_a_condition_is_refused(mark):
+    with pytest.raises(TypeError, match=f"{CHECK} is set aside on a condition"):
+        subclass(marked(mark.mark))
+
+
 def test_a_check_that_is_set_aside_by_a_base_class_is_refused():
     mixin = type("Mixin", (), {CHECK: replacement})
     with pytest.raises(TypeError, match=f"{CHECK} is overridden"):
@@ -121,3 +148,15 @@ def test_a_provider_without_a_way_to_sign_in_is_not_let_through(tmp_path):
     outcomes = run_kit(tmp_path, install_template(tmp_path), module=EMPTIED, checks=[name])
     assert outcomes[name][0].result == "failure"
     assert "there is a way to sign in" in outcomes[name][0].text
+
+
+def test_a_way_to_sign_in_that_is_left_out_is_not_let_through(tmp_path):
+    name = "test_nothing_is_set_aside_without_a_reason"
+    outcomes = run_kit(tmp_path, install_template(tmp_path), module=NARROWED, checks=[name])
+    assert outcomes[name][0].result == "failure"
+    assert "modes leaves out no way of the sandbox's" in outcomes[name][0].text
+
+
+def test_what_a_class_says_besides_what_every_class_does_is_told():
+    said = knobs(subclass(kind="acme", read_ahead=2, start=replacement))
+    assert said == {"read_ahead": "2", "start": "of its own"}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from deploycore.errors import AuthenticationFailed, DeploycoreError, PermissionDenied
 from deploycore.models import Account
 from deploycore.provider import Provider
 from deploycore.testing.contract.base import Connect, ContractBase, asked, identity, must_raise
-from deploycore.testing.faults import Fault, answer, later
+from deploycore.testing.faults import Fault, answer, change_of_json, later
 from deploycore.testing.scenarios import MANY, ONE, Access, ContractHost
 
 __all__ = ["Authentication"]
 
 CHEAP = 3
+OTHER = "somebody-else"
 
 
 class Authentication(ContractBase):
@@ -26,6 +29,27 @@ class Authentication(ContractBase):
         account = connect(mode=mode).authenticate()
         assert isinstance(account, Account)
         assert account.username.strip(), asked("authenticate", "the account has a username")
+
+    def test_the_account_is_the_one_that_the_host_names(
+        self, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        """Where it names one: some credentials belong to nobody."""
+        host.arrange(ONE)
+        provider = connect(mode=mode)
+        name = provider.authenticate().username
+        renamed: list[str] = []
+
+        def rename(body: Any) -> Any:
+            if not isinstance(body, dict) or name not in body.values():
+                return body
+            renamed.append(name)
+            return {key: OTHER if value == name else value for key, value in body.items()}
+
+        host.faults.add(Fault(change_of_json("another account", rename)))
+        found = provider.authenticate().username
+        assert not renamed or found == OTHER, asked(
+            "authenticate", "the account is the host's answer, and not what was configured"
+        )
 
     def test_signing_in_is_cheap(self, host: ContractHost, connect: Connect, mode: str) -> None:
         host.arrange(MANY)

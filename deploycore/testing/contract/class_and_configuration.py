@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pydantic import SecretStr
 
-from deploycore.configuration import config_fields, parse_config
+from deploycore.configuration import config_fields, discriminator_of, parse_config
 from deploycore.errors import ConfigurationError
 from deploycore.hookspecs import API_VERSION
 from deploycore.provider import Provider
@@ -54,6 +54,20 @@ class ClassAndConfiguration(ContractBase):
         ]
         assert plain == [], asked(
             "Config", "every secret is a SecretStr, so that it is never shown"
+        )
+
+    def test_every_way_to_sign_in_is_tried(
+        self, plugin: Plugin, values: Callable[..., dict[str, str | SecretStr]]
+    ) -> None:
+        field = discriminator_of(plugin.config_type)
+        if field is None:
+            return
+        choices = next(
+            each.choices for each in config_fields(plugin.config_type) if each.name == field
+        )
+        tried = {str(values(Access.FULL, mode).get(field)) for mode in self.all_modes()}
+        assert tried >= set(choices), asked(
+            "class", f"the sandbox has credentials for every {field} of the configuration: MODES"
         )
 
     def test_what_is_missing_is_named(

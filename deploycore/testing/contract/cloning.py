@@ -17,6 +17,7 @@ from deploycore.git import GitSettings, export
 from deploycore.models import CloneUrl, GitCredential, RepositoryId
 from deploycore.provider import Provider
 from deploycore.testing.contract.base import (
+    SKIPPED_BY_THE_KIT,
     Connect,
     ContractBase,
     Leaks,
@@ -115,7 +116,7 @@ class Cloning(ContractBase):
         self, host: ContractHost, connect: Connect, mode: str, tmp_path: Path
     ) -> None:
         if shutil.which("git") is None:
-            pytest.skip("there is no git client here")
+            pytest.skip(SKIPPED_BY_THE_KIT["test_a_stock_git_client_accepts_it"])
         for row in host.arrange(ODD):
             found = connect(mode=mode).clone_url(identity(row))
             listed = _ls_remote(found, tmp_path)

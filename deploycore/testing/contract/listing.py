@@ -58,9 +58,14 @@ class Listing(ContractBase):
             "list_repos", "default_branch is the host's, whatever its name"
         )
         assert found.private is shop.private, asked("list_repos", "private is the host's word")
-        assert urlsplit(found.url).scheme in ("http", "https"), asked(
-            "list_repos", "url is the page for people"
+        assert _leads_to(found.url, host, shop.slug), asked(
+            "list_repos", f"url is the repository's page for people: {found.url}"
         )
+        for link in found.clone_links:
+            if link.href.startswith("http"):
+                assert _leads_to(link.href, host, shop.slug), asked(
+                    "list_repos", f"clone links lead to the repository: {link.href}"
+                )
 
     def test_public_and_empty_repositories_are_described_as_such(
         self, host: ContractHost, provider: Provider
@@ -178,6 +183,12 @@ class Listing(ContractBase):
         assert [row.slug for row in provider.list_repos(filtered)] == [upper], asked(
             "list_repos", rule
         )
+        big = host.arrange(MANY)[0]
+        found = list(
+            provider.list_branches(identity(big), BranchQuery(name_contains="C/24", limit=3))
+        )
+        assert len(found) == 3, asked("list_branches", rule)
+        assert all("c/24" in row.name for row in found), asked("list_branches", rule)
 
     def test_a_limit_is_kept_and_saves_requests(
         self, host: ContractHost, provider: Provider
@@ -307,6 +318,13 @@ class Listing(ContractBase):
         before = host.request_count
         list(provider.list_branches(identity(added)))
         assert host.request_count > before, asked("list_branches", anew)
+
+
+def _leads_to(address: str, host: ContractHost, slug: str) -> bool:
+    """Whether an address is one of the host's own that names the repository."""
+    parts = urlsplit(address)
+    at_home = parts.scheme in ("http", "https") and parts.netloc == urlsplit(host.url).netloc
+    return at_home and slug in unquote(parts.path)
 
 
 def _names(path: str, query: str, name: str) -> bool:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from deploycore.errors import ProviderError, ProviderUnavailable
 from deploycore.provider import Provider
-from deploycore.testing.contract.base import ContractBase, asked, identity, must_raise, promptly
+from deploycore.testing.contract.base import (
+    PATIENT,
+    Connect,
+    ContractBase,
+    asked,
+    identity,
+    must_raise,
+    promptly,
+)
 from deploycore.testing.faults import (
     Change,
     Fault,
@@ -26,6 +35,8 @@ from deploycore.testing.scenarios import MANY, ContractHost
 
 __all__ = ["Pagination"]
 
+PAGES_MOST = 150
+"""More than an author may take for enough."""
 ENDS = "a listing ends, with an error where the host gives pages without end"
 ORIGIN = "links to another place are not followed: credentials go to the configured origin alone"
 
@@ -39,8 +50,9 @@ class Pagination(ContractBase):
         with must_raise(ProviderError, "list_repos", ENDS):
             promptly("list_repos", ENDS, lambda: list(provider.list_repos()))
 
-    def test_pages_without_end_are_an_error(self, host: ContractHost, provider: Provider) -> None:
+    def test_pages_without_end_are_an_error(self, host: ContractHost, connect: Connect) -> None:
         big = host.arrange(MANY)[0]
+        provider = connect(http=replace(PATIENT, pages_most=PAGES_MOST))
         host.faults.add(Fault(endless_pages(self.links())))
         with must_raise(ProviderError, "list_repos", ENDS):
             promptly("list_repos", ENDS, lambda: list(provider.list_repos()))
@@ -110,6 +122,13 @@ class Pagination(ContractBase):
         assert found == [row.slug for row in arranged[-len(found) :]], asked(
             "list_repos", "while there is a link to a next page, it is followed"
         )
+        big = arranged[0]
+        host.faults.clear()
+        host.faults.add(Fault(empty_page(self.links()), times=1))
+        branches = [row.name for row in provider.list_branches(identity(big))]
+        assert 0 < len(branches) <= len(big.branches), asked(
+            "list_branches", "while there is a link to a next page, it is followed"
+        )
 
     def test_what_was_listed_before_a_page_failed_was_given(
         self, host: ContractHost, provider: Provider
@@ -123,6 +142,13 @@ class Pagination(ContractBase):
                 given.append(row.slug)
         assert given == [row.slug for row in arranged[: len(given)]]
         assert given, asked("list_repos", "the items of earlier pages come before the error")
+        branches = []
+        host.faults.clear()
+        host.faults.add(Fault(_from_second_page(answer(500, "out of order"))))
+        with must_raise(ProviderUnavailable, "list_branches", rule):
+            for branch in provider.list_branches(identity(arranged[0])):
+                branches.append(branch.name)
+        assert branches, asked("list_branches", "the items of earlier pages come before the error")
 
     def test_a_page_that_fails_once_is_asked_for_again(
         self, host: ContractHost, provider: Provider

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from inspect import getattr_static
 from typing import Any
 
 import pytest
 
 from deploycore.testing.contract.base import ContractBase, asked
 
-__all__ = ["SettingAside", "faults_in"]
+__all__ = ["SettingAside", "faults_in", "has_a_reason", "knobs"]
 
 WAY = (
     "A standard check is set aside only by overriding it with "
     '@pytest.mark.xfail(reason="…"), and a reason of a few words that a user can judge.'
 )
 SHORTEST_REASON = 12
+EXPECTED = ("kind", "sandbox", "required_scope")
+"""What every contract class says."""
 
 
 class SettingAside(ContractBase):
@@ -34,6 +37,8 @@ class SettingAside(ContractBase):
         assert faults == [], WAY
         # A check of each mode of signing in is no check where there is no mode.
         assert self.all_modes(), asked("class", "there is a way to sign in: MODES of the sandbox")
+        left_out = set(getattr(self.sandbox, "MODES", ())) - set(self.all_modes())
+        assert left_out == set(), asked("class", "modes leaves out no way of the sandbox's")
 
 
 def faults_in(checks: type) -> Iterator[str]:
@@ -44,13 +49,40 @@ def faults_in(checks: type) -> Iterator[str]:
     for name in sorted(standard):
         own = getattr(checks, name, None)
         if own is not getattr(ProviderContract, name):
-            reasons = [mark for mark in _marks(own) if mark.name == "xfail"]
-            if not any(len(_reason(mark)) >= SHORTEST_REASON for mark in reasons):
+            if not has_a_reason(own):
                 yield f"{name} is overridden without such a reason"
+            elif any(mark.args or "condition" in mark.kwargs for mark in _xfails(own)):
+                yield f"{name} is set aside on a condition"
     for owner in checks.__mro__:
         for mark in _marks(vars(owner)):
             if mark.name in ("skip", "skipif", "xfail"):
                 yield f"the whole class is marked {mark.name}"
+
+
+def knobs(checks: type[ContractBase]) -> Mapping[str, str]:
+    """What a contract class says that makes checks ask for less, or for something else.
+
+    Returns:
+        From the name of each attribute of ``ContractBase`` that differs to what it is; methods
+        and fixtures are only named.
+    """
+    found = {}
+    for name, default in vars(ContractBase).items():
+        own = getattr_static(checks, name)
+        if name.startswith("__") or name in EXPECTED or own == default:
+            continue
+        is_code = callable(default) or isinstance(default, classmethod)
+        found[name] = "of its own" if is_code else repr(own)
+    return found
+
+
+def has_a_reason(check: Any) -> bool:
+    """Whether a check is marked ``xfail`` with a reason that is more than a word."""
+    return any(len(_reason(mark)) >= SHORTEST_REASON for mark in _xfails(check))
+
+
+def _xfails(check: Any) -> list[pytest.Mark]:
+    return [mark for mark in _marks(check) if mark.name == "xfail"]
 
 
 def _reason(mark: pytest.Mark) -> str:
