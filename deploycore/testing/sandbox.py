@@ -362,7 +362,7 @@ class Sandbox(LoopbackHost, ABC):
             NotFound: There is no such owner.
         """
         with self.__lock:
-            row = self.__repositories.get(owner, {}).get(slug)
+            row = self.find(owner, slug)
             row = row or self.add_repository(owner, slug, default_branch=branch)
         return self.git.commit(row, branch, dict(files.items()), message)
 

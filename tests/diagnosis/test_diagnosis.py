@@ -332,6 +332,7 @@ def test_a_database_that_others_may_read_is_told(look, installation, provider, h
         ("mysql+pymysql://u:made-up-secret-77aa0c1e@127.0.0.1:1/x", "needs the Python package"),
         ("sqlite://", "in memory"),
     ],
+    ids=["unknown-driver", "missing-driver", "in-memory"],
 )
 def test_a_url_that_leads_to_no_database_is_told_without_its_password(look, home, url, said):
     given = Settings(home, url, None, home / "secret.key")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ class Shell:
             text=True,
             env=self.environment(**environment),
             cwd=self.directory,
+            # As from a terminal: who runs the tests in the background may have interrupts ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import pytest
 from pydantic import SecretStr
 
+from deploycore.calls import Unanswered, call_within
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import DeploycoreError, PluginError
 from deploycore.hookspecs import ProviderSpec
@@ -93,8 +93,6 @@ def must_raise(
     except expected as error:
         caught.append(error)
         return
-    except DeploycoreError as error:
-        wrong = f"{type(error).__name__}: {error}"
     except Exception as error:
         wrong = f"{type(error).__name__}: {error}"
     else:
@@ -110,22 +108,11 @@ def promptly(of: str, rule: str, action: Callable[[], T], *, most: float | None 
     """
     __tracebackhide__ = True
     most = SECONDS_MOST if most is None else most
-    outcome: list[T | BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(action())
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(most)
-    if not outcome:
-        pytest.fail(f"{asked(of, rule)} no end after {most:g} seconds", pytrace=False)
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]
+    try:
+        return call_within(action, most)
+    except Unanswered:
+        pass
+    pytest.fail(f"{asked(of, rule)} no end after {most:g} seconds", pytrace=False)
 
 
 def identity(arranged: Arranged) -> RepositoryId:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from deploycore.configuration import HttpsAddress, ProviderConfig
+from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
 from deploycore.models import GitCredential
 
@@ -44,15 +44,10 @@ _MODE_OF_PREFIX: dict[str, tuple[Mode, str]] = {
 
 def _secret_of_mode(mode: Mode) -> AfterValidator:
     def check(secret: SecretStr) -> SecretStr:
-        value = secret.get_secret_value().strip()
-        if not value:
-            raise ValueError("it is empty")
-        if re.search(r"[\s\x00-\x1f\x7f]", value):
-            raise ValueError("it holds white space or control characters; copy it once more")
         for prefix, (right_mode, what) in _MODE_OF_PREFIX.items():
-            if value.startswith(prefix) and right_mode != mode:
+            if secret.get_secret_value().startswith(prefix) and right_mode != mode:
                 raise ValueError(f"this is {what} ({prefix}…), which belongs to mode {right_mode}")
-        return SecretStr(value)
+        return secret
 
     return AfterValidator(check)
 
@@ -141,7 +136,7 @@ class AppPasswordConfig(_BitbucketMode):
     username: Annotated[str, AfterValidator(_username)] = Field(
         description="Bitbucket username (not the email address)"
     )
-    app_password: Annotated[SecretStr, _secret_of_mode("app-password")] = Field(
+    app_password: Annotated[TokenStr, _secret_of_mode("app-password")] = Field(
         description="app password (ended on bitbucket.org on 2026-07-28: use an API token)"
     )
     workspace: Workspace | None = Field(
@@ -171,7 +166,7 @@ class ApiTokenConfig(_BitbucketMode):
     email: Annotated[str, AfterValidator(_email)] = Field(
         description="email address of the Atlassian account"
     )
-    token: Annotated[SecretStr, _secret_of_mode("api-token")] = Field(
+    token: Annotated[TokenStr, _secret_of_mode("api-token")] = Field(
         description=f"API token with read:repository:bitbucket, made at {API_TOKEN_PAGE}"
     )
     workspace: Workspace = Field(description="workspace slug, as in bitbucket.org/<workspace>")
@@ -196,7 +191,7 @@ class AccessTokenConfig(_BitbucketMode):
     """
 
     mode: Literal["access-token"] = Field(description="how to sign in")
-    token: Annotated[SecretStr, _secret_of_mode("access-token")] = Field(
+    token: Annotated[TokenStr, _secret_of_mode("access-token")] = Field(
         description="access token of a repository, project or workspace, with Repositories: Read"
     )
     workspace: Workspace = Field(description="workspace slug, as in bitbucket.org/<workspace>")

@@ -59,6 +59,7 @@ def test_an_owner_that_can_be_none_is_refused(config, owner):
         ("ghp_" + "a" * 36, "a token of GitHub"),
         ("glpat-" + "a" * 20, "a token of GitLab"),
     ],
+    ids=["oauth2-secret", "github", "gitlab"],
 )
 def test_what_is_no_access_token_of_gitea_is_named_and_not_shown(config, token, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
