@@ -21,6 +21,7 @@ __all__ = [
     "CommitState",
     "CommitStatus",
     "Delivered",
+    "DeploymentStatus",
     "PullRequestEvent",
     "PushEvent",
     "RefChange",
@@ -153,6 +154,27 @@ class CommitStatus(Model):
     key: Annotated[str, Field(min_length=1, max_length=40)]
     state: CommitState
     name: NonEmpty
+    description: str = ""
+    url: str = ""
+    ref: str = ""
+
+
+class DeploymentStatus(Model):
+    """What is told a host about a deployment to one of its environments.
+
+    Attributes:
+        deployment: deploycore's number, the same while it goes on. It is the host's one of the
+            newest of this environment and commit, where there is one that has not ended.
+        environment: Where it is deployed to: the application's name.
+        description: One line.
+        url: Where there is more to read; empty where there is no such place.
+        ref: The branch or tag that was deployed; empty where it was a hash.
+    """
+
+    deployment: Annotated[int, Field(ge=1)]
+    commit: CommitHash
+    environment: NonEmpty
+    state: CommitState
     description: str = ""
     url: str = ""
     ref: str = ""

@@ -26,7 +26,13 @@ from typing import TYPE_CHECKING
 import pluggy
 from pydantic import SecretStr
 
-from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeploymentStatus,
+    Webhook,
+    WebhookDelivery,
+)
 from deploycore.models import (
     Account,
     Branch,
@@ -185,6 +191,22 @@ class ProviderSpec:
         Raises:
             PermissionDenied: The credentials may not; the hint names the missing scope.
             NotFound: The repository or the commit does not exist or is hidden.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
+        """Optional: keep the host's list of deployments to an environment, where it has one.
+
+        The first report of a deployment adds it, later ones change it. Nothing is kept here
+        about what the host has: look for the environment's deployment of this number, or of
+        this commit that has not ended.
+
+        Returns:
+            ``True``; a hook's result can't be nothing.
+
+        Raises:
+            PermissionDenied, NotFound: As for ``report_status``.
         """
         raise AssertionError  # pragma: no cover
 

@@ -26,7 +26,7 @@ from deploycore.errors import (
     PluginError,
     UnexpectedAnswer,
 )
-from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
+from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.models import (
@@ -231,6 +231,11 @@ class Provider:
         """Show on the host's pages how a commit's deployment goes."""
         self._demand("report_status")
         self._call("report_status", bool, repository=repository, status=status)
+
+    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> None:
+        """Keep the host's list of deployments to an environment."""
+        self._demand("report_deployment")
+        self._call("report_deployment", bool, repository=repository, status=status)
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from deploycore.application import Timeouts
 from deploycore.calls import Unanswered, call_within
 from deploycore.errors import GitError, PluginError
-from deploycore.events import CommitStatus
+from deploycore.events import CommitStatus, DeploymentStatus
 from deploycore.models import Account, Branch, CloneUrl, RepositoryId
 from deploycore.provider import Provider
 
@@ -80,6 +80,15 @@ class InterruptibleProvider:
         if not self._provider.supports("report_status"):
             return False
         self._call("report_status", lambda: self._provider.report_status(repository, status))
+        return True
+
+    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
+        """See ``Provider.report_deployment``; whether the plugin can do that at all."""
+        if not self._provider.supports("report_deployment"):
+            return False
+        self._call(
+            "report_deployment", lambda: self._provider.report_deployment(repository, status)
+        )
         return True
 
     def __enter__(self) -> Self:

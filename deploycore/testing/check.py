@@ -14,13 +14,14 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from deploycore.errors import ConfigurationError, DeploycoreError, PluginError
+from deploycore.hookspecs import ProviderSpec
 from deploycore.registry import (
     CONTRACT_GROUP,
     Plugin,
@@ -84,7 +85,7 @@ def check_plugin(kind: str, *, only: str = "") -> tuple[Plugin, Outcome]:
             hint="Install it beside deploycore: pip install 'deploycore[testing]'.",
         )
     with tempfile.TemporaryDirectory(prefix="deploycore-check-") as directory:
-        return plugin, _run(Path(directory), plugin.kind, point, only)
+        return plugin, _run(Path(directory), plugin, point, only)
 
 
 def refuse_other_classes(contract: Any, kind: str) -> None:
@@ -120,13 +121,13 @@ def _contract(plugin: Plugin) -> EntryPoint:
     return only_one(plugin.kind, points)
 
 
-def _run(directory: Path, kind: str, point: EntryPoint, only: str) -> Outcome:
+def _run(directory: Path, plugin: Plugin, point: EntryPoint, only: str) -> Outcome:
     import pytest
 
     module = directory / "test_contract.py"
-    text = _MODULE.format(module=point.module, name=point.attr, kind=kind)
+    text = _MODULE.format(module=point.module, name=point.attr, kind=plugin.kind)
     module.write_text(text, encoding="utf-8")
-    recorder = _Recorder(only)
+    recorder = _Recorder(plugin.hooks, only)
     started = time.monotonic()
     arguments = [
         str(module), f"--rootdir={directory}", "-c", str(directory / "none.ini"), "-q",
@@ -147,8 +148,9 @@ def _run(directory: Path, kind: str, point: EntryPoint, only: str) -> Outcome:
 class _Recorder:
     """A plugin of pytest that keeps what the checks came to, and shows how far they are."""
 
-    def __init__(self, only: str) -> None:
+    def __init__(self, hooks: Collection[str], only: str) -> None:
         self.outcome = Outcome()
+        self._hooks = hooks
         self._only = only
         self._count = 0
         self._done = 0
@@ -214,10 +216,20 @@ class _Recorder:
         from deploycore.testing.contract.base import SKIPPED_BY_THE_KIT
 
         check = _check(name)
-        if check not in self._standard or SKIPPED_BY_THE_KIT.get(check) == reason:
+        known = SKIPPED_BY_THE_KIT.get(check) == reason or self._is_optional(check, reason)
+        if check not in self._standard or known:
             self.outcome.skipped[name] = reason
         else:
             self.outcome.failed[name] = f"It is skipped, and not by the kit: {reason}"
+
+    def _is_optional(self, check: str, reason: str) -> bool:
+        """Whether a check is skipped for a hook that is optional, and really not there."""
+        from deploycore.testing.contract import OPTIONAL_CHECKS
+        from deploycore.testing.contract.base import NO_DEPLOYMENTS, NO_HOOK, NO_WEBHOOKS
+
+        missing = set(vars(ProviderSpec)).difference(self._hooks)
+        reasons = [NO_DEPLOYMENTS, NO_WEBHOOKS, *(NO_HOOK.format(hook=hook) for hook in missing)]
+        return check in OPTIONAL_CHECKS and reason in reasons
 
     def _progress(self) -> None:
         self._done += 1

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from deploycore.models import RepositoryId
 from deploycore.sandbox import SandboxConnection
 from deploycore.testing.faults import Change, Faults
-from deploycore.testing.webhooks import ShownStatus, Webhooks
+from deploycore.testing.webhooks import ShownDeployment, ShownStatus, Webhooks
 
 __all__ = [
     "EMPTY",
@@ -34,6 +34,7 @@ __all__ = [
     "Access",
     "Arranged",
     "ContractHost",
+    "DeploymentsHost",
     "NotArranged",
     "Scenario",
     "Wanted",
@@ -233,3 +234,11 @@ class WebhookHost(Protocol):
 
     def statuses(self, owner: str, slug: str, commit: str) -> Sequence[ShownStatus]:
         """What is shown about a commit, in deploycore's words."""
+
+
+@runtime_checkable
+class DeploymentsHost(Protocol):
+    """What a fake host can do besides, for the checks of ``report_deployment``."""
+
+    def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
+        """The deployments of a commit, the oldest first."""

@@ -32,6 +32,7 @@ __all__ = [
     "Event",
     "Hook",
     "Listener",
+    "ShownDeployment",
     "ShownStatus",
     "Webhooks",
     "hmac_sha256",
@@ -106,6 +107,16 @@ class ShownStatus:
     key: str
     state: str
     name: str = ""
+    description: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class ShownDeployment:
+    """What a fake host shows about a deployment of a commit, in deploycore's words."""
+
+    environment: str
+    state: str
     description: str = ""
     url: str = ""
 

@@ -12,16 +12,17 @@ import logging
 import queue
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from deploycore.application import Application
 from deploycore.deploy import DeployEvent, InterruptibleProvider
 from deploycore.errors import ConfigurationError, DeploycoreError
-from deploycore.events import CommitState, CommitStatus
+from deploycore.events import CommitState, CommitStatus, DeploymentStatus
 from deploycore.installation import Installation
-from deploycore.models import is_commit_hash
+from deploycore.models import RepositoryId, is_commit_hash
 from deploycore.store import FINAL_STATES, DeploymentRecord, DeploymentState
 
-__all__ = ["Reporter", "status_of"]
+__all__ = ["Reporter", "as_deployment", "status_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class Reporter:
             seconds=self._call_seconds,
             look=lambda: None,
         ) as provider:
-            return provider.report_status(definition.repository_id, status)
+            return _tell(provider, definition.repository_id, status, as_deployment(record, status))
 
     def _live_commit(self, record: DeploymentRecord) -> str | None:
         """The commit that a deployment found live already: a report of that may have been lost,
@@ -163,6 +164,29 @@ class Reporter:
         if kind not in known:
             known.add(kind)
             logger.warning("%s", text)
+
+
+def _tell(
+    provider: InterruptibleProvider,
+    repository: RepositoryId,
+    status: CommitStatus,
+    deployment: DeploymentStatus,
+) -> bool:
+    """Tell it in both ways; whether the host takes one of them. That it refuses one, for want of
+    a permission say, keeps it from nothing."""
+    told = False
+    failures = []
+    for report in (
+        partial(provider.report_status, repository, status),
+        partial(provider.report_deployment, repository, deployment),
+    ):
+        try:
+            told |= report()
+        except DeploycoreError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return told
 
 
 def status_of(
@@ -190,6 +214,19 @@ def status_of(
         description=f"Deployment {record.id}: {commit[:12]} {said}{code}",
         url=log,
         ref="" if is_commit_hash(ref) else ref.removeprefix(_BRANCHES),
+    )
+
+
+def as_deployment(record: DeploymentRecord, status: CommitStatus) -> DeploymentStatus:
+    """The same for the host's list of deployments, where it has one."""
+    return DeploymentStatus(
+        deployment=record.id,
+        commit=status.commit,
+        environment=record.application,
+        state=status.state,
+        description=status.description,
+        url=status.url,
+        ref=status.ref,
     )
 
 

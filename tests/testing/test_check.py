@@ -59,7 +59,7 @@ def test_a_provider_that_is_right_is_said_to_be(check):
     assert "deploycore-harbour 0.1.0 fulfils the provider contract." in done.stdout
     assert "checks passed" in done.stdout
     assert "has no verify_webhook, which is optional" in done.stdout
-    assert done.stdout.count("Skipped") <= 3
+    assert done.stdout.count("Skipped") <= 4
     assert "Failed" not in done.stdout
 
 
@@ -155,6 +155,8 @@ FIXTURE = """
         {}("Harbour is closed today")
 """
 
+NO_STATUS = "the provider has no report_status, which is optional"
+
 
 @pytest.mark.parametrize(
     ("way", "told"), [("pytest.skip", "not by the kit"), ("pytest.xfail", "while it runs")]
@@ -193,3 +195,18 @@ def test_a_class_that_is_not_the_kits_does_not_pass(check):
     assert done.returncode == 10
     assert set(found["failed"]) == {"the contract class"}
     assert "is no ProviderContract" in found["failed"]["the contract class"]
+
+
+def test_checks_of_an_optional_hook_are_skipped_where_it_is_not_there(check):
+    done = check("--json", "--only", "a_status")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert set(found["skipped"].values()) == {NO_STATUS}
+
+
+def test_other_checks_are_not_skipped_for_an_optional_hook(check):
+    fixture = SCOPE + FIXTURE.format("pytest.skip").replace("Harbour is closed today", NO_STATUS)
+    done = check("--json", "--only", "cheap", contract=[IMPORT, (SCOPE, fixture)])
+    found = json.loads(done.stdout)
+    assert done.returncode == 10
+    assert "not by the kit" in found["failed"]["test_signing_in_is_cheap[token]"]

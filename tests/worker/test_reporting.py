@@ -133,6 +133,28 @@ def test_a_plugin_without_the_hook_is_passed_over_in_silence(
     assert caplog.records == []
 
 
+def test_a_host_that_has_deployments_is_told_of_them_whatever_it_says_of_statuses(
+    installation, site, push, deploy, demo_sandbox, monkeypatch
+):
+    seen = []
+    supports = Provider.supports
+    monkeypatch.setattr(
+        Provider, "supports", lambda self, hook: hook == "report_deployment" or supports(self, hook)
+    )
+    monkeypatch.setattr(
+        Provider, "report_deployment", lambda self, repository, status: seen.append(status)
+    )
+    site()
+    demo_sandbox.faults.add(Fault(faults.answer(403), path="*/statuses/build"))
+    commit = push("one")
+    deploy()
+    assert {(each.environment, each.commit, each.ref) for each in seen} == {
+        ("site", commit, "main")
+    }
+    assert seen[-1].state == "successful"
+    assert len({each.deployment for each in seen}) == 1
+
+
 def test_a_host_that_refuses_reports_fails_no_deployment_and_is_logged_once(
     installation, site, push, deploy, demo_sandbox, caplog
 ):

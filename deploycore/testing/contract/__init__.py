@@ -29,11 +29,19 @@ from deploycore.testing.contract.listing import Listing
 from deploycore.testing.contract.pagination import Pagination
 from deploycore.testing.contract.secrecy import Secrecy
 from deploycore.testing.contract.setting_aside import SettingAside
-from deploycore.testing.contract.statuses import Statuses
+from deploycore.testing.contract.statuses import HostDeployments, Statuses
 from deploycore.testing.contract.threads import Threads
 from deploycore.testing.contract.webhooks import Deliveries, Registering
 
-__all__ = ["ProviderContract"]
+__all__ = ["OPTIONAL_CHECKS", "ProviderContract"]
+
+OPTIONAL_CHECKS = frozenset(
+    name
+    for group in (Deliveries, Registering, Statuses, HostDeployments)
+    for name in vars(group)
+    if name.startswith("test_")
+)
+"""Those of hooks that a provider may leave out."""
 
 
 class ProviderContract(
@@ -48,6 +56,7 @@ class ProviderContract(
     Deliveries,
     Registering,
     Statuses,
+    HostDeployments,
     SettingAside,
 ):
     """All checks of the kit; an author's class says what ``ContractBase`` asks for.

@@ -26,6 +26,9 @@ from deploycore.testing.scenarios import Access, Arranged, ContractHost, NotArra
 
 __all__ = [
     "ENDS",
+    "NO_DEPLOYMENTS",
+    "NO_HOOK",
+    "NO_WEBHOOKS",
     "SKIPPED_BY_THE_KIT",
     "Connect",
     "ContractBase",
@@ -59,9 +62,16 @@ ENDS = "a call ends, whatever the host does: the http client tries again, and gi
 SKIPPED_BY_THE_KIT = {
     "test_a_stock_git_client_accepts_it": "there is no git client here",
     "test_a_missing_scope_is_named": "no way to sign in has scopes: modes_without_scopes",
+    "test_a_missing_scope_for_webhooks_is_named": "the least privileged may register webhooks",
+    "test_a_missing_scope_for_statuses_is_named": "statuses ask for no scope: status_scope",
+    "test_any_damage_is_an_event_or_an_unexpected_answer": "the host's deliveries are no JSON",
 }
 """The standard checks that the kit itself may skip, and how it says so. ``plugin check`` takes
-every other skip for a failure."""
+every other skip for a failure, but for those of hooks that are optional."""
+
+NO_HOOK = "the provider has no {hook}, which is optional"
+NO_DEPLOYMENTS = "the fake host has no deployments: deploycore.testing.scenarios.DeploymentsHost"
+NO_WEBHOOKS = "the fake host has no webhooks: deploycore.testing.scenarios.WebhookHost"
 
 _DOCUMENTED = {
     "Config": "deploycore.configuration.ProviderConfig",

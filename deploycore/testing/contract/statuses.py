@@ -1,4 +1,5 @@
-"""Checks of ``report_status``, for providers that have it: what is told is shown by the host."""
+"""Checks of ``report_status`` and ``report_deployment``, for providers that have them: what is
+told is shown by the host."""
 
 from __future__ import annotations
 
@@ -13,11 +14,14 @@ from deploycore.errors import (
     PermissionDenied,
     ProviderUnavailable,
 )
-from deploycore.events import CommitState, CommitStatus
+from deploycore.events import CommitState, CommitStatus, DeploymentStatus
 from deploycore.models import RepositoryId
 from deploycore.provider import Provider
 from deploycore.registry import Plugin
 from deploycore.testing.contract.base import (
+    NO_DEPLOYMENTS,
+    NO_HOOK,
+    SKIPPED_BY_THE_KIT,
     Connect,
     ContractBase,
     asked,
@@ -26,15 +30,45 @@ from deploycore.testing.contract.base import (
 )
 from deploycore.testing.contract.webhooks import webhook_host
 from deploycore.testing.faults import Change, Fault, answer, connection_reset
-from deploycore.testing.scenarios import ONE, Access, Arranged, ContractHost
+from deploycore.testing.scenarios import (
+    ONE,
+    Access,
+    Arranged,
+    ContractHost,
+    DeploymentsHost,
+)
 
-__all__ = ["Statuses"]
+__all__ = ["HostDeployments", "Statuses"]
 
 HOOK = "report_status"
+DEPLOYMENT = "report_deployment"
+
+REFUSALS = [
+    pytest.param(answer(401, "no"), AuthenticationFailed, id="401"),
+    pytest.param(answer(403, "no"), PermissionDenied, id="403"),
+    pytest.param(answer(500, "no"), ProviderUnavailable, id="500"),
+    pytest.param(answer(503, ""), ProviderUnavailable, id="503"),
+    pytest.param(connection_reset(), ProviderUnavailable, id="reset"),
+]
 
 
 def _status(commit: str, state: CommitState = "in_progress", **more: str) -> CommitStatus:
     return CommitStatus(commit=commit, key="k" * 40, state=state, name="shop", **more)
+
+
+def _deployment(commit: str, state: CommitState, number: int = 7) -> DeploymentStatus:
+    url = f"https://deploy.example.com/deployments/{number}"
+    return DeploymentStatus(
+        deployment=number, commit=commit, environment="shop-live", state=state, url=url
+    )
+
+
+def _deployments_host(plugin: Plugin, host: ContractHost) -> DeploymentsHost:
+    if DEPLOYMENT not in plugin.hooks:
+        pytest.skip(NO_HOOK.format(hook=DEPLOYMENT))
+    if not isinstance(host, DeploymentsHost):
+        pytest.skip(NO_DEPLOYMENTS)
+    return host
 
 
 def _commit(arranged: Arranged) -> str:
@@ -88,7 +122,7 @@ class Statuses(ContractBase):
     ) -> None:
         webhook_host(plugin, host, HOOK)
         if self.status_scope is None:
-            pytest.skip("the contract class names no scope that statuses ask for")
+            pytest.skip(SKIPPED_BY_THE_KIT["test_a_missing_scope_for_statuses_is_named"])
         (shop,) = host.arrange(ONE)
         rule = "PermissionDenied, and the hint names the missing scope"
         with must_raise(PermissionDenied, HOOK, rule) as caught:
@@ -97,16 +131,7 @@ class Statuses(ContractBase):
             )
         assert self.status_scope in f"{caught[0]} {caught[0].hint}", asked(HOOK, rule)
 
-    @pytest.mark.parametrize(
-        ("change", "expected"),
-        [
-            pytest.param(answer(401, "no"), AuthenticationFailed, id="401"),
-            pytest.param(answer(403, "no"), PermissionDenied, id="403"),
-            pytest.param(answer(500, "no"), ProviderUnavailable, id="500"),
-            pytest.param(answer(503, ""), ProviderUnavailable, id="503"),
-            pytest.param(connection_reset(), ProviderUnavailable, id="reset"),
-        ],
-    )
+    @pytest.mark.parametrize(("change", "expected"), REFUSALS)
     def test_what_goes_wrong_with_statuses_is_a_typed_error(
         self,
         plugin: Plugin,
@@ -120,3 +145,74 @@ class Statuses(ContractBase):
         host.faults.add(Fault(change))
         with must_raise(expected, HOOK, f"{expected.__name__} where the host does this"):
             provider.report_status(identity(shop), _status(_commit(shop)))
+
+
+class HostDeployments(ContractBase):
+    """The host's own list of deployments."""
+
+    def test_a_deployment_is_shown_once_and_kept_up_to_date(
+        self, plugin: Plugin, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        able = _deployments_host(plugin, host)
+        (shop,) = host.arrange(ONE)
+        commit, provider = _commit(shop), connect(mode=mode)
+        states: tuple[CommitState, ...] = ("in_progress", "successful")
+        for state in states:
+            told = _deployment(commit, state)
+            provider.report_deployment(identity(shop), told)
+            (shown,) = able.deployments(shop.owner, shop.slug, commit)
+            rule = "the first report adds the deployment, and later ones change it"
+            assert (shown.environment, shown.state) == ("shop-live", state), asked(DEPLOYMENT, rule)
+
+    @pytest.mark.parametrize("state", get_args(CommitState))
+    def test_a_deployment_of_which_only_one_report_comes_is_shown(
+        self, plugin: Plugin, host: ContractHost, provider: Provider, state: CommitState
+    ) -> None:
+        able = _deployments_host(plugin, host)
+        (shop,) = host.arrange(ONE)
+        provider.report_deployment(identity(shop), _deployment(_commit(shop), state))
+        shown = able.deployments(shop.owner, shop.slug, _commit(shop))
+        rule = "whichever report comes first, it adds the deployment"
+        assert [each.state for each in shown] == [state], asked(DEPLOYMENT, rule)
+
+    def test_another_deployment_of_the_commit_is_another(
+        self, plugin: Plugin, host: ContractHost, provider: Provider
+    ) -> None:
+        able = _deployments_host(plugin, host)
+        (shop,) = host.arrange(ONE)
+        commit = _commit(shop)
+        reports: tuple[tuple[int, CommitState], ...]
+        reports = ((7, "failed"), (8, "in_progress"), (8, "successful"))
+        for number, state in reports:
+            provider.report_deployment(identity(shop), _deployment(commit, state, number))
+        shown = able.deployments(shop.owner, shop.slug, commit)
+        rule = "what has come to its end stays as it ended"
+        assert [each.state for each in shown] == ["failed", "successful"], asked(DEPLOYMENT, rule)
+
+    def test_a_deployment_of_a_commit_or_repository_that_is_not_there_is_not_found(
+        self, plugin: Plugin, host: ContractHost, provider: Provider
+    ) -> None:
+        _deployments_host(plugin, host)
+        (shop,) = host.arrange(ONE)
+        rule = "NotFound for a commit or a repository that is not there"
+        with must_raise(NotFound, DEPLOYMENT, rule):
+            told = _deployment("0123456789" * 4, "in_progress")
+            provider.report_deployment(identity(shop), told)
+        nowhere = RepositoryId(owner=shop.owner, slug="no-such-repository")
+        with must_raise(NotFound, DEPLOYMENT, rule):
+            provider.report_deployment(nowhere, _deployment(_commit(shop), "in_progress"))
+
+    @pytest.mark.parametrize(("change", "expected"), REFUSALS)
+    def test_what_goes_wrong_with_deployments_is_a_typed_error(
+        self,
+        plugin: Plugin,
+        host: ContractHost,
+        provider: Provider,
+        change: Change,
+        expected: type[DeploycoreError],
+    ) -> None:
+        _deployments_host(plugin, host)
+        (shop,) = host.arrange(ONE)
+        host.faults.add(Fault(change))
+        with must_raise(expected, DEPLOYMENT, f"{expected.__name__} where the host does this"):
+            provider.report_deployment(identity(shop), _deployment(_commit(shop), "successful"))

@@ -36,6 +36,9 @@ from deploycore.models import RepositoryId
 from deploycore.provider import Provider
 from deploycore.registry import Plugin
 from deploycore.testing.contract.base import (
+    NO_HOOK,
+    NO_WEBHOOKS,
+    SKIPPED_BY_THE_KIT,
     Connect,
     ContractBase,
     Leaks,
@@ -70,9 +73,9 @@ def webhook_host(plugin: Plugin, host: ContractHost, *hooks: str) -> WebhookHost
     """The fake host with what it can besides; skips the check where it, or the provider, can't."""
     for hook in hooks:
         if hook not in plugin.hooks:
-            pytest.skip(f"the provider has no {hook}, which is optional")
+            pytest.skip(NO_HOOK.format(hook=hook))
     if not isinstance(host, WebhookHost):
-        pytest.skip("the fake host has no webhooks: deploycore.testing.scenarios.WebhookHost")
+        pytest.skip(NO_WEBHOOKS)
     return host
 
 
@@ -270,7 +273,7 @@ class Deliveries(_Subscription):
         try:
             whole = json.loads(found.body)
         except ValueError:
-            pytest.skip("the host's deliveries are no JSON")
+            pytest.skip(SKIPPED_BY_THE_KIT["test_any_damage_is_an_event_or_an_unexpected_answer"])
         for number in range(sum(1 for _ in places(whole, ""))):
             for replacement in REPLACEMENTS:
                 damaged = deepcopy(whole)
@@ -363,7 +366,7 @@ class Registering(_Subscription):
     ) -> None:
         webhook_host(plugin, host, *MANAGING)
         if self.webhook_scope is None:
-            pytest.skip("the least privileged credentials may register webhooks")
+            pytest.skip(SKIPPED_BY_THE_KIT["test_a_missing_scope_for_webhooks_is_named"])
         (shop,) = host.arrange(ONE)
         provider = connect(Access.LEAST, mode=mode)
         rule = "PermissionDenied, and the hint names the missing scope"
