@@ -129,7 +129,7 @@ class Statuses(ContractBase):
             connect(Access.UNSCOPED, mode=mode).report_status(
                 identity(shop), _status(_commit(shop))
             )
-        assert self.status_scope in f"{caught[0]} {caught[0].hint}", asked(HOOK, rule)
+        assert self.status_scope in f"{caught[0].message} {caught[0].hint}", asked(HOOK, rule)
 
     @pytest.mark.parametrize(("change", "expected"), REFUSALS)
     def test_what_goes_wrong_with_statuses_is_a_typed_error(

@@ -373,7 +373,7 @@ class Registering(_Subscription):
         for hook in MANAGING:
             with must_raise(PermissionDenied, hook, rule) as caught:
                 _manage(provider, hook, identity(shop))
-            assert self.webhook_scope in f"{caught[0]} {caught[0].hint}", asked(hook, rule)
+            assert self.webhook_scope in f"{caught[0].message} {caught[0].hint}", asked(hook, rule)
 
     def test_a_repository_that_is_not_there_has_no_webhooks(
         self, plugin: Plugin, host: ContractHost, provider: Provider
