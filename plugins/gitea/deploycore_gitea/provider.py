@@ -240,12 +240,12 @@ class GiteaProvider:
 
     def _hooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[HookAnswer]:
         """Of these there are no links to further pages, so it ends with an empty one."""
-        path, numbers = f"repos/{_path(repository)}/hooks", count(1)
-
-        def following(page: object) -> str | None:
-            return f"{path}?limit={MOST_ITEMS_A_PAGE}&page={next(numbers)}" if page else None
-
-        for page in http.pages(str(following("first")), next_url=following):
+        address = f"repos/{_path(repository)}/hooks?limit={MOST_ITEMS_A_PAGE}&page="
+        further = count(2)
+        pages = http.pages(
+            f"{address}1", next_url=lambda page: f"{address}{next(further)}" if page else None
+        )
+        for page in pages:
             yield from parse_answer(list[HookAnswer], page, what="a page of webhooks")
 
     @staticmethod
