@@ -260,9 +260,14 @@ def test_a_push_that_is_not_as_documented_is_refused(path, value):
     assert caught.value.hint
 
 
-def test_a_push_that_neither_made_nor_moved_nor_deleted_is_refused():
-    with pytest.raises(UnexpectedAnswer, match="neither made"):
-        delivered(delivery(push(NONE, NONE)))
+def test_a_name_of_white_space_is_a_name_and_no_fault():
+    found = event(push(repository={"full_name": " /shop"}))
+    assert (found.repository.owner, found.repository.slug) == (" ", "shop")
+
+
+def test_what_the_button_test_sends_is_a_push_or_tells_nothing():
+    assert change(push(NEW, NEW)) == RefChange(kind="branch", name="main", before=NEW, after=NEW)
+    assert delivered(delivery(push(NONE, NONE))).events == ()
 
 
 @pytest.mark.parametrize(
