@@ -118,7 +118,7 @@ class Statuses(ContractBase):
             provider.report_status(nowhere, _status(_commit(shop)))
 
     def test_a_missing_scope_for_statuses_is_named(
-        self, plugin: Plugin, host: ContractHost, connect: Connect, mode: str
+        self, plugin: Plugin, host: ContractHost, connect: Connect, scoped_mode: str
     ) -> None:
         webhook_host(plugin, host, HOOK)
         if self.status_scope is None:
@@ -126,7 +126,7 @@ class Statuses(ContractBase):
         (shop,) = host.arrange(ONE)
         rule = "PermissionDenied, and the hint names the missing scope"
         with must_raise(PermissionDenied, HOOK, rule) as caught:
-            connect(Access.UNSCOPED, mode=mode).report_status(
+            connect(Access.UNSCOPED, mode=scoped_mode).report_status(
                 identity(shop), _status(_commit(shop))
             )
         assert self.status_scope in f"{caught[0]} {caught[0].hint}", asked(HOOK, rule)
