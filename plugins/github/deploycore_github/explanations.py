@@ -380,9 +380,9 @@ def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError:
 
 
 def _complaints(answer: ErrorAnswer) -> Iterator[str]:
-    """What GitHub says of single fields."""
+    """What GitHub says of single fields: a list of objects or texts, or one text."""
     errors = _body(answer).get("errors")
-    for error in errors if isinstance(errors, list) else ():
+    for error in errors if isinstance(errors, list) else [errors]:
         if isinstance(error, str):
             yield error
         elif isinstance(error, Mapping):

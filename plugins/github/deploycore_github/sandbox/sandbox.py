@@ -788,18 +788,15 @@ class GitHubSandbox(Sandbox):
         kind = "Organization" if login in self.OWNERS else "User"
         return {"login": login, "id": self._number(login), "type": kind}
 
-    def _accounts(self) -> Sequence[str]:
-        return (self.OWNER, *self.OWNERS, "rival")
-
     def _number(self, login: str) -> int:
-        return self._accounts().index(login) + 1
+        return self.owners.index(login) + 1
 
     def _owner(self, number: str) -> str:
-        return self._accounts()[int(number) - 1]
+        return self.owners[int(number) - 1]
 
     def _by_number(self, request: Request, number: str) -> Repository:
         self.caller(request)
-        rows = [row for owner in self._accounts() for row in self.owned(owner)]
+        rows = [row for owner in self.owners for row in self.owned(owner)]
         found = next((row for row in rows if str(row.number) == number), None)
         if found is None:
             raise self.refused(404, "Not Found")
