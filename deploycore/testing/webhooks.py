@@ -204,8 +204,13 @@ class Webhooks:
         with self._changed:
             for hook in self.of(repository):
                 if hook.active and event.name in hook.events:
-                    headers = {**event.headers, **self._sign(hook, event.body)}
-                    self._enqueue(Delivery(0, hook, event.name, event.body, headers))
+                    self.send(hook, event)
+
+    def send(self, hook: Hook, event: Event) -> None:
+        """Tell an event to one hook, whatever it asks for: a ping, say."""
+        with self._changed:
+            headers = {**event.headers, **self._sign(hook, event.body)}
+            self._enqueue(Delivery(0, hook, event.name, event.body, headers))
 
     def send_again(self, delivery: Delivery) -> None:
         """Send what was sent once more, with the same headers: a replay."""
