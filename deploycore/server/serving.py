@@ -7,7 +7,9 @@ safe point when that takes too long; the database is closed last.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -15,19 +17,27 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.server.app import Application, create_application
 from deploycore.server.options import ServerOptions
+from deploycore.server.quiet import QuietLogger
 from deploycore.server.workers import Workers
 
 __all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
+quiet = QuietLogger(logger)
 
 _BACKLOG = 2048
+_ACCEPTED_AT_ONCE = 64
+"""asyncio accepts as many as it is told may wait before it looks at any of them."""
+
 _ANSWER_SECONDS = 10
+_IDLE_SECONDS = 10.0
+_CONNECTIONS_MOST = 2000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -81,6 +91,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Tell when it answers."""
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)
         if self.started:
             self.on_started()
 
@@ -90,11 +102,53 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class _Connection(H11Protocol):
+    """A connection that ends where nothing is asked for, and is one of a bounded number.
+
+    Else strangers who connect and say nothing, or never come to the end of it, would use up this
+    process's open files: then nobody is answered, and asyncio logs that without end.
+    """
+
+    _looking: asyncio.TimerHandle | None = None
+    _answered: object = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there are enough."""
+        super().connection_made(transport)
+        most = _connections_most()
+        if len(self.connections) > most:
+            quiet.warn("connections", "there are %d connections, and no more are taken", most)
+            transport.abort()
+        else:
+            self._looking = self.loop.call_later(_IDLE_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self) -> None:
+        """End it, unless a request is being answered, or was begun since the last look."""
+        request = self.cycle
+        if request is self._answered:
+            self.transport.abort()
+            return
+        self._answered = request if request.response_complete else None
+        self._looking = self.loop.call_later(_IDLE_SECONDS, self._look)
+
+
+def _connections_most() -> int:
+    """How many connections there may be: half of the open files is left to all the rest."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _CONNECTIONS_MOST if files < 0 else min(_CONNECTIONS_MOST, files // 2)
+
+
 def _config(application: Application, options: ServerOptions) -> uvicorn.Config:
     return uvicorn.Config(
         application.asgi,
         loop="asyncio",
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -104,7 +158,7 @@ def _config(application: Application, options: ServerOptions) -> uvicorn.Config:
         proxy_headers=options.behind_proxy,
         forwarded_allow_ips="*" if options.behind_proxy else None,
         timeout_graceful_shutdown=_ANSWER_SECONDS,
-        backlog=_BACKLOG,
+        backlog=_ACCEPTED_AT_ONCE,
     )
 
 
