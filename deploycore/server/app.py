@@ -48,8 +48,8 @@ from deploycore.server.problems import Refusal, json_response, problem_of, refus
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.rollbacks import Rollbacks
 from deploycore.server.views import Accepted
-from deploycore.server.workers import Workers
 from deploycore.store import TokenRecord
+from deploycore.worker import Worker
 
 __all__ = ["Application", "create_application"]
 
@@ -106,20 +106,20 @@ def create_application(
     installation: Installation,
     options: ServerOptions | None = None,
     *,
-    workers: Workers | None = None,
+    worker: Worker | None = None,
     previews: PullRequestHandler | None = None,
 ) -> Application:
     """Make the application; nothing is opened, started or asked yet.
 
     Args:
-        workers: The deploy threads of this process, for what is told of them.
+        worker: The one of this process, for what is told of it.
         previews: What is given pull requests; by default what is installed for that.
     """
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
     followers = Followers(installation, most=options.followers_most)
-    metrics = Metrics(installation.store, lambda: workers.alive if workers else 0)
-    readiness = Readiness(installation, workers.are_well if workers else None)
+    metrics = Metrics(installation.store, worker)
+    readiness = Readiness(installation, worker)
     api = Api(
         installation,
         directory=directory,

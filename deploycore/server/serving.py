@@ -12,8 +12,10 @@ import logging
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
@@ -24,7 +26,7 @@ from deploycore.installation import Installation
 from deploycore.server.app import Application, create_application
 from deploycore.server.options import ServerOptions
 from deploycore.server.quiet import QuietLogger
-from deploycore.server.workers import Workers
+from deploycore.worker import Worker, announcing
 
 __all__ = ["serve"]
 
@@ -47,7 +49,7 @@ def serve(
     *,
     host: str,
     port: int,
-    workers: Workers | None,
+    worker: Worker | None,
     drain: float,
     on_started: Callable[[str], None],
 ) -> None:
@@ -56,7 +58,7 @@ def serve(
     Args:
         host: The address to listen on.
         port: 0 for any free one.
-        workers: Started before anything is accepted, and stopped after.
+        worker: Started before anything is accepted, and stopped after.
         drain: Seconds that deployments of this process get in the end.
         on_started: Is told the address.
 
@@ -65,21 +67,25 @@ def serve(
         StoreError: The database can't be used.
     """
     with _listening(host, port) as listener:
-        application = create_application(installation, options, workers=workers)
+        application = create_application(installation, options, worker=worker)
+        server = _Server(_config(application, options), application)
         url = _url(listener)
-        with _not_killed_by_signals():
+        server.on_started = lambda: on_started(url)
+        if not options.behind_proxy:
+            _warn_of_plain_text(listener)
+        with _signals_to(server):
             try:
                 installation.store.holds_sealed_secrets()  # opened, and brought up to date
-                if workers is not None:
-                    workers.start()
-                server = _Server(_config(application, options), application)
-                server.on_started = lambda: on_started(url)
-                server.run(sockets=[listener])
+                if worker is not None:
+                    worker.start()
+                with announcing(installation) if worker is None else nullcontext():
+                    server.run(sockets=[listener])
             finally:
                 logger.info("stopping: deployments under way get %d s", drain)
-                if workers is not None:
-                    workers.stop(drain)
-                application.close(drain)
+                ends_at = time.monotonic() + drain
+                if worker is not None:
+                    worker.stop(drain)
+                application.close(max(0.0, ends_at - time.monotonic()))
 
 
 class _Server(uvicorn.Server):
@@ -183,14 +189,27 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _not_killed_by_signals() -> Iterator[None]:
-    """Outlive the signals that uvicorn obeys, and raises again when it is done."""
-    former = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+def _signals_to(server: _Server) -> Iterator[None]:
+    """Have signals stop the server, from before it runs until all is drained.
+
+    uvicorn hears them while it runs only, and raises them again when it is done.
+    """
+    former = {number: signal.signal(number, server.handle_exit) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _warn_of_plain_text(listener: socket.socket) -> None:
+    address = listener.getsockname()[0]
+    if not ip_address(address).is_loopback:
+        logger.warning(
+            "it listens on %s without TLS: tokens can be read on the way. Put a reverse proxy "
+            "with TLS before it, and say --behind-proxy",
+            address,
+        )
 
 
 def _url(listener: socket.socket) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPResponse
 
 import pytest
 
@@ -68,6 +69,22 @@ def all_of(connection: socket.socket) -> bytes:
     return found
 
 
+def status_of(connection: socket.socket) -> int:
+    """The status of an answer, which is read to its end."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def send_until_it_ends(connection: socket.socket) -> None:
+    """Send byte by byte; comes back when the other side has ended it."""
+    with suppress(ConnectionResetError, BrokenPipeError):
+        while True:
+            connection.sendall(b"X")
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize("sent", [b"", BEGUN], ids=["nothing", "half a head"])
 def test_who_asks_for_nothing_is_not_kept(listening, sent):
     with connected(listening, sent) as connection:
@@ -75,20 +92,15 @@ def test_who_asks_for_nothing_is_not_kept(listening, sent):
 
 
 def test_who_sends_a_head_byte_by_byte_without_an_end_is_not_kept(listening):
-    with connected(listening, BEGUN) as connection, pytest.raises(OSError, match=r"."):
-        while True:
-            connection.sendall(b"X")
-            time.sleep(0.01)
+    with connected(listening, BEGUN) as connection:
+        send_until_it_ends(connection)
 
 
 def test_who_goes_on_sending_after_the_answer_is_not_kept(listening):
     head = b"POST /webhooks/none HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
     with connected(listening, head) as connection:
-        assert connection.recv(10_000).startswith(b"HTTP/1.1 404")
-        with pytest.raises(OSError, match=r"."):
-            while True:
-                connection.sendall(b"X")
-                time.sleep(0.01)
+        assert status_of(connection) == 404
+        send_until_it_ends(connection)
 
 
 def test_a_body_that_arrives_slowly_is_waited_for(listening, secret):
@@ -99,7 +111,7 @@ def test_a_body_that_arrives_slowly_is_waited_for(listening, secret):
         for place in range(0, len(body), 20):
             connection.sendall(body[place : place + 20])
             time.sleep(0.05)
-        assert connection.recv(10_000).startswith(b"HTTP/1.1 202")
+        assert status_of(connection) == 202
 
 
 def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, monkeypatch):
@@ -107,7 +119,7 @@ def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, m
     with connected(listening) as connection:
         for _ in range(3):
             connection.sendall(HEALTH)
-            assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+            assert status_of(connection) == 200
             listening.look()
         listening.look()
         assert all_of(connection) == b""
@@ -119,8 +131,8 @@ def test_there_are_only_so_many_connections_and_the_open_files_are_never_used_up
     monkeypatch.setattr(module, "_CONNECTIONS_MOST", 2)
     monkeypatch.setattr(module, "_IDLE_SECONDS", 3600)
     with connected(listening, HEALTH) as first, connected(listening, HEALTH) as second:
-        assert first.recv(10_000).startswith(b"HTTP/1.1 200")
-        assert second.recv(10_000).startswith(b"HTTP/1.1 200")
+        assert status_of(first) == 200
+        assert status_of(second) == 200
         with connected(listening, HEALTH) as third:
             assert all_of(third) == b""
     monkeypatch.setattr(module.resource, "getrlimit", lambda which: (100, 100))

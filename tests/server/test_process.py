@@ -159,6 +159,35 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(server, secret, sent)
     assert httpx2.get(f"{url}/healthz").status_code == 200
 
 
+def test_whatever_strangers_send_is_logged_a_bounded_number_of_times(server):
+    url = server()
+    host, port = url.removeprefix("http://").split(":")
+    upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    for sent in (b"\x00\r\n\r\n", upgrade) * 30:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(sent)
+            connection.recv(1000)
+    server.process.send_signal(signal.SIGTERM)
+    _, logged = server.process.communicate(timeout=60)
+    assert len(logged.splitlines()) < 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warned"),
+    [
+        (("--host", "0.0.0.0"), True),
+        (("--host", "0.0.0.0", "--behind-proxy"), False),
+        (("--host", "127.0.0.2"), False),
+    ],
+    ids=["open", "proxy", "loopback"],
+)
+def test_who_lets_others_read_tokens_on_the_way_is_warned(server, arguments, warned):
+    server(*arguments)
+    server.process.send_signal(signal.SIGTERM)
+    _, logged = server.process.communicate(timeout=60)
+    assert ("without TLS" in logged) == warned
+
+
 def test_a_port_that_is_taken_is_told_with_the_next_step(command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
