@@ -32,6 +32,14 @@ def test_health_is_told_without_asking_anything(client, monkeypatch):
     assert client.get("/healthz").json() == {"status": "ok", "checks": {}}
 
 
+def test_health_is_told_while_all_threads_wait_for_something(client, monkeypatch):
+    async def wait(*arguments):
+        raise AssertionError("it waited for a thread")
+
+    monkeypatch.setattr("deploycore.server.app.run_in_threadpool", wait)
+    assert client.get("/healthz").status_code == 200
+
+
 def test_a_server_is_ready_when_all_it_needs_is_there(client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
