@@ -179,6 +179,12 @@ class Sandbox(LoopbackHost, ABC):
         """What webhooks are told of a push; ``None`` for a host that has no webhooks."""
         return None
 
+    def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Iterable[Event]:
+        """What webhooks are told of a push, for a host that tells of each branch and tag apart;
+        by default the one ``push_event``."""
+        event = self.push_event(repository, updates)
+        return () if event is None else (event,)
+
     def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
         """The headers that each delivery has of its own, such as its identifier, and its proof
         (``deploycore.testing.webhooks.hmac_sha256``)."""
@@ -460,8 +466,7 @@ class Sandbox(LoopbackHost, ABC):
         row = self.find(owner, slug)
         if row is None or not self.webhooks.of(row.full_name):
             return
-        event = self.push_event(row, updates)
-        if event is not None:
+        for event in self.push_events(row, updates):
             self.webhooks.fire(row.full_name, event)
 
     def __existing(self, owner: str, slug: str) -> Repository:

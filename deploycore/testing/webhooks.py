@@ -188,6 +188,12 @@ class Webhooks:
             return [hook for hook in self._hooks.values() if hook.repository == repository]
 
     @property
+    def all(self) -> Sequence[Hook]:
+        """The hooks of all repositories."""
+        with self._changed:
+            return list(self._hooks.values())
+
+    @property
     def secrets(self) -> Iterable[SecretStr]:
         """Those of the hooks that there are."""
         with self._changed:
@@ -198,8 +204,13 @@ class Webhooks:
         with self._changed:
             for hook in self.of(repository):
                 if hook.active and event.name in hook.events:
-                    headers = {**event.headers, **self._sign(hook, event.body)}
-                    self._enqueue(Delivery(0, hook, event.name, event.body, headers))
+                    self.send(hook, event)
+
+    def send(self, hook: Hook, event: Event) -> None:
+        """Tell an event to one hook, whatever it asks for: a ping, say."""
+        with self._changed:
+            headers = {**event.headers, **self._sign(hook, event.body)}
+            self._enqueue(Delivery(0, hook, event.name, event.body, headers))
 
     def send_again(self, delivery: Delivery) -> None:
         """Send what was sent once more, with the same headers: a replay."""

@@ -19,8 +19,8 @@ from deploycore.errors import (
 
 
 @pytest.fixture
-def installation(tmp_path: Path):
-    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
+def installation(home: Path):
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
     with Installation(settings) as opened:
         yield opened
 

@@ -42,6 +42,13 @@ def listener():
         yield running
 
 
+class Lighthouse(Harbour):
+    """Tells of each branch and tag apart."""
+
+    def push_events(self, repository, updates):
+        return [self.push_event(repository, [update]) for update in updates]
+
+
 def test_it_is_what_the_kit_asks_for(harbour):
     assert isinstance(harbour, WebhookHost)
 
@@ -92,3 +99,26 @@ def test_a_status_is_shown_for_a_commit_that_there_is(harbour):
     for wrong in ("0" * 40, "main"):
         with pytest.raises(Refusal):
             harbour.show_status(row, wrong, ShownStatus("key", "failed"))
+
+
+def test_a_host_may_tell_of_each_branch_of_a_push_apart(listener):
+    with Lighthouse() as lighthouse:
+        start = lighthouse.publish("ada", "shop", "main", {"a": b"1"}, "Start")
+        lighthouse.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",), SECRET))
+        row = lighthouse.find("ada", "shop")
+        lighthouse.git.add_branches(row, {"develop": start, "topic": start})
+        assert lighthouse.webhooks.wait()
+    assert [json.loads(found.body) for found in listener.received] == [
+        ["ada/shop", [["branch", "develop", None, start]]],
+        ["ada/shop", [["branch", "topic", None, start]]],
+    ]
+
+
+def test_all_hooks_and_tags_are_shown(harbour):
+    start = harbour.publish("ada", "shop", "main", {"a": b"1"}, "Start")
+    harbour.add_tag("ada", "shop", "v1", at=start)
+    assert harbour.git.tags(harbour.find("ada", "shop")) == {"v1": start}
+    hooks = [Hook(number, f"ada/{number}", "http://127.0.0.1/") for number in "12"]
+    for hook in hooks:
+        harbour.webhooks.put(hook)
+    assert harbour.webhooks.all == hooks

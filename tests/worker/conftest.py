@@ -32,9 +32,9 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 @pytest.fixture
-def environment(tmp_path) -> dict[str, str]:
+def environment(home) -> dict[str, str]:
     """Where the installation is, for this process and for others."""
-    return {"DEPLOYCORE_HOME": str(tmp_path / "home")}
+    return {"DEPLOYCORE_HOME": str(home)}
 
 
 @pytest.fixture

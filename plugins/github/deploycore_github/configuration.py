@@ -46,13 +46,14 @@ class TokenKind:
 
 FINE_GRAINED = TokenKind("fine-grained personal access token", "settings/personal-access-tokens")
 CLASSIC = TokenKind("classic personal access token", "settings/tokens")
+OAUTH = TokenKind("OAuth token")
 INSTALLATION = TokenKind("installation token")
 UNMARKED = TokenKind("token", "settings/personal-access-tokens")
 
 _KINDS = {
     "github_pat_": FINE_GRAINED,
     "ghp_": CLASSIC,
-    "gho_": TokenKind("OAuth token"),
+    "gho_": OAUTH,
     "ghu_": TokenKind("user access token of a GitHub App"),
     "ghs_": INSTALLATION,
 }

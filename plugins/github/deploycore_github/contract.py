@@ -20,3 +20,6 @@ class GitHubContract(ProviderContract):
     modes_without_scopes = ("classic",)
     required_scope = "Contents: Read-only"
     clone_requests = 1
+    signature_header = "x-hub-signature-256"
+    webhook_scope = "Webhooks: Read"
+    status_scope = "Commit statuses: Read and write"

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -27,7 +28,15 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
-from deploycore_github.configuration import CLASSIC, INSTALLATION, AppConfig, TokenConfig
+from deploycore_github.configuration import (
+    CLASSIC,
+    INSTALLATION,
+    OAUTH,
+    UNMARKED,
+    AppConfig,
+    TokenConfig,
+)
+from deploycore_github.tasks import READING, REGISTERING_WEBHOOK, Task
 
 __all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal", "suspended"]
 
@@ -39,9 +48,16 @@ NO_REPOSITORIES_HINT = (
     "its installation was given."
 )
 
-READ = "Contents: Read-only"
-"""What the pages of fine-grained tokens and apps call the permission to read code."""
-
+_NO_COMMIT = ("No commit found for SHA", "No ref found for")
+_REMEDIES = {
+    "already exists": "Another webhook sends there already, and was not listed: remove it in the "
+    "settings of the repository, under Webhooks, then register again.",
+    "cannot have more than": "Remove a webhook that nobody needs, in the settings of the "
+    "repository under Webhooks: GitHub allows 20 for each kind of event.",
+    "maximum number of statuses": "GitHub keeps 1,000 statuses of a commit under one name: push a "
+    "new commit.",
+}
+_PARTS = ("resource", "field", "code")
 _SAID_MOST = 300
 
 
@@ -52,11 +68,15 @@ class Question:
     Attributes:
         owner: ``None`` where the question was about the credentials themselves.
         repository: ``None`` where the question was about all that there is.
+        task: What was to be done.
+        commit: Which one of the repository, where it was about one.
     """
 
     config: TokenConfig | AppConfig
     owner: str | None = None
     repository: RepositoryId | None = None
+    task: Task = READING
+    commit: str | None = None
 
     @property
     def subject(self) -> str:
@@ -79,7 +99,7 @@ class Question:
             "mode": self.config.mode,
             "owner": self.owner,
             "repository": None if self.repository is None else str(self.repository),
-        }
+        } | ({} if self.commit is None else {"commit": self.commit})
 
 
 def explain(
@@ -106,9 +126,11 @@ def explain(
                 or _denied(answer, question)
             )
         case 404:
-            return _unknown(answer, question)
+            return _hidden_by_scopes(answer, question) or _unknown(answer, question)
         case 422 if answer.path.endswith("/access_tokens"):
             return _not_granted(answer, question)
+        case 422 if question.task is not READING:
+            return _not_valid(answer, question)
         case _:
             return None
 
@@ -124,7 +146,7 @@ def explain_git_refusal(
         return _authorise(config)
     if status == 403:
         # 'Write access to repository not granted' is what GitHub says to those that want to read.
-        return f"{_grant(config)} An organisation may also refuse this kind of token."
+        return f"{_grant(question)} An organisation may also refuse this kind of token."
     if status == 404:
         return (
             "Check owner and name of the repository; GitHub also answers 'not found' for what "
@@ -168,7 +190,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     else:
         hints.append("GitHub limits how much is asked at once: let fewer deployments run together.")
     return RateLimited(
-        f"GitHub asks for fewer requests; {question.subject} could not be read.",
+        f"GitHub asks for fewer requests; this one was to {question.task.what} {question.subject}.",
         retry_at=retry_at,
         hint=" ".join(hints),
         **question.details,
@@ -229,7 +251,7 @@ def _single_sign_on(answer: ErrorAnswer, question: Question) -> PermissionDenied
     page = found[1] if found and found[1].startswith(f"{question.config.url}/") else ""
     return PermissionDenied(
         f"The organisation has single sign-on (SAML), for which {question.whose} is not "
-        f"authorised; {question.subject} can't be read.",
+        f"authorised: it may not {question.task.what} {question.subject}.",
         hint=f"Open {page} in a browser and authorise the token."
         if page
         else _authorise(question.config),
@@ -255,59 +277,117 @@ def _missing_permission(answer: ErrorAnswer, question: Question) -> PermissionDe
     """The header names all that would do: permissions for fine-grained tokens and apps, scopes
     for classic tokens, which tell theirs as well."""
     permissions = answer.headers.get("X-Accepted-GitHub-Permissions", "")
-    granted = _names(answer.headers.get("X-OAuth-Scopes", ""))
     scopes = _names(answer.headers.get("X-Accepted-OAuth-Scopes", ""))
-    lacks_scope = bool(scopes) and not set(scopes) & set(granted)
-    if "not accessible by" not in _said(answer) and not lacks_scope:
+    if "not accessible by" not in _said(answer) and not _lacks_scope(answer):
         return None
-    needed = permissions or " or ".join(scopes) or READ
+    needed = permissions or " or ".join(scopes) or question.task.box
+    return _lacking(answer, question, needed)
+
+
+def _hidden_by_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
+    """Tokens with scopes hear 'Not Found' of what they may not do, whether it is there or not."""
+    if question.task is READING or not _lacks_scope(answer):
+        return None
+    scopes = _names(answer.headers.get("X-Accepted-OAuth-Scopes", ""))
+    return _lacking(answer, question, " or ".join(scopes))
+
+
+def _lacks_scope(answer: ErrorAnswer) -> bool:
+    scopes = _names(answer.headers.get("X-Accepted-OAuth-Scopes", ""))
+    granted = _names(answer.headers.get("X-OAuth-Scopes", ""))
+    return bool(scopes) and not set(scopes) & set(granted)
+
+
+def _lacking(answer: ErrorAnswer, question: Question, needed: str) -> PermissionDenied:
+    whose = question.whose
     return PermissionDenied(
-        f"{question.whose[0].upper()}{question.whose[1:]} may not read {question.subject}: it "
-        f"lacks {needed}.",
-        hint=_grant(question.config),
+        f"{whose[0].upper()}{whose[1:]} may not {question.task.what} {question.subject}: it lacks "
+        f"{needed}.",
+        hint=f"{_grant(question)} {question.task.role}".strip(),
         needed=needed,
-        granted=list(granted) or None,
+        granted=list(_names(answer.headers.get("X-OAuth-Scopes", ""))) or None,
         **question.details,
     )
 
 
-def _grant(config: TokenConfig | AppConfig) -> str:
+def _grant(question: Question) -> str:
     """What to tick, in the words of the page where it is ticked."""
+    config, task = question.config, question.task
     if isinstance(config, AppConfig):
         return (
-            f"Give the app the repository permission {READ} (Metadata comes with it), and let "
+            f"Give the app the repository permission {task.box} (Metadata comes with it), and let "
             f"the installation accept that: {config.installation_page}"
         )
     if config.kind is CLASSIC:
-        return f"Give the token the scope repo: {config.url}/{CLASSIC.page}"
+        return f"Give the token {_minimum(question)}: {config.url}/{CLASSIC.page}"
     if not config.kind.page:
-        return f"Make the token with the repository permission {READ}."
+        return f"Make the token with {_minimum(question)}."
+    classic = f" or, if it is a classic one, the scope {task.scope}"
     return (
-        f"Give the token the repository permission {READ} (Metadata comes with it): "
-        f"{config.url}/{config.kind.page}"
+        f"Give the token the repository permission {task.box} (Metadata comes with it)"
+        f"{classic if config.kind is UNMARKED else ''}: {config.url}/{config.kind.page}"
     )
 
 
 def _not_granted(answer: ErrorAnswer, question: Question) -> PermissionDenied:
     return PermissionDenied(
-        f"The installation of {question.whose} may not read repositories{_quoted(answer)}.",
-        hint=_grant(question.config),
+        f"The installation of {question.whose} lacks the permission "
+        f"{question.task.box}{_quoted(answer)}.",
+        hint=_grant(question),
         **question.details,
     )
 
 
 def _denied(answer: ErrorAnswer, question: Question) -> PermissionDenied:
     return PermissionDenied(
-        f"GitHub denies {question.whose} access to {question.subject}{_quoted(answer)}.",
+        f"GitHub does not let {question.whose} {question.task.what} "
+        f"{question.subject}{_quoted(answer)}.",
         hint="Ask an owner of the organisation or repository: it may allow only some kinds of "
-        f"tokens, or only some addresses. Reading needs {_minimum(question.config)}.",
+        f"tokens, or only some addresses. This takes {_minimum(question)}. "
+        f"{question.task.role}".strip(),
         **question.details,
     )
 
 
-def _minimum(config: TokenConfig | AppConfig) -> str:
-    classic = isinstance(config, TokenConfig) and config.kind is CLASSIC
-    return "the scope repo" if classic else f"the permission {READ}"
+def _minimum(question: Question) -> str:
+    task = question.task
+    if isinstance(question.config, TokenConfig) and question.config.kind in (CLASSIC, OAUTH):
+        return f"the scope {task.scope}{'' if task is READING else ' (repo includes it)'}"
+    return f"the repository permission {task.box}"
+
+
+def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError:
+    """What GitHub's checks found wrong. Commits that are not there are not 'Not Found' here."""
+    task, said = question.task, _said(answer)
+    if question.commit is not None and said.startswith(_NO_COMMIT):
+        return NotFound(
+            f"The repository {question.repository} has no commit {question.commit}.",
+            hint="It may have been removed by a forced push: deploy what there is now.",
+            **question.details,
+        )
+    complaints = "; ".join(_complaints(answer))
+    found = (hint for words, hint in _REMEDIES.items() if words in f"{said} {complaints}".lower())
+    unknown = "Upgrade deploycore-github; if there is no newer release, tell its author."
+    if task is REGISTERING_WEBHOOK:
+        unknown = (
+            "The address has to be one that the internet can reach; where there is none, poll."
+        )
+    return ProviderError(
+        f"GitHub refuses to {task.what} {question.subject}{_quoted(answer, complaints)}.",
+        hint=next(found, unknown),
+        **question.details,
+    )
+
+
+def _complaints(answer: ErrorAnswer) -> Iterator[str]:
+    """What GitHub says of single fields: a list of objects or texts, or one text."""
+    errors = _body(answer).get("errors")
+    for error in errors if isinstance(errors, list) else [errors]:
+        if isinstance(error, str):
+            yield error
+        elif isinstance(error, Mapping):
+            parts = [error.get("message")] if error.get("message") else [*map(error.get, _PARTS)]
+            yield " ".join(str(part) for part in parts if part)
 
 
 def _unknown(answer: ErrorAnswer, question: Question) -> ProviderError | None:
@@ -324,7 +404,7 @@ def _unknown(answer: ErrorAnswer, question: Question) -> ProviderError | None:
         return NotFound(
             f"There is no repository {question.repository}, or these credentials may not see it.",
             hint="Check its owner and name: GitHub answers the same for what it hides. "
-            f"{_give_access(question, answer.headers)}",
+            f"{_give_access(question, answer.headers)} {question.task.role}".strip(),
             **question.details,
         )
     if question.owner is not None:
@@ -340,32 +420,40 @@ def _give_access(question: Question, headers: Mapping[str, str] | None = None) -
     config = question.config
     if isinstance(config, AppConfig):
         return f"Look whether the installation includes it: {config.installation_page}"
-    if config.kind is CLASSIC:
+    if config.kind in (CLASSIC, OAUTH):
         granted = _names((headers or {}).get("X-OAuth-Scopes", ""))
-        if headers is not None and "X-OAuth-Scopes" in headers and "repo" not in granted:
+        is_told = headers is not None and "X-OAuth-Scopes" in headers
+        if is_told and "repo" not in granted and question.task is READING:
+            page = f": {config.url}/{config.kind.page}" if config.kind.page else "."
             return (
-                "The token lacks the scope repo, without which private repositories are hidden: "
-                f"{config.url}/{CLASSIC.page}"
+                "The token lacks the scope repo, without which private repositories are "
+                f"hidden{page}"
             )
-        return "Look whether the account may read it, and whether the token has the scope repo."
+        return (
+            f"Look whether the account may read it, and whether the token has {_minimum(question)}."
+        )
     return (
         "Look whether its owner is the token's resource owner, and whether it is among the "
         "repositories that the token gives access to."
     )
 
 
-def _said(answer: ErrorAnswer) -> str:
-    """GitHub's message. Out of ``text``, where secrets are masked, and not out of ``json``."""
+def _body(answer: ErrorAnswer) -> Mapping[str, Any]:
+    """What GitHub says. Out of ``text``, where secrets are masked, and not out of ``json``."""
     try:
         body = json.loads(answer.text)
     except (ValueError, RecursionError):
-        return ""
-    message = body.get("message") if isinstance(body, Mapping) else None
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
+def _said(answer: ErrorAnswer) -> str:
+    message = _body(answer).get("message")
     return " ".join(message.split()) if isinstance(message, str) else ""
 
 
-def _quoted(answer: ErrorAnswer) -> str:
-    said = _said(answer).rstrip(".")
+def _quoted(answer: ErrorAnswer, more: str = "") -> str:
+    said = ": ".join(filter(None, (_said(answer).rstrip("."), more.rstrip("."))))
     shown = said if len(said) <= _SAID_MOST else said[: _SAID_MOST - 1] + "…"
     return f" ({shown})" if shown else ""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from deploycore.http import HttpClient, parse_answer
 from deploycore_github.answers import InstallationAnswer, InstallationTokenAnswer
+from deploycore_github.tasks import READING
 
 __all__ = ["AppAuth", "Installation"]
 
@@ -27,9 +28,6 @@ LIFETIME_SECONDS = 9 * 60
 
 RENEWED_BEFORE = timedelta(minutes=5)
 """What begins with a token, such as a long fetch, should be able to end with it."""
-
-READING = {"contents": "read", "metadata": "read"}
-"""All that deploycore does; an app that may do more gives it no more."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,7 @@ class Installation:
     Args:
         number: The installation's ID.
         http: Signs as the app, and explains GitHub's refusals.
+        permissions: All that the token may do, whatever else the app may.
     """
 
     def __init__(
@@ -70,10 +69,12 @@ class Installation:
         number: str,
         http: HttpClient,
         *,
+        permissions: Mapping[str, str] = READING.permissions,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._path = f"app/installations/{number}"
         self._http = http.repeating("POST")
+        self._permissions = dict(permissions)
         self._clock = clock
         self._lock = threading.Lock()
         self._held: tuple[SecretStr, datetime] | None = None
@@ -104,7 +105,7 @@ class Installation:
         return parse_answer(InstallationAnswer, answer, what="an installation")
 
     def _obtained(self) -> tuple[SecretStr, datetime]:
-        body = {"permissions": READING}
+        body = {"permissions": self._permissions}
         answer = self._http.send_json("POST", f"{self._path}/access_tokens", body=body)
         given = parse_answer(InstallationTokenAnswer, answer, what="an installation token")
         return SecretStr(given.token), given.expires_at

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from deploycore.errors import DeploycoreError, NotFound
+from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
 from deploycore.hookspecs import hookimpl
 from deploycore.http import ErrorAnswer, HttpClient, parse_answer
 from deploycore.models import (
@@ -27,7 +28,7 @@ from deploycore.models import (
     RepositoryId,
     RepositoryQuery,
 )
-from deploycore_github import explanations
+from deploycore_github import explanations, tasks, webhooks
 from deploycore_github.answers import (
     BranchAnswer,
     InstallationRepositoriesAnswer,
@@ -37,6 +38,14 @@ from deploycore_github.answers import (
 from deploycore_github.configuration import INSTALLATION, AppConfig, GitHubConfig, TokenConfig
 from deploycore_github.explanations import Question
 from deploycore_github.installation import Installation
+from deploycore_github.statuses import (
+    DeploymentAnswer,
+    commit_status,
+    deployment,
+    deployment_status,
+)
+from deploycore_github.tasks import READING, TASKS, Task
+from deploycore_github.webhooks import HookAnswer
 
 __all__ = ["GIT_USERNAME", "GitHubProvider"]
 
@@ -69,14 +78,15 @@ class GitHubProvider:
         self._config = config
         self._http = http.with_headers(HEADERS)
         self._installation: Installation | None = None
+        self._installations: dict[Task, Installation] = {}
         if isinstance(config, TokenConfig):
             self._token: Callable[[], SecretStr] = lambda: config.token
             self._owner = config.owner
             self._is_installation = config.kind is INSTALLATION
         else:
-            explain = partial(explanations.explain, question=Question(config))
-            as_app = self._http.explaining(explain)
-            self._installation = Installation(config.installation_id, as_app)
+            # A token for each task: none that reads can write, whatever it is handed to.
+            self._installations = {task: _narrowed(config, self._http, task) for task in TASKS}
+            self._installation = self._installations[READING]
             self._http = self._http.authorised_by(self._installation)
             self._token = self._installation.token
             self._owner = None
@@ -136,6 +146,71 @@ class GitHubProvider:
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
         """What a person should do, for the kind of credentials that is configured."""
         return explanations.explain_git_refusal(self._config, status, message)
+
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """By ``X-Hub-Signature-256``."""
+        return webhooks.is_signed(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """``push``, and pull requests that are opened, changed, merged or closed."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """``POST /repos/{owner}/{repo}/hooks``, or ``PATCH`` where there is one.
+
+        Told apart by the address, in which nothing else of ours is kept.
+        """
+        wanted = webhooks.subscription(url, secret)
+        http = self._asking(repository.owner, repository, tasks.REGISTERING_WEBHOOK)
+        known = next((hook for hook in _webhooks(http, repository) if hook.url == url), None)
+        if known is None:
+            answer = http.send_json("POST", _hooks(repository), body=wanted)
+        else:
+            answer = http.send_json("PATCH", _hooks(repository, known.id), body=wanted)
+        return parse_answer(HookAnswer, answer, what="a webhook").webhook(url)
+
+    @hookimpl
+    def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
+        """``GET /repos/{owner}/{repo}/hooks``."""
+        return _webhooks(
+            self._asking(repository.owner, repository, tasks.LISTING_WEBHOOKS), repository
+        )
+
+    @hookimpl
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """``DELETE /repos/{owner}/{repo}/hooks/{hook_id}``."""
+        http = self._asking(repository.owner, repository, tasks.REMOVING_WEBHOOK)
+        try:
+            http.send_json("DELETE", _hooks(repository, webhook))
+        except NotFound:
+            return False
+        return True
+
+    @hookimpl
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
+        """``POST /repos/{owner}/{repo}/statuses/{sha}``."""
+        task = tasks.REPORTING_STATUS
+        http = self._asking(repository.owner, repository, task, commit=status.commit)
+        place = f"{_repository(repository)}/statuses/{status.commit}"
+        http.send_json("POST", place, body=commit_status(status))
+        return True
+
+    @hookimpl
+    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
+        """``POST /repos/{owner}/{repo}/deployments`` where there is none of this number, then
+        ``POST /repos/{owner}/{repo}/deployments/{deployment_id}/statuses``."""
+        task = tasks.REPORTING_DEPLOYMENT
+        http = self._asking(repository.owner, repository, task, commit=status.commit)
+        place = f"{_repository(repository)}/deployments"
+        found = _deployment(http, place, status)
+        if found is None:
+            added = http.send_json("POST", place, body=deployment(status))
+            found = parse_answer(DeploymentAnswer, added, what="a deployment")
+        http.send_json("POST", f"{place}/{found.id}/statuses", body=deployment_status(status))
+        return True
 
     def _all(self, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
         """``GET /user/repos``; for an app ``GET /installation/repositories``."""
@@ -208,15 +283,31 @@ class GitHubProvider:
             yield branch
 
     def _asking(
-        self, owner: str | None = None, repository: RepositoryId | None = None
+        self,
+        owner: str | None = None,
+        repository: RepositoryId | None = None,
+        task: Task = READING,
+        *,
+        commit: str | None = None,
     ) -> HttpClient:
-        question = Question(self._config, owner, repository)
-        return self._http.explaining(partial(self._explain, question=question))
+        question = Question(self._config, owner, repository, task, commit)
+        installation = self._installations.get(task)
+        http = self._http if installation is None else self._http.authorised_by(installation)
+        return http.explaining(partial(self._explain, question=question))
 
     def _explain(self, answer: ErrorAnswer, question: Question) -> DeploycoreError | None:
-        if answer.status == 401 and self._installation is not None:
-            self._installation.forget()
+        installation = self._installations.get(question.task)
+        if answer.status == 401 and installation is not None:
+            installation.forget()
         return explanations.explain(answer, question)
+
+
+def _narrowed(config: AppConfig, http: HttpClient, task: Task) -> Installation:
+    """The installation by tokens that are good for a task and no more."""
+    explain = partial(explanations.explain, question=Question(config, task=task))
+    return Installation(
+        config.installation_id, http.explaining(explain), permissions=task.permissions
+    )
 
 
 def _repositories(
@@ -226,12 +317,32 @@ def _repositories(
         yield parse_answer(list[RepositoryAnswer], page, what="a page of repositories")
 
 
+def _webhooks(http: HttpClient, repository: RepositoryId) -> Iterator[Webhook]:
+    for page in http.linked_pages(_hooks(repository), params=_page(None)):
+        for hook in parse_answer(list[HookAnswer], page, what="a page of webhooks"):
+            if hook.config.url:
+                yield hook.webhook(hook.config.url)
+
+
+def _deployment(http: HttpClient, place: str, status: DeploymentStatus) -> DeploymentAnswer | None:
+    """The one that an earlier report has added, among the newest hundred of the commit."""
+    asked = {"sha": status.commit, "environment": status.environment, **_page(None)}
+    answer = http.get_json(place, params=asked)
+    known = parse_answer(list[DeploymentAnswer], answer, what="a page of deployments")
+    return next((each for each in known if each.is_for(status.deployment)), None)
+
+
 def _page(limit: int | None) -> dict[str, str | int]:
     return {"per_page": min(limit or MOST_ITEMS_A_PAGE, MOST_ITEMS_A_PAGE)}
 
 
 def _repository(repository: RepositoryId) -> str:
     return f"repos/{_quoted(repository.owner)}/{_quoted(repository.slug)}"
+
+
+def _hooks(repository: RepositoryId, webhook: str | None = None) -> str:
+    hooks = f"{_repository(repository)}/hooks"
+    return hooks if webhook is None else f"{hooks}/{_quoted(webhook)}"
 
 
 def _same(login: str | None, owner: str) -> bool:

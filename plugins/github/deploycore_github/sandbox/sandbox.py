@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
+from deploycore.errors import NotFound
+from deploycore.models import is_commit_hash
 from deploycore.testing.faults import Change, answer
 from deploycore.testing.git_http import is_git_request
 from deploycore.testing.host import Route
@@ -35,9 +37,15 @@ from deploycore.testing.messages import (
     with_headers,
 )
 from deploycore.testing.paging import LinkHeader, Pages
-from deploycore.testing.repositories import Service
+from deploycore.testing.repositories import RefUpdate, Served, Service
 from deploycore.testing.sandbox import Credential, Repository, Sandbox, credentials_of
 from deploycore.testing.scenarios import Access, Arranged, Scenario
+from deploycore.testing.webhooks import DeliveryRules, Event, Hook, ShownDeployment
+from deploycore_github.sandbox import events
+from deploycore_github.sandbox.hooks import HooksApi, shape
+from deploycore_github.sandbox.pull_requests import PullRequest, PullRequests
+from deploycore_github.sandbox.reports import Deployment, DeploymentsApi, StatusesApi
+from deploycore_github.sandbox.validation import DOCUMENTATION
 
 __all__ = ["GitHubSandbox"]
 
@@ -45,10 +53,16 @@ T = TypeVar("T")
 
 API = "/api/v3"
 READ, METADATA = "contents=read", "metadata=read"
+HOOKS, STATUSES, DEPLOYMENTS = "repository_hooks", "statuses", "deployments"
 SCOPE = "repo"
+CLASSIC_SCOPES = {
+    HOOKS: ("admin:repo_hook", "public_repo", SCOPE, "write:repo_hook"),
+    STATUSES: (SCOPE, "repo:status"),
+    DEPLOYMENTS: (SCOPE, "repo_deployment"),
+}
+"""The scopes of classic tokens, any of which will do."""
 VERSION = "2022-11-28"
 LIMIT = 5000
-DOCUMENTATION = "https://docs.github.com/rest"
 JWT_SECONDS_MOST = 600
 
 BY_TOKEN = "Resource not accessible by personal access token"  # noqa: S105 - GitHub's words
@@ -109,11 +123,14 @@ class GitHubSandbox(Sandbox):
     """GitHub's API, as far as the provider uses it.
 
     ``ada`` is a user, ``guild`` an organisation that she belongs to. Tokens of mode ``token``
-    are fine-grained.
+    are fine-grained. The scopes of credentials are permissions, such as ``statuses=write``; those
+    of classic tokens may be scopes of theirs as well, such as ``repo:status``, and whoever may read
+    has the scope ``repo``.
 
     Attributes:
         token_lifetime: How long installation tokens last.
         suspended: Whether the installations of apps are.
+        hooks: The webhooks' API.
     """
 
     MODES = {  # noqa: RUF012 - as the base class has it
@@ -121,7 +138,8 @@ class GitHubSandbox(Sandbox):
         "app": "GitHub App",
         "classic": "Classic token",
     }
-    SCOPES = (READ, "contents=write")
+    SCOPES = (READ, "contents=write", *(f"{name}=write" for name in CLASSIC_SCOPES))
+    WEBHOOK_RULES = DeliveryRules(timeout=10.0)
     OWNERS = ("guild",)
     PAGES = Pages(RepositoryLinks())
     GIT_REALM = "GitHub"
@@ -135,6 +153,12 @@ class GitHubSandbox(Sandbox):
         self._apps: list[App] = []
         self._issued: dict[str, IssuedToken] = {}
         self._seen: list[SecretStr] = []
+        self._gone: set[str] = set()
+        self.hooks = HooksApi(self.webhooks, self._ping)
+        self._statuses = StatusesApi(self._has_commit, self.show_status)
+        self._deployments = DeploymentsApi(self._commit_of)
+        self._pull_requests = PullRequests(self._tell)
+        self.git.watchers.append(self._follow)
 
     # Credentials.
 
@@ -206,6 +230,137 @@ class GitHubSandbox(Sandbox):
         """From now on the API sends on from the old name, under which nothing is any more."""
         self._renamed[owner, slug] = new_slug
 
+    # What happens, and whom it is told.
+
+    def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Iterable[Event]:
+        """One for each branch and tag, within GitHub's limits."""
+        with self.git.commits(repository) as read:
+            return [
+                events.push(
+                    repository,
+                    update,
+                    actor=self.OWNER,
+                    describe=self._repository_json,
+                    read=read,
+                )
+                for update in events.told(updates)
+            ]
+
+    def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
+        return events.proof(hook, body)
+
+    def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
+        """The deployments of a commit, the oldest first."""
+        return self._deployments.shown(f"{owner}/{slug}", commit)
+
+    def fork(self, owner: str, slug: str, into: str) -> Repository:
+        """Copy a repository to another owner, who is added if need be."""
+        row = self._there(f"{owner}/{slug}")
+        self.add_owner(into)
+        made = self.add_repository(
+            into, slug, private=row.private, default_branch=row.default_branch
+        )
+        for branch, commit in self.branches(row):
+            self.git.take(made, branch, commit, source=row)
+        return made
+
+    def delete(self, repository: Repository) -> None:
+        """Hide a repository for good, such as a fork."""
+        self._gone.add(repository.full_name)
+
+    def open_pull_request(
+        self,
+        owner: str,
+        slug: str,
+        source_branch: str,
+        target_branch: str,
+        *,
+        title: str = "",
+        source: Repository | None = None,
+    ) -> PullRequest:
+        """Open a pull request, perhaps from a fork.
+
+        Raises:
+            NotFound: There is no such repository or branch.
+        """
+        row = self._there(f"{owner}/{slug}")
+        head = source or row
+        return self._pull_requests.add(
+            PullRequest(
+                number=0,
+                repository=row.full_name,
+                source=head.full_name,
+                source_branch=source_branch,
+                target_branch=target_branch,
+                title=title or source_branch,
+                commit=self._branch_of(head, source_branch),
+                target_commit=self._branch_of(row, target_branch),
+            )
+        )
+
+    def edit_pull_request(self, row: PullRequest, **changes: str) -> PullRequest:
+        """Change its title, or the branch that it is to be merged into."""
+        return self._pull_requests.change(row, "edited", **changes)
+
+    def close_pull_request(self, row: PullRequest) -> PullRequest:
+        """Close it without merging."""
+        return self._pull_requests.change(row, "closed", state="closed")
+
+    def reopen_pull_request(self, row: PullRequest) -> PullRequest:
+        """Open it once more."""
+        return self._pull_requests.change(row, "reopened", state="open")
+
+    def merge_pull_request(self, row: PullRequest) -> PullRequest:
+        """Move the target branch to the newest commit of the source, and close it."""
+        row = self._pull_requests.current(row)
+        target, source = self._there(row.repository), self._there(row.source)
+        self.git.take(target, row.target_branch, row.commit, source=source)
+        return self._pull_requests.change(row, "closed", state="closed", merged=True)
+
+    def find(self, owner: str, slug: str) -> Repository | None:
+        return None if f"{owner}/{slug}" in self._gone else super().find(owner, slug)
+
+    def readable(self, row: Repository) -> bool:
+        return row.full_name not in self._gone and super().readable(row)
+
+    def _ping(self, hook: Hook, told: Mapping[str, Any]) -> None:
+        repository = self._repository_json(self._there(hook.repository))
+        self.webhooks.send(hook, events.ping(hook, told, repository, self.OWNER))
+
+    def _follow(self, served: Served, updates: Sequence[RefUpdate]) -> None:
+        self._pull_requests.pushed(served.full_name, updates)
+
+    def _tell(self, action: str, row: PullRequest) -> None:
+        event = events.pull_request(
+            action,
+            row,
+            self._there(row.repository),
+            self.find(*row.source.split("/")),
+            actor=self.OWNER,
+            describe=self._repository_json,
+        )
+        self.webhooks.fire(row.repository, event)
+
+    def _there(self, full_name: str) -> Repository:
+        row = self.find(*full_name.split("/"))
+        if row is None:
+            raise NotFound(f"The sandbox has no repository {full_name}.")
+        return row
+
+    def _branch_of(self, repository: Repository, branch: str) -> str:
+        commit = self._commit_of(repository, branch)
+        if commit is None:
+            raise NotFound(f"The sandbox's {repository.full_name} has no branch {branch!r}.")
+        return commit
+
+    def _commit_of(self, repository: Repository, ref: str) -> str | None:
+        if self._has_commit(repository, ref):
+            return ref
+        return self.git.branches(repository).get(ref)
+
+    def _has_commit(self, repository: Repository, commit: str) -> bool:
+        return is_commit_hash(commit) and self.git.has_commit(repository, commit)
+
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Repositories have no name for people besides the one in the address."""
         return tuple(replace(arranged, name="") for arranged in super().arrange(scenario))
@@ -263,9 +418,10 @@ class GitHubSandbox(Sandbox):
         }
         credential = self.credential_of(credentials_of(request)[1])
         if credential is not None and credential.mode == "classic":
-            accepted = SCOPE if request.path.startswith(f"{API}/repos/") else ""
-            granted = SCOPE if READ in credential.scopes else ""
-            headers |= {"X-OAuth-Scopes": granted, "X-Accepted-OAuth-Scopes": accepted}
+            headers |= {
+                "X-OAuth-Scopes": ", ".join(_classic_scopes(credential)),
+                "X-Accepted-OAuth-Scopes": ", ".join(_accepted(request)),
+            }
         return headers
 
     def _limits(self, remaining: int, seconds: int) -> dict[str, str]:
@@ -293,6 +449,16 @@ class GitHubSandbox(Sandbox):
             "GET /repos/{owner}/{slug}": self._repository,
             "GET /repos/{owner}/{slug}/branches": self._branches,
             "GET /repos/{owner}/{slug}/branches/{branch*}": self._branch,
+            "GET /repos/{owner}/{slug}/hooks": self._list_hooks,
+            "POST /repos/{owner}/{slug}/hooks": self._add_hook,
+            "GET /repos/{owner}/{slug}/hooks/{id}": self._get_hook,
+            "PATCH /repos/{owner}/{slug}/hooks/{id}": self._change_hook,
+            "DELETE /repos/{owner}/{slug}/hooks/{id}": self._remove_hook,
+            "POST /repos/{owner}/{slug}/statuses/{sha}": self._add_status,
+            "GET /repos/{owner}/{slug}/deployments": self._list_deployments,
+            "POST /repos/{owner}/{slug}/deployments": self._add_deployment,
+            "POST /repos/{owner}/{slug}/deployments/{id}/statuses": self._add_deployment_status,
+            "GET /repositories/{number}/hooks": self._numbered_hooks,
             "GET /repositories/{number}": self._numbered_repository,
             "GET /repositories/{number}/branches": self._numbered_branches,
             "GET /repositories/{number}/branches/{branch*}": self._numbered_branch,
@@ -379,6 +545,60 @@ class GitHubSandbox(Sandbox):
         row = self._by_number(request, number)
         return self._branch(request, row.owner, row.slug, branch)
 
+    def _list_hooks(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._changeable(request, owner, slug, HOOKS, level="read")
+        here = f"{API}/repositories/{row.number}/hooks"
+        hooks = self.webhooks.of(row.full_name)
+        return self._page(request, hooks, lambda hook: shape(hook, request.origin), here)
+
+    def _numbered_hooks(self, request: Request, number: str) -> Answer:
+        row = self._by_number(request, number)
+        return self._list_hooks(request, row.owner, row.slug)
+
+    def _add_hook(self, request: Request, owner: str, slug: str) -> Answer:
+        return self.hooks.add(request, self._changeable(request, owner, slug, HOOKS))
+
+    def _get_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        row = self._changeable(request, owner, slug, HOOKS, level="read")
+        return json_answer(shape(self._hook(row, id), request.origin))
+
+    def _change_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        row = self._changeable(request, owner, slug, HOOKS)
+        return self.hooks.change(request, self._hook(row, id))
+
+    def _remove_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        row = self._changeable(request, owner, slug, HOOKS)
+        return self.hooks.remove(self._hook(row, id))
+
+    def _hook(self, repository: Repository, id: str) -> Hook:
+        found = self.hooks.find(repository, id)
+        if found is None:
+            raise self.refused(404, "Not Found")
+        return found
+
+    def _add_status(self, request: Request, owner: str, slug: str, sha: str) -> Answer:
+        return self._statuses.add(request, self._changeable(request, owner, slug, STATUSES), sha)
+
+    def _list_deployments(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._changeable(request, owner, slug, DEPLOYMENTS, level="read")
+        rows = self._deployments.of(row, request.query)
+
+        def render(found: Deployment) -> dict[str, Any]:
+            return found.shape(request)
+
+        return self._page(request, rows, render, f"{API}/repositories/{row.number}/deployments")
+
+    def _add_deployment(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._changeable(request, owner, slug, DEPLOYMENTS)
+        return self._deployments.add(request, row)
+
+    def _add_deployment_status(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        row = self._changeable(request, owner, slug, DEPLOYMENTS)
+        added = self._deployments.add_status(request, row, id)
+        if added is None:
+            raise self.refused(404, "Not Found")
+        return added
+
     def _installation(self, request: Request, number: str) -> Answer:
         app = self._as_app(request, number)
         suspended_at = "2026-01-01T00:00:00Z" if self.suspended else None
@@ -399,12 +619,14 @@ class GitHubSandbox(Sandbox):
             raise self.refused(403, "This installation has been suspended")
         granted = _permissions(app.credential)
         wanted = (_body(request) or {}).get("permissions", granted)
-        if not wanted.keys() <= granted.keys():
+        if not all(_includes(granted.get(name), level) for name, level in wanted.items()):
             raise self.refused(422, UNGRANTED)
         token = SecretStr(f"ghs_{_letters(36)}")
         ends = datetime.now(UTC) + self.token_lifetime
+        scopes = frozenset(f"{name}={level}" for name, level in wanted.items())
+        narrowed = replace(app.credential, scopes=scopes)
         with self._lock:
-            self._issued[token.get_secret_value()] = IssuedToken(app.credential, ends)
+            self._issued[token.get_secret_value()] = IssuedToken(narrowed, ends)
             self._seen.append(token)
         return json_answer(
             {
@@ -421,26 +643,45 @@ class GitHubSandbox(Sandbox):
     def _reader(self, request: Request, permission: str) -> Credential:
         """Who asks, if they may: Metadata comes with any permission of a repository."""
         caller = self.caller(request)
-        if caller.scopes or caller.mode == "classic":
+        name, _, level = permission.partition("=")
+        if caller.mode == "classic" or _includes(_permissions(caller).get(name), level):
             return caller
         said = BY_APP if caller.mode == "app" else BY_TOKEN
         needed = {"X-Accepted-GitHub-Permissions": permission}
         raise Refusal(with_headers(self.refusal(403, said), needed))
 
     def _readable(self, request: Request, owner: str, slug: str, permission: str) -> Repository:
-        renamed = self._renamed.get((owner, slug))
-        if renamed is not None:
-            rest = request.path.removeprefix(f"{API}/repos/{owner}/{slug}")
-            number = self.repository(owner, renamed).number
-            raise self._moved(request, f"{number}{rest}")
+        self._send_on(request, owner, slug)
         caller = self._reader(request, permission)
         row = self.repository(owner, slug)
         if not self._visible(caller, [row]):
             raise self.refused(404, "Not Found")
         return row
 
+    def _changeable(
+        self, request: Request, owner: str, slug: str, permission: str, *, level: str = "write"
+    ) -> Repository:
+        """The repository, if who asks may do to it what takes this permission; a classic token
+        without its scope hears 'Not Found'."""
+        self._send_on(request, owner, slug)
+        caller = self._reader(request, f"{permission}={level}")
+        row = self.repository(owner, slug)
+        if caller.mode == "classic" and not {*_classic_scopes(caller)} & {
+            *CLASSIC_SCOPES[permission]
+        }:
+            raise self.refused(404, "Not Found")
+        return row
+
+    def _send_on(self, request: Request, owner: str, slug: str) -> None:
+        renamed = self._renamed.get((owner, slug))
+        if renamed is not None:
+            rest = request.path.removeprefix(f"{API}/repos/{owner}/{slug}")
+            number = self.repository(owner, renamed).number
+            raise self._moved(request, f"{number}{rest}")
+
     def _visible(self, caller: Credential, rows: Sequence[Repository]) -> list[Repository]:
-        return [row for row in rows if READ in caller.scopes or not row.private]
+        sees = READ in caller.scopes if caller.mode == "classic" else bool(caller.scopes)
+        return [row for row in rows if sees or not row.private]
 
     def _as_app(self, request: Request, number: str) -> App:
         """The app whose JSON web token a request has, if the installation is its own."""
@@ -488,8 +729,11 @@ class GitHubSandbox(Sandbox):
     def _moved(self, request: Request, place: str) -> Refusal:
         url = f"{request.origin}{API}/repositories/{place}"
         query = f"?{request.query_string}" if request.query_string else ""
-        body = {"message": "Moved Permanently", "url": url, "documentation_url": DOCUMENTATION}
-        return Refusal(with_headers(json_answer(body, 301), {"Location": url + query}))
+        status, said = 301, "Moved Permanently"
+        if request.method != "GET":
+            status, said = 307, "Temporary Redirect"
+        body = {"message": said, "url": url, "documentation_url": DOCUMENTATION}
+        return Refusal(with_headers(json_answer(body, status), {"Location": url + query}))
 
     def _page(
         self,
@@ -544,18 +788,15 @@ class GitHubSandbox(Sandbox):
         kind = "Organization" if login in self.OWNERS else "User"
         return {"login": login, "id": self._number(login), "type": kind}
 
-    def _accounts(self) -> Sequence[str]:
-        return (self.OWNER, *self.OWNERS, "rival")
-
     def _number(self, login: str) -> int:
-        return self._accounts().index(login) + 1
+        return self.owners.index(login) + 1
 
     def _owner(self, number: str) -> str:
-        return self._accounts()[int(number) - 1]
+        return self.owners[int(number) - 1]
 
     def _by_number(self, request: Request, number: str) -> Repository:
         self.caller(request)
-        rows = [row for owner in self._accounts() for row in self.owned(owner)]
+        rows = [row for owner in self.owners for row in self.owned(owner)]
         found = next((row for row in rows if str(row.number) == number), None)
         if found is None:
             raise self.refused(404, "Not Found")
@@ -563,11 +804,31 @@ class GitHubSandbox(Sandbox):
 
 
 def _permissions(credential: Credential) -> dict[str, str]:
-    """What an app was granted; every permission of a repository brings Metadata with it."""
+    """What was granted; every permission of a repository brings Metadata with it."""
     if not credential.scopes:
         return {"members": "read"}
-    level = "write" if len(credential.scopes) > 1 else "read"
-    return {"contents": level, "metadata": "read"}
+    granted = {"metadata": "read"}
+    for name, _, level in (scope.partition("=") for scope in sorted(credential.scopes)):
+        granted[name] = level  # of one name, write comes last
+    return dict(sorted(granted.items()))
+
+
+def _includes(granted: str | None, level: str) -> bool:
+    return granted == "write" or granted == level
+
+
+def _classic_scopes(credential: Credential) -> list[str]:
+    own = sorted(scope for scope in credential.scopes if "=" not in scope)
+    return [SCOPE, *own] if READ in credential.scopes else own
+
+
+def _accepted(request: Request) -> tuple[str, ...]:
+    """The scopes that an address takes."""
+    if not request.path.startswith(f"{API}/repos/"):
+        return ()
+    parts = {*request.segments[5:6]}  # api, v3, repos, owner, repository
+    names = {"hooks": HOOKS, "statuses": STATUSES, "deployments": DEPLOYMENTS}
+    return next((CLASSIC_SCOPES[names[part]] for part in parts if part in names), (SCOPE,))
 
 
 def _public_key(pem: SecretStr) -> rsa.RSAPublicKey | None:

@@ -1,0 +1,190 @@
+"""What the sandbox's webhooks say, in the shapes of GitHub's documentation.
+
+Pure: rows and commits in, JSON objects out.
+
+Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+from uuid import uuid4
+
+from deploycore.testing.repositories import CommitDetails, RefUpdate
+from deploycore.testing.sandbox import Repository
+from deploycore.testing.webhooks import Event, Hook, hmac_sha256
+from deploycore_github.sandbox.pull_requests import PullRequest
+
+__all__ = ["ping", "proof", "pull_request", "push", "told"]
+
+NOTHING = "0" * 40
+COMMITS_MOST = 2048
+TAGS_MOST = 3
+BRANCHES_MOST = 5000
+HEADERS = {"User-Agent": "GitHub-Hookshot/0a1b2c3", "Accept": "*/*"}
+_PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
+
+Read = Callable[[str], CommitDetails]
+Describe = Callable[[Repository], Mapping[str, Any]]
+
+
+def told(updates: Sequence[RefUpdate]) -> Iterator[RefUpdate]:
+    """Those changes of a push that events are made of: none for more than three tags, or more
+    than 5,000 branches."""
+    for kind, most in (("branch", BRANCHES_MOST), ("tag", TAGS_MOST)):
+        found = [update for update in updates if update.kind == kind]
+        yield from found if len(found) <= most else ()
+
+
+def push(
+    repository: Repository, update: RefUpdate, *, actor: str, describe: Describe, read: Read
+) -> Event:
+    """``push``, for one ref."""
+    page = describe(repository)["html_url"]
+    commits = [_commit(found, page) for found in islice(_new_commits(update, read), COMMITS_MOST)]
+    person = {"name": actor, "email": f"{actor}@example.com"}
+    body = {
+        "ref": f"{_PREFIXES[update.kind]}{update.name}",
+        "before": update.before or NOTHING,
+        "after": update.after or NOTHING,
+        "repository": describe(repository),
+        "pusher": person,
+        "sender": _user(actor),
+        "created": update.before is None,
+        "deleted": update.after is None,
+        "forced": _is_forced(update, read),
+        "base_ref": None,
+        "compare": f"{page}/compare/{(update.before or NOTHING)[:12]}",
+        "commits": commits[::-1],
+        "head_commit": _commit(read(update.after), page) if update.after else None,
+    }
+    return _event("push", body)
+
+
+def pull_request(
+    action: str,
+    row: PullRequest,
+    repository: Repository,
+    source: Repository | None,
+    *,
+    actor: str,
+    describe: Describe,
+) -> Event:
+    """An event of a pull request.
+
+    Args:
+        source: Where the commits come from; ``None`` where that is gone.
+    """
+    body = {
+        "action": action,
+        "number": row.number,
+        "pull_request": {
+            "number": row.number,
+            "html_url": f"{describe(repository)['html_url']}/pull/{row.number}",
+            "state": row.state,
+            "title": row.title,
+            "user": _user(actor),
+            "body": None,
+            "draft": False,
+            "merged": row.merged,
+            "merge_commit_sha": row.commit if row.merged else None,
+            "head": _end(source, row.source_branch, row.commit, describe),
+            "base": _end(repository, row.target_branch, row.target_commit, describe),
+        },
+        "repository": describe(repository),
+        "sender": _user(actor),
+    }
+    return _event("pull_request", body)
+
+
+def ping(hook: Hook, shape: Mapping[str, Any], repository: Mapping[str, Any], actor: str) -> Event:
+    """What a new webhook is told first."""
+    body = {
+        "zen": "Keep it logically awesome.",
+        "hook_id": int(hook.id),
+        "hook": dict(shape),
+        "repository": dict(repository),
+        "sender": _user(actor),
+    }
+    return _event("ping", body)
+
+
+def proof(hook: Hook, body: bytes) -> dict[str, str]:
+    """The headers that each delivery has of its own, and the proofs where there is a secret: the
+    one by SHA-1 is still sent, for those who have not moved on."""
+    headers = {
+        "X-GitHub-Delivery": str(uuid4()),
+        "X-GitHub-Hook-ID": hook.id,
+        "X-GitHub-Hook-Installation-Target-Type": "repository",
+    }
+    if hook.secret is None:
+        return headers
+    key = hook.secret.get_secret_value().encode()
+    return {
+        **headers,
+        "X-Hub-Signature": f"sha1={hmac.new(key, body, hashlib.sha1).hexdigest()}",
+        "X-Hub-Signature-256": f"sha256={hmac_sha256(hook.secret, body)}",
+    }
+
+
+def _event(name: str, body: Any) -> Event:
+    headers = {**HEADERS, "Content-Type": "application/json", "X-GitHub-Event": name}
+    return Event(name, json.dumps(body).encode(), headers)
+
+
+def _user(login: str) -> dict[str, Any]:
+    return {"login": login, "type": "User", "site_admin": False}
+
+
+def _end(
+    repository: Repository | None, branch: str, commit: str, describe: Describe
+) -> dict[str, Any]:
+    """``head`` or ``base``."""
+    owner = "unknown" if repository is None else repository.owner
+    return {
+        "label": f"{owner}:{branch}",
+        "ref": branch,
+        "sha": commit,
+        "user": None if repository is None else _user(owner),
+        "repo": None if repository is None else describe(repository),
+    }
+
+
+def _commit(commit: CommitDetails, page: str) -> dict[str, Any]:
+    name, _, rest = commit.author.partition(" <")
+    return {
+        "id": commit.hash,
+        "distinct": True,
+        "message": commit.message,
+        "timestamp": commit.date.isoformat(),
+        "url": f"{page}/commit/{commit.hash}",
+        "author": {"name": name, "email": rest.rstrip(">")},
+    }
+
+
+def _new_commits(update: RefUpdate, read: Read) -> Iterator[CommitDetails]:
+    if update.after is not None and update.kind == "branch":
+        yield from _history(update.after, read, until={update.before} if update.before else ())
+
+
+def _is_forced(update: RefUpdate, read: Read) -> bool:
+    if update.before is None or update.after is None:
+        return False
+    return all(found.hash != update.before for found in _history(update.after, read, until=()))
+
+
+def _history(commit: str, read: Read, *, until: Iterable[str]) -> Iterator[CommitDetails]:
+    """A commit and those before it, each once, but for some and what is before them."""
+    waiting, seen = [commit], set(until)
+    while waiting:
+        current = waiting.pop(0)
+        if current not in seen:
+            seen.add(current)
+            found = read(current)
+            yield found
+            waiting += found.parents

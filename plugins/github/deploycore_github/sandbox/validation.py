@@ -1,0 +1,42 @@
+"""How GitHub reads bodies, and what it says of those that it can't use."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deploycore.testing.messages import Refusal, Request, json_answer
+
+__all__ = ["DOCUMENTATION", "body_of", "invalid", "unprocessable"]
+
+DOCUMENTATION = "https://docs.github.com/rest"
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object that was sent.
+
+    Raises:
+        Refusal: 400, there is none.
+    """
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        said = {"message": "Problems parsing JSON", "documentation_url": DOCUMENTATION}
+        raise Refusal(json_answer({**said, "status": "400"}, 400))
+    return body
+
+
+def unprocessable(message: str, **more: Any) -> Refusal:
+    """A refusal by status 422, to raise."""
+    body = {"message": message, "documentation_url": DOCUMENTATION, "status": "422", **more}
+    return Refusal(json_answer(body, 422))
+
+
+def invalid(resource: str, message: str, *, field: str = "") -> Refusal:
+    """A refusal because of one field, to raise."""
+    error = {"resource": resource, "code": "custom", "message": message}
+    return unprocessable(
+        "Validation Failed", errors=[{**error, "field": field} if field else error]
+    )

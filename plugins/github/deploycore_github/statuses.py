@@ -1,0 +1,93 @@
+"""How a commit's deployment is shown on GitHub's pages: commit statuses, and deployments.
+
+Sources:
+https://docs.github.com/en/rest/commits/statuses
+https://docs.github.com/en/rest/deployments/deployments
+https://docs.github.com/en/rest/deployments/statuses
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deploycore.events import CommitState, CommitStatus, DeploymentStatus
+from deploycore.http import AnswerModel
+
+__all__ = ["DeploymentAnswer", "commit_status", "deployment", "deployment_status"]
+
+_STATES: dict[CommitState, str] = {
+    "in_progress": "pending",
+    "successful": "success",
+    "failed": "failure",
+    "stopped": "error",
+}
+_DEPLOYMENT_STATES: dict[CommitState, str] = {**_STATES, "in_progress": "in_progress"}
+MOST_CHARACTERS = 140
+_NUMBER = "deploycore"
+
+
+class DeploymentAnswer(AnswerModel):
+    """One of ``GET /repos/{owner}/{repo}/deployments``.
+
+    Attributes:
+        payload: What its maker put there: an object, or a text that may hold one.
+    """
+
+    id: Annotated[int, Field(ge=1)]
+    payload: Any = None
+
+    def is_for(self, number: int) -> bool:
+        """Whether it is deploycore's deployment of this number."""
+        payload = self.payload
+        if isinstance(payload, str):
+            try:
+                payload = json.loads(payload)
+            except (ValueError, RecursionError):
+                return False
+        return isinstance(payload, Mapping) and payload.get(_NUMBER) == number
+
+
+def commit_status(status: CommitStatus) -> dict[str, str]:
+    """What is sent for a status. Of those with one context GitHub shows the newest."""
+    body = {
+        "state": _STATES[status.state],
+        "context": status.key,
+        "description": _cut(status.description or status.name),
+        "target_url": status.url,
+    }
+    return {field: value for field, value in body.items() if value}
+
+
+def deployment(status: DeploymentStatus) -> dict[str, Any]:
+    """What is sent to add a deployment.
+
+    By default GitHub would merge the default branch into what is deployed, and refuse commits
+    whose checks have not all succeeded, of which our own status is one.
+    """
+    return {
+        "ref": status.commit,
+        "environment": status.environment,
+        "auto_merge": False,
+        "required_contexts": [],
+        "description": f"{status.ref} by deploycore" if status.ref else "by deploycore",
+        "payload": {_NUMBER: status.deployment},
+    }
+
+
+def deployment_status(status: DeploymentStatus) -> dict[str, str]:
+    """What is sent for the state of a deployment."""
+    body = {
+        "state": _DEPLOYMENT_STATES[status.state],
+        "description": _cut(status.description),
+        "log_url": status.url,
+    }
+    return {field: value for field, value in body.items() if value}
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"

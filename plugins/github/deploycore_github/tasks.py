@@ -1,0 +1,101 @@
+"""What is done with GitHub, and what each of it takes: permissions, scopes, and the right role.
+
+Kept in one place because it is needed twice: an app asks for a token that may do just this, and
+who lacks a right is told its name, in the words of the page where it is ticked.
+
+Sources:
+https://docs.github.com/en/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
+https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
+https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "LISTING_WEBHOOKS",
+    "READING",
+    "REGISTERING_WEBHOOK",
+    "REMOVING_WEBHOOK",
+    "REPORTING_DEPLOYMENT",
+    "REPORTING_STATUS",
+    "TASKS",
+    "Task",
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something that is done with a repository.
+
+    Attributes:
+        what: Follows 'may not', and is followed by what it is done to.
+        box: The permission, as the pages of fine-grained tokens and apps call it.
+        scope: What a classic token needs for it, or more.
+        permissions: The same for an installation token, by GitHub's names.
+        role: Who may do it, for people; empty where that is understood.
+    """
+
+    what: str
+    box: str
+    scope: str
+    permissions: Mapping[str, str] = field(hash=False)
+    role: str = ""
+
+
+def _narrowed(**permissions: str) -> dict[str, str]:
+    return {**permissions, "metadata": "read"}
+
+
+_ADMINISTRATORS = "Webhooks are for administrators of the repository: others hear 'Not Found'."
+_WRITERS = "It takes somebody who may push to the repository."
+
+READING = Task("read", "Contents: Read-only", "repo", _narrowed(contents="read"))
+"""All that most of deploycore does."""
+
+LISTING_WEBHOOKS = Task(
+    "list the webhooks of",
+    "Webhooks: Read-only",
+    "read:repo_hook",
+    _narrowed(repository_hooks="read"),
+    _ADMINISTRATORS,
+)
+REGISTERING_WEBHOOK = Task(
+    "register a webhook for",
+    "Webhooks: Read and write",
+    "admin:repo_hook",
+    _narrowed(repository_hooks="write"),
+    _ADMINISTRATORS,
+)
+REMOVING_WEBHOOK = Task(
+    "remove a webhook from",
+    "Webhooks: Read and write",
+    "admin:repo_hook",
+    _narrowed(repository_hooks="write"),
+    _ADMINISTRATORS,
+)
+REPORTING_STATUS = Task(
+    "report a status to",
+    "Commit statuses: Read and write",
+    "repo:status",
+    _narrowed(statuses="write"),
+    _WRITERS,
+)
+REPORTING_DEPLOYMENT = Task(
+    "report a deployment to",
+    "Deployments: Read and write",
+    "repo_deployment",
+    _narrowed(deployments="write"),
+    _WRITERS,
+)
+
+TASKS = (
+    READING,
+    LISTING_WEBHOOKS,
+    REGISTERING_WEBHOOK,
+    REMOVING_WEBHOOK,
+    REPORTING_STATUS,
+    REPORTING_DEPLOYMENT,
+)

@@ -1,0 +1,273 @@
+"""What GitHub's webhooks say, how they are proved, and how they are subscribed to.
+
+Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
+that are read, and believe nothing.
+
+Sources:
+https://docs.github.com/en/webhooks/webhook-events-and-payloads
+https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+https://docs.github.com/en/rest/repos/webhooks
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qs
+
+from pydantic import Field, SecretStr, ValidationError
+
+from deploycore.errors import ConfigurationError, UnexpectedAnswer
+from deploycore.events import (
+    Delivered,
+    PullRequestEvent,
+    PushEvent,
+    RefChange,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
+    hmac_sha256_matches,
+)
+from deploycore.http import AnswerModel, parse_answer
+from deploycore.models import CommitHash, NonEmpty, RepositoryId
+
+__all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
+
+T = TypeVar("T")
+
+PUSH = "push"
+PULL_REQUEST = "pull_request"
+EVENTS = (PUSH, PULL_REQUEST)
+"""What deploycore subscribes to."""
+
+BRANCHES, TAGS = "refs/heads/", "refs/tags/"
+FORM = "application/x-www-form-urlencoded"
+_FIELDS_MOST = 10
+_CLOSED = "closed"
+_ACTIONS: dict[str, Literal["opened", "updated"]] = {
+    "opened": "opened",
+    "reopened": "opened",
+    "synchronize": "updated",
+    "edited": "updated",  # which may be about the branch that it is to be merged into
+}
+
+HINT = "Upgrade deploycore-github; polling works all the same."
+
+
+class _Actor(AnswerModel):
+    login: NonEmpty
+
+
+class _Repository(AnswerModel):
+    full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+
+    @property
+    def id(self) -> RepositoryId:
+        return RepositoryId.parse(self.full_name)
+
+
+class _Commit(AnswerModel):
+    id: CommitHash
+
+
+class _Push(AnswerModel):
+    """``head_commit`` is null where a ref was deleted."""
+
+    ref: NonEmpty
+    before: CommitHash
+    after: CommitHash
+    head_commit: _Commit | None = None
+    repository: _Repository
+    sender: _Actor | None = None
+
+
+class _Base(AnswerModel):
+    ref: NonEmpty
+
+
+class _Head(AnswerModel):
+    """``repo`` is null once a fork is deleted."""
+
+    ref: NonEmpty
+    sha: CommitHash
+    repo: _Repository | None = None
+
+
+class _PullRequest(AnswerModel):
+    number: Annotated[int, Field(ge=1)]
+    title: str = ""
+    merged: bool = False
+    head: _Head
+    base: _Base
+
+
+class _AboutPullRequest(AnswerModel):
+    action: NonEmpty
+    pull_request: _PullRequest
+    repository: _Repository
+    sender: _Actor | None = None
+
+
+class _Action(AnswerModel):
+    action: NonEmpty
+
+
+class _Config(AnswerModel):
+    url: str | None = None
+
+
+class HookAnswer(AnswerModel):
+    """One of ``GET /repos/{owner}/{repo}/hooks``.
+
+    Hooks of ``gh webhook forward``, for one, have no address.
+    """
+
+    id: Annotated[int, Field(ge=1)]
+    active: bool = True
+    config: _Config
+
+    def webhook(self, url: str) -> Webhook:
+        """The same in deploycore's words."""
+        return Webhook(id=str(self.id), url=url, active=self.active)
+
+
+def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+    """Whether ``X-Hub-Signature-256`` is ``sha256=`` and the HMAC of the raw body.
+
+    ``X-Hub-Signature``, which GitHub sends as well, is by SHA-1 and never believed.
+    """
+    algorithm, _, signature = delivery.headers.get("x-hub-signature-256", "").partition("=")
+    return hmac_sha256_matches(delivery.body, signature, secrets) and algorithm == "sha256"
+
+
+def delivered(delivery: WebhookDelivery) -> Delivered:
+    """What a delivery says; no events for a ping, and for those that were not subscribed to.
+
+    Raises:
+        UnexpectedAnswer: It is not as GitHub documents it.
+    """
+    kind = delivery.headers.get("x-github-event", "")
+    if not kind:
+        raise _unexpected("it does not say in X-GitHub-Event what it is about")
+    events: tuple[WebhookEvent, ...] = ()
+    if kind == PUSH:
+        events = (_checked(lambda: _push(_decoded(delivery))),)
+    elif kind == PULL_REQUEST:
+        events = _checked(lambda: _pull_request(_decoded(delivery)))
+    return _checked(
+        lambda: Delivered(delivery=delivery.headers.get("x-github-delivery", ""), events=events)
+    )
+
+
+def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
+    """What is sent to create or to change a webhook.
+
+    Raises:
+        ConfigurationError: The secret is empty, and deliveries would not be signed.
+    """
+    if not secret.get_secret_value():
+        raise ConfigurationError(
+            "GitHub signs no deliveries of a webhook with an empty secret.",
+            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+        )
+    return {
+        "name": "web",
+        "active": True,
+        "events": list(EVENTS),
+        # A configuration replaces the former one as a whole. Unless told otherwise GitHub sends
+        # forms.
+        "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
+    }
+
+
+def _push(body: object) -> PushEvent:
+    told = parse_answer(_Push, body, what=f"a delivery of {PUSH}")
+    return PushEvent(
+        repository=told.repository.id, changes=(_ref_change(told),), actor=_name(told.sender)
+    )
+
+
+def _ref_change(told: _Push) -> RefChange:
+    """GitHub tells of each ref of a push apart."""
+    before, after = _commit(told.before), _commit(told.after)
+    if before is None and after is None:
+        raise _unexpected("the ref was neither there before nor after")
+    if told.ref.startswith(BRANCHES):
+        name = told.ref.removeprefix(BRANCHES)
+        return RefChange(kind="branch", name=name, before=before, after=after)
+    if not told.ref.startswith(TAGS):
+        raise _unexpected("the ref is neither a branch nor a tag")
+    if after is not None and told.head_commit is not None:
+        after = told.head_commit.id  # an annotated tag leads to an object of its own first
+    name = told.ref.removeprefix(TAGS)
+    return RefChange(kind="tag", name=name, before=before, after=after)
+
+
+def _commit(hash: str) -> str | None:
+    return hash if hash.strip("0") else None
+
+
+def _pull_request(body: object) -> tuple[WebhookEvent, ...]:
+    what = f"a delivery of {PULL_REQUEST}"
+    action = parse_answer(_Action, body, what=what).action
+    if action not in _ACTIONS and action != _CLOSED:
+        return ()  # labels, reviewers and the like
+    told = parse_answer(_AboutPullRequest, body, what=what)
+    request = told.pull_request
+    head = request.head
+    ended: Literal["merged", "declined"] = "merged" if request.merged else "declined"
+    return (
+        PullRequestEvent(
+            repository=told.repository.id,
+            number=request.number,
+            action=_ACTIONS.get(action, ended),
+            title=request.title,
+            source=head.repo.id if head.repo else None,
+            source_branch=head.ref,
+            target_branch=request.base.ref,
+            commit=head.sha,
+            actor=_name(told.sender),
+        ),
+    )
+
+
+def _name(actor: _Actor | None) -> str:
+    return actor.login if actor else ""
+
+
+def _decoded(delivery: WebhookDelivery) -> object:
+    try:
+        decoded: object = json.loads(_content(delivery))
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return decoded
+    raise _unexpected("it is not valid JSON")
+
+
+def _content(delivery: WebhookDelivery) -> bytes | str:
+    """The JSON, which a webhook that was set up by hand may send as the field of a form."""
+    kind = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        return delivery.body
+    text = delivery.body.decode("ascii", "replace")
+    fields = parse_qs(text, errors="strict", max_num_fields=_FIELDS_MOST)
+    if len(fields.get("payload", ())) != 1:
+        raise _unexpected("it is a form without a payload; let the webhook send application/json")
+    return fields["payload"][0]
+
+
+def _checked(make: Callable[[], T]) -> T:
+    """What is made of a delivery; an error of our own models is one of the delivery."""
+    try:
+        return make()
+    except ValidationError as error:
+        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+    raise _unexpected(f"these fields are wrong: {', '.join(fields)}")
+
+
+def _unexpected(what: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"The delivery is not as GitHub documents its webhooks: {what}.", hint=HINT
+    )
