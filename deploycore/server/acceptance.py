@@ -28,6 +28,7 @@ from deploycore.events import (
 from deploycore.installation import Installation
 from deploycore.models import RepositoryId
 from deploycore.server.directory import Directory, Entry
+from deploycore.server.quiet import QuietLogger
 from deploycore.store import ApplicationRecord
 
 __all__ = ["Acceptor", "PullRequestHandler", "Verdict", "installed_previews"]
@@ -66,7 +67,7 @@ UNKNOWN_APPLICATION = Verdict(404, "refused", "unknown_application")
 _BAD_SIGNATURE = Verdict(401, "refused", "bad_signature")
 _MALFORMED = Verdict(422, "refused", "malformed")
 _STALE = Verdict(422, "refused", "stale")
-_UNAVAILABLE = Verdict(503, "refused", "unavailable")
+UNAVAILABLE = Verdict(503, "refused", "unavailable")
 _KNOWN = Verdict(200, "known")
 
 
@@ -109,6 +110,7 @@ class Acceptor:
         # Threads of one process would only wait for each other in the database, and less fairly.
         self._writing = threading.Lock()
         self._noted: dict[str, datetime] = {}
+        self._quiet = QuietLogger(logger)
 
     def accept(self, name: str, delivery: WebhookDelivery) -> Verdict:
         """Judge a delivery for an application; what is accepted is on the disk."""
@@ -118,8 +120,8 @@ class Acceptor:
             return _MALFORMED
         except DeploycoreError as error:
             # Ours, or the plugin's: the host may send it again.
-            logger.error("a webhook of %s could not be judged: %s", name, error)
-            return _UNAVAILABLE
+            self._quiet.warn(name, "a webhook of %s could not be judged: %s", name, error)
+            return UNAVAILABLE
 
     def _judged(self, name: str, delivery: WebhookDelivery) -> Verdict:
         entry = self._directory.find(name)

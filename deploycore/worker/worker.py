@@ -94,6 +94,16 @@ class Worker:
         self._upkeep = Upkeep(installation)
         self._cleanup = ExitStack()
 
+    @property
+    def threads(self) -> int:
+        """How many applications it can have in hand at once."""
+        return self._threads
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it was started, was not stopped, and none of its own threads has died."""
+        return bool(self._running) and all(each.is_alive() for each in self._running)
+
     def start(self) -> None:
         """Recover what dead processes of this machine left, then work until ``stop``.
 

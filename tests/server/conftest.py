@@ -45,9 +45,9 @@ def serving(installation):
     """Makes a client of a server: ``serving(metrics_open=True)``."""
     running = []
 
-    def make(*, workers=None, previews=None, **options) -> TestClient:
+    def make(*, worker=None, previews=None, **options) -> TestClient:
         application = create_application(
-            installation, ServerOptions(**options), workers=workers, previews=previews
+            installation, ServerOptions(**options), worker=worker, previews=previews
         )
         client = TestClient(application.asgi, raise_server_exceptions=True)
         client.application = application

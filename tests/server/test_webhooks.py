@@ -390,6 +390,41 @@ def test_where_the_database_can_not_be_used_the_host_is_asked_to_send_again(
     assert "private" not in answer.text
 
 
+def test_while_the_database_is_away_strangers_write_nothing_of_theirs_into_the_log(
+    client, installation, monkeypatch, caplog
+):
+    def fail():
+        raise StoreError("The database is gone.")
+
+    async def receive():
+        raise AssertionError("the body was read")
+
+    monkeypatch.setattr(installation.store.webhooks, "list", fail)
+    client.application.directory.invalidate()
+    with caplog.at_level(logging.INFO):
+        for _ in range(50):
+            path = "/webhooks/nope\n2026-11-25 10:15:30 ERROR forged"
+            assert asgi.post(client.app, path, receive) == 503
+    ours = [each for each in caplog.records if each.name.startswith("deploycore.server")]
+    assert 0 < len(ours) < 50
+    assert "The database is gone." in caplog.text
+    assert "forged" not in caplog.text
+
+
+def test_that_nothing_can_be_judged_is_not_logged_for_each_stranger(
+    client, installation, monkeypatch, caplog
+):
+    def fail(*arguments, **more):
+        raise StoreError("The key is gone.")
+
+    monkeypatch.setattr(installation.webhooks, "secrets", fail)
+    with caplog.at_level(logging.WARNING, "deploycore.server.acceptance"):
+        for _ in range(50):
+            assert client.post("/webhooks/shop", content=b"").status_code == 503
+    ours = [each for each in caplog.records if each.name == "deploycore.server.acceptance"]
+    assert 0 < len(ours) <= 10
+
+
 def test_a_provider_that_can_not_be_opened_is_no_error_of_the_server(
     installation, client, secret, monkeypatch
 ):
