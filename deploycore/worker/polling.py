@@ -19,11 +19,12 @@ from datetime import UTC, datetime, timedelta
 
 from deploycore.application import Application, AutoDeploy
 from deploycore.deploy import InterruptibleProvider, fetch_hint
-from deploycore.errors import Cancelled, DeploycoreError, GitError, RateLimited, StoreError
+from deploycore.errors import Cancelled, DeploycoreError, GitError, StoreError
 from deploycore.git import Cancellation, GitSettings, resolve
 from deploycore.installation import Installation
 from deploycore.models import is_commit_hash
 from deploycore.store import PollRecord
+from deploycore.worker.retries import seconds_until_allowed
 
 __all__ = ["Poller", "interval_after", "is_polled"]
 
@@ -142,9 +143,8 @@ class Poller:
                 _poll_of(definition), record.seconds, is_new=is_new, failed=error is not None
             )
             after = seconds * (1 - _JITTER + 2 * _JITTER * random.random())  # noqa: S311
-            if isinstance(error, RateLimited) and error.retry_at is not None:
-                allowed = (error.retry_at - datetime.now(UTC)).total_seconds()
-                after = max(after, allowed)
+            if error is not None:
+                after = max(after, seconds_until_allowed(error, datetime.now(UTC)) or 0.0)
             self._installation.store.polls.note(
                 definition.name, after=after, seconds=seconds, commit=commit
             )

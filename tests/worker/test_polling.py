@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from deploycore import RepositoryId
 from deploycore.application import Application
+from deploycore.errors import RateLimited
 from deploycore.store.tables import polls
 from deploycore.worker import Worker
 from deploycore.worker.polling import Poller, interval_after, is_polled
@@ -188,6 +189,18 @@ def test_a_host_that_fails_is_asked_less_and_logged_once(
     poller.look()
     assert poll_of(installation)["seconds"] == 60
     assert told() == [("poll", commit)]
+
+
+def test_a_host_that_names_another_century_is_polled_again_after_a_day(
+    installation, create, push, monkeypatch
+):
+    push("one")
+    create("site")
+    error = RateLimited("Less.", retry_at=datetime.max.replace(tzinfo=UTC))
+    monkeypatch.setattr(Poller, "_ask", lambda *_: (_ for _ in ()).throw(error))
+    Poller(installation).look()
+    wait = poll_of(installation)["due_at"] - datetime.now(UTC)
+    assert timedelta(hours=23) < wait <= timedelta(days=1)
 
 
 def test_an_application_that_is_gone_meanwhile_is_passed_over(installation, create):
