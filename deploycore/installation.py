@@ -76,6 +76,13 @@ class Installation:
         return self._settings
 
     @property
+    def git_settings(self) -> GitSettings:
+        """Timeouts and limits of git."""
+        from deploycore.git import GitSettings
+
+        return self._git_settings or GitSettings()
+
+    @property
     def git_cache(self) -> RepositoryCache:
         """The repositories that deployments have fetched."""
         from deploycore.git import RepositoryCache
@@ -242,7 +249,7 @@ class Installation:
             self.open_provider,
             home=self._settings.home,
             git_cache=self.git_cache,
-            git_settings=self._git_settings,
+            git_settings=self.git_settings,
         )
 
     @cached_property

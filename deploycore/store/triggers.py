@@ -256,12 +256,16 @@ class Triggers:
     def prune(self) -> int:
         """Forget triggers that were settled long ago, a bounded number at once.
 
+        The last one about each ref stays: polling must not take for news what it told.
+
         Returns:
             How many.
         """
         with self._database.writing() as connection:
             long_ago = triggers.c.settled_at < present(connection) - REMEMBERED
-            some = select(triggers.c.id).where(long_ago).limit(_PRUNED_AT_ONCE)
+            last = select(func.max(triggers.c.id)).group_by(triggers.c.application, triggers.c.ref)
+            old = select(triggers.c.id).where(long_ago, triggers.c.id.not_in(last))
+            some = old.limit(_PRUNED_AT_ONCE)
             return connection.execute(delete(triggers).where(triggers.c.id.in_(some))).rowcount
 
     def counts(self) -> TriggerCounts:
