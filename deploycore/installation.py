@@ -311,9 +311,11 @@ class Installation:
         """The releases of an application that are on disk, the newest first."""
         return self.engine.releases(application)
 
-    def recover(self) -> list[DeploymentRecord]:
+    def recover(self, *, listener: DeployListener | None = None) -> list[DeploymentRecord]:
         """Bring deployments whose process has died to their end; for the start of a service."""
-        return self.engine.recover()
+        from deploycore.deploy import no_listener
+
+        return self.engine.recover(listener=listener or no_listener)
 
     def close(self) -> None:
         """Close the database."""

@@ -211,7 +211,7 @@ class Worker:
 
     def _recover(self) -> None:
         try:
-            self._installation.recover()
+            self._installation.recover(listener=self._reporter.listen)
         except StoreError:
             raise
         except DeploycoreError as error:
