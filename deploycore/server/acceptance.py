@@ -42,6 +42,7 @@ PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent
 Outcome = Literal["accepted", "known", "ignored", "refused"]
 
 _CAUSE = "push"
+_PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
 _PREVIEWS = "deploycore.previews"
@@ -190,11 +191,11 @@ class Acceptor:
 
         with self._writing:
             trigger = add(digest)
-            if trigger is None and change is not None and change.before is not None:
+            if trigger is None and change is not None:
                 # A body that is known is a replay, unless the ref has since been brought back to
                 # where this push began: who pushes to and fro sends the same twice.
                 newest = triggers.newest(name, ref)
-                if newest is not None and newest.commit == change.before:
+                if newest is not None and _may_begin_at(newest.commit, change):
                     trigger = add(hashlib.sha256(f"{digest} {newest.id}".encode()).hexdigest())
         return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
 
@@ -239,8 +240,19 @@ def _is_same(one: RepositoryId, other: RepositoryId) -> bool:
 
 def _change_of(event: PushEvent, ref: str) -> RefChange | None:
     """What happened to a ref; where a branch and a tag have its name, the one that is there."""
-    found = [change for change in event.changes if change.name == ref]
+    found = [
+        change
+        for change in event.changes
+        if ref in (change.name, f"{_PREFIXES[change.kind]}{change.name}")
+    ]
     return max(found, key=lambda change: change.after is not None, default=None)
+
+
+def _may_begin_at(commit: str | None, change: RefChange) -> bool:
+    """Whether a push may be one from where a ref is by the last word about it."""
+    if change.before is None:  # made again: that it was deleted is kept nowhere
+        return commit != change.after
+    return commit == change.before
 
 
 def _bounded(delivery: str) -> str | None:

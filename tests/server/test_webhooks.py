@@ -50,6 +50,31 @@ def test_a_tag_that_is_the_applications_ref_is_accepted(create, serving, trigger
     assert [trigger.ref for trigger in triggers()] == ["v1"]
 
 
+@pytest.mark.parametrize(
+    ("ref", "kind", "is_it"),
+    [
+        ("refs/heads/main", "branch", True),
+        ("refs/tags/main", "tag", True),
+        ("refs/tags/main", "branch", False),
+    ],
+)
+def test_a_ref_may_be_written_in_full(create, serving, triggers, ref, kind, is_it):
+    secret = create("shop", ref=ref)
+    body = body_of(push("main", kind=kind))
+    answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert (answer.json()["status"] == "accepted") == is_it
+    assert [trigger.ref for trigger in triggers()] == [ref] * is_it
+
+
+def test_a_branch_that_is_made_again_where_it_was_made_before_is_news(deliver, triggers):
+    made = push(before=None, after="a" * 40)
+    deliver(made, delivery="d-1")
+    deliver(push(before="a" * 40, after="b" * 40), delivery="d-2")
+    assert deliver(made, delivery="d-3").json()["status"] == "accepted"
+    assert deliver(made, delivery="d-4").json()["status"] == "known"
+    assert [each.commit[0] for each in triggers()] == ["a", "b", "a"]
+
+
 @pytest.mark.parametrize("name", ["nope", "Shop", "a%00b", "%F0%9F%8C%8D", "x" * 300])
 def test_an_unknown_application_is_refused(client, name):
     answer = client.post(f"/webhooks/{name}", content=b"{}")
