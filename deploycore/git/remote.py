@@ -406,10 +406,12 @@ class _Attempt:
             return error
         where = f"{self._source.url} has no commit {commit} to give"
         named = self._wanted.ref if self._wanted.ref != commit else None
+        moved_to = None
         if self._tip is not None and named is not None:
+            moved_to = self._tip.decode()
             where = (
                 f"{clean(named)!r} of {self._source.url} has moved from"
-                f" {commit} to {self._tip.decode()}, and the server does not give the former"
+                f" {commit} to {moved_to}, and the server does not give the former"
             )
         return RemoteRefused(
             f"{where} ({error.message})",
@@ -418,6 +420,7 @@ class _Attempt:
             else "Check that the commit was pushed, and that it is the tip of a branch there.",
             url=self._source.url,
             commit=commit,
+            moved_to=moved_to,
         )
 
 

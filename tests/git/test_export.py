@@ -186,8 +186,9 @@ def test_a_branch_that_moved_on_is_told_where_the_server_gives_tips_only(make, t
     shop = make("shop", {"a": b"1"})
     former = shop.repo.refs[b"refs/heads/main"].decode()
     newer = shop.commit(shop.files({"a": b"2"}))
-    with pytest.raises(RemoteRefused, match=f"has moved from {former} to {newer}"):
+    with pytest.raises(RemoteRefused, match=f"has moved from {former} to {newer}") as caught:
         export(source(shop.url), "main", target, commit=former, settings=settings)
+    assert caught.value.details["moved_to"] == newer
     assert nothing_left(target)
 
 
