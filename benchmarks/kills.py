@@ -51,7 +51,7 @@ def main() -> int:
             server = stack.enter_context(running_server())
             address = stack.enter_context(server.database())
         site = stack.enter_context(site_at(place, address))
-        site.create(APPLICATIONS, seconds=0.1)
+        site.create(APPLICATIONS, seconds=0.4)
 
         def tell(line: str) -> None:
             if not options.quiet:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -227,7 +228,8 @@ class Site:
         ]
         found += [f"{name} was built twice at once" for name, _ in self.builds("collided")]
         found += [
-            f"trigger {each.id} of {each.application} was settled by {each.error_code}"
+            f"trigger {each.id} of {each.application} was settled by {each.error_code}:"
+            f" {self._error_of(each.deployment)}"
             for each in store.triggers.list()
             if each.settled_at and each.error_code
         ]
@@ -245,16 +247,30 @@ class Site:
 
     def complaints(self) -> list[str]:
         """What the processes have logged that should never be."""
-        return [
-            f"{path.name}: {line}"
-            for path in sorted(self._logs.iterdir())
-            for line in path.read_text(errors="replace").splitlines()
-            if "Traceback" in line or "unforeseen" in line
-        ]
+        found = []
+        for path in sorted(self._logs.iterdir()):
+            lines = path.read_text(errors="replace").splitlines()
+            for place, line in enumerate(lines):
+                if "Traceback" in line or "unforeseen" in line:
+                    around = "\n    ".join(lines[max(0, place - 2) : place + 30])
+                    found.append(f"{path.name} logs:\n    {around}")
+        return found
 
     def logged(self, text: str) -> int:
         """How often the processes have logged something."""
         return sum(path.read_text(errors="replace").count(text) for path in self._logs.iterdir())
+
+    def stacks(self) -> str:
+        """Where the threads of all processes are."""
+        running = [(n, each) for n, each in enumerate(self._running) if each.poll() is None]
+        told = []
+        for number, process in running:
+            (path,) = self._logs.glob(f"{number:04d}-*")
+            before = path.stat().st_size
+            process.send_signal(signal.SIGUSR1)
+            time.sleep(0.5)
+            told.append(f"{path.name}:\n{path.read_bytes()[before:].decode(errors='replace')}")
+        return "\n".join(told)
 
     def close(self) -> None:
         """End all of it."""
@@ -268,6 +284,10 @@ class Site:
             process.wait()
         self.installation.close()
         self.sandbox.stop()
+
+    def _error_of(self, deployment: int | None) -> str:
+        found = deployment and self.installation.store.deployments.get(deployment).error
+        return found or "no deployment"
 
     def _connect(self, name: str, mode: str) -> None:
         connection = next(c for c in self.sandbox.connections if c.settings["mode"] == mode)
@@ -348,7 +368,9 @@ def status_of(
 
 def command(lease: float | None = None) -> list[str]:
     """What runs deploycore, with a shorter lease than usual for who waits for its end."""
-    program = "from deploycore.cli import main; "
+    # On SIGUSR1 it tells where its threads are, for who looks why something hangs.
+    program = "import faulthandler, signal; faulthandler.register(signal.SIGUSR1); "
+    program += "from deploycore.cli import main; "
     if lease is not None:
         program += "import deploycore.worker.worker as w; "
         program += f"w.Worker.__init__.__kwdefaults__['lease'] = {lease}; "

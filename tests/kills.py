@@ -17,7 +17,7 @@ __all__ = ["LEASE", "VICTIMS", "Kills"]
 
 LEASE = 3.0
 _SENDERS = 8
-_SETTLED_WITHIN = 180.0
+_SETTLED_WITHIN = 90.0
 
 Victim = Literal["server", "worker", "PostgreSQL"]
 VICTIMS: tuple[Victim, ...] = ("server", "worker", "PostgreSQL")
@@ -82,7 +82,7 @@ class Kills:
     def _kill_one(self) -> None:
         among = VICTIMS if self._database is not None else VICTIMS[:2]
         victim = self._chance.choice(among)
-        before, away = self._chance.uniform(0.1, 1.5), self._chance.uniform(0.0, 1.0)
+        before, away = self._chance.uniform(0.2, 3.0), self._chance.uniform(0.0, 1.0)
         time.sleep(before)
         self.done[victim] += 1
         self._tell(f"after {before:.2f} s: {victim}, away for {away:.2f} s")
@@ -108,9 +108,13 @@ class Kills:
 
     def _left_over(self) -> list[str]:
         store = self._site.installation.store
-        return [
-            f"trigger {each.id} of {each.application} is not settled after"
-            f" {_SETTLED_WITHIN:.0f} s: {each}"
-            for name in self._site.names
-            for each in store.triggers.open(name)
-        ] + [f"claim: {each}" for each in store.claims.list()]
+        return (
+            [
+                f"trigger {each.id} of {each.application} is not settled after"
+                f" {_SETTLED_WITHIN:.0f} s"
+                for name in self._site.names
+                for each in store.triggers.open(name)
+            ]
+            + [f"claim: {each}" for each in store.claims.list()]
+            + [self._site.stacks()]
+        )
