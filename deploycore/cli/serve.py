@@ -125,3 +125,7 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for name in ("procrastinate", "psycopg"):
+        logging.getLogger(name).setLevel(
+            logging.CRITICAL
+        )  # the worker tells it, without tracebacks
