@@ -111,7 +111,7 @@ class Site:
         self._record.mkdir()
         self._logs.mkdir()
         (place / "build.py").write_text(BUILD)
-        self._connect("work", "access-token")
+        self._connect("work", "api-token")
 
     def create(
         self, count: int, *, seconds: float | None = 0.02, prefix: str = "app", **more: object
