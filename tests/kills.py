@@ -29,6 +29,7 @@ class Kills:
     Args:
         database: The database's server; ``None`` where it is SQLite.
         seed: What is chosen follows from it.
+        longest: Seconds between two kills, at most.
         tell: Gets a line for each kill.
 
     Attributes:
@@ -43,6 +44,7 @@ class Kills:
         database: Server | None,
         *,
         seed: int,
+        longest: float = 3.0,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.done: Counter[Victim] = Counter()
@@ -52,7 +54,9 @@ class Kills:
         self._database = database
         self._chance = random.Random(f"kills {seed}")
         self._pushes = random.Random(f"pushes {seed}")
+        self._longest = longest
         self._tell = tell
+        self._next: list[Victim] = []
         self._server = site.serve("--workers", "2", lease=LEASE)
         self._worker = site.work("--threads", "2", lease=LEASE)
 
@@ -80,9 +84,8 @@ class Kills:
         return self._site.problems(self.promises.newest)
 
     def _kill_one(self) -> None:
-        among = VICTIMS if self._database is not None else VICTIMS[:2]
-        victim = self._chance.choice(among)
-        before, away = self._chance.uniform(0.2, 3.0), self._chance.uniform(0.0, 1.0)
+        victim = self._victim()
+        before, away = self._chance.uniform(0.2, self._longest), self._chance.uniform(0.0, 1.0)
         time.sleep(before)
         self.done[victim] += 1
         self._tell(f"after {before:.2f} s: {victim}, away for {away:.2f} s")
@@ -99,6 +102,13 @@ class Kills:
             self._server = self._site.serve("--workers", "2", lease=LEASE, wait=False)
         else:
             self._worker = self._site.work("--threads", "2", lease=LEASE)
+
+    def _victim(self) -> Victim:
+        """One after the other in any order, so that each has its turn however few there are."""
+        if not self._next:
+            self._next = list(VICTIMS if self._database is not None else VICTIMS[:2])
+            self._chance.shuffle(self._next)
+        return self._next.pop()
 
     def _push_until(self, over: threading.Event) -> None:
         with ThreadPoolExecutor(_SENDERS) as senders:
