@@ -36,14 +36,8 @@ class Claims:
             values = {"id": worker, "host": host, "process": process}
             connection.execute(insert(workers).values(values | {"started_at": now, "seen_at": now}))
 
-    def beat(
-        self, worker: str, held: Collection[str], *, host: str, process: int, lease: float
-    ) -> Collection[str]:
+    def beat(self, worker: str, *, host: str, process: int, lease: float) -> Collection[str]:
         """Give a sign of life: the worker's claims hold for another ``lease`` seconds.
-
-        Args:
-            held: The applications that the worker has in hand. Other claims of it lapse: that one
-                was taken, or given back, may have been lost with the connection to the database.
 
         Returns:
             The applications that are the worker's still.
@@ -58,7 +52,7 @@ class Claims:
                 )
             renewed = (
                 update(claims)
-                .where(claims.c.worker == worker, claims.c.application.in_(held))
+                .where(claims.c.worker == worker)
                 .values(expires_at=now + timedelta(seconds=lease))
                 .returning(claims.c.application)
             )

@@ -280,25 +280,6 @@ def test_a_claim_that_is_lost_ends_the_deployment_and_settles_nothing(
     assert [each.worker for each in installation.store.claims.list()] == ["another"]
 
 
-def test_a_claim_that_could_not_be_given_back_lapses_while_its_worker_lives(
-    installation, deployments, add, start, monkeypatch
-):
-    release, failed = installation.store.claims.release, []
-
-    def fail_once(*arguments):
-        if not failed:
-            failed.append(arguments)
-            raise StoreError("The connection was closed.")
-        release(*arguments)
-
-    monkeypatch.setattr(installation.store.claims, "release", fail_once)
-    add("one")
-    start(lease=0.5)
-    wait_for(lambda: len(settled(installation)) == 1 and failed)
-    add("one")
-    wait_for(lambda: len(settled(installation)) == 2)
-
-
 def test_who_can_give_no_sign_of_life_stops_before_its_claims_lapse(
     installation, deployments, add, start, monkeypatch
 ):
