@@ -332,8 +332,10 @@ class Worker:
 
     def _beat(self) -> None:
         before = time.monotonic()
+        with self._changed:
+            held = list(self._hands)
         kept = self._installation.store.claims.beat(
-            self.id, host=self._host, process=self._process, lease=self._lease
+            self.id, host=self._host, process=self._process, lease=self._lease, held=held
         )
         self._beaten = before
         self._interrupt(

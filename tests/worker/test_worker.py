@@ -318,6 +318,24 @@ def test_what_a_dead_worker_had_is_taken_over_when_its_claim_lapses(
     assert events[0].taken_from == "dead"
 
 
+def test_a_claim_that_could_not_be_released_lapses_while_its_worker_lives(
+    installation, deployments, add, start, monkeypatch
+):
+    release, failures = installation.store.claims.release, [StoreError("Busy.")]
+
+    def failing(*arguments):
+        if failures:
+            raise failures.pop()
+        release(*arguments)
+
+    monkeypatch.setattr(installation.store.claims, "release", failing)
+    add("one")
+    start(lease=0.5)
+    wait_for(lambda: not failures)
+    add("one")
+    wait_for(lambda: deployments.asked == ["one", "one"], 10)
+
+
 def test_looking_at_one_application_leaves_the_others(installation, deployments, add, start):
     import socket
 
