@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _ANSWER_SECONDS = 10
+_WARM_SECONDS = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -62,6 +64,7 @@ def serve(
                 installation.store.holds_sealed_secrets()  # opened, and brought up to date
                 if workers is not None:
                     workers.start()
+                _warm_up(application)
                 server = _Server(_config(application, options), application)
                 server.on_started = lambda: on_started(url)
                 server.run(sockets=[listener])
@@ -70,6 +73,16 @@ def serve(
                 if workers is not None:
                     workers.stop(drain)
                 application.close(drain)
+
+
+def _warm_up(application: Application) -> None:
+    """Open plugins before the first delivery has to wait for them. One that hangs, or takes long,
+    does so beside: what needs none of it is answered."""
+    thread = threading.Thread(
+        target=application.directory.warm_up, name="deploycore-server-warm-up", daemon=True
+    )
+    thread.start()
+    thread.join(_WARM_SECONDS)
 
 
 class _Server(uvicorn.Server):
