@@ -125,3 +125,5 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers bring about its warnings
+    for name in ("procrastinate", "psycopg"):  # the worker tells it, without tracebacks
+        logging.getLogger(name).setLevel(logging.CRITICAL)

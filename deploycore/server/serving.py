@@ -12,6 +12,7 @@ import logging
 import resource
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -40,6 +41,7 @@ _ACCEPTED_AT_ONCE = 64
 _ANSWER_SECONDS = 10
 _IDLE_SECONDS = 10.0
 _CONNECTIONS_MOST = 2000
+_WARM_SECONDS = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -78,6 +80,7 @@ def serve(
                 installation.store.holds_sealed_secrets()  # opened, and brought up to date
                 if worker is not None:
                     worker.start()
+                _warm_up(application)
                 with announcing(installation) if worker is None else nullcontext():
                     server.run(sockets=[listener])
             finally:
@@ -86,6 +89,16 @@ def serve(
                 if worker is not None:
                     worker.stop(drain)
                 application.close(max(0.0, ends_at - time.monotonic()))
+
+
+def _warm_up(application: Application) -> None:
+    """Open plugins before the first delivery has to wait for them. One that hangs, or takes long,
+    does so beside: what needs none of it is answered."""
+    thread = threading.Thread(
+        target=application.directory.warm_up, name="deploycore-server-warm-up", daemon=True
+    )
+    thread.start()
+    thread.join(_WARM_SECONDS)
 
 
 class _Server(uvicorn.Server):

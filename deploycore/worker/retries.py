@@ -50,6 +50,8 @@ def is_worth_retrying(error: DeploycoreError) -> bool:
         return False
     if error.details.get("status") == _TOO_MANY_REQUESTS:
         return True
+    if "moved_to" in error.details:  # somebody pushed between the question and the fetch
+        return True
     # The network's failures are of no subclass, and name the address.
     return type(error) is GitError and "url" in error.details
 

@@ -22,6 +22,7 @@ URL = "https://git.example/a/b.git"
         errors.GitError("No connection.", url=URL),
         errors.GitError("Failed.", url=URL, status=503),
         errors.RemoteRefused("Fewer requests.", url=URL, status=429),
+        errors.RemoteRefused("It has moved.", url=URL, moved_to="2" * 40),
         errors.CorruptPack("Broken."),
         errors.Locked("Somebody else."),
         errors.Superseded("A newer one."),
