@@ -152,7 +152,8 @@ class AccessTokenConfig(_GitLabMode):
 
     mode: Literal["access-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _of_kind("access")] = Field(
-        description=f"personal, group or project access token with {API_SCOPE} and {GIT_SCOPE}"
+        description=f"personal, group or project access token with {API_SCOPE} and {GIT_SCOPE}, or "
+        "with api, which webhooks and statuses ask for"
     )
 
     @property
@@ -202,7 +203,8 @@ class DeployTokenConfig(_GitLabMode):
 
     mode: Literal["deploy-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _of_kind("access")] = Field(
-        description=f"access token for the API, with {API_SCOPE} alone"
+        description=f"access token for the API, with {API_SCOPE} alone, or with api, which "
+        "webhooks and statuses ask for"
     )
     deploy_token_username: Annotated[str, AfterValidator(_deploy_token_username)] = Field(
         description="the deploy token's username, such as gitlab+deploy-token-1"
