@@ -30,6 +30,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+sys.path.insert(0, str(Path(__file__).parent))
+from figures import percentile, resident
+
 from deploycore import Installation, Settings
 
 MOST_MILLISECONDS = 20.0
@@ -247,18 +250,6 @@ def commits(path: Path, count: int) -> list[float]:
             connection.execute("INSERT INTO rows (body) VALUES (?)", [f"{number}" * 20])
             taken.append((time.perf_counter() - began) * 1000)
     return taken
-
-
-def resident(process: int) -> float:
-    """What a process has in memory, in MiB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """The value that so many of a hundred are not above."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
 def show(peer: list[float], alone: dict[str, list[float]], burst: dict[str, list[float]]) -> None:

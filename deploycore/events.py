@@ -50,7 +50,8 @@ class RefChange(Model):
 
     Attributes:
         name: Without ``refs/heads/`` or ``refs/tags/``.
-        before: Where it pointed; ``None`` if it was made.
+        before: Where it pointed; ``None`` if it was made, and where the host does not tell what
+            it deleted.
         after: Where it points now; ``None`` if it was deleted.
     """
 

@@ -152,7 +152,8 @@ class ProviderSpec:
     @hookspec(firstresult=True)
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """Optional: have the host tell of pushes and pull requests. One that sends to this
-        address already is changed, so that there is never a second one.
+        address already is changed, or replaced where the host can't change its secret, so that
+        there is no second one in the end.
 
         Raises:
             PermissionDenied: The credentials may not; the hint names the missing scope.

@@ -76,6 +76,13 @@ class Installation:
         return self._settings
 
     @property
+    def git_settings(self) -> GitSettings:
+        """Timeouts and limits of git."""
+        from deploycore.git import GitSettings
+
+        return self._git_settings or GitSettings()
+
+    @property
     def git_cache(self) -> RepositoryCache:
         """The repositories that deployments have fetched."""
         from deploycore.git import RepositoryCache
@@ -242,7 +249,7 @@ class Installation:
             self.open_provider,
             home=self._settings.home,
             git_cache=self.git_cache,
-            git_settings=self._git_settings,
+            git_settings=self.git_settings,
         )
 
     @cached_property
@@ -304,9 +311,11 @@ class Installation:
         """The releases of an application that are on disk, the newest first."""
         return self.engine.releases(application)
 
-    def recover(self) -> list[DeploymentRecord]:
+    def recover(self, *, listener: DeployListener | None = None) -> list[DeploymentRecord]:
         """Bring deployments whose process has died to their end; for the start of a service."""
-        return self.engine.recover()
+        from deploycore.deploy import no_listener
+
+        return self.engine.recover(listener=listener or no_listener)
 
     def close(self) -> None:
         """Close the database."""

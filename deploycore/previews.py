@@ -57,29 +57,32 @@ def handle(
     parent = application.definition
     previews = parent.auto_deploy.previews if parent.auto_deploy else None
     store = installation.store
-    is_wanted = previews is not None and event.target_branch == parent.ref.removeprefix(_BRANCHES)
-    if event.action in ("merged", "declined") or not is_wanted:
-        # Also one that is for another branch now.
+    if previews is None or event.target_branch != parent.ref.removeprefix(_BRANCHES):
+        # Perhaps it is for another branch now.
         return "ended" if store.previews.end(parent.name, event.number) else "ignored"
-    if previews is None or (event.is_from_fork and not previews.forks) or event.source is None:
+    if event.action in ("merged", "declined"):
+        is_merged = event.action == "merged"
+        had_one = store.previews.close(parent.name, event.number, merged=is_merged)
+        return "ended" if had_one else "ignored"
+    if (event.is_from_fork and not previews.forks) or event.source is None:
         return "ignored"
     try:
         made, within = preview_of(parent, previews, event)
-        store.previews.begin(
-            made.name,
+        is_there = store.begin_preview(
+            made,
             parent=parent.name,
             number=event.number,
-            target=made.target,
             within=within,
-            host=parent.host,
             limit=previews.limit,
+            opens=event.action == "opened",
         )
-        _apply(installation, made, event.number)
     except ConfigurationError as error:
         logger.warning(
             "pull request %s of %s gets no preview: %s", event.number, parent.name, error.message
         )
         return "refused"
+    if not is_there:
+        return "ignored"
     store.triggers.add(
         made.name,
         cause=_CAUSE,
@@ -149,20 +152,6 @@ def remove_ended(installation: Installation) -> frozenset[str]:
         except DeploycoreError as error:
             failures.add(f"the preview {preview.name} can't be removed: {error.message}")
     return frozenset(failures)
-
-
-def _apply(installation: Installation, made: Application, number: int) -> None:
-    try:
-        installation.apply([made])
-    except ConfigurationError:
-        # Nothing was made, so nothing has to be taken away but the place that was kept.
-        names = {each.name for each in installation.store.list_applications()}
-        if made.name not in names:
-            preview = next(p for p in installation.store.previews.list() if p.name == made.name)
-            installation.store.previews.end(preview.parent, number)
-            installation.store.previews.begin_removal(made.name)
-            installation.store.previews.forget(made.name)
-        raise
 
 
 def _remove(installation: Installation, preview: PreviewRecord) -> None:

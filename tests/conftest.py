@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from deploycore import Installation, Settings
 from deploycore.observers import installed_observers
 from tests.distributions import write_distribution
 from tests.postgresql import Server, running_server, why_not
@@ -48,6 +50,21 @@ def until_the_end(tmp_path: Path) -> Iterator[str]:
     over = tmp_path / "the-test-is-over"
     yield f"__import__('tests.distributions').distributions.sleep_until({str(over)!r})"
     over.touch()
+
+
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose database is made; copied, since making it takes a while."""
+    home = tmp_path_factory.mktemp("template") / "home"
+    with Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(home)})) as installation:
+        installation.store.list_providers()
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_home: Path) -> Path:
+    """A data directory of this test's own, in which there is nothing yet."""
+    return shutil.copytree(empty_home, tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Server", "running_server", "why_not"]
 
@@ -34,10 +35,63 @@ def why_not() -> str:
 
 
 class Server:
-    """A running server; gives databases of their own."""
+    """A running server; gives databases of their own.
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    Args:
+        directory: Holds its data, and is made by it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        programs, user = _programs(), _unprivileged()
+        assert programs is not None
+        self.port = _free_port()
+        self._directory = directory
+        self._programs = programs
+        self._options: dict[str, Any] = {
+            "cwd": directory,
+            "stdin": subprocess.DEVNULL,
+            "stderr": subprocess.STDOUT,
+        }
+        if os.geteuid() == 0:
+            shutil.chown(directory, user, user)
+            self._options |= {"user": user, "group": user, "extra_groups": []}
+        subprocess.run(
+            [programs / "initdb", "-D", self._data, "-U", _USER, "-A", "trust", "-E", "UTF8", "-N"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **self._options,
+        )
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    def start(self) -> None:
+        """Start on what data there is, and wait until it takes connections."""
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        arguments = [f"--{name}={value}" for name, value in settings.items()]
+        with open(self._directory / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._data, "-p", str(self.port), *arguments],
+                stdout=log,
+                **self._options,
+            )
+        _wait_until_up(self.port)
+
+    def stop(self) -> None:
+        """End it at once, whoever is connected."""
+        self._process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._process.kill()
+        self._process.wait()
+
+    def kill(self) -> None:
+        """Kill all of it: the first process, and those that it began, each in its own session."""
+        for process in (*_children(self._process.pid), self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait()
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -60,41 +114,26 @@ class Server:
 @contextmanager
 def running_server() -> Iterator[Server]:
     """A server that ends with the block, with whatever it holds."""
-    programs, user = _programs(), _unprivileged()
-    assert programs is not None
     directory = Path(tempfile.mkdtemp(prefix="deploycore-postgresql-"))
-    options = {"cwd": directory, "stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
-    if os.geteuid() == 0:
-        shutil.chown(directory, user, user)
-        options |= {"user": user, "group": user, "extra_groups": []}
-    data = directory / "data"
     try:
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "-N"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            **options,
-        )
-        port = _free_port()
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
-        arguments = [f"--{name}={value}" for name, value in settings.items()]
-        with open(directory / "log", "wb") as log:
-            process = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-p", str(port), *arguments],
-                stdout=log,
-                **options,
-            )
+        server = Server(directory)
+        server.start()
         try:
-            _wait_until_up(port)
-            yield Server(port)
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)  # at once, whoever is connected
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.kill()
-            process.wait()
+            server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _children(process: int) -> list[int]:
+    """The processes that one has begun; see proc(5)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = path.read_text().rpartition(") ")[2].split()[1]
+            found += [int(path.parent.name)] if int(parent) == process else []
+    return found
 
 
 def _programs() -> Path | None:

@@ -12,6 +12,7 @@ import typer
 from deploycore.cli.output import say
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+from deploycore.worker import Worker
 
 __all__ = ["register"]
 
@@ -77,7 +78,6 @@ def serve(
     try:
         from deploycore.server.options import ServerOptions
         from deploycore.server.serving import serve as run
-        from deploycore.server.workers import worker_of
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _PACKAGES:
@@ -103,7 +103,7 @@ def serve(
             options,
             host=host,
             port=port,
-            workers=worker_of(installation, workers) if workers else None,
+            worker=Worker(installation, threads=workers) if workers else None,
             drain=drain,
             on_started=_tell,
         )
@@ -124,4 +124,6 @@ def _log_to_standard_error() -> None:
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers bring about its warnings
+    for name in ("procrastinate", "psycopg"):  # the worker tells it, without tracebacks
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -151,7 +151,8 @@ class Engine:
             reuse: Instead of what the application says.
             wait: Whether to wait for a turn.
             claimed: Whether the caller has the application's claim (``Store.claims``), so that
-                what dead workers of other machines left is brought to its end too.
+                what dead workers of other machines left is brought to its end too, and the
+                listener gets the events of that.
             listener: Gets each event.
             cancellation: Ends the deployment at the next safe point.
 
@@ -264,10 +265,13 @@ class Engine:
         application = self._store.get_application(name)
         return self._releases(application)
 
-    def recover(self) -> list[DeploymentRecord]:
+    def recover(self, *, listener: DeployListener = no_listener) -> list[DeploymentRecord]:
         """Bring all deployments whose processes have died to their true end; see ``recovery``.
 
         What runs in another process is left alone.
+
+        Args:
+            listener: Gets each event of theirs.
 
         Returns:
             The deployments that had no end on record until now.
@@ -279,7 +283,7 @@ class Engine:
         settled, failures = [], []
         for application in self._store.list_applications():
             try:
-                settled += self._recovered(application)
+                settled += self._recovered(application, listener)
             except DeploycoreError as error:
                 failures.append(f"{application.name}: {error.message}")
         for each in settled:
@@ -330,7 +334,12 @@ class Engine:
                 turn = wait_for_turn(releases, record, self._store, own)
                 has_waited = asked.wait and stack.enter_context(turn)
                 has_waited |= bool(
-                    self._settle(application, but=record.id, everywhere=asked.claimed)
+                    self._settle(
+                        application,
+                        but=record.id,
+                        everywhere=asked.claimed,
+                        listener=listener if asked.claimed else no_listener,
+                    )
                 )
                 if has_waited:
                     application = self._store.get_application(name)  # as it is now
@@ -389,14 +398,16 @@ class Engine:
             done.set()
             thread.join()
 
-    def _recovered(self, application: ApplicationRecord) -> list[DeploymentRecord]:
+    def _recovered(
+        self, application: ApplicationRecord, listener: DeployListener
+    ) -> list[DeploymentRecord]:
         releases = Releases(application.definition.target)
         with self._presence.alone(application.name) as is_alone:
             settled = []
             try:
                 # Where the directory is gone, there is nothing to lock, nor to clear.
                 with releases.locked() if releases.exists() else nullcontext():
-                    settled = self._settle(application)
+                    settled = self._settle(application, listener=listener)
             except Locked:
                 pass  # it is being deployed
             except DeployError as error:
@@ -422,7 +433,12 @@ class Engine:
         return [each for each in found if everywhere or each.host in here]
 
     def _settle(
-        self, application: ApplicationRecord, *, but: int | None = None, everywhere: bool = False
+        self,
+        application: ApplicationRecord,
+        *,
+        but: int | None = None,
+        everywhere: bool = False,
+        listener: DeployListener,
     ) -> list[DeploymentRecord]:
         """Settle what dead processes left; for who holds the target's lock."""
         releases = Releases(application.definition.target)
@@ -431,7 +447,7 @@ class Engine:
             if record.id == but or record.state == "queued":
                 continue
             with ExitStack() as stack:
-                recorder = self._recorder(record, stack)
+                recorder = self._recorder(record, stack, (listener,))
                 environment: Environment = {}
                 try:
                     environment = self._environment(application)

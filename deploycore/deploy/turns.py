@@ -129,19 +129,18 @@ def _has_turn(releases: Releases, held: ExitStack) -> bool:
 
 
 def refuse_ended(record: DeploymentRecord, store: Store) -> None:
-    """Go on only while a deployment still waits.
+    """Go on only while nobody has ended a deployment that waits.
 
     Raises:
         Superseded: A newer one was asked for.
         Cancelled: It was cancelled.
     """
     now = store.deployments.get(record.id)
-    if now.state == "queued":
-        return
     if now.state == "superseded":
         raise Superseded(
             now.error or "A newer deployment was asked for.",
             hint=f"See how that one goes: deploycore deployments {record.application}",
             deployment=record.id,
         )
-    raise Cancelled(now.error or "The deployment was cancelled.", deployment=record.id)
+    if now.state == "cancelled":
+        raise Cancelled(now.error or "The deployment was cancelled.", deployment=record.id)

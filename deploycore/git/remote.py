@@ -287,9 +287,11 @@ class _Attempt:
     def _failure(self, client: _Client, caught: Exception) -> _Failure:
         client.take_error_band(caught)
         if client.refusal:
-            return _Failure(self._explained(protocol_refusal(self._source, client.refusal)), False)
+            refusal = protocol_refusal(self._source, client.refusal)
+            return _Failure(self._explained(refusal), self._may_have_moved)
         if isinstance(caught, DeploycoreError):
-            return _Failure(self._explained(caught), is_transient(caught))
+            again = is_transient(caught) or (_failed(caught) and self._may_have_moved)
+            return _Failure(self._explained(caught), again)
         if isinstance(caught, GitProtocolError) and client.ended_early:
             caught = HangupException()
         return _Failure(network_failure(self._source, caught), is_transient(caught))
@@ -340,6 +342,11 @@ class _Attempt:
     @property
     def _commit(self) -> str:
         return self._wanted.exactly or (self._tip or b"").decode()
+
+    @property
+    def _may_have_moved(self) -> bool:
+        """Whether the server does not give what it has just offered: then it is asked anew."""
+        return self._asked and self._commit.encode() == self._tip
 
     def _wants(self, client: _Client, refs: Mapping[Ref, ObjectID]) -> list[ObjectID]:
         self._ref = next((each for each in self._wanted.refs if each in refs), _HEAD)
@@ -401,15 +408,16 @@ class _Attempt:
         commit = self._wanted.exactly
         if not self._asked or commit is None or commit == (self._tip or b"").decode():
             return error
-        # Some servers fail instead of refusing; both happen once the commit was asked for.
-        if not isinstance(error, RemoteRefused) and error.details.get("status") != 500:
+        if not isinstance(error, RemoteRefused) and not _failed(error):
             return error
         where = f"{self._source.url} has no commit {commit} to give"
         named = self._wanted.ref if self._wanted.ref != commit else None
+        moved_to = None
         if self._tip is not None and named is not None:
+            moved_to = self._tip.decode()
             where = (
                 f"{clean(named)!r} of {self._source.url} has moved from"
-                f" {commit} to {self._tip.decode()}, and the server does not give the former"
+                f" {commit} to {moved_to}, and the server does not give the former"
             )
         return RemoteRefused(
             f"{where} ({error.message})",
@@ -418,7 +426,13 @@ class _Attempt:
             else "Check that the commit was pushed, and that it is the tip of a branch there.",
             url=self._source.url,
             commit=commit,
+            moved_to=moved_to,
         )
+
+
+def _failed(error: DeploycoreError) -> bool:
+    """Whether a server may have refused a commit: some fail instead."""
+    return error.details.get("status") == 500
 
 
 class _Haves:

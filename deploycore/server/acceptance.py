@@ -28,6 +28,7 @@ from deploycore.events import (
 from deploycore.installation import Installation
 from deploycore.models import RepositoryId
 from deploycore.server.directory import Directory, Entry
+from deploycore.server.quiet import QuietLogger
 from deploycore.store import ApplicationRecord
 
 __all__ = ["Acceptor", "PullRequestHandler", "Verdict", "installed_previews"]
@@ -41,6 +42,7 @@ PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent
 Outcome = Literal["accepted", "known", "ignored", "refused"]
 
 _CAUSE = "push"
+_PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
 _PREVIEWS = "deploycore.previews"
@@ -66,7 +68,7 @@ UNKNOWN_APPLICATION = Verdict(404, "refused", "unknown_application")
 _BAD_SIGNATURE = Verdict(401, "refused", "bad_signature")
 _MALFORMED = Verdict(422, "refused", "malformed")
 _STALE = Verdict(422, "refused", "stale")
-_UNAVAILABLE = Verdict(503, "refused", "unavailable")
+UNAVAILABLE = Verdict(503, "refused", "unavailable")
 _KNOWN = Verdict(200, "known")
 
 
@@ -109,6 +111,7 @@ class Acceptor:
         # Threads of one process would only wait for each other in the database, and less fairly.
         self._writing = threading.Lock()
         self._noted: dict[str, datetime] = {}
+        self._quiet = QuietLogger(logger)
 
     def accept(self, name: str, delivery: WebhookDelivery) -> Verdict:
         """Judge a delivery for an application; what is accepted is on the disk."""
@@ -118,8 +121,8 @@ class Acceptor:
             return _MALFORMED
         except DeploycoreError as error:
             # Ours, or the plugin's: the host may send it again.
-            logger.error("a webhook of %s could not be judged: %s", name, error)
-            return _UNAVAILABLE
+            self._quiet.warn(name, "a webhook of %s could not be judged: %s", name, error)
+            return UNAVAILABLE
 
     def _judged(self, name: str, delivery: WebhookDelivery) -> Verdict:
         entry = self._directory.find(name)
@@ -188,11 +191,11 @@ class Acceptor:
 
         with self._writing:
             trigger = add(digest)
-            if trigger is None and change is not None and change.before is not None:
+            if trigger is None and change is not None:
                 # A body that is known is a replay, unless the ref has since been brought back to
                 # where this push began: who pushes to and fro sends the same twice.
                 newest = triggers.newest(name, ref)
-                if newest is not None and newest.commit == change.before:
+                if newest is not None and _may_begin_at(newest.commit, change):
                     trigger = add(hashlib.sha256(f"{digest} {newest.id}".encode()).hexdigest())
         return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
 
@@ -237,8 +240,19 @@ def _is_same(one: RepositoryId, other: RepositoryId) -> bool:
 
 def _change_of(event: PushEvent, ref: str) -> RefChange | None:
     """What happened to a ref; where a branch and a tag have its name, the one that is there."""
-    found = [change for change in event.changes if change.name == ref]
+    found = [
+        change
+        for change in event.changes
+        if ref in (change.name, f"{_PREFIXES[change.kind]}{change.name}")
+    ]
     return max(found, key=lambda change: change.after is not None, default=None)
+
+
+def _may_begin_at(commit: str | None, change: RefChange) -> bool:
+    """Whether a push may be one from where a ref is by the last word about it."""
+    if change.before is None:  # made again: that it was deleted is kept nowhere
+        return commit != change.after
+    return commit == change.before
 
 
 def _bounded(delivery: str) -> str | None:

@@ -96,6 +96,16 @@ class Access:
             )
         return found
 
+    def still_holds(self, token: TokenRecord) -> bool:
+        """Whether a token that was right has neither expired nor been removed since; for a thread.
+
+        Raises:
+            StoreError: The database can't be used.
+        """
+        self.refresh()
+        is_there = token.digest in {each.digest for each in self._tokens}
+        return is_there and (token.expires_at is None or datetime.now(UTC) < token.expires_at)
+
     def note_use(self, token: TokenRecord) -> None:
         """Note now and then that a token is used; that this fails fails nothing."""
         if not self.is_to_be_noted(token):

@@ -19,13 +19,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from deploycore.errors import DeploycoreError
 from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
 from deploycore.server.acceptance import (
+    UNAVAILABLE,
     UNKNOWN_APPLICATION,
     Acceptor,
     PullRequestHandler,
@@ -48,8 +49,8 @@ from deploycore.server.problems import Refusal, json_response, problem_of, refus
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.rollbacks import Rollbacks
 from deploycore.server.views import Accepted
-from deploycore.server.workers import Workers
 from deploycore.store import TokenRecord
+from deploycore.worker import Worker
 
 __all__ = ["Application", "create_application"]
 
@@ -106,20 +107,20 @@ def create_application(
     installation: Installation,
     options: ServerOptions | None = None,
     *,
-    workers: Workers | None = None,
+    worker: Worker | None = None,
     previews: PullRequestHandler | None = None,
 ) -> Application:
     """Make the application; nothing is opened, started or asked yet.
 
     Args:
-        workers: The deploy threads of this process, for what is told of them.
+        worker: The one of this process, for what is told of it.
         previews: What is given pull requests; by default what is installed for that.
     """
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
     followers = Followers(installation, most=options.followers_most)
-    metrics = Metrics(installation.store, lambda: workers.alive if workers else 0)
-    readiness = Readiness(installation, workers.are_well if workers else None)
+    metrics = Metrics(installation.store, worker)
+    readiness = Readiness(installation, worker)
     api = Api(
         installation,
         directory=directory,
@@ -190,18 +191,20 @@ class _Webhooks:
         directory = self._directory
         if directory.is_known_to_be_missing(name):
             return UNKNOWN_APPLICATION
-        if not directory.is_known(name) and await self._in_thread(lambda: self._is_missing(name)):
-            return UNKNOWN_APPLICATION
+        if not directory.is_known(name):
+            refusal = await self._in_thread(lambda: self._refusal_of_missing(name))
+            if refusal is not None:
+                return refusal
         body = await read_body(request, self._options)
         delivery = WebhookDelivery(_joined_headers(request), body)
         return await self._in_thread(lambda: self._acceptor.accept(name, delivery))
 
-    def _is_missing(self, name: str) -> bool:
+    def _refusal_of_missing(self, name: str) -> Verdict | None:
         try:
-            return self._directory.find(name) is None
+            return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            logger.error("webhooks can't be judged: %s", error)
-            return False
+            self._quiet.warn("directory", "webhooks can't be judged: %s", error)
+            return UNAVAILABLE
 
     def _count(self, outcome: str, reason: str) -> None:
         self._metrics.webhooks.labels(outcome, reason).inc()
@@ -223,6 +226,7 @@ class _Rest:
         self._access = access
         self._followers = followers
         self._options = options
+        self._quiet = QuietLogger(logger)
 
     def endpoint(self, operation: Operation) -> Endpoint:
         """What answers the requests of one operation."""
@@ -235,6 +239,8 @@ class _Rest:
             call = Call(request.path_params, query, body, token)
             if operation.can_follow and _wants_events(request):
                 return await self._followed(request, call)
+            if operation.run is Api.health:  # told even while all threads wait for something
+                return self._api.health(call)
             return await run_in_threadpool(self._run, operation, call)
 
         return answer
@@ -247,7 +253,7 @@ class _Rest:
             try:
                 await run_in_threadpool(self._access.refresh)
             except DeploycoreError as error:
-                logger.error("tokens can't be read: %s", error)
+                self._quiet.warn("tokens", "tokens can't be read: %s", error)
                 raise Refusal(
                     503, error.code, "Tokens can't be read now.", headers={"Retry-After": "30"}
                 ) from None
@@ -262,18 +268,16 @@ class _Rest:
             raise refused_by(error) from None
 
     async def _followed(self, request: Request, call: Call) -> Response:
-        self._followers.refuse_too_many()
         record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
         position = position_of(request.headers.get("last-event-id")) or call.query.after
-        return StreamingResponse(
-            self._followers.events(record, position),
-            media_type="text/event-stream",
-            headers={"X-Accel-Buffering": "no"},  # nginx would keep lines back
+        token = call.token
+        return self._followers.answer(
+            record, position, may_stay=lambda: token is None or self._access.still_holds(token)
         )
 
 
 def _wants_events(request: Request) -> bool:
-    return "text/event-stream" in request.headers.get("accept", "")
+    return request.method == "GET" and "text/event-stream" in request.headers.get("accept", "")
 
 
 def _joined_headers(request: Request) -> dict[str, str]:

@@ -8,9 +8,12 @@ within a second.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -23,8 +26,11 @@ from deploycore.store import ApplicationRecord, ProviderRecord, WebhookRecord
 
 __all__ = ["Directory", "Entry"]
 
+logger = logging.getLogger(__name__)
+
 _FRESH_SECONDS = 5.0
 _RECHECK_SECONDS = 1.0
+_OLD_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Directory:
         self._installation = installation
         self._clock = clock
         self._reading = threading.Lock()
-        self._opening = threading.Lock()
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._entries: Mapping[str, Entry] = {}
         self._read_at = -float("inf")
         self._opened: dict[str, _Opened] = {}
@@ -89,10 +95,24 @@ class Directory:
         Raises:
             StoreError: The database can't be used.
         """
-        self._refresh(_FRESH_SECONDS)
+        # While somebody reads it anew, what is known goes for a little longer.
+        if not (self._reading.locked() and self._age() < _OLD_SECONDS):
+            self._refresh(_FRESH_SECONDS)
         if name not in self._entries:
             self.look_again()
         return self._entries.get(name)
+
+    def warm_up(self) -> None:
+        """Do now what the first deliveries would wait for; what fails is told when it is needed."""
+        try:
+            self._refresh(_FRESH_SECONDS)
+            entries = {each.provider.name: each for each in self._entries.values()}
+            for each in entries.values():
+                self.secrets(each)
+                with suppress(DeploycoreError):
+                    self.provider(each)
+        except DeploycoreError as error:
+            logger.warning("webhooks can't be judged for now: %s", error)
 
     def look_again(self) -> bool:
         """Ask the database, unless that was done within a second; whether it was.
@@ -130,7 +150,7 @@ class Directory:
         name = entry.provider.name
         known = self._opened.get(name)
         if known is None or not self._still_holds(known, entry.provider):
-            with self._opening:
+            with self._opening[name]:
                 known = self._opened.get(name)
                 if known is None or not self._still_holds(known, entry.provider):
                     self._close(known)
@@ -140,11 +160,9 @@ class Directory:
         return known.handle
 
     def close(self) -> None:
-        """Close the providers."""
-        with self._opening:
-            for opened in self._opened.values():
-                self._close(opened)
-            self._opened.clear()
+        """Close the providers, when no delivery is judged any longer."""
+        while self._opened:
+            self._close(self._opened.popitem()[1])
 
     def _age(self) -> float:
         return self._clock() - self._read_at

@@ -38,6 +38,10 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+_TWO_LENGTHS = Refusal(
+    400, "malformed", "The request has two lengths.", headers={"Connection": "close"}
+)
+
 
 class RequestIdFilter(logging.Filter):
     """Gives each log record the id of the request that it belongs to, as ``request_id``."""
@@ -79,6 +83,9 @@ class Edge:
             await send(message)
 
         try:
+            if _has_two_lengths(scope):
+                await problem_of(_TWO_LENGTHS)(scope, receive, send_on)
+                return
             await self._app(scope, receive, send_on)
         except Exception as error:
             logger.error("something unforeseen: %s", _place_of(error))
@@ -104,6 +111,12 @@ class Edge:
             logger.info(*line)
         else:
             self._quiet.warn(f"{route} {status}", *line)
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """Whether a proxy may have taken another part of it for the body (RFC 9112, 6.1)."""
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers and "content-length" in headers
 
 
 class CutOff(Exception):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from deploycore.deploy import LogPart
-from deploycore.errors import DeploycoreError
+from deploycore.errors import AuthenticationFailed, DeploycoreError
 from deploycore.installation import Installation
 from deploycore.server.problems import Refusal
 from deploycore.server.views import LogLineView
@@ -51,8 +53,14 @@ class Followers:
         """Let all go soon; they may come again, to where they were."""
         self._is_stopping = True
 
-    def refuse_too_many(self) -> None:
-        """See whether there is room for one more.
+    def answer(
+        self, record: DeploymentRecord, position: int, *, may_stay: Callable[[], bool]
+    ) -> Response:
+        """The answer to one more.
+
+        Args:
+            position: The place in the log from which on it is wanted.
+            may_stay: Whether they may still see it; asked in a thread.
 
         Raises:
             Refusal: There are too many.
@@ -65,15 +73,18 @@ class Followers:
                 hint="Try again later, or ask for the log as JSON.",
                 headers={"Retry-After": "10"},
             )
-
-    async def events(self, record: DeploymentRecord, position: int) -> AsyncIterator[str]:
-        """The events for one more: lines, and in the end ``end`` with the state."""
         self._count += 1
+        return _Events(self.events(record, position, may_stay), self._leave)
+
+    async def events(
+        self, record: DeploymentRecord, position: int, may_stay: Callable[[], bool]
+    ) -> AsyncIterator[str]:
+        """The events: lines, and in the end ``end`` with the state."""
         try:
             yield "retry: 1000\n\n"
             said_at = time.monotonic()
             while not self._is_stopping:
-                record, part = await run_in_threadpool(self._look, record.id, position)
+                record, part = await run_in_threadpool(self._look, record.id, position, may_stay)
                 for place, line in part.lines:
                     yield _event("line", LogLineView.of(line).model_dump_json(), place)
                     said_at = time.monotonic()
@@ -90,14 +101,35 @@ class Followers:
                 await asyncio.sleep(_LOOK_SECONDS)
         except DeploycoreError as error:
             yield _event("error", json.dumps({"code": error.code}), position)
-        finally:
-            self._count -= 1
 
-    def _look(self, deployment: int, position: int) -> tuple[DeploymentRecord, LogPart]:
+    def _leave(self) -> None:
+        self._count -= 1
+
+    def _look(
+        self, deployment: int, position: int, may_stay: Callable[[], bool]
+    ) -> tuple[DeploymentRecord, LogPart]:
+        if not may_stay():
+            raise AuthenticationFailed("The token does not hold any longer.")
         # The state first: what is there when it has ended is all there is going to be.
         record = self._installation.store.deployments.get(deployment)
         logs = self._installation.engine.logs
         return record, logs.part(record.application, record.id, position, lines=200)
+
+
+class _Events(StreamingResponse):
+    """An answer that tells when it has ended, however that came, even before it began."""
+
+    def __init__(self, events: AsyncIterator[str], ended: Callable[[], None]) -> None:
+        headers = {"X-Accel-Buffering": "no"}  # nginx would keep lines back
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
 
 def _event(kind: str, data: str, place: int) -> str:

@@ -13,6 +13,7 @@ from deploycore.installation import Installation
 from deploycore.secrets import is_sealed
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.views import Health
+from deploycore.worker import Worker
 
 __all__ = ["Readiness"]
 
@@ -23,14 +24,12 @@ class Readiness:
     """Looks at what the server needs, at most once a second, however often it is asked.
 
     Args:
-        workers_alive: Whether the deploy threads of this process are; ``None`` if it has none.
+        worker: The one of this process, if it has one.
     """
 
-    def __init__(
-        self, installation: Installation, workers_alive: Callable[[], bool] | None
-    ) -> None:
+    def __init__(self, installation: Installation, worker: Worker | None) -> None:
         self._installation = installation
-        self._workers_alive = workers_alive
+        self._worker = worker
         self._quiet = QuietLogger(logging.getLogger(__name__), most=1)
         self._lock = threading.Lock()
         self._found: Health | None = None
@@ -45,8 +44,8 @@ class Readiness:
                     "database": self._works("database", self._database),
                     "key": self._works("key", self._key),
                 }
-                if self._workers_alive is not None:
-                    checks["workers"] = "ok" if self._workers_alive() else "failed"
+                if self._worker is not None:
+                    checks["workers"] = "ok" if self._worker.is_well else "failed"
                 is_well = set(checks.values()) == {"ok"}
                 self._found = Health(status="ok" if is_well else "failed", checks=checks)
                 self._found_at = now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from deploycore.errors import DeploycoreError
 from deploycore.store import DeploymentState, Store
+from deploycore.worker import Worker
 
 __all__ = ["Metrics"]
 
@@ -24,10 +25,10 @@ class Metrics:
     """Counts what happens here, and asks the store for the rest when it is asked itself.
 
     Args:
-        worker_threads: How many deploy threads of this process are at work.
+        worker: The one of this process, if it has one.
     """
 
-    def __init__(self, store: Store, worker_threads: Callable[[], int]) -> None:
+    def __init__(self, store: Store, worker: Worker | None) -> None:
         self._registry = CollectorRegistry()
         self.webhooks = Counter(
             "deploycore_webhooks",
@@ -42,7 +43,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        self._registry.register(_FromStore(store, worker_threads))
+        self._registry.register(_FromStore(store, worker))
 
     def text(self) -> bytes:
         """All of them, in Prometheus' text format."""
@@ -50,9 +51,9 @@ class Metrics:
 
 
 class _FromStore(Collector):
-    def __init__(self, store: Store, worker_threads: Callable[[], int]) -> None:
+    def __init__(self, store: Store, worker: Worker | None) -> None:
         self._store = store
-        self._worker_threads = worker_threads
+        self._worker = worker
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering should not ask the database."""
@@ -60,10 +61,11 @@ class _FromStore(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """What is so now; without the store's part, where that can't be used."""
+        worker = self._worker
         yield GaugeMetricFamily(
             "deploycore_worker_threads",
-            "Deploy threads of this process that are at work.",
-            value=self._worker_threads(),
+            "Deployments that this process can have in hand at once.",
+            value=worker.threads if worker is not None and worker.is_well else 0,
         )
         try:
             yield from list(self._of_store())

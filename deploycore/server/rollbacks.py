@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import Future
 
 from deploycore.deploy import DeployEvent
@@ -76,13 +77,14 @@ class Rollbacks:
         """Begin no more, and let those that run come to their end.
 
         Args:
-            drain: Seconds, after which they are cancelled.
+            drain: Seconds for all of them, after which they are cancelled.
         """
+        ends_at = time.monotonic() + drain
         with self._lock:
             self._stopping = True
             running = dict(self._running)
         for thread in running:
-            thread.join(drain)
+            thread.join(max(0.0, ends_at - time.monotonic()))
         for cancellation in running.values():
             cancellation.cancel()
         for thread in running:

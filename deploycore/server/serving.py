@@ -7,27 +7,41 @@ safe point when that takes too long; the database is closed last.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import resource
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.server.app import Application, create_application
 from deploycore.server.options import ServerOptions
-from deploycore.server.workers import Workers
+from deploycore.server.quiet import QuietLogger
+from deploycore.worker import Worker, announcing
 
 __all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
+quiet = QuietLogger(logger)
 
 _BACKLOG = 2048
+_ACCEPTED_AT_ONCE = 64
+"""asyncio accepts as many as it is told may wait before it looks at any of them."""
+
 _ANSWER_SECONDS = 10
+_IDLE_SECONDS = 10.0
+_CONNECTIONS_MOST = 2000
+_WARM_SECONDS = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,7 +51,7 @@ def serve(
     *,
     host: str,
     port: int,
-    workers: Workers | None,
+    worker: Worker | None,
     drain: float,
     on_started: Callable[[str], None],
 ) -> None:
@@ -46,7 +60,7 @@ def serve(
     Args:
         host: The address to listen on.
         port: 0 for any free one.
-        workers: Started before anything is accepted, and stopped after.
+        worker: Started before anything is accepted, and stopped after.
         drain: Seconds that deployments of this process get in the end.
         on_started: Is told the address.
 
@@ -55,21 +69,36 @@ def serve(
         StoreError: The database can't be used.
     """
     with _listening(host, port) as listener:
-        application = create_application(installation, options, workers=workers)
+        application = create_application(installation, options, worker=worker)
+        server = _Server(_config(application, options), application)
         url = _url(listener)
-        with _not_killed_by_signals():
+        server.on_started = lambda: on_started(url)
+        if not options.behind_proxy:
+            _warn_of_plain_text(listener)
+        with _signals_to(server):
             try:
                 installation.store.holds_sealed_secrets()  # opened, and brought up to date
-                if workers is not None:
-                    workers.start()
-                server = _Server(_config(application, options), application)
-                server.on_started = lambda: on_started(url)
-                server.run(sockets=[listener])
+                if worker is not None:
+                    worker.start()
+                _warm_up(application)
+                with announcing(installation) if worker is None else nullcontext():
+                    server.run(sockets=[listener])
             finally:
                 logger.info("stopping: deployments under way get %d s", drain)
-                if workers is not None:
-                    workers.stop(drain)
-                application.close(drain)
+                ends_at = time.monotonic() + drain
+                if worker is not None:
+                    worker.stop(drain)
+                application.close(max(0.0, ends_at - time.monotonic()))
+
+
+def _warm_up(application: Application) -> None:
+    """Open plugins before the first delivery has to wait for them. One that hangs, or takes long,
+    does so beside: what needs none of it is answered."""
+    thread = threading.Thread(
+        target=application.directory.warm_up, name="deploycore-server-warm-up", daemon=True
+    )
+    thread.start()
+    thread.join(_WARM_SECONDS)
 
 
 class _Server(uvicorn.Server):
@@ -81,6 +110,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Tell when it answers."""
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)
         if self.started:
             self.on_started()
 
@@ -90,11 +121,53 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class _Connection(H11Protocol):
+    """A connection that ends where nothing is asked for, and is one of a bounded number.
+
+    Else strangers who connect and say nothing, or never come to the end of it, would use up this
+    process's open files: then nobody is answered, and asyncio logs that without end.
+    """
+
+    _looking: asyncio.TimerHandle | None = None
+    _answered: object = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there are enough."""
+        super().connection_made(transport)
+        most = _connections_most()
+        if len(self.connections) > most:
+            quiet.warn("connections", "there are %d connections, and no more are taken", most)
+            transport.abort()
+        else:
+            self._looking = self.loop.call_later(_IDLE_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self) -> None:
+        """End it, unless a request is being answered, or was begun since the last look."""
+        request = self.cycle
+        if request is self._answered:
+            self.transport.abort()
+            return
+        self._answered = request if request.response_complete else None
+        self._looking = self.loop.call_later(_IDLE_SECONDS, self._look)
+
+
+def _connections_most() -> int:
+    """How many connections there may be: half of the open files is left to all the rest."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _CONNECTIONS_MOST if files < 0 else min(_CONNECTIONS_MOST, files // 2)
+
+
 def _config(application: Application, options: ServerOptions) -> uvicorn.Config:
     return uvicorn.Config(
         application.asgi,
         loop="asyncio",
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -104,7 +177,7 @@ def _config(application: Application, options: ServerOptions) -> uvicorn.Config:
         proxy_headers=options.behind_proxy,
         forwarded_allow_ips="*" if options.behind_proxy else None,
         timeout_graceful_shutdown=_ANSWER_SECONDS,
-        backlog=_BACKLOG,
+        backlog=_ACCEPTED_AT_ONCE,
     )
 
 
@@ -129,14 +202,27 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _not_killed_by_signals() -> Iterator[None]:
-    """Outlive the signals that uvicorn obeys, and raises again when it is done."""
-    former = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+def _signals_to(server: _Server) -> Iterator[None]:
+    """Have signals stop the server, from before it runs until all is drained.
+
+    uvicorn hears them while it runs only, and raises them again when it is done.
+    """
+    former = {number: signal.signal(number, server.handle_exit) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _warn_of_plain_text(listener: socket.socket) -> None:
+    address = listener.getsockname()[0]
+    if not ip_address(address).is_loopback:
+        logger.warning(
+            "it listens on %s without TLS: tokens can be read on the way. Put a reverse proxy "
+            "with TLS before it, and say --behind-proxy",
+            address,
+        )
 
 
 def _url(listener: socket.socket) -> str:

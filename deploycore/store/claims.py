@@ -36,8 +36,14 @@ class Claims:
             values = {"id": worker, "host": host, "process": process}
             connection.execute(insert(workers).values(values | {"started_at": now, "seen_at": now}))
 
-    def beat(self, worker: str, *, host: str, process: int, lease: float) -> Collection[str]:
+    def beat(
+        self, worker: str, *, host: str, process: int, lease: float, held: Collection[str]
+    ) -> Collection[str]:
         """Give a sign of life: the worker's claims hold for another ``lease`` seconds.
+
+        Args:
+            held: The applications that it has in hand. A claim on another one, which could not be
+                released say, lapses.
 
         Returns:
             The applications that are the worker's still.
@@ -52,7 +58,7 @@ class Claims:
                 )
             renewed = (
                 update(claims)
-                .where(claims.c.worker == worker)
+                .where(claims.c.worker == worker, claims.c.application.in_(held))
                 .values(expires_at=now + timedelta(seconds=lease))
                 .returning(claims.c.application)
             )

@@ -161,6 +161,7 @@ class Deployments:
         self,
         application: str | None = None,
         *,
+        kind: DeploymentKind | None = None,
         state: DeploymentState | None = None,
         before: int | None = None,
         limit: int | None = None,
@@ -169,6 +170,7 @@ class Deployments:
 
         Args:
             application: Only those of this application.
+            kind: Only those of this kind.
             state: Only those in this state.
             before: Only those that are older than the one of this id.
             limit: At most so many.
@@ -177,6 +179,8 @@ class Deployments:
             ConfigurationError: There is no such application.
         """
         query = select(deployments).order_by(deployments.c.id.desc()).limit(limit)
+        if kind is not None:
+            query = query.where(deployments.c.kind == kind)
         if state is not None:
             query = query.where(deployments.c.state == state)
         if before is not None:

@@ -27,12 +27,13 @@ class Polls:
         self._database = database
 
     def take(self, names: Sequence[str], *, lease: float) -> list[PollRecord]:
-        """Those of some applications that are to be polled now, for who asks alone.
+        """Some applications that share an answer, for who asks alone: all of them if one is to be
+        polled now, else none.
 
         Args:
             lease: Seconds after which others may, unless ``note`` is called before.
         """
-        taken = []
+        known = []
         with self._database.writing() as connection:
             for name in sorted(names):  # in one order, so that nobody waits for one who waits
                 try:
@@ -42,18 +43,20 @@ class Polls:
                     continue
                 query = select(polls).where(polls.c.application == name)
                 row = connection.execute(query).mappings().one_or_none()
-                now = present(connection)
-                held = {"due_at": now + timedelta(seconds=lease)}
-                if row is None:
+                known.append((name, PollRecord(**row) if row else None))
+            now = present(connection)
+            if all(record is not None and record.due_at > now for _, record in known):
+                return []
+            held = {"due_at": now + timedelta(seconds=lease)}
+            for name, record in known:
+                if record is None:
                     values = {"application": name, "seconds": 0.0, **held}
                     connection.execute(insert(polls).values(values))
-                    taken.append(PollRecord(name, held["due_at"], 0.0, None))
-                elif row["due_at"] <= now:
+                else:
                     connection.execute(
                         update(polls).where(polls.c.application == name).values(held)
                     )
-                    taken.append(PollRecord(**row))
-        return taken
+        return [record or PollRecord(name, now, 0.0, None) for name, record in known]
 
     def due(self) -> dict[str, bool]:
         """Of each application that was ever polled, whether it is to be now."""

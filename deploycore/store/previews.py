@@ -1,7 +1,8 @@
 """Previews in the store: which application was made for which pull request, and what is left of it.
 
-A row is there before the application is made, and until its directory is gone: whatever dies in
-between, the next worker knows what there is to take away.
+A row is made together with the application, and stays until its directory is gone: whatever dies in
+between, the next worker knows what there is to take away. That a pull request was closed stays as
+long as its parent does.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
+from deploycore.application import Application
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
 from deploycore.store.records import PreviewRecord
-from deploycore.store.tables import applications, previews
+from deploycore.store.tables import applications, closed_pull_requests, previews
 
-__all__ = ["Previews"]
+__all__ = ["Previews", "begin"]
 
 
 class Previews:
@@ -27,69 +29,39 @@ class Previews:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(
-        self,
-        name: str,
-        *,
-        parent: str,
-        number: int,
-        target: Path,
-        within: Path,
-        host: str | None,
-        limit: int,
-    ) -> PreviewRecord:
-        """Keep a place for a preview before its application is made; one that is there goes on.
+    def end(self, parent: str, number: int) -> bool:
+        """Note that a pull request is for another branch now; whether it had a preview."""
+        with self._database.writing() as connection:
+            return _ended(connection, parent, number)
+
+    def close(self, parent: str, number: int, *, merged: bool) -> bool:
+        """Note that a pull request has come to its end, even if nobody knew it: what was told
+        before, and arrives later, must not bring it back.
+
+        Args:
+            merged: Whether it can't be opened again.
+
+        Returns:
+            Whether it had a preview.
 
         Raises:
-            ConfigurationError: There are as many as there may be, or the name is that of
-                something else than this preview.
-            StoreError: A former one of this name is just being removed.
+            ConfigurationError: Its application is gone.
         """
         with self._database.writing() as connection:
+            # Locked, so that a preview that is just made is seen here, or sees this.
             named_row(connection, "application", applications, parent, locked=True)
-            known = _find(connection, name)
-            if known is None:
-                _refuse_application(connection, name)
-            elif (known.parent, known.number) != (parent, number):
-                raise ConfigurationError(
-                    f"{name!r} is the preview of pull request {known.number} of {known.parent}.",
-                    hint="Have the names of previews hold {application}.",
-                    application=parent,
-                )
-            elif known.removed_at is not None:
-                raise StoreError(
-                    f"The former preview {name!r} is being removed.", hint="Try again in a moment."
-                )
-            _refuse_more(connection, name, parent, limit)
-            if known is not None and known.target != target:
-                raise ConfigurationError(
-                    f"The preview {name!r} has another directory: {known.target}.",
-                    hint="Its parent's pattern, or the branch, was changed. Close the pull request"
-                    " and open it again.",
-                    application=parent,
-                )
-            connection.execute(delete(previews).where(previews.c.name == name))
-            values = {
-                "name": name,
-                "parent": parent,
-                "number": number,
-                "target": target,
-                "within": within,
-                "host": host,
-                "created_at": known.created_at if known else datetime.now(UTC),
-            }
-            made = insert(previews).values(values).returning(*previews.c)
-            return PreviewRecord(**connection.execute(made).mappings().one())
-
-    def end(self, parent: str, number: int) -> bool:
-        """Note that a pull request has come to its end; whether it had a preview."""
-        is_this = (previews.c.parent == parent) & (previews.c.number == number)
-        return self._ended(is_this & previews.c.ended_at.is_(None))
+            values = {"parent": parent, "number": number, "merged": merged}
+            connection.execute(delete(closed_pull_requests).where(_is_closed(parent, number)))
+            connection.execute(insert(closed_pull_requests).values(values))
+            return _ended(connection, parent, number)
 
     def end_orphans(self) -> bool:
         """Note the end of those whose parents were removed; whether there are any."""
         names = select(applications.c.name)
-        return self._ended(previews.c.parent.not_in(names) & previews.c.ended_at.is_(None))
+        is_one = previews.c.parent.not_in(names) & previews.c.ended_at.is_(None)
+        with self._database.writing() as connection:
+            ended = update(previews).where(is_one).values(ended_at=datetime.now(UTC))
+            return bool(connection.execute(ended).rowcount)
 
     def list(self) -> Sequence[PreviewRecord]:
         """All previews, by name, those that have ended and are still there too."""
@@ -114,10 +86,68 @@ class Previews:
         with self._database.writing() as connection:
             connection.execute(delete(previews).where(is_gone))
 
-    def _ended(self, which: ColumnElement[bool]) -> bool:
-        with self._database.writing() as connection:
-            ended = update(previews).where(which).values(ended_at=datetime.now(UTC))
-            return bool(connection.execute(ended).rowcount)
+
+def begin(
+    connection: Connection,
+    definition: Application,
+    *,
+    parent: str,
+    number: int,
+    within: Path,
+    limit: int,
+    opens: bool,
+) -> bool:
+    """Keep a place for a preview, whose application is then made; see ``Store.begin_preview``."""
+    name = definition.name
+    named_row(connection, "application", applications, parent, locked=True)
+    is_closed = _is_closed(parent, number)
+    closed = connection.execute(select(closed_pull_requests).where(is_closed)).one_or_none()
+    if closed is not None and (closed.merged or not opens):
+        return False
+    known = _find(connection, name)
+    _refuse_application(connection, name, known)
+    if known is not None and (known.parent, known.number) != (parent, number):
+        raise ConfigurationError(
+            f"{name!r} is the preview of pull request {known.number} of {known.parent}.",
+            hint="Have the names of previews hold {application}.",
+            application=parent,
+        )
+    if known is not None and known.removed_at is not None:
+        raise StoreError(
+            f"The former preview {name!r} is being removed.", hint="Try again in a moment."
+        )
+    _refuse_more(connection, name, parent, limit)
+    if known is not None and known.target != definition.target:
+        raise ConfigurationError(
+            f"The preview {name!r} has another directory: {known.target}.",
+            hint="Its parent's pattern, or the branch, was changed. Close the pull request"
+            " and open it again.",
+            application=parent,
+        )
+    connection.execute(delete(closed_pull_requests).where(is_closed))
+    connection.execute(delete(previews).where(previews.c.name == name))
+    values = {
+        "name": name,
+        "parent": parent,
+        "number": number,
+        "target": definition.target,
+        "within": within,
+        "host": definition.host,
+        "created_at": known.created_at if known else datetime.now(UTC),
+    }
+    connection.execute(insert(previews).values(values))
+    return True
+
+
+def _ended(connection: Connection, parent: str, number: int) -> bool:
+    is_this = (previews.c.parent == parent) & (previews.c.number == number)
+    ended = update(previews).where(is_this, previews.c.ended_at.is_(None))
+    return bool(connection.execute(ended.values(ended_at=datetime.now(UTC))).rowcount)
+
+
+def _is_closed(parent: str, number: int) -> ColumnElement[bool]:
+    of_parent: ColumnElement[bool] = closed_pull_requests.c.parent == parent
+    return of_parent & (closed_pull_requests.c.number == number)
 
 
 def _find(connection: Connection, name: str) -> PreviewRecord | None:
@@ -126,9 +156,10 @@ def _find(connection: Connection, name: str) -> PreviewRecord | None:
     return None if found is None else PreviewRecord(**found)
 
 
-def _refuse_application(connection: Connection, name: str) -> None:
-    query = select(applications.c.name).where(applications.c.name == name)
-    if connection.scalar(query) is not None:
+def _refuse_application(connection: Connection, name: str, preview: PreviewRecord | None) -> None:
+    """Refuse to take what a person made, if only in the place of a preview that he removed."""
+    target = connection.scalar(select(applications.c.target).where(applications.c.name == name))
+    if target is not None and (preview is None or target != preview.target):
         raise ConfigurationError(
             f"There is an application {name!r} that is no preview.",
             hint="Give previews another name, or rename that one.",

@@ -22,7 +22,7 @@ from deploycore.store.database import Database
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.polls import Polls
-from deploycore.store.previews import Previews
+from deploycore.store.previews import Previews, begin
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
@@ -150,6 +150,50 @@ class Store:
                 _put(connection, definition)
             if dry_run:
                 connection.rollback()
+
+    def begin_preview(
+        self,
+        definition: Application,
+        *,
+        parent: str,
+        number: int,
+        within: Path,
+        limit: int,
+        opens: bool,
+    ) -> bool:
+        """Keep the preview of a pull request and its application: both or neither. One that is
+        there goes on.
+
+        Args:
+            within: The directory that its target is below.
+            limit: How many previews its parent may have.
+            opens: Whether the pull request was opened just now, perhaps again.
+
+        Returns:
+            Whether it is there; ``False`` where the pull request was closed.
+
+        Raises:
+            ConfigurationError: There are as many as there may be, or the name or the target is
+                that of something else than this preview.
+            StoreError: A former one of this name is just being removed.
+        """
+        with self._database.writing() as connection:
+            if not begin(
+                connection,
+                definition,
+                parent=parent,
+                number=number,
+                within=within,
+                limit=limit,
+                opens=opens,
+            ):
+                return False
+            is_this = applications.c.name == definition.name
+            known = connection.scalar(select(applications.c.definition).where(is_this))
+            if known != definition.as_dict():
+                _refuse_common_targets(connection, [definition])
+                _put(connection, definition)
+            return True
 
     def keep_application_secret(self, name: str, variable: str, stored: str | None) -> None:
         """Keep the value of an application's variable, or forget it.

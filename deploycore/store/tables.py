@@ -32,6 +32,7 @@ __all__ = [
     "REVISION",
     "applications",
     "claims",
+    "closed_pull_requests",
     "deployments",
     "metadata",
     "polls",
@@ -232,6 +233,15 @@ previews = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
+)
+
+# Pull requests that have come to their end: what is told of them later must not bring them back.
+closed_pull_requests = Table(
+    "closed_pull_requests",
+    metadata,
+    Column("parent", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("merged", Boolean, nullable=False),
 )
 
 # Who may use the server's API: digests of tokens, never the tokens.

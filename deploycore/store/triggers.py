@@ -38,6 +38,7 @@ REMEMBERED = timedelta(days=30)
 
 _PRUNED_AT_ONCE = 1000
 _IS_OPEN = triggers.c.settled_at.is_(None)
+_IS_NEW = triggers.c.attempts == 0
 
 
 class Triggers:
@@ -148,7 +149,8 @@ class Triggers:
                 )
                 .group_by(triggers.c.application)
                 .having(
-                    func.min(triggers.c.not_before) <= now,
+                    # What is new is due, though a clock be put back meanwhile.
+                    func.max(case((_IS_NEW | (triggers.c.not_before <= now), 1), else_=0)) == 1,
                     or_(func.max(limited).is_(None), func.max(limited) <= now),
                 )
                 .order_by(func.max(triggers.c.priority).desc(), func.min(triggers.c.id))
@@ -164,7 +166,7 @@ class Triggers:
         with self._database.reading() as connection:
             now = present(connection)
             tried = select(func.min(triggers.c.not_before)).where(
-                _IS_OPEN, triggers.c.not_before > now
+                _IS_OPEN, ~_IS_NEW, triggers.c.not_before > now
             )
             lapses = select(func.min(claims.c.expires_at)).where(claims.c.expires_at > now)
             found = [connection.scalar(tried), connection.scalar(lapses)]
@@ -256,19 +258,23 @@ class Triggers:
     def prune(self) -> int:
         """Forget triggers that were settled long ago, a bounded number at once.
 
+        The last one about each ref stays: polling must not take for news what it told.
+
         Returns:
             How many.
         """
         with self._database.writing() as connection:
             long_ago = triggers.c.settled_at < present(connection) - REMEMBERED
-            some = select(triggers.c.id).where(long_ago).limit(_PRUNED_AT_ONCE)
+            last = select(func.max(triggers.c.id)).group_by(triggers.c.application, triggers.c.ref)
+            old = select(triggers.c.id).where(long_ago, triggers.c.id.not_in(last))
+            some = old.limit(_PRUNED_AT_ONCE)
             return connection.execute(delete(triggers).where(triggers.c.id.in_(some))).rowcount
 
     def counts(self) -> TriggerCounts:
         """How many triggers there are."""
         with self._database.reading() as connection:
             now = present(connection)
-            is_due = triggers.c.not_before <= now
+            is_due = _IS_NEW | (triggers.c.not_before <= now)
             failed = triggers.c.error_code.is_not(None)
             query = select(
                 _count(_IS_OPEN & is_due),

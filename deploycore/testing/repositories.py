@@ -152,6 +152,11 @@ class GitRepositories:
         with self._lock:
             return self._branches.get(repository.full_name, {})
 
+    def tags(self, repository: Served) -> Mapping[str, str]:
+        """Names of tags and the commits that they lead to."""
+        with self._lock:
+            return self._tags.get(repository.full_name, {})
+
     def commit(
         self, repository: Served, branch: str, files: Mapping[str | bytes, File], message: str
     ) -> str:

@@ -188,6 +188,12 @@ class Webhooks:
             return [hook for hook in self._hooks.values() if hook.repository == repository]
 
     @property
+    def all(self) -> Sequence[Hook]:
+        """The hooks of all repositories."""
+        with self._changed:
+            return list(self._hooks.values())
+
+    @property
     def secrets(self) -> Iterable[SecretStr]:
         """Those of the hooks that there are."""
         with self._changed:

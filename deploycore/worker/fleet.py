@@ -12,7 +12,7 @@ import asyncio
 import importlib.util
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -122,6 +122,7 @@ class Nudges:
             if self._is_deaf:
                 return
             self._loop, self._stop = asyncio.get_running_loop(), stop
+        self._loop.set_exception_handler(_tell_of_task)
         # Each look takes a thread of these for as long as a deployment takes.
         self._loop.set_default_executor(ThreadPoolExecutor(threads + _OTHER_THREADS))
         while not stop.is_set():
@@ -286,6 +287,13 @@ async def _revive_one(app: App, job: Any) -> None:
 
 def _queue(host: str | None) -> str:
     return _ANY_HOST if host is None else f"{_ANY_HOST}@{host}"
+
+
+def _tell_of_task(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """What failed where nobody waits for it: procrastinate's own tasks, when the database goes."""
+    error = context.get("exception")
+    if isinstance(error, Exception):
+        _warn("a nudge of the fleet comes to no good end", error)
 
 
 def _warn(what: str, error: Exception) -> None:

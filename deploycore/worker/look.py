@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from deploycore.deploy import DeployListener, no_listener, typed_error
+from deploycore.errors import UnexpectedAnswer
 from deploycore.git import Cancellation
 from deploycore.installation import Installation
-from deploycore.store import TriggerRecord
+from deploycore.store import DeploymentRecord, TriggerRecord
 from deploycore.worker.events import WorkerEvent, WorkerListener
 from deploycore.worker.retries import GIVEN_UP_AFTER, seconds_to_retry
 
 __all__ = ["Hand", "look_at"]
+
+_LOOKS_FOR_A_COMMIT = 3
 
 
 @dataclass
@@ -70,6 +73,10 @@ def look_at(
     except Exception as raised:
         _failed(installation, application, triggers, raised, hand, listener)
         return
+    if _is_behind(installation, triggers, done):
+        behind = UnexpectedAnswer(f"The host does not show yet what it told of {application}.")
+        _failed(installation, application, triggers, behind, hand, listener)
+        return
     installation.store.triggers.settle([each.id for each in triggers], deployment=done.id)
     listener(
         WorkerEvent(
@@ -81,6 +88,23 @@ def look_at(
             state=done.state,
         )
     )
+
+
+def _is_behind(
+    installation: Installation, triggers: Sequence[TriggerRecord], done: DeploymentRecord
+) -> bool:
+    """Whether nothing was new though the last trigger told of another commit.
+
+    Parts of a host may know of a push later than the one that tells of it. After some looks the
+    host is believed: the ref may have come back.
+    """
+    told, tries = triggers[-1].commit, max(each.attempts for each in triggers)
+    if done.state != "skipped" or told is None or tries >= _LOOKS_FOR_A_COMMIT:
+        return False
+    deployments = installation.store.deployments
+    live = deployments.list(done.application, state="healthy", limit=1)
+    found = done.commit or (live[0].commit if live else None)
+    return found is not None and not found.startswith(told)
 
 
 def _failed(

@@ -14,16 +14,17 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from deploycore.application import Application, AutoDeploy
 from deploycore.deploy import InterruptibleProvider, fetch_hint
-from deploycore.errors import Cancelled, DeploycoreError, GitError, RateLimited, StoreError
-from deploycore.git import Cancellation, GitSettings, resolve
+from deploycore.errors import Cancelled, DeploycoreError, GitError, StoreError
+from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
 from deploycore.models import is_commit_hash
 from deploycore.store import PollRecord
+from deploycore.worker.retries import seconds_until_allowed
 
 __all__ = ["Poller", "interval_after", "is_polled"]
 
@@ -38,6 +39,7 @@ _JITTER = 0.1
 _LEASE_SECONDS = 300.0
 _CALL_SECONDS = 30.0
 _LOOK_SECONDS = 5.0
+_GOODBYE_SECONDS = 10.0
 _CAUSE = "poll"
 
 
@@ -73,11 +75,11 @@ class Poller:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask nobody any more; a question under way is left."""
+        """Ask nobody any more; a question under way that can't be ended is left behind."""
         self._stopped.set()
         self._cancellation.cancel()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_GOODBYE_SECONDS)
 
     def look(self) -> int:
         """Poll what is due, in this thread.
@@ -109,18 +111,22 @@ class Poller:
                 logger.error("polling met something unforeseen: %s", type(error).__name__)
 
     def _due(self) -> Mapping[_Question, list[Application]]:
+        """What is to be asked now, with all that the answer is good for, due or not."""
         store, here = self._installation.store, socket.gethostname()
         heard = {each.application: each.delivered_at for each in store.webhooks.list()}
         due, now = store.polls.due(), datetime.now(UTC)
         found: dict[_Question, list[Application]] = defaultdict(list)
+        to_ask = set()
         for each in store.list_applications():
             definition = each.definition
-            if definition.host not in (None, here) or not due.get(each.name, True):
+            if definition.host not in (None, here):
                 continue
             if is_polled(definition, heard.get(each.name), now):
                 question = _Question(definition.provider, definition.repository, definition.ref)
                 found[question].append(definition)
-        return found
+                if due.get(each.name, True):
+                    to_ask.add(question)
+        return {question: found[question] for question in to_ask}
 
     def _poll(
         self, question: _Question, applications: Sequence[tuple[Application, PollRecord]]
@@ -142,9 +148,8 @@ class Poller:
                 _poll_of(definition), record.seconds, is_new=is_new, failed=error is not None
             )
             after = seconds * (1 - _JITTER + 2 * _JITTER * random.random())  # noqa: S311
-            if isinstance(error, RateLimited) and error.retry_at is not None:
-                allowed = (error.retry_at - datetime.now(UTC)).total_seconds()
-                after = max(after, allowed)
+            if error is not None:
+                after = max(after, seconds_until_allowed(error, datetime.now(UTC)) or 0.0)
             self._installation.store.polls.note(
                 definition.name, after=after, seconds=seconds, commit=commit
             )
@@ -162,7 +167,7 @@ class Poller:
                     definition.ref,
                     cache=self._installation.git_cache,
                     cancellation=self._cancellation,
-                    settings=GitSettings(total_timeout=_CALL_SECONDS),
+                    settings=replace(self._installation.git_settings, total_timeout=_CALL_SECONDS),
                 )
             except GitError as error:
                 fetch_hint(provider, error)
@@ -174,7 +179,8 @@ class Poller:
         newest = store.triggers.newest(name, ref)
         if newest is not None and newest.commit == commit:
             return
-        deployed = store.deployments.list(name, state="healthy", limit=1)
+        # Not a rollback, which went back from what is asked about here.
+        deployed = store.deployments.list(name, kind="deploy", state="healthy", limit=1)
         if deployed and deployed[0].commit == commit:
             return
         delivery = f"{_CAUSE}:{ref}:{commit}"

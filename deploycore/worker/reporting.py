@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 CALL_SECONDS = 20.0
 GOODBYE_SECONDS = 10.0
 QUEUE_LENGTH = 500
+_LATER_ONES = 20
 _KEY_LENGTH = 40
 _PREFIX = "deploycore/"
 _BRANCHES = "refs/heads/"
@@ -130,7 +131,7 @@ class Reporter:
         """Tell the host; whether it was told."""
         if definition.auto_deploy is None or not definition.auto_deploy.report_status:
             return False
-        record = self._installation.store.deployments.get(told.deployment)
+        record = self._newest_of_its_commit(told.deployment)
         if record.is_finished and not told.ends:
             return False  # its end waits in the queue too
         status = status_of(
@@ -148,6 +149,16 @@ class Reporter:
             look=lambda: None,
         ) as provider:
             return _tell(provider, definition.repository_id, status, as_deployment(record, status))
+
+    def _newest_of_its_commit(self, deployment: int) -> DeploymentRecord:
+        """A worker that was paused may tell of a deployment long after another one has taken over:
+        what the host shows is how the last one went."""
+        deployments = self._installation.store.deployments
+        record = deployments.get(deployment)
+        if record.commit is None:
+            return record
+        newest = deployments.list(record.application, limit=_LATER_ONES)
+        return next((each for each in newest if each.commit == record.commit), record)
 
     def _live_commit(self, record: DeploymentRecord) -> str | None:
         """The commit that a deployment found live already: a report of that may have been lost,

@@ -23,7 +23,7 @@ from deploycore.errors import (
     UnexpectedAnswer,
 )
 
-__all__ = ["GIVEN_UP_AFTER", "is_worth_retrying", "seconds_to_retry"]
+__all__ = ["GIVEN_UP_AFTER", "is_worth_retrying", "seconds_to_retry", "seconds_until_allowed"]
 
 FIRST_SECONDS = 5.0
 MOST_SECONDS = 900.0
@@ -50,6 +50,8 @@ def is_worth_retrying(error: DeploycoreError) -> bool:
         return False
     if error.details.get("status") == _TOO_MANY_REQUESTS:
         return True
+    if "moved_to" in error.details:  # somebody pushed between the question and the fetch
+        return True
     # The network's failures are of no subclass, and name the address.
     return type(error) is GitError and "url" in error.details
 
@@ -75,7 +77,15 @@ def seconds_to_retry(
         return None
     longest: float = min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(attempts, 30))
     seconds = longest * (0.5 + 0.5 * jitter())
-    if isinstance(error, RateLimited) and error.retry_at is not None:
-        allowed = (error.retry_at - (now or datetime.now(UTC))).total_seconds()
-        seconds = max(0.0, allowed) + min(seconds, FIRST_SECONDS)
-    return seconds
+    allowed = seconds_until_allowed(error, now or datetime.now(UTC))
+    return seconds if allowed is None else allowed + min(seconds, FIRST_SECONDS)
+
+
+def seconds_until_allowed(error: DeploycoreError, now: datetime) -> float | None:
+    """How long the host does not want to be asked; ``None`` where it did not say.
+
+    It is believed up to a day: a mistaken host, or one that means ill, would say a century.
+    """
+    if not isinstance(error, RateLimited) or error.retry_at is None:
+        return None
+    return min(max(error.retry_at - now, timedelta(0)), GIVEN_UP_AFTER).total_seconds()

@@ -94,6 +94,16 @@ class Worker:
         self._upkeep = Upkeep(installation)
         self._cleanup = ExitStack()
 
+    @property
+    def threads(self) -> int:
+        """How many applications it can have in hand at once."""
+        return self._threads
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it was started, was not stopped, and none of its own threads has died."""
+        return bool(self._running) and all(each.is_alive() for each in self._running)
+
     def start(self) -> None:
         """Recover what dead processes of this machine left, then work until ``stop``.
 
@@ -211,7 +221,7 @@ class Worker:
 
     def _recover(self) -> None:
         try:
-            self._installation.recover()
+            self._installation.recover(listener=self._reporter.listen)
         except StoreError:
             raise
         except DeploycoreError as error:
@@ -332,8 +342,10 @@ class Worker:
 
     def _beat(self) -> None:
         before = time.monotonic()
+        with self._changed:
+            held = list(self._hands)
         kept = self._installation.store.claims.beat(
-            self.id, host=self._host, process=self._process, lease=self._lease
+            self.id, host=self._host, process=self._process, lease=self._lease, held=held
         )
         self._beaten = before
         self._interrupt(

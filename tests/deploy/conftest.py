@@ -10,11 +10,6 @@ from deploycore import Installation, RepositoryId, Settings
 
 
 @pytest.fixture
-def home(tmp_path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def installation(home):
     with Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(home)})) as opened:
         yield opened

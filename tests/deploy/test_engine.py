@@ -15,12 +15,13 @@ from deploycore.errors import (
     DeployError,
     NotFound,
     RemoteRefused,
+    StoreError,
 )
 
 
 @pytest.fixture
-def installation(tmp_path: Path):
-    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
+def installation(home: Path):
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
     with Installation(settings) as opened:
         yield opened
 
@@ -138,6 +139,24 @@ def test_cancelling_when_all_is_written_removes_the_release(
         installation.deploy(application, cancellation=cancellation)
     assert os.listdir(target / "releases") == before
     assert states(installation) == ["cancelled", "healthy"]
+
+
+def test_a_database_that_is_away_for_a_moment_cancels_nothing(
+    installation, application, monkeypatch
+):
+    """A cancelled deployment is not tried again, and one that met the database's restart is."""
+    advance = installation.store.deployments.advance
+
+    def fail_once(deployment, state, **known):
+        if state == "resolving":
+            raise StoreError("The connection was closed.")
+        return advance(deployment, state, **known)
+
+    monkeypatch.setattr(installation.store.deployments, "advance", fail_once)
+    with pytest.raises(StoreError, match="The connection was closed"):
+        installation.deploy(application)
+    (record,) = installation.store.deployments.list(application)
+    assert (record.state, record.error_code) == ("failed", StoreError.code)
 
 
 def test_a_switch_that_fails_removes_the_release(installation, application, target, monkeypatch):

@@ -186,9 +186,41 @@ def test_a_branch_that_moved_on_is_told_where_the_server_gives_tips_only(make, t
     shop = make("shop", {"a": b"1"})
     former = shop.repo.refs[b"refs/heads/main"].decode()
     newer = shop.commit(shop.files({"a": b"2"}))
-    with pytest.raises(RemoteRefused, match=f"has moved from {former} to {newer}"):
+    with pytest.raises(RemoteRefused, match=f"has moved from {former} to {newer}") as caught:
         export(source(shop.url), "main", target, commit=former, settings=settings)
+    assert caught.value.details["moved_to"] == newer
     assert nothing_left(target)
+
+
+def push_before_the_pack_is_asked_for(shop, server):
+    """Once; gives nothing of its own, so that the server answers."""
+
+    def push(environ, start_response):
+        if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"].endswith("git-upload-pack"):
+            server.interfere = None
+            shop.commit(shop.files({"a": b"2"}))
+
+    server.interfere = push
+
+
+def test_a_branch_that_moves_while_it_is_fetched_is_fetched_as_it_is_then(
+    make, server, target, settings
+):
+    shop = make("shop", {"a": b"1"})
+    push_before_the_pack_is_asked_for(shop, server)
+    export(source(shop.url), "main", target, settings=settings)
+    assert (target / "a").read_bytes() == b"2"
+
+
+def test_a_commit_that_a_branch_leaves_while_it_is_fetched_is_told_to_have_been_left(
+    make, server, target, settings
+):
+    shop = make("shop", {"a": b"1"})
+    former = shop.repo.refs[b"refs/heads/main"].decode()
+    push_before_the_pack_is_asked_for(shop, server)
+    with pytest.raises(RemoteRefused, match=f"has moved from {former}") as caught:
+        export(source(shop.url), "main", target, commit=former, settings=settings)
+    assert caught.value.details["moved_to"] == shop.repo.refs[b"refs/heads/main"].decode()
 
 
 @pytest.mark.parametrize("commit", ["", "abc", "g" * 40, "A" * 40])

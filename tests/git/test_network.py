@@ -152,7 +152,7 @@ def test_a_pack_at_another_address_is_not_fetched(server, other_server, fails):
 def test_what_the_server_says_in_an_error_line_is_told(server, fails):
     refusal = pkt_line(b"ERR upload-pack: no \x1b[1mway\n")
     server.interfere = protocol_2(CAPABILITIES, REFS, refusal)
-    error = fails(f"{server.origin}/shop.git")
+    error = fails(f"{server.origin}/shop.git", retries=0)
     assert isinstance(error, RemoteRefused)
     assert "upload-pack: no [1mway" in error.message
 
@@ -160,7 +160,7 @@ def test_what_the_server_says_in_an_error_line_is_told(server, fails):
 def test_what_the_server_says_in_the_error_band_is_told(server, fails):
     band = pkt_line(b"packfile\n") + pkt_line(b"\x03out of memory\n") + pkt_line(None)
     server.interfere = protocol_2(CAPABILITIES, REFS, band)
-    assert "out of memory" in fails(f"{server.origin}/shop.git").message
+    assert "out of memory" in fails(f"{server.origin}/shop.git", retries=0).message
 
 
 @pytest.mark.parametrize("name", [b"a" * 300, b"\x1b[31m", b"x/../../y", b"\xff\xfe"])

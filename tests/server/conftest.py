@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
@@ -13,20 +11,6 @@ from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
 from deploycore.tokens import digest_of, new_token
 from tests.server import acme
-
-
-@pytest.fixture(scope="session")
-def empty_home(tmp_path_factory):
-    """A data directory whose database is made; copied, since making it takes a while."""
-    home = tmp_path_factory.mktemp("template") / "home"
-    with Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(home)})) as installation:
-        installation.store.list_providers()
-    return home
-
-
-@pytest.fixture
-def home(tmp_path, empty_home):
-    return shutil.copytree(empty_home, tmp_path / "home")
 
 
 @pytest.fixture
@@ -61,9 +45,9 @@ def serving(installation):
     """Makes a client of a server: ``serving(metrics_open=True)``."""
     running = []
 
-    def make(*, workers=None, previews=None, **options) -> TestClient:
+    def make(*, worker=None, previews=None, **options) -> TestClient:
         application = create_application(
-            installation, ServerOptions(**options), workers=workers, previews=previews
+            installation, ServerOptions(**options), worker=worker, previews=previews
         )
         client = TestClient(application.asgi, raise_server_exceptions=True)
         client.application = application

@@ -21,8 +21,10 @@ from deploycore.errors import (
     RateLimited,
     StoreError,
 )
+from deploycore.git import Cancellation
 from deploycore.server.operations import OPERATIONS
 from deploycore.server.problems import refused_by, status_of
+from deploycore.server.rollbacks import Rollbacks
 
 V1 = "/api/v1"
 
@@ -434,3 +436,24 @@ def test_a_rollback_is_answered_when_it_has_begun_and_ended_with_the_server(
     assert told == [("shop", "20261124T101500Z-1a2b", "token root")]
     again = client.post(f"{V1}/applications/shop/rollback", headers=admin)
     assert (again.status_code, again.json()["code"]) == (409, "cancelled")
+
+
+def test_rollbacks_share_the_time_that_they_get_in_the_end(installation, monkeypatch):
+    now, cancelled = [1000.0], threading.Event()
+    monkeypatch.setattr("deploycore.server.rollbacks.time.monotonic", lambda: now[0])
+    waited = []
+
+    class Slow:
+        def join(self, seconds: float | None = None) -> None:
+            if seconds is not None:
+                waited.append(seconds)
+                now[0] += seconds
+
+    rollbacks = Rollbacks(installation)
+    for _ in range(3):
+        cancellation = Cancellation()
+        cancellation.cancel = cancelled.set
+        rollbacks._running[Slow()] = cancellation
+    rollbacks.stop(60.0)
+    assert waited == [60.0, 0.0, 0.0]
+    assert cancelled.is_set()

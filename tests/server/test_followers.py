@@ -135,39 +135,26 @@ def test_only_so_many_may_follow(serving, secret, running, token):
     assert (answer.status_code, answer.json()["code"]) == (503, "too_many_followers")
 
 
-def test_who_follows_is_let_go_when_the_server_stops_and_counted_no_longer(installation, running):
+def test_who_follows_is_let_go_when_the_server_stops(installation, running):
     running.say("first")
 
     async def follow_and_stop():
         followers = Followers(installation, most=1)
         seen = []
-        async for each in followers.events(running.record, 0):
+        async for each in followers.events(running.record, 0, lambda: True):
             seen.append(each)
             if "first" in each:
                 followers.stop()
-        followers.refuse_too_many()
         return seen
 
     seen = asyncio.run(follow_and_stop())
     assert "first" in seen[-1]
 
 
-def test_who_goes_away_is_counted_no_longer(installation, running):
-    async def look_and_go():
-        followers = Followers(installation, most=1)
-        events = followers.events(running.record, 0)
-        await anext(events)
-        assert followers._count == 1
-        await events.aclose()
-        assert followers._count == 0
-
-    asyncio.run(look_and_go())
-
-
 def test_a_deployment_that_is_forgotten_ends_its_followers(installation, running):
     async def follow_forgotten():
         followers = Followers(installation, most=1)
-        events = followers.events(running.record, 0)
+        events = followers.events(running.record, 0, lambda: True)
         await anext(events)
         running.end()
         installation.store.remove_application("shop")
@@ -175,3 +162,59 @@ def test_a_deployment_that_is_forgotten_ends_its_followers(installation, running
 
     [last] = asyncio.run(follow_forgotten())
     assert last.startswith("event: error")
+
+
+def test_of_many_who_come_at_once_only_so_many_may_follow(serving, secret, running, token):
+    header = [(name.lower().encode(), value.encode()) for name, value in token("read").items()]
+    path = LOG.format(running.number)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [*header, (b"accept", b"text/event-stream")],
+    }
+    client, statuses = serving(followers_most=2), []
+
+    async def come(ended: asyncio.Event) -> None:
+        async def receive():
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+                if len(statuses) % 10 == 0:
+                    ended.set()
+
+        await client.app(dict(scope), receive, send)
+
+    async def come_all():
+        ended = asyncio.Event()
+        await asyncio.gather(*(come(ended) for _ in range(10)))
+
+    for _ in range(2):  # and they are counted no longer when they have gone
+        asyncio.run(come_all())
+    assert (statuses.count(200), statuses.count(503)) == (4, 16)
+
+
+def test_who_asks_for_the_head_of_a_log_is_answered_at_once(client, token, running):
+    headers = {**token("read"), "Accept": "text/event-stream"}
+    answer = client.head(LOG.format(running.number), headers=headers)
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_whose_token_is_removed_is_let_go(client, installation, token, running):
+    running.say("first")
+    headers = {**token("read", name="reader"), "Accept": "text/event-stream"}
+
+    def take_away():
+        installation.store.tokens.remove("reader")
+        running.say("second")
+
+    timer = threading.Timer(0.5, take_away)
+    timer.start()
+    events = events_of(client.get(LOG.format(running.number), headers=headers).text)
+    assert events[-1][0] == "error"
+    assert events[-1][2] == {"code": "authentication_failed"}
+    assert texts_of(events)[0] == "first"

@@ -7,30 +7,15 @@ import re
 import pytest
 
 from deploycore.errors import StoreError
-from deploycore.server.workers import Workers, worker_of
+from deploycore.worker import Worker
 from tests.server.acme import push
 
 
-class FakeWorker:
-    """Runs threads as a worker does, until it is stopped."""
-
-    def __init__(self) -> None:
-        import threading
-
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.ended.wait, name="deploycore-worker-dispatch")
-
-    def start(self) -> None:
-        self.thread.start()
-
-    def stop(self, drain: float | None = None) -> None:
-        self.ended.set()
-        self.thread.join()
-
-
 @pytest.fixture
-def workers():
-    made = Workers(FakeWorker(), threads=3)
+def worker(installation, monkeypatch):
+    """A worker that runs, and deploys nothing."""
+    monkeypatch.setattr(Worker, "_dispatch", lambda self: self._ended.wait())
+    made = Worker(installation, threads=3)
     made.start()
     yield made
     made.stop(0)
@@ -45,6 +30,14 @@ def value(text: str, name: str) -> float:
 def test_health_is_told_without_asking_anything(client, monkeypatch):
     monkeypatch.setattr("deploycore.store.database.Database.reading", None)
     assert client.get("/healthz").json() == {"status": "ok", "checks": {}}
+
+
+def test_health_is_told_while_all_threads_wait_for_something(client, monkeypatch):
+    async def wait(*arguments):
+        raise AssertionError("it waited for a thread")
+
+    monkeypatch.setattr("deploycore.server.app.run_in_threadpool", wait)
+    assert client.get("/healthz").status_code == 200
 
 
 def test_a_server_is_ready_when_all_it_needs_is_there(client):
@@ -69,11 +62,31 @@ def test_a_server_without_its_database_is_not_ready(client, installation, monkey
     assert (answer.status_code, answer.json()["checks"]["database"]) == (503, "failed")
 
 
-def test_readiness_follows_the_workers(serving, secret, workers):
-    assert serving(workers=workers).get("/readyz").json()["checks"]["workers"] == "ok"
-    workers.stop(0)
-    answer = serving(workers=workers).get("/readyz")
+def test_readiness_follows_the_worker(serving, secret, worker):
+    assert serving(worker=worker).get("/readyz").json()["checks"]["workers"] == "ok"
+    worker.stop(0)
+    answer = serving(worker=worker).get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["workers"]) == (503, "failed")
+
+
+def test_a_worker_is_well_when_it_is_done_with_what_waited_for_it(
+    installation, secret, monkeypatch
+):
+    def settle(installation, *rest):
+        installation.store.triggers.settle([trigger.id])
+
+    monkeypatch.setattr("deploycore.worker.worker.look_at", settle)
+    trigger = installation.store.triggers.add("shop", cause="push")
+    with Worker(installation) as worker:
+        assert worker.wait_until_idle(60)
+        assert worker.is_well
+
+
+def test_a_worker_with_a_dead_thread_is_not_well(installation, monkeypatch):
+    monkeypatch.setattr(Worker, "_dispatch", lambda self: None)
+    with Worker(installation) as worker:
+        worker._running[0].join(60)
+        assert not worker.is_well
 
 
 def test_readiness_is_looked_at_once_a_second_however_often_it_is_asked(
@@ -97,11 +110,11 @@ def test_metrics_want_a_token_unless_they_are_open(client, serving, token):
     assert serving(metrics_open=True).get("/metrics").status_code == 200
 
 
-def test_metrics_tell_what_is_so(serving, create, installation, workers):
+def test_metrics_tell_what_is_so(serving, create, installation, worker):
     from tests.server.acme import body_of, signed
 
     secret = create("shop")
-    client = serving(metrics_open=True, workers=workers)
+    client = serving(metrics_open=True, worker=worker)
     for each in (push(), push(after="c" * 40), push("develop")):
         body = body_of(each)
         client.post("/webhooks/shop", content=body, headers=signed(body, secret))
@@ -140,13 +153,3 @@ def test_metrics_without_the_database_are_those_of_the_process(
     assert answer.status_code == 200
     assert "deploycore_worker_threads 0.0" in answer.text
     assert "deploycore_triggers_waiting" not in answer.text
-
-
-def test_a_worker_of_this_process_is_the_installed_one(installation, monkeypatch):
-    import sys
-    import types
-
-    module = types.ModuleType("deploycore.worker")
-    module.Worker = lambda given, threads: (given, threads)
-    monkeypatch.setitem(sys.modules, "deploycore.worker", module)
-    assert worker_of(installation, 2)._worker == (installation, 2)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -147,16 +148,53 @@ def test_many_at_once_are_each_accepted_once(server, secret, triggers):
         b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
         b"Content-Length: 6\r\n\r\nabcdef",
         b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
+        # Whoever goes by the length takes what follows the chunks for a part of the body.
+        b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_what_is_no_http_is_refused_and_the_server_goes_on(server, secret, sent):
     url = server()
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(sent)
-        assert connection.recv(1000).startswith(b"HTTP/1.1 4")
+        answer = b""
+        with suppress(ConnectionResetError):  # what it did not read is thrown away
+            while more := connection.recv(1000):
+                answer += more
+        assert answer.startswith(b"HTTP/1.1 4")
+        assert answer.count(b"HTTP/1.1") == 1
     assert httpx2.get(f"{url}/healthz").status_code == 200
+
+
+def test_whatever_strangers_send_is_logged_a_bounded_number_of_times(server):
+    url = server()
+    host, port = url.removeprefix("http://").split(":")
+    upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    for sent in (b"\x00\r\n\r\n", upgrade) * 30:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(sent)
+            connection.recv(1000)
+    server.process.send_signal(signal.SIGTERM)
+    _, logged = server.process.communicate(timeout=60)
+    assert len(logged.splitlines()) < 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warned"),
+    [
+        (("--host", "0.0.0.0"), True),
+        (("--host", "0.0.0.0", "--behind-proxy"), False),
+        (("--host", "127.0.0.2"), False),
+    ],
+    ids=["open", "proxy", "loopback"],
+)
+def test_who_lets_others_read_tokens_on_the_way_is_warned(server, arguments, warned):
+    server(*arguments)
+    server.process.send_signal(signal.SIGTERM)
+    _, logged = server.process.communicate(timeout=60)
+    assert ("without TLS" in logged) == warned
 
 
 def test_a_port_that_is_taken_is_told_with_the_next_step(command):

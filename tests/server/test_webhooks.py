@@ -50,6 +50,31 @@ def test_a_tag_that_is_the_applications_ref_is_accepted(create, serving, trigger
     assert [trigger.ref for trigger in triggers()] == ["v1"]
 
 
+@pytest.mark.parametrize(
+    ("ref", "kind", "is_it"),
+    [
+        ("refs/heads/main", "branch", True),
+        ("refs/tags/main", "tag", True),
+        ("refs/tags/main", "branch", False),
+    ],
+)
+def test_a_ref_may_be_written_in_full(create, serving, triggers, ref, kind, is_it):
+    secret = create("shop", ref=ref)
+    body = body_of(push("main", kind=kind))
+    answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert (answer.json()["status"] == "accepted") == is_it
+    assert [trigger.ref for trigger in triggers()] == [ref] * is_it
+
+
+def test_a_branch_that_is_made_again_where_it_was_made_before_is_news(deliver, triggers):
+    made = push(before=None, after="a" * 40)
+    deliver(made, delivery="d-1")
+    deliver(push(before="a" * 40, after="b" * 40), delivery="d-2")
+    assert deliver(made, delivery="d-3").json()["status"] == "accepted"
+    assert deliver(made, delivery="d-4").json()["status"] == "known"
+    assert [each.commit[0] for each in triggers()] == ["a", "b", "a"]
+
+
 @pytest.mark.parametrize("name", ["nope", "Shop", "a%00b", "%F0%9F%8C%8D", "x" * 300])
 def test_an_unknown_application_is_refused(client, name):
     answer = client.post(f"/webhooks/{name}", content=b"{}")
@@ -388,6 +413,41 @@ def test_where_the_database_can_not_be_used_the_host_is_asked_to_send_again(
     assert (answer.status_code, code_of(answer)) == (503, "unavailable")
     assert answer.headers["retry-after"] == "60"
     assert "private" not in answer.text
+
+
+def test_while_the_database_is_away_strangers_write_nothing_of_theirs_into_the_log(
+    client, installation, monkeypatch, caplog
+):
+    def fail():
+        raise StoreError("The database is gone.")
+
+    async def receive():
+        raise AssertionError("the body was read")
+
+    monkeypatch.setattr(installation.store.webhooks, "list", fail)
+    client.application.directory.invalidate()
+    with caplog.at_level(logging.INFO):
+        for _ in range(50):
+            path = "/webhooks/nope\n2026-11-25 10:15:30 ERROR forged"
+            assert asgi.post(client.app, path, receive) == 503
+    ours = [each for each in caplog.records if each.name.startswith("deploycore.server")]
+    assert 0 < len(ours) < 50
+    assert "The database is gone." in caplog.text
+    assert "forged" not in caplog.text
+
+
+def test_that_nothing_can_be_judged_is_not_logged_for_each_stranger(
+    client, installation, monkeypatch, caplog
+):
+    def fail(*arguments, **more):
+        raise StoreError("The key is gone.")
+
+    monkeypatch.setattr(installation.webhooks, "secrets", fail)
+    with caplog.at_level(logging.WARNING, "deploycore.server.acceptance"):
+        for _ in range(50):
+            assert client.post("/webhooks/shop", content=b"").status_code == 503
+    ours = [each for each in caplog.records if each.name == "deploycore.server.acceptance"]
+    assert 0 < len(ours) <= 10
 
 
 def test_a_provider_that_can_not_be_opened_is_no_error_of_the_server(

@@ -29,8 +29,8 @@ def lapse(store) -> None:
         connection.execute(update(table).values(expires_at=long_ago))
 
 
-def beat(store, worker: str = "w1"):
-    return store.claims.beat(worker, host="here", process=1, lease=60)
+def beat(store, worker: str = "w1", held=("shop",)):
+    return store.claims.beat(worker, host="here", process=1, lease=60, held=held)
 
 
 def test_an_application_is_claimed_once(shop):
@@ -67,6 +67,12 @@ def test_a_sign_of_life_renews_claims_that_nobody_has_taken_over(shop):
     lapse(shop)
     assert beat(shop) == {"shop"}
     assert shop.claims.take("shop", "w2", lease=60) is None
+
+
+def test_a_claim_on_what_its_worker_has_no_longer_in_hand_lapses(shop):
+    shop.claims.take("shop", "w1", lease=0)
+    assert beat(shop, held=()) == set()
+    assert shop.claims.take("shop", "w2", lease=60).taken_from == "w1"
 
 
 def test_a_worker_is_known_while_it_gives_signs_of_life(shop):

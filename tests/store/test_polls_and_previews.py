@@ -22,16 +22,22 @@ def shop(store, provider, application):
     return store
 
 
-def begin(store, name="shop-pr-7", **more):
-    values = {
-        "parent": "shop",
-        "number": 7,
-        "target": Path("/srv/previews/7"),
-        "within": Path("/srv/previews"),
-        "host": None,
-        "limit": 2,
-    }
-    return store.previews.begin(name, **(values | more))
+@pytest.fixture
+def begin(shop, application):
+    """Keeps a preview of ``shop`` and its application: ``begin(number=8)``."""
+
+    def begin(name="shop-pr-7", target="/srv/previews/7", **more):
+        definition = application(name, target=Path(target))
+        values = {
+            "parent": "shop",
+            "number": 7,
+            "within": Path("/srv/previews"),
+            "limit": 2,
+            "opens": True,
+        }
+        return shop.begin_preview(definition, **(values | more))
+
+    return begin
 
 
 def test_of_many_who_would_poll_one_does(shop, any_settings):
@@ -68,9 +74,13 @@ def test_who_takes_and_dies_has_it_no_longer_than_its_lease(shop):
     assert [each.application for each in shop.polls.take(["shop"], lease=60)] == ["shop"]
 
 
-def test_a_preview_is_remembered_until_it_is_forgotten(shop):
-    made = begin(shop)
-    assert shop.previews.list() == [made]
+def names(store):
+    return [each.name for each in store.list_applications()]
+
+
+def test_a_preview_is_remembered_until_it_is_forgotten(shop, begin):
+    assert begin()
+    assert [(each.name, each.parent) for each in shop.previews.list()] == [("shop-pr-7", "shop")]
     assert not shop.previews.begin_removal("shop-pr-7")
     assert shop.previews.end("shop", 7)
     assert not shop.previews.end("shop", 7)
@@ -78,33 +88,81 @@ def test_a_preview_is_remembered_until_it_is_forgotten(shop):
     assert len(shop.previews.list()) == 1
     assert shop.previews.begin_removal("shop-pr-7")
     with pytest.raises(StoreError, match="being removed"):
-        begin(shop)
+        begin()
     shop.previews.forget("shop-pr-7")
     assert shop.previews.list() == []
 
 
-def test_one_that_ended_may_begin_again_and_keeps_its_age(shop):
-    made = begin(shop)
+def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
+    begin()
+    made = shop.previews.list()
     shop.previews.end("shop", 7)
-    assert begin(shop) == made
+    assert shop.previews.list() != made
+    assert begin(opens=False)
+    assert shop.previews.list() == made
 
 
-def test_names_limits_and_directories_are_kept(shop):
-    begin(shop)
-    begin(shop, "shop-pr-8", number=8, target=Path("/srv/previews/8"))
-    for wrong in (
-        {"name": "shop-pr-9", "number": 9},
-        {"name": "shop"},
-        {"number": 8},
-        {"target": Path("/srv/previews/other")},
+@pytest.mark.parametrize("had_one", [True, False])
+def test_what_was_merged_never_begins_again(shop, begin, had_one):
+    if had_one:
+        begin()
+    assert shop.previews.close("shop", 7, merged=True) == had_one
+    assert [begin(opens=opens) for opens in (True, False)] == [False, False]
+    assert begin("shop-pr-8", "/srv/previews/8", number=8)
+
+
+def test_what_was_declined_begins_again_where_it_is_opened_again(shop, begin):
+    shop.previews.close("shop", 7, merged=False)
+    assert not begin(opens=False)
+    assert begin(opens=True)
+    assert begin(opens=False)
+    assert shop.previews.close("shop", 7, merged=False)
+    assert not shop.previews.close("shop", 7, merged=True)
+
+
+def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin):
+    for number in range(20):
+        name, gate = f"shop-pr-{number}", threading.Barrier(2)
+
+        def make(name=name, number=number, gate=gate):
+            gate.wait(30)
+            begin(name, f"/srv/previews/{number}", number=number)
+
+        making = threading.Thread(target=make)
+        making.start()
+        gate.wait(30)
+        shop.previews.close("shop", number, merged=True)
+        making.join()
+    assert [each for each in shop.previews.list() if each.ended_at is None] == []
+
+
+def test_names_limits_and_directories_are_kept(shop, begin):
+    begin()
+    begin("shop-pr-8", "/srv/previews/8", number=8)
+    for name, target, number in (
+        ("shop-pr-9", "/srv/previews/9", 9),
+        ("shop", "/srv/previews/7", 7),
+        ("shop-pr-7", "/srv/previews/7", 8),
+        ("shop-pr-7", "/srv/previews/other", 7),
     ):
         with pytest.raises(ConfigurationError):
-            begin(shop, **wrong)
-    assert len(shop.previews.list()) == 2
+            begin(name, target, number=number)
+    assert names(shop) == ["shop", "shop-pr-7", "shop-pr-8"]
+    assert [each.name for each in shop.previews.list()] == ["shop-pr-7", "shop-pr-8"]
 
 
-def test_those_whose_parent_is_gone_end(shop):
-    begin(shop)
+def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, application):
+    begin()
+    shop.remove_application("shop-pr-7")
+    mine = shop.add_application(application("shop-pr-7", target=Path("/mine")))
+    with pytest.raises(ConfigurationError, match="is no preview"):
+        begin()
+    assert shop.get_application("shop-pr-7") == mine
+
+
+def test_those_whose_parent_is_gone_end(shop, begin):
+    begin()
+    shop.previews.close("shop", 8, merged=True)
     assert not shop.previews.end_orphans()
     shop.remove_application("shop")
     assert shop.previews.end_orphans()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import update
@@ -219,3 +219,11 @@ def test_listeners_are_told_of_what_is_added_and_of_nothing_else(shops, add):
     end()
     add("blog")
     assert told == ["shop", "blog"]
+
+
+def test_what_is_new_is_due_though_the_clock_is_put_back(shops, add, monkeypatch):
+    add()
+    before = datetime.now(UTC) - timedelta(hours=1)
+    monkeypatch.setattr("deploycore.store.triggers.present", lambda connection: before)
+    assert shops.triggers.pending(host="here") == ["shop"]
+    assert shops.triggers.counts().due == 1

@@ -13,9 +13,18 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from deploycore.testing import ProviderContract
+from deploycore.testing.contract import OPTIONAL_CHECKS
 from tests.testing.mutants import Replacement
 
-__all__ = ["TEMPLATE", "Outcome", "environment", "install_template", "run_kit", "standard_checks"]
+__all__ = [
+    "TEMPLATE",
+    "Outcome",
+    "environment",
+    "install_template",
+    "is_optional",
+    "run_kit",
+    "standard_checks",
+]
 
 TEMPLATE = Path(__file__).parents[2] / "plugins" / "_template"
 MODULE = "test_contract.py"
@@ -135,8 +144,14 @@ def environment(*paths: Path) -> dict[str, str]:
 
 
 def standard_checks() -> set[str]:
-    """The names of all checks of the kit."""
-    return {name for name in dir(ProviderContract) if name.startswith("test_")}
+    """The names of all checks that no provider can go without."""
+    names = {name for name in dir(ProviderContract) if name.startswith("test_")}
+    return names - OPTIONAL_CHECKS
+
+
+def is_optional(name: str, run: Outcome) -> bool:
+    """Whether a check did not run since the provider has not the hook that it is about."""
+    return name in OPTIONAL_CHECKS and run.result == "skipped" and "which is optional" in run.text
 
 
 def _outcomes(report: Path) -> Mapping[str, list[Outcome]]:

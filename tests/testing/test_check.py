@@ -46,7 +46,12 @@ def check(template, tmp_path):
             program,
             capture_output=True,
             text=True,
-            env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+            env={
+                "PYTHONPATH": str(site),
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(tmp_path),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
             timeout=110,
         )
 

@@ -9,6 +9,7 @@ import pytest
 
 import deploycore.testing
 from deploycore.testing import ProviderContract
+from deploycore.testing.contract import OPTIONAL_CHECKS
 from tests.testing.kit import standard_checks
 from tests.testing.mutants import MUTANTS
 
@@ -32,6 +33,10 @@ def test_the_number_of_checks_of_each_subject_is_right(subject):
     counted = re.search(rf"^\| {title} \| (\d+) \|", README, re.MULTILINE)
     assert counted, f"the README has no row for {title}"
     assert int(counted[1]) == sum(name.startswith("test_") for name in vars(subject))
+
+
+def test_the_number_of_optional_checks_is_right():
+    assert int(re.search(r"^and (\d+) more", README, re.MULTILINE)[1]) == len(OPTIONAL_CHECKS)
 
 
 def test_the_number_of_wrong_providers_is_right():

@@ -42,6 +42,13 @@ def listener():
         yield running
 
 
+class Lighthouse(Harbour):
+    """Tells of each branch and tag apart."""
+
+    def push_events(self, repository, updates):
+        return [self.push_event(repository, [update]) for update in updates]
+
+
 def test_it_is_what_the_kit_asks_for(harbour):
     assert isinstance(harbour, WebhookHost)
 
@@ -63,20 +70,6 @@ def test_all_that_happens_to_branches_and_tags_is_told(harbour, listener):
     found = listener.received[0]
     assert found.headers["x-signature"] == hmac_sha256(SECRET, found.body)
     assert SECRET in list(harbour.secrets)
-
-
-def test_a_host_may_tell_of_each_ref_apart(listener):
-    class Apart(Harbour):
-        def push_events(self, repository, updates):
-            return [self.push_event(repository, [update]) for update in updates]
-
-    with Apart() as apart:
-        commit = apart.publish("ada", "shop", "main", {"a": b"1"}, "Start")
-        apart.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",), SECRET))
-        apart.git.add_branches(apart.repository("ada", "shop"), {"b": commit, "a": commit})
-        assert apart.webhooks.wait()
-    told = [json.loads(found.body)[1] for found in listener.received]
-    assert told == [[["branch", "a", None, commit]], [["branch", "b", None, commit]]]
 
 
 def test_one_webhook_may_be_told_what_no_other_hears_and_it_did_not_ask_for(harbour, listener):
@@ -119,3 +112,26 @@ def test_a_status_is_shown_for_a_commit_that_there_is(harbour):
     for wrong in ("0" * 40, "main"):
         with pytest.raises(Refusal):
             harbour.show_status(row, wrong, ShownStatus("key", "failed"))
+
+
+def test_a_host_may_tell_of_each_branch_of_a_push_apart(listener):
+    with Lighthouse() as lighthouse:
+        start = lighthouse.publish("ada", "shop", "main", {"a": b"1"}, "Start")
+        lighthouse.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",), SECRET))
+        row = lighthouse.find("ada", "shop")
+        lighthouse.git.add_branches(row, {"develop": start, "topic": start})
+        assert lighthouse.webhooks.wait()
+    assert [json.loads(found.body) for found in listener.received] == [
+        ["ada/shop", [["branch", "develop", None, start]]],
+        ["ada/shop", [["branch", "topic", None, start]]],
+    ]
+
+
+def test_all_hooks_and_tags_are_shown(harbour):
+    start = harbour.publish("ada", "shop", "main", {"a": b"1"}, "Start")
+    harbour.add_tag("ada", "shop", "v1", at=start)
+    assert harbour.git.tags(harbour.find("ada", "shop")) == {"v1": start}
+    hooks = [Hook(number, f"ada/{number}", "http://127.0.0.1/") for number in "12"]
+    for hook in hooks:
+        harbour.webhooks.put(hook)
+    assert harbour.webhooks.all == hooks

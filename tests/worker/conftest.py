@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 from deploycore import Application, Installation, RepositoryId, Settings
 from deploycore.store import ProviderRecord
 from deploycore.worker import Worker
+from tests.auto_deploy import BUILD, builds_in, command
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,9 +32,9 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 @pytest.fixture
-def environment(tmp_path) -> dict[str, str]:
+def environment(home) -> dict[str, str]:
     """Where the installation is, for this process and for others."""
-    return {"DEPLOYCORE_HOME": str(tmp_path / "home")}
+    return {"DEPLOYCORE_HOME": str(home)}
 
 
 @pytest.fixture
@@ -145,26 +145,6 @@ def events():
     return []
 
 
-# Each build notes that it runs, and what it did, in files that no part of deploycore knows.
-STEP = """
-import fcntl, os, sys, time
-place, seconds = sys.argv[1:3]
-name, commit = os.environ["DEPLOYCORE_APPLICATION"], os.environ["DEPLOYCORE_COMMIT"]
-alone = os.open(os.path.join(place, name), os.O_RDWR | os.O_CREAT, 0o600)
-record = os.open(os.path.join(place, "record"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-def note(what):
-    os.write(record, f"{what} {name} {commit}\\n".encode())
-try:
-    fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except BlockingIOError:
-    note("collided")
-    sys.exit(1)
-note("began")
-time.sleep(float(seconds))
-note("ended")
-"""
-
-
 class Fleet:
     """Worker processes on applications of one sandbox, and an independent record of builds."""
 
@@ -176,7 +156,7 @@ class Fleet:
         self._place = place
         self._builds = place / "builds"
         self._builds.mkdir()
-        (place / "step.py").write_text(STEP)
+        (place / "build.py").write_text(BUILD)
         connection = next(c for c in sandbox.connections if c.settings["mode"] == "access-token")
         settings = dict(connection.settings)
         installation.add_provider("work", "bitbucket", settings, {"token": settings.pop("token")})
@@ -189,7 +169,7 @@ class Fleet:
 
     def create(self, count: int, *, seconds: float = 0.05) -> list[str]:
         names = [f"app{number}" for number in range(count)]
-        step = [sys.executable, str(self._place / "step.py"), str(self._builds), str(seconds)]
+        step = [sys.executable, str(self._place / "build.py"), str(self._builds), str(seconds)]
         for name in names:
             self.installation.add_application(
                 name,
@@ -206,12 +186,8 @@ class Fleet:
 
     def start(self, *arguments: str, lease: float | None = None) -> subprocess.Popen[str]:
         """A worker process; with a shorter lease than usual for tests that wait for its end."""
-        program = "from deploycore.cli import main; "
-        if lease is not None:
-            program += "import deploycore.worker.worker as w; "
-            program += f"w.Worker.__init__.__kwdefaults__['lease'] = {lease}; "
         process = subprocess.Popen(
-            [sys.executable, "-c", f"{program}main()", "worker", "--json", *arguments],
+            [*command(lease), "worker", "--json", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -228,11 +204,7 @@ class Fleet:
 
     def builds(self, what: str = "ended") -> Counter[tuple[str, str]]:
         """How often each application and commit was built, as the builds themselves tell."""
-        with suppress(FileNotFoundError):
-            lines = (self._builds / "record").read_text().splitlines()
-            found = [line.split() for line in lines]
-            return Counter((name, commit) for kind, name, commit in found if kind == what)
-        return Counter()
+        return builds_in(self._builds, what)
 
     def live(self, name: str) -> str:
         return (self._place / "live" / name / "current" / "page").read_text()

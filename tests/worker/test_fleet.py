@@ -96,6 +96,28 @@ def test_a_worker_that_is_killed_is_taken_over_when_its_lease_is_over(fleet):
     assert fleet.installation.store.deployments.unfinished() == []
 
 
+def test_a_worker_that_sleeps_through_its_lease_gives_way_when_it_wakes(fleet):
+    (name,) = fleet.create(1, seconds=2.0)
+    fleet.add(name)
+    sleeper, claims = fleet.start(lease=LEASE), fleet.installation.store.claims
+    wait_for(lambda: fleet.builds("began"))
+    (claim,) = claims.list()
+    sleeper.send_signal(signal.SIGSTOP)
+    other = fleet.start(lease=LEASE)
+    wait_for(lambda: any(each.worker != claim.worker for each in claims.list()))
+    fleet.push("two")
+    fleet.add(name)
+    sleeper.send_signal(signal.SIGCONT)
+    wait_for(fleet.is_done)
+    for worker in (sleeper, other):
+        worker.terminate()
+    assert [each["event"] for each in told(sleeper)] == ["claimed", "interrupted"]
+    assert told(other)[0]["taken_from"] == claim.worker
+    assert fleet.live(name) == "two"
+    assert fleet.builds("collided") == {}
+    assert fleet.installation.store.deployments.unfinished() == []
+
+
 def test_workers_that_are_killed_at_any_moment_lose_nothing(fleet):
     names = fleet.create(6, seconds=0.02)
     chance = random.Random(os.environ.get("DEPLOYCORE_SEED", "7"))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from deploycore_bitbucket.sandbox import Fault, faults
 from sqlalchemy import update
 
-from deploycore import RepositoryId
+from deploycore import Installation, RepositoryId, Settings
 from deploycore.application import Application
-from deploycore.store.tables import polls
-from deploycore.worker import Worker
+from deploycore.errors import RateLimited
+from deploycore.git import GitSettings
+from deploycore.store.tables import polls, triggers
+from deploycore.worker import Worker, polling
 from deploycore.worker.polling import Poller, interval_after, is_polled
 from tests.worker.conftest import wait_for
 
@@ -61,15 +65,22 @@ def told(installation):
 
 
 @pytest.fixture
-def hurry(installation):
-    """Makes all that is polled due now."""
+def make_due(installation):
+    """Makes an application to be polled now."""
 
-    def hurry():
+    def make_due(name):
         with installation.store._database.writing() as connection:
             past = datetime.now(UTC) - timedelta(seconds=1)
-            connection.execute(update(polls).values(due_at=past))
+            of_it = polls.c.application == name
+            connection.execute(update(polls).where(of_it).values(due_at=past))
 
-    return hurry
+    return make_due
+
+
+@pytest.fixture
+def hurry(make_due):
+    """Makes ``site`` to be polled now."""
+    return lambda: make_due("site")
 
 
 def poll_of(installation, name="site"):
@@ -129,6 +140,33 @@ def test_a_rollback_is_not_undone(installation, create, push, told, hurry):
     assert told() == [("poll", second)]
 
 
+def test_a_rollback_of_what_a_person_deployed_is_not_undone(installation, create, push, told):
+    create("site")
+    for content in ("one", "two"):
+        push(content)
+        installation.deploy("site")
+    installation.roll_back("site")
+    Poller(installation).look()
+    assert told() == []
+
+
+def test_what_was_told_long_ago_is_no_news(installation, create, push, hurry):
+    create("site")
+    push("one")
+    installation.deploy("site")
+    push("two")
+    Poller(installation).look()
+    failed = installation.store.triggers.open("site")
+    installation.store.triggers.settle([each.id for each in failed], error_code="step_failed")
+    with installation.store._database.writing() as connection:
+        long_ago = datetime.now(UTC) - timedelta(days=31)
+        connection.execute(update(triggers).values(settled_at=long_ago))
+    installation.store.triggers.prune()
+    hurry()
+    Poller(installation).look()
+    assert installation.store.triggers.open("site") == []
+
+
 def test_a_ref_that_comes_back_to_a_commit_deploys_it_again(
     installation, create, push, told, demo_sandbox, hurry
 ):
@@ -145,11 +183,19 @@ def test_a_ref_that_comes_back_to_a_commit_deploys_it_again(
     assert [commit for _, commit in told()] == [*seen, seen[0]]
 
 
-def test_applications_of_the_same_ref_share_one_request(installation, create, push, told):
+def test_applications_of_the_same_ref_share_each_request(
+    installation, create, push, told, make_due
+):
     commit = push("one")
     create("site", "copy")
-    assert Poller(installation).look() == 1
+    poller = Poller(installation)
+    assert poller.look() == 1
     assert told("site") == told("copy") == [("poll", commit)]
+    make_due("copy")
+    assert poller.look() == 1
+    make_due("site")
+    poller.look()
+    assert poll_of(installation, "copy")["seconds"] == poll_of(installation)["seconds"] == 135
 
 
 def test_of_two_processes_one_asks(installation, create, push, hurry):
@@ -190,8 +236,47 @@ def test_a_host_that_fails_is_asked_less_and_logged_once(
     assert told() == [("poll", commit)]
 
 
+def test_a_host_that_names_another_century_is_polled_again_after_a_day(
+    installation, create, push, monkeypatch
+):
+    push("one")
+    create("site")
+    error = RateLimited("Less.", retry_at=datetime.max.replace(tzinfo=UTC))
+    monkeypatch.setattr(Poller, "_ask", lambda *_: (_ for _ in ()).throw(error))
+    Poller(installation).look()
+    wait = poll_of(installation)["due_at"] - datetime.now(UTC)
+    assert timedelta(hours=23) < wait <= timedelta(days=1)
+
+
 def test_an_application_that_is_gone_meanwhile_is_passed_over(installation, create):
     assert installation.store.polls.take(["nothing"], lease=60) == []
+
+
+def test_git_is_asked_as_the_installation_says(environment, create, monkeypatch):
+    used = []
+    monkeypatch.setattr(polling, "resolve", lambda *_, settings, **__: used.append(settings))
+    create("site")
+    own = GitSettings(client_certificate=Path("/etc/own.pem"))
+    with Installation(Settings.from_environment(environment), git_settings=own) as strict:
+        Poller(strict).look()
+    assert [each.client_certificate for each in used] == [own.client_certificate]
+
+
+def test_a_question_that_can_not_be_ended_keeps_no_worker_from_its_end(
+    installation, create, push, monkeypatch
+):
+    """Looking up a name is the system's, and may take its time."""
+    asked, hangs = threading.Event(), threading.Event()
+    monkeypatch.setattr(polling, "_GOODBYE_SECONDS", 0.1)
+    monkeypatch.setattr(polling, "resolve", lambda *_, **__: asked.set() or hangs.wait(30))
+    create("site")
+    poller = Poller(installation, look_seconds=0.01)
+    poller.start()
+    assert asked.wait(30)
+    poller.stop()
+    assert poller._thread.is_alive()
+    hangs.set()
+    poller._thread.join()
 
 
 def test_a_worker_deploys_what_it_finds(installation, create, push, tmp_path, monkeypatch):

@@ -104,6 +104,28 @@ def test_a_pull_request_that_ends_takes_application_and_directory_with_it(
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("action", ["merged", "declined"])
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_an_update_that_arrives_after_the_end_brings_nothing_back(
+    installation, parent, action, is_removed
+):
+    record = parent()
+    handle(installation, record, event())
+    handle(installation, record, event(action=action))
+    if is_removed:
+        remove_ended(installation)
+    assert handle(installation, record, event(action="updated")) == "ignored"
+    remove_ended(installation)
+    assert names(installation) == ["one", "three", "two"]
+
+
+def test_what_was_merged_before_it_was_known_to_be_open_gets_none(installation, parent):
+    record = parent()
+    assert handle(installation, record, event(action="merged")) == "ignored"
+    assert handle(installation, record, event(action="opened")) == "ignored"
+    assert names(installation) == ["one", "three", "two"]
+
+
 def test_a_pull_request_into_another_branch_is_ignored_and_one_that_goes_there_ends(
     installation, parent
 ):
@@ -238,7 +260,7 @@ def test_a_removal_that_a_crash_interrupts_goes_on(installation, parent, place, 
     record = parent()
     handle(installation, record, event())
     deployed(place / "7-topic")
-    handle(installation, record, event(action="merged"))
+    handle(installation, record, event(action="declined"))
     with monkeypatch.context() as patch:
         patch.setattr(module, "_remove_target", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -301,6 +323,7 @@ def test_a_pattern_that_makes_no_application_is_refused(installation, parent, ca
 
 def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):
     handle(installation, parent(name="pr-{number}"), event())
-    place = {"target": Path("/x"), "within": Path("/"), "host": None, "limit": 1}
+    made = installation.store.get_application("pr-7").definition
+    place = {"within": Path("/"), "limit": 1, "opens": True}
     with pytest.raises(ConfigurationError, match="of one"):
-        installation.store.previews.begin("pr-7", parent="two", number=7, **place)
+        installation.store.begin_preview(made, parent="two", number=7, **place)

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 from deploycore_bitbucket.sandbox import Fault, faults
+from sqlalchemy import update
 
 from deploycore import RepositoryId
 from deploycore.deploy import DeployEvent
 from deploycore.provider import Provider
+from deploycore.store.tables import deployments
 from deploycore.worker import Worker
 from deploycore.worker.reporting import Reporter, status_of
 from tests.worker.conftest import wait_for
@@ -108,6 +110,41 @@ def test_what_is_live_already_is_told_again(installation, site, push, deploy, sh
     installation.deploy("site")
     assert shown(commit) == []
     deploy()
+    assert shown(commit) == [("deploycore/site", "successful")]
+
+
+@pytest.mark.parametrize("host", [None, "a-machine-that-burned-down"])
+def test_what_a_dead_worker_began_has_an_end_there_too(
+    installation, site, push, deploy, shown, demo_sandbox, host
+):
+    """Also where its commit is not what is deployed next."""
+    site()
+    first = push("one")
+    record = installation.store.deployments.request("site", ref="main")
+    for state in ("authenticating", "resolving", "fetching"):
+        installation.store.deployments.advance(record.id, state, commit=first)
+    if host is not None:
+        with installation.store._database.writing() as connection:
+            connection.execute(update(deployments).values(host=host))
+    second = push("two")
+    deploy()
+    assert shown(first) == [("deploycore/site", "failed")]
+    assert shown(second) == [("deploycore/site", "successful")]
+
+
+def test_who_tells_late_that_it_was_taken_over_hides_no_success(
+    installation, site, push, deploy, shown
+):
+    site()
+    commit = push("one")
+    taken = installation.store.deployments.request("site", ref="main")
+    for state in ("authenticating", "resolving", "fetching", "failed"):
+        installation.store.deployments.advance(taken.id, state, commit=commit)
+    deploy()
+    reporter = Reporter(installation)
+    reporter.start()
+    reporter.listen(DeployEvent(taken.id, "site", datetime.now(UTC), "state", "failed"))
+    reporter.close(30)
     assert shown(commit) == [("deploycore/site", "successful")]
 
 

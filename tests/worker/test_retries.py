@@ -22,6 +22,7 @@ URL = "https://git.example/a/b.git"
         errors.GitError("No connection.", url=URL),
         errors.GitError("Failed.", url=URL, status=503),
         errors.RemoteRefused("Fewer requests.", url=URL, status=429),
+        errors.RemoteRefused("It has moved.", url=URL, moved_to="2" * 40),
         errors.CorruptPack("Broken."),
         errors.Locked("Somebody else."),
         errors.Superseded("A newer one."),
@@ -96,3 +97,9 @@ def test_a_host_that_says_when_is_not_asked_before():
 def test_a_host_whose_time_has_passed_is_asked_soon():
     error = errors.RateLimited("Less.", retry_at=NOW - timedelta(hours=2))
     assert 0 < seconds_to_retry(error, 9, now=NOW) <= FIRST_SECONDS
+
+
+def test_a_host_that_names_another_century_is_asked_after_a_day():
+    for retry_at in (NOW + timedelta(days=36_500), datetime.max.replace(tzinfo=UTC)):
+        error = errors.RateLimited("Less.", retry_at=retry_at)
+        assert 86_400 <= seconds_to_retry(error, 0, now=NOW) <= 86_400 + FIRST_SECONDS

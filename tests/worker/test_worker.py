@@ -146,6 +146,73 @@ def test_what_may_be_well_in_a_while_is_tried_again(
     ]
 
 
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def host_shows(installation, monkeypatch):
+    """Has deployments find these commits: ``host_shows(OLD, NEW)``, the last one from then on."""
+    store, states = installation.store.deployments, ("authenticating", "resolving")
+
+    def host_shows(*commits):
+        shown = list(commits)
+
+        def deploy(name, **_):
+            commit = shown.pop(0) if len(shown) > 1 else shown[0]
+            live = store.list(name, state="healthy", limit=1)
+            record = store.request(name, ref="main")
+            for state in states:
+                store.advance(record.id, state)
+            if live and live[0].commit == commit:
+                return store.advance(record.id, "skipped")
+            for state in ("fetching", "activating"):
+                store.advance(record.id, state, commit=commit)
+            return store.advance(record.id, "healthy")
+
+        monkeypatch.setattr("deploycore.worker.retries.FIRST_SECONDS", 0.05)
+        monkeypatch.setattr(installation, "deploy", deploy)
+        installation.deploy("one")
+
+    return host_shows
+
+
+def test_a_push_that_the_host_does_not_show_yet_is_looked_for_again(
+    installation, add, start, host_shows
+):
+    host_shows(OLD, OLD, OLD, NEW)
+    add("one", commit=NEW)
+    start()
+    wait_for(lambda: settled(installation))
+    found = installation.store.deployments.list("one")
+    assert [(each.state, each.commit) for each in reversed(found)] == [
+        ("healthy", OLD),
+        ("skipped", None),
+        ("skipped", None),
+        ("healthy", NEW),
+    ]
+    assert settled(installation) == [(found[0].id, None)]
+
+
+def test_a_host_that_shows_another_commit_again_and_again_is_believed(
+    installation, add, start, host_shows
+):
+    host_shows(OLD)
+    add("one", commit=NEW)
+    start()
+    wait_for(lambda: settled(installation))
+    assert len(installation.store.deployments.list("one")) == 5
+    assert settled(installation) == [(5, None)]
+
+
+@pytest.mark.parametrize("told", [OLD, OLD[:12], None])
+def test_what_is_live_already_is_looked_at_once(installation, add, start, host_shows, told):
+    host_shows(OLD)
+    add("one", commit=NEW)
+    add("one", commit=told)
+    assert start().wait_until_idle(30)
+    assert settled(installation) == [(2, None), (2, None)]
+
+
 def test_what_is_postponed_waits_for_its_time(installation, deployments, add, start):
     from datetime import UTC, datetime
 
@@ -316,6 +383,24 @@ def test_what_a_dead_worker_had_is_taken_over_when_its_claim_lapses(
     start(listener=events.append)  # its sweep is a minute: it knows when the claim lapses
     wait_for(lambda: settled(installation))
     assert events[0].taken_from == "dead"
+
+
+def test_a_claim_that_could_not_be_released_lapses_while_its_worker_lives(
+    installation, deployments, add, start, monkeypatch
+):
+    release, failures = installation.store.claims.release, [StoreError("Busy.")]
+
+    def failing(*arguments):
+        if failures:
+            raise failures.pop()
+        release(*arguments)
+
+    monkeypatch.setattr(installation.store.claims, "release", failing)
+    add("one")
+    start(lease=0.5)
+    wait_for(lambda: not failures)
+    add("one")
+    wait_for(lambda: deployments.asked == ["one", "one"], 10)
 
 
 def test_looking_at_one_application_leaves_the_others(installation, deployments, add, start):

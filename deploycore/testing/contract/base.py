@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from deploycore.calls import Unanswered, call_within
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import DeploycoreError, PluginError
+from deploycore.events import WebhookDelivery
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpSettings
 from deploycore.models import RepositoryId
@@ -23,6 +24,7 @@ from deploycore.registry import Plugin, load_plugin
 from deploycore.testing.host import LoggedRequest
 from deploycore.testing.paging import LinkHeader, NextLink
 from deploycore.testing.scenarios import Access, Arranged, ContractHost, NotArranged
+from deploycore.testing.webhooks import hmac_sha256
 
 __all__ = [
     "ENDS",
@@ -231,6 +233,16 @@ class ContractBase:
         """A running fake host; ended after the check."""
         host: ContractHost = self.sandbox().start()
         return host
+
+    def forged(self, delivery: WebhookDelivery, known: SecretStr, other: SecretStr) -> str:
+        """The proof of a delivery, had it been made by another secret than it was.
+
+        To be overridden where ``signature_header`` holds neither the HMAC-SHA256 of the body, in
+        hexadecimal, nor the secret itself.
+        """
+        body, proof = delivery.body, delivery.headers[self.signature_header]
+        forged = proof.replace(hmac_sha256(known, body), hmac_sha256(other, body))
+        return forged.replace(known.get_secret_value(), other.get_secret_value())
 
     @classmethod
     def all_modes(cls) -> tuple[str, ...]:

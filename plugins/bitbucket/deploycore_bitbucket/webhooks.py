@@ -58,11 +58,12 @@ class _Actor(AnswerModel):
 
 
 class _Repository(AnswerModel):
-    full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+    full_name: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
 
     @property
     def id(self) -> RepositoryId:
-        return RepositoryId.parse(self.full_name)
+        owner, _, slug = self.full_name.partition("/")
+        return RepositoryId(owner=owner, slug=slug)
 
 
 class _Target(AnswerModel):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from deploycore.testing.contract import Deliveries, Registering, Statuses
+
 MODULE = """
 import hashlib
 import hmac
-from deploycore.errors import NotFound
+from deploycore.errors import DeploycoreError, NotFound, PermissionDenied
 from deploycore.events import Delivered, hmac_sha256_matches
 from deploycore.hookspecs import hookimpl
 from deploycore_bitbucket import BitbucketProvider as Right, webhooks
@@ -130,8 +133,105 @@ def register_webhook(self, repository, url, secret):
         raise
 Right.register_webhook = hookimpl(register_webhook)
 """
+NO_BEFORE = """
+right = webhooks._ref_change
+webhooks._ref_change = lambda change: right(change).model_copy(update={"before": None})
+"""
+TAGS_ARE_BRANCHES = """
+right = webhooks._ref_change
+webhooks._ref_change = lambda change: right(change).model_copy(update={"kind": "branch"})
+"""
+FIRST_PAGE_ALONE = """
+from itertools import islice
+right = Right._webhooks
+Right._webhooks = lambda self, http, repository: islice(right(self, http, repository), 10)
+"""
+NO_SCOPE_IS_NAMED = """
+def unexplained(right):
+    @hookimpl
+    def hook({arguments}):
+        try:
+            return right({arguments})
+        except PermissionDenied:
+            raise PermissionDenied("The host does not want that.", hint="Ask the host.") from None
+    return hook
+Right.{hook} = unexplained(Right.{hook})
+"""
+NOTHING_IS_NOT_FOUND = """
+def list_webhooks(self, repository):
+    http = self._asking(repository.owner, repository, action="list webhooks")
+    try:
+        return list(self._webhooks(http, repository))
+    except NotFound:
+        return []
+Right.list_webhooks = hookimpl(list_webhooks)
+"""
+SWALLOWS = """
+def swallowing(right):
+    @hookimpl
+    def hook({arguments}):
+        try:
+            return right({arguments})
+        except {errors}:
+            return {instead}
+    return hook
+Right.{hook} = swallowing(Right.{hook})
+"""
+FOLLOWS = """
+import requests
+def register_webhook(self, repository, url, secret):
+    wanted = {**webhooks.subscription(url, secret), "secret": secret.get_secret_value()}
+    address = f"{self._config.api_base_url}{_hooks(repository)}"
+    return webhooks.webhook_from(requests.post(address, json=wanted).json())
+Right.register_webhook = hookimpl(register_webhook)
+"""
+NO_ADDRESS = """
+from deploycore_bitbucket import provider
+right = provider.build_status
+provider.build_status = lambda status, *given, **more: right(
+    status.model_copy(update={"url": ""}), *given, **more
+)
+"""
+REGISTERING = "self, repository, url, secret"
+REPORTING = "self, repository, status"
+SILENT_STATUS = {"hook": "report_status", "arguments": REPORTING, "instead": "True"}
+SILENT_REMOVAL = {
+    "hook": "remove_webhook",
+    "arguments": "self, repository, webhook",
+    "instead": "False",
+    "errors": "DeploycoreError",
+}
 
 WRONG = {
+    "no-before": (NO_BEFORE, "test_a_push_says_what_moved"),
+    "tags-are-branches": (TAGS_ARE_BRANCHES, "test_a_tag_is_no_branch"),
+    "first-page": (FIRST_PAGE_ALONE, "test_webhooks_of_other_addresses_are_left_alone"),
+    "no-webhook-scope": (
+        NO_SCOPE_IS_NAMED.format(hook="register_webhook", arguments=REGISTERING),
+        "test_a_missing_scope_for_webhooks_is_named",
+    ),
+    "no-status-scope": (
+        NO_SCOPE_IS_NAMED.format(hook="report_status", arguments=REPORTING),
+        "test_a_missing_scope_for_statuses_is_named",
+    ),
+    "nothing-is-not-found": (
+        NOTHING_IS_NOT_FOUND,
+        "test_a_repository_that_is_not_there_has_no_webhooks",
+    ),
+    "status-of-nothing": (
+        SWALLOWS.format(errors="NotFound", **SILENT_STATUS),
+        "test_a_status_of_a_commit_or_repository_that_is_not_there_is_not_found",
+    ),
+    "silent-removal": (
+        SWALLOWS.format(**SILENT_REMOVAL),
+        "test_what_goes_wrong_with_webhooks_is_a_typed_error",
+    ),
+    "silent-status": (
+        SWALLOWS.format(errors="DeploycoreError", **SILENT_STATUS),
+        "test_what_goes_wrong_with_statuses_is_a_typed_error",
+    ),
+    "follows": (FOLLOWS, "test_the_secret_of_a_webhook_is_not_sent_on"),
+    "no-address": (NO_ADDRESS, "test_a_status_of_all_there_is_to_tell_is_shown"),
     "everything-is-signed": (EVERYTHING_IS_SIGNED, "test_other_secrets_prove_nothing"),
     "nothing-is-signed": (NOTHING_IS_SIGNED, "test_a_delivery_is_proved_by_its_secret"),
     "one-secret": (ONE_SECRET, "test_a_delivery_is_proved_by_its_secret"),
@@ -143,7 +243,10 @@ WRONG = {
     "lenient": (LENIENT, "test_what_is_no_delivery_is_an_unexpected_answer"),
     "foreign-errors": (FOREIGN_ERRORS, "test_any_damage_is_an_event_or_an_unexpected_answer"),
     "no-deletions": (NO_DELETIONS, "test_a_push_says_what_was_made_and_deleted"),
-    "always-another": (ALWAYS_ANOTHER, "test_a_replay_has_the_same_identifier"),
+    "always-another": (
+        ALWAYS_ANOTHER,
+        "test_a_replay_has_the_same_identifier_and_another_push_another",
+    ),
     "always-new": (ALWAYS_A_NEW_ONE, "test_registering_again_changes_what_is_there"),
     "removal-raises": (REMOVAL_RAISES, "test_each_mode_registers_lists_and_removes"),
     "no-status": (NO_STATUS, "test_a_status_is_shown_and_replaced_by_its_key"),
@@ -161,6 +264,7 @@ def run(change, check, directory):
         capture_output=True,
         text=True,
         cwd=directory,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
         timeout=100,
     )
 
@@ -170,6 +274,16 @@ def test_a_wrong_plugin_is_caught_and_told_what_is_asked(tmp_path, change, check
     done = run(change, check, tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "The contract asks of" in done.stdout or "NotFound" in done.stdout
+
+
+def test_every_check_of_webhooks_and_statuses_catches_something():
+    named = {name for _, name in WRONG.values()}
+    assert named == {
+        name
+        for group in (Deliveries, Registering, Statuses)
+        for name in vars(group)
+        if name.startswith("test_")
+    }
 
 
 def test_the_right_plugin_passes_the_same_checks(tmp_path):

@@ -244,6 +244,7 @@ PUSHED = push(change(ref(OLD), ref(NEW)))
         (["repository"], None),
         (["repository", "full_name"], "shop"),
         (["repository", "full_name"], "a/b/c"),
+        (["repository", "full_name"], " /x"),
         (["repository", "full_name"], 7),
         (["push"], []),
         (["push", "changes"], {}),

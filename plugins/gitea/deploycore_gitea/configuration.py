@@ -19,6 +19,7 @@ __all__ = [
     "GIT_USERNAME",
     "READ_REPOSITORY",
     "READ_USER",
+    "WRITE_REPOSITORY",
     "BasicConfig",
     "GiteaConfig",
     "TokenConfig",
@@ -26,6 +27,7 @@ __all__ = [
 
 READ_REPOSITORY = "read:repository"
 READ_USER = "read:user"
+WRITE_REPOSITORY = "write:repository"
 
 GIT_USERNAME = "token"
 """Both take a token as the password, whatever the username."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploycore.testing import ProviderContract
 
-from deploycore_gitea.configuration import READ_REPOSITORY
+from deploycore_gitea.configuration import READ_REPOSITORY, WRITE_REPOSITORY
 from deploycore_gitea.sandbox import GiteaSandbox
 
 __all__ = ["GiteaContract"]
@@ -17,3 +17,6 @@ class GiteaContract(ProviderContract):
     sandbox = GiteaSandbox
     required_scope = READ_REPOSITORY
     modes_without_scopes = ("basic",)
+    signature_header = "x-gitea-signature"
+    webhook_scope = WRITE_REPOSITORY
+    status_scope = WRITE_REPOSITORY

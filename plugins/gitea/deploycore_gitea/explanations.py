@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -27,11 +28,19 @@ from deploycore.models import RepositoryId
 from deploycore_gitea.configuration import (
     READ_REPOSITORY,
     READ_USER,
+    WRITE_REPOSITORY,
     BasicConfig,
     TokenConfig,
 )
 
-__all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal", "missing_scopes"]
+__all__ = [
+    "NO_REPOSITORIES_HINT",
+    "Action",
+    "Question",
+    "explain",
+    "explain_git_refusal",
+    "missing_scopes",
+]
 
 NO_REPOSITORIES_HINT = (
     "The connection works, but these credentials see no repository of the owner. Check the owner's "
@@ -49,7 +58,38 @@ _SECOND_FACTOR = re.compile(
     r"\bOTP\b|two-factor|security key|WebAuthn|personal access token", re.IGNORECASE
 )
 _NOT_SIGNED_IN = re.compile(r"only signed in user|token is required", re.IGNORECASE)
+_WEBHOOKS_OFF = re.compile(r"webhooks disabled", re.IGNORECASE)
 _MOST_QUOTED = 200
+
+Action = Literal["read", "list webhooks", "register webhook", "remove webhook", "report status"]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What there is to say of something that is done besides reading.
+
+    Attributes:
+        what: Follows "may not".
+        role: Who may do it, for people.
+    """
+
+    what: str
+    role: str
+
+
+_ADMINISTRATOR = (
+    "Webhooks are for administrators of the repository: have one give the account administrator "
+    "access, in the repository's settings under Collaborators."
+)
+
+_TASKS: dict[Action, _Task] = {
+    "list webhooks": _Task("list the webhooks of", _ADMINISTRATOR),
+    "register webhook": _Task("register a webhook for", _ADMINISTRATOR),
+    "remove webhook": _Task("remove a webhook from", _ADMINISTRATOR),
+    "report status": _Task(
+        "report a status to", "The account needs write access to the repository."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -59,11 +99,27 @@ class Question:
     Attributes:
         owner: ``None`` where the question was about the user.
         repository: ``None`` where it was about a whole owner.
+        action: What was to be done.
     """
 
     config: TokenConfig | BasicConfig
     owner: str | None = None
     repository: RepositoryId | None = None
+    action: Action = "read"
+
+    @property
+    def task(self) -> _Task | None:
+        return _TASKS.get(self.action)
+
+    @property
+    def what(self) -> str:
+        """Follows "may not"."""
+        return f"{self.task.what if self.task else 'read'} {self.subject}"
+
+    @property
+    def scopes(self) -> str:
+        """What a token needs for it."""
+        return f"{WRITE_REPOSITORY if self.task else READ_REPOSITORY} and {READ_USER}"
 
     @property
     def subject(self) -> str:
@@ -97,6 +153,8 @@ def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
             return _denied(said, question)
         case 404:
             return _unknown(answer, question)
+        case 422 if question.action == "register webhook":
+            return _not_taken(said, question)
         case _:
             return None
 
@@ -175,23 +233,45 @@ def _denied(said: str, question: Question) -> PermissionDenied:
         missing = [scope for scope in re.split(r"[\s,]+", required[1]) if scope]
         scopes = ", ".join(missing)
         return PermissionDenied(
-            f"The token may not read {question.subject}: it lacks the scope {scopes}.",
-            hint=f"Make a new token with {READ_REPOSITORY} and {READ_USER} at "
+            f"The token may not {question.what}: it lacks the scope {scopes}.",
+            hint=f"Make a new token with {question.scopes} at "
             f"{config.tokens_page}. Scopes of a token can't be changed later.",
             missing_scopes=missing,
             **question.details,
         )
     if _PUBLIC_ONLY.search(said):
         return PermissionDenied(
-            f"The token may not read {question.subject}: it is for public ones only.",
+            f"The token may not {question.what}: it is for public ones only.",
             hint="Make a new token with access to all repositories (public, private and limited) "
             f"at {config.tokens_page}.",
             **question.details,
         )
+    if question.task is not None:
+        return _not_entitled(said, question, question.task)
     return PermissionDenied(
         f"{config.url} denies these credentials access to {question.subject}{_quoted(said)}.",
         hint="Sign in with a browser and see whether the account is active and has read access; "
         f"a token needs the scope {READ_REPOSITORY}.",
+        **question.details,
+    )
+
+
+def _not_entitled(said: str, question: Question, task: _Task) -> PermissionDenied:
+    if _WEBHOOKS_OFF.search(said):
+        hint = "This server has webhooks turned off: ask its administrator, or let deploycore poll."
+    elif isinstance(question.config, TokenConfig):
+        hint = f"{task.role} A token needs the scope {WRITE_REPOSITORY} besides."
+    else:
+        hint = task.role
+    return PermissionDenied(
+        f"The account may not {question.what}{_quoted(said)}.", hint=hint, **question.details
+    )
+
+
+def _not_taken(said: str, question: Question) -> ProviderError:
+    return ProviderError(
+        f"{question.config.url} refuses to {question.what}{_quoted(said)}.",
+        hint="The address of a webhook has to be a whole one, http:// or https://.",
         **question.details,
     )
 

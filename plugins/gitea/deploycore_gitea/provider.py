@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from urllib.parse import quote
 
 from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable
+from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer
 from deploycore.models import (
@@ -27,11 +28,14 @@ from deploycore.models import (
     RepositoryId,
     RepositoryQuery,
 )
+from pydantic import SecretStr
 
-from deploycore_gitea import explanations
+from deploycore_gitea import explanations, webhooks
 from deploycore_gitea.answers import BranchAnswer, RepositoryAnswer, SearchAnswer, UserAnswer
 from deploycore_gitea.configuration import BasicConfig, GiteaConfig, TokenConfig
-from deploycore_gitea.explanations import Question, missing_scopes
+from deploycore_gitea.explanations import Action, Question, missing_scopes
+from deploycore_gitea.statuses import commit_status
+from deploycore_gitea.webhooks import HookAnswer
 
 __all__ = ["GiteaProvider"]
 
@@ -117,6 +121,63 @@ class GiteaProvider:
         """What a person should do, for the kind of credentials that is configured."""
         return explanations.explain_git_refusal(self._config, status, message)
 
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """By ``X-Gitea-Signature``, which Forgejo sends too."""
+        return webhooks.is_signed(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """``push`` and ``delete``, and pull requests that are opened, changed or closed."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """``POST /repos/{owner}/{repo}/hooks``, then ``DELETE`` those that sent there before.
+
+        ``PATCH`` passes over the secret, whatever it is given; so a webhook is replaced, and the
+        new one made first, lest a push is told to none.
+        """
+        wanted = webhooks.subscription(url, secret)
+        http = self._about(repository, "register webhook")
+        former = [hook.id for hook in self._hooks(http, repository) if hook.is_ours(url)]
+        answer = http.send_json("POST", f"repos/{_path(repository)}/hooks", body=wanted)
+        made = parse_answer(HookAnswer, answer, what="a webhook").webhook()
+        for each in former:
+            self._remove_hook(http, repository, str(each))
+        return made
+
+    @hookimpl
+    def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
+        """``GET /repos/{owner}/{repo}/hooks``."""
+        hooks = self._hooks(self._about(repository, "list webhooks"), repository)
+        return (hook.webhook() for hook in hooks)
+
+    @hookimpl
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """``DELETE /repos/{owner}/{repo}/hooks/{id}``."""
+        return self._remove_hook(self._about(repository, "remove webhook"), repository, webhook)
+
+    @hookimpl
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
+        """``POST /repos/{owner}/{repo}/statuses/{sha}``.
+
+        A commit that is not there is answered with 500 by some versions and with 404 by others,
+        so what it was about is asked afterwards.
+        """
+        http = self._about(repository, "report status")
+        path = f"repos/{_path(repository)}/statuses/{status.commit}"
+        try:
+            http.send_json("POST", path, body=commit_status(status))
+        except NotFound:
+            self._describe(repository)
+            raise _no_commit(repository, status.commit) from None
+        except ProviderUnavailable as error:
+            if error.details.get("status") != 500 or self._has_commit(repository, status.commit):
+                raise
+            raise _no_commit(repository, status.commit) from None
+        return True
+
     def _all_of(self, owner: str, limit: int | None) -> Iterator[RepositoryAnswer]:
         path = f"users/{quote(owner, safe='')}/repos"
         pages = self._asking(owner).linked_pages(path, params={"limit": _size(limit)})
@@ -177,6 +238,33 @@ class GiteaProvider:
             return
         yield parse_answer(BranchAnswer, page, what="a branch").branch()
 
+    def _hooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[HookAnswer]:
+        """Of these there are no links to further pages, so it ends with an empty one."""
+        address = f"repos/{_path(repository)}/hooks?limit={MOST_ITEMS_A_PAGE}&page="
+        further = count(2)
+        pages = http.pages(
+            f"{address}1", next_url=lambda page: f"{address}{next(further)}" if page else None
+        )
+        for page in pages:
+            yield from parse_answer(list[HookAnswer], page, what="a page of webhooks")
+
+    @staticmethod
+    def _remove_hook(http: HttpClient, repository: RepositoryId, webhook: str) -> bool:
+        try:
+            http.send_json("DELETE", f"repos/{_path(repository)}/hooks/{quote(webhook, safe='')}")
+        except NotFound:
+            return False
+        return True
+
+    def _has_commit(self, repository: RepositoryId, commit: str) -> bool:
+        params: Parameters = {"stat": "false", "verification": "false", "files": "false"}
+        try:
+            path = f"repos/{_path(repository)}/git/commits/{commit}"
+            self._about(repository).get_json(path, params=params)
+        except NotFound:
+            return False
+        return True
+
     def _describe(self, repository: RepositoryId) -> RepositoryAnswer:
         answer = self._about(repository).get_json(f"repos/{_path(repository)}")
         return parse_answer(RepositoryAnswer, answer, what="a repository")
@@ -185,13 +273,16 @@ class GiteaProvider:
     def _user(http: HttpClient, path: str) -> UserAnswer:
         return parse_answer(UserAnswer, http.get_json(path), what="a user")
 
-    def _about(self, repository: RepositoryId) -> HttpClient:
-        return self._asking(repository.owner, repository)
+    def _about(self, repository: RepositoryId, action: Action = "read") -> HttpClient:
+        return self._asking(repository.owner, repository, action)
 
     def _asking(
-        self, owner: str | None = None, repository: RepositoryId | None = None
+        self,
+        owner: str | None = None,
+        repository: RepositoryId | None = None,
+        action: Action = "read",
     ) -> HttpClient:
-        question = Question(self._config, owner, repository)
+        question = Question(self._config, owner, repository, action)
         return self._http.explaining(partial(explanations.explain, question=question))
 
 
@@ -212,6 +303,15 @@ def _size(limit: int | None) -> int:
 
 def _path(repository: RepositoryId) -> str:
     return f"{quote(repository.owner, safe='')}/{quote(repository.slug, safe='')}"
+
+
+def _no_commit(repository: RepositoryId, commit: str) -> NotFound:
+    return NotFound(
+        f"The repository {repository} has no commit {commit}.",
+        hint="It may have been removed by a forced push; deploy what there is now.",
+        repository=str(repository),
+        commit=commit,
+    )
 
 
 def _may_be_a_branch(name: str) -> bool:

@@ -113,6 +113,58 @@ def test_a_token_for_public_repositories_only_is_named_as_such(refused):
     assert missing_scopes(error) == []
 
 
+@pytest.mark.parametrize(
+    ("action", "message", "what", "hint"),
+    [
+        (
+            "register webhook",
+            "user should be an owner or a collaborator with admin write of a repository",
+            "may not register a webhook for the repository ada/shop",
+            "administrators of the repository",
+        ),
+        (
+            "remove webhook",
+            "webhooks disabled by administrator",
+            "may not remove a webhook from the repository ada/shop",
+            "webhooks turned off",
+        ),
+        (
+            "report status",
+            "user should have a permission to write to a repo",
+            "may not report a status to the repository ada/shop",
+            "write access",
+        ),
+    ],
+)
+def test_what_an_account_is_not_entitled_to_says_who_is(refused, action, message, what, hint):
+    for mode in ("token", "basic"):
+        error = refused(403, message, mode, repository=SHOP, action=action)
+        assert isinstance(error, PermissionDenied)
+        assert what in error.message
+        assert message in error.message
+        assert hint in error.hint
+        assert ("the scope write:repository" in error.hint) == (
+            mode == "token" and "turned off" not in error.hint
+        )
+
+
+@pytest.mark.parametrize("action", ["list webhooks", "report status"])
+def test_a_scope_that_is_missing_to_write_is_asked_for_anew(refused, action):
+    said = "token does not have at least one of required scope(s): [write:repository]"
+    error = refused(403, said, repository=SHOP, action=action)
+    assert "lacks the scope write:repository" in error.message
+    assert "write:repository and read:user" in error.hint
+    assert missing_scopes(error) == ["write:repository"]
+
+
+def test_a_webhook_that_is_not_taken_is_told_in_the_servers_words(refused):
+    error = refused(422, "Invalid url", repository=SHOP, action="register webhook")
+    assert (
+        "refuses to register a webhook for the repository ada/shop (Invalid url)" in error.message
+    )
+    assert refused(422, "Invalid url", repository=SHOP, action="report status") is None
+
+
 def test_other_denials_are_told_in_the_servers_words(refused):
     said = "You must change your password. Change it at: https://git.example.com/x"
     error = refused(403, said)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from deploycore.events import WebhookDelivery
 from deploycore.testing import ProviderContract
+from pydantic import SecretStr
 
 from deploycore_gitlab.configuration import API_SCOPE
 from deploycore_gitlab.sandbox import GitLabSandbox
+from deploycore_gitlab.webhooks import signature
 
 __all__ = ["GitLabContract"]
 
@@ -16,3 +19,10 @@ class GitLabContract(ProviderContract):
     kind = "gitlab"
     sandbox = GitLabSandbox
     required_scope = API_SCOPE
+    signature_header = "webhook-signature"
+    webhook_scope = "api"
+    status_scope = "api"
+
+    def forged(self, delivery: WebhookDelivery, known: SecretStr, other: SecretStr) -> str:
+        """By the other secret's signing token."""
+        return signature(delivery, other)

@@ -8,10 +8,12 @@ https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from urllib.parse import urlencode
 
 from deploycore.errors import (
@@ -19,6 +21,7 @@ from deploycore.errors import (
     NotFound,
     PermissionDenied,
     ProviderError,
+    ProviderUnavailable,
     RateLimited,
 )
 from deploycore.http import ErrorAnswer, retry_after
@@ -34,6 +37,7 @@ from deploycore_gitlab.configuration import (
 
 __all__ = [
     "NO_REPOSITORIES_HINT",
+    "Action",
     "Question",
     "explain",
     "explain_git_refusal",
@@ -46,7 +50,52 @@ NO_REPOSITORIES_HINT = (
     "is a member there; and that a project or group token belongs to the right project or group."
 )
 
+Action = Literal[
+    "read",
+    "register webhook",
+    "list webhooks",
+    "remove webhook",
+    "report status",
+    "report deployment",
+]
+"""What is asked for, where it is more than to read."""
+
+WRITE_SCOPE = "api"
+"""What webhooks, statuses and deployments ask for; it opens everything else as well."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What an action is called, and asks for.
+
+    Attributes:
+        words: What is done, up to the project.
+        role: The least role in the project.
+        permissions: Those of a fine-grained token.
+    """
+
+    words: str
+    role: str
+    permissions: str
+
+
+_TASKS: Mapping[Action, _Task] = {
+    "register webhook": _Task(
+        "register a webhook for", "Maintainer", "Webhook: Read, Create and Update"
+    ),
+    "list webhooks": _Task("list the webhooks of", "Maintainer", "Webhook: Read"),
+    "remove webhook": _Task("remove a webhook of", "Maintainer", "Webhook: Delete"),
+    "report status": _Task("report a status to", "Developer", "Commit Status: Create"),
+    "report deployment": _Task(
+        "report a deployment to", "Developer", "Deployment: Read, Create and Update"
+    ),
+}
+_OF_PROTECTED: Mapping[Action, str] = {
+    "report status": " (on a protected branch one that may push or merge)",
+    "report deployment": " (for a protected environment one that may deploy to it)",
+}
 _SHOWN_CHARACTERS = 300
+_TRANSITION = re.compile(r"Cannot transition status via :\w+ from :(\w+)")
 _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
 
 
@@ -57,12 +106,24 @@ class Question:
     Attributes:
         namespace: Whose projects; ``None`` where another question was asked.
         branch: A branch of the repository by its exact name.
+        action: What is to be done with the repository.
+        commit: A commit of the repository that it is about.
     """
 
     config: AnyConfig
     namespace: str | None = None
     repository: RepositoryId | None = None
     branch: str | None = None
+    action: Action = "read"
+    commit: str | None = None
+
+    @property
+    def task(self) -> _Task | None:
+        return _TASKS.get(self.action)
+
+    @property
+    def doing(self) -> str:
+        return f"{self.task.words if self.task else 'read'} {self.subject}"
 
     @property
     def subject(self) -> str:
@@ -91,11 +152,14 @@ def explain(
 
     Returns:
         An error to raise; ``None`` where GitLab has no meaning of its own for the answer. A
-        ``NotFound`` has the detail ``branch`` where only the branch is not there, and a
-        ``PermissionDenied`` the detail ``fine_grained`` for a token of that kind.
+        ``NotFound`` has the detail ``branch`` where only the branch is not there, a
+        ``PermissionDenied`` the detail ``fine_grained`` for a token of that kind, and what is
+        raised for a status that can't be changed the detail ``present_state``.
     """
     said = _said(answer)
     match answer.status:
+        case 400 if question.task is not None:
+            return _refused_report(question, answer, said)
         case 400:
             return _invalid_name(question, said)
         case 401:
@@ -107,6 +171,10 @@ def explain(
             return _missing_scope(question, scopes) if scopes else _no_access(question, said)
         case 404:
             return _unknown(question, said)
+        case 409 if question.action == "report status":
+            return _busy(question)
+        case 422 if question.action == "register webhook":
+            return _refused_webhook(question, answer)
         case 429:
             return _rate_limited(answer, question, now or datetime.now(UTC))
         case _:
@@ -185,23 +253,37 @@ def _check_token(config: AnyConfig) -> str:
     )
 
 
-def _make_one(config: AnyConfig) -> str:
-    scopes = ",".join(config.scopes)
-    query = urlencode({"name": "deploycore", "scopes": scopes}, safe=",")
-    return (
-        f"Make a token with {' and '.join(config.scopes)} at "
+def _make_one(config: AnyConfig, task: _Task | None = None) -> str:
+    scopes = config.scopes if task is None else (WRITE_SCOPE,)
+    query = urlencode({"name": "deploycore", "scopes": ",".join(scopes)}, safe=",")
+    made = (
+        f"Make a token with {' and '.join(scopes)} at "
         f"{config.url}/-/user_settings/personal_access_tokens?{query}, or in the settings of the "
-        "group or project, under Access tokens."
+        "group or project, under Access tokens"
+    )
+    if task is None:
+        return f"{made}."
+    return f"{made}, with the role {task.role}.{_of_deploy_tokens(config)}"
+
+
+def _of_deploy_tokens(config: AnyConfig) -> str:
+    if not isinstance(config, DeployTokenConfig):
+        return ""
+    return (
+        " It goes into the field token: deploy tokens can't do this, which GitLab takes for git "
+        "alone."
     )
 
 
 def _missing_scope(
     question: Question, scopes: list[str], granted: list[str] | None = None, *, to: str = ""
 ) -> PermissionDenied:
+    if question.task is not None:
+        scopes = [WRITE_SCOPE]
     wanted = API_SCOPE if API_SCOPE in scopes else " or ".join(scopes)
     return PermissionDenied(
-        f"The token may not {to or f'read {question.subject}'}: it lacks the scope {wanted}.",
-        hint=f"The scopes of a token can't be changed. {_make_one(question.config)}",
+        f"The token may not {to or question.doing}: it lacks the scope {wanted}.",
+        hint=f"The scopes of a token can't be changed. {_make_one(question.config, question.task)}",
         missing_scopes=[wanted] if wanted in scopes else scopes,
         granted_scopes=granted,
         **question.details,
@@ -213,21 +295,76 @@ def _missing_permission(question: Question, said: str) -> PermissionDenied:
 
     Source: https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens_rest/
     """
+    asked = "listing asks for Project: Read and Branch: Read, cloning for Code: Download"
+    classic = " and ".join(question.config.scopes)
+    if question.task is not None:
+        asked, classic = f"this asks for {question.task.permissions}", WRITE_SCOPE
     return PermissionDenied(
-        f"The fine-grained token may not read {question.subject}{_quoted(said)}.",
+        f"The fine-grained token may not {question.doing}{_quoted(said)}.",
         hint="Make a fine-grained token with the permission that is named, for the right group or "
-        "project: listing asks for Project: Read and Branch: Read, cloning for Code: Download. "
-        f"Or a classic one, with {' and '.join(question.config.scopes)}.",
+        f"project: {asked}. Or a classic one, with {classic}.",
         fine_grained=True,
         **question.details,
     )
 
 
 def _no_access(question: Question, said: str) -> PermissionDenied:
+    if question.task is not None:
+        return _no_role(question, question.task, said)
     return PermissionDenied(
         f"GitLab denies this token access to {question.subject}{_quoted(said)}.",
         hint="To read a private project's code, the token's user needs at least the role Reporter "
         "there; ask a maintainer of the project or an owner of the group.",
+        **question.details,
+    )
+
+
+def _no_role(question: Question, task: _Task, said: str) -> PermissionDenied:
+    protected = "" if task.role == "Maintainer" else _OF_PROTECTED[question.action]
+    return PermissionDenied(
+        f"GitLab does not let this token {question.doing}{_quoted(said)}.",
+        hint=f"The token's user needs at least the role {task.role} in the project{protected}, and "
+        f"the token the scope {WRITE_SCOPE}; tokens of a project or group get both when they are "
+        f"made.{_of_deploy_tokens(question.config)}",
+        **question.details,
+    )
+
+
+def _refused_webhook(question: Question, answer: ErrorAnswer) -> ProviderError:
+    """What GitLab says of a webhook is quoted with secrets masked: they were sent with it."""
+    try:
+        said = _said(replace(answer, json=json.loads(answer.text)))
+    except (ValueError, RecursionError):
+        said = ""
+    return ProviderError(
+        f"GitLab does not take the webhook for {question.subject}{_quoted(said)}.",
+        hint="Give an address that GitLab can reach, with https. For one in its own network an "
+        "administrator has to allow it: Admin > Settings > Network > Outbound requests. "
+        "gitlab.com has at most 100 webhooks for a project.",
+        **question.details,
+    )
+
+
+def _refused_report(question: Question, answer: ErrorAnswer, said: str) -> ProviderError | None:
+    """A status that is there already, or a deployment of what is not there."""
+    if transition := _TRANSITION.match(said):
+        return ProviderError(
+            f"GitLab does not change the status {transition[1]!r} of commit {question.commit} in "
+            f"{question.subject} to the one that was told.",
+            hint="Nothing has to be done: the next deployment of the commit has a new status.",
+            present_state=transition[1],
+            **question.details,
+        )
+    message = answer.json.get("message") if isinstance(answer.json, Mapping) else None
+    if isinstance(message, Mapping) and {"sha", "ref"} & set(message):
+        return _unknown_commit(question)
+    return None
+
+
+def _busy(question: Question) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"GitLab is busy with another status of commit {question.commit} in {question.subject}.",
+        hint="Try again in a minute.",
         **question.details,
     )
 
@@ -250,6 +387,8 @@ def _unknown_in_repository(question: Question, repository: RepositoryId, said: s
     lower = said.lower()
     if question.branch is not None and "branch not found" in lower:
         return _unknown_branch(question, repository)
+    if question.commit is not None and "commit not found" in lower:
+        return _unknown_commit(question)
     if "repository not found" in lower:
         return NotFound(
             f"The project {repository} has no repository that this token may see.",
@@ -277,6 +416,16 @@ def _unknown_branch(question: Question, repository: RepositoryId) -> NotFound:
         f"The project {repository} has no branch {question.branch!r}.",
         hint="See which branches there are: deploycore branches.",
         branch=question.branch,
+        **question.details,
+    )
+
+
+def _unknown_commit(question: Question) -> NotFound:
+    return NotFound(
+        f"There is no commit {question.commit} in {question.subject} that a branch or tag leads "
+        "to, or its ref is gone.",
+        hint="It may have been pushed away since, or its branch deleted. Nothing has to be done.",
+        commit=question.commit,
         **question.details,
     )
 
@@ -332,9 +481,18 @@ def _said(answer: ErrorAnswer) -> str:
         return answer.text.strip()
     message = body.get("message")
     if isinstance(message, Mapping):
-        message = message.get("error")
+        message = message.get("error") or _first_problem(message)
     words = (message, body.get("error_description"), body.get("error"))
     return next((word for word in words if isinstance(word, str) and word), "")
+
+
+def _first_problem(message: Mapping[str, object]) -> object:
+    """Of what is wrong with the fields of a form; ``base`` stands for all of it."""
+    for field, problems in message.items():
+        problem = problems[0] if isinstance(problems, list) and problems else None
+        if isinstance(problem, str):
+            return problem if field == "base" else f"{field} {problem}"
+    return None
 
 
 def _quoted(said: str) -> str:

@@ -1,7 +1,8 @@
 """GitLab as a deploycore provider: the contract's hooks, and nothing else.
 
 Which credential goes where is in ``configuration``, what answers mean in ``answers``, what
-searches can be asked in ``filtering`` and what refusals mean in ``explanations``.
+searches can be asked in ``filtering``, what webhooks say in ``webhooks``, what is told of
+deployments in ``statuses`` and what refusals mean in ``explanations``.
 
 Source: https://docs.gitlab.com/api/rest/
 """
@@ -12,7 +13,14 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from urllib.parse import quote
 
-from deploycore.errors import NotFound, PermissionDenied
+from deploycore.errors import NotFound, PermissionDenied, ProviderError
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeploymentStatus,
+    Webhook,
+    WebhookDelivery,
+)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer
 from deploycore.models import (
@@ -24,8 +32,9 @@ from deploycore.models import (
     RepositoryId,
     RepositoryQuery,
 )
+from pydantic import SecretStr
 
-from deploycore_gitlab import explanations
+from deploycore_gitlab import explanations, statuses, webhooks
 from deploycore_gitlab.answers import (
     AccessTokenAnswer,
     BranchAnswer,
@@ -34,13 +43,18 @@ from deploycore_gitlab.answers import (
     UserAnswer,
 )
 from deploycore_gitlab.configuration import API_SCOPE, AnyConfig, GitLabConfig, OAuthTokenConfig
-from deploycore_gitlab.explanations import Question
+from deploycore_gitlab.explanations import Action, Question
 from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
+from deploycore_gitlab.statuses import DeploymentAnswer
+from deploycore_gitlab.webhooks import HookAnswer
 
 __all__ = ["GitLabProvider"]
 
 ITEMS_A_PAGE = 100
 """The most that GitLab gives. https://docs.gitlab.com/api/rest/#offset-based-pagination"""
+
+NEWEST_DEPLOYMENTS = 20
+"""How many of an environment are looked at for the one that goes on."""
 
 Parameters = dict[str, str | int]
 
@@ -116,6 +130,129 @@ class GitLabProvider:
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
         """What to do about GitLab's git server's refusals."""
         return explanations.explain_git_refusal(self._config, status, message)
+
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """By ``webhook-signature``, which GitLab has from 19.0 on, or else ``X-Gitlab-Token``."""
+        return webhooks.is_proved(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """Pushes of branches and tags, and merge requests that are opened, have new commits or
+        another target, or are merged or closed."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """``POST /projects/:id/hooks``, or ``PUT`` where there is one, told apart by the address.
+
+        One that GitLab has switched off after too many failures is made anew, for it is switched
+        on again by nothing but a test on GitLab's pages.
+
+        Source: https://docs.gitlab.com/api/project_webhooks/
+        """
+        wanted = webhooks.subscription(url, secret)
+        http = self._doing("register webhook", repository)
+        known = next((hook for hook in self._webhooks(http, repository) if hook.url == url), None)
+        if known is not None and not known.active:
+            http.send_json("DELETE", _hooks_of(repository, known.id))
+            known = None
+        if known is None:
+            first = {**webhooks.FIRST_SETTINGS, **wanted}
+            made = http.send_json("POST", _hooks_of(repository), body=first)
+        else:
+            made = http.send_json("PUT", _hooks_of(repository, known.id), body=wanted)
+        hook = parse_answer(HookAnswer, made, what="a webhook")
+        return self._with_one_proof(http, repository, hook, url, secret).webhook()
+
+    @hookimpl
+    def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
+        """``GET /projects/:id/hooks``."""
+        return self._webhooks(self._doing("list webhooks", repository), repository)
+
+    @hookimpl
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """``DELETE /projects/:id/hooks/:hook_id``; what is no number is none of GitLab's."""
+        if not (webhook.isascii() and webhook.isdecimal()):
+            return False
+        http = self._doing("remove webhook", repository)
+        try:
+            http.send_json("DELETE", _hooks_of(repository, webhook))
+        except NotFound:
+            return False
+        return True
+
+    @hookimpl
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
+        """``POST /projects/:id/statuses/:sha``; GitLab refuses what it shows already."""
+        http = self._doing("report status", repository, status.commit)
+        body = statuses.commit_status(status)
+        address = f"{_address_of(repository)}/statuses/{status.commit}"
+        try:
+            http.send_json("POST", address, body=body)
+        except ProviderError as error:
+            if error.details.get("present_state") != body["state"]:
+                raise
+        return True
+
+    @hookimpl
+    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
+        """``POST /projects/:id/deployments``, or ``PUT`` where there is one that goes on.
+
+        GitLab makes an environment of the application's name, should there be none.
+
+        Source: https://docs.gitlab.com/api/deployments/
+        """
+        http = self._doing("report deployment", repository, status.commit)
+        address = f"{_address_of(repository)}/deployments"
+        params: Parameters = {
+            "environment": status.environment,
+            "order_by": "id",
+            "sort": "desc",
+            "per_page": NEWEST_DEPLOYMENTS,
+        }
+        page = http.get_json(address, params=params)
+        newest = parse_answer(list[DeploymentAnswer], page, what="a page of deployments")
+        present = statuses.present_deployment(newest, status)
+        if present is None:
+            http.send_json("POST", address, body=statuses.new_deployment(status))
+        elif present.status != statuses.STATES[status.state]:
+            body = {"status": statuses.STATES[status.state]}
+            http.send_json("PUT", f"{address}/{present.id}", body=body)
+        return True
+
+    def _with_one_proof(
+        self,
+        http: HttpClient,
+        repository: RepositoryId,
+        hook: HookAnswer,
+        url: str,
+        secret: SecretStr,
+    ) -> HookAnswer:
+        """A webhook whose deliveries are signed, or else have the secret with them, never both.
+
+        A GitLab that can't sign passes over the signing token that it was sent. What was there
+        before is left until the new proof is there, so no delivery is without one.
+        """
+        if hook.signing_token_present and not hook.token_present:
+            return hook
+        token = SecretStr("") if hook.signing_token_present else secret
+        changed = http.send_json(
+            "PUT", _hooks_of(repository, str(hook.id)), body={"url": url, "token": token}
+        )
+        return parse_answer(HookAnswer, changed, what="a webhook")
+
+    def _webhooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[Webhook]:
+        params: Parameters = {"per_page": ITEMS_A_PAGE}
+        for page in http.linked_pages(_hooks_of(repository), params=params):
+            answers = parse_answer(list[HookAnswer], page, what="a page of webhooks")
+            yield from (answer.webhook() for answer in answers)
+
+    def _doing(
+        self, action: Action, repository: RepositoryId, commit: str | None = None
+    ) -> HttpClient:
+        question = Question(self._config, repository=repository, action=action, commit=commit)
+        return self._asking(question)
 
     def _account(self) -> Account:
         question = Question(self._config)
@@ -214,8 +351,17 @@ def _page_size(limit: int | None, filtered: str | None) -> int:
     return ITEMS_A_PAGE if limit is None or filtered else min(limit, ITEMS_A_PAGE)
 
 
+def _address_of(repository: RepositoryId) -> str:
+    return f"projects/{_quoted(str(repository))}"
+
+
 def _branches_of(repository: RepositoryId) -> str:
-    return f"projects/{_quoted(str(repository))}/repository/branches"
+    return f"{_address_of(repository)}/repository/branches"
+
+
+def _hooks_of(repository: RepositoryId, webhook: str | None = None) -> str:
+    hooks = f"{_address_of(repository)}/hooks"
+    return hooks if webhook is None else f"{hooks}/{_quoted(webhook)}"
 
 
 def _quoted(name: str) -> str:

@@ -96,7 +96,8 @@ def test_a_token_of_whatever_scopes_may_ask_about_itself(sandbox, get):
 
 
 def test_oauth_tokens_are_told_about_elsewhere(sandbox, get):
-    headers = {"Authorization": f"Bearer {revealed(sandbox.add_credential('oauth-token'))}"}
+    secret = revealed(sandbox.add_credential("oauth-token", Access.LEAST))
+    headers = {"Authorization": f"Bearer {secret}"}
     assert get("/personal_access_tokens/self", headers).status_code == 400
     url = f"{sandbox.url}/oauth/token/info"
     found = requests.get(url, headers=headers, timeout=10)
@@ -286,7 +287,7 @@ def test_git_takes_a_deploy_token_with_its_own_username_in_its_own_group(sandbox
 
 def test_the_access_token_beside_a_deploy_token_opens_no_code(sandbox, tmp_path):
     sandbox.arrange(ONE)
-    credential = sandbox.add_credential("deploy-token")
+    credential = sandbox.add_credential("deploy-token", Access.LEAST)
     with pytest.raises(RemoteRefused, match="403"):
         clone(sandbox, tmp_path, "oauth2", credential.secret)
 
@@ -317,8 +318,9 @@ def test_git_serves_a_renamed_project_at_its_old_path(sandbox, tmp_path):
     assert clone(sandbox, tmp_path, "oauth2", credential.secret, old).commit
 
 
-def test_reading_is_not_writing(sandbox, token):
+def test_reading_is_not_writing(sandbox):
     sandbox.arrange(ONE)
+    token = revealed(sandbox.add_credential("access-token", Access.LEAST))
     url = f"{sandbox.url}/{SHOP}.git/info/refs?service=git-receive-pack"
     refused = requests.get(url, auth=("oauth2", token), timeout=10)
     assert refused.status_code == 403

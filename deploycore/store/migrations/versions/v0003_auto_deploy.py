@@ -91,6 +91,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_previews_parent", "previews", ["parent"])
     op.create_table(
+        "closed_pull_requests",
+        sa.Column("parent", sa.String(63), nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("merged", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("parent", "number", name="pk_closed_pull_requests"),
+        _of_application("closed_pull_requests", "parent"),
+    )
+    op.create_table(
         "tokens",
         sa.Column("name", sa.String(63), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
@@ -103,10 +111,10 @@ def upgrade() -> None:
     )
 
 
-def _of_application(table: str) -> sa.ForeignKeyConstraint:
+def _of_application(table: str, column: str = "application") -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(
-        ["application"],
+        [column],
         ["applications.name"],
-        name=f"fk_{table}_application",
+        name=f"fk_{table}_{column}",
         ondelete="CASCADE",
     )

@@ -15,9 +15,11 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 from urllib.parse import quote
 
+from deploycore.errors import NotFound
+from deploycore.models import is_commit_hash
 from deploycore.testing.faults import Change, answer
 from deploycore.testing.git_http import text_refusal
 from deploycore.testing.host import Route
@@ -29,14 +31,19 @@ from deploycore.testing.messages import (
     text_answer,
     with_headers,
 )
-from deploycore.testing.repositories import Service
+from deploycore.testing.repositories import RefUpdate, Service
 from deploycore.testing.sandbox import Credential, Repository, Sandbox, credentials_of
 from deploycore.testing.scenarios import Access, Arranged, Scenario
+from deploycore.testing.webhooks import Event, Hook, ShownDeployment
 from pydantic import SecretStr
 
 from deploycore_gitlab.configuration import API_SCOPE, GIT_SCOPE, GIT_USERNAME
-from deploycore_gitlab.sandbox import shapes
+from deploycore_gitlab.sandbox import events, shapes
+from deploycore_gitlab.sandbox.events import MergeRequest
+from deploycore_gitlab.sandbox.hooks import RULES, HooksApi, ProjectHook, decoded, delivery_headers
+from deploycore_gitlab.sandbox.merge_requests import MergeRequests
 from deploycore_gitlab.sandbox.pages import branch_pages, keyset_pages, numbered_pages
+from deploycore_gitlab.sandbox.reports import DeploymentsApi, changed_status
 
 __all__ = ["DeployToken", "GitLabSandbox"]
 
@@ -48,7 +55,11 @@ FOR_PROJECTS = (*FOR_API, "Project: Read")
 FOR_BRANCHES = (*FOR_API, "Branch: Read")
 FOR_FETCHING = ("api", GIT_SCOPE, "write_repository", "Code: Download")
 FOR_PUSHING = ("api", "write_repository", "Code: Push")
+FOR_WRITING = ("api",)
 GRANULAR = "granular"
+
+Role = Literal["Guest", "Reporter", "Developer", "Maintainer", "Owner"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 EXPIRED = "Token is expired. You can either do re-authorization or token refresh."
 LACKING = "The request requires higher privileges than provided by the access token."
@@ -95,6 +106,8 @@ class GitLabSandbox(Sandbox):
     Attributes:
         RELATIVE_URL: The path that it lives below, such as ``/gitlab``.
         USER: The one whose tokens there are, and who may have projects of their own.
+        SIGNS: Whether webhooks have signing tokens, as from GitLab 19.0 on.
+        PUSH_EVENT_HOOKS_LIMIT: How many branches, or tags, of one push webhooks are told of.
         archived: Projects that are archived; they are read as ever.
         internal: Projects that every signed-in user may see.
         moved: Old full paths of projects, and where each one is now.
@@ -111,9 +124,18 @@ class GitLabSandbox(Sandbox):
     TOKEN_HEADER = "PRIVATE-TOKEN"
     RELATIVE_URL: ClassVar[str] = ""
     USER: ClassVar[str] = "ada"
+    SIGNS: ClassVar[bool] = True
+    PUSH_EVENT_HOOKS_LIMIT: ClassVar[int] = 3
+    WEBHOOK_RULES = RULES
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
         super().__init__(port=port, latency=latency)
+        self._hooks = HooksApi(self.webhooks, signs=self.SIGNS)
+        self._deployments = DeploymentsApi()
+        self._merge_requests = MergeRequests(
+            self.git, self.webhooks, self._row, self.USER, lambda: self.root
+        )
+        self._roles: dict[str, Role] = {}
         self.archived: set[str] = set()
         self.internal: set[str] = set()
         self.moved: dict[str, Repository] = {}
@@ -146,22 +168,32 @@ class GitLabSandbox(Sandbox):
         return SecretStr(f"{self.PREFIX}{secrets.token_urlsafe(15)}")
 
     def granted(self, mode: str, access: Access) -> Collection[str]:
-        """A token for the API alone, where a deploy token does the rest; there is none without
-        any scope."""
+        """One that opens everything, or the least that lists and clones: a token for the API
+        alone, where a deploy token does the rest. There is none without any scope."""
         if access is Access.UNSCOPED:
             return ("read_user",)
+        if access is not Access.LEAST:
+            return ("api",)
         return (API_SCOPE,) if mode == "deploy-token" else (API_SCOPE, GIT_SCOPE)
 
     def add_credential(
-        self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
+        self,
+        mode: str,
+        access: Access = Access.FULL,
+        *,
+        scopes: Collection[str] | None = None,
+        role: Role | None = None,
     ) -> Credential:
         """Make up credentials: in mode ``deploy-token`` two of them.
 
         Args:
             scopes: Those of the token for the API; ``granular`` and permissions such as
                 ``Project: Read`` for a fine-grained one.
+            role: Its user's role in all projects; by default what the access takes.
         """
         credential = super().add_credential(mode, access, scopes=scopes)
+        by_access: Role = "Reporter" if access is Access.LEAST else "Maintainer"
+        self._roles[credential.secret.get_secret_value()] = role or by_access
         if mode == "deploy-token":
             token = DeployToken(
                 username=f"gitlab+deploy-token-{len(self._deploy_tokens) + 1}",
@@ -175,7 +207,10 @@ class GitLabSandbox(Sandbox):
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
-        return [*super().secrets, *(token.secret for token in self._deploy_tokens.values())]
+        hooks = [hook for hook in self.webhooks.all if isinstance(hook, ProjectHook)]
+        signing = [hook.signing_token for hook in hooks if hook.signing_token is not None]
+        deploy_tokens = [token.secret for token in self._deploy_tokens.values()]
+        return [*super().secrets, *deploy_tokens, *signing]
 
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
         """The API takes no usernames. Git takes any beside an access token."""
@@ -244,7 +279,16 @@ class GitLabSandbox(Sandbox):
 
     def routes(self) -> Mapping[str, Route]:
         api = f"GET {self.RELATIVE_URL}/api/v4"
+        project = f"{self.RELATIVE_URL}/api/v4/projects/{{project}}"
         return {
+            f"GET {project}/hooks": self._list_hooks,
+            f"POST {project}/hooks": self._add_hook,
+            f"PUT {project}/hooks/{{number}}": self._change_hook,
+            f"DELETE {project}/hooks/{{number}}": self._remove_hook,
+            f"POST {project}/statuses/{{commit}}": self._set_status,
+            f"GET {project}/deployments": self._list_deployments,
+            f"POST {project}/deployments": self._add_deployment,
+            f"PUT {project}/deployments/{{number}}": self._change_deployment,
             f"{api}/user": self._user,
             f"{api}/personal_access_tokens/self": self._access_token,
             f"GET {self.RELATIVE_URL}/oauth/token/info": self._oauth_token,
@@ -253,7 +297,9 @@ class GitLabSandbox(Sandbox):
             f"{api}/users/{{user}}/projects": self._projects_of_user,
             f"{api}/projects/{{project}}/repository/branches": self._branches,
             f"{api}/projects/{{project}}/repository/branches/{{name}}": self._branch,
-            "GET /{rest*}": self._nothing,
+            **{
+                f"{method} /{{rest*}}": self._nothing for method in ("GET", "POST", "PUT", "DELETE")
+            },
         }
 
     def _nothing(self, request: Request, rest: str) -> Answer:
@@ -371,10 +417,148 @@ class GitLabSandbox(Sandbox):
         with self.git.commits(row) as commit:
             return json_answer(shapes.branch(row, name, commit(found), self.root))
 
-    def _project(self, request: Request, project: str) -> Repository:
-        """By its full path or its number; an old path is a redirect to the number."""
-        self.caller(request, *FOR_BRANCHES)
-        moved = self.moved.get(project)
+    # Webhooks, statuses and deployments
+
+    def _list_hooks(self, request: Request, project: str) -> Answer:
+        row = self._managed(request, project, (*FOR_API, "Webhook: Read"), "Maintainer")
+        return self._hooks.page(request, row)
+
+    def _add_hook(self, request: Request, project: str) -> Answer:
+        row = self._managed(request, project, (*FOR_WRITING, "Webhook: Create"), "Maintainer")
+        return self._hooks.add(request, row)
+
+    def _change_hook(self, request: Request, project: str, number: str) -> Answer:
+        row = self._managed(request, project, (*FOR_WRITING, "Webhook: Update"), "Maintainer")
+        return self._hooks.change(request, row, number)
+
+    def _remove_hook(self, request: Request, project: str, number: str) -> Answer:
+        row = self._managed(request, project, (*FOR_WRITING, "Webhook: Delete"), "Maintainer")
+        return self._hooks.remove(row, number)
+
+    def _set_status(self, request: Request, project: str, commit: str) -> Answer:
+        scopes = (*FOR_WRITING, "Commit Status: Create")
+        row = self._managed(request, project, scopes, "Developer")
+        if not (is_commit_hash(commit) and self.git.has_commit(row, commit)):
+            raise self.refused(404, "404 Commit Not Found")
+        body = decoded(request)
+        ref = body.get("ref") or next((n for n, c in self.branches(row) if c == commit), None)
+        if ref is None:
+            raise self.refused(404, "404 References for commit Not Found")
+        status = changed_status(body, self.statuses(row.owner, row.slug, commit))
+        self.show_status(row, commit, status)
+        return json_answer(shapes.commit_status(status, commit, str(ref), body), 201)
+
+    def _list_deployments(self, request: Request, project: str) -> Answer:
+        row = self._managed(request, project, (*FOR_API, "Deployment: Read"), "Reporter")
+        return self._deployments.page(request, row)
+
+    def _add_deployment(self, request: Request, project: str) -> Answer:
+        row = self._managed(request, project, (*FOR_WRITING, "Deployment: Create"), "Developer")
+        body = decoded(request)
+        found = {
+            field
+            for field in ("sha", "ref")
+            if self._resolves(row, str(body.get(field)), is_ref=field == "ref")
+        }
+        return self._deployments.add(request, row, frozenset(found))
+
+    def _change_deployment(self, request: Request, project: str, number: str) -> Answer:
+        row = self._managed(request, project, (*FOR_WRITING, "Deployment: Update"), "Developer")
+        return self._deployments.change(request, row, number)
+
+    def _resolves(self, row: Repository, name: str, *, is_ref: bool) -> bool:
+        if is_commit_hash(name):
+            return self.git.has_commit(row, name)
+        return is_ref and (name in dict(self.branches(row)) or name in self.git.tags(row))
+
+    def _managed(
+        self, request: Request, project: str, scopes: Sequence[str], role: Role
+    ) -> Repository:
+        """A project in which the caller has a role or a higher one."""
+        row = self._project(request, project, scopes)
+        has = self._roles[self.caller(request).secret.get_secret_value()]
+        if ROLES.index(has) < ROLES.index(role):
+            raise self.refused(403, "403 Forbidden")
+        return row
+
+    def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
+        """The deployments of a commit, the oldest first."""
+        return self._deployments.shown(self._existing(owner, slug), commit)
+
+    def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Sequence[Event]:
+        """One for each ref, but for none where there are too many."""
+        with self.git.commits(repository) as read:
+            told = events.pushes(
+                repository,
+                updates,
+                user=self.USER,
+                read=read,
+                root=self.root,
+                limit=self.PUSH_EVENT_HOOKS_LIMIT,
+            )
+            return list(told)
+
+    def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
+        return delivery_headers(hook, body, self.root)
+
+    def fork(self, owner: str, slug: str, *, into: str) -> Repository:
+        """Copy a project with its branches into another namespace, which is made if need be."""
+        source = self._existing(owner, slug)
+        self.add_owner(into)
+        copied = self.add_repository(into, slug, default_branch=source.default_branch)
+        for branch, commit in self.branches(source):
+            self.git.take(copied, branch, commit, source=source)
+        return copied
+
+    def open_merge_request(
+        self,
+        owner: str,
+        slug: str,
+        source_branch: str,
+        target_branch: str,
+        *,
+        title: str = "",
+        source: Repository | None = None,
+    ) -> MergeRequest:
+        """Open a merge request, and tell webhooks.
+
+        Args:
+            source: Where its commits come from, if not from the same project.
+
+        Raises:
+            NotFound: There is no such project or branch.
+        """
+        row = self._existing(owner, slug)
+        return self._merge_requests.open(row, source or row, (source_branch, target_branch), title)
+
+    def update_merge_request(self, request: MergeRequest, **changes: str) -> MergeRequest:
+        """Give it another title or target_branch; new commits are told of by themselves."""
+        return self._merge_requests.update(request, **changes)
+
+    def merge(self, request: MergeRequest) -> MergeRequest:
+        """Move the target branch to its newest commit, and end it."""
+        return self._merge_requests.end(request, "merged")
+
+    def close_merge_request(self, request: MergeRequest) -> MergeRequest:
+        """End it without its commits."""
+        return self._merge_requests.end(request, "closed")
+
+    def reopen_merge_request(self, request: MergeRequest) -> MergeRequest:
+        """Open again what was closed."""
+        return self._merge_requests.end(request, "opened")
+
+    def _existing(self, owner: str, slug: str) -> Repository:
+        row = self.find(owner, slug)
+        if row is None:
+            raise NotFound(f"The sandbox has no project {owner}/{slug}.")
+        return row
+
+    def _project(
+        self, request: Request, project: str, scopes: Sequence[str] = FOR_BRANCHES
+    ) -> Repository:
+        """By its full path or its number; for who reads an old path is a redirect to the number."""
+        self.caller(request, *scopes)
+        moved = self.moved.get(project) if request.method == "GET" else None
         if moved is not None and self.readable(moved):
             place = request.target.replace(quote(project, safe=""), str(moved.number), 1)
             location = f"{request.origin}{place}"
@@ -448,7 +632,9 @@ class GitLabSandbox(Sandbox):
         return Refusal(with_headers(text_answer(DENIED.format(root=self.root), 401), challenge))
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Hold what a scenario asks for: nothing archived, internal or moved."""
+        """Hold what a scenario asks for: nothing archived, internal, moved, merged or deployed."""
+        self._merge_requests.clear()
+        self._deployments.clear()
         self.archived.clear()
         self.internal.clear()
         self.moved.clear()

@@ -2,20 +2,31 @@
 
 Sources: https://docs.gitlab.com/api/projects/#list-all-projects,
 https://docs.gitlab.com/api/branches/#list-repository-branches,
+https://docs.gitlab.com/api/commits/#set-commit-pipeline-status,
 https://docs.gitlab.com/api/users/#retrieve-the-current-user,
 https://docs.gitlab.com/api/personal_access_tokens/#self-inform
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from deploycore.testing.repositories import CommitDetails
 from deploycore.testing.sandbox import Repository
+from deploycore.testing.webhooks import ShownStatus
 
-__all__ = ["access_token", "branch", "oauth_token", "project", "user"]
+__all__ = [
+    "CREATED_AT",
+    "USER_NUMBER",
+    "access_token",
+    "branch",
+    "commit_status",
+    "oauth_token",
+    "project",
+    "user",
+]
 
 CREATED_AT = "2024-01-01T00:00:00.000Z"
 USER_NUMBER = 7
@@ -142,4 +153,25 @@ def branch(row: Repository, name: str, commit: CommitDetails, root: str) -> dict
         "can_push": True,
         "default": default,
         "web_url": f"{web_url}/-/tree/{quote(name)}",
+    }
+
+
+def commit_status(
+    status: ShownStatus, commit: str, ref: str, sent: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "id": 93,
+        "sha": commit,
+        "ref": ref,
+        "status": sent["state"],
+        "name": status.key,
+        "target_url": status.url or None,
+        "description": status.description or None,
+        "created_at": CREATED_AT,
+        "started_at": None,
+        "finished_at": None,
+        "allow_failure": False,
+        "coverage": None,
+        "pipeline_id": 1,
+        "author": {"id": USER_NUMBER},
     }

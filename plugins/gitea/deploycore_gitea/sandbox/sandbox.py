@@ -1,9 +1,4 @@
-"""A Gitea on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit.
-
-Only what Gitea alone has is here; all the rest is deploycore's ``Sandbox``. It answers as Gitea
-1.26 does: its fields are those of the definitions in Gitea's own description of the API, and its
-messages those of Gitea's sources.
-"""
+"""The sandbox's addresses and refusals, and what tests and the demo do with it."""
 
 from __future__ import annotations
 
@@ -14,21 +9,29 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from deploycore.errors import NotFound
+from deploycore.models import is_commit_hash
 from deploycore.testing.host import Route
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
 from deploycore.testing.paging import LinkHeader, Pages
 from deploycore.testing.repositories import Service
 from deploycore.testing.sandbox import RIVAL, Credential, Repository, Sandbox
 from deploycore.testing.scenarios import Access, Arranged, NotArranged, Scenario
+from deploycore.testing.webhooks import Hook, ShownStatus
 from pydantic import SecretStr
 
-from deploycore_gitea.configuration import READ_REPOSITORY, READ_USER
+from deploycore_gitea.configuration import READ_REPOSITORY, READ_USER, WRITE_REPOSITORY
+from deploycore_gitea.sandbox import shapes
+from deploycore_gitea.sandbox.events import PullRequest
+from deploycore_gitea.sandbox.hooks import HooksApi, body_of
+from deploycore_gitea.sandbox.notifier import RULES, Notifier, signed
+from deploycore_gitea.sandbox.shapes import MADE
+from deploycore_gitea.statuses import STATES
 
 __all__ = ["GiteaSandbox"]
 
 T = TypeVar("T")
 
-MADE = "2024-05-01T09:30:00Z"
 WORDS = {401: "invalid username, password or token", 404: "not found"}
 GIT_WORDS = {401: "Unauthorized", 403: "Forbidden", 404: "Repository not found"}
 OTP = "invalid provided OTP"
@@ -37,6 +40,8 @@ NO_PASSWORDS = (
     "username and password. Please create and use a personal access token on the user settings "
     "page"
 )
+NO_ADMINISTRATOR = "user should be an owner or a collaborator with admin write of a repository"
+NO_WRITER = "user should have a permission to write to a repo"
 
 
 class GiteaSandbox(Sandbox):
@@ -48,11 +53,19 @@ class GiteaSandbox(Sandbox):
     """
 
     MODES = {"token": "Access token", "basic": "Username and password"}
-    SCOPES = (READ_REPOSITORY, READ_USER, "read:organization")
+    SCOPES = (READ_REPOSITORY, READ_USER, "read:organization", WRITE_REPOSITORY)
     PAGES = Pages(LinkHeader(), size="limit", size_default=30, size_most=50)
     GIT_REALM = "Gitea"
+    WEBHOOK_RULES = RULES
 
     two_factor = False
+
+    def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
+        super().__init__(port=port, latency=latency)
+        self._hooks = HooksApi(self.webhooks, self.refused)
+        self._notifier = Notifier(
+            self.git, self.webhooks, self.find, lambda: self.url, actor=self.OWNER
+        )
 
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
         where = {"mode": credential.mode, "url": self.url, "owner": self.OWNER}
@@ -109,6 +122,72 @@ class GiteaSandbox(Sandbox):
             raise Refusal(Answer(401, {"Content-Type": "text/plain"}, NO_PASSWORDS.encode()))
         return row
 
+    def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
+        return signed(hook, body)
+
+    def fork(self, owner: str, slug: str, *, into: str) -> Repository:
+        """Copy a repository's default branch into one of somebody else, who is made if need be.
+
+        Raises:
+            NotFound: There is no such repository, or it has no commit.
+        """
+        origin = self._existing(owner, slug)
+        branches = self.git.branches(origin)
+        if origin.default_branch not in branches:
+            raise NotFound(f"The sandbox's {origin.full_name} is empty.")
+        self.add_owner(into)
+        copy = self.add_repository(into, slug, default_branch=origin.default_branch)
+        commit = branches[origin.default_branch]
+        self.git.take(copy, origin.default_branch, commit, source=origin)
+        return copy
+
+    def open_pull_request(
+        self,
+        owner: str,
+        slug: str,
+        source_branch: str,
+        target_branch: str,
+        *,
+        title: str = "",
+        source: Repository | None = None,
+    ) -> PullRequest:
+        """Open a pull request, and tell webhooks.
+
+        Args:
+            source: The fork that the commits come from; by default the same repository.
+
+        Raises:
+            NotFound: A repository or branch is not there.
+        """
+        row = self._existing(owner, slug)
+        return self._notifier.open(row, source or row, (source_branch, target_branch), title)
+
+    def merge_pull_request(self, row: PullRequest) -> PullRequest:
+        """Merge a pull request, and tell webhooks: of the push, and that it is closed."""
+        return self._notifier.merge(row)
+
+    def close_pull_request(self, row: PullRequest) -> PullRequest:
+        """Close a pull request without merging it, and tell webhooks."""
+        return self._notifier.change(row, "closed", is_open=False)
+
+    def reopen_pull_request(self, row: PullRequest) -> PullRequest:
+        """Open a closed pull request again, and tell webhooks."""
+        return self._notifier.change(row, "reopened", is_open=True)
+
+    def delete_tag(self, owner: str, slug: str, name: str) -> None:
+        """Delete a tag, and tell webhooks; harmless where there is none.
+
+        Raises:
+            NotFound: There is no such repository.
+        """
+        self.git.delete_tag(self._existing(owner, slug), name)
+
+    def _existing(self, owner: str, slug: str) -> Repository:
+        row = self.find(owner, slug)
+        if row is None:
+            raise NotFound(f"The sandbox has no repository {owner}/{slug}.")
+        return row
+
     def routes(self) -> Mapping[str, Route]:
         return {
             "GET /api/v1/user": self._me,
@@ -118,6 +197,13 @@ class GiteaSandbox(Sandbox):
             "GET /api/v1/repos/{owner}/{slug}": self._repository,
             "GET /api/v1/repos/{owner}/{slug}/branches": self._branches,
             "GET /api/v1/repos/{owner}/{slug}/branches/{branch*}": self._branch,
+            "GET /api/v1/repos/{owner}/{slug}/hooks": self._list_hooks,
+            "POST /api/v1/repos/{owner}/{slug}/hooks": self._add_hook,
+            "GET /api/v1/repos/{owner}/{slug}/hooks/{id}": self._one_hook,
+            "PATCH /api/v1/repos/{owner}/{slug}/hooks/{id}": self._change_hook,
+            "DELETE /api/v1/repos/{owner}/{slug}/hooks/{id}": self._remove_hook,
+            "GET /api/v1/repos/{owner}/{slug}/git/commits/{sha}": self._commit,
+            "POST /api/v1/repos/{owner}/{slug}/statuses/{sha}": self._add_status,
         }
 
     def page(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
@@ -132,12 +218,12 @@ class GiteaSandbox(Sandbox):
         return with_headers(counted, {"Link": links}) if links else counted
 
     def _me(self, request: Request) -> Answer:
-        return json_answer(self._user_json(self.caller(request, READ_USER).username))
+        return json_answer(shapes.user(self.caller(request, READ_USER).username, self.url))
 
     def _user(self, request: Request, owner: str) -> Answer:
         self.caller(request, READ_USER)
         self.owned(owner)
-        return json_answer(self._user_json(owner))
+        return json_answer(shapes.user(owner, self.url))
 
     def _repositories(self, request: Request, owner: str) -> Answer:
         self.caller(request, READ_USER)
@@ -150,7 +236,7 @@ class GiteaSandbox(Sandbox):
         owners = [
             owner
             for owner in (self.OWNER, RIVAL)
-            if "uid" not in asked or int(asked["uid"]) == self._number(owner)
+            if "uid" not in asked or int(asked["uid"]) == shapes.number_of(owner)
         ]
         rows = [row for owner in owners for row in self.owned(owner) if _matches(row, asked)]
         found = self.page(request, rows, self._repository_json)
@@ -163,98 +249,72 @@ class GiteaSandbox(Sandbox):
     def _branches(self, request: Request, owner: str, slug: str) -> Answer:
         self.caller(request, READ_REPOSITORY)
         rows = self.branches(self.repository(owner, slug))
-        found = self.page(request, rows, lambda row: self._branch_json(*row))
+        found = self.page(request, rows, lambda row: shapes.branch(*row, self.url))
         return found if rows else replace(found, body=b"null")
 
     def _branch(self, request: Request, owner: str, slug: str, branch: str) -> Answer:
         self.caller(request, READ_REPOSITORY)
         for name, commit in self.branches(self.repository(owner, slug)):
             if name == branch:
-                return json_answer(self._branch_json(name, commit))
+                return json_answer(shapes.branch(name, commit, self.url))
         raise self.refused(404, branch)
 
-    def _number(self, owner: str) -> int:
-        return 1 if owner == self.OWNER else 2
-
-    def _user_json(self, login: str) -> dict[str, Any]:
-        return {
-            "id": self._number(login),
-            "login": login,
-            "login_name": "",
-            "source_id": 0,
-            "full_name": login.title(),
-            "email": f"{login}@noreply.example.com",
-            "avatar_url": f"{self.url}/avatars/{self._number(login)}",
-            "html_url": f"{self.url}/{login}",
-            "language": "",
-            "is_admin": False,
-            "created": MADE,
-            "restricted": False,
-            "active": False,
-            "visibility": "public",
-            "username": login,
-        }
-
     def _repository_json(self, row: Repository) -> dict[str, Any]:
-        address = f"{self.url}/{row.full_name}"
-        return {
-            "id": row.number,
-            "owner": self._user_json(row.owner),
-            "name": row.slug,
-            "full_name": row.full_name,
-            "description": "",
-            "empty": not self.branches(row),
-            "private": row.private,
-            "fork": False,
-            "template": False,
-            "mirror": False,
-            "size": 24,
-            "language": "",
-            "url": f"{self.url}/api/v1/repos/{row.full_name}",
-            "link": "",
-            "html_url": address,
-            "clone_url": f"{address}.git",
-            "ssh_url": f"git@127.0.0.1:{row.full_name}.git",
-            "original_url": "",
-            "website": "",
-            "default_branch": row.default_branch,
-            "archived": False,
-            "created_at": MADE,
-            "updated_at": MADE,
-            "archived_at": "1970-01-01T00:00:00Z",
-            "permissions": {"admin": False, "push": False, "pull": True},
-            "internal": False,
-            "mirror_interval": "",
-            "object_format_name": "sha1",
-            "mirror_updated": "0001-01-01T00:00:00Z",
-            "topics": [],
-            "licenses": [],
-        }
+        return shapes.repository(row, self.url, empty=not self.branches(row))
 
-    def _branch_json(self, name: str, commit: str) -> dict[str, Any]:
-        person = {"name": "Ada", "email": "ada@example.com", "username": "ada"}
-        return {
-            "name": name,
-            "commit": {
-                "id": commit,
-                "message": "Start\n",
-                "url": f"{self.url}/-/commit/{commit}",
-                "author": person,
-                "committer": person,
-                "verification": None,
-                "timestamp": MADE,
-                "added": None,
-                "removed": None,
-                "modified": None,
-            },
-            "protected": False,
-            "required_approvals": 0,
-            "enable_status_check": False,
-            "status_check_contexts": [],
-            "user_can_push": False,
-            "user_can_merge": False,
-            "effective_branch_protection_name": "",
-        }
+    def _may(self, request: Request, owner: str, slug: str, refusal: str) -> Repository:
+        """A repository, for who may do more than read it: scopes first, as Gitea has it."""
+        needed = READ_REPOSITORY if request.method == "GET" else WRITE_REPOSITORY
+        credential = self.caller(request, needed)
+        row = self.repository(owner, slug)
+        if credential.access is Access.LEAST:
+            raise self.refused(403, refusal)
+        return row
+
+    def _list_hooks(self, request: Request, owner: str, slug: str) -> Answer:
+        """Without links to further pages, as Gitea has it."""
+        rows = self.webhooks.of(self._may(request, owner, slug, NO_ADMINISTRATOR).full_name)
+        found = self.page(request, rows, self._hooks.shape)
+        kept = {name: value for name, value in found.headers.items() if name != "Link"}
+        return replace(found, headers=kept)
+
+    def _add_hook(self, request: Request, owner: str, slug: str) -> Answer:
+        return self._hooks.add(request, self._may(request, owner, slug, NO_ADMINISTRATOR))
+
+    def _one_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        row = self._may(request, owner, slug, NO_ADMINISTRATOR)
+        return json_answer(self._hooks.shape(self._hooks.found(row, id)))
+
+    def _change_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        return self._hooks.change(request, self._may(request, owner, slug, NO_ADMINISTRATOR), id)
+
+    def _remove_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        return self._hooks.remove(self._may(request, owner, slug, NO_ADMINISTRATOR), id)
+
+    def _commit(self, request: Request, owner: str, slug: str, sha: str) -> Answer:
+        self.caller(request, READ_REPOSITORY)
+        row = self.repository(owner, slug)
+        if not is_commit_hash(sha) or not self.git.has_commit(row, sha):
+            raise self.refused(404, sha)
+        with self.git.commits(row) as read:
+            return json_answer({"sha": sha, "created": read(sha).date.isoformat()})
+
+    def _add_status(self, request: Request, owner: str, slug: str, sha: str) -> Answer:
+        row = self._may(request, owner, slug, NO_WRITER)
+        body = body_of(request, self.refused)
+        states = {said: state for state, said in STATES.items()}
+        if body.get("state") not in states:
+            raise self.refused(500, "")
+        texts = {name: str(body.get(name) or "") for name in ("context", "description")}
+        url, context = str(body.get("target_url") or ""), texts["context"] or "default"
+        shown = ShownStatus(context, states[body["state"]], context, texts["description"], url)
+        try:
+            self.show_status(row, sha, shown)
+        except Refusal:
+            # Of a commit that is not there, Gitea knows no better word.
+            raise self.refused(500, "") from None
+        told = {"status": body["state"], "target_url": url, **texts}
+        return json_answer({"id": 1, **told, "created_at": MADE, "updated_at": MADE}, 201)
 
 
 def _at(request: Request, page: int) -> str:

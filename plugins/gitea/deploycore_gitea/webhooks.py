@@ -1,0 +1,295 @@
+"""What the webhooks of Gitea and Forgejo say, how they are proved, and how they are subscribed to.
+
+Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
+that are read, and believe nothing.
+
+Sources: https://docs.gitea.com/usage/webhooks, https://forgejo.org/docs/latest/user/webhooks/,
+and Gitea's ``services/repository/push.go``, ``services/webhook`` and ``modules/structs/hook.go``,
+which say what is sent when.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from deploycore.errors import ConfigurationError, UnexpectedAnswer
+from deploycore.events import (
+    Delivered,
+    PullRequestEvent,
+    PushEvent,
+    RefChange,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
+    hmac_sha256_matches,
+)
+from deploycore.http import AnswerModel, parse_answer
+from deploycore.models import CommitHash, NonEmpty, RepositoryId
+from pydantic import Field, SecretStr, ValidationError
+
+__all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
+
+T = TypeVar("T")
+
+EVENTS = ("push", "delete", "pull_request_only", "pull_request_sync")
+"""What deploycore subscribes to.
+
+A branch or tag that is made is told by ``create`` and by ``push``, a branch that is deleted by
+``delete`` alone. ``pull_request`` would also bring labels, reviews and comments.
+"""
+
+SENDING_JSON = frozenset({"gitea", "gogs", "forgejo"})
+"""The types of webhooks whose deliveries these are; others are for chats."""
+
+HINT = "Upgrade deploycore-gitea; polling works all the same."
+
+_Kind = Literal["branch", "tag"]
+_KINDS: dict[str, _Kind] = {"refs/heads/": "branch", "refs/tags/": "tag"}
+_PULL_REQUESTS = ("pull_request", "pull_request_sync")
+_ACTIONS: dict[str, Literal["opened", "updated"]] = {
+    "opened": "opened",
+    "reopened": "opened",
+    "synchronized": "updated",
+    "edited": "updated",  # its title, or the branch that it is for
+}
+
+
+class _User(AnswerModel):
+    login: str = ""
+    full_name: str = ""
+
+
+class _Repository(AnswerModel):
+    full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+
+    @property
+    def id(self) -> RepositoryId:
+        owner, _, slug = self.full_name.partition("/")
+        return RepositoryId(owner=owner, slug=slug)
+
+
+class _Commit(AnswerModel):
+    id: CommitHash
+
+
+class _Push(AnswerModel):
+    """``before`` and ``after`` are zeros for no commit; ``head_commit`` is null then."""
+
+    ref: NonEmpty
+    before: CommitHash
+    after: CommitHash
+    head_commit: _Commit | None = None
+    repository: _Repository
+    pusher: _User | None = None
+
+
+class _Delete(AnswerModel):
+    """``ref`` is the short name, and where it pointed is not told."""
+
+    ref: NonEmpty
+    ref_type: Literal["branch", "tag"]
+    repository: _Repository
+    sender: _User | None = None
+
+
+class _Base(AnswerModel):
+    ref: NonEmpty
+
+
+class _Head(AnswerModel):
+    """Where commits come from.
+
+    Attributes:
+        label: The branch, also one that is gone; empty for a pull request that was pushed to
+            ``refs/for/…`` (AGit).
+        ref: The branch, or ``refs/pull/…/head`` where there is none.
+        sha: Empty where it is not known.
+        repository: Null once a fork is deleted.
+    """
+
+    label: str = ""
+    ref: NonEmpty
+    sha: Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})?$")] = ""
+    repo: _Repository | None = None
+
+    @property
+    def branch(self) -> str:
+        return self.label if self.label and self.ref.startswith("refs/pull/") else self.ref
+
+    @property
+    def source(self) -> RepositoryId | None:
+        # Whoever can read a repository may push to refs/for/…: that it says that its commits come
+        # from there proves no right to push, so it must not pass for a branch of it.
+        return self.repo.id if self.repo and self.label else None
+
+
+class _PullRequest(AnswerModel):
+    number: Annotated[int, Field(ge=1)]
+    title: str = ""
+    merged: bool = False
+    base: _Base
+    head: _Head
+
+
+class _Action(AnswerModel):
+    action: str
+
+
+class _AboutPullRequest(AnswerModel):
+    pull_request: _PullRequest
+    repository: _Repository
+    sender: _User | None = None
+
+
+class _HookConfig(AnswerModel):
+    url: NonEmpty
+
+
+class HookAnswer(AnswerModel):
+    """A webhook, as ``GET /repos/{owner}/{repo}/hooks`` tells of each."""
+
+    id: Annotated[int, Field(ge=0)]
+    type: str = "gitea"
+    active: bool
+    config: _HookConfig
+
+    def webhook(self) -> Webhook:
+        """The same in deploycore's words."""
+        return Webhook(id=str(self.id), url=self.config.url, active=self.active)
+
+    def is_ours(self, url: str) -> bool:
+        """Whether it sends what we read to an address."""
+        return self.config.url == url and self.type in SENDING_JSON
+
+
+def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+    """Whether ``X-Gitea-Signature``, or ``X-Forgejo-Signature``, is the HMAC of the raw body."""
+    return hmac_sha256_matches(delivery.body, _header(delivery, "signature"), secrets)
+
+
+def delivered(delivery: WebhookDelivery) -> Delivered:
+    """What a delivery says; no events for those of a kind that was not subscribed to.
+
+    Raises:
+        UnexpectedAnswer: It is not as Gitea documents it.
+    """
+    kind = _header(delivery, "event")
+    if not kind:
+        raise _unexpected("it does not say in X-Gitea-Event what it is about")
+    event: WebhookEvent | None = None
+    if kind == "push":
+        event = _checked(lambda: _push(_decoded(delivery.body)))
+    elif kind == "delete":
+        event = _checked(lambda: _delete(_decoded(delivery.body)))
+    elif kind in _PULL_REQUESTS:
+        event = _checked(lambda: _pull_request(_decoded(delivery.body)))
+    events = () if event is None else (event,)
+    return _checked(lambda: Delivered(delivery=_header(delivery, "delivery"), events=events))
+
+
+def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
+    """What is sent to create a webhook. Forgejo takes the type ``gitea`` too.
+
+    Raises:
+        ConfigurationError: The secret is empty, and deliveries would not be signed.
+    """
+    if not secret.get_secret_value():
+        raise ConfigurationError(
+            "A webhook without a secret would not be signed.",
+            hint="Choose a secret; 32 random bytes in hexadecimal are plenty.",
+        )
+    return {
+        "type": "gitea",
+        "active": True,
+        "events": list(EVENTS),
+        "config": {"url": url, "content_type": "json", "secret": secret},
+    }
+
+
+def _header(delivery: WebhookDelivery, name: str) -> str:
+    """A header of either program; Forgejo sends both."""
+    found = delivery.headers.get(f"x-gitea-{name}")
+    return found or delivery.headers.get(f"x-forgejo-{name}", "")
+
+
+def _push(body: object) -> PushEvent | None:
+    told = parse_answer(_Push, body, what="a delivery of push")
+    before, after = _commit(told.before), _commit(told.after)
+    if before is None and after is None:
+        return None  # The button Test of an empty repository.
+    for prefix, kind in _KINDS.items():
+        name = told.ref.removeprefix(prefix)
+        if name != told.ref:
+            # An annotated tag leads to an object of its own, and that to a commit.
+            if kind == "tag" and after is not None and told.head_commit is not None:
+                after = told.head_commit.id
+            change = RefChange(kind=kind, name=name, before=before, after=after)
+            return PushEvent(
+                repository=told.repository.id, changes=(change,), actor=_name(told.pusher)
+            )
+    return None
+
+
+def _delete(body: object) -> PushEvent:
+    told = parse_answer(_Delete, body, what="a delivery of delete")
+    return PushEvent(
+        repository=told.repository.id,
+        changes=(RefChange(kind=told.ref_type, name=told.ref),),
+        actor=_name(told.sender),
+    )
+
+
+def _pull_request(body: object) -> PullRequestEvent | None:
+    action = parse_answer(_Action, body, what="a delivery of pull_request").action
+    if action != "closed" and action not in _ACTIONS:
+        return None
+    told = parse_answer(_AboutPullRequest, body, what="a delivery of pull_request")
+    request = told.pull_request
+    end: Literal["merged", "declined"] = "merged" if request.merged else "declined"
+    return PullRequestEvent(
+        repository=told.repository.id,
+        number=request.number,
+        action=_ACTIONS.get(action, end),
+        title=request.title,
+        source=request.head.source,
+        source_branch=request.head.branch,
+        target_branch=request.base.ref,
+        commit=request.head.sha or None,
+        actor=_name(told.sender),
+    )
+
+
+def _commit(hash: str) -> str | None:
+    """``None`` for zeros, which stand for no commit."""
+    return hash if hash.strip("0") else None
+
+
+def _name(user: _User | None) -> str:
+    return (user.full_name or user.login) if user else ""
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        decoded: object = json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return decoded
+    raise _unexpected("it is not valid JSON")
+
+
+def _checked(make: Callable[[], T]) -> T:
+    """What is made of a delivery; an error of our own models is one of the delivery."""
+    try:
+        return make()
+    except ValidationError as error:
+        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+    raise _unexpected(f"these fields are wrong: {', '.join(fields)}")
+
+
+def _unexpected(what: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"The delivery is not as Gitea documents its webhooks: {what}.", hint=HINT
+    )

@@ -1,0 +1,376 @@
+"""Webhooks and statuses as the core calls them, over real sockets, and what the sandbox sends."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from uuid import UUID
+
+import pytest
+import requests
+from deploycore.errors import (
+    ConfigurationError,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    ProviderUnavailable,
+)
+from deploycore.events import CommitStatus
+from deploycore.models import RepositoryId
+from deploycore.testing.faults import Fault, answer
+from deploycore.testing.messages import json_answer
+from deploycore.testing.scenarios import ONE, Access
+from deploycore.testing.webhooks import Hook, Listener
+from pydantic import SecretStr
+
+SHOP = RepositoryId(owner="ada", slug="shop")
+SECRET = SecretStr("It's a Secret to Everybody")
+OTHER = SecretStr("Another one")
+URL = "https://deploy.example.com/webhook"
+WANTED = ("delete", "push", "pull_request", "pull_request_sync")
+
+
+@pytest.fixture
+def start(sandbox):
+    """The hash of the first commit of ada/shop."""
+    return sandbox.publish("ada", "shop", "main", {"README.md": b"Shop"}, "Start")
+
+
+@pytest.fixture
+def ask(sandbox, start):
+    """``ask("POST", "hooks", type="gitea", …)``: a request about ada/shop by a token."""
+    token = sandbox.add_credential("token").secret.get_secret_value()
+
+    def send(method, path, /, **body):
+        return requests.request(
+            method,
+            f"{sandbox.url}/api/v1/repos/ada/shop/{path}",
+            json=body or None,
+            headers={"Authorization": f"token {token}"},
+            timeout=10,
+        )
+
+    return send
+
+
+@pytest.fixture
+def listener():
+    with Listener() as running:
+        yield running
+
+
+@pytest.fixture
+def everything(sandbox, listener, start):
+    """All that comes to a webhook of all events: event types, and bodies."""
+    kinds = ("create", *WANTED)
+    sandbox.webhooks.put(Hook("99", "ada/shop", listener.address, kinds, SECRET))
+
+    def read():
+        assert sandbox.webhooks.wait()
+        return [
+            (found.headers["x-gitea-event-type"], json.loads(found.body))
+            for found in listener.received
+        ]
+
+    return read
+
+
+def status(start, **changes):
+    values = {"commit": start, "key": "deploycore/shop", "state": "successful", "name": "shop"}
+    return CommitStatus(**{**values, **changes})
+
+
+def test_a_subscription_is_for_pushes_deletions_and_pull_requests(sandbox, start, on_sandbox):
+    on_sandbox().register_webhook(SHOP, URL, SECRET)
+    (hook,) = sandbox.webhooks.of("ada/shop")
+    assert set(hook.events) == set(WANTED)
+    assert hook.secret == SECRET
+    assert hook.active
+
+
+def test_registering_again_replaces_what_sent_there_since_the_secret_can_not_be_changed(
+    sandbox, start, on_sandbox
+):
+    provider = on_sandbox()
+    former = provider.register_webhook(SHOP, URL, SECRET)
+    elsewhere = provider.register_webhook(SHOP, f"{URL}/other", SECRET)
+    chat = sandbox.webhooks.put(Hook("50", "ada/shop", URL, ("push",), description="slack"))
+    made = provider.register_webhook(SHOP, URL, OTHER)
+    left = {hook.id: hook.secret for hook in sandbox.webhooks.of("ada/shop")}
+    assert left == {elsewhere.id: SECRET, chat.id: None, made.id: OTHER}
+    assert former.id not in left
+
+
+def test_an_answer_that_is_lost_leaves_the_former_webhook_and_the_next_time_makes_it_good(
+    sandbox, start, on_sandbox
+):
+    provider = on_sandbox()
+    former = provider.register_webhook(SHOP, URL, SECRET)
+    sandbox.faults.add(Fault(answer(500, ""), method="POST"))
+    with pytest.raises(ProviderUnavailable):
+        provider.register_webhook(SHOP, URL, OTHER)
+    assert former.id in [hook.id for hook in sandbox.webhooks.of("ada/shop")]
+    sandbox.faults.clear()
+    made = provider.register_webhook(SHOP, URL, OTHER)
+    assert list(provider.list_webhooks(SHOP)) == [made]
+
+
+def test_the_new_webhook_is_there_before_the_former_one_is_removed(sandbox, start, on_sandbox):
+    provider = on_sandbox()
+    provider.register_webhook(SHOP, URL, SECRET)
+    provider.register_webhook(SHOP, URL, OTHER)
+    sent = [request.method for request in sandbox.requests]
+    assert sent[-2:] == ["POST", "DELETE"]
+
+
+def test_webhooks_are_listed_over_all_pages_and_lazily(sandbox, start, on_sandbox):
+    for number in range(120):
+        sandbox.webhooks.put(Hook(str(number), "ada/shop", f"{URL}/{number}", ("push",)))
+    provider, before = on_sandbox(), sandbox.request_count
+    listed = provider.list_webhooks(SHOP)
+    assert sandbox.request_count == before
+    assert next(listed).url == f"{URL}/0"
+    assert sandbox.request_count == before + 1
+    assert len(list(listed)) == 119
+
+
+def test_pages_that_a_server_makes_smaller_are_all_read(serve):
+    rows = [
+        {"id": number, "active": True, "config": {"url": f"{URL}/{number}"}} for number in range(7)
+    ]
+
+    def hooks(request, owner, slug):
+        number = int(request.query["page"])
+        return json_answer(rows[(number - 1) * 3 : number * 3])
+
+    provider, _ = serve({"GET /api/v1/repos/{owner}/{slug}/hooks": hooks})
+    assert [hook.id for hook in provider.list_webhooks(SHOP)] == [str(n) for n in range(7)]
+
+
+def test_each_way_to_sign_in_may_do_what_the_account_may(sandbox, start, on_sandbox):
+    for mode in ("token", "basic"):
+        provider = on_sandbox(mode)
+        made = provider.register_webhook(SHOP, URL, SECRET)
+        assert list(provider.list_webhooks(SHOP)) == [made]
+        provider.report_status(SHOP, status(start))
+        assert [each.state for each in sandbox.statuses("ada", "shop", start)] == ["successful"]
+        assert provider.remove_webhook(SHOP, made.id) is True
+        assert provider.remove_webhook(SHOP, made.id) is False
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda it: it.register_webhook(SHOP, URL, SECRET), "register a webhook for"),
+        (lambda it: it.remove_webhook(SHOP, "1"), "remove a webhook from"),
+        (lambda it: it.report_status(SHOP, status("a" * 40)), "report a status to"),
+    ],
+    ids=["register", "remove", "report"],
+)
+def test_a_lacking_scope_is_named(sandbox, start, on_sandbox, call, what):
+    with pytest.raises(PermissionDenied) as caught:
+        reading = sandbox.add_credential("token", scopes=["read:repository"])
+        call(on_sandbox("token", token=reading.secret))
+    assert caught.value.message == (
+        f"The token may not {what} the repository ada/shop: it lacks the scope write:repository."
+    )
+    assert "write:repository and read:user" in caught.value.hint
+    assert caught.value.details["missing_scopes"] == ["write:repository"]
+
+
+def test_who_is_no_administrator_is_told_to_ask_one(sandbox, start, on_sandbox):
+    with pytest.raises(PermissionDenied, match="register a webhook for") as caught:
+        on_sandbox("basic", Access.LEAST).register_webhook(SHOP, URL, SECRET)
+    assert "administrators of the repository" in caught.value.hint
+    assert "scope" not in caught.value.hint
+    with pytest.raises(PermissionDenied, match="list the webhooks of") as caught:
+        list(on_sandbox("token", Access.LEAST).list_webhooks(SHOP))
+    assert "write:repository" in caught.value.hint
+    with pytest.raises(PermissionDenied, match="report a status to") as caught:
+        on_sandbox("basic", Access.LEAST).report_status(SHOP, status(start))
+    assert "write access" in caught.value.hint
+
+
+def test_an_address_that_gitea_refuses_is_told_in_its_words(sandbox, start, on_sandbox):
+    with pytest.raises(ProviderError, match="Invalid url") as caught:
+        on_sandbox().register_webhook(SHOP, "ftp://deploy.example.com", SECRET)
+    assert "https://" in caught.value.hint
+    assert "Everybody" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_an_empty_secret_is_refused_before_anything_is_asked(sandbox, on_sandbox):
+    with pytest.raises(ConfigurationError):
+        on_sandbox().register_webhook(SHOP, URL, SecretStr(""))
+    assert sandbox.request_count == 0
+
+
+def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, start, on_sandbox):
+    provider = on_sandbox()
+    with pytest.raises(NotFound, match=f"no commit {'0' * 40}"):
+        provider.report_status(SHOP, status("0" * 40))
+    with pytest.raises(NotFound, match="no repository ada/nothing"):
+        provider.report_status(RepositoryId(owner="ada", slug="nothing"), status(start))
+    sandbox.faults.add(Fault(answer(404, ""), method="POST"))
+    with pytest.raises(NotFound, match=f"no commit {'1' * 40}"):
+        provider.report_status(SHOP, status("1" * 40))
+
+
+def test_a_problem_of_the_host_with_a_commit_that_is_there_stays_one(sandbox, start, on_sandbox):
+    sandbox.faults.add(Fault(answer(500, ""), method="POST"))
+    with pytest.raises(ProviderUnavailable):
+        on_sandbox().report_status(SHOP, status(start))
+
+
+def test_all_that_happens_to_branches_comes_in_giteas_order(sandbox, start, everything):
+    after = sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
+    made = sandbox.publish("ada", "shop", "topic", {"a": b"2"}, "Topic")
+    sandbox.delete_branches("ada", "shop", ["topic", "nothing"])
+    told = [
+        (kind, body["ref"], body.get("before"), body.get("after")) for kind, body in everything()
+    ]
+    assert told == [
+        ("push", "refs/heads/main", start, after),
+        ("create", "topic", None, None),
+        ("push", "refs/heads/topic", "0" * 40, made),
+        ("delete", "topic", None, None),
+    ]
+
+
+def test_a_tag_is_always_new_and_its_deletion_is_told_twice(sandbox, start, everything):
+    after = sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
+    sandbox.add_tag("ada", "shop", "v1", at=start)
+    sandbox.add_tag("ada", "shop", "v1", at=after)
+    sandbox.delete_tag("ada", "shop", "v1")
+    told = [(kind, body.get("before"), body.get("after")) for kind, body in everything()][1:]
+    assert told == [
+        ("push", "0" * 40, start),
+        ("create", None, None),
+        ("push", "0" * 40, after),
+        ("create", None, None),
+        ("push", after, "0" * 40),
+        ("delete", None, None),
+    ]
+
+
+def test_a_delivery_has_the_headers_and_proofs_of_gitea(sandbox, everything, listener):
+    sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
+    everything()
+    (found,) = listener.received
+    digest = hmac.new(SECRET.get_secret_value().encode(), found.body, hashlib.sha256).hexdigest()
+    assert found.headers["x-gitea-signature"] == found.headers["x-gogs-signature"] == digest
+    assert found.headers["x-hub-signature-256"] == f"sha256={digest}"
+    assert found.headers["x-gitea-event"] == found.headers["x-github-event"] == "push"
+    assert UUID(found.headers["x-gitea-delivery"])
+
+
+def test_without_a_secret_the_proof_is_empty_and_proves_nothing(
+    sandbox, start, listener, on_sandbox
+):
+    sandbox.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",)))
+    sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
+    assert sandbox.webhooks.wait()
+    (found,) = listener.received
+    assert found.headers["x-gitea-signature"] == ""
+    assert not on_sandbox().verify_webhook(found, (SECRET, SecretStr("")))
+
+
+def test_what_fails_is_not_sent_again(sandbox, everything, listener):
+    listener.faults.add(Fault(answer(500), times=1))
+    sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
+    assert sandbox.webhooks.wait()
+    assert len(listener.received) == 1
+    (sent,) = sandbox.webhooks.deliveries
+    assert sent.statuses == (500,)
+
+
+def test_the_course_of_a_pull_request_comes_as_events(sandbox, start, listener, on_sandbox):
+    provider = on_sandbox()
+    commit = sandbox.publish("ada", "shop", "topic", {"a": b"1"}, "Topic")
+    provider.register_webhook(SHOP, listener.address, SECRET)
+    row = sandbox.open_pull_request("ada", "shop", "topic", "main", title="Anvils")
+    after = sandbox.publish("ada", "shop", "topic", {"a": b"2"}, "More")
+    sandbox.close_pull_request(row)
+    sandbox.reopen_pull_request(row)
+    sandbox.merge_pull_request(row)
+    assert sandbox.webhooks.wait()
+    assert all(provider.verify_webhook(found, (SECRET,)) for found in listener.received)
+    told = [event for found in listener.received for event in provider.parse_webhook(found).events]
+    requests_ = [event for event in told if hasattr(event, "number")]
+    assert [(event.action, event.commit) for event in requests_] == [
+        ("opened", commit),
+        ("updated", after),
+        ("declined", after),
+        ("opened", after),
+        ("merged", after),
+    ]
+    assert {(event.source_branch, event.target_branch) for event in requests_} == {
+        ("topic", "main")
+    }
+    assert not any(event.is_from_fork for event in requests_)
+    pushes = [event.changes[0] for event in told if event not in requests_]
+    assert [(change.name, change.after) for change in pushes] == [("topic", after), ("main", after)]
+
+
+def test_what_is_told_of_a_fork_says_so_and_its_branch_takes_the_pull_request_along(
+    sandbox, start, listener, on_sandbox
+):
+    provider = on_sandbox()
+    fork = sandbox.fork("ada", "shop", into="eve")
+    sandbox.publish("eve", "shop", "topic", {"a": b"1"}, "Topic")
+    provider.register_webhook(SHOP, listener.address, SECRET)
+    sandbox.open_pull_request("ada", "shop", "topic", "main", source=fork)
+    sandbox.delete_branches("eve", "shop", ["topic"])
+    assert sandbox.webhooks.wait()
+    told = [provider.parse_webhook(found).events[0] for found in listener.received]
+    assert [event.action for event in told] == ["opened", "declined"]
+    assert {event.source for event in told} == {RepositoryId(owner="eve", slug="shop")}
+    assert {event.source_branch for event in told} == {"topic"}
+    assert all(event.is_from_fork for event in told)
+
+
+def test_to_change_a_webhook_leaves_its_secret_and_resets_its_events(sandbox, ask):
+    config = {"url": URL, "content_type": "json", "secret": SECRET.get_secret_value()}
+    made = ask("POST", "hooks", type="gitea", active=True, config=config, events=["pull_request"])
+    assert made.status_code == 201
+    assert "secret" not in made.text
+    assert {"pull_request", "pull_request_sync", "pull_request_label"} <= set(made.json()["events"])
+    at = f"hooks/{made.json()['id']}"
+    changed = ask("PATCH", at, config={"url": f"{URL}/2", "secret": "new"}, active=False).json()
+    assert (changed["config"]["url"], changed["active"]) == (f"{URL}/2", False)
+    assert changed["events"] == ["push"]
+    assert [hook.secret for hook in sandbox.webhooks.of("ada/shop")] == [SECRET]
+    assert ask("GET", at).json() == changed
+    assert ask("DELETE", at).status_code == 204
+    assert ask("DELETE", at).status_code == ask("GET", at).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "unknown", "config": {"url": URL, "content_type": "json"}},
+        {"type": "gitea", "config": {"content_type": "json"}},
+        {"type": "gitea", "config": {"url": URL}},
+        {"type": "gitea", "config": {"url": "nowhere", "content_type": "json"}},
+        {"type": "gitea", "config": {"url": URL, "content_type": "xml"}},
+        {"type": "gitea"},
+    ],
+)
+def test_what_gitea_does_not_take_is_refused(ask, body):
+    assert ask("POST", "hooks", **body).status_code == 422
+
+
+def test_a_webhook_is_off_unless_it_is_asked_for(ask):
+    made = ask("POST", "hooks", type="gitea", config={"url": URL, "content_type": "json"}).json()
+    assert made["active"] is False
+    assert made["events"] == ["push"]
+
+
+def test_pages_of_webhooks_have_no_links(sandbox, ask):
+    sandbox.arrange(ONE)
+    for number in range(60):
+        sandbox.webhooks.put(Hook(str(number), "ada/shop", URL, ("push",)))
+    page = ask("GET", "hooks")
+    assert len(page.json()) == 30
+    assert page.headers["X-Total-Count"] == "60"
+    assert "Link" not in page.headers

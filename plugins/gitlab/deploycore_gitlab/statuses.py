@@ -1,0 +1,98 @@
+"""How a deployment is shown on GitLab's pages: by a commit's status, and in its environment.
+
+Pure functions: deploycore's words in, GitLab's out.
+
+Sources: https://docs.gitlab.com/api/commits/#set-commit-pipeline-status and
+https://docs.gitlab.com/api/deployments/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from deploycore.events import CommitState, CommitStatus, DeploymentStatus
+from deploycore.http import AnswerModel
+from deploycore.models import CommitHash, NonEmpty
+from pydantic import Field
+
+__all__ = ["STATES", "DeploymentAnswer", "commit_status", "new_deployment", "present_deployment"]
+
+STATES: dict[CommitState, str] = {
+    "in_progress": "running",
+    "successful": "success",
+    "failed": "failed",
+    "stopped": "canceled",
+}
+_UNFINISHED = ("created", "running", "blocked")
+_MOST_CHARACTERS = 255
+_TAGS = "refs/tags/"
+
+
+class DeploymentAnswer(AnswerModel):
+    """A deployment of ``GET /projects/:id/deployments``.
+
+    Attributes:
+        deployable: The job that deploys, where GitLab's own CI/CD does: nothing of ours, and
+            nothing that may be changed.
+    """
+
+    id: Annotated[int, Field(ge=1)]
+    sha: CommitHash
+    status: NonEmpty
+    deployable: dict[str, object] | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status not in _UNFINISHED
+
+
+def commit_status(status: CommitStatus) -> dict[str, str]:
+    """What is sent for a status. Statuses of one name replace each other, so that is the key.
+
+    An address that is longer than GitLab takes is left out, since a part of it leads nowhere.
+    """
+    body = {
+        "state": STATES[status.state],
+        "name": status.key,
+        "description": _cut(status.description),
+        "target_url": status.url if len(status.url) <= _MOST_CHARACTERS else "",
+        "ref": status.ref.removeprefix(_TAGS),
+    }
+    return {field: value for field, value in body.items() if value}
+
+
+def new_deployment(status: DeploymentStatus) -> dict[str, Any]:
+    """What is sent to add a deployment. GitLab wants a ref: a hash will do."""
+    return {
+        "environment": status.environment,
+        "sha": status.commit,
+        "ref": status.ref.removeprefix(_TAGS) or status.commit,
+        "tag": status.ref.startswith(_TAGS),
+        "status": STATES[status.state],
+    }
+
+
+def present_deployment(
+    newest: Sequence[DeploymentAnswer], status: DeploymentStatus
+) -> DeploymentAnswer | None:
+    """The one that a report is about, of an environment's; ``None`` where it is to be added.
+
+    GitLab keeps no number of ours. So it is the newest of this commit that goes on; or the newest
+    of all, where that says already what is to be told.
+
+    Args:
+        newest: The newest first.
+    """
+    for each in newest:
+        if each.sha == status.commit and each.deployable is None and not each.is_finished:
+            return each
+    latest = newest[0] if newest else None
+    if latest and (latest.sha, latest.status) == (status.commit, STATES[status.state]):
+        return latest
+    return None
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"

@@ -1,0 +1,330 @@
+"""What GitLab's webhooks say, how they are proved, and how they are subscribed to.
+
+Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
+that are read, and believe nothing.
+
+GitLab has two proofs. Since 19.0 it signs a delivery with a signing token, by the Standard
+Webhooks specification; before, it sends a secret token along as it is, which says who sends but
+nothing of what is sent. The signing token is made of deploycore's secret, one way, so that what
+travels on older GitLabs can't sign on newer ones.
+
+Sources: https://docs.gitlab.com/user/project/integrations/webhooks/,
+https://docs.gitlab.com/user/project/integrations/webhook_events/ and
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from deploycore.errors import ConfigurationError, UnexpectedAnswer
+from deploycore.events import (
+    Delivered,
+    PullRequestEvent,
+    PushEvent,
+    RefChange,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
+)
+from deploycore.http import AnswerModel, parse_answer
+from deploycore.models import CommitHash, NonEmpty, RepositoryId
+from pydantic import Field, SecretStr, ValidationError
+
+__all__ = [
+    "FIRST_SETTINGS",
+    "HookAnswer",
+    "delivered",
+    "is_proved",
+    "signature",
+    "signing_token",
+    "subscription",
+]
+
+T = TypeVar("T")
+
+_PUSHES = {"Push Hook": "push", "Tag Push Hook": "tag_push"}
+_MERGE_REQUEST = "Merge Request Hook"
+_ACTIONS: Mapping[str, Literal["opened", "updated", "merged", "declined"]] = {
+    "open": "opened",
+    "reopen": "opened",
+    "update": "updated",
+    "merge": "merged",
+    "close": "declined",
+}
+
+FIRST_SETTINGS: Mapping[str, Any] = {"name": "deploycore", "enable_ssl_verification": True}
+"""What a webhook has when it is made; whoever changes that on GitLab's pages has the last word."""
+
+_PURPOSE = b"deploycore-gitlab: signing token"
+_LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
+_HINT = "Upgrade deploycore-gitlab; polling works all the same."
+
+
+class _Project(AnswerModel):
+    path_with_namespace: Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)+$")]
+
+    @property
+    def id(self) -> RepositoryId:
+        return RepositoryId.parse(self.path_with_namespace)
+
+
+class _Push(AnswerModel):
+    """A branch or tag that was changed; of the latter ``before`` and ``after`` may be those of an
+    annotation, and ``checkout_sha`` is its commit."""
+
+    object_kind: Literal["push", "tag_push"]
+    before: CommitHash
+    after: CommitHash
+    checkout_sha: CommitHash | None = None
+    ref: NonEmpty
+    project: _Project
+    user_name: str | None = None
+    user_username: str | None = None
+
+
+class _User(AnswerModel):
+    name: str | None = None
+    username: str | None = None
+
+
+class _Commit(AnswerModel):
+    id: CommitHash
+
+
+class _MergeRequest(AnswerModel):
+    """``source`` is null once a fork is deleted, ``oldrev`` there where commits have changed."""
+
+    iid: Annotated[int, Field(ge=1)]
+    action: str | None = None
+    title: str = ""
+    source: _Project | None = None
+    source_branch: NonEmpty
+    target_branch: NonEmpty
+    last_commit: _Commit | None = None
+    oldrev: str | None = None
+
+
+class _AboutMergeRequest(AnswerModel):
+    object_kind: Literal["merge_request"]
+    user: _User | None = None
+    project: _Project
+    object_attributes: _MergeRequest
+    changes: dict[str, object] | None = None
+
+
+class HookAnswer(AnswerModel):
+    """A webhook of ``GET /projects/:id/hooks``.
+
+    Attributes:
+        alert_status: Whether GitLab has switched it off, after too many failures.
+        token_present, signing_token_present: Which proofs it has; GitLab tells from 19.0 on.
+    """
+
+    id: Annotated[int, Field(ge=1)]
+    url: NonEmpty
+    alert_status: str = "executable"
+    token_present: bool | None = None
+    signing_token_present: bool | None = None
+
+    def webhook(self) -> Webhook:
+        """The same in deploycore's words; one that GitLab tries again by itself is active."""
+        return Webhook(id=str(self.id), url=self.url, active=self.alert_status != "disabled")
+
+
+def is_proved(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+    """Whether a delivery is signed with, or else has as its token, one of the secrets.
+
+    One that has a signature is held to it, whatever its token.
+    """
+    if "webhook-signature" in delivery.headers:
+        return _is_signed(delivery, secrets)
+    given = _digest(delivery.headers.get("x-gitlab-token", ""))
+    matches = False
+    for secret in secrets:
+        value = secret.get_secret_value()
+        # By digests, which are of one length: how long the secret is shows in no time taken.
+        matches |= hmac.compare_digest(_digest(value), given) and bool(value)
+    return matches
+
+
+def signature(delivery: WebhookDelivery, secret: SecretStr) -> str:
+    """What ``webhook-signature`` is where a delivery is signed with a secret's signing token."""
+    headers = delivery.headers
+    told = (headers.get("webhook-id", ""), headers.get("webhook-timestamp", ""))
+    signed = b".".join((*(part.encode("utf-8", "replace") for part in told), delivery.body))
+    digest = hmac.digest(_signing_key(secret), signed, hashlib.sha256)
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def signing_token(secret: SecretStr) -> SecretStr:
+    """What GitLab is given to sign with: ``whsec_`` and 32 bytes in Base64."""
+    return SecretStr(f"whsec_{base64.b64encode(_signing_key(secret)).decode()}")
+
+
+def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
+    """What is sent to create or to change a webhook, but for the secret token.
+
+    Raises:
+        ConfigurationError: The secret is empty, or can't be sent in a header.
+    """
+    value = secret.get_secret_value()
+    if not value or not value.isascii() or not value.isprintable():
+        raise ConfigurationError(
+            "GitLab's webhooks take a secret of one character or more, all of them printable "
+            "ASCII, and this one is not.",
+            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+        )
+    return {
+        "url": url,
+        "push_events": True,
+        "tag_push_events": True,
+        "merge_requests_events": True,
+        "signing_token": signing_token(secret),
+    }
+
+
+def delivered(delivery: WebhookDelivery) -> Delivered:
+    """What a delivery says; no events for those of a kind that was not subscribed to.
+
+    ``webhook-id`` and ``Idempotency-Key`` are the same where a delivery is sent again. Before
+    GitLab 17.4 there is neither: ``X-Gitlab-Webhook-UUID`` is another each time, and
+    ``X-Gitlab-Event-UUID`` the same for all events that one push has caused.
+
+    Raises:
+        UnexpectedAnswer: It is not as GitLab documents it.
+    """
+    headers = delivery.headers
+    kind = headers.get("x-gitlab-event", "")
+    if not kind:
+        raise _unexpected("it does not say in X-Gitlab-Event what it is about")
+    events: tuple[WebhookEvent, ...] = ()
+    if kind in _PUSHES:
+        events = (_checked(lambda: _push(_decoded(delivery.body), kind)),)
+    elif kind == _MERGE_REQUEST:
+        events = _checked(lambda: _merge_request(_decoded(delivery.body)))
+    identifier = headers.get("webhook-id") or headers.get("idempotency-key", "")
+    sent_at = _sent_at(headers)
+    return _checked(lambda: Delivered(delivery=identifier, sent_at=sent_at, events=events))
+
+
+def _is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+    """Several signatures may be given, with spaces between: one for each key."""
+    headers = delivery.headers
+    # Or another cut of what was signed into identifier, time and body would be right as well.
+    is_whole = "." not in headers.get("webhook-id", ".") and _is_time(headers)
+    given = [each.encode("utf-8", "replace") for each in headers["webhook-signature"].split(" ")]
+    matches = False
+    for secret in secrets:
+        wanted = signature(delivery, secret).encode()
+        for each in given:
+            matches |= hmac.compare_digest(wanted, each) and bool(secret.get_secret_value())
+    return matches and is_whole
+
+
+def _signing_key(secret: SecretStr) -> bytes:
+    return hmac.digest(secret.get_secret_value().encode(), _PURPOSE, hashlib.sha256)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+def _is_time(headers: Mapping[str, str]) -> bool:
+    text = headers.get("webhook-timestamp", "")
+    return text.isascii() and text.isdecimal() and int(text[:13]) <= _LATEST_SECOND
+
+
+def _sent_at(headers: Mapping[str, str]) -> datetime | None:
+    if "webhook-timestamp" not in headers:
+        return None
+    if not _is_time(headers):
+        raise _unexpected("its webhook-timestamp is no time")
+    return datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+
+
+def _push(body: object, kind: str) -> PushEvent:
+    told = parse_answer(_Push, body, what=f"a delivery of {kind}")
+    change = _ref_change(told)
+    if told.object_kind != _PUSHES[kind]:
+        raise _unexpected("its X-Gitlab-Event and its object_kind are not of one kind")
+    return PushEvent(
+        repository=told.project.id,
+        changes=(change,),
+        actor=told.user_name or told.user_username or "",
+    )
+
+
+def _ref_change(told: _Push) -> RefChange:
+    is_tag = told.object_kind == "tag_push"
+    prefix = "refs/tags/" if is_tag else "refs/heads/"
+    before, after = _commit_or_none(told.before), _commit_or_none(told.after)
+    if not told.ref.startswith(prefix) or (before is None and after is None):
+        raise _unexpected("it does not say which ref was changed")
+    if is_tag and after is not None:
+        after = told.checkout_sha or after
+    return RefChange(
+        kind="tag" if is_tag else "branch",
+        name=told.ref.removeprefix(prefix),
+        before=before,
+        after=after,
+    )
+
+
+def _commit_or_none(hash: str) -> str | None:
+    """All zeros stand for no commit."""
+    return hash if hash.strip("0") else None
+
+
+def _merge_request(body: object) -> tuple[PullRequestEvent, ...]:
+    """Approvals are no event, nor are updates that change neither commits nor the target."""
+    told = parse_answer(_AboutMergeRequest, body, what=f"a delivery of {_MERGE_REQUEST}")
+    request = told.object_attributes
+    action = _ACTIONS.get(request.action or "")
+    is_news = request.oldrev is not None or "target_branch" in (told.changes or {})
+    if action is None or (action == "updated" and not is_news):
+        return ()
+    user = told.user or _User()
+    event = PullRequestEvent(
+        repository=told.project.id,
+        number=request.iid,
+        action=action,
+        title=request.title,
+        source=request.source.id if request.source else None,
+        source_branch=request.source_branch,
+        target_branch=request.target_branch,
+        commit=request.last_commit.id if request.last_commit else None,
+        actor=user.name or user.username or "",
+    )
+    return (event,)
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        decoded: object = json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return decoded
+    raise _unexpected("it is not valid JSON")
+
+
+def _checked(make: Callable[[], T]) -> T:
+    """What is made of a delivery; an error of our own models is one of the delivery."""
+    try:
+        return make()
+    except ValidationError as error:
+        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+    raise _unexpected(f"these fields are wrong: {', '.join(fields)}")
+
+
+def _unexpected(what: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"The delivery is not as GitLab documents its webhooks: {what}.", hint=_HINT
+    )

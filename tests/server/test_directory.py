@@ -1,0 +1,117 @@
+"""What the server knows without asking, and what it does before it is asked."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.errors import PluginError
+from deploycore.events import WebhookDelivery
+from deploycore.server import serving
+from deploycore.server.acceptance import Acceptor
+from deploycore.server.app import create_application
+from deploycore.server.directory import Directory
+from tests.server.acme import body_of, push, signed
+
+
+class Clock:
+    """Stands still, unless a test moves it."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def directory(installation, clock):
+    made = Directory(installation, clock=clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def opened(installation, monkeypatch) -> list[str]:
+    """The providers that are opened from now on."""
+    names, open_provider = [], installation.open_provider
+
+    def opening(name):
+        names.append(name)
+        return open_provider(name)
+
+    monkeypatch.setattr(installation, "open_provider", opening)
+    return names
+
+
+def test_the_first_delivery_opens_nothing_when_it_is_warm(installation, directory, secret, opened):
+    directory.warm_up()
+    assert opened == ["work"]
+    acceptor = Acceptor(installation, directory, replay_window=timedelta(hours=24))
+    body = body_of(push())
+    delivery = WebhookDelivery({k.lower(): v for k, v in signed(body, secret).items()}, body)
+    assert acceptor.accept("shop", delivery).status == 202
+    assert opened == ["work"]
+
+
+def test_a_provider_that_can_not_be_opened_yet_is_told_when_it_is_needed(
+    installation, directory, secret, monkeypatch
+):
+    def fail(name):
+        raise PluginError("It is broken.")
+
+    monkeypatch.setattr(installation, "open_provider", fail)
+    directory.warm_up()
+    with pytest.raises(PluginError, match="It is broken"):
+        directory.provider(directory.find("shop"))
+
+
+def test_a_plugin_that_hangs_keeps_no_other_from_being_opened(
+    installation, directory, create, monkeypatch
+):
+    create("shop")
+    create("elsewhere", repository="acme/elsewhere")
+    installation.add_provider("other", "acme", {}, {"token": SecretStr("hunter2-of-other")})
+    definition = installation.store.get_application("elsewhere").definition
+    installation.apply([definition.model_copy(update={"provider": "other"})])
+    released, open_provider = threading.Event(), installation.open_provider
+
+    def opening(name):
+        if name == "work":
+            released.wait(30)
+        return open_provider(name)
+
+    monkeypatch.setattr(installation, "open_provider", opening)
+    hanging = threading.Thread(target=lambda: directory.provider(directory.find("shop")))
+    hanging.start()
+    assert directory.provider(directory.find("elsewhere"))
+    assert hanging.is_alive()
+    released.set()
+    hanging.join()
+
+
+def test_the_server_starts_beside_a_plugin_that_hangs(installation, monkeypatch):
+    released = threading.Event()
+    application = create_application(installation)
+    monkeypatch.setattr(serving, "_WARM_SECONDS", 0.05)
+    monkeypatch.setattr(Directory, "warm_up", lambda self: released.wait(30))
+    serving._warm_up(application)
+    names = [thread.name for thread in threading.enumerate()]
+    assert "deploycore-server-warm-up" in names
+    released.set()
+    application.close()
+
+
+def test_who_comes_while_it_is_read_anew_goes_by_what_is_known(directory, secret, clock):
+    entry = directory.find("shop")
+    clock.now += 6
+    with directory._reading:  # somebody else does
+        assert directory.find("shop") is entry
+    assert directory.find("shop") is not entry

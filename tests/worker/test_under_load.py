@@ -1,0 +1,77 @@
+"""The whole way under load and under kills: small versions of ``benchmarks/burst.py`` and
+``benchmarks/kills.py``, which take longer than tests should."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from tests.auto_deploy import Promises, deliver, site_at, status_of, wait_for
+from tests.kills import Kills
+from tests.postgresql import running_server, why_not
+
+SEED = int(os.environ.get("DEPLOYCORE_SEED", "7"))
+
+
+@pytest.fixture
+def site(tmp_path):
+    with site_at(tmp_path) as site:
+        yield site
+
+
+def test_a_burst_among_unsigned_requests_leaves_all_on_their_newest_commit(site):
+    names = site.create(10)
+    site.serve("--workers", "2")
+    pushes = [site.push(name) for _ in range(3) for name in names]
+    wrong = [f"/webhooks/{name}" for name in [*names, "nothing"] for _ in range(6)]
+    promises, refused = Promises(), Counter()
+
+    def refuse(path: str) -> None:
+        refused[status_of(site.port, "POST", path, b"{}")] += 1
+
+    with ThreadPoolExecutor(8) as senders:
+        work = [(promises.send, push, site.port) for push in pushes]
+        work += [(refuse, path) for path in wrong]
+        random.Random(SEED).shuffle(work)
+        for each in [senders.submit(*what) for what in work]:
+            each.result()
+    wait_for(site.is_settled, "not settled")
+    assert (promises.answers, refused) == ({202: 30}, {401: 60, 404: 6})
+    assert site.problems(promises.newest) == []
+    assert [site.live(name) for name in names] == [3] * 10
+    assert max(site.builds().values()) == 1
+
+
+def test_what_comes_again_is_known_and_deploys_nothing(site):
+    (name,) = site.create(1)
+    site.serve("--workers", "1")
+    push = site.push(name)
+    with ThreadPoolExecutor(8) as senders:
+        answers = Counter(senders.map(lambda _: deliver(push, site.port), range(16)))
+    wait_for(site.is_settled, "not settled")
+    assert answers == {202: 1, 200: 15}
+    assert site.builds() == {(name, push.commit): 1}
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_what_was_accepted_is_deployed_whatever_is_killed_meanwhile(tmp_path, database):
+    """The server, a worker, the database with all its processes."""
+    with ExitStack() as stack:
+        server = address = None
+        if database == "postgresql":
+            if why_not():
+                pytest.skip(why_not())
+            server = stack.enter_context(running_server())
+            address = stack.enter_context(server.database())
+        site = stack.enter_context(site_at(tmp_path, address))
+        site.create(4, seconds=0.1)
+        kills = Kills(site, server, seed=SEED, longest=1.5)
+        assert kills.round(6 if server else 4) == []
+        assert kills.done.keys() == {"server", "worker"} | ({"PostgreSQL"} if server else set())
+        assert kills.promises.newest, "nothing was accepted"
+        assert site.builds("began"), "nothing was deployed"
