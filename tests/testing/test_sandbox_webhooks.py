@@ -72,6 +72,19 @@ def test_all_that_happens_to_branches_and_tags_is_told(harbour, listener):
     assert SECRET in list(harbour.secrets)
 
 
+def test_one_webhook_may_be_told_what_no_other_hears_and_it_did_not_ask_for(harbour, listener):
+    for id in ("1", "2"):
+        hook = harbour.webhooks.put(
+            Hook(id, "ada/shop", f"{listener.url}/{id}", ("push",), SECRET, active=False)
+        )
+    harbour.webhooks.send(hook, Event("ping", b"{}", {"X-Event": "ping"}))
+    assert harbour.webhooks.wait()
+    (found,) = listener.received
+    assert found.headers["x-event"] == "ping"
+    assert found.headers["x-signature"] == hmac_sha256(SECRET, b"{}")
+    assert [sent.hook.id for sent in harbour.webhooks.deliveries] == ["2"]
+
+
 def test_a_host_without_webhooks_tells_nothing(listener):
     class Silent(Harbour):
         push_event = Sandbox.push_event

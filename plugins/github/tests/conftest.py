@@ -19,6 +19,8 @@ from deploycore.registry import load_plugin
 TOKENS = {
     "fine-grained": "github_pat_" + "made-up-secret-of-tests",
     "classic": "ghp_" + "made-up-secret-of-tests",
+    "oauth": "gho_" + "made-up-secret-of-tests",
+    "user": "ghu_" + "made-up-secret-of-tests",
     "installation": "ghs_" + "made-up-secret-of-tests",
 }
 

@@ -7,10 +7,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from deploycore_github.explanations import Question, explain, explain_git_refusal
+from deploycore_github.tasks import (
+    READING,
+    REGISTERING_WEBHOOK,
+    REPORTING_DEPLOYMENT,
+    REPORTING_STATUS,
+)
 from pydantic import SecretStr
 from requests.structures import CaseInsensitiveDict
 
-from deploycore.errors import AuthenticationFailed, NotFound, PermissionDenied, RateLimited
+from deploycore.errors import (
+    AuthenticationFailed,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    RateLimited,
+)
 from deploycore.http import ErrorAnswer
 from deploycore.models import RepositoryId
 from deploycore.testing.faults import Fault, answer
@@ -217,6 +229,69 @@ def test_other_refusals_are_told_in_githubs_words(explained, message):
 
 def test_a_long_message_is_cut(explained):
     assert len(explained(403, "no " * 1000).message) < 500
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "hint"),
+    [
+        ("fine-grained", REPORTING_STATUS, "permission Commit statuses: Read and write (Metadata"),
+        ("classic", REPORTING_STATUS, "the scope repo:status (repo includes it): https://"),
+        ("oauth", REPORTING_STATUS, "Make the token with the scope repo:status (repo includes it)"),
+        ("oauth", READING, "Make the token with the scope repo."),
+        ("user", REPORTING_STATUS, "Make the token with the repository permission Commit statuses"),
+        ("installation", REGISTERING_WEBHOOK, "with the repository permission Webhooks: Read and"),
+        ("other", REGISTERING_WEBHOOK, "if it is a classic one, the scope admin:repo_hook: https"),
+        ("app", REPORTING_DEPLOYMENT, "Give the app the repository permission Deployments: Read"),
+    ],
+)
+def test_what_a_task_takes_is_said_for_each_kind_of_credentials(explained, kind, task, hint):
+    error = explained(403, BY_TOKEN, kind, repository=SHOP, task=task)
+    assert isinstance(error, PermissionDenied)
+    assert f"may not {task.what} the repository guild/shop: it lacks {task.box}" in error.message
+    assert hint in error.hint
+    assert error.hint.endswith(task.role)
+
+
+@pytest.mark.parametrize("kind", ["fine-grained", "classic", "app"])
+def test_a_role_that_is_lacking_is_asked_for(explained, kind):
+    said = "Must have admin rights to Repository."
+    error = explained(403, said, kind, repository=SHOP, task=REGISTERING_WEBHOOK)
+    assert isinstance(error, PermissionDenied)
+    assert "register a webhook for the repository guild/shop (Must have admin" in error.message
+    assert "administrators of the repository" in error.hint
+
+
+def test_a_lacking_permission_of_an_installation_is_named(explained):
+    path = "/app/installations/5001/access_tokens"
+    said = "The permissions requested are not granted to this installation."
+    error = explained(422, said, "app", path=path, task=REPORTING_STATUS)
+    assert isinstance(error, PermissionDenied)
+    assert "lacks the permission Commit statuses: Read and write (The permi" in error.message
+    assert "/settings/installations/5001" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ([{"message": "one"}, {"message": "two"}], "(Validation Failed: one; two)"),
+        (
+            [{"resource": "Hook", "field": "events", "code": "invalid"}],
+            "(Validation Failed: Hook events invalid)",
+        ),
+        (["text"], "(Validation Failed: text)"),
+        ("text.", "(Validation Failed: text)"),
+        ([7, None, {}, {"message": ["x"]}], "Validation Failed"),
+        ({"message": "x"}, "Validation Failed"),
+        (None, "(Validation Failed)"),
+    ],
+)
+def test_what_is_not_valid_is_told_in_githubs_words(config, errors, said):
+    body = {"message": "Validation Failed", "errors": errors}
+    given = ErrorAnswer(422, "POST", "/x", {}, json.dumps(body), body)
+    error = explain(given, Question(config(), repository=SHOP, task=REGISTERING_WEBHOOK), now=NOW)
+    assert type(error) is ProviderError
+    assert said in error.message
+    assert "the internet can reach" in error.hint
 
 
 # What is not there

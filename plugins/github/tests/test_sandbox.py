@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 import requests
 from urllib3.util import SKIP_HEADER
 
+from deploycore.testing.repositories import RefUpdate
 from deploycore.testing.scenarios import MANY, ONE, Access
+from deploycore.testing.webhooks import Listener
 
 
 @pytest.fixture
 def ask(sandbox):
     """Asks as a credential: ``ask("/user", "classic", Access.LEAST)``."""
 
-    def send(path, mode="token", access=Access.FULL, **headers):
+    def send(path, mode="token", access=Access.FULL, *, method="GET", body=None, **headers):
         secret = sandbox.add_credential(mode, access).secret.get_secret_value()
-        return requests.get(
+        return requests.request(
+            method,
             f"{sandbox.url}/api/v3{path}",
             headers={"Authorization": f"Bearer {secret}", **headers},
+            json=body,
             allow_redirects=False,
         )
 
@@ -112,3 +117,172 @@ def test_the_git_server_refuses_in_githubs_words(sandbox, mode, access, status, 
     assert said in answer.text
     if status == 401:
         assert answer.headers["WWW-Authenticate"] == 'Basic realm="GitHub"'
+
+
+# Webhooks
+
+
+def hook(url, **changes):
+    config = {"url": url, "content_type": "json", "secret": "made-up", **changes}
+    return {"name": "web", "events": ["push"], "config": config}
+
+
+@pytest.fixture
+def listener():
+    with Listener() as running:
+        yield running
+
+
+def test_a_webhook_is_told_without_its_secret(sandbox, ask):
+    sandbox.arrange(ONE)
+    answer = ask("/repos/ada/shop/hooks", method="POST", body=hook("https://x.example/hook"))
+    assert answer.status_code == 201
+    assert answer.json()["config"]["secret"] == "********"
+    assert ask(f"/repos/ada/shop/hooks/{answer.json()['id']}").json() == answer.json()
+
+
+def test_a_new_webhook_is_pinged_alone_and_a_changed_one_is_not(sandbox, ask, listener):
+    sandbox.arrange(ONE)
+    for name in ("first", "second"):
+        body = hook(f"{listener.url}/{name}")
+        made = ask("/repos/ada/shop/hooks", method="POST", body=body).json()
+    ask(f"/repos/ada/shop/hooks/{made['id']}", method="PATCH", body={"active": False})
+    assert sandbox.webhooks.wait()
+    assert [json.loads(found.body)["hook_id"] for found in listener.received] == [
+        made["id"] - 1,
+        made["id"],
+    ]
+    assert {found.headers["x-github-event"] for found in listener.received} == {"ping"}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (hook("x.example/hook"), "url is missing a scheme"),
+        (hook("https://x.example", content_type="form"), "sends JSON alone"),
+        ({**hook("https://x.example"), "events": ["pushes"]}, "not available"),
+        ({**hook("https://x.example"), "name": "email"}, "name must be web"),
+        ({"name": "web"}, "url is missing"),
+    ],
+)
+def test_a_webhook_that_can_not_be_is_refused_by_its_field(sandbox, ask, body, said):
+    sandbox.arrange(ONE)
+    answer = ask("/repos/ada/shop/hooks", method="POST", body=body)
+    assert answer.status_code == 422
+    assert answer.json()["message"] == "Validation Failed"
+    assert said in answer.json()["errors"][0]["message"]
+
+
+def test_each_ref_of_a_push_is_told_apart_with_both_proofs(sandbox, ask, listener):
+    (shop,) = sandbox.arrange(ONE)
+    commit = shop.branches["trunk"]
+    ask("/repos/ada/shop/hooks", method="POST", body=hook(listener.address))
+    row = sandbox.repository("ada", "shop")
+    sandbox.git.add_branches(row, {"one": commit, "two": commit})
+    sandbox.delete_branches("ada", "shop", ["one", "two"])
+    assert sandbox.webhooks.wait()
+    pushes = listener.received[1:]
+    told = [json.loads(found.body) for found in pushes]
+    nothing = "0" * 40
+    assert [(body["ref"], body["before"], body["after"]) for body in told] == [
+        ("refs/heads/one", nothing, commit),
+        ("refs/heads/two", nothing, commit),
+        ("refs/heads/one", commit, nothing),
+        ("refs/heads/two", commit, nothing),
+    ]
+    assert [body["created"] for body in told] == [True, True, False, False]
+    assert len({found.headers["x-github-delivery"] for found in pushes}) == 4
+    for found in pushes:
+        assert found.headers["x-hub-signature"].startswith("sha1=")
+        assert found.headers["x-hub-signature-256"].startswith("sha256=")
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "told"),
+    [("tag", 3, 3), ("tag", 4, 0), ("branch", 5000, 5000), ("branch", 5001, 0)],
+)
+def test_of_very_many_refs_at_once_nothing_is_told(sandbox, monkeypatch, kind, count, told):
+    made = []
+    monkeypatch.setattr(
+        "deploycore_github.sandbox.events.push",
+        lambda repository, update, **more: made.append(update.name),
+    )
+    (shop,) = sandbox.arrange(ONE)
+    commit = shop.branches["trunk"]
+    updates = [RefUpdate(kind, str(number), None, commit) for number in range(count)]
+    sandbox.push_events(sandbox.repository("ada", "shop"), updates)
+    assert len(made) == told
+
+
+def test_a_push_says_whether_it_was_forced_and_which_commits_are_new(sandbox, ask, listener):
+    (shop,) = sandbox.arrange(ONE)
+    ask("/repos/ada/shop/hooks", method="POST", body=hook(listener.address))
+    newer = sandbox.publish("ada", "shop", "trunk", {"a": b"1"}, "Next")
+    row = sandbox.repository("ada", "shop")
+    sandbox.git.add_branches(row, {"trunk": shop.branches["trunk"]})
+    assert sandbox.webhooks.wait()
+    ahead, back = (json.loads(found.body) for found in listener.received[1:])
+    assert [commit["id"] for commit in ahead["commits"]] == [newer]
+    assert (ahead["forced"], back["forced"]) == (False, True)
+    assert back["head_commit"]["id"] == shop.branches["trunk"]
+
+
+def test_what_is_not_read_is_sent_on_by_another_status(sandbox, ask):
+    sandbox.arrange(ONE)
+    sandbox.rename("ada", "old", "shop")
+    assert ask("/repos/ada/old/hooks").status_code == 301
+    answer = ask("/repos/ada/old/hooks", method="POST", body=hook("https://x.example"))
+    assert answer.status_code == 307
+    assert answer.headers["Location"].endswith("/hooks")
+
+
+# Reports
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted"),
+    [
+        ("/repos/ada/shop/hooks", "admin:repo_hook, public_repo, repo, write:repo_hook"),
+        ("/repos/ada/shop/statuses/x", "repo, repo:status"),
+        ("/repos/ada/shop/deployments", "repo, repo_deployment"),
+        ("/repos/ada/hooks", "repo"),
+        ("/user", ""),
+    ],
+)
+def test_the_scopes_that_would_do_are_told(sandbox, ask, path, accepted):
+    sandbox.arrange(ONE)
+    assert ask(path, "classic").headers["X-Accepted-OAuth-Scopes"] == accepted
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("statuses/{commit}", {"state": "successful"}, "not included in the list"),
+        ("statuses/{commit}", {"state": "success", "description": "x" * 141}, "maximum is 140"),
+        ("statuses/{commit}", {"state": "success", "target_url": "ftp://x"}, "http(s)"),
+        ("statuses/main", {"state": "success"}, "No commit found for SHA: main"),
+        ("deployments", {"ref": "nowhere"}, "No ref found for: nowhere"),
+        ("deployments", {"ref": "trunk"}, "neither merges nor checks"),
+    ],
+)
+def test_a_report_that_can_not_be_is_refused(sandbox, ask, path, body, said):
+    (shop,) = sandbox.arrange(ONE)
+    place = path.format(commit=shop.branches["trunk"])
+    answer = ask(f"/repos/ada/shop/{place}", method="POST", body=body)
+    assert answer.status_code == 422
+    assert said in answer.text
+
+
+def test_a_success_takes_the_place_of_the_former_one(sandbox, ask):
+    (shop,) = sandbox.arrange(ONE)
+    wanted = {"ref": "trunk", "environment": "shop", "auto_merge": False, "required_contexts": []}
+    for _ in range(2):
+        made = ask("/repos/ada/shop/deployments", method="POST", body=wanted).json()
+        place = f"/repos/ada/shop/deployments/{made['id']}/statuses"
+        assert ask(place, method="POST", body={"state": "success"}).status_code == 201
+    listed = ask("/repos/ada/shop/deployments?environment=shop").json()
+    assert [found["id"] for found in listed] == [made["id"], made["id"] - 1]
+    assert {found["sha"] for found in listed} == {shop.branches["trunk"]}
+    assert ask("/repos/ada/shop/deployments?environment=other").json() == []
+    unknown = ask("/repos/ada/shop/deployments/99/statuses", method="POST", body={"state": "error"})
+    assert unknown.status_code == 404

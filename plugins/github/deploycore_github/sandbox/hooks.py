@@ -80,12 +80,12 @@ def _changed(hook: Hook, body: Mapping[str, Any]) -> Hook:
     if body.get("name", "web") != "web":
         raise invalid("Hook", "name must be web", field="name")
     events = body.get("events", list(hook.events))
-    if not isinstance(events, list) or not events or not KNOWN_EVENTS.issuperset(events):
+    if not isinstance(events, list) or not events or not KNOWN_EVENTS.issuperset(map(str, events)):
         raise invalid("Hook", "These events are not available for this hook", field="events")
     changed = replace(
         hook, events=tuple(sorted(set(events))), active=bool(body.get("active", hook.active))
     )
-    return _configured(changed, body["config"]) if "config" in body or not hook.url else changed
+    return _configured(changed, body.get("config")) if "config" in body or not hook.url else changed
 
 
 def _configured(hook: Hook, config: Any) -> Hook:
@@ -97,7 +97,7 @@ def _configured(hook: Hook, config: Any) -> Hook:
         raise invalid("Hook", "this sandbox sends JSON alone", field="content_type")
     if str(config.get("insecure_ssl", "0")) not in ("0", "1"):
         raise invalid("Hook", "insecure_ssl must be 0 or 1", field="insecure_ssl")
-    return replace(hook, url=url, secret=SecretStr(secret) if secret else None)
+    return replace(hook, url=url, secret=SecretStr(str(secret)) if secret else None)
 
 
 def shape(hook: Hook, origin: str) -> dict[str, Any]:
