@@ -14,12 +14,13 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from deploycore.application import Application, AutoDeploy
 from deploycore.deploy import InterruptibleProvider, fetch_hint
-from deploycore.errors import Cancelled, DeploycoreError, GitError, StoreError
+from deploycore.errors import Cancelled, ConfigurationError, DeploycoreError, GitError, StoreError
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
 from deploycore.models import is_commit_hash
@@ -143,7 +144,8 @@ class Poller:
             self._tell_failure(definition.name, error)
             is_new = commit is not None and commit != record.commit
             if commit is not None:
-                self._trigger(definition, commit)
+                with suppress(ConfigurationError):  # it is gone meanwhile
+                    self._trigger(definition, commit)
             seconds = interval_after(
                 _poll_of(definition), record.seconds, is_new=is_new, failed=error is not None
             )

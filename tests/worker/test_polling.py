@@ -252,6 +252,18 @@ def test_an_application_that_is_gone_meanwhile_is_passed_over(installation, crea
     assert installation.store.polls.take(["nothing"], lease=60) == []
 
 
+def test_an_application_that_goes_while_the_host_is_asked_keeps_no_other_from_its_news(
+    installation, create, told, monkeypatch
+):
+    create("a-site", "site")
+    commit = "1" * 40
+    monkeypatch.setattr(
+        Poller, "_ask", lambda *_: installation.remove_application("a-site") and commit
+    )
+    Poller(installation).look()
+    assert told() == [("poll", commit)]
+
+
 def test_git_is_asked_as_the_installation_says(environment, create, monkeypatch):
     used = []
     monkeypatch.setattr(polling, "resolve", lambda *_, settings, **__: used.append(settings))
