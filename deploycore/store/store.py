@@ -155,7 +155,7 @@ class Store:
         self,
         definition: Application,
         *,
-        parent: str,
+        parent: Application,
         number: int,
         within: Path,
         limit: int,

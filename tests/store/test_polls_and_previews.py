@@ -29,7 +29,7 @@ def begin(shop, application):
     def begin(name="shop-pr-7", target="/srv/previews/7", **more):
         definition = application(name, target=Path(target))
         values = {
-            "parent": "shop",
+            "parent": application(),
             "number": 7,
             "within": Path("/srv/previews"),
             "limit": 2,
@@ -103,24 +103,26 @@ def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
 
 
 @pytest.mark.parametrize("had_one", [True, False])
-def test_what_was_merged_never_begins_again(shop, begin, had_one):
+def test_what_was_merged_never_begins_again(shop, begin, application, had_one):
     if had_one:
         begin()
-    assert shop.previews.close("shop", 7, merged=True) == had_one
+    assert shop.previews.close(application(), 7, merged=True) == had_one
     assert [begin(opens=opens) for opens in (True, False)] == [False, False]
     assert begin("shop-pr-8", "/srv/previews/8", number=8)
+    shop.previews.forget("shop-pr-7")
+    assert begin(parent=application(repository="team/moved"))
 
 
-def test_what_was_declined_begins_again_where_it_is_opened_again(shop, begin):
-    shop.previews.close("shop", 7, merged=False)
+def test_what_was_declined_begins_again_where_it_is_opened_again(shop, begin, application):
+    shop.previews.close(application(), 7, merged=False)
     assert not begin(opens=False)
     assert begin(opens=True)
     assert begin(opens=False)
-    assert shop.previews.close("shop", 7, merged=False)
-    assert not shop.previews.close("shop", 7, merged=True)
+    assert shop.previews.close(application(), 7, merged=False)
+    assert not shop.previews.close(application(), 7, merged=True)
 
 
-def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin):
+def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin, application):
     for number in range(20):
         name, gate = f"shop-pr-{number}", threading.Barrier(2)
 
@@ -131,7 +133,7 @@ def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin):
         making = threading.Thread(target=make)
         making.start()
         gate.wait(30)
-        shop.previews.close("shop", number, merged=True)
+        shop.previews.close(application(), number, merged=True)
         making.join()
     assert [each for each in shop.previews.list() if each.ended_at is None] == []
 
@@ -160,9 +162,9 @@ def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, applica
     assert shop.get_application("shop-pr-7") == mine
 
 
-def test_those_whose_parent_is_gone_end(shop, begin):
+def test_those_whose_parent_is_gone_end(shop, begin, application):
     begin()
-    shop.previews.close("shop", 8, merged=True)
+    shop.previews.close(application(), 8, merged=True)
     assert not shop.previews.end_orphans()
     shop.remove_application("shop")
     assert shop.previews.end_orphans()

@@ -324,6 +324,7 @@ def test_a_pattern_that_makes_no_application_is_refused(installation, parent, ca
 def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):
     handle(installation, parent(name="pr-{number}"), event())
     made = installation.store.get_application("pr-7").definition
+    other = installation.store.get_application("two").definition
     place = {"within": Path("/"), "limit": 1, "opens": True}
     with pytest.raises(ConfigurationError, match="of one"):
-        installation.store.begin_preview(made, parent="two", number=7, **place)
+        installation.store.begin_preview(made, parent=other, number=7, **place)
