@@ -175,10 +175,13 @@ def _remove_application(installation: Installation, name: str) -> None:
 
     Raises:
         Locked: A worker has it in hand, or something is being deployed still.
+        DeployError: What a dead process left can't be put right.
     """
     claims, remover = installation.store.claims, str(uuid.uuid4())
     claim = claims.take(name, remover, lease=_LEASE_SECONDS)
     try:
+        if claim is not None:
+            installation.recover(name)
         if claim is None or installation.store.deployments.unfinished(name):
             raise Locked(f"The preview {name!r} is being deployed.")
         installation.remove_application(name)
