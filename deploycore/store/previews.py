@@ -8,7 +8,7 @@ long as its parent does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
@@ -21,6 +21,8 @@ from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
 __all__ = ["Previews", "begin"]
+
+_REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
 
 
 class Previews:
@@ -119,6 +121,12 @@ def begin(
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
+        if datetime.now(UTC) - known.removed_at > _REMOVED_SOON:
+            raise ConfigurationError(
+                f"The former preview {name!r} could not be removed yet.",
+                hint=f"A worker's log says why. Or remove {known.target} yourself.",
+                application=parent.name,
+            )
         raise StoreError(
             f"The former preview {name!r} is being removed.", hint="Try again in a moment."
         )

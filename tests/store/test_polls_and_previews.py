@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store import Store
-from deploycore.store.tables import polls
+from deploycore.store.tables import polls, previews
 
 
 @pytest.fixture
@@ -91,6 +91,18 @@ def test_a_preview_is_remembered_until_it_is_forgotten(shop, begin):
         begin()
     shop.previews.forget("shop-pr-7")
     assert shop.previews.list() == []
+
+
+def test_one_that_can_not_be_removed_is_no_reason_to_send_again(shop, begin):
+    """Hosts would send it again and again, and then nothing more."""
+    begin()
+    shop.previews.end("shop", 7)
+    shop.previews.begin_removal("shop-pr-7")
+    with shop._database.writing() as connection:
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(previews).values(removed_at=long_ago))
+    with pytest.raises(ConfigurationError, match="could not be removed yet"):
+        begin()
 
 
 def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
