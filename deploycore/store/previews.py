@@ -52,14 +52,16 @@ class Previews:
         with self._database.writing() as connection:
             # Locked, so that a preview that is just made is seen here, or sees this.
             named_row(connection, "application", applications, parent.name, locked=True)
+            is_closed = _is_closed(parent, number)
+            was = connection.scalar(select(closed_pull_requests.c.merged).where(is_closed))
             values = {
                 "parent": parent.name,
                 "provider": parent.provider,
                 "repository": parent.repository,
                 "number": number,
-                "merged": merged,
+                "merged": merged or bool(was),  # a word of before may arrive later
             }
-            connection.execute(delete(closed_pull_requests).where(_is_closed(parent, number)))
+            connection.execute(delete(closed_pull_requests).where(is_closed))
             connection.execute(insert(closed_pull_requests).values(values))
             return _ended(connection, parent.name, number)
 

@@ -119,6 +119,7 @@ def test_what_was_merged_never_begins_again(shop, begin, application, had_one):
     if had_one:
         begin()
     assert shop.previews.close(application(), 7, merged=True) == had_one
+    assert not shop.previews.close(application(), 7, merged=False)
     assert [begin(opens=opens) for opens in (True, False)] == [False, False]
     assert begin("shop-pr-8", "/srv/previews/8", number=8)
     shop.previews.forget("shop-pr-7")
