@@ -92,14 +92,18 @@ class Poller:
             StoreError: The database can't be used.
         """
         asked = 0
+        unwell: set[str] = set()
         for question, applications in self._due().items():
             if self._stopped.is_set():
                 break
+            if question.provider in unwell:
+                continue  # at the next look: other hosts don't wait for one that hangs
             by_name = {each.name: each for each in applications}
             taken = self._installation.store.polls.take(list(by_name), lease=_LEASE_SECONDS)
             if taken:
                 asked += 1
-                self._poll(question, [(by_name[each.application], each) for each in taken])
+                if not self._poll([(by_name[each.application], each) for each in taken]):
+                    unwell.add(question.provider)
         return asked
 
     def _run(self) -> None:
@@ -129,15 +133,14 @@ class Poller:
                     to_ask.add(question)
         return {question: found[question] for question in to_ask}
 
-    def _poll(
-        self, question: _Question, applications: Sequence[tuple[Application, PollRecord]]
-    ) -> None:
+    def _poll(self, applications: Sequence[tuple[Application, PollRecord]]) -> bool:
+        """Ask for what these applications share, and note it; whether the host has told."""
         error: DeploycoreError | None = None
         commit: str | None = None
         try:
             commit = self._ask(applications[0][0])
         except Cancelled:
-            return  # the worker stops; the lease lapses
+            return False  # the worker stops; the lease lapses
         except DeploycoreError as raised:
             error = raised
         for definition, record in applications:
@@ -155,6 +158,7 @@ class Poller:
             self._installation.store.polls.note(
                 definition.name, after=after, seconds=seconds, commit=commit
             )
+        return error is None
 
     def _ask(self, definition: Application) -> str:
         with InterruptibleProvider(

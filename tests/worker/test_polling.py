@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -234,6 +235,21 @@ def test_a_host_that_fails_is_asked_less_and_logged_once(
     poller.look()
     assert poll_of(installation)["seconds"] == 60
     assert told() == [("poll", commit)]
+
+
+def test_a_host_that_fails_is_asked_once_a_look_and_keeps_no_other_waiting(
+    installation, create, demo_sandbox, tmp_path
+):
+    create("site")
+    create("v1", ref="v1")
+    work = installation.store.get_provider("work")
+    installation.store.add_provider(replace(work, name="other"))
+    values = installation.store.get_application("site").definition.as_dict()
+    values |= {"name": "elsewhere", "provider": "other", "target": tmp_path / "elsewhere"}
+    installation.apply([Application.model_validate(values)])
+    demo_sandbox.faults.add(Fault(faults.answer(500), path="*.git/*"))
+    poller = Poller(installation)
+    assert [poller.look() for _ in range(3)] == [2, 1, 0]
 
 
 def test_a_host_that_names_another_century_is_polled_again_after_a_day(
