@@ -311,11 +311,13 @@ class Installation:
         """The releases of an application that are on disk, the newest first."""
         return self.engine.releases(application)
 
-    def recover(self, *, listener: DeployListener | None = None) -> list[DeploymentRecord]:
+    def recover(
+        self, application: str | None = None, *, listener: DeployListener | None = None
+    ) -> list[DeploymentRecord]:
         """Bring deployments whose process has died to their end; for the start of a service."""
         from deploycore.deploy import no_listener
 
-        return self.engine.recover(listener=listener or no_listener)
+        return self.engine.recover(application, listener=listener or no_listener)
 
     def close(self) -> None:
         """Close the database."""

@@ -62,7 +62,7 @@ def handle(
         return "ended" if store.previews.end(parent.name, event.number) else "ignored"
     if event.action in ("merged", "declined"):
         is_merged = event.action == "merged"
-        had_one = store.previews.close(parent.name, event.number, merged=is_merged)
+        had_one = store.previews.close(parent, event.number, merged=is_merged)
         return "ended" if had_one else "ignored"
     if (event.is_from_fork and not previews.forks) or event.source is None:
         return "ignored"
@@ -70,7 +70,7 @@ def handle(
         made, within = preview_of(parent, previews, event)
         is_there = store.begin_preview(
             made,
-            parent=parent.name,
+            parent=parent,
             number=event.number,
             within=within,
             limit=previews.limit,
@@ -175,10 +175,13 @@ def _remove_application(installation: Installation, name: str) -> None:
 
     Raises:
         Locked: A worker has it in hand, or something is being deployed still.
+        DeployError: What a dead process left can't be put right.
     """
     claims, remover = installation.store.claims, str(uuid.uuid4())
     claim = claims.take(name, remover, lease=_LEASE_SECONDS)
     try:
+        if claim is not None:
+            installation.recover(name)
         if claim is None or installation.store.deployments.unfinished(name):
             raise Locked(f"The preview {name!r} is being deployed.")
         installation.remove_application(name)

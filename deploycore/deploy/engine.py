@@ -265,12 +265,15 @@ class Engine:
         application = self._store.get_application(name)
         return self._releases(application)
 
-    def recover(self, *, listener: DeployListener = no_listener) -> list[DeploymentRecord]:
+    def recover(
+        self, name: str | None = None, *, listener: DeployListener = no_listener
+    ) -> list[DeploymentRecord]:
         """Bring all deployments whose processes have died to their true end; see ``recovery``.
 
         What runs in another process is left alone.
 
         Args:
+            name: Only those of this application.
             listener: Gets each event of theirs.
 
         Returns:
@@ -281,7 +284,8 @@ class Engine:
             StoreError: The database can't be used.
         """
         settled, failures = [], []
-        for application in self._store.list_applications():
+        known = self._store.list_applications()
+        for application in (each for each in known if name in (None, each.name)):
             try:
                 settled += self._recovered(application, listener)
             except DeploycoreError as error:

@@ -8,10 +8,10 @@ long as its parent does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from deploycore.application import Application
 from deploycore.errors import ConfigurationError, StoreError
@@ -21,6 +21,8 @@ from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
 __all__ = ["Previews", "begin"]
+
+_REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
 
 
 class Previews:
@@ -34,7 +36,7 @@ class Previews:
         with self._database.writing() as connection:
             return _ended(connection, parent, number)
 
-    def close(self, parent: str, number: int, *, merged: bool) -> bool:
+    def close(self, parent: Application, number: int, *, merged: bool) -> bool:
         """Note that a pull request has come to its end, even if nobody knew it: what was told
         before, and arrives later, must not bring it back.
 
@@ -49,11 +51,19 @@ class Previews:
         """
         with self._database.writing() as connection:
             # Locked, so that a preview that is just made is seen here, or sees this.
-            named_row(connection, "application", applications, parent, locked=True)
-            values = {"parent": parent, "number": number, "merged": merged}
-            connection.execute(delete(closed_pull_requests).where(_is_closed(parent, number)))
+            named_row(connection, "application", applications, parent.name, locked=True)
+            is_closed = _is_closed(parent, number)
+            was = connection.scalar(select(closed_pull_requests.c.merged).where(is_closed))
+            values = {
+                "parent": parent.name,
+                "provider": parent.provider,
+                "repository": parent.repository,
+                "number": number,
+                "merged": merged or bool(was),  # a word of before may arrive later
+            }
+            connection.execute(delete(closed_pull_requests).where(is_closed))
             connection.execute(insert(closed_pull_requests).values(values))
-            return _ended(connection, parent, number)
+            return _ended(connection, parent.name, number)
 
     def end_orphans(self) -> bool:
         """Note the end of those whose parents were removed; whether there are any."""
@@ -91,7 +101,7 @@ def begin(
     connection: Connection,
     definition: Application,
     *,
-    parent: str,
+    parent: Application,
     number: int,
     within: Path,
     limit: int,
@@ -99,36 +109,42 @@ def begin(
 ) -> bool:
     """Keep a place for a preview, whose application is then made; see ``Store.begin_preview``."""
     name = definition.name
-    named_row(connection, "application", applications, parent, locked=True)
+    named_row(connection, "application", applications, parent.name, locked=True)
     is_closed = _is_closed(parent, number)
     closed = connection.execute(select(closed_pull_requests).where(is_closed)).one_or_none()
     if closed is not None and (closed.merged or not opens):
         return False
     known = _find(connection, name)
     _refuse_application(connection, name, known)
-    if known is not None and (known.parent, known.number) != (parent, number):
+    if known is not None and (known.parent, known.number) != (parent.name, number):
         raise ConfigurationError(
             f"{name!r} is the preview of pull request {known.number} of {known.parent}.",
             hint="Have the names of previews hold {application}.",
-            application=parent,
+            application=parent.name,
         )
     if known is not None and known.removed_at is not None:
+        if datetime.now(UTC) - known.removed_at > _REMOVED_SOON:
+            raise ConfigurationError(
+                f"The former preview {name!r} could not be removed yet.",
+                hint=f"A worker's log says why. Or remove {known.target} yourself.",
+                application=parent.name,
+            )
         raise StoreError(
             f"The former preview {name!r} is being removed.", hint="Try again in a moment."
         )
-    _refuse_more(connection, name, parent, limit)
+    _refuse_more(connection, name, parent.name, limit)
     if known is not None and known.target != definition.target:
         raise ConfigurationError(
             f"The preview {name!r} has another directory: {known.target}.",
             hint="Its parent's pattern, or the branch, was changed. Close the pull request"
             " and open it again.",
-            application=parent,
+            application=parent.name,
         )
     connection.execute(delete(closed_pull_requests).where(is_closed))
     connection.execute(delete(previews).where(previews.c.name == name))
     values = {
         "name": name,
-        "parent": parent,
+        "parent": parent.name,
         "number": number,
         "target": definition.target,
         "within": within,
@@ -145,9 +161,14 @@ def _ended(connection: Connection, parent: str, number: int) -> bool:
     return bool(connection.execute(ended.values(ended_at=datetime.now(UTC))).rowcount)
 
 
-def _is_closed(parent: str, number: int) -> ColumnElement[bool]:
-    of_parent: ColumnElement[bool] = closed_pull_requests.c.parent == parent
-    return of_parent & (closed_pull_requests.c.number == number)
+def _is_closed(parent: Application, number: int) -> ColumnElement[bool]:
+    table = closed_pull_requests.c
+    return and_(
+        table.parent == parent.name,
+        table.provider == parent.provider,
+        table.repository == parent.repository,
+        table.number == number,
+    )
 
 
 def _find(connection: Connection, name: str) -> PreviewRecord | None:

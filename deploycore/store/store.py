@@ -155,7 +155,7 @@ class Store:
         self,
         definition: Application,
         *,
-        parent: str,
+        parent: Application,
         number: int,
         within: Path,
         limit: int,
@@ -173,8 +173,8 @@ class Store:
             Whether it is there; ``False`` where the pull request was closed.
 
         Raises:
-            ConfigurationError: There are as many as there may be, or the name or the target is
-                that of something else than this preview.
+            ConfigurationError: There are as many as there may be, the name or the target is that
+                of something else than this preview, or a former one can't be removed.
             StoreError: A former one of this name is just being removed.
         """
         with self._database.writing() as connection:

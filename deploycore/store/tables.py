@@ -236,10 +236,13 @@ previews = Table(
 )
 
 # Pull requests that have come to their end: what is told of them later must not bring them back.
+# Another repository of the same application counts its own anew.
 closed_pull_requests = Table(
     "closed_pull_requests",
     metadata,
     Column("parent", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("provider", String(NAME_LENGTH), primary_key=True),
+    Column("repository", Text, primary_key=True),
     Column("number", BigInteger, primary_key=True),
     Column("merged", Boolean, nullable=False),
 )

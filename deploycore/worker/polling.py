@@ -14,12 +14,13 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from deploycore.application import Application, AutoDeploy
 from deploycore.deploy import InterruptibleProvider, fetch_hint
-from deploycore.errors import Cancelled, DeploycoreError, GitError, StoreError
+from deploycore.errors import Cancelled, ConfigurationError, DeploycoreError, GitError, StoreError
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
 from deploycore.models import is_commit_hash
@@ -91,14 +92,18 @@ class Poller:
             StoreError: The database can't be used.
         """
         asked = 0
+        unwell: set[str] = set()
         for question, applications in self._due().items():
             if self._stopped.is_set():
                 break
+            if question.provider in unwell:
+                continue  # at the next look: other hosts don't wait for one that hangs
             by_name = {each.name: each for each in applications}
             taken = self._installation.store.polls.take(list(by_name), lease=_LEASE_SECONDS)
             if taken:
                 asked += 1
-                self._poll(question, [(by_name[each.application], each) for each in taken])
+                if not self._poll([(by_name[each.application], each) for each in taken]):
+                    unwell.add(question.provider)
         return asked
 
     def _run(self) -> None:
@@ -128,22 +133,22 @@ class Poller:
                     to_ask.add(question)
         return {question: found[question] for question in to_ask}
 
-    def _poll(
-        self, question: _Question, applications: Sequence[tuple[Application, PollRecord]]
-    ) -> None:
+    def _poll(self, applications: Sequence[tuple[Application, PollRecord]]) -> bool:
+        """Ask for what these applications share, and note it; whether the host has told."""
         error: DeploycoreError | None = None
         commit: str | None = None
         try:
             commit = self._ask(applications[0][0])
         except Cancelled:
-            return  # the worker stops; the lease lapses
+            return False  # the worker stops; the lease lapses
         except DeploycoreError as raised:
             error = raised
         for definition, record in applications:
             self._tell_failure(definition.name, error)
             is_new = commit is not None and commit != record.commit
             if commit is not None:
-                self._trigger(definition, commit)
+                with suppress(ConfigurationError):  # it is gone meanwhile
+                    self._trigger(definition, commit)
             seconds = interval_after(
                 _poll_of(definition), record.seconds, is_new=is_new, failed=error is not None
             )
@@ -153,6 +158,7 @@ class Poller:
             self._installation.store.polls.note(
                 definition.name, after=after, seconds=seconds, commit=commit
             )
+        return error is None
 
     def _ask(self, definition: Application) -> str:
         with InterruptibleProvider(

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store import Store
-from deploycore.store.tables import polls
+from deploycore.store.tables import polls, previews
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def begin(shop, application):
     def begin(name="shop-pr-7", target="/srv/previews/7", **more):
         definition = application(name, target=Path(target))
         values = {
-            "parent": "shop",
+            "parent": application(),
             "number": 7,
             "within": Path("/srv/previews"),
             "limit": 2,
@@ -93,6 +93,18 @@ def test_a_preview_is_remembered_until_it_is_forgotten(shop, begin):
     assert shop.previews.list() == []
 
 
+def test_one_that_can_not_be_removed_is_no_reason_to_send_again(shop, begin):
+    """Hosts would send it again and again, and then nothing more."""
+    begin()
+    shop.previews.end("shop", 7)
+    shop.previews.begin_removal("shop-pr-7")
+    with shop._database.writing() as connection:
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(previews).values(removed_at=long_ago))
+    with pytest.raises(ConfigurationError, match="could not be removed yet"):
+        begin()
+
+
 def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
     begin()
     made = shop.previews.list()
@@ -103,24 +115,27 @@ def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
 
 
 @pytest.mark.parametrize("had_one", [True, False])
-def test_what_was_merged_never_begins_again(shop, begin, had_one):
+def test_what_was_merged_never_begins_again(shop, begin, application, had_one):
     if had_one:
         begin()
-    assert shop.previews.close("shop", 7, merged=True) == had_one
+    assert shop.previews.close(application(), 7, merged=True) == had_one
+    assert not shop.previews.close(application(), 7, merged=False)
     assert [begin(opens=opens) for opens in (True, False)] == [False, False]
     assert begin("shop-pr-8", "/srv/previews/8", number=8)
+    shop.previews.forget("shop-pr-7")
+    assert begin(parent=application(repository="team/moved"))
 
 
-def test_what_was_declined_begins_again_where_it_is_opened_again(shop, begin):
-    shop.previews.close("shop", 7, merged=False)
+def test_what_was_declined_begins_again_where_it_is_opened_again(shop, begin, application):
+    shop.previews.close(application(), 7, merged=False)
     assert not begin(opens=False)
     assert begin(opens=True)
     assert begin(opens=False)
-    assert shop.previews.close("shop", 7, merged=False)
-    assert not shop.previews.close("shop", 7, merged=True)
+    assert shop.previews.close(application(), 7, merged=False)
+    assert not shop.previews.close(application(), 7, merged=True)
 
 
-def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin):
+def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin, application):
     for number in range(20):
         name, gate = f"shop-pr-{number}", threading.Barrier(2)
 
@@ -131,7 +146,7 @@ def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin):
         making = threading.Thread(target=make)
         making.start()
         gate.wait(30)
-        shop.previews.close("shop", number, merged=True)
+        shop.previews.close(application(), number, merged=True)
         making.join()
     assert [each for each in shop.previews.list() if each.ended_at is None] == []
 
@@ -160,9 +175,9 @@ def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, applica
     assert shop.get_application("shop-pr-7") == mine
 
 
-def test_those_whose_parent_is_gone_end(shop, begin):
+def test_those_whose_parent_is_gone_end(shop, begin, application):
     begin()
-    shop.previews.close("shop", 8, merged=True)
+    shop.previews.close(application(), 8, merged=True)
     assert not shop.previews.end_orphans()
     shop.remove_application("shop")
     assert shop.previews.end_orphans()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -236,6 +237,21 @@ def test_a_host_that_fails_is_asked_less_and_logged_once(
     assert told() == [("poll", commit)]
 
 
+def test_a_host_that_fails_is_asked_once_a_look_and_keeps_no_other_waiting(
+    installation, create, demo_sandbox, tmp_path
+):
+    create("site")
+    create("v1", ref="v1")
+    work = installation.store.get_provider("work")
+    installation.store.add_provider(replace(work, name="other"))
+    values = installation.store.get_application("site").definition.as_dict()
+    values |= {"name": "elsewhere", "provider": "other", "target": tmp_path / "elsewhere"}
+    installation.apply([Application.model_validate(values)])
+    demo_sandbox.faults.add(Fault(faults.answer(500), path="*.git/*"))
+    poller = Poller(installation)
+    assert [poller.look() for _ in range(3)] == [2, 1, 0]
+
+
 def test_a_host_that_names_another_century_is_polled_again_after_a_day(
     installation, create, push, monkeypatch
 ):
@@ -250,6 +266,18 @@ def test_a_host_that_names_another_century_is_polled_again_after_a_day(
 
 def test_an_application_that_is_gone_meanwhile_is_passed_over(installation, create):
     assert installation.store.polls.take(["nothing"], lease=60) == []
+
+
+def test_an_application_that_goes_while_the_host_is_asked_keeps_no_other_from_its_news(
+    installation, create, told, monkeypatch
+):
+    create("a-site", "site")
+    commit = "1" * 40
+    monkeypatch.setattr(
+        Poller, "_ask", lambda *_: installation.remove_application("a-site") and commit
+    )
+    Poller(installation).look()
+    assert told() == [("poll", commit)]
 
 
 def test_git_is_asked_as_the_installation_says(environment, create, monkeypatch):

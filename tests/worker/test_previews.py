@@ -8,6 +8,7 @@ import pytest
 
 from deploycore import RepositoryId
 from deploycore import previews as module
+from deploycore.deploy import Releases
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.events import PullRequestEvent
 from deploycore.previews import handle, remove_ended
@@ -282,18 +283,43 @@ def test_one_that_is_opened_again_before_it_is_removed_stays(installation, paren
     assert "one-pr-7" in names(installation)
 
 
-def test_one_that_is_being_deployed_is_cancelled_and_removed_later(installation, parent):
-    record = parent()
+@pytest.fixture
+def running(installation):
+    """Has the preview of pull request 7 be deployed, by a process that is dead or not."""
+
+    def running():
+        record = installation.store.deployments.request("one-pr-7", ref="x")
+        return installation.store.deployments.advance(record.id, "authenticating")
+
+    return running
+
+
+def test_one_that_is_being_deployed_is_cancelled_and_removed_later(
+    installation, parent, place, running
+):
+    record, releases = parent(), Releases(place / "7-topic")
     handle(installation, record, event())
-    running = installation.store.deployments.request("one-pr-7", ref="x")
-    installation.store.deployments.advance(running.id, "authenticating")
+    deployment = running()
     handle(installation, record, event(action="merged"))
-    assert remove_ended(installation) == frozenset()
-    assert installation.store.deployments.is_cancelled(running.id)
-    assert "one-pr-7" in names(installation)
-    installation.store.deployments.advance(running.id, "cancelled")
+    releases.prepare()
+    with releases.locked():
+        assert remove_ended(installation) == frozenset()
+        assert installation.store.deployments.is_cancelled(deployment.id)
+        assert "one-pr-7" in names(installation)
+        installation.store.deployments.advance(deployment.id, "cancelled")
     assert remove_ended(installation) == frozenset()
     assert "one-pr-7" not in names(installation)
+
+
+def test_one_whose_deployment_died_is_removed(installation, parent, place, running):
+    record = parent()
+    handle(installation, record, event())
+    deployed(place / "7-topic")
+    running()
+    handle(installation, record, event(action="merged"))
+    assert remove_ended(installation) == frozenset()
+    assert "one-pr-7" not in names(installation)
+    assert list(place.iterdir()) == []
 
 
 def test_one_that_a_worker_has_in_hand_is_left_to_the_next_time(installation, parent):
@@ -324,6 +350,7 @@ def test_a_pattern_that_makes_no_application_is_refused(installation, parent, ca
 def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):
     handle(installation, parent(name="pr-{number}"), event())
     made = installation.store.get_application("pr-7").definition
+    other = installation.store.get_application("two").definition
     place = {"within": Path("/"), "limit": 1, "opens": True}
     with pytest.raises(ConfigurationError, match="of one"):
-        installation.store.begin_preview(made, parent="two", number=7, **place)
+        installation.store.begin_preview(made, parent=other, number=7, **place)

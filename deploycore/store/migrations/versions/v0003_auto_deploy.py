@@ -93,9 +93,13 @@ def upgrade() -> None:
     op.create_table(
         "closed_pull_requests",
         sa.Column("parent", sa.String(63), nullable=False),
+        sa.Column("provider", sa.String(63), nullable=False),
+        sa.Column("repository", sa.Text, nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("merged", sa.Boolean, nullable=False),
-        sa.PrimaryKeyConstraint("parent", "number", name="pk_closed_pull_requests"),
+        sa.PrimaryKeyConstraint(
+            "parent", "provider", "repository", "number", name="pk_closed_pull_requests"
+        ),
         _of_application("closed_pull_requests", "parent"),
     )
     op.create_table(
