@@ -10,10 +10,9 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr
 
 from deploycore.models import CommitHash, Model, NonEmpty, RepositoryId
 
@@ -118,7 +117,7 @@ class Delivered(Model):
     """
 
     delivery: str = ""
-    sent_at: datetime | None = None
+    sent_at: AwareDatetime | None = None
     events: tuple[WebhookEvent, ...] = ()
 
 

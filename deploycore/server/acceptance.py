@@ -8,10 +8,11 @@ deployment's turn has come.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -31,7 +32,7 @@ from deploycore.server.directory import Directory, Entry
 from deploycore.server.quiet import QuietLogger
 from deploycore.store import ApplicationRecord
 
-__all__ = ["Acceptor", "PullRequestHandler", "Verdict", "installed_previews"]
+__all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "PullRequestHandler", "Verdict"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,6 @@ _CAUSE = "push"
 _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
-_PREVIEWS = "deploycore.previews"
 
 
 @dataclass(frozen=True)
@@ -72,25 +72,12 @@ UNAVAILABLE = Verdict(503, "refused", "unavailable")
 _KNOWN = Verdict(200, "known")
 
 
-def installed_previews() -> PullRequestHandler | None:
-    """What takes pull requests, where that part of deploycore is installed."""
-    try:
-        handler: PullRequestHandler | None = getattr(
-            importlib.import_module(_PREVIEWS), "handle", None
-        )
-    except ModuleNotFoundError as error:
-        if error.name != _PREVIEWS:
-            raise
-        return None
-    return handler
-
-
 class Acceptor:
     """Judges deliveries; for threads, since it waits for the disk.
 
     Args:
         replay_window: How far a delivery's own time stamp may be from now.
-        previews: What is given pull requests; ``None`` to leave them aside.
+        previews: What is given pull requests.
         now: The time.
     """
 
@@ -100,7 +87,7 @@ class Acceptor:
         directory: Directory,
         *,
         replay_window: timedelta,
-        previews: PullRequestHandler | None = None,
+        previews: PullRequestHandler,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._installation = installation
@@ -110,6 +97,7 @@ class Acceptor:
         self._now = now
         # Threads of one process would only wait for each other in the database, and less fairly.
         self._writing = threading.Lock()
+        self._could_not_write_at = -float("inf")
         self._noted: dict[str, datetime] = {}
         self._quiet = QuietLogger(logger)
 
@@ -139,9 +127,22 @@ class Acceptor:
         if self._is_stale(delivered):
             return _STALE
         digest = hashlib.sha256(delivery.body).hexdigest()
-        return _most_telling(
+        verdict = self._verdict(entry, delivered, digest)
+        if verdict.outcome == "ignored":
+            # Nobody sends it again, and it may be wanted since what is known here was read.
+            self._directory.look_again()
+            again = self._directory.find(name)
+            if again is not None and again != entry:
+                verdict = self._verdict(again, delivered, digest)
+        return verdict
+
+    def _verdict(self, entry: Entry, delivered: Delivered, digest: str) -> Verdict:
+        """What is told of a delivery with several events: what came of the luckiest one."""
+        found = [
             self._taken(entry, event, delivered.delivery, digest) for event in delivered.events
-        )
+        ]
+        order = ("accepted", "known", "ignored")
+        return min(found, key=lambda each: order.index(each.outcome), default=_ignored("no_event"))
 
     def _is_signed(self, entry: Entry, delivery: WebhookDelivery) -> bool:
         provider = self._directory.provider(entry)
@@ -156,7 +157,7 @@ class Acceptor:
         if not _is_same(event.repository, definition.repository_id):
             return _ignored("another_repository")
         if isinstance(event, PullRequestEvent):
-            return self._pull_request(entry, event)
+            return self._pull_request(entry, event, digest)
         if definition.auto_deploy is None or not definition.auto_deploy.push:
             return _ignored("auto_deploy_is_off")
         change = _change_of(event, definition.ref)
@@ -189,7 +190,7 @@ class Acceptor:
             )
             return record.id if record else None
 
-        with self._writing:
+        with self._in_turn():
             trigger = add(digest)
             if trigger is None and change is not None:
                 # A body that is known is a replay, unless the ref has since been brought back to
@@ -199,11 +200,33 @@ class Acceptor:
                     trigger = add(hashlib.sha256(f"{digest} {newest.id}".encode()).hexdigest())
         return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
 
-    def _pull_request(self, entry: Entry, event: PullRequestEvent) -> Verdict:
-        if self._previews is None:
-            return _ignored("no_previews")
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Write, when those who came before have written.
+
+        Raises:
+            StoreError: That failed, perhaps for one who was waited for: each would wait as long.
+        """
+        came_at = time.monotonic()
+        with self._writing:
+            if self._could_not_write_at > came_at:
+                raise StoreError("The database could not be written for who came before.")
+            try:
+                yield
+            except StoreError:
+                self._could_not_write_at = time.monotonic()
+                raise
+
+    def _pull_request(self, entry: Entry, event: PullRequestEvent, digest: str) -> Verdict:
+        name, triggers = entry.application.name, self._installation.store.triggers
+        # One delivery may tell of several.
+        told = hashlib.sha256(f"{digest} {event.number}".encode()).hexdigest()
+        if triggers.is_known(name, told):
+            return _KNOWN
         if self._previews(self._installation, entry.application, event) == "ignored":
             return _ignored("no_previews")
+        # Afterwards: what fails is to be sent again, and then it must not be known.
+        triggers.add(name, cause="pull_request", digest=told, settled=True)
         return Verdict(202, "accepted", "pull_request")
 
     def note_delivery(self, name: str) -> None:
@@ -216,17 +239,10 @@ class Acceptor:
             return
         self._noted[name] = now
         try:
-            with self._writing:
+            with self._in_turn():
                 self._installation.store.webhooks.note_delivery(name)
         except StoreError as error:
             logger.warning("that a delivery for %s came could not be noted: %s", name, error)
-
-
-def _most_telling(verdicts: Iterator[Verdict]) -> Verdict:
-    """What is told of a delivery with several events: what came of the luckiest one."""
-    found = list(verdicts)
-    order = ("accepted", "known", "ignored")
-    return min(found, key=lambda each: order.index(each.outcome), default=_ignored("no_event"))
 
 
 def _ignored(reason: str) -> Verdict:

@@ -25,13 +25,13 @@ from starlette.routing import Route
 from deploycore.errors import DeploycoreError
 from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
+from deploycore.previews import handle
 from deploycore.server.acceptance import (
     UNAVAILABLE,
     UNKNOWN_APPLICATION,
     Acceptor,
     PullRequestHandler,
     Verdict,
-    installed_previews,
 )
 from deploycore.server.access import Access
 from deploycore.server.api import Api, Call
@@ -108,13 +108,13 @@ def create_application(
     options: ServerOptions | None = None,
     *,
     worker: Worker | None = None,
-    previews: PullRequestHandler | None = None,
+    previews: PullRequestHandler = handle,
 ) -> Application:
     """Make the application; nothing is opened, started or asked yet.
 
     Args:
         worker: The one of this process, for what is told of it.
-        previews: What is given pull requests; by default what is installed for that.
+        previews: What is given pull requests.
     """
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
@@ -133,7 +133,7 @@ def create_application(
         installation,
         directory,
         replay_window=options.replay_window,
-        previews=previews or installed_previews(),
+        previews=previews,
     )
     rest = _Rest(api, Access(installation.store), followers, options)
     webhooks = _Webhooks(acceptor, directory, metrics, options)

@@ -59,6 +59,7 @@ class Database:
         self._settings = settings
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self._file: tuple[int, int] | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -89,16 +90,38 @@ class Database:
 
     @contextmanager
     def _transaction(self, **options: bool) -> Iterator[Connection]:
-        with self._lock:
-            if self._engine is None:
-                self._engine = _open(self._settings)
-            engine = self._engine
+        engine = self._opened()
         with (
             typed_errors(Place.of(engine.url)),
             engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             yield connection
+
+    def _opened(self) -> Engine:
+        with self._lock:
+            if self._engine is not None:
+                place = Place.of(self._engine.url)
+                file = _identity(place.path)
+                if self._file is not None and file is None:
+                    # What is open could still be written, and nobody would ever find it.
+                    raise place.error("is gone", "Put it back; who starts again starts anew.")
+                if file != self._file:  # such as a backup that was put back
+                    self._engine.dispose()
+                    self._engine = None
+            if self._engine is None:
+                self._engine = _open(self._settings)
+                self._file = _identity(Place.of(self._engine.url).path)
+            return self._engine
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one in its place; ``None`` where there is none."""
+    try:
+        found = path and path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
 
 
 def present(connection: Connection) -> datetime:

@@ -76,6 +76,7 @@ class Triggers:
         delivery: str | None = None,
         digest: str | None = None,
         priority: int = 0,
+        settled: bool = False,
     ) -> TriggerRecord | None:
         """Record that an application is to be looked at.
 
@@ -85,6 +86,7 @@ class Triggers:
             digest: Of the body of what told of it. Of two with one delivery or one digest the
                 second is not added, as long as the first is remembered (``REMEMBERED``).
             priority: Those with more go first.
+            settled: There is nothing to look at; it is only to be known when it comes again.
 
         Returns:
             The trigger; ``None`` where it was known already.
@@ -113,11 +115,20 @@ class Triggers:
                 connection.execute(delete(triggers).where(same, long_ago))
                 if connection.scalar(select(triggers.c.id).where(same).limit(1)) is not None:
                     return None
-            values |= {"received_at": at, "not_before": at}
+            values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
             added = insert(triggers).values(values).returning(*triggers.c)
             record = TriggerRecord(**connection.execute(added).mappings().one())
-        self._tell(application)
+        if not settled:
+            self._tell(application)
         return record
+
+    def is_known(self, application: str, digest: str) -> bool:
+        """Whether what has this digest was told of, and is remembered."""
+        query = select(triggers.c.id).where(
+            triggers.c.application == application, triggers.c.digest == digest
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(query) is not None
 
     def pending(
         self, *, host: str, application: str | None = None, limit: int | None = None

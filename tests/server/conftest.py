@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from deploycore import Installation, Settings
+from deploycore.previews import handle
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
 from deploycore.tokens import digest_of, new_token
@@ -45,7 +46,7 @@ def serving(installation):
     """Makes a client of a server: ``serving(metrics_open=True)``."""
     running = []
 
-    def make(*, worker=None, previews=None, **options) -> TestClient:
+    def make(*, worker=None, previews=handle, **options) -> TestClient:
         application = create_application(
             installation, ServerOptions(**options), worker=worker, previews=previews
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -291,7 +293,7 @@ def test_a_branch_that_was_deleted_beside_a_tag_of_its_name_leaves_the_tag(deliv
     assert [each.commit for each in triggers()] == ["d" * 40]
 
 
-def test_a_pull_request_is_given_to_previews(serving, secret, installation, triggers):
+def test_a_pull_request_is_given_to_previews(serving, secret, installation):
     seen = []
     client = serving(previews=lambda *given: seen.append(given))
     body = body_of(pull_request())
@@ -299,7 +301,91 @@ def test_a_pull_request_is_given_to_previews(serving, secret, installation, trig
     assert answer.json() == {"status": "accepted", "reason": "pull_request"}
     [(given, application, event)] = seen
     assert (given, application.name, event.number) == (installation, "shop", 7)
-    assert triggers() == []
+    assert installation.store.triggers.open("shop") == []
+
+
+def test_a_replay_of_a_pull_request_is_known_by_its_body(serving, secret, installation):
+    seen = []
+    client = serving(previews=lambda *given: seen.append(given))
+    body = body_of(pull_request(), pull_request(number=8))
+
+    def send():
+        return client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+
+    assert send().json() == {"status": "accepted", "reason": "pull_request"}
+    assert send().json() == {"status": "known"}
+    assert [event.number for _, _, event in seen] == [7, 8]
+    assert installation.store.triggers.open("shop") == []
+
+
+def test_a_pull_request_that_could_not_be_noted_is_not_known_when_it_comes_again(serving, secret):
+    outcomes = iter([StoreError("The database is busy."), "made"])
+
+    def previews(*given):
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    client, body = serving(previews=previews), body_of(pull_request())
+    statuses = [
+        client.post("/webhooks/shop", content=body, headers=signed(body, secret)).status_code
+        for _ in range(2)
+    ]
+    assert statuses == [503, 202]
+
+
+def test_what_another_process_has_just_changed_counts_before_a_push_is_ignored(
+    installation, client, deliver, monkeypatch, tmp_path
+):
+    now = [1000.0]
+    monkeypatch.setattr(client.application.directory, "_clock", lambda: now[0])
+    client.application.directory.invalidate()
+    event = push("release")
+    assert deliver(event).json()["reason"] == "another_ref"
+    definition = installation.store.get_application("shop").definition
+    installation.apply([definition.model_copy(update={"ref": "release"})])
+    now[0] += 1.5
+    assert deliver(event).json()["status"] == "accepted"
+
+
+def test_a_time_without_its_zone_is_malformed(deliver):
+    answer = deliver(push(), sent_at="2026-11-25T10:15:00")
+    assert (answer.status_code, code_of(answer)) == (422, "malformed")
+
+
+def test_those_who_wait_for_one_who_can_not_write_do_not_wait_as_long_once_more(
+    client, installation, secret, monkeypatch
+):
+    asked, came, statuses = [], threading.Semaphore(0), []
+    find = client.application.directory.secrets
+
+    def come(entry):
+        came.release()
+        return find(entry)
+
+    def fail(*arguments, **more):
+        asked.append(arguments)
+        if len(asked) == 1:
+            for _ in range(4):
+                assert came.acquire(timeout=60)
+            time.sleep(0.2)  # for those who came to be in line
+        raise StoreError("The database is busy.")
+
+    monkeypatch.setattr(client.application.directory, "secrets", come)
+    monkeypatch.setattr(installation.store.triggers, "add", fail)
+
+    def deliver(number: int) -> None:
+        body = body_of(push(after=f"{number:040x}"))
+        answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+        statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (statuses, len(asked)) == ([503] * 4, 1)
 
 
 def test_a_changed_secret_holds_within_a_second_and_the_former_one_for_its_grace(

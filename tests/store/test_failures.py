@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -99,6 +100,34 @@ def test_a_damaged_database_is_named(filled, database):
     error = open_store(filled).value
     assert error.message == f"The database {database} is damaged."
     assert error.details == {"path": str(database)}
+
+
+def test_a_database_that_is_taken_away_is_not_written_where_nobody_finds_it(
+    filled, provider, database
+):
+    with Store(filled) as store:
+        store.list_providers()
+        database.rename(database.with_name("away.db"))
+        with pytest.raises(StoreError, match="is gone"):
+            store.add_provider(provider("later"))
+        assert not database.exists()
+        database.with_name("away.db").rename(database)
+        store.add_provider(provider("later"))
+        assert len(store.list_providers()) == 2
+
+
+def test_a_backup_that_is_put_back_is_what_is_written_from_then_on(filled, provider, database):
+    backup = database.with_name("backup.db")
+    shutil.copy(database, backup)
+    with Store(filled) as store:
+        store.add_provider(provider("later"))
+        for leftover in database.parent.glob("deploycore.db-*"):
+            leftover.unlink()
+        backup.replace(database)
+        store.add_provider(provider("latest"))
+    with Store(filled) as store:
+        assert "later" not in {each.name for each in store.list_providers()}
+        assert "latest" in {each.name for each in store.list_providers()}
 
 
 def test_a_directory_in_the_place_of_the_database_is_said(settings, database):

@@ -119,6 +119,7 @@ class _Source(AnswerModel):
 
 class _PullRequest(AnswerModel):
     id: Annotated[int, Field(ge=1)]
+    state: Literal["OPEN", "MERGED", "DECLINED", "SUPERSEDED"]
     title: str = ""
     source: _Source
     destination: _Destination
@@ -226,7 +227,7 @@ def _pull_request(body: object, kind: str) -> PullRequestEvent:
     return PullRequestEvent(
         repository=told.repository.id,
         number=request.id,
-        action=_ACTIONS[kind],
+        action=_action(kind, request.state),
         title=request.title,
         source=source.repository.id if source.repository else None,
         source_branch=source.branch.name,
@@ -234,6 +235,16 @@ def _pull_request(body: object, kind: str) -> PullRequestEvent:
         commit=source.commit.hash if source.commit else None,
         actor=_name(told.actor),
     )
+
+
+def _action(kind: str, state: str) -> Literal["opened", "updated", "merged", "declined"]:
+    """What has happened: the body says whether it is open, since only that is signed."""
+    if state != "OPEN":
+        return "merged" if state == "MERGED" else "declined"
+    action = _ACTIONS[kind]
+    if action in ("merged", "declined"):
+        raise _unexpected(f"the pull request of {kind} is open")
+    return action
 
 
 def _name(actor: _Actor | None) -> str:

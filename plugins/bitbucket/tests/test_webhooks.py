@@ -164,17 +164,18 @@ def test_a_push_by_nobody_in_particular_is_a_push():
 
 
 @pytest.mark.parametrize(
-    ("kind", "action"),
+    ("kind", "state", "action"),
     [
-        ("pullrequest:created", "opened"),
-        ("pullrequest:updated", "updated"),
-        ("pullrequest:push", "updated"),
-        ("pullrequest:fulfilled", "merged"),
-        ("pullrequest:rejected", "declined"),
+        ("pullrequest:created", "OPEN", "opened"),
+        ("pullrequest:updated", "OPEN", "updated"),
+        ("pullrequest:push", "OPEN", "updated"),
+        ("pullrequest:fulfilled", "MERGED", "merged"),
+        ("pullrequest:rejected", "DECLINED", "declined"),
+        ("pullrequest:rejected", "SUPERSEDED", "declined"),
     ],
 )
-def test_a_pull_request_says_what_became_of_it(kind, action):
-    found = event(pull_request(), kind)
+def test_a_pull_request_says_what_became_of_it(kind, state, action):
+    found = event(pull_request(state=state), kind)
     assert found == PullRequestEvent(
         repository=SHOP,
         number=7,
@@ -187,6 +188,20 @@ def test_a_pull_request_says_what_became_of_it(kind, action):
         actor="Emma",
     )
     assert not found.is_from_fork
+
+
+@pytest.mark.parametrize(
+    ("state", "action"),
+    [("MERGED", "merged"), ("DECLINED", "declined"), ("SUPERSEDED", "declined")],
+)
+def test_a_header_which_nobody_signs_opens_no_pull_request_that_is_closed(state, action):
+    assert event(pull_request(state=state), "pullrequest:created").action == action
+
+
+@pytest.mark.parametrize("kind", ["pullrequest:fulfilled", "pullrequest:rejected"])
+def test_a_header_which_nobody_signs_closes_no_pull_request_that_is_open(kind):
+    with pytest.raises(UnexpectedAnswer, match="is open"):
+        delivered(delivery(pull_request(), kind))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +220,7 @@ def test_a_pull_request_from_a_fork_is_told_apart_also_where_that_is_gone(source
 
 
 def test_a_pull_request_whose_branch_is_gone_has_no_commit():
-    body = pull_request()
+    body = pull_request(state="DECLINED")
     body["pullrequest"]["source"]["commit"] = None
     assert event(body, "pullrequest:rejected").commit is None
 
