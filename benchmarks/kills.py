@@ -17,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -72,6 +73,8 @@ def show(kills: Kills, site: object, seconds: float) -> None:
     """Print the table."""
     answers = kills.promises.answers
     began, ended = (site.builds(what) for what in ("began", "ended"))  # type: ignore[attr-defined]
+    deployments = site.installation.store.deployments.list()  # type: ignore[attr-defined]
+    states = Counter(each.state for each in deployments)
     killed = ", ".join(f"{name} {count}" for name, count in sorted(kills.done.items()))
     settled = sorted(kills.settling) or [0.0]
     rows = {
@@ -82,6 +85,7 @@ def show(kills: Kills, site: object, seconds: float) -> None:
         "… not answered": f"{answers[None]:,}",
         "builds that began, and ended": f"{began.total():,}, {ended.total():,}",
         "… of a commit that was built before": f"{ended.total() - len(ended):,}",
+        "deployments": ", ".join(f"{count:,} {state}" for state, count in states.items()),
         "settled after a round, median and worst": (
             f"{settled[len(settled) // 2]:.1f} s, {settled[-1]:.1f} s"
         ),

@@ -11,9 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database, present
-from deploycore.store.lookup import named_row
 from deploycore.store.records import ClaimRecord, WorkerRecord
 from deploycore.store.tables import applications, claims, workers
 
@@ -71,13 +69,13 @@ class Claims:
             lease: Seconds after which the worker counts as dead, unless it gives a sign of life.
 
         Returns:
-            ``None`` where another worker has it, or it is gone.
+            ``None`` where another worker has it, or is about to, or it is gone.
         """
         with self._database.writing() as connection:
-            try:
-                # Locked, so that of two who claim it one comes after the other.
-                named_row(connection, "application", applications, application, locked=True)
-            except ConfigurationError:
+            # Locked, so that of two who claim it one has it. The other does not wait for that: many
+            # workers would come through what there is to do in step, all but one in vain.
+            row = select(applications.c.name).where(applications.c.name == application)
+            if connection.scalar(row.with_for_update(skip_locked=True)) is None:
                 return None
             now = present(connection)
             former = _claim(connection, application)

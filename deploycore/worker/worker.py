@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Self
@@ -40,6 +40,7 @@ _PAUSE_SECONDS = 1.0  # after the store failed
 _PRUNE_SECONDS = 3600.0
 _MORE_CANDIDATES = 8  # than there are hands: others claim too
 _LEAST_WAIT = 0.02
+_LOST_WAIT = 0.02
 
 
 class Worker:
@@ -82,6 +83,7 @@ class Worker:
         self._changed = threading.Condition()
         self._hands: dict[str, Hand] = {}
         self._woken = True
+        self._lost = ""  # to another worker, at the last look
         self._is_idle = False
         self._stopping = False
         self._ended = threading.Event()
@@ -154,6 +156,8 @@ class Worker:
                 host=self._host, application=application
             )
             hand = self._taken(application) if pending else None
+            if pending and hand is None:
+                self.wake()  # it may be there a moment later, and nobody is nudged again
         except StoreError as error:
             logger.warning("%s can't be looked at: %s", application, error)
             return
@@ -251,14 +255,34 @@ class Worker:
             return sweep  # who gets free wakes it
         store = self._installation.store
         pending = store.triggers.pending(host=self._host, limit=free + _MORE_CANDIDATES)
-        started = sum(self._start_hand(application) for application in pending)
+        started = self._start_hands(pending)
         if started and started == len(pending):
             return _LEAST_WAIT  # there may be more
         with self._changed:
+            if pending and len(self._hands) < self._threads:
+                return _LOST_WAIT  # others were faster, and there may be more here too
             self._is_idle = not (self._hands or self._woken or started)
             self._changed.notify_all()
         soon = store.triggers.seconds_to_next()
         return sweep if soon is None else max(_LEAST_WAIT, min(sweep, soon))
+
+    def _start_hands(self, pending: Sequence[str]) -> int:
+        """Begin to work on the first of these, as long as others are not faster; gives how many.
+
+        When somebody else has one by now, the rest is likely to be as old news: then the store is
+        asked again, and that one is left out for once, so that it keeps nobody from the others.
+        """
+        lost, self._lost = self._lost, ""
+        started = 0
+        for application in pending:
+            if application == lost:
+                continue
+            if not self._start_hand(application):
+                with self._changed:
+                    self._lost = application if len(self._hands) < self._threads else ""
+                break
+            started += 1
+        return started
 
     def _start_hand(self, application: str) -> bool:
         hand = self._taken(application)
@@ -309,6 +333,7 @@ class Worker:
             logger.error("%s met something unforeseen: %s", application, type(error).__name__)
             self._ended.wait(_PAUSE_SECONDS)
         finally:
+            hand.claimed = None  # so that nobody takes what is given back for lost
             try:
                 self._installation.store.claims.release(application, self.id)
             except StoreError as error:

@@ -10,8 +10,9 @@ from sqlalchemy import update
 
 from deploycore.store import Store
 from deploycore.store import claims as claims_module
+from deploycore.store.lookup import named_row
+from deploycore.store.tables import applications, workers
 from deploycore.store.tables import claims as table
-from deploycore.store.tables import workers
 
 
 @pytest.fixture
@@ -146,6 +147,16 @@ def test_of_racing_workers_one_takes_over_what_has_lapsed(any_settings, shop):
     for thread in threads:
         thread.join(90)
     assert won == ["dead"]
+
+
+def test_who_comes_while_another_one_claims_is_not_kept_waiting(any_settings, shop):
+    """Else many workers would go through what there is to do in step, all but one in vain."""
+    if not any_settings.database_url.startswith("postgresql"):
+        pytest.skip("writers of an SQLite database wait for each other anyway")
+    with shop._database.writing() as connection:
+        named_row(connection, "application", applications, "shop", locked=True)
+        assert shop.claims.take("shop", "w1", lease=60) is None
+    assert shop.claims.take("shop", "w1", lease=60) is not None
 
 
 @pytest.mark.parametrize("hours", [-5, 5])

@@ -364,6 +364,43 @@ def test_who_can_give_no_sign_of_life_stops_before_its_claims_lapse(
     released.set()
 
 
+def test_what_others_were_faster_to_take_keeps_nobody_from_the_rest(
+    installation, deployments, add, start, monkeypatch
+):
+    """Its sweep is a minute: it looks again at once, and beyond what it does not get."""
+    take, asked = installation.store.claims.take, []
+
+    def lose(application, worker, *, lease):
+        asked.append(application)
+        return None if application == "one" else take(application, worker, lease=lease)
+
+    monkeypatch.setattr(installation.store.claims, "take", lose)
+    for name in ("one", "two", "three"):
+        add(name)
+    start(threads=1)
+    wait_for(lambda: deployments.asked == ["two", "three"])
+    tried = asked.count("one")
+    wait_for(lambda: asked.count("one") > tried)
+
+
+def test_what_is_given_back_is_not_taken_for_lost(
+    installation, deployments, add, start, monkeypatch, caplog
+):
+    """A sign of life may come between the release and what the worker remembers of it."""
+    release = installation.store.claims.release
+
+    def release_and_beat(application, worker):
+        release(application, worker)
+        running[0]._beat()
+
+    monkeypatch.setattr(installation.store.claims, "release", release_and_beat)
+    running = [start(threads=1)]
+    add("one")
+    wait_for(lambda: settled(installation) and not installation.store.claims.list())
+    assert running[0].wait_until_idle(30)
+    assert "is lost" not in caplog.text
+
+
 def test_signs_of_life_hold_a_claim_for_as_long_as_it_takes(installation, deployments, add, start):
     deployments.gate.clear()
     add("one")
