@@ -45,6 +45,7 @@ Outcome = Literal["accepted", "known", "ignored", "refused"]
 _CAUSE = "push"
 _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
+_ACTOR_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -184,7 +185,7 @@ class Acceptor:
                 cause=_CAUSE,
                 ref=ref,
                 commit=change.after if change else None,
-                actor=event.actor,
+                actor=_line(event.actor),
                 delivery=_bounded(delivery),
                 digest=told,
             )
@@ -269,6 +270,11 @@ def _may_begin_at(commit: str | None, change: RefChange) -> bool:
     if change.before is None:  # made again: that it was deleted is kept nowhere
         return commit != change.after
     return commit == change.before
+
+
+def _line(actor: str) -> str:
+    """A name as it can be kept and shown: PostgreSQL takes no NUL, say."""
+    return "".join(each for each in actor if each.isprintable())[:_ACTOR_LENGTH]
 
 
 def _bounded(delivery: str) -> str | None:

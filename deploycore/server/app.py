@@ -35,7 +35,7 @@ from deploycore.server.acceptance import (
 )
 from deploycore.server.access import Access
 from deploycore.server.api import Api, Call
-from deploycore.server.bodies import read_body, read_json
+from deploycore.server.bodies import Room, read_body, read_json
 from deploycore.server.checking import checked
 from deploycore.server.directory import Directory
 from deploycore.server.edge import ROUTE, Edge
@@ -160,6 +160,7 @@ class _Webhooks:
         self._metrics = metrics
         self._options = options
         self._threads = CapacityLimiter(_WEBHOOK_THREADS)
+        self._room = Room(options.bodies_bytes_most)
         self._quiet = QuietLogger(logger)
 
     async def receive(self, request: Request) -> Response:
@@ -195,9 +196,10 @@ class _Webhooks:
             refusal = await self._in_thread(lambda: self._refusal_of_missing(name))
             if refusal is not None:
                 return refusal
-        body = await read_body(request, self._options)
-        delivery = WebhookDelivery(_joined_headers(request), body)
-        return await self._in_thread(lambda: self._acceptor.accept(name, delivery))
+        with self._room.share() as take:
+            body = await read_body(request, self._options, take)
+            delivery = WebhookDelivery(_joined_headers(request), body)
+            return await self._in_thread(lambda: self._acceptor.accept(name, delivery))
 
     def _refusal_of_missing(self, name: str) -> Verdict | None:
         try:

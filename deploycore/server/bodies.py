@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,11 +13,53 @@ from starlette.requests import ClientDisconnect, Request
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal
 
-__all__ = ["read_body", "read_json"]
+__all__ = ["Room", "read_body", "read_json"]
 
 
-async def read_body(request: Request, options: ServerOptions) -> bytes:
+class Room:
+    """What there is left for bodies that anybody may send; for the event loop's thread.
+
+    Args:
+        most: Bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Gives what takes room, which is free again in the end.
+
+        Raises:
+            Refusal: There is none left (503).
+        """
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if count > self._free:
+                raise Refusal(
+                    503,
+                    "busy",
+                    "Too much is being received at once.",
+                    headers={"Connection": "close", "Retry-After": "60"},
+                )
+            self._free -= count
+            taken += count
+
+        try:
+            yield take
+        finally:
+            self._free += taken
+
+
+async def read_body(
+    request: Request, options: ServerOptions, take: Callable[[int], None] = lambda count: None
+) -> bytes:
     """The whole body.
+
+    Args:
+        take: Is told of the bytes that come.
 
     Raises:
         Refusal: It is too large (413), takes too long (408), or was cut off (400).
@@ -30,6 +74,7 @@ async def read_body(request: Request, options: ServerOptions) -> bytes:
             async for chunk in request.stream():
                 if len(body) + len(chunk) > most:
                     raise _too_large(most)
+                take(len(chunk))
                 body += chunk
     except TimeoutError:
         raise Refusal(

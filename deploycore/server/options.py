@@ -14,6 +14,8 @@ class ServerOptions:
 
     Attributes:
         body_bytes_most: What a request's body may have; what is beyond is not read.
+        bodies_bytes_most: What the bodies of all deliveries may have together that are being
+            received or judged; anybody may send them.
         body_seconds_most: How long a body may take to arrive.
         replay_window: How far a delivery's own time stamp may be from now.
         metrics_open: Whether metrics need no token.
@@ -22,6 +24,7 @@ class ServerOptions:
     """
 
     body_bytes_most: int = 1024 * 1024
+    bodies_bytes_most: int = 64 * 1024 * 1024
     body_seconds_most: float = 30.0
     replay_window: timedelta = timedelta(hours=24)
     metrics_open: bool = False

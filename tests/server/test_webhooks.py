@@ -170,6 +170,23 @@ def test_a_body_that_takes_too_long_is_not_waited_for(serving, secret):
     assert asgi.post(client.app, "/webhooks/shop", receive) == 408
 
 
+def test_bodies_have_so_much_room_together_and_give_it_back(serving, secret):
+    client = serving(bodies_bytes_most=1000)
+    for _ in range(3):
+        answer = client.post("/webhooks/shop", content=b" " * 900)
+        assert answer.status_code == 401  # so it was read, each time
+    answer = client.post("/webhooks/shop", content=b" " * 1001)
+    assert (answer.status_code, code_of(answer)) == (503, "busy")
+    assert answer.headers["retry-after"] == "60"
+    assert client.post("/webhooks/shop", content=b" " * 1000).status_code == 401
+
+
+def test_who_pushed_is_kept_in_one_line_of_bounded_length(installation, deliver, triggers):
+    assert deliver(push(actor="Ada\0\n" + "x" * 500)).status_code == 202
+    (trigger,) = installation.store.triggers.list("shop")
+    assert trigger.actor == "Ada" + "x" * 197
+
+
 def test_a_body_that_is_cut_off_makes_no_trigger(client, triggers):
     async def receive():
         return {"type": "http.disconnect"}
