@@ -256,6 +256,7 @@ def show(peer: list[float], alone: dict[str, list[float]], burst: dict[str, list
     """Print the table."""
     rows = {
         "SQLite alone: a row committed": peer,
+        "the first one: accepted": alone["accepted"][:1],
         "one at a time: accepted": alone["accepted"],
         **{f"burst: {kind}": taken for kind, taken in sorted(burst.items())},
     }
