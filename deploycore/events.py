@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError
 
+from deploycore.errors import UnexpectedAnswer
 from deploycore.models import CommitHash, Model, NonEmpty, RepositoryId
 
 __all__ = [
@@ -27,7 +29,9 @@ __all__ = [
     "Webhook",
     "WebhookDelivery",
     "WebhookEvent",
+    "as_documented",
     "hmac_sha256_matches",
+    "unexpected_delivery",
 ]
 
 
@@ -195,3 +199,38 @@ def hmac_sha256_matches(body: bytes, signature: str, secrets: Iterable[SecretStr
         wanted = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
         matches |= hmac.compare_digest(wanted, given) and bool(key)
     return matches
+
+
+@contextmanager
+def as_documented(host: str) -> Iterator[None]:
+    """What a delivery is read within: JSON that is none, and what makes no event, are errors of
+    the delivery and not of the plugin.
+
+    Args:
+        host: Its name, for people.
+
+    Raises:
+        UnexpectedAnswer: It is not what the host documents.
+    """
+    try:
+        yield
+        return
+    except ValidationError as error:
+        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+        wrong = f"these fields are wrong: {', '.join(fields)}"
+    except (ValueError, RecursionError):  # also for numbers of more digits than are read
+        wrong = "it is not valid JSON"
+    raise unexpected_delivery(host, wrong)
+
+
+def unexpected_delivery(host: str, what: str) -> UnexpectedAnswer:
+    """The error of a delivery that is not as the host documents it.
+
+    Args:
+        host: Its name, for people.
+        what: What is wrong, as half a sentence.
+    """
+    return UnexpectedAnswer(
+        f"The delivery is not as {host} documents its webhooks: {what}.",
+        hint="Upgrade the plugin; polling works all the same.",
+    )

@@ -10,12 +10,11 @@ https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
-from deploycore.errors import ConfigurationError, UnexpectedAnswer
+from deploycore.errors import ConfigurationError
 from deploycore.events import (
     Delivered,
     PullRequestEvent,
@@ -24,14 +23,14 @@ from deploycore.events import (
     Webhook,
     WebhookDelivery,
     WebhookEvent,
+    as_documented,
     hmac_sha256_matches,
+    unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
 from deploycore.models import CommitHash, RepositoryId
 
 __all__ = ["EVENTS", "WEBHOOK_FIELDS", "delivered", "is_signed", "subscription", "webhook_from"]
-
-T = TypeVar("T")
 
 PUSH = "repo:push"
 _ACTIONS: dict[str, Literal["opened", "updated", "merged", "declined"]] = {
@@ -48,8 +47,6 @@ EVENTS = (PUSH, *_ACTIONS)
 WEBHOOK_FIELDS = ("uuid", "url", "active")
 LONGEST_SECRET = 128
 DESCRIPTION = "deploycore"
-
-HINT = "Upgrade deploycore-bitbucket; polling works all the same."
 
 
 class _Actor(AnswerModel):
@@ -146,6 +143,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
     return hmac_sha256_matches(delivery.body, signature, secrets) and algorithm == "sha256"
 
 
+@as_documented("Bitbucket")
 def delivered(delivery: WebhookDelivery) -> Delivered:
     """What a delivery says; no events for those of a kind that was not subscribed to.
 
@@ -154,15 +152,13 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = delivery.headers.get("x-event-key", "")
     if not kind:
-        raise _unexpected("it does not say in X-Event-Key what it is about")
+        raise unexpected_delivery("Bitbucket", "it does not say in X-Event-Key what it is about")
     events: tuple[WebhookEvent, ...] = ()
     if kind == PUSH:
-        events = (_checked(lambda: _push(_decoded(delivery.body))),)
+        events = (_push(json.loads(delivery.body)),)
     elif kind in _ACTIONS:
-        events = (_checked(lambda: _pull_request(_decoded(delivery.body), kind)),)
-    return _checked(
-        lambda: Delivered(delivery=delivery.headers.get("x-request-uuid", ""), events=events)
-    )
+        events = (_pull_request(json.loads(delivery.body), kind),)
+    return Delivered(delivery=delivery.headers.get("x-request-uuid", ""), events=events)
 
 
 def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
@@ -195,7 +191,7 @@ def webhook_from(item: object) -> Webhook:
         UnexpectedAnswer: A field is missing or of the wrong type.
     """
     hook = parse_answer(_Hook, item, what="a webhook")
-    return _checked(lambda: Webhook(id=hook.uuid, url=hook.url, active=hook.active))
+    return Webhook(id=hook.uuid, url=hook.url, active=hook.active)
 
 
 def _push(body: object) -> PushEvent:
@@ -212,7 +208,7 @@ def _push(body: object) -> PushEvent:
 def _ref_change(change: _Change) -> RefChange:
     ref = change.new or change.old
     if ref is None:
-        raise _unexpected("a change has neither old nor new")
+        raise unexpected_delivery("Bitbucket", "a change has neither old nor new")
     return RefChange(
         kind=ref.kind,
         name=ref.name,
@@ -243,34 +239,9 @@ def _action(kind: str, state: str) -> Literal["opened", "updated", "merged", "de
         return "merged" if state == "MERGED" else "declined"
     action = _ACTIONS[kind]
     if action in ("merged", "declined"):
-        raise _unexpected(f"the pull request of {kind} is open")
+        raise unexpected_delivery("Bitbucket", f"the pull request of {kind} is open")
     return action
 
 
 def _name(actor: _Actor | None) -> str:
     return (actor.display_name or actor.nickname or "") if actor else ""
-
-
-def _decoded(body: bytes) -> object:
-    try:
-        decoded: object = json.loads(body)
-    except (ValueError, RecursionError):
-        pass
-    else:
-        return decoded
-    raise _unexpected("it is not valid JSON")
-
-
-def _checked(make: Callable[[], T]) -> T:
-    """What is made of a delivery; an error of our own models is one of the delivery."""
-    try:
-        return make()
-    except ValidationError as error:
-        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-    raise _unexpected(f"these fields are wrong: {', '.join(fields)}")
-
-
-def _unexpected(what: str) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"The delivery is not as Bitbucket documents its webhooks: {what}.", hint=HINT
-    )

@@ -11,10 +11,9 @@ which say what is sent when.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from deploycore.errors import ConfigurationError, UnexpectedAnswer
+from deploycore.errors import ConfigurationError
 from deploycore.events import (
     Delivered,
     PullRequestEvent,
@@ -23,15 +22,15 @@ from deploycore.events import (
     Webhook,
     WebhookDelivery,
     WebhookEvent,
+    as_documented,
     hmac_sha256_matches,
+    unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
 from deploycore.models import CommitHash, NonEmpty, RepositoryId
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
 __all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
-
-T = TypeVar("T")
 
 EVENTS = ("push", "delete", "pull_request_only", "pull_request_sync")
 """What deploycore subscribes to.
@@ -43,7 +42,6 @@ A branch or tag that is made is told by ``create`` and by ``push``, a branch tha
 SENDING_JSON = frozenset({"gitea", "gogs", "forgejo"})
 """The types of webhooks whose deliveries these are; others are for chats."""
 
-HINT = "Upgrade deploycore-gitea; polling works all the same."
 
 _Kind = Literal["branch", "tag"]
 _KINDS: dict[str, _Kind] = {"refs/heads/": "branch", "refs/tags/": "tag"}
@@ -169,6 +167,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
     return hmac_sha256_matches(delivery.body, _header(delivery, "signature"), secrets)
 
 
+@as_documented("Gitea")
 def delivered(delivery: WebhookDelivery) -> Delivered:
     """What a delivery says; no events for those of a kind that was not subscribed to.
 
@@ -177,16 +176,16 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = _header(delivery, "event")
     if not kind:
-        raise _unexpected("it does not say in X-Gitea-Event what it is about")
+        raise unexpected_delivery("Gitea", "it does not say in X-Gitea-Event what it is about")
     event: WebhookEvent | None = None
     if kind == "push":
-        event = _checked(lambda: _push(_decoded(delivery.body)))
+        event = _push(json.loads(delivery.body))
     elif kind == "delete":
-        event = _checked(lambda: _delete(_decoded(delivery.body)))
+        event = _delete(json.loads(delivery.body))
     elif kind in _PULL_REQUESTS:
-        event = _checked(lambda: _pull_request(_decoded(delivery.body)))
+        event = _pull_request(json.loads(delivery.body))
     events = () if event is None else (event,)
-    return _checked(lambda: Delivered(delivery=_header(delivery, "delivery"), events=events))
+    return Delivered(delivery=_header(delivery, "delivery"), events=events)
 
 
 def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
@@ -268,28 +267,3 @@ def _commit(hash: str) -> str | None:
 
 def _name(user: _User | None) -> str:
     return (user.full_name or user.login) if user else ""
-
-
-def _decoded(body: bytes) -> object:
-    try:
-        decoded: object = json.loads(body)
-    except (ValueError, RecursionError):
-        pass
-    else:
-        return decoded
-    raise _unexpected("it is not valid JSON")
-
-
-def _checked(make: Callable[[], T]) -> T:
-    """What is made of a delivery; an error of our own models is one of the delivery."""
-    try:
-        return make()
-    except ValidationError as error:
-        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-    raise _unexpected(f"these fields are wrong: {', '.join(fields)}")
-
-
-def _unexpected(what: str) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"The delivery is not as Gitea documents its webhooks: {what}.", hint=HINT
-    )

@@ -19,11 +19,11 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from deploycore.errors import ConfigurationError, UnexpectedAnswer
+from deploycore.errors import ConfigurationError
 from deploycore.events import (
     Delivered,
     PullRequestEvent,
@@ -32,10 +32,12 @@ from deploycore.events import (
     Webhook,
     WebhookDelivery,
     WebhookEvent,
+    as_documented,
+    unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
 from deploycore.models import CommitHash, NonEmpty, RepositoryId
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
 __all__ = [
     "FIRST_SETTINGS",
@@ -46,8 +48,6 @@ __all__ = [
     "signing_token",
     "subscription",
 ]
-
-T = TypeVar("T")
 
 _PUSHES = {"Push Hook": "push", "Tag Push Hook": "tag_push"}
 _MERGE_REQUEST = "Merge Request Hook"
@@ -64,7 +64,6 @@ FIRST_SETTINGS: Mapping[str, Any] = {"name": "deploycore", "enable_ssl_verificat
 
 _PURPOSE = b"deploycore-gitlab: signing token"
 _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
-_HINT = "Upgrade deploycore-gitlab; polling works all the same."
 
 
 class _Project(AnswerModel):
@@ -190,6 +189,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     }
 
 
+@as_documented("GitLab")
 def delivered(delivery: WebhookDelivery) -> Delivered:
     """What a delivery says; no events for those of a kind that was not subscribed to.
 
@@ -203,15 +203,15 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     headers = delivery.headers
     kind = headers.get("x-gitlab-event", "")
     if not kind:
-        raise _unexpected("it does not say in X-Gitlab-Event what it is about")
+        raise unexpected_delivery("GitLab", "it does not say in X-Gitlab-Event what it is about")
     events: tuple[WebhookEvent, ...] = ()
     if kind in _PUSHES:
-        events = (_checked(lambda: _push(_decoded(delivery.body), kind)),)
+        events = (_push(json.loads(delivery.body), kind),)
     elif kind == _MERGE_REQUEST:
-        events = _checked(lambda: _merge_request(_decoded(delivery.body)))
+        events = _merge_request(json.loads(delivery.body))
     identifier = headers.get("webhook-id") or headers.get("idempotency-key", "")
     sent_at = _sent_at(headers)
-    return _checked(lambda: Delivered(delivery=identifier, sent_at=sent_at, events=events))
+    return Delivered(delivery=identifier, sent_at=sent_at, events=events)
 
 
 def _is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
@@ -245,7 +245,7 @@ def _sent_at(headers: Mapping[str, str]) -> datetime | None:
     if "webhook-timestamp" not in headers:
         return None
     if not _is_time(headers):
-        raise _unexpected("its webhook-timestamp is no time")
+        raise unexpected_delivery("GitLab", "its webhook-timestamp is no time")
     return datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
 
 
@@ -253,7 +253,9 @@ def _push(body: object, kind: str) -> PushEvent:
     told = parse_answer(_Push, body, what=f"a delivery of {kind}")
     change = _ref_change(told)
     if told.object_kind != _PUSHES[kind]:
-        raise _unexpected("its X-Gitlab-Event and its object_kind are not of one kind")
+        raise unexpected_delivery(
+            "GitLab", "its X-Gitlab-Event and its object_kind are not of one kind"
+        )
     return PushEvent(
         repository=told.project.id,
         changes=(change,),
@@ -266,7 +268,7 @@ def _ref_change(told: _Push) -> RefChange:
     prefix = "refs/tags/" if is_tag else "refs/heads/"
     before, after = _commit_or_none(told.before), _commit_or_none(told.after)
     if not told.ref.startswith(prefix) or (before is None and after is None):
-        raise _unexpected("it does not say which ref was changed")
+        raise unexpected_delivery("GitLab", "it does not say which ref was changed")
     if is_tag and after is not None:
         after = told.checkout_sha or after
     return RefChange(
@@ -303,28 +305,3 @@ def _merge_request(body: object) -> tuple[PullRequestEvent, ...]:
         actor=user.name or user.username or "",
     )
     return (event,)
-
-
-def _decoded(body: bytes) -> object:
-    try:
-        decoded: object = json.loads(body)
-    except (ValueError, RecursionError):
-        pass
-    else:
-        return decoded
-    raise _unexpected("it is not valid JSON")
-
-
-def _checked(make: Callable[[], T]) -> T:
-    """What is made of a delivery; an error of our own models is one of the delivery."""
-    try:
-        return make()
-    except ValidationError as error:
-        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-    raise _unexpected(f"these fields are wrong: {', '.join(fields)}")
-
-
-def _unexpected(what: str) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"The delivery is not as GitLab documents its webhooks: {what}.", hint=_HINT
-    )
