@@ -144,11 +144,13 @@ class Bench:
 
     def takeover(self, lease: float) -> float:
         """Seconds from the death of a worker until another one has its application."""
-        self.add_application("slow", "sleep 3600")
+        # A killed worker's step runs on: not for longer than it takes to see who takes over.
+        self.add_application("slow", f"sleep {lease + 4 * LATE_MOST}")
         with self.workers(1, "real", lease) as (victim,):
             self.store.triggers.add("slow", cause="request")
-            while not (former := self.store.claims.list()):
+            while not any(e.state == "building" for e in self.store.deployments.unfinished("slow")):
                 time.sleep(0.01)
+            former = self.store.claims.list()
             with self.workers(1, "real", lease):
                 victim.send_signal(signal.SIGKILL)
                 victim.wait()

@@ -165,6 +165,9 @@ def engine_of(database_url: str) -> Engine:
         engine = create_engine(
             url,
             hide_parameters=True,
+            # A server that was started again has ended all connections: nobody should be refused
+            # for each of them, least of all hosts that send a webhook once.
+            pool_pre_ping=not is_sqlite,
             connect_args={"timeout": BUSY_SECONDS} if is_sqlite else {},
         )
     except NoSuchModuleError:

@@ -280,6 +280,21 @@ def test_a_database_url_that_leads_nowhere_is_said_without_its_password(
     assert "s3" not in said(error)
 
 
+def test_a_server_that_was_started_again_refuses_nobody(postgresql, tmp_path):
+    """It has ended all connections; each would be one webhook that is refused."""
+    import psycopg
+
+    with Store(on(postgresql, tmp_path)) as store:
+        store.list_providers()
+        with psycopg.connect(postgresql.replace("+psycopg", "")) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchall()
+        assert ended, "there was no connection"
+        assert store.list_providers() == []
+
+
 def test_a_servers_refusal_is_quoted_without_the_password():
     from sqlalchemy import make_url
 
