@@ -126,6 +126,4 @@ def _log_to_standard_error() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for name in ("procrastinate", "psycopg"):
-        logging.getLogger(name).setLevel(
-            logging.CRITICAL
-        )  # the worker tells it, without tracebacks
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we tell it, without tracebacks
