@@ -21,6 +21,15 @@ def pytest_configure(config):
     config.addinivalue_line("markers", OUTSIDE)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Have processes that are done take over what others still have to do: tests take from a
+    millisecond to half a minute."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_report_header():
     return f"bitbucket API description: {_state_of_check()}"
 
