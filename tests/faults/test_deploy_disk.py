@@ -19,10 +19,10 @@ from deploycore.deploy import Releases
 from deploycore.deploy import recorder as recorder_module
 from deploycore.deploy import run as run_module
 from deploycore.errors import DeploycoreError, DeployError, GitError, HealthCheckFailed
-from tests.deploy.conftest import create, home, installation, provider, publish, target
+from tests.deploy.conftest import create, installation, provider, publish, target
 from tests.faults.deployments import CHANGING
 
-__all__ = ["create", "home", "installation", "provider", "publish", "target"]
+__all__ = ["create", "installation", "provider", "publish", "target"]
 
 ROOT = Path(__file__).parents[2]
 

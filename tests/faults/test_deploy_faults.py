@@ -16,9 +16,9 @@ import pytest
 
 from deploycore.deploy import Releases
 from deploycore.deploy.turns import Presence
-from tests.deploy.conftest import create, home, installation, provider, publish, target
+from tests.deploy.conftest import create, installation, provider, publish, target
 
-__all__ = ["create", "home", "installation", "provider", "publish", "target"]
+__all__ = ["create", "installation", "provider", "publish", "target"]
 
 ROOT = Path(__file__).parents[2]
 POINTS_MOST = 400

@@ -17,9 +17,9 @@ from deploycore.deploy import Releases
 from deploycore.errors import ConfigurationError, DeployError, HealthCheckFailed, StoreError
 from deploycore.git import Cancellation
 from deploycore.store.deployments import Deployments
-from tests.deploy.conftest import create, home, installation, provider, publish, target
+from tests.deploy.conftest import create, installation, provider, publish, target
 
-__all__ = ["create", "home", "installation", "provider", "publish", "target"]
+__all__ = ["create", "installation", "provider", "publish", "target"]
 
 PROOF = {"health_check": {"shell": "! grep -q ill page", "retries": 0}}
 
