@@ -119,7 +119,7 @@ class Acceptor:
             return UNKNOWN_APPLICATION
         if not self._is_signed(entry, delivery):
             # Perhaps by a secret, or for a provider, that is newer than what is known here.
-            self._directory.look_again()
+            self._directory.look_again(name)
             again = self._directory.find(name)
             if again is None or again == entry or not self._is_signed(again, delivery):
                 return _BAD_SIGNATURE
@@ -131,7 +131,7 @@ class Acceptor:
         verdict = self._verdict(entry, delivered, digest)
         if verdict.outcome == "ignored":
             # Nobody sends it again, and it may be wanted since what is known here was read.
-            self._directory.look_again()
+            self._directory.read_anew()
             again = self._directory.find(name)
             if again is not None and again != entry:
                 verdict = self._verdict(again, delivered, digest)

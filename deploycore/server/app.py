@@ -190,8 +190,6 @@ class _Webhooks:
 
     async def _judged(self, request: Request, name: str) -> Verdict:
         directory = self._directory
-        if directory.is_known_to_be_missing(name):
-            return UNKNOWN_APPLICATION
         if not directory.is_known(name):
             refusal = await self._in_thread(lambda: self._refusal_of_missing(name))
             if refusal is not None:

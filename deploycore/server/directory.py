@@ -1,14 +1,15 @@
 """What the server knows of applications and their webhooks without asking the database each time.
 
 A copy in memory, so that strangers who guess cost next to nothing. It is read again when it is
-some seconds old, and at once, but at most once a second, before anybody is told that an
-application is unknown or a signature wrong: what another process has just changed holds here
-within a second.
+some seconds old. Before anybody is told that an application is unknown or a signature wrong, one
+row of the database is looked at: hosts do not send again, and another process may have registered
+the webhook, or replaced its secret, a moment ago.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
+from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
 from deploycore.provider import Provider
@@ -29,8 +31,8 @@ __all__ = ["Directory", "Entry"]
 logger = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 5.0
-_RECHECK_SECONDS = 1.0
 _OLD_SECONDS = 10.0
+_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,6 @@ class Directory:
         self._opened: dict[str, _Opened] = {}
         self._secrets: dict[str, _Secrets] = {}
 
-    def is_known_to_be_missing(self, name: str) -> bool:
-        """Whether there is surely no such application; answered from memory, never slow."""
-        return name not in self._entries and self._age() < _RECHECK_SECONDS
-
     def is_known(self, name: str) -> bool:
         """Whether there was such an application when the database was last asked."""
         return name in self._entries
@@ -99,7 +97,7 @@ class Directory:
         if not (self._reading.locked() and self._age() < _OLD_SECONDS):
             self._refresh(_FRESH_SECONDS)
         if name not in self._entries:
-            self.look_again()
+            self.look_again(name)
         return self._entries.get(name)
 
     def warm_up(self) -> None:
@@ -114,13 +112,25 @@ class Directory:
         except DeploycoreError as error:
             logger.warning("webhooks can't be judged for now: %s", error)
 
-    def look_again(self) -> bool:
-        """Ask the database, unless that was done within a second; whether it was.
+    def look_again(self, name: str) -> None:
+        """Read anew, if the webhook of an application is not as it is known.
 
         Raises:
             StoreError: The database can't be used.
         """
-        return self._refresh(_RECHECK_SECONDS)
+        if _NAME.fullmatch(name) is None:
+            return
+        stored, known = self._installation.store.webhooks.find(name), self._entries.get(name)
+        if _proof(stored) != _proof(known.webhook if known else None):
+            self.read_anew()
+
+    def read_anew(self) -> None:
+        """Read anew, however old it is.
+
+        Raises:
+            StoreError: The database can't be used.
+        """
+        self._refresh(0)
 
     def invalidate(self) -> None:
         """Forget how old it is: something was changed here."""
@@ -167,12 +177,13 @@ class Directory:
     def _age(self) -> float:
         return self._clock() - self._read_at
 
-    def _refresh(self, seconds: float) -> bool:
+    def _refresh(self, seconds: float) -> None:
+        came_at = self._clock()
         if self._age() < seconds:
-            return False
+            return
         with self._reading:
-            if self._age() < seconds:
-                return True  # another thread has just read it
+            if self._read_at > came_at or self._age() < seconds:
+                return  # another thread has just read it
             at = self._clock()
             store = self._installation.store
             webhooks = store.webhooks.list()
@@ -187,7 +198,6 @@ class Directory:
             for gone in self._secrets.keys() - self._entries.keys():
                 self._secrets.pop(gone, None)
             self._read_at = at
-            return True
 
     def _still_holds(self, opened: _Opened, record: ProviderRecord) -> bool:
         if opened.record != record:
@@ -204,3 +214,8 @@ class Directory:
     def _close(self, opened: _Opened | None) -> None:
         if opened is not None and opened.handle is not None:
             opened.handle.close()
+
+
+def _proof(webhook: WebhookRecord | None) -> tuple[str, str | None, datetime | None] | None:
+    """What decides which signatures are right."""
+    return (webhook.secret, webhook.former, webhook.former_until) if webhook else None

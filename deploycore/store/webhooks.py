@@ -67,6 +67,11 @@ class Webhooks:
             found = _find(connection, application)
         return found or _raise_missing(application)
 
+    def find(self, application: str) -> WebhookRecord | None:
+        """The webhook of an application, where there is one: one row, for who asks often."""
+        with self._database.reading() as connection:
+            return _find(connection, application)
+
     def list(self) -> list[WebhookRecord]:
         """All webhooks, by application."""
         query = select(webhooks).order_by(webhooks.c.application)
