@@ -76,6 +76,7 @@ class StepRunner:
                 output=self.recorder.output,
                 cancellation=cancellation,
                 deadline=deadline,
+                record=Releases(self.application.target).step_record,
             )
 
     def check_health(self, release: Path) -> None:
@@ -97,6 +98,7 @@ class StepRunner:
             output=self.recorder.output,
             cancellation=self.cancellation,
             deadline=self.deadline,
+            record=Releases(self.application.target).step_record,
         )
 
     def refuse_late(self) -> None:

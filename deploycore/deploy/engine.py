@@ -19,6 +19,7 @@ from deploycore.deploy.activation import typed_error
 from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.log import Logs
+from deploycore.deploy.orphans import end_orphans
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
 from deploycore.deploy.releases import Releases
@@ -447,6 +448,7 @@ class Engine:
         """Settle what dead processes left; for who holds the target's lock."""
         releases = Releases(application.definition.target)
         settled = []
+        orphans = end_orphans(releases.step_record)
         for record in self._unfinished(application.name, everywhere=everywhere):
             if record.id == but or record.state == "queued":
                 continue
@@ -457,6 +459,8 @@ class Engine:
                     environment = self._environment(application)
                 except DeploycoreError as error:
                     recorder.note(f"steps get no environment: {error.message}")
+                if orphans:
+                    recorder.note(f"{orphans} processes of its step ran on, and are ended")
                 nobody = Cancellation()
                 run = self._run(
                     application, recorder, nobody, nobody.shielded, environment=environment

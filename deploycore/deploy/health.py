@@ -38,6 +38,7 @@ def check_health(
     output: Callable[[str], None],
     cancellation: Cancellation,
     deadline: float | None = None,
+    record: Path | None = None,
 ) -> None:
     """Try a health check until one try is good.
 
@@ -53,6 +54,7 @@ def check_health(
         output: Gets one line for each try that failed, and what a command prints.
         cancellation: Ends the check at once.
         deadline: When it must have ended whatever its own, in the time of ``time.monotonic``.
+        record: A file that names a command's session while it runs; see ``end_orphans``.
 
     Raises:
         HealthCheckFailed: No try was good. ``details`` has ``tries`` and the last ``reason``.
@@ -61,7 +63,9 @@ def check_health(
     own = time.monotonic() + check.deadline
     until = own if deadline is None else min(own, deadline)
     with Wakeup() as wakeup, cancellation.waking(wakeup.wake):
-        trying = _Trying(check, directory, environment, redactor, output, cancellation, until)
+        trying = _Trying(
+            check, directory, environment, redactor, output, cancellation, until, record
+        )
         tries, reason = trying.until_good(wakeup)
     if reason is not None:
         times = "once" if tries == 1 else f"{tries} times"
@@ -83,6 +87,7 @@ class _Trying:
     output: Callable[[str], None]
     cancellation: Cancellation
     until: float
+    record: Path | None
 
     def until_good(self, wakeup: Wakeup) -> tuple[int, str | None]:
         """How many tries there were, and why the last was bad; ``None``: it was good."""
@@ -128,6 +133,7 @@ class _Trying:
                 output=self.output,
                 cancellation=self.cancellation,
                 deadline=self.until,
+                record=self.record,
             )
         except StepFailed as error:
             return f"it {error.details['reason']}"

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["GRACE_SECONDS", "Process"]
+__all__ = ["GRACE_SECONDS", "Process", "members", "started_at"]
 
 GRACE_SECONDS = 5.0
 """From SIGTERM to SIGKILL."""
@@ -59,6 +59,11 @@ class Process:
         if hasattr(fcntl, "F_SETPIPE_SZ"):  # fewer, larger reads
             with suppress(OSError):
                 fcntl.fcntl(self.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def session(self) -> int:
+        """The number of its session, which is that of the program too."""
+        return self._process.pid
 
     def fileno(self) -> int:
         """The descriptor to read from."""
@@ -142,7 +147,7 @@ class Process:
         if not self.ended:
             return True
         if _PROC.joinpath("self", "stat").exists():
-            return any(True for _ in _members(self._process.pid))
+            return any(True for _ in members(self._process.pid))
         return self._process.poll() is None or self._group_is_there()
 
     def _group_is_there(self) -> bool:
@@ -156,13 +161,13 @@ class Process:
         if self._process.returncode is None or self._group_is_there():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
-        for member, group in _members(self._process.pid):
+        for member, group in members(self._process.pid):
             if group != self._process.pid:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(member, number)
 
 
-def _members(session: int) -> Iterator[tuple[int, int]]:
+def members(session: int) -> Iterator[tuple[int, int]]:
     """Processes of a session that have not ended, each with its group; see proc_pid_stat(5).
 
     ``timeout`` and shells with job control make groups of their own within a session.
@@ -172,10 +177,20 @@ def _members(session: int) -> Iterator[tuple[int, int]]:
     for name in os.listdir(_PROC):
         if not name.isdigit():
             continue
-        try:
-            stat = _PROC.joinpath(name, "stat").read_bytes()
-        except OSError:
-            continue
-        state, _, group, its_session = stat.rpartition(b") ")[2].split()[:4]
+        state, _, group, its_session = (_stat(int(name)) or [b"X", b"0", b"0", b"0"])[:4]
         if int(its_session) == session and state not in (b"Z", b"X"):
             yield int(name), int(group)
+
+
+def started_at(process: int) -> str | None:
+    """When a process was started, in ticks since the boot; ``None`` where there is none."""
+    fields = _stat(process)
+    return fields[19].decode() if fields else None
+
+
+def _stat(process: int) -> list[bytes] | None:
+    """What proc_pid_stat(5) tells, from the state on."""
+    try:
+        return _PROC.joinpath(str(process), "stat").read_bytes().rpartition(b") ")[2].split()
+    except OSError:
+        return None

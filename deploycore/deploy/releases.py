@@ -7,6 +7,7 @@
       shared/                                   what all releases have in common
       current -> releases/20261124T…            switched by one rename
       .deploycore.lock                          held while a deployment runs
+      .deploycore.step                          there while one of its steps runs
 
 The link is made under another name and renamed over ``current``, since ``rename`` is atomic
 (POSIX, rename(2)) and a removed and remade link is not. The lock is the operating system's
@@ -36,6 +37,7 @@ _RELEASES = "releases"
 _SHARED = "shared"
 _CURRENT = "current"
 _LOCK = ".deploycore.lock"
+_STEP = ".deploycore.step"
 _NEW_LINK = ".current.deploycore-"
 _REMOVED = ".removed.deploycore-"
 _SHORT_COMMIT = 12
@@ -60,6 +62,11 @@ class Releases:
     def shared(self) -> Path:
         """Where what they have in common is."""
         return self.target / _SHARED
+
+    @property
+    def step_record(self) -> Path:
+        """The file that says which step runs; see ``deploycore.deploy.orphans``."""
+        return self.target / _STEP
 
     @property
     def current(self) -> Path | None:

@@ -8,11 +8,13 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deploycore.application import Command, Step
+from deploycore.deploy.orphans import on_record
 from deploycore.deploy.process import Process
 from deploycore.deploy.step_output import StepOutput
 from deploycore.deploy.wakeup import Wakeup
@@ -62,6 +64,7 @@ def run_command(
     output: Callable[[str], None],
     cancellation: Cancellation,
     deadline: float | None = None,
+    record: Path | None = None,
 ) -> None:
     """Run a command to its end, and give what it prints, line by line.
 
@@ -86,6 +89,7 @@ def run_command(
         cancellation: Ends the command at once.
         deadline: When it must have ended whatever its own time-out, in the time of
             ``time.monotonic``.
+        record: A file that names its session while it runs; see ``end_orphans``.
 
     Raises:
         StepFailed: It could not be started, ended with another status than 0 or by a signal,
@@ -97,7 +101,7 @@ def run_command(
     if cancellation.cancelled:
         raise Cancelled(f"The step {title!r} was cancelled before it began.", step=title)
     run = _Run(command, cancellation, deadline)
-    failure = run.to_its_end(directory, environment, StepOutput(redactor, output))
+    failure = run.to_its_end(directory, environment, StepOutput(redactor, output), record)
     if failure is _CANCELLED:
         raise Cancelled(f"The step {title!r} {failure.reason}.", step=title)
     if failure is not None:
@@ -139,7 +143,11 @@ class _Run:
         self._linger_until = float("inf")
 
     def to_its_end(
-        self, directory: Path, environment: Mapping[str, str], output: StepOutput
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        output: StepOutput,
+        record: Path | None,
     ) -> _Failure | None:
         if time.monotonic() >= self._limit:
             return self._too_long
@@ -147,10 +155,11 @@ class _Run:
         if isinstance(process, _Failure):
             return process
         status = None
-        try:
-            self._follow(process, output)
-        finally:
-            status = process.end()
+        with nullcontext() if record is None else on_record(record, process.session):
+            try:
+                self._follow(process, output)
+            finally:
+                status = process.end()
         output.finish()
         return self._stopped or _ended_badly(status)
 

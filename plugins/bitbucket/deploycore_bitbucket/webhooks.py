@@ -140,7 +140,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
     Other algorithms are refused: Bitbucket has this one alone.
     """
     algorithm, _, signature = delivery.headers.get("x-hub-signature", "").partition("=")
-    return hmac_sha256_matches(delivery.body, signature, secrets) and algorithm == "sha256"
+    return hmac_sha256_matches(delivery.body, signature, secrets) & (algorithm == "sha256")
 
 
 @as_documented("Bitbucket")

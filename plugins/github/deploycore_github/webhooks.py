@@ -135,7 +135,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
     ``X-Hub-Signature``, which GitHub sends as well, is by SHA-1 and never believed.
     """
     algorithm, _, signature = delivery.headers.get("x-hub-signature-256", "").partition("=")
-    return hmac_sha256_matches(delivery.body, signature, secrets) and algorithm == "sha256"
+    return hmac_sha256_matches(delivery.body, signature, secrets) & (algorithm == "sha256")
 
 
 @as_documented("GitHub")

@@ -149,7 +149,7 @@ def is_proved(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
     for secret in secrets:
         value = secret.get_secret_value()
         # By digests, which are of one length: how long the secret is shows in no time taken.
-        matches |= hmac.compare_digest(_digest(value), given) and bool(value)
+        matches |= hmac.compare_digest(_digest(value), given) & bool(value)
     return matches
 
 
@@ -224,8 +224,8 @@ def _is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> boo
     for secret in secrets:
         wanted = signature(delivery, secret).encode()
         for each in given:
-            matches |= hmac.compare_digest(wanted, each) and bool(secret.get_secret_value())
-    return matches and is_whole
+            matches |= hmac.compare_digest(wanted, each) & bool(secret.get_secret_value())
+    return matches & is_whole
 
 
 def _signing_key(secret: SecretStr) -> bytes:
