@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 
 from deploycore.cli.sandbox import add_command, provider_name
+from tests import forked
 
 
 class Shell:
@@ -55,13 +56,12 @@ class Shell:
     def run(
         self, *arguments: str, given: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "deploycore", *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            env=self.environment(**environment),
-            cwd=self.directory,
+        done = forked.run(
+            "deploycore",
+            arguments,
+            given=given,
+            environment=self.environment(**environment),
+            directory=self.directory,
             timeout=90,
         )
         self.printed += [done.stdout, done.stderr]

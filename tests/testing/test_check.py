@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 
 import pytest
 
 from deploycore.scaffold import render_template
+from tests import forked
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,11 @@ def check(template, tmp_path):
         (metadata / "METADATA").write_text("Name: deploycore-harbour\nVersion: 0.1.0\n")
         points = [f"[deploycore.{group}]\nharbour = {names[group]}\n" for group in groups]
         (metadata / "entry_points.txt").write_text("".join(points))
-        program = [sys.executable, "-m", "deploycore", "plugin", "check", "harbour", *options]
-        return subprocess.run(
-            program,
-            capture_output=True,
-            text=True,
-            env={
+        return forked.run(
+            "deploycore",
+            ["plugin", "check", "harbour", *options],
+            directory=tmp_path,
+            environment={
                 "PYTHONPATH": str(site),
                 "PATH": "/usr/bin:/bin",
                 "HOME": str(tmp_path),
@@ -96,12 +95,9 @@ def test_a_plugin_without_a_contract_class_is_told_how_to_get_further(check):
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_kind_is_an_error(check):
-    done = subprocess.run(
-        [sys.executable, "-m", "deploycore", "plugin", "check", "nowhere", "--json"],
-        capture_output=True,
-        text=True,
-    )
+def test_an_unknown_kind_is_an_error(tmp_path):
+    arguments = ["plugin", "check", "nowhere", "--json"]
+    done = forked.run("deploycore", arguments, directory=tmp_path, environment=os.environ)
     assert done.returncode == 3
     assert json.loads(done.stderr)["error"]["code"] == "configuration"
 

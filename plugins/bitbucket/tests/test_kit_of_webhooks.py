@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from deploycore.testing.contract import Deliveries, Registering, Statuses
+from tests import forked
 
 MODULE = """
 import hashlib
@@ -259,13 +258,11 @@ def run(change, check, directory):
     module.write_text(MODULE.format(change=change))
     (directory / "none.ini").write_text("[pytest]\n")
     options = ["-q", "-c", str(directory / "none.ini"), "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", str(module), "-k", check, *options],
-        capture_output=True,
-        text=True,
-        cwd=directory,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
-        timeout=100,
+    return forked.run(
+        "pytest",
+        [str(module), "-k", check, *options],
+        directory=directory,
+        environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
     )
 
 

@@ -3,11 +3,12 @@ wrong, and say why."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 
 import pytest
 from deploycore.testing.contract.statuses import HostDeployments
+
+from tests import forked
 
 MODULE = """
 from deploycore.errors import DeploycoreError, NotFound
@@ -90,12 +91,11 @@ def run(change, check, directory):
     (directory / "test_broken.py").write_text(MODULE.format(change=change))
     (directory / "none.ini").write_text("[pytest]\n")
     options = ["-q", "-c", "none.ini", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "test_broken.py", "-k", check, *options],
-        capture_output=True,
-        text=True,
-        cwd=directory,
-        timeout=100,
+    return forked.run(
+        "pytest",
+        ["test_broken.py", "-k", check, *options],
+        directory=directory,
+        environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
     )
 
 
