@@ -18,6 +18,7 @@ from deploycore.cli.output import printable, say, show_json_line
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
 from deploycore.worker import Worker, WorkerEvent
+from deploycore.worker.worker import LEASE_SECONDS
 
 __all__ = ["register"]
 
@@ -42,6 +43,16 @@ def worker(
             "--drain", min=0, metavar="SECONDS", help="What running deployments get when it stops."
         ),
     ] = 60.0,
+    lease: Annotated[
+        float,
+        typer.Option(
+            "--lease",
+            min=3,
+            max=3600,
+            metavar="SECONDS",
+            help="Without a sign of life for so long it counts as dead; the same for all workers.",
+        ),
+    ] = LEASE_SECONDS,
     as_json: AsJson = False,
 ) -> None:
     """Deploy what pushes and other triggers ask for, until Ctrl-C or SIGTERM.
@@ -62,7 +73,7 @@ def worker(
             sys.stdout.flush()
 
     with Installation() as installation, _signals() as signals:
-        running = Worker(installation, threads=threads, drain=drain, listener=listen)
+        running = Worker(installation, threads=threads, drain=drain, lease=lease, listener=listen)
         if not as_json:  # before the first line of its threads
             hands = "1 thread" if threads == 1 else f"{threads} threads"
             say(f"Worker {running.id} works with {hands}. Stop it with Ctrl-C.")

@@ -27,7 +27,7 @@ from deploycore.worker.polling import Poller
 from deploycore.worker.reporting import Reporter
 from deploycore.worker.upkeep import Upkeep
 
-__all__ = ["Worker"]
+__all__ = ["LEASE_SECONDS", "Worker"]
 
 logger = logging.getLogger(__name__)
 

@@ -41,5 +41,5 @@ def test_a_database_that_can_not_be_used_is_told_with_its_exit_code(tmp_path):
 
 
 def test_a_command_line_that_makes_no_sense_is_refused(environment):
-    for wrong in (["--threads", "0"], ["--drain", "-1"]):
+    for wrong in (["--threads", "0"], ["--drain", "-1"], ["--lease", "1"]):
         assert worker(environment, *wrong).returncode == 2
