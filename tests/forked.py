@@ -25,7 +25,6 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "_pytest.junitxml",
-        "_pytest.pytester_assertions",
         "alembic.command",
         "deploycore.deploy",
         "deploycore.diagnosis",
