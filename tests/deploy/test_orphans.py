@@ -70,7 +70,8 @@ def test_the_step_of_a_killed_process_is_ended_before_anything_else_is_done(
 
 
 def test_nothing_is_on_record_once_a_step_has_ended(installation, create, target):
-    create(steps={"build": [{"run": ["test", "-s", "../../.deploycore.step"]}]})
+    there = "until test -s ../../.deploycore.step; do sleep 0.02; done"
+    create(steps={"build": [{"run": ["sh", "-c", there], "timeout": SOON}]})
     assert installation.deploy("site").state == "healthy"
     assert not Releases(target).step_record.exists()
 
