@@ -370,11 +370,10 @@ def command(lease: float | None = None) -> list[str]:
     """What runs deploycore, with a shorter lease than usual for who waits for its end."""
     # On SIGUSR1 it tells where its threads are, for who looks why something hangs.
     program = "import faulthandler, signal; faulthandler.register(signal.SIGUSR1); "
-    program += "from deploycore.cli import main; "
-    if lease is not None:
+    if lease is not None:  # also where there is no option for it, and shorter than it allows
         program += "import deploycore.worker.worker as w; "
-        program += f"w.Worker.__init__.__kwdefaults__['lease'] = {lease}; "
-    return [sys.executable, "-c", f"{program}main()"]
+        program += f"w.LEASE_SECONDS = w.Worker.__init__.__kwdefaults__['lease'] = {lease}; "
+    return [sys.executable, "-c", f"{program}from deploycore.cli import main; main()"]
 
 
 def builds_in(place: Path, what: str) -> Counter[tuple[str, str]]:

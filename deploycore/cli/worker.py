@@ -44,15 +44,15 @@ def worker(
         ),
     ] = 60.0,
     lease: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--lease",
             min=3,
             max=3600,
             metavar="SECONDS",
-            help="Without a sign of life for so long it counts as dead; the same for all workers.",
+            help="Without a sign of life for so long (30) it counts as dead; the same for all.",
         ),
-    ] = LEASE_SECONDS,
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Deploy what pushes and other triggers ask for, until Ctrl-C or SIGTERM.
@@ -73,7 +73,13 @@ def worker(
             sys.stdout.flush()
 
     with Installation() as installation, _signals() as signals:
-        running = Worker(installation, threads=threads, drain=drain, lease=lease, listener=listen)
+        running = Worker(
+            installation,
+            threads=threads,
+            drain=drain,
+            lease=LEASE_SECONDS if lease is None else lease,
+            listener=listen,
+        )
         if not as_json:  # before the first line of its threads
             hands = "1 thread" if threads == 1 else f"{threads} threads"
             say(f"Worker {running.id} works with {hands}. Stop it with Ctrl-C.")
