@@ -18,7 +18,7 @@ from deploycore.deploy.process import started_at
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 STEP = "(sleep 300 & echo $! > {0}/child; wait) & echo $$ > {0}/step; wait"
-SOON = 20
+SOON = 60
 
 
 def until(condition):
@@ -52,11 +52,13 @@ def test_the_step_of_a_killed_process_is_ended_before_anything_else_is_done(
     create(steps={kind: [{"run": ["sh", "-c", STEP.format(tmp_path)]}]})
     command = [sys.executable, "-m", "deploycore", "deploy", "site"]
     environment = {**os.environ, "DEPLOYCORE_HOME": str(home)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as running:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as running:
         numbers = [tmp_path / "step", tmp_path / "child"]
-        until(lambda: all(each.exists() and each.read_text() for each in numbers))
-        assert Releases(target).step_record.exists()
-        running.kill()
+        written = [*numbers, Releases(target).step_record]
+        try:
+            until(lambda: all(each.exists() and each.read_text() for each in written))
+        finally:
+            running.kill()
     step, child = (int(each.read_text()) for each in numbers)
     assert is_running(step)
     assert is_running(child)
