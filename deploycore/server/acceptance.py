@@ -102,8 +102,16 @@ class Acceptor:
         self._noted: dict[str, datetime] = {}
         self._quiet = QuietLogger(logger)
 
-    def accept(self, name: str, delivery: WebhookDelivery) -> Verdict:
-        """Judge a delivery for an application; what is accepted is on the disk."""
+    def accept(
+        self, name: str, delivery: WebhookDelivery, *, came_at: float | None = None
+    ) -> Verdict:
+        """Judge a delivery for an application; what is accepted is on the disk.
+
+        Args:
+            came_at: When it began to wait for its turn, by ``time.monotonic()``; by default now.
+        """
+        if came_at is not None and self._could_not_write_at > came_at:
+            return UNAVAILABLE  # as who waits in ``_in_turn`` is told
         try:
             return self._judged(name, delivery)
         except UnexpectedAnswer:
@@ -230,15 +238,14 @@ class Acceptor:
         triggers.add(name, cause="pull_request", digest=told, settled=True)
         return Verdict(202, "accepted", "pull_request")
 
-    def note_delivery(self, name: str) -> None:
-        """Note that the host's webhook works, at most once a minute; for when it is answered.
+    def is_to_be_noted(self, name: str) -> bool:
+        """Whether it was long ago that a delivery for an application was noted; quick."""
+        noted = self._noted.get(name)
+        return noted is None or self._now() - noted >= _NOTED_EVERY
 
-        That this fails fails nothing.
-        """
-        now = self._now()
-        if now - self._noted.get(name, now - _NOTED_EVERY) < _NOTED_EVERY:
-            return
-        self._noted[name] = now
+    def note_delivery(self, name: str) -> None:
+        """Note that the host's webhook works, when it is answered; failing harms nothing."""
+        self._noted[name] = self._now()
         try:
             with self._in_turn():
                 self._installation.store.webhooks.note_delivery(name)

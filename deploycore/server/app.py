@@ -8,6 +8,7 @@ is too large are known from memory, before anything else is done.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -56,7 +57,9 @@ __all__ = ["Application", "create_application"]
 
 logger = logging.getLogger(__name__)
 
-_WEBHOOK_THREADS = 8
+_WEBHOOK_THREADS = 2
+"""More of them wait for each other, and let the event loop wait: each takes the interpreter's lock
+again after every call of the database."""
 
 _MESSAGES = {
     "unknown_application": "There is no such application, or it has no webhook.",
@@ -178,7 +181,8 @@ class _Webhooks:
             )
             answer = json_response(told.model_dump(exclude_none=True), status=verdict.status)
             name = request.path_params["application"]
-            answer.background = BackgroundTask(self._acceptor.note_delivery, name)
+            if self._acceptor.is_to_be_noted(name):
+                answer.background = BackgroundTask(self._acceptor.note_delivery, name)
             return answer
         raise Refusal(
             verdict.status,
@@ -197,7 +201,10 @@ class _Webhooks:
         with self._room.share() as take:
             body = await read_body(request, self._options, take)
             delivery = WebhookDelivery(_joined_headers(request), body)
-            return await self._in_thread(lambda: self._acceptor.accept(name, delivery))
+            came_at = time.monotonic()
+            return await self._in_thread(
+                lambda: self._acceptor.accept(name, delivery, came_at=came_at)
+            )
 
     def _refusal_of_missing(self, name: str) -> Verdict | None:
         try:

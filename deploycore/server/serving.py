@@ -8,6 +8,7 @@ safe point when that takes too long; the database is closed last.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -81,6 +82,7 @@ def serve(
                 if worker is not None:
                     worker.start()
                 _warm_up(application)
+                gc.freeze()  # what is there now stays: it need not be looked at again and again
                 with announcing(installation) if worker is None else nullcontext():
                     server.run(sockets=[listener])
             finally:

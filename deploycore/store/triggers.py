@@ -39,6 +39,7 @@ REMEMBERED = timedelta(days=30)
 _PRUNED_AT_ONCE = 1000
 _IS_OPEN = triggers.c.settled_at.is_(None)
 _IS_NEW = triggers.c.attempts == 0
+_ADDED = insert(triggers).returning(*triggers.c)
 
 
 class Triggers:
@@ -110,14 +111,10 @@ class Triggers:
             named_row(connection, "application", applications, application, locked=True)
             at = present(connection)
             same = _the_same(application, delivery, digest)
-            if same is not None:
-                long_ago = triggers.c.settled_at < at - REMEMBERED
-                connection.execute(delete(triggers).where(same, long_ago))
-                if connection.scalar(select(triggers.c.id).where(same).limit(1)) is not None:
-                    return None
+            if same is not None and _is_remembered(connection, same, at):
+                return None
             values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
-            added = insert(triggers).values(values).returning(*triggers.c)
-            record = TriggerRecord(**connection.execute(added).mappings().one())
+            record = TriggerRecord(**connection.execute(_ADDED, values).mappings().one())
         if not settled:
             self._tell(application)
         return record
@@ -315,6 +312,16 @@ def _the_same(
     if digest:
         same.append(triggers.c.digest == digest)
     return (triggers.c.application == application) & or_(*same) if same else None
+
+
+def _is_remembered(connection: Connection, same: ColumnElement[bool], at: datetime) -> bool:
+    """Whether there are such; those that were settled long ago are taken away."""
+    query = select(triggers.c.id, triggers.c.settled_at).where(same)
+    found = connection.execute(query).all()
+    old = [each.id for each in found if each.settled_at and each.settled_at < at - REMEMBERED]
+    if old:
+        connection.execute(delete(triggers).where(triggers.c.id.in_(old)))
+    return len(found) > len(old)
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from deploycore.errors import StoreError
+from deploycore.server import app as server
 from tests.server import asgi
 from tests.server.acme import body_of, pull_request, push, signed
 
@@ -375,11 +376,11 @@ def test_those_who_wait_for_one_who_can_not_write_do_not_wait_as_long_once_more(
     client, installation, secret, monkeypatch
 ):
     asked, came, statuses = [], threading.Semaphore(0), []
-    find = client.application.directory.secrets
+    joined = server._joined_headers
 
-    def come(entry):
+    def come(request):
         came.release()
-        return find(entry)
+        return joined(request)
 
     def fail(*arguments, **more):
         asked.append(arguments)
@@ -389,7 +390,7 @@ def test_those_who_wait_for_one_who_can_not_write_do_not_wait_as_long_once_more(
             time.sleep(0.2)  # for those who came to be in line
         raise StoreError("The database is busy.")
 
-    monkeypatch.setattr(client.application.directory, "secrets", come)
+    monkeypatch.setattr(server, "_joined_headers", come)
     monkeypatch.setattr(installation.store.triggers, "add", fail)
 
     def deliver(number: int) -> None:
