@@ -100,7 +100,7 @@ def shell(tmp_path: Path, sandbox) -> Iterator[Shell]:
     """A shell whose prints and files are searched for secrets when the test is over."""
     shell = Shell(tmp_path)
     yield shell
-    secrets = [credential.secret.get_secret_value() for credential in sandbox.credentials]
+    secrets = [secret.get_secret_value() for secret in sandbox.secrets]
     needles = [form for secret in [*secrets, shell.made_up] for form in forms(secret)]
     for text in shell.printed:
         assert not any(needle.decode() in text for needle in needles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ import time
 from urllib.parse import quote, urlsplit
 
 import pytest
+
+from deploycore.cli.sandbox import add_command, load_sandbox, provider_name
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
@@ -180,3 +183,45 @@ def test_where_no_webhook_comes_a_push_is_found_by_polling(shell, server, site, 
     wait_for(page.exists, "what is there is not deployed")
     site.push("main", "found")
     wait_for(lambda: page.read_text() == "found", "the push is not found")
+
+
+@pytest.mark.parametrize("kind", ["gitea", "github", "gitlab"])
+class TestEveryHost:
+    """What is particular to a host is tested by its plugin; here, that it all fits together."""
+
+    @pytest.fixture
+    def sandbox(self, kind):
+        pytest.importorskip(f"deploycore_{kind}")
+        with load_sandbox(kind)[1].demo() as sandbox:
+            yield sandbox
+
+    def test_a_push_becomes_a_release_and_the_host_shows_it(
+        self, shell, server, sandbox, kind, tmp_path
+    ):
+        connection = sandbox.connections[0]
+        owner, name = connection.owner, provider_name(connection)
+        arguments, given = add_command(kind, connection, name)
+        shell.succeed(*arguments, given=given)
+        sandbox.publish(owner, "site", "main", {"page": b"zero"}, "Zero")
+        target = tmp_path / "live"
+        declared = {
+            "provider": name,
+            "repository": f"{owner}/site",
+            "ref": "main",
+            "target": str(target),
+            "auto_deploy": {"poll": "off"},
+        }
+        (tmp_path / "apps.yaml").write_text(json.dumps({"applications": {"site": declared}}))
+        shell.succeed("apply", "apps.yaml")
+        shell.succeed("webhook", "register", "site", "--url", server())
+        commit = sandbox.publish(owner, "site", "main", {"page": b"one"}, "One")
+        page = target / "current" / "page"
+        wait_for(lambda: page.exists() and page.read_text() == "one", "the push is not live")
+        wait_for(
+            lambda: (
+                [(each.key, each.state) for each in sandbox.statuses(owner, "site", commit)]
+                == [("deploycore/site", "successful")]
+            ),
+            "the host does not show it",
+        )
+        assert all(each.is_accepted for each in sandbox.webhooks.deliveries)
