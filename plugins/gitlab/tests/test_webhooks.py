@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
 import hmac
 import json
@@ -18,6 +17,7 @@ from deploycore.models import RepositoryId
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from tests.damage import NO_JSON, anything, broken, paths
 
 from deploycore_gitlab.webhooks import (
     FIRST_SETTINGS,
@@ -281,16 +281,6 @@ def test_a_header_of_another_kind_than_the_body_is_refused():
             delivered(delivery(body, kind))
 
 
-def broken(body, path, value):
-    body = copy.deepcopy(body)
-    *way, last = path
-    place = body
-    for key in way:
-        place = place[key]
-    place[last] = value
-    return body
-
-
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -341,32 +331,10 @@ def test_a_merge_request_that_is_not_as_documented_is_refused(path, value):
         delivered(delivery(broken(merge_request(), path, value), "Merge Request Hook"))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 10_000, b'{"a": ' * 50_000],
-    ids=["empty", "cut", "binary", "deep", "number", "deep-object"],
-)
+@pytest.mark.parametrize("body", NO_JSON)
 def test_what_is_no_json_is_refused(body):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(body))
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=20,
-)
-
-
-def paths(value, path=()):
-    if path:
-        yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in items:
-        if isinstance(inner, dict | list):
-            yield from paths(inner, (*path, key))
-        else:
-            yield (*path, key)
 
 
 KINDS = ["Push Hook", "Tag Push Hook", "Merge Request Hook"]
