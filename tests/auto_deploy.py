@@ -370,9 +370,9 @@ def command(lease: float | None = None) -> list[str]:
     """What runs deploycore, with a shorter lease than usual for who waits for its end."""
     # On SIGUSR1 it tells where its threads are, for who looks why something hangs.
     program = "import faulthandler, signal; faulthandler.register(signal.SIGUSR1); "
-    if lease is not None:  # also where there is no option for it, and shorter than it allows
+    if lease is not None:  # the option allows no less than 3
         program += "import deploycore.worker.worker as w; "
-        program += f"w.LEASE_SECONDS = w.Worker.__init__.__kwdefaults__['lease'] = {lease}; "
+        program += f"w.LEASE_SECONDS = {lease}; "
     return [sys.executable, "-c", f"{program}from deploycore.cli import main; main()"]
 
 

@@ -14,6 +14,7 @@ from deploycore.models import RepositoryId
 __all__ = [
     "AsJson",
     "Filter",
+    "Lease",
     "Limit",
     "ProviderName",
     "RepositoryArgument",
@@ -33,6 +34,16 @@ Filter = Annotated[
     str | None, typer.Option("--filter", metavar="TEXT", help="Only names that contain this.")
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many.")]
+Lease = Annotated[
+    float | None,
+    typer.Option(
+        "--lease",
+        min=3,
+        max=3600,
+        metavar="SECONDS",
+        help="Without a sign of life for so long (30) a worker counts as dead; the same for all.",
+    ),
+]
 
 
 def parse_repository(text: str) -> RepositoryId:

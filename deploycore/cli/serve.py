@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from deploycore.cli.options import Lease
 from deploycore.cli.output import say
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
@@ -70,6 +71,7 @@ def serve(
             help="What deployments under way get in the end.",
         ),
     ] = 60,
+    lease: Lease = None,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C. TLS is a reverse proxy's: docs/auto-deploy/server.md.
 
@@ -103,7 +105,7 @@ def serve(
             options,
             host=host,
             port=port,
-            worker=Worker(installation, threads=workers) if workers else None,
+            worker=Worker(installation, threads=workers, lease=lease) if workers else None,
             drain=drain,
             on_started=_tell,
         )

@@ -13,12 +13,11 @@ from typing import Annotated
 
 import typer
 
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import AsJson, Lease
 from deploycore.cli.output import printable, say, show_json_line
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
 from deploycore.worker import Worker, WorkerEvent
-from deploycore.worker.worker import LEASE_SECONDS
 
 __all__ = ["register"]
 
@@ -43,16 +42,7 @@ def worker(
             "--drain", min=0, metavar="SECONDS", help="What running deployments get when it stops."
         ),
     ] = 60.0,
-    lease: Annotated[
-        float | None,
-        typer.Option(
-            "--lease",
-            min=3,
-            max=3600,
-            metavar="SECONDS",
-            help="Without a sign of life for so long (30) it counts as dead; the same for all.",
-        ),
-    ] = None,
+    lease: Lease = None,
     as_json: AsJson = False,
 ) -> None:
     """Deploy what pushes and other triggers ask for, until Ctrl-C or SIGTERM.
@@ -77,7 +67,7 @@ def worker(
             installation,
             threads=threads,
             drain=drain,
-            lease=LEASE_SECONDS if lease is None else lease,
+            lease=lease,
             listener=listen,
         )
         if not as_json:  # before the first line of its threads

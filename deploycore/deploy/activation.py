@@ -76,7 +76,7 @@ class StepRunner:
                 output=self.recorder.output,
                 cancellation=cancellation,
                 deadline=deadline,
-                record=Releases(self.application.target).step_record,
+                record=self._record,
             )
 
     def check_health(self, release: Path) -> None:
@@ -98,8 +98,12 @@ class StepRunner:
             output=self.recorder.output,
             cancellation=self.cancellation,
             deadline=self.deadline,
-            record=Releases(self.application.target).step_record,
+            record=self._record,
         )
+
+    @property
+    def _record(self) -> Path:
+        return Releases(self.application.target).step_record
 
     def refuse_late(self) -> None:
         """Go on only while there is time, and nobody asked to stop.

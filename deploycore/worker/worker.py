@@ -52,7 +52,7 @@ class Worker:
         threads: How many applications it has in hand at once, at most.
         drain: Seconds that running deployments get when it stops.
         lease: Seconds after which it counts as dead, unless it gives a sign of life; the same for
-            all workers of a fleet.
+            all workers of a fleet. By default 30.
         sweep: Seconds between two looks where nothing wakes it; by default 2, or 15 where
             the fleet is nudged.
         listener: Gets each event, in several threads.
@@ -67,7 +67,7 @@ class Worker:
         *,
         threads: int = 2,
         drain: float = 60.0,
-        lease: float = LEASE_SECONDS,
+        lease: float | None = None,
         sweep: float | None = None,
         listener: WorkerListener = no_listener,
     ) -> None:
@@ -75,7 +75,7 @@ class Worker:
         self._installation = installation
         self._threads = threads
         self._drain = drain
-        self._lease = lease
+        self._lease = LEASE_SECONDS if lease is None else lease
         self._sweep = sweep
         self._listener = listener
         self._host, self._process = socket.gethostname(), os.getpid()

@@ -1,0 +1,33 @@
+"""How ``deploycore serve`` hands on what it is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.cli import serve
+
+pytest.importorskip("uvicorn")
+
+
+@pytest.fixture
+def serving(monkeypatch, home):
+    """What the worker is made with, when the server is started with such options."""
+    made = {}
+
+    def start(**options):
+        serve.serve(**options)
+        return made
+
+    monkeypatch.setenv("DEPLOYCORE_HOME", str(home))
+    monkeypatch.setattr(serve, "_log_to_standard_error", lambda: None)
+    monkeypatch.setattr(serve, "Worker", lambda installation, **options: made.update(options))
+    monkeypatch.setattr("deploycore.server.serving.serve", lambda *positional, **named: None)
+    return start
+
+
+def test_its_own_worker_has_the_lease_that_all_have(serving):
+    assert serving(workers=3, lease=600.0) == {"threads": 3, "lease": 600.0}
+
+
+def test_without_workers_there_is_none(serving):
+    assert serving(workers=0, lease=600.0) == {}
