@@ -104,11 +104,12 @@ class Directory:
         """Do now what the first deliveries would wait for; what fails is told when it is needed."""
         try:
             self._refresh(_FRESH_SECONDS)
-            entries = {each.provider.name: each for each in self._entries.values()}
-            for each in entries.values():
-                self.secrets(each)
+            for entry in self._entries.values():
+                self.secrets(entry)
+            # All of them: webhooks are registered while the server runs.
+            for record in self._installation.store.list_providers():
                 with suppress(DeploycoreError):
-                    self.provider(each)
+                    self._handle(record)
         except DeploycoreError as error:
             logger.warning("webhooks can't be judged for now: %s", error)
 
@@ -157,22 +158,25 @@ class Directory:
         Raises:
             DeploycoreError: It can't be opened.
         """
-        name = entry.provider.name
-        known = self._opened.get(name)
-        if known is None or not self._still_holds(known, entry.provider):
-            with self._opening[name]:
-                known = self._opened.get(name)
-                if known is None or not self._still_holds(known, entry.provider):
-                    self._close(known)
-                    known = self._opened[name] = self._open(entry.provider)
-        if known.handle is None:
-            raise known.error or AssertionError
-        return known.handle
+        return self._handle(entry.provider)
 
     def close(self) -> None:
         """Close the providers, when no delivery is judged any longer."""
         while self._opened:
             self._close(self._opened.popitem()[1])
+
+    def _handle(self, record: ProviderRecord) -> Provider:
+        name = record.name
+        known = self._opened.get(name)
+        if known is None or not self._still_holds(known, record):
+            with self._opening[name]:
+                known = self._opened.get(name)
+                if known is None or not self._still_holds(known, record):
+                    self._close(known)
+                    known = self._opened[name] = self._open(record)
+        if known.handle is None:
+            raise known.error or AssertionError
+        return known.handle
 
     def _age(self) -> float:
         return self._clock() - self._read_at

@@ -66,6 +66,17 @@ def test_the_first_delivery_opens_nothing_when_it_is_warm(installation, director
     assert opened == ["work"]
 
 
+def test_a_webhook_that_is_registered_later_finds_its_provider_opened(
+    installation, directory, create, opened
+):
+    directory.warm_up()
+    assert opened == ["work"]
+    create("shop")
+    installation.webhooks.prepare("shop")
+    assert directory.provider(directory.find("shop"))
+    assert opened == ["work"]
+
+
 def test_a_provider_that_can_not_be_opened_yet_is_told_when_it_is_needed(
     installation, directory, secret, monkeypatch
 ):
