@@ -8,21 +8,23 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, func, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import migrations
-from deploycore.store.database import engine_of, typed_errors
+from deploycore.store.database import engine_of, present, typed_errors
 from deploycore.store.failures import Place
 from deploycore.store.records import ApplicationRecord, DeploymentRecord, ProviderRecord
 from deploycore.store.states import FINAL_STATES
 from deploycore.store.store import application_of
-from deploycore.store.tables import REVISION, applications, deployments, providers
+from deploycore.store.tables import REVISION, applications, deployments, providers, workers
+from deploycore.store.triggers import count_triggers
 
 __all__ = ["Inspection", "inspect_database"]
 
@@ -45,6 +47,8 @@ class Inspection:
         is_busy: Whether another process keeps everybody from writing.
         unknown: Of applications that are stored in an unknown form.
         unfinished: Deployments that have not come to an end.
+        due: How many triggers a worker with time would take up now.
+        worker_seconds: How long ago a worker gave a sign of life; ``None`` where there is none.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Inspection:
     applications: tuple[ApplicationRecord, ...] = ()
     unknown: tuple[StoreError, ...] = ()
     unfinished: tuple[DeploymentRecord, ...] = ()
+    due: int = 0
+    worker_seconds: float | None = None
 
     @property
     def is_current(self) -> bool:
@@ -162,7 +168,14 @@ def _read(connection: Connection, place: Place) -> Inspection:
         applications=known,
         unknown=unknown,
         unfinished=tuple(DeploymentRecord(**row) for row in unfinished),
+        due=count_triggers(connection).due,
+        worker_seconds=_seconds_since_a_sign(connection),
     )
+
+
+def _seconds_since_a_sign(connection: Connection) -> float | None:
+    seen_at: datetime | None = connection.scalar(select(func.max(workers.c.seen_at)))
+    return None if seen_at is None else (present(connection) - seen_at).total_seconds()
 
 
 def _damage(connection: Connection) -> tuple[str, ...]:

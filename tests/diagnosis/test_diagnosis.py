@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from deploycore import Installation, SecretReference, Settings, registry
+from deploycore.application import AutoDeploy
 from deploycore.deploy import Releases
 from deploycore.deploy.turns import Presence
 from deploycore.diagnosis import database, diagnose, examination, finding, machine
@@ -541,6 +543,46 @@ def test_a_deployment_of_another_machine_is_left_to_that(look, installation, app
     execute(installation._settings, "UPDATE deployments SET host = 'elsewhere'")
     found = look().only("warning")
     assert "was begun on elsewhere" in found.message
+
+
+def test_that_no_worker_runs_is_told_where_one_is_needed(look, installation, application):
+    claims = installation.store.claims
+    assert look().of("workers") == []
+    automatic(installation, application)
+    found = look().only("warning")
+    assert found.message == "Applications that deploy by themselves: 1, but no worker runs."
+    assert found.hint == "Start one: deploycore serve, or deploycore worker"
+    claims.register("w", host="here", process=1)
+    assert look().of("workers", "ok")
+    installation.store.triggers.add(application, cause="push")
+    assert "triggers that wait: 1" in look().of("workers", "ok")[0].message
+    claims.retire("w")
+    assert look().only("warning").message.endswith("no worker runs; triggers that wait: 1.")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "waits", "level"), [(5, False, "ok"), (5, True, "warning"), (20, False, "warning")]
+)
+def test_a_worker_that_was_not_seen_for_long_is_none(
+    look, installation, application, minutes, waits, level
+):
+    automatic(installation, application)
+    installation.store.claims.register("w", host="here", process=1)
+    if waits:
+        installation.store.triggers.add(application, cause="push")
+    installation.close()
+    seen_at = datetime.now(UTC) - timedelta(minutes=minutes)
+    execute(
+        installation._settings, f"UPDATE workers SET seen_at = '{seen_at:%Y-%m-%d %H:%M:%S.%f}'"
+    )
+    (found,) = look().of("workers")
+    assert found.level == level
+    assert f"{minutes * 60} s" in found.message
+
+
+def automatic(installation, application):
+    definition = installation.store.get_application(application).definition
+    installation.apply([definition.model_copy(update={"auto_deploy": AutoDeploy()})])
 
 
 def test_who_sets_up_the_database_is_noticed(look, installation, provider, home):
