@@ -47,6 +47,7 @@ _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
 _ACTOR_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
+_LONG_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ class Verdict:
     outcome: Outcome
     reason: str = ""
     trigger: int | None = None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is known of a delivery besides its events: the host's identifier, the body's digest,
+    and since when, by the monotonic clock, it has waited."""
+
+    delivery: str
+    digest: str
+    came_at: float
 
 
 UNKNOWN_APPLICATION = Verdict(404, "refused", "unknown_application")
@@ -98,7 +109,7 @@ class Acceptor:
         self._now = now
         # Threads of one process would only wait for each other in the database, and less fairly.
         self._writing = threading.Lock()
-        self._could_not_write_at = -float("inf")
+        self._waited_in_vain_at = -float("inf")
         self._noted: dict[str, datetime] = {}
         self._quiet = QuietLogger(logger)
 
@@ -110,10 +121,8 @@ class Acceptor:
         Args:
             came_at: When it began to wait for its turn, by ``time.monotonic()``; by default now.
         """
-        if came_at is not None and self._could_not_write_at > came_at:
-            return UNAVAILABLE  # as who waits in ``_in_turn`` is told
         try:
-            return self._judged(name, delivery)
+            return self._judged(name, delivery, time.monotonic() if came_at is None else came_at)
         except UnexpectedAnswer:
             return _MALFORMED
         except DeploycoreError as error:
@@ -121,7 +130,7 @@ class Acceptor:
             self._quiet.warn(name, "a webhook of %s could not be judged: %s", name, error)
             return UNAVAILABLE
 
-    def _judged(self, name: str, delivery: WebhookDelivery) -> Verdict:
+    def _judged(self, name: str, delivery: WebhookDelivery, came_at: float) -> Verdict:
         entry = self._directory.find(name)
         if entry is None:
             return UNKNOWN_APPLICATION
@@ -136,20 +145,19 @@ class Acceptor:
         if self._is_stale(delivered):
             return _STALE
         digest = hashlib.sha256(delivery.body).hexdigest()
-        verdict = self._verdict(entry, delivered, digest)
+        source = _Source(delivered.delivery, digest, came_at)
+        verdict = self._verdict(entry, delivered, source)
         if verdict.outcome == "ignored":
             # Nobody sends it again, and it may be wanted since what is known here was read.
             self._directory.read_anew()
             again = self._directory.find(name)
             if again is not None and again != entry:
-                verdict = self._verdict(again, delivered, digest)
+                verdict = self._verdict(again, delivered, source)
         return verdict
 
-    def _verdict(self, entry: Entry, delivered: Delivered, digest: str) -> Verdict:
+    def _verdict(self, entry: Entry, delivered: Delivered, source: _Source) -> Verdict:
         """What is told of a delivery with several events: what came of the luckiest one."""
-        found = [
-            self._taken(entry, event, delivered.delivery, digest) for event in delivered.events
-        ]
+        found = [self._taken(entry, event, source) for event in delivered.events]
         order = ("accepted", "known", "ignored")
         return min(found, key=lambda each: order.index(each.outcome), default=_ignored("no_event"))
 
@@ -161,12 +169,12 @@ class Acceptor:
         sent_at = delivered.sent_at
         return sent_at is not None and abs(self._now() - sent_at) > self._replay_window
 
-    def _taken(self, entry: Entry, event: WebhookEvent, delivery: str, digest: str) -> Verdict:
+    def _taken(self, entry: Entry, event: WebhookEvent, source: _Source) -> Verdict:
         definition = entry.application.definition
         if not _is_same(event.repository, definition.repository_id):
             return _ignored("another_repository")
         if isinstance(event, PullRequestEvent):
-            return self._pull_request(entry, event, digest)
+            return self._pull_request(entry, event, source.digest)
         if definition.auto_deploy is None or not definition.auto_deploy.push:
             return _ignored("auto_deploy_is_off")
         change = _change_of(event, definition.ref)
@@ -174,15 +182,10 @@ class Acceptor:
             return _ignored("another_ref")
         if change is not None and change.after is None:
             return _ignored("deleted")
-        return self._kept(entry, event, change, delivery, digest)
+        return self._kept(entry, event, change, source)
 
     def _kept(
-        self,
-        entry: Entry,
-        event: PushEvent,
-        change: RefChange | None,
-        delivery: str,
-        digest: str,
+        self, entry: Entry, event: PushEvent, change: RefChange | None, source: _Source
     ) -> Verdict:
         name, ref = entry.application.name, entry.application.definition.ref
         triggers = self._installation.store.triggers
@@ -194,36 +197,40 @@ class Acceptor:
                 ref=ref,
                 commit=change.after if change else None,
                 actor=_line(event.actor),
-                delivery=_bounded(delivery),
+                delivery=_bounded(source.delivery),
                 digest=told,
             )
             return record.id if record else None
 
-        with self._in_turn():
-            trigger = add(digest)
+        with self._in_turn(source.came_at):
+            trigger = add(source.digest)
             if trigger is None and change is not None:
                 # A body that is known is a replay, unless the ref has since been brought back to
                 # where this push began: who pushes to and fro sends the same twice.
                 newest = triggers.newest(name, ref)
                 if newest is not None and _may_begin_at(newest.commit, change):
-                    trigger = add(hashlib.sha256(f"{digest} {newest.id}".encode()).hexdigest())
+                    trigger = add(
+                        hashlib.sha256(f"{source.digest} {newest.id}".encode()).hexdigest()
+                    )
         return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
 
     @contextmanager
-    def _in_turn(self) -> Iterator[None]:
+    def _in_turn(self, came_at: float) -> Iterator[None]:
         """Write, when those who came before have written.
 
         Raises:
-            StoreError: That failed, perhaps for one who was waited for: each would wait as long.
+            StoreError: That failed; or it failed after a long time for one who was waited for, and
+                each would wait as long.
         """
-        came_at = time.monotonic()
         with self._writing:
-            if self._could_not_write_at > came_at:
+            if self._waited_in_vain_at > came_at:
                 raise StoreError("The database could not be written for who came before.")
+            began = time.monotonic()
             try:
                 yield
             except StoreError:
-                self._could_not_write_at = time.monotonic()
+                if time.monotonic() - began > _LONG_SECONDS:
+                    self._waited_in_vain_at = time.monotonic()
                 raise
 
     def _pull_request(self, entry: Entry, event: PullRequestEvent, digest: str) -> Verdict:
@@ -239,15 +246,20 @@ class Acceptor:
         return Verdict(202, "accepted", "pull_request")
 
     def is_to_be_noted(self, name: str) -> bool:
-        """Whether it was long ago that a delivery for an application was noted; quick."""
-        noted = self._noted.get(name)
-        return noted is None or self._now() - noted >= _NOTED_EVERY
+        """Whether a delivery for an application is to be noted by who asks this: one a minute.
+
+        Quick, and for one thread, the event loop's.
+        """
+        now, noted = self._now(), self._noted.get(name)
+        if noted is not None and now - noted < _NOTED_EVERY:
+            return False
+        self._noted[name] = now
+        return True
 
     def note_delivery(self, name: str) -> None:
-        """Note that the host's webhook works, when it is answered; failing harms nothing."""
-        self._noted[name] = self._now()
+        """Note that the host's webhook works, once that is answered; failing is logged alone."""
         try:
-            with self._in_turn():
+            with self._in_turn(time.monotonic()):
                 self._installation.store.webhooks.note_delivery(name)
         except StoreError as error:
             logger.warning("that a delivery for %s came could not be noted: %s", name, error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -60,6 +61,9 @@ logger = logging.getLogger(__name__)
 _WEBHOOK_THREADS = 2
 """More of them wait for each other, and let the event loop wait: each takes the interpreter's lock
 again after every call of the database."""
+
+_OPENING_THREADS = 8
+"""Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
 
 _MESSAGES = {
     "unknown_application": "There is no such application, or it has no webhook.",
@@ -163,6 +167,7 @@ class _Webhooks:
         self._metrics = metrics
         self._options = options
         self._threads = CapacityLimiter(_WEBHOOK_THREADS)
+        self._opening = CapacityLimiter(_OPENING_THREADS)
         self._room = Room(options.bodies_bytes_most)
         self._quiet = QuietLogger(logger)
 
@@ -201,6 +206,8 @@ class _Webhooks:
         with self._room.share() as take:
             body = await read_body(request, self._options, take)
             delivery = WebhookDelivery(_joined_headers(request), body)
+            if not directory.is_open(name):
+                await to_thread.run_sync(lambda: self._open(name), limiter=self._opening)
             came_at = time.monotonic()
             return await self._in_thread(
                 lambda: self._acceptor.accept(name, delivery, came_at=came_at)
@@ -212,6 +219,12 @@ class _Webhooks:
         except DeploycoreError as error:
             self._quiet.warn("directory", "webhooks can't be judged: %s", error)
             return UNAVAILABLE
+
+    def _open(self, name: str) -> None:
+        with suppress(DeploycoreError):  # which is told where it is needed
+            entry = self._directory.find(name)
+            if entry is not None:
+                self._directory.provider(entry)
 
     def _count(self, outcome: str, reason: str) -> None:
         self._metrics.webhooks.labels(outcome, reason).inc()

@@ -104,14 +104,18 @@ class Directory:
         """Do now what the first deliveries would wait for; what fails is told when it is needed."""
         try:
             self._refresh(_FRESH_SECONDS)
-            for entry in self._entries.values():
-                self.secrets(entry)
-            # All of them: webhooks are registered while the server runs.
-            for record in self._installation.store.list_providers():
-                with suppress(DeploycoreError):
-                    self._handle(record)
+            needed = {each.provider.name: each.provider for each in self._entries.values()}
+            # The others last: webhooks are registered while the server runs.
+            others = {each.name: each for each in self._installation.store.list_providers()}
         except DeploycoreError as error:
             logger.warning("webhooks can't be judged for now: %s", error)
+            return
+        for entry in self._entries.values():
+            with suppress(DeploycoreError):
+                self.secrets(entry)
+        for record in (needed | others).values():
+            with suppress(DeploycoreError):
+                self._handle(record)
 
     def look_again(self, name: str) -> None:
         """Read anew, if the webhook of an application is not as it is known.
@@ -151,6 +155,14 @@ class Directory:
             known = _Secrets(stored, self._installation.webhooks.secrets(webhook, at=now))
             self._secrets[webhook.application] = known
         return known.revealed
+
+    def is_open(self, name: str) -> bool:
+        """Whether the provider of an application, if it is known, need not be opened; quick."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return True
+        opened = self._opened.get(entry.provider.name)
+        return opened is not None and self._still_holds(opened, entry.provider)
 
     def provider(self, entry: Entry) -> Provider:
         """The handle of an entry's provider, opened once; that it can't be is kept for a while.

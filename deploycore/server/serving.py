@@ -79,10 +79,12 @@ def serve(
         with _signals_to(server):
             try:
                 installation.store.holds_sealed_secrets()  # opened, and brought up to date
+                # What is there now stays, and need not be looked at again and again.
+                gc.collect()
+                gc.freeze()
                 if worker is not None:
                     worker.start()
                 _warm_up(application)
-                gc.freeze()  # what is there now stays: it need not be looked at again and again
                 with announcing(installation) if worker is None else nullcontext():
                     server.run(sockets=[listener])
             finally:
@@ -91,6 +93,7 @@ def serve(
                 if worker is not None:
                     worker.stop(drain)
                 application.close(max(0.0, ends_at - time.monotonic()))
+                gc.unfreeze()
 
 
 def _warm_up(application: Application) -> None:

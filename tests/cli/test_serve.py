@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from deploycore.cli import serve
+from tests import forked
 
 pytest.importorskip("uvicorn")
 
@@ -27,6 +30,15 @@ def serving(monkeypatch, home):
 
 def test_its_own_worker_has_the_lease_that_all_have(serving):
     assert serving(workers=3, lease=600.0) == {"threads": 3, "lease": 600.0}
+
+
+@pytest.mark.parametrize("lease", ["2", "3601", "long"])
+def test_a_lease_that_makes_no_sense_is_refused(home, tmp_path, lease):
+    environment = os.environ | {"DEPLOYCORE_HOME": str(home)}
+    arguments = ["serve", "--lease", lease]
+    done = forked.run("deploycore", arguments, environment=environment, directory=tmp_path)
+    assert done.returncode == 2
+    assert "--lease" in done.stderr
 
 
 def test_without_workers_there_is_none(serving):

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from deploycore.errors import PluginError
+from deploycore.errors import PluginError, StoreError
 from deploycore.events import WebhookDelivery
 from deploycore.server import serving
 from deploycore.server.acceptance import Acceptor
@@ -72,8 +72,18 @@ def test_a_webhook_that_is_registered_later_finds_its_provider_opened(
     directory.warm_up()
     assert opened == ["work"]
     create("shop")
-    installation.webhooks.prepare("shop")
     assert directory.provider(directory.find("shop"))
+    assert opened == ["work"]
+
+
+def test_a_secret_that_can_not_be_read_keeps_no_provider_from_being_opened(
+    installation, directory, secret, opened, monkeypatch
+):
+    def fail(*arguments, **more):
+        raise StoreError("The key does not fit.")
+
+    monkeypatch.setattr(installation.webhooks, "secrets", fail)
+    directory.warm_up()
     assert opened == ["work"]
 
 

@@ -11,10 +11,12 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, event
 
 from deploycore.errors import StoreError
-from deploycore.server import app as server
+from deploycore.events import WebhookDelivery
+from deploycore.server import acceptance
 from tests.server import asgi
 from tests.server.acme import body_of, pull_request, push, signed
 
@@ -372,38 +374,91 @@ def test_a_time_without_its_zone_is_malformed(deliver):
     assert (answer.status_code, code_of(answer)) == (422, "malformed")
 
 
-def test_those_who_wait_for_one_who_can_not_write_do_not_wait_as_long_once_more(
-    client, installation, secret, monkeypatch
-):
-    asked, came, statuses = [], threading.Semaphore(0), []
-    joined = server._joined_headers
+@pytest.fixture
+def failing(installation, monkeypatch):
+    """Has writing fail, after so many seconds; gives what would have been written."""
 
-    def come(request):
-        came.release()
-        return joined(request)
+    def start(seconds: float) -> list:
+        written = []
 
-    def fail(*arguments, **more):
-        asked.append(arguments)
-        if len(asked) == 1:
-            for _ in range(4):
-                assert came.acquire(timeout=60)
-            time.sleep(0.2)  # for those who came to be in line
-        raise StoreError("The database is busy.")
+        def fail(*arguments, **more):
+            written.append(arguments)
+            time.sleep(seconds)
+            raise StoreError("The database is busy.")
 
-    monkeypatch.setattr(server, "_joined_headers", come)
-    monkeypatch.setattr(installation.store.triggers, "add", fail)
+        monkeypatch.setattr(acceptance, "_LONG_SECONDS", 0.1)
+        monkeypatch.setattr(installation.store.triggers, "add", fail)
+        return written
 
-    def deliver(number: int) -> None:
+    return start
+
+
+@pytest.fixture
+def judge(client, installation, secret):
+    """The status of a push that has waited since then: ``judge(1, time.monotonic())``."""
+    acceptor = acceptance.Acceptor(
+        installation,
+        client.application.directory,
+        replay_window=timedelta(hours=24),
+        previews=lambda *given: "ignored",
+    )
+
+    def run(number: int, came_at: float) -> int:
         body = body_of(push(after=f"{number:040x}"))
-        answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
-        statuses.append(answer.status_code)
+        headers = {name.lower(): value for name, value in signed(body, secret).items()}
+        return acceptor.accept("shop", WebhookDelivery(headers, body), came_at=came_at).status
 
-    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (statuses, len(asked)) == ([503] * 4, 1)
+    return run
+
+
+def test_who_waited_for_one_who_could_not_write_does_not_wait_as_long_once_more(failing, judge):
+    written, came_at = failing(0.2), time.monotonic()
+    assert [judge(number, came_at) for number in range(4)] == [503] * 4
+    assert len(written) == 1
+    assert judge(4, time.monotonic()) == 503
+    assert len(written) == 2
+
+
+def test_a_failure_that_took_no_time_is_of_one_delivery_alone(failing, judge):
+    written, came_at = failing(0), time.monotonic()
+    assert [judge(number, came_at) for number in range(4)] == [503] * 4
+    assert len(written) == 4
+
+
+def test_a_plugin_that_hangs_keeps_no_delivery_for_another_waiting(
+    client, installation, create, monkeypatch
+):
+    secret = create("elsewhere", repository="acme/elsewhere")
+    installation.add_provider("other", "acme", {}, {"token": SecretStr("hunter2-of-other")})
+    definition = installation.store.get_application("elsewhere").definition
+    installation.apply([definition.model_copy(update={"provider": "other"})])
+    released, hanging = threading.Event(), threading.Event()
+    open_provider = installation.open_provider
+
+    def opening(name):
+        if name == "work":
+            hanging.set()
+            released.wait(60)
+        return open_provider(name)
+
+    monkeypatch.setattr(installation, "open_provider", opening)
+    threads = [
+        threading.Thread(target=client.post, args=("/webhooks/shop",), kwargs={"content": b"{}"})
+        for _ in range(4)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        assert hanging.wait(60)
+        time.sleep(0.2)  # for the others to come that far
+        body = body_of(push(repository="acme/elsewhere"))
+        answer = client.post("/webhooks/elsewhere", content=body, headers=signed(body, secret))
+        assert answer.status_code == 202
+        assert all(thread.is_alive() for thread in threads)
+    finally:
+        released.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_changed_secret_holds_at_once_and_the_former_one_for_its_grace(
