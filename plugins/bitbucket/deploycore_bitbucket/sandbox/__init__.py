@@ -7,9 +7,9 @@ rules of each kind of credentials, and it can fail on request (``sandbox.faults`
 
 from deploycore.testing import faults
 from deploycore.testing.faults import Change, Fault, Faults
+from deploycore.testing.pull_requests import PullRequest
 from deploycore.testing.repositories import Executable, File, Submodule, Symlink
 from deploycore.testing.webhooks import Delivery, DeliveryRules, Hook, ShownStatus
-from deploycore_bitbucket.sandbox.events import PullRequest
 from deploycore_bitbucket.sandbox.sandbox import Exchange, LoggedRequest, Sandbox
 from deploycore_bitbucket.sandbox.state import Credential, Repository, User, Workspace
 

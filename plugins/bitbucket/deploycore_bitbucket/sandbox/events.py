@@ -9,44 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
+from deploycore.testing.pull_requests import PullRequest
 from deploycore.testing.repositories import CommitDetails, RefUpdate
 from deploycore.testing.webhooks import Event
 from deploycore_bitbucket.sandbox.state import Repository, User
 
-__all__ = ["PullRequest", "pull_request", "push"]
+__all__ = ["pull_request", "push"]
 
 MOST_COMMITS = 5
 SHORT_HASH = 12
 HEADERS = {"User-Agent": "Bitbucket-Webhooks/2.0", "Content-Type": "application/json"}
 
 Read = Callable[[str], CommitDetails]
-State = Literal["OPEN", "MERGED", "DECLINED"]
-
-
-@dataclass(frozen=True)
-class PullRequest:
-    """A pull request as a row.
-
-    Attributes:
-        number: Its number in the repository that it is for.
-        repository: The full name of that repository.
-        source: The full name of the one that the commits come from.
-        commit: The newest commit of its branch.
-    """
-
-    number: int
-    repository: str
-    source: str
-    source_branch: str
-    target_branch: str
-    title: str
-    commit: str
-    target_commit: str
-    state: State = "OPEN"
 
 
 def push(
@@ -83,7 +60,7 @@ def pull_request(
         "id": row.number,
         "title": row.title,
         "description": "",
-        "state": row.state,
+        "state": "DECLINED" if row.state == "CLOSED" else row.state,
         "author": _user(actor),
         "source": _end(source, row.source_branch, row.commit, origin),
         "destination": _end(repository, row.target_branch, row.target_commit, origin),

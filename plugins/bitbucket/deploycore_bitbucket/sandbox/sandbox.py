@@ -24,10 +24,10 @@ from deploycore.testing.git_http import SmartHttp
 from deploycore.testing.host import LoggedRequest as AnyLoggedRequest
 from deploycore.testing.host import LoopbackHost
 from deploycore.testing.messages import Answer, Request
+from deploycore.testing.pull_requests import PullRequest
 from deploycore.testing.repositories import File, GitRepositories, branch_ref
 from deploycore.testing.webhooks import Delivery, DeliveryRules, ShownStatus, Webhooks
 from deploycore_bitbucket.sandbox.authentication import AppPasswords, caller
-from deploycore_bitbucket.sandbox.events import PullRequest
 from deploycore_bitbucket.sandbox.notifier import RULES, Notifier, sign
 from deploycore_bitbucket.sandbox.pages import Pagination
 from deploycore_bitbucket.sandbox.rest import RestApi
@@ -135,7 +135,8 @@ class Sandbox(LoopbackHost):
         self._state = State()
         self._git = GitRepositories()
         self.webhooks = Webhooks(webhook_rules, sign)
-        self._notifier = Notifier(self._state, self._git, self.webhooks, lambda: self.url)
+        notifier = Notifier(self._state, self._git, self.webhooks, lambda: self.url)
+        self._pull_requests = notifier.pull_requests
         self._rest = RestApi(self._state, self._git, app_passwords, pagination, self.webhooks)
         self._smart_http = SmartHttp(self._git, GitAccess(self._state, app_passwords).permit)
 
@@ -397,12 +398,13 @@ class Sandbox(LoopbackHost):
             ConfigurationError: There is no such repository.
         """
         repository = self._existing(workspace, slug)
-        branches = (source_branch, target_branch)
-        return self._notifier.open(repository, source or repository, branches, title)
+        return self._pull_requests.open(
+            repository, source or repository, source_branch, target_branch, title
+        )
 
     def update_pull_request(self, row: PullRequest, *, title: str) -> PullRequest:
         """Give it another title; new commits on its branch count as an update by themselves."""
-        return self._notifier.change(row, "pullrequest:updated", title=title)
+        return self._pull_requests.edit(row, title=title)
 
     def merge_pull_request(self, row: PullRequest) -> PullRequest:
         """Move the target branch to its newest commit, and close it.
@@ -410,11 +412,11 @@ class Sandbox(LoopbackHost):
         Raises:
             NotFound: One of the repositories is gone.
         """
-        return self._notifier.merge(row)
+        return self._pull_requests.merge(row)
 
     def decline_pull_request(self, row: PullRequest) -> PullRequest:
         """Close it without its commits."""
-        return self._notifier.change(row, "pullrequest:rejected", state="DECLINED")
+        return self._pull_requests.close(row)
 
     def statuses(self, workspace: str, slug: str, commit: str) -> Sequence[ShownStatus]:
         """What is shown about a commit, the oldest first.

@@ -5,7 +5,8 @@ Only what Gitea alone has is here; all the rest is deploycore's ``Sandbox``. It 
 messages those of Gitea's sources.
 """
 
-from deploycore_gitea.sandbox.events import PullRequest
+from deploycore.testing.pull_requests import PullRequest
+
 from deploycore_gitea.sandbox.sandbox import GiteaSandbox
 
 __all__ = ["GiteaSandbox", "PullRequest"]

@@ -7,45 +7,24 @@ Gitea's ``services/repository/push.go``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deploycore.testing.pull_requests import Action, PullRequestChange
 from deploycore.testing.repositories import CommitDetails, RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event
 
 from deploycore_gitea.sandbox import shapes
 
-__all__ = ["About", "PullRequest", "of_pull_request", "of_ref"]
+__all__ = ["About", "of_pull_request", "of_ref"]
 
 NO_COMMIT = "0" * 40
+ACTIONS: Mapping[Action, str] = {"pushed": "synchronized", "merged": "closed"}
 PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 
 Read = Callable[[str], CommitDetails]
-
-
-@dataclass(frozen=True)
-class PullRequest:
-    """A pull request as a row.
-
-    Attributes:
-        number: Its number in the repository that it is for.
-        repository: The full name of that repository.
-        source: The full name of the one that the commits come from.
-        commit: The newest commit.
-    """
-
-    number: int
-    repository: str
-    source: str
-    source_branch: str
-    target_branch: str
-    title: str
-    commit: str
-    target_commit: str
-    is_open: bool = True
-    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +74,7 @@ def of_ref(about: About, update: RefUpdate, read: Read) -> Iterator[Event]:
 
 
 def of_pull_request(
-    about: About, row: PullRequest, action: str, *, source: Repository | None, branch_exists: bool
+    about: About, change: PullRequestChange, *, source: Repository | None, branch_exists: bool
 ) -> Event:
     """An event of a pull request.
 
@@ -103,7 +82,8 @@ def of_pull_request(
         source: Where the commits come from; ``None`` where that is gone.
         branch_exists: Whether its branch is still there.
     """
-    kind = "pull_request_sync" if action == "synchronized" else "pull_request"
+    row, action = change.row, ACTIONS.get(change.action, change.action)
+    kind = "pull_request_sync" if change.action == "pushed" else "pull_request"
     exists = source is not None and branch_exists
     page = f"{about.url}/{row.repository}/pulls/{row.number}"
     head = {
@@ -131,9 +111,9 @@ def of_pull_request(
         "draft": False,
         "html_url": page,
         "mergeable": row.is_open,
-        "merged": row.merged,
-        "merged_at": shapes.MADE if row.merged else None,
-        "merge_commit_sha": row.target_commit if row.merged else None,
+        "merged": row.is_merged,
+        "merged_at": shapes.MADE if row.is_merged else None,
+        "merge_commit_sha": row.target_commit if row.is_merged else None,
         "base": base,
         "head": head,
         "merge_base": row.target_commit,

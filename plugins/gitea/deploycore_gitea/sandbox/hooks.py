@@ -5,21 +5,27 @@ To change one is not to change its secret: Gitea passes over that.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer
 from deploycore.testing.sandbox import Repository
-from deploycore.testing.webhooks import Hook, Webhooks
+from deploycore.testing.webhooks import DeliveryRules, Hook, Webhooks, hmac_sha256
 from pydantic import SecretStr
 
 from deploycore_gitea.sandbox.shapes import MADE
 
-__all__ = ["HooksApi", "body_of"]
+__all__ = ["RULES", "HooksApi", "body_of", "signed"]
+
+RULES = DeliveryRules(timeout=5.0, attempts=1)
+"""``DELIVER_TIMEOUT``; what failed is not sent again, unless a person asks for it."""
 
 PULL_REQUESTS = {
     "pull_request_only": "pull_request",
@@ -144,3 +150,21 @@ def _expanded(asked: Sequence[object]) -> tuple[str, ...]:
         type for name, type in PULL_REQUESTS.items() if name in asked or "pull_request" in asked
     ]
     return (*(name for name in OTHERS if name in asked), *pulls)
+
+
+def signed(hook: Hook, body: bytes) -> Mapping[str, str]:
+    """The headers that each delivery has of its own: empty proofs where there is no secret."""
+    sha256 = sha1 = ""
+    if hook.secret is not None:
+        sha256 = hmac_sha256(hook.secret, body)
+        sha1 = hmac.new(hook.secret.get_secret_value().encode(), body, hashlib.sha1).hexdigest()
+    delivery = str(uuid4())
+    return {
+        "X-Gitea-Delivery": delivery,
+        "X-Gogs-Delivery": delivery,
+        "X-GitHub-Delivery": delivery,
+        "X-Gitea-Signature": sha256,
+        "X-Gogs-Signature": sha256,
+        "X-Hub-Signature": f"sha1={sha1}",
+        "X-Hub-Signature-256": f"sha256={sha256}",
+    }

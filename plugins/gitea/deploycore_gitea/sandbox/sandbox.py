@@ -14,17 +14,17 @@ from deploycore.models import is_commit_hash
 from deploycore.testing.host import Route
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
 from deploycore.testing.paging import LinkHeader, Pages
-from deploycore.testing.repositories import Service
+from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
+from deploycore.testing.repositories import RefUpdate, Service
 from deploycore.testing.sandbox import RIVAL, Credential, Repository, Sandbox
 from deploycore.testing.scenarios import Access, Arranged, NotArranged, Scenario
-from deploycore.testing.webhooks import Hook, ShownStatus
+from deploycore.testing.webhooks import Event, Hook, ShownStatus
 from pydantic import SecretStr
 
 from deploycore_gitea.configuration import READ_REPOSITORY, READ_USER, WRITE_REPOSITORY
-from deploycore_gitea.sandbox import shapes
-from deploycore_gitea.sandbox.events import PullRequest
-from deploycore_gitea.sandbox.hooks import HooksApi, body_of
-from deploycore_gitea.sandbox.notifier import RULES, Notifier, signed
+from deploycore_gitea.sandbox import events, shapes
+from deploycore_gitea.sandbox.events import About
+from deploycore_gitea.sandbox.hooks import RULES, HooksApi, body_of, signed
 from deploycore_gitea.sandbox.shapes import MADE
 from deploycore_gitea.statuses import STATES
 
@@ -42,6 +42,13 @@ NO_PASSWORDS = (
 )
 NO_ADMINISTRATOR = "user should be an owner or a collaborator with admin write of a repository"
 NO_WRITER = "user should have a permission to write to a repo"
+
+
+class _PullRequests(PullRequests):
+    """They close with the branches that they come from."""
+
+    def branch_deleted(self, row: PullRequest) -> None:
+        self.close(row)
 
 
 class GiteaSandbox(Sandbox):
@@ -63,9 +70,7 @@ class GiteaSandbox(Sandbox):
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
         super().__init__(port=port, latency=latency)
         self._hooks = HooksApi(self.webhooks, self.refused)
-        self._notifier = Notifier(
-            self.git, self.webhooks, self.find, lambda: self.url, actor=self.OWNER
-        )
+        self._pull_requests = _PullRequests(self.git, self._row, self._tell)
 
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
         where = {"mode": credential.mode, "url": self.url, "owner": self.OWNER}
@@ -122,6 +127,12 @@ class GiteaSandbox(Sandbox):
             raise Refusal(Answer(401, {"Content-Type": "text/plain"}, NO_PASSWORDS.encode()))
         return row
 
+    def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Sequence[Event]:
+        """Those of each branch and tag, in their order."""
+        about = About(repository, self.url, self.OWNER)
+        with self.git.commits(repository) as read:
+            return [event for update in updates for event in events.of_ref(about, update, read)]
+
     def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
         return signed(hook, body)
 
@@ -160,19 +171,19 @@ class GiteaSandbox(Sandbox):
             NotFound: A repository or branch is not there.
         """
         row = self._existing(owner, slug)
-        return self._notifier.open(row, source or row, (source_branch, target_branch), title)
+        return self._pull_requests.open(row, source or row, source_branch, target_branch, title)
 
     def merge_pull_request(self, row: PullRequest) -> PullRequest:
         """Merge a pull request, and tell webhooks: of the push, and that it is closed."""
-        return self._notifier.merge(row)
+        return self._pull_requests.merge(row)
 
     def close_pull_request(self, row: PullRequest) -> PullRequest:
         """Close a pull request without merging it, and tell webhooks."""
-        return self._notifier.change(row, "closed", is_open=False)
+        return self._pull_requests.close(row)
 
     def reopen_pull_request(self, row: PullRequest) -> PullRequest:
         """Open a closed pull request again, and tell webhooks."""
-        return self._notifier.change(row, "reopened", is_open=True)
+        return self._pull_requests.reopen(row)
 
     def delete_tag(self, owner: str, slug: str, name: str) -> None:
         """Delete a tag, and tell webhooks; harmless where there is none.
@@ -181,6 +192,23 @@ class GiteaSandbox(Sandbox):
             NotFound: There is no such repository.
         """
         self.git.delete_tag(self._existing(owner, slug), name)
+
+    def _tell(self, change: PullRequestChange) -> None:
+        row = change.row
+        repository, source = self._row(row.repository), self._row(row.source)
+        if repository is None or not self.webhooks.of(row.repository):
+            return
+        event = events.of_pull_request(
+            About(repository, self.url, self.OWNER),
+            change,
+            source=source,
+            branch_exists=source is not None and row.source_branch in self.git.branches(source),
+        )
+        self.webhooks.fire(row.repository, event)
+
+    def _row(self, full_name: str) -> Repository | None:
+        owner, _, slug = full_name.partition("/")
+        return self.find(owner, slug)
 
     def _existing(self, owner: str, slug: str) -> Repository:
         row = self.find(owner, slug)

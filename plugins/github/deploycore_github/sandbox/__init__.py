@@ -1,6 +1,6 @@
 """A GitHub on loopback, with webhooks, statuses, deployments and pull requests."""
 
-from deploycore_github.sandbox.pull_requests import PullRequest
+from deploycore.testing.pull_requests import PullRequest
 from deploycore_github.sandbox.sandbox import GitHubSandbox
 
 __all__ = ["GitHubSandbox", "PullRequest"]

@@ -15,10 +15,10 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
+from deploycore.testing.pull_requests import Action, PullRequestChange
 from deploycore.testing.repositories import CommitDetails, RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event, Hook, hmac_sha256
-from deploycore_github.sandbox.pull_requests import PullRequest
 
 __all__ = ["ping", "proof", "pull_request", "push", "told"]
 
@@ -27,6 +27,7 @@ COMMITS_MOST = 2048
 TAGS_MOST = 3
 BRANCHES_MOST = 5000
 HEADERS = {"User-Agent": "GitHub-Hookshot/0a1b2c3", "Accept": "*/*"}
+ACTIONS: Mapping[Action, str] = {"pushed": "synchronize", "merged": "closed"}
 _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 
 Read = Callable[[str], CommitDetails]
@@ -67,8 +68,7 @@ def push(
 
 
 def pull_request(
-    action: str,
-    row: PullRequest,
+    change: PullRequestChange,
     repository: Repository,
     source: Repository | None,
     *,
@@ -80,21 +80,23 @@ def pull_request(
     Args:
         source: Where the commits come from; ``None`` where that is gone.
     """
+    row = change.row
     body = {
-        "action": action,
+        "action": ACTIONS.get(change.action, change.action),
         "number": row.number,
         "pull_request": {
             "number": row.number,
             "html_url": f"{describe(repository)['html_url']}/pull/{row.number}",
-            "state": row.state,
+            "state": "open" if row.is_open else "closed",
             "title": row.title,
             "user": _user(actor),
             "body": None,
             "draft": False,
-            "merged": row.merged,
-            "merge_commit_sha": row.commit if row.merged else None,
+            "merged": row.is_merged,
+            "merge_commit_sha": row.commit if row.is_merged else None,
             "head": _end(source, row.source_branch, row.commit, describe),
-            "base": _end(repository, row.target_branch, row.target_commit, describe),
+            # Where it was merged into, not what came of that.
+            "base": _end(repository, row.target_branch, change.before.target_commit, describe),
         },
         "repository": describe(repository),
         "sender": _user(actor),

@@ -16,7 +16,8 @@ from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
 from deploycore.testing.host import Route
 from deploycore.testing.messages import Answer, Request, json_answer
-from deploycore.testing.repositories import RefUpdate, Served
+from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
+from deploycore.testing.repositories import RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.scenarios import Arranged, Scenario
 from deploycore.testing.webhooks import DeliveryRules, Event, Hook, ShownDeployment
@@ -32,7 +33,6 @@ from deploycore_github.sandbox.host import (
     STATUSES,
     GitHubHost,
 )
-from deploycore_github.sandbox.pull_requests import PullRequest, PullRequests
 from deploycore_github.sandbox.reports import Deployment, DeploymentsApi, StatusesApi
 
 __all__ = ["GitHubSandbox"]
@@ -55,8 +55,7 @@ class GitHubSandbox(GitHubHost):
         self.hooks = HooksApi(self.webhooks, self._ping)
         self._statuses = StatusesApi(self._has_commit, self.show_status)
         self._deployments = DeploymentsApi(self._commit_of)
-        self._pull_requests = PullRequests(self._tell)
-        self.git.watchers.append(self._follow)
+        self._pull_requests = PullRequests(self.git, self._row, self._tell)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Repositories have no name for people besides the one in the address."""
@@ -116,38 +115,23 @@ class GitHubSandbox(GitHubHost):
             NotFound: There is no such repository or branch.
         """
         row = self._there(f"{owner}/{slug}")
-        head = source or row
-        return self._pull_requests.add(
-            PullRequest(
-                number=0,
-                repository=row.full_name,
-                source=head.full_name,
-                source_branch=source_branch,
-                target_branch=target_branch,
-                title=title or source_branch,
-                commit=self._branch_of(head, source_branch),
-                target_commit=self._branch_of(row, target_branch),
-            )
-        )
+        return self._pull_requests.open(row, source or row, source_branch, target_branch, title)
 
     def edit_pull_request(self, row: PullRequest, **changes: str) -> PullRequest:
         """Change its title, or the branch that it is to be merged into."""
-        return self._pull_requests.change(row, "edited", **changes)
+        return self._pull_requests.edit(row, **changes)
 
     def close_pull_request(self, row: PullRequest) -> PullRequest:
         """Close it without merging."""
-        return self._pull_requests.change(row, "closed", state="closed")
+        return self._pull_requests.close(row)
 
     def reopen_pull_request(self, row: PullRequest) -> PullRequest:
         """Open it once more."""
-        return self._pull_requests.change(row, "reopened", state="open")
+        return self._pull_requests.reopen(row)
 
     def merge_pull_request(self, row: PullRequest) -> PullRequest:
         """Move the target branch to the newest commit of the source, and close it."""
-        row = self._pull_requests.current(row)
-        target, source = self._there(row.repository), self._there(row.source)
-        self.git.take(target, row.target_branch, row.commit, source=source)
-        return self._pull_requests.change(row, "closed", state="closed", merged=True)
+        return self._pull_requests.merge(row)
 
     def find(self, owner: str, slug: str) -> Repository | None:
         return None if f"{owner}/{slug}" in self._gone else super().find(owner, slug)
@@ -159,31 +143,25 @@ class GitHubSandbox(GitHubHost):
         repository = self._repository_json(self._there(hook.repository))
         self.webhooks.send(hook, events.ping(hook, told, repository, self.OWNER))
 
-    def _follow(self, served: Served, updates: Sequence[RefUpdate]) -> None:
-        self._pull_requests.pushed(served.full_name, updates)
-
-    def _tell(self, action: str, row: PullRequest) -> None:
+    def _tell(self, change: PullRequestChange) -> None:
+        row = change.row
         event = events.pull_request(
-            action,
-            row,
+            change,
             self._there(row.repository),
-            self.find(*row.source.split("/")),
+            self._row(row.source),
             actor=self.OWNER,
             describe=self._repository_json,
         )
         self.webhooks.fire(row.repository, event)
 
+    def _row(self, full_name: str) -> Repository | None:
+        return self.find(*full_name.split("/"))
+
     def _there(self, full_name: str) -> Repository:
-        row = self.find(*full_name.split("/"))
+        row = self._row(full_name)
         if row is None:
             raise NotFound(f"The sandbox has no repository {full_name}.")
         return row
-
-    def _branch_of(self, repository: Repository, branch: str) -> str:
-        commit = self._commit_of(repository, branch)
-        if commit is None:
-            raise NotFound(f"The sandbox's {repository.full_name} has no branch {branch!r}.")
-        return commit
 
     def _commit_of(self, repository: Repository, ref: str) -> str | None:
         if self._has_commit(repository, ref):

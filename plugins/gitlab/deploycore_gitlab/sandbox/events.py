@@ -10,46 +10,34 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from deploycore.testing.pull_requests import Action, PullRequestChange
 from deploycore.testing.repositories import CommitDetails, RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event
 
 from deploycore_gitlab.sandbox.shapes import USER_NUMBER
 
-__all__ = ["MergeRequest", "merge_request", "pushes"]
+__all__ = ["merge_request", "pushes"]
 
 MOST_COMMITS = 20
 NOTHING = "0" * 40
 EVENT_HEADER = "X-Gitlab-Event"
+STATES = {"OPEN": "opened", "CLOSED": "closed", "MERGED": "merged"}
+ACTIONS: Mapping[Action, str] = {
+    "opened": "open",
+    "edited": "update",
+    "pushed": "update",
+    "closed": "close",
+    "reopened": "reopen",
+    "merged": "merge",
+}
 
 Read = Callable[[str], CommitDetails]
-State = Literal["opened", "closed", "merged"]
-
-
-@dataclass(frozen=True)
-class MergeRequest:
-    """A merge request as a row.
-
-    Attributes:
-        number: Its number in the project that it is for: ``iid``.
-        project, source: Full paths; the commits come from the latter.
-        commit: The newest commit of its branch.
-    """
-
-    number: int
-    project: str
-    source: str
-    source_branch: str
-    target_branch: str
-    title: str
-    commit: str
-    state: State = "opened"
 
 
 def pushes(
@@ -76,23 +64,20 @@ def pushes(
 
 
 def merge_request(
-    action: str,
-    request: MergeRequest,
+    change: PullRequestChange,
     row: Repository,
     source: Repository | None,
     *,
     user: str,
     read: Read,
     root: str,
-    more: Mapping[str, Any],
-    changes: Mapping[str, Any],
 ) -> Event:
     """An event of a merge request.
 
     Args:
         source: Where its commits come from; ``None`` where that is gone.
-        more: Attributes that this event has besides, such as ``oldrev``.
     """
+    request, before = change.row, change.before
     project = _project(row, root)
     attributes = {
         "id": 90 + request.number,
@@ -103,15 +88,17 @@ def merge_request(
         "target_project_id": row.number,
         "author_id": USER_NUMBER,
         "title": request.title,
-        "state": request.state,
+        "state": STATES[request.state],
         "draft": False,
         "url": f"{root}/{row.full_name}/-/merge_requests/{request.number}",
         "source": source and _project(source, root),
         "target": project,
         "last_commit": _commit(read(request.commit), source or row, root),
-        "action": action,
-        **more,
+        "action": ACTIONS[change.action],
     }
+    if change.action == "pushed":
+        attributes["oldrev"] = before.commit
+    edited = {"title": request.title, "target_branch": request.target_branch}
     body = {
         "object_kind": "merge_request",
         "event_type": "merge_request",
@@ -120,7 +107,11 @@ def merge_request(
         "repository": {"name": row.name, "homepage": project["web_url"]},
         "object_attributes": attributes,
         "labels": [],
-        "changes": dict(changes),
+        "changes": {
+            field: {"previous": getattr(before, field), "current": value}
+            for field, value in edited.items()
+            if getattr(before, field) != value
+        },
         "assignees": [],
     }
     return _event("Merge Request Hook", body, str(uuid4()))

@@ -31,6 +31,7 @@ from deploycore.testing.messages import (
     text_answer,
     with_headers,
 )
+from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
 from deploycore.testing.repositories import RefUpdate, Service
 from deploycore.testing.sandbox import Credential, Repository, Sandbox, credentials_of
 from deploycore.testing.scenarios import Access, Arranged, Scenario
@@ -39,9 +40,7 @@ from pydantic import SecretStr
 
 from deploycore_gitlab.configuration import API_SCOPE, GIT_SCOPE, GIT_USERNAME
 from deploycore_gitlab.sandbox import events, shapes
-from deploycore_gitlab.sandbox.events import MergeRequest
 from deploycore_gitlab.sandbox.hooks import RULES, HooksApi, ProjectHook, decoded, delivery_headers
-from deploycore_gitlab.sandbox.merge_requests import MergeRequests
 from deploycore_gitlab.sandbox.pages import branch_pages, keyset_pages, numbered_pages
 from deploycore_gitlab.sandbox.reports import DeploymentsApi, changed_status
 
@@ -132,9 +131,7 @@ class GitLabSandbox(Sandbox):
         super().__init__(port=port, latency=latency)
         self._hooks = HooksApi(self.webhooks, signs=self.SIGNS)
         self._deployments = DeploymentsApi()
-        self._merge_requests = MergeRequests(
-            self.git, self.webhooks, self._row, self.USER, lambda: self.root
-        )
+        self._merge_requests = PullRequests(self.git, self._row, self._tell)
         self._roles: dict[str, Role] = {}
         self.archived: set[str] = set()
         self.internal: set[str] = set()
@@ -519,7 +516,7 @@ class GitLabSandbox(Sandbox):
         *,
         title: str = "",
         source: Repository | None = None,
-    ) -> MergeRequest:
+    ) -> PullRequest:
         """Open a merge request, and tell webhooks.
 
         Args:
@@ -529,23 +526,33 @@ class GitLabSandbox(Sandbox):
             NotFound: There is no such project or branch.
         """
         row = self._existing(owner, slug)
-        return self._merge_requests.open(row, source or row, (source_branch, target_branch), title)
+        return self._merge_requests.open(row, source or row, source_branch, target_branch, title)
 
-    def update_merge_request(self, request: MergeRequest, **changes: str) -> MergeRequest:
+    def update_merge_request(self, request: PullRequest, **changes: str) -> PullRequest:
         """Give it another title or target_branch; new commits are told of by themselves."""
-        return self._merge_requests.update(request, **changes)
+        return self._merge_requests.edit(request, **changes)
 
-    def merge(self, request: MergeRequest) -> MergeRequest:
+    def merge(self, request: PullRequest) -> PullRequest:
         """Move the target branch to its newest commit, and end it."""
-        return self._merge_requests.end(request, "merged")
+        return self._merge_requests.merge(request)
 
-    def close_merge_request(self, request: MergeRequest) -> MergeRequest:
+    def close_merge_request(self, request: PullRequest) -> PullRequest:
         """End it without its commits."""
-        return self._merge_requests.end(request, "closed")
+        return self._merge_requests.close(request)
 
-    def reopen_merge_request(self, request: MergeRequest) -> MergeRequest:
+    def reopen_merge_request(self, request: PullRequest) -> PullRequest:
         """Open again what was closed."""
-        return self._merge_requests.end(request, "opened")
+        return self._merge_requests.reopen(request)
+
+    def _tell(self, change: PullRequestChange) -> None:
+        row, source = self._row(change.row.repository), self._row(change.row.source)
+        if row is None or not self.webhooks.of(row.full_name):
+            return
+        with self.git.commits(source or row) as read:
+            event = events.merge_request(
+                change, row, source, user=self.USER, read=read, root=self.root
+            )
+        self.webhooks.fire(row.full_name, event)
 
     def _existing(self, owner: str, slug: str) -> Repository:
         row = self.find(owner, slug)

@@ -1,0 +1,218 @@
+"""Pull requests of a fake git host: which there are, and what becomes of them.
+
+What an event says and what it is called is the host's own; here is what hosts have in common:
+numbers that begin anew in each repository, branches that are followed as they are pushed to, and
+merging by git.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from deploycore.errors import NotFound
+from deploycore.testing.repositories import GitRepositories, RefUpdate, Served
+
+__all__ = ["Action", "PullRequest", "PullRequestChange", "PullRequests"]
+
+Action = Literal["opened", "edited", "pushed", "closed", "reopened", "merged"]
+"""What is done to a pull request; ``pushed`` gives it new commits."""
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request as a row.
+
+    Attributes:
+        number: Its number in the repository that it is for, from 1.
+        repository: The full name of that repository.
+        source: The full name of the one that the commits come from.
+        commit: The newest commit of its branch.
+        target_commit: Where the target branch was when it was opened, or is by its merge.
+    """
+
+    number: int
+    repository: str
+    source: str
+    source_branch: str
+    target_branch: str
+    title: str
+    commit: str
+    target_commit: str
+    state: Literal["OPEN", "CLOSED", "MERGED"] = "OPEN"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither merged nor closed without that."""
+        return self.state == "OPEN"
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the target branch has its commits."""
+        return self.state == "MERGED"
+
+
+@dataclass(frozen=True)
+class PullRequestChange:
+    """Something that happened to a pull request.
+
+    Attributes:
+        row: As it is now.
+        before: As it was; the same for one that was opened.
+    """
+
+    action: Action
+    row: PullRequest
+    before: PullRequest
+
+
+class PullRequests:
+    """All pull requests of a fake host. Safe to use from several threads.
+
+    Those that are open get the commits that are pushed to their branches.
+
+    Args:
+        git: The contents of the repositories.
+        find: A repository by its full name; ``None`` where it is gone.
+        tell: Told of each change, in the thread that made it; may ask git and this class.
+    """
+
+    def __init__(
+        self,
+        git: GitRepositories,
+        find: Callable[[str], Served | None],
+        tell: Callable[[PullRequestChange], None],
+    ) -> None:
+        self._git = git
+        self._find = find
+        self._tell = tell
+        # Pushes take git's lock first, and then this one: git is never asked while it is held.
+        self._lock = threading.Lock()
+        self._rows: list[PullRequest] = []
+        git.watchers.append(self._pushed)
+
+    def open(
+        self,
+        repository: Served,
+        source: Served,
+        source_branch: str,
+        target_branch: str,
+        title: str = "",
+    ) -> PullRequest:
+        """Open one, from one branch into another.
+
+        Args:
+            source: Where its commits come from: the same repository, or a fork.
+            title: By default the name of its branch.
+
+        Raises:
+            NotFound: There is no such branch.
+        """
+        row = PullRequest(
+            number=0,
+            repository=repository.full_name,
+            source=source.full_name,
+            source_branch=source_branch,
+            target_branch=target_branch,
+            title=title or source_branch,
+            commit=self._commit(source, source_branch),
+            target_commit=self._commit(repository, target_branch),
+        )
+        with self._lock:
+            number = 1 + sum(known.repository == row.repository for known in self._rows)
+            row = replace(row, number=number)
+            self._rows.append(row)
+        self._tell(PullRequestChange("opened", row, before=row))
+        return row
+
+    def edit(self, row: PullRequest, **changes: str) -> PullRequest:
+        """Give it another ``title`` or ``target_branch``.
+
+        Raises:
+            NotFound: There is no such pull request.
+        """
+        return self._change("edited", row, **changes)
+
+    def close(self, row: PullRequest) -> PullRequest:
+        """Close it without its commits.
+
+        Raises:
+            NotFound: There is no such pull request.
+        """
+        return self._change("closed", row, state="CLOSED")
+
+    def reopen(self, row: PullRequest) -> PullRequest:
+        """Open again what was closed.
+
+        Raises:
+            NotFound: There is no such pull request.
+        """
+        return self._change("reopened", row, state="OPEN")
+
+    def merge(self, row: PullRequest) -> PullRequest:
+        """Move the target branch to the newest commit of the source, and close it.
+
+        Raises:
+            NotFound: There is no such pull request, or one of its repositories is gone.
+        """
+        row = self.current(row)
+        repository, source = self._find(row.repository), self._find(row.source)
+        if repository is None or source is None:
+            raise NotFound(f"A repository of pull request {row.number} is gone.")
+        self._git.take(repository, row.target_branch, row.commit, source=source)
+        return self._change("merged", row, state="MERGED", target_commit=row.commit)
+
+    def branch_deleted(self, row: PullRequest) -> None:
+        """What becomes of an open one whose branch is deleted: nothing, unless a host's own
+        class says otherwise."""
+
+    def current(self, row: PullRequest) -> PullRequest:
+        """One as it is now.
+
+        Raises:
+            NotFound: There is no such pull request.
+        """
+        with self._lock:
+            return self._rows[self._place(row)]
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._rows.clear()
+
+    def _change(self, action: Action, row: PullRequest, **changes: str) -> PullRequest:
+        with self._lock:
+            place = self._place(row)
+            before = self._rows[place]
+            after = self._rows[place] = replace(before, **changes)  # type: ignore[arg-type]
+        self._tell(PullRequestChange(action, after, before))
+        return after
+
+    def _place(self, row: PullRequest) -> int:
+        for place, known in enumerate(self._rows):
+            if (known.repository, known.number) == (row.repository, row.number):
+                return place
+        raise NotFound(f"The sandbox has no pull request {row.number} of {row.repository}.")
+
+    def _commit(self, repository: Served, branch: str) -> str:
+        branches = self._git.branches(repository)
+        if branch not in branches:
+            raise NotFound(f"The sandbox's {repository.full_name} has no branch {branch!r}.")
+        return branches[branch]
+
+    def _pushed(self, served: Served, updates: Sequence[RefUpdate]) -> None:
+        moved = {update.name: update.after for update in updates if update.kind == "branch"}
+        with self._lock:
+            rows = [
+                row
+                for row in self._rows
+                if row.is_open and row.source == served.full_name and row.source_branch in moved
+            ]
+        for row in rows:
+            commit = moved[row.source_branch]
+            if commit is None:
+                self.branch_deleted(row)
+            else:
+                self._change("pushed", row, commit=commit)
