@@ -1,4 +1,4 @@
-"""The workers: whether there is one, for those who wait for it."""
+"""The workers: whether there is one, where applications deploy by themselves."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ __all__ = ["look_at_workers"]
 _QUIET_SECONDS = 900.0
 """With the longest lease a worker gives a sign of life every ten minutes."""
 
-_QUIET_WHILE_SOMETHING_WAITS = 60.0
-_START = "Start one: deploycore serve, or deploycore worker"
+_WAITING_SECONDS = 60.0
+"""Whoever has a free hand takes up what is new within seconds."""
 
 
 def look_at_workers(found: Inspection) -> Iterator[Finding]:
-    """Whether a worker gave a sign of life, where applications deploy by themselves."""
-    automatic = [each for each in found.applications if each.definition.auto_deploy is not None]
-    seconds = found.worker_seconds
-    waiting = f"; triggers that wait: {found.due}" if found.due else ""
-    longest = _QUIET_WHILE_SOMETHING_WAITS if found.due else _QUIET_SECONDS
+    """Whether a worker gave a sign of life lately, and nothing waits for one."""
+    seconds, waited = found.worker_seconds, found.waiting_seconds
+    if not waited and all(each.definition.auto_deploy is None for each in found.applications):
+        return
+    waiting = f"; the oldest push or other trigger waits for {waited:.0f} s" if waited else ""
+    longest = _WAITING_SECONDS if waited > _WAITING_SECONDS else _QUIET_SECONDS
     if seconds is not None and seconds <= longest:
-        yield fine("workers", f"The last sign of life was {seconds:.0f} s ago{waiting}.")
-    elif automatic or found.due:
-        since = "no worker runs" if seconds is None else f"no worker was seen for {seconds:.0f} s"
-        said = f"Applications that deploy by themselves: {len(automatic)}, but {since}{waiting}."
-        yield warning("workers", said, _START)
+        yield fine("workers", f"A worker was seen {seconds:.0f} s ago{waiting}.")
+        return
+    seen = "No worker runs" if seconds is None else f"No worker was seen for {seconds:.0f} s"
+    yield warning(
+        "workers", f"{seen}{waiting}.", "Start one: deploycore serve, or deploycore worker"
+    )

@@ -23,8 +23,15 @@ from deploycore.store.failures import Place
 from deploycore.store.records import ApplicationRecord, DeploymentRecord, ProviderRecord
 from deploycore.store.states import FINAL_STATES
 from deploycore.store.store import application_of
-from deploycore.store.tables import REVISION, applications, deployments, providers, workers
-from deploycore.store.triggers import count_triggers
+from deploycore.store.tables import (
+    REVISION,
+    applications,
+    claims,
+    deployments,
+    providers,
+    triggers,
+    workers,
+)
 
 __all__ = ["Inspection", "inspect_database"]
 
@@ -47,8 +54,10 @@ class Inspection:
         is_busy: Whether another process keeps everybody from writing.
         unknown: Of applications that are stored in an unknown form.
         unfinished: Deployments that have not come to an end.
-        due: How many triggers a worker with time would take up now.
-        worker_seconds: How long ago a worker gave a sign of life; ``None`` where there is none.
+        worker_seconds: How long ago a worker gave a sign of life; 0 where one has an application
+            in hand, ``None`` where none is known.
+        waiting_seconds: How long the oldest trigger waits that nobody has tried to settle; 0
+            where none waits.
     """
 
     name: str
@@ -62,8 +71,8 @@ class Inspection:
     applications: tuple[ApplicationRecord, ...] = ()
     unknown: tuple[StoreError, ...] = ()
     unfinished: tuple[DeploymentRecord, ...] = ()
-    due: int = 0
     worker_seconds: float | None = None
+    waiting_seconds: float = 0.0
 
     @property
     def is_current(self) -> bool:
@@ -168,14 +177,26 @@ def _read(connection: Connection, place: Place) -> Inspection:
         applications=known,
         unknown=unknown,
         unfinished=tuple(DeploymentRecord(**row) for row in unfinished),
-        due=count_triggers(connection).due,
         worker_seconds=_seconds_since_a_sign(connection),
+        waiting_seconds=_seconds_waited(connection),
     )
 
 
 def _seconds_since_a_sign(connection: Connection) -> float | None:
-    seen_at: datetime | None = connection.scalar(select(func.max(workers.c.seen_at)))
-    return None if seen_at is None else (present(connection) - seen_at).total_seconds()
+    now = present(connection)
+    if connection.scalar(select(claims.c.worker).where(claims.c.expires_at > now).limit(1)):
+        return 0.0
+    return _seconds_before(now, connection.scalar(select(func.max(workers.c.seen_at))))
+
+
+def _seconds_waited(connection: Connection) -> float:
+    is_new = triggers.c.settled_at.is_(None) & (triggers.c.attempts == 0)
+    oldest = connection.scalar(select(func.min(triggers.c.received_at)).where(is_new))
+    return _seconds_before(present(connection), oldest) or 0.0
+
+
+def _seconds_before(now: datetime, at: datetime | None) -> float | None:
+    return None if at is None else max(0.0, (now - at).total_seconds())
 
 
 def _damage(connection: Connection) -> tuple[str, ...]:

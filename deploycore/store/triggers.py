@@ -29,7 +29,7 @@ from deploycore.store.lookup import named_row
 from deploycore.store.records import TriggerCounts, TriggerRecord
 from deploycore.store.tables import applications, claims, triggers
 
-__all__ = ["REMEMBERED", "Triggers", "count_triggers"]
+__all__ = ["REMEMBERED", "Triggers"]
 
 logger = logging.getLogger(__name__)
 
@@ -281,7 +281,18 @@ class Triggers:
     def counts(self) -> TriggerCounts:
         """How many triggers there are."""
         with self._database.reading() as connection:
-            return count_triggers(connection)
+            now = present(connection)
+            is_due = _IS_NEW | (triggers.c.not_before <= now)
+            failed = triggers.c.error_code.is_not(None)
+            query = select(
+                _count(_IS_OPEN & is_due),
+                _count(_IS_OPEN & ~is_due),
+                _count(~_IS_OPEN & ~failed),
+                _count(~_IS_OPEN & failed),
+            )
+            due, postponed, deployed, errors = map(int, connection.execute(query).one())
+            age = _age_of_oldest(connection, now)
+            return TriggerCounts(due, postponed, deployed, errors, age)
 
     def _tell(self, application: str) -> None:
         for listener in tuple(self._listeners):
@@ -289,21 +300,6 @@ class Triggers:
                 listener(application)
             except Exception as error:
                 logger.warning("a listener was not told of a trigger: %s", type(error).__name__)
-
-
-def count_triggers(connection: Connection) -> TriggerCounts:
-    """How many triggers there are, by a connection of one's own."""
-    now = present(connection)
-    is_due = _IS_NEW | (triggers.c.not_before <= now)
-    failed = triggers.c.error_code.is_not(None)
-    query = select(
-        _count(_IS_OPEN & is_due),
-        _count(_IS_OPEN & ~is_due),
-        _count(~_IS_OPEN & ~failed),
-        _count(~_IS_OPEN & failed),
-    )
-    due, postponed, deployed, errors = map(int, connection.execute(query).one())
-    return TriggerCounts(due, postponed, deployed, errors, _age_of_oldest(connection, now))
 
 
 def _the_same(
