@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 from deploycore_bitbucket.mapping import account_from, branch_from, repository_from
 from hypothesis import given
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 
 from deploycore.errors import UnexpectedAnswer
 from deploycore.models import Account, Branch, CloneLink, Owner, Repository, RepositoryId
+from tests.damage import broken
 
 HASH = "e7d158ff7ed5538c28f94cd97a9ad569680fc94e"
 SHOP = RepositoryId(owner="acme", slug="web-shop")
@@ -52,13 +51,7 @@ def repository(item):
 
 def changed(sample, path, value):
     """A copy of a sample with another value at a dotted path."""
-    made = copy.deepcopy(sample)
-    *way, last = path.split(".")
-    place = made
-    for key in way:
-        place = place[key]
-    place[last] = value
-    return made
+    return broken(sample, path.split("."), value)
 
 
 def test_a_repository():
