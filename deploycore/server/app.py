@@ -62,6 +62,9 @@ _WEBHOOK_THREADS = 2
 """More of them wait for each other, and let the event loop wait: each takes the interpreter's lock
 again after every call of the database."""
 
+_WEBHOOK_THREADS_BESIDE_A_WORKER = 8
+"""Deployments of the same process take that lock too: fewer would be answered after them."""
+
 _OPENING_THREADS = 8
 """Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
 
@@ -143,7 +146,8 @@ def create_application(
         previews=previews,
     )
     rest = _Rest(api, Access(installation.store), followers, options)
-    webhooks = _Webhooks(acceptor, directory, metrics, options)
+    threads = _WEBHOOK_THREADS if worker is None else _WEBHOOK_THREADS_BESIDE_A_WORKER
+    webhooks = _Webhooks(acceptor, directory, metrics, options, threads=threads)
     asgi = Starlette(
         routes=[
             Route(WEBHOOK_PATH, webhooks.receive, methods=["POST"]),
@@ -160,13 +164,19 @@ class _Webhooks:
     """The endpoint that git hosts send to."""
 
     def __init__(
-        self, acceptor: Acceptor, directory: Directory, metrics: Metrics, options: ServerOptions
+        self,
+        acceptor: Acceptor,
+        directory: Directory,
+        metrics: Metrics,
+        options: ServerOptions,
+        *,
+        threads: int,
     ) -> None:
         self._acceptor = acceptor
         self._directory = directory
         self._metrics = metrics
         self._options = options
-        self._threads = CapacityLimiter(_WEBHOOK_THREADS)
+        self._threads = CapacityLimiter(threads)
         self._opening = CapacityLimiter(_OPENING_THREADS)
         self._room = Room(options.bodies_bytes_most)
         self._quiet = QuietLogger(logger)
