@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from deploycore.configuration import NAME_PATTERN
+from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 from deploycore.models import Model, RepositoryId
 
@@ -421,7 +422,7 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
     name = values.get("name")
     raise ConfigurationError(
         f"The application {name if isinstance(name, str) else ''!r} is not valid: {problems}.",
-        hint="See what an application may have: docs/applications.md.",
+        hint=f"See what an application may have: {documentation_page('applications.md')}",
     )
 
 

@@ -23,13 +23,14 @@ from typing import Any, Literal
 import yaml
 
 from deploycore.application import Application, parse_application
+from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 
 __all__ = ["Change", "compare", "parse_declaration", "read_declaration", "render_declaration"]
 
 _TOP = "applications"
 _BYTES_MOST = 1024 * 1024
-_HINT = "See what such a file looks like: docs/applications.md."
+_HINT = f"See what such a file looks like: {documentation_page('applications.md')}"
 
 
 @dataclass(frozen=True)

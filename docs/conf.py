@@ -32,6 +32,8 @@ extensions = [
     "generated",
 ]
 
+exclude_patterns = ["reference_sources"]
+
 html_theme = "furo"
 html_title = f"deploycore {release}"
 html_show_copyright = False

@@ -2,6 +2,9 @@
 
 A page says ``% generated: NAME`` where it wants one of them. Signatures of models are made
 here too, as their authors wrote them: pydantic's own show how a field is checked.
+
+The sources of the reference are in ``docs/reference_sources``. ``docs/reference`` holds the same
+pages rendered as Markdown (see ``render.py``), for people who read them on a git host.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from sphinx.util.typing import stringify_annotation
 from deploycore import errors
 from deploycore.cli import COMMANDS, EXIT_CODES
 
+SOURCES = Path(__file__).with_name("reference_sources")
+
 _MARKER = re.compile(r"^% generated: (.+)$", re.MULTILINE)
 
 
@@ -47,7 +52,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _fill_in(_app: Sphinx, _page: str, source: list[str]) -> None:
+def _fill_in(_app: Sphinx, page: str, source: list[str]) -> None:
+    folder, _, name = page.partition("/")
+    if folder == "reference":
+        source[0] = (SOURCES / f"{name}.md").read_text()
     parts = {
         "commands": _commands,
         "errors": _errors,

@@ -29,7 +29,9 @@ def register(application: typer.Typer) -> None:
 
 
 def apply(
-    file: Annotated[Path, typer.Argument(help="YAML or TOML; see docs/applications.md.")],
+    file: Annotated[
+        Path, typer.Argument(help="YAML or TOML file, as 'deploycore export' prints it.")
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would change.")
     ] = False,

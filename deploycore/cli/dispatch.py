@@ -12,6 +12,7 @@ from deploycore.calls import calls_left_behind
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
 from deploycore.cli.waiting import end_at_once
+from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
 
 __all__ = ["application_of", "run"]
@@ -76,5 +77,5 @@ def _unforeseen(error: BaseException) -> DeploycoreError:
         place = f" in {module}, line {traceback.tb_lineno}"
     return DeploycoreError(
         f"deploycore stopped at something unforeseen: {type(error).__name__}{place}.",
-        hint="This is a bug in deploycore or a plugin; please report it with this message.",
+        hint=report_hint(),
     )

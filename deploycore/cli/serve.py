@@ -11,6 +11,7 @@ import typer
 
 from deploycore.cli.options import Lease
 from deploycore.cli.output import say
+from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.worker import Worker
@@ -73,9 +74,10 @@ def serve(
     ] = 60,
     lease: Lease = None,
 ) -> None:
-    """Run the server until SIGTERM or Ctrl-C. TLS is a reverse proxy's: docs/auto-deploy/server.md.
+    """Run the server until SIGTERM or Ctrl-C: webhooks, REST API, metrics.
 
-    What webhooks tell becomes a row in the database, and a worker deploys it.
+    Webhook deliveries become rows in the database, and a worker deploys them. The server does not
+    speak TLS: put a reverse proxy in front of it.
     """
     try:
         from deploycore.server.options import ServerOptions
@@ -89,8 +91,7 @@ def serve(
     if missing:
         raise ConfigurationError(
             f"The server needs the Python package {missing!r}, which is not installed.",
-            hint="Install the extra where deploycore is installed: pip install"
-            " 'deploycore[server]'",
+            hint=f"Install the extra where deploycore is installed: {install_command('server')}",
         )
     _log_to_standard_error()
     options = ServerOptions(

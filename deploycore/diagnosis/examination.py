@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from deploycore.calls import BackgroundCall
 from deploycore.diagnosis.finding import Finding, problem
+from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
 from deploycore.settings import Settings
 
@@ -107,6 +108,6 @@ def _unforeseen(subject: str, error: Exception) -> Finding:
     return problem(
         subject,
         f"This could not be looked at, for a reason that nobody foresaw: {type(error).__name__}.",
-        "This is a bug in deploycore, or its installation is damaged; please report it.",
+        report_hint(),
         kind=DeploycoreError,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import deploycore
 from deploycore.diagnosis.finding import Finding, fine, problem, warning
+from deploycore.distribution import install_command
 from deploycore.errors import DeploycoreError, DeployError
 from deploycore.inventory import location_of
 from deploycore.settings import HOME, Settings
@@ -36,7 +37,7 @@ def look_at_software() -> Iterator[Finding]:
         yield warning(
             "deploycore",
             f"deploycore {deploycore.__version__} runs on Python {version}, but is not installed.",
-            "Install it, so that what it needs is there: pip install deploycore",
+            f"Install it, so that its dependencies are there: {install_command()}",
         )
         return
     location, is_editable = location_of(found)
@@ -47,7 +48,7 @@ def look_at_software() -> Iterator[Finding]:
         yield problem(
             "deploycore",
             f"{said} What it needs is not all there: {', '.join(missing)}.",
-            f"Install it again: pip install --force-reinstall {_DISTRIBUTION}",
+            f"Install it again: {install_command()}",
             kind=DeploycoreError,
         )
     elif found.version != deploycore.__version__:

@@ -37,6 +37,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import DATABASE_URL, Settings
 from deploycore.store.failures import BUSY_SECONDS, Place, store_error
@@ -181,7 +182,9 @@ def engine_of(database_url: str) -> Engine:
         raise StoreError(
             f"The database of {DATABASE_URL} needs the Python package {missing!r}, which is not "
             "installed.",
-            hint=f"Install it where deploycore is installed: pip install {missing}",
+            hint=f"Install the extra where deploycore is installed: {install_command('fleet')}"
+            if missing == "psycopg"
+            else f"Install it where deploycore is installed: pip install {missing}",
         )
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite_connection)

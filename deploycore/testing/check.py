@@ -20,6 +20,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, DeploycoreError, PluginError
 from deploycore.hookspecs import ProviderSpec
 from deploycore.registry import (
@@ -82,7 +83,7 @@ def check_plugin(kind: str, *, only: str = "") -> tuple[Plugin, Outcome]:
     if pytest is None:
         raise ConfigurationError(
             "The conformance kit needs pytest, which is not installed.",
-            hint="Install it beside deploycore: pip install 'deploycore[testing]'.",
+            hint=f"Install it beside deploycore: {install_command('testing')}",
         )
     with tempfile.TemporaryDirectory(prefix="deploycore-check-") as directory:
         return plugin, _run(Path(directory), plugin, point, only)

@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             done = subprocess.run(
                 [
                     *(sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q"),
-                    *("-d", str(shared / "doctrees"), str(ROOT / "docs"), str(place)),
+                    *("-d", str(doctrees_of(place)), str(ROOT / "docs"), str(place)),
                 ],
                 capture_output=True,
                 text=True,
@@ -37,6 +37,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert done.returncode == 0, done.stdout + done.stderr
             (place / "built").touch()
     return place
+
+
+def doctrees_of(site: Path) -> Path:
+    """The parsed pages that a site was made from."""
+    return site.parent / "doctrees"
 
 
 @pytest.fixture
@@ -60,3 +65,14 @@ def prepared_installation(demo_sandbox, tmp_path, monkeypatch):
             ref="main",
             target=tmp_path / "shop",
         )
+
+
+@pytest.fixture
+def environment_of_commands(tmp_path) -> dict[str, str]:
+    """Where a shell finds this deploycore, and the prepared installation."""
+    programs = Path(sys.executable).parent
+    return {
+        "PATH": f"{programs}:/usr/sbin:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "DEPLOYCORE_HOME": str(tmp_path / "home"),
+    }

@@ -6,6 +6,7 @@ import html
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ import deploycore
 from deploycore import errors
 from deploycore.cli import COMMANDS, EXIT_CODES
 from deploycore.hookspecs import ObserverSpec, ProviderSpec
+from tests.docs.conftest import doctrees_of
 from tests.docs.pages import ROOT
+
+sys.path.append(str(ROOT / "docs"))
+from render import COMMITTED, render
+
+pytestmark = pytest.mark.timeout(900)  # a busy machine takes minutes to build the site
 
 PROMISED = re.findall(
     r"^\| `(deploycore\.\w+)`", (ROOT / "docs/compatibility.md").read_text(), re.M
@@ -109,3 +116,20 @@ def test_exit_codes_are_the_same_in_the_readme_and_the_reference(site):
 @pytest.mark.parametrize("variable", sorted(VARIABLES))
 def test_every_variable_of_the_environment_is_documented(variable):
     assert any(f"`{variable}`" in page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="signatures differ between versions")
+def test_the_reference_in_the_repository_is_what_the_code_says(site, tmp_path):
+    rendered = render(tmp_path, doctrees_of(site))
+    committed = {page.name: page.read_text() for page in COMMITTED.glob("*.md")}
+    outdated = sorted(
+        name for name in rendered | committed if rendered.get(name) != committed.get(name)
+    )
+    assert outdated == [], "bring these up to date: python docs/render.py"
+
+
+@pytest.mark.parametrize("page", sorted(COMMITTED.glob("*.md")), ids=lambda page: page.stem)
+def test_a_git_host_shows_no_directives_in_the_reference(page):
+    text = page.read_text()
+    assert "eval-rst" not in text
+    assert not re.search(r"(?m)^% generated", text)
