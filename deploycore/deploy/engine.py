@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from deploycore.application import SecretSource
 from deploycore.deploy.activation import typed_error
+from deploycore.deploy.cleaning import Cleaning
 from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.log import Logs
@@ -343,12 +344,15 @@ class Engine:
                         application,
                         but=record.id,
                         everywhere=asked.claimed,
+                        note=recorder.note,
                         listener=listener if asked.claimed else no_listener,
                     )
                 )
                 if has_waited:
                     application = self._store.get_application(name)  # as it is now
                 run = self._run(application, recorder, own, outer.shielded)
+                # After the end is on record, whatever it is, and before the lock is released.
+                stack.callback(run.clean_up)
                 recorder.start()
                 yield _Turn(application, run, recorder)
             except BaseException as raised:
@@ -407,12 +411,16 @@ class Engine:
         self, application: ApplicationRecord, listener: DeployListener
     ) -> list[DeploymentRecord]:
         releases = Releases(application.definition.target)
+
+        def note(text: str) -> None:
+            logger.warning("%s: %s", application.name, text)
+
         with self._presence.alone(application.name) as is_alone:
             settled = []
             try:
                 # Where the directory is gone, there is nothing to lock, nor to clear.
                 with releases.locked() if releases.exists() else nullcontext():
-                    settled = self._settle(application, listener=listener)
+                    settled = self._settle(application, note=note, listener=listener)
             except Locked:
                 pass  # it is being deployed
             except DeployError as error:
@@ -443,9 +451,10 @@ class Engine:
         *,
         but: int | None = None,
         everywhere: bool = False,
+        note: Callable[[str], None],
         listener: DeployListener,
     ) -> list[DeploymentRecord]:
-        """Settle what dead processes left; for who holds the target's lock."""
+        """Settle what dead processes left, then clean up; for who holds the target's lock."""
         releases = Releases(application.definition.target)
         settled = []
         orphans = end_orphans(releases.step_record)
@@ -474,7 +483,7 @@ class Engine:
                         deployment=record.id,
                     )
                 settled.append(recorder.record)
-        releases.clear()
+        Cleaning(releases, application.name, self._store, note).before()
         return settled
 
     def _environment(self, application: ApplicationRecord) -> Environment:

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from filelock import FileLock, Timeout
 
 from deploycore.disk import is_held, sync_directory
 from deploycore.errors import ConfigurationError, DeployError, Locked
-from deploycore.git import remove_leftovers
+from deploycore.git import find_leftovers, remove_leftovers
+from deploycore.removal import Remains, measure_tree, remove_tree
 
 __all__ = ["Releases"]
 
@@ -40,6 +41,7 @@ _LOCK = ".deploycore.lock"
 _STEP = ".deploycore.step"
 _NEW_LINK = ".current.deploycore-"
 _REMOVED = ".removed.deploycore-"
+_OWN = ".deploycore-"  # in hidden names
 _SHORT_COMMIT = 12
 
 
@@ -92,8 +94,25 @@ class Releases:
         return path
 
     def exists(self) -> bool:
-        """Whether there is such a directory."""
-        return self.directory.is_dir()
+        """Whether there is such a directory.
+
+        Raises:
+            DeployError: Nobody can tell.
+        """
+        return self.holds(self.directory)
+
+    def holds(self, release: Path) -> bool:
+        """Whether a release's directory is there.
+
+        Raises:
+            DeployError: Nobody can tell.
+        """
+        try:
+            return stat.S_ISDIR(os.stat(release).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self.unusable(error) from error
 
     def names(self) -> list[str]:
         """The names of the releases that are there, sorted; none where there is no directory.
@@ -180,22 +199,32 @@ class Releases:
         except OSError as error:
             raise self.unusable(error) from error
 
-    def discard(self, release: Path) -> None:
-        """Remove a release that is not the live one, as far as that can be done.
+    def discard(self, release: Path) -> Remains | None:
+        """Remove a release that is not the live one, as far as that is possible.
 
-        It loses its name first: what has a name is complete, also while this is interrupted.
+        It loses its name first, so that what has a name is complete even if this is interrupted.
+
+        Returns:
+            What is left of it; ``None`` where nothing is. Its path is the release's own where the
+            release still has its name, and then nothing of it was removed.
         """
         try:
             if release.parent != self.directory or release == self.current:
-                return
-        except (ConfigurationError, DeployError):
-            return  # it may be the live one
+                return _kept(release, "It is live, or no release of this application")
+        except (ConfigurationError, DeployError) as error:
+            return _kept(release, error.message)  # it may be the live one
         aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
-        with suppress(OSError):
+        try:
             os.rename(release, aside)
-            _remove(aside)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return _kept(release, error.strerror or type(error).__name__)
+        return remove_tree(aside)
 
-    def prune(self, names: Sequence[str], keep: int, protected: Collection[str]) -> list[str]:
+    def prune(
+        self, names: Sequence[str], keep: int, protected: Collection[str]
+    ) -> dict[str, Remains | None]:
         """Remove the oldest releases, so that so many are left.
 
         Args:
@@ -203,21 +232,55 @@ class Releases:
             protected: The names of releases that stay in any case.
 
         Returns:
-            The names of those that are gone.
+            What is left of each that was to be removed; see ``discard``.
         """
         surplus = [name for name in names if name not in protected][: max(0, len(names) - keep)]
-        for name in surplus:
-            self.discard(self.directory / name)
-        return surplus
+        return {name: self.discard(self.directory / name) for name in surplus}
 
-    def clear(self) -> None:
-        """Remove what killed processes left, as far as that can be done; for who holds the lock."""
-        with suppress(OSError):
-            for leftover in self.target.glob(f"{_NEW_LINK}*"):
-                leftover.unlink(missing_ok=True)
-            for leftover in self.directory.glob(f"{_REMOVED}*"):
-                _remove(leftover)
-            remove_leftovers(self.directory)
+    def clear(self) -> list[Remains]:
+        """Remove what killed processes left, and what could not be removed before.
+
+        For the holder of the lock.
+
+        Returns:
+            What is still left.
+        """
+        for link in _matching(self.target, _NEW_LINK):
+            with suppress(OSError):
+                link.unlink()
+        found = map(remove_tree, _matching(self.directory, _REMOVED))
+        left = [each for each in found if each is not None]
+        remove_leftovers(self.directory, refused=left.append)
+        return left
+
+    def leftovers(self) -> list[Remains]:
+        """What was to be removed from among the releases, and is still there, with its size.
+
+        Nothing is changed. While a deployment runs, there may be some that is about to go.
+        """
+        found = [*_matching(self.directory, _REMOVED), *find_leftovers(self.directory)]
+        return [each for each in map(measure_tree, found) if each is not None]
+
+    def strangers(self, known: Collection[str]) -> list[str]:
+        """Names in the directory of the releases that deploycore did not make, sorted.
+
+        Args:
+            known: The names of releases that the store knows.
+
+        Raises:
+            DeployError: They can't be listed.
+        """
+        try:
+            found = os.listdir(self.directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self.unusable(error) from error
+        return sorted(
+            name
+            for name in found
+            if name not in known and not (name.startswith(".") and _OWN in name)
+        )
 
     def remove(self) -> None:
         """Remove the target with all that is in it, for good; nobody may be deploying there.
@@ -227,30 +290,31 @@ class Releases:
 
         Raises:
             ConfigurationError: It is no target of deploycore's.
-            DeployError: It can't be removed.
+            DeployError: It can't be removed, or only in part. What is left of it is beside it
+                then, under a hidden name, and is removed when this is called again.
             Locked: A deployment runs here.
         """
-        aside = self.target.with_name(f".{self.target.name}{_REMOVED}")
+        parent, prefix = self.target.parent, f".{self.target.name}{_REMOVED}"
+        asides = {*_matching(parent, prefix)}
         try:
             if self.target.is_symlink():
                 self.target.unlink()
             elif self.target.exists():
                 self._refuse_foreign_target()
-                if aside.exists():
-                    _remove(aside)
+                aside = parent / f"{prefix}{secrets.token_hex(8)}"
                 with self.locked():
                     os.rename(self.target, aside)
-            if os.path.lexists(aside):
-                _remove(aside)
-                sync_directory(aside.parent)
+                asides.add(aside)
+            for left in filter(None, map(remove_tree, sorted(asides))):
+                raise DeployError(
+                    f"What was in {self.target} could not be removed: {left}.",
+                    hint=f"Remove {left.path} yourself, or make that possible: it is tried again.",
+                    target=str(self.target),
+                )
+            if asides:
+                sync_directory(parent)
         except OSError as error:
             raise self.unusable(error) from error
-        if os.path.lexists(aside):
-            raise DeployError(
-                f"What was in {self.target} can't be removed: see {aside}.",
-                hint="Remove it yourself.",
-                target=str(self.target),
-            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -314,17 +378,14 @@ class Releases:
         return any(each.name not in (_SHARED, _LOCK) for each in self.target.iterdir())
 
 
-def _remove(directory: Path) -> None:
-    """Remove a directory, also where a build made it read-only for its owner."""
+def _kept(release: Path, reason: str) -> Remains:
+    """A release that keeps its name."""
+    return replace(measure_tree(release) or Remains(release), first=release, reason=reason)
 
-    def make_writable(function: object, path: str, error: object) -> None:
-        with suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            os.chmod(path, 0o700, follow_symlinks=False)
-        with suppress(OSError):
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
 
-    shutil.rmtree(directory, onerror=make_writable)
+def _matching(directory: Path, prefix: str) -> list[Path]:
+    """What is in a directory under names that begin so; nothing where it can't be listed."""
+    try:
+        return sorted(directory / name for name in os.listdir(directory) if name.startswith(prefix))
+    except OSError:
+        return []
