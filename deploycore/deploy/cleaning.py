@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploycore.deploy.releases import Releases
+from deploycore.deploy.releases import Releases, is_release_name
 from deploycore.errors import DeploycoreError
 from deploycore.removal import Remains, shown
 from deploycore.store import DeploymentRecord, Store
@@ -44,7 +44,9 @@ class Cleaning:
             for left in self._releases.clear():
                 self._note(f"{left.path.name} could not be removed: {left}")
             for name, made_by in self._made().items():
-                if made_by.is_finished and made_by.state != "healthy":
+                # Its process was killed between the end of the deployment and its clean-up.
+                is_dead = made_by.is_finished and made_by.state != "healthy"
+                if is_dead and is_release_name(name):
                     self._discard(name)
 
     def after(self, record: DeploymentRecord, keep: int) -> None:

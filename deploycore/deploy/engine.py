@@ -475,6 +475,7 @@ class Engine:
                     application, recorder, nobody, nobody.shielded, environment=environment
                 )
                 settle(releases, recorder, run.activation)
+                run.clean_up()
                 if not recorder.record.is_finished:
                     raise DeployError(
                         f"What deployment {record.id} of {application.name} left could not be put"

@@ -17,6 +17,7 @@ The link is made under another name and renamed over ``current``, since ``rename
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Collection, Iterator, Sequence
@@ -32,7 +33,7 @@ from deploycore.errors import ConfigurationError, DeployError, Locked
 from deploycore.git import find_leftovers, remove_leftovers
 from deploycore.removal import Remains, measure_tree, remove_tree
 
-__all__ = ["Releases"]
+__all__ = ["Releases", "is_release_name"]
 
 _RELEASES = "releases"
 _SHARED = "shared"
@@ -43,6 +44,7 @@ _NEW_LINK = ".current.deploycore-"
 _REMOVED = ".removed.deploycore-"
 _OWN = ".deploycore-"  # in hidden names
 _SHORT_COMMIT = 12
+_NAME = re.compile(rf"\d{{8}}T\d{{6}}Z-[0-9a-f]{{{_SHORT_COMMIT}}}(-\d+)?")
 
 
 @dataclass(frozen=True)
@@ -376,6 +378,11 @@ class Releases:
     def _holds_foreign_files(self) -> bool:
         # What is shared may be put there before the first deployment.
         return any(each.name not in (_SHARED, _LOCK) for each in self.target.iterdir())
+
+
+def is_release_name(name: str) -> bool:
+    """Whether a name has the form that ``Releases.new`` gives."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _kept(release: Path, reason: str) -> Remains:

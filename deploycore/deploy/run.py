@@ -22,7 +22,7 @@ from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.shared import link_shared
-from deploycore.errors import DeploycoreError, DeployError, GitError, NotFound
+from deploycore.errors import DeployError, GitError, NotFound
 from deploycore.git import (
     Cancellation,
     CheckedOut,
