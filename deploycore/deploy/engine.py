@@ -37,6 +37,7 @@ from deploycore.errors import (
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
 from deploycore.observers import Observers, installed_observers
 from deploycore.provider import Provider
+from deploycore.removal import Remains
 from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
 
@@ -266,6 +267,17 @@ class Engine:
         """
         application = self._store.get_application(name)
         return self._releases(application)
+
+    def leftovers(self, name: str) -> list[Remains]:
+        """What was to be removed from an application's target, and is still there, with its size.
+
+        Nothing is changed. The next deployment, and ``recover``, try again to remove it.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        releases = Releases(self._store.get_application(name).definition.target)
+        return [] if releases.is_locked() else releases.leftovers()
 
     def recover(
         self, name: str | None = None, *, listener: DeployListener = no_listener

@@ -263,6 +263,11 @@ class Releases:
         found = [*_matching(self.directory, _REMOVED), *find_leftovers(self.directory)]
         return [each for each in map(measure_tree, found) if each is not None]
 
+    def leftovers_beside(self) -> list[Remains]:
+        """What ``remove`` could not remove of the target, with its size; nothing is changed."""
+        found = map(measure_tree, _matching(self.target.parent, self._aside))
+        return [each for each in found if each is not None]
+
     def strangers(self, known: Collection[str]) -> list[str]:
         """Names in the directory of the releases that deploycore did not make, sorted.
 
@@ -296,14 +301,14 @@ class Releases:
                 then, under a hidden name, and is removed when this is called again.
             Locked: A deployment runs here.
         """
-        parent, prefix = self.target.parent, f".{self.target.name}{_REMOVED}"
-        asides = {*_matching(parent, prefix)}
+        parent = self.target.parent
+        asides = {*_matching(parent, self._aside)}
         try:
             if self.target.is_symlink():
                 self.target.unlink()
             elif self.target.exists():
                 self._refuse_foreign_target()
-                aside = parent / f"{prefix}{secrets.token_hex(8)}"
+                aside = parent / f"{self._aside}{secrets.token_hex(8)}"
                 with self.locked():
                     os.rename(self.target, aside)
                 asides.add(aside)
@@ -370,6 +375,11 @@ class Releases:
                 hint="Give the application an empty or new directory as its target.",
                 target=str(self.target),
             )
+
+    @property
+    def _aside(self) -> str:
+        """How names begin that the target gets when it is removed."""
+        return f".{self.target.name}{_REMOVED}"
 
     def _flush(self) -> None:
         # The target itself may be a link to where there is room.

@@ -42,7 +42,7 @@ from deploycore.git.pack import Objects, Pack
 from deploycore.git.pack_index import PackIndex
 from deploycore.git.receive import Received
 from deploycore.git.repository import core_section
-from deploycore.removal import remove_tree
+from deploycore.removal import Remains, measure_tree, remove_tree
 
 __all__ = ["CacheEntry", "CachedRepository", "RepositoryCache"]
 
@@ -149,6 +149,14 @@ class RepositoryCache:
         if failure is not None:
             raise failure
         return removed
+
+    def leftovers(self) -> list[Remains]:
+        """What was removed, and is still there, with its size; nothing is changed."""
+        with suppress(OSError):
+            removed = [each for each in os.listdir(self.directory) if each.startswith(_REMOVED)]
+            found = [measure_tree(self.directory / each) for each in sorted(removed)]
+            return [each for each in found if each is not None]
+        return []
 
     def _found(self) -> list[tuple[CacheEntry, CachedRepository]]:
         """All repositories, the last used first."""
