@@ -58,10 +58,12 @@ def _told(subject: str, left: list[Remains], who: str) -> Iterator[Finding]:
 
 
 def _strangers(settings: Settings, applications: list[ApplicationRecord]) -> Iterator[Finding]:
-    wanted = {}
+    wanted: dict[str, list[str]] = {}
     for application in applications:
         with suppress(DeployError):  # told where the target is examined
             wanted[application.name] = Releases(application.definition.target).strangers(())
+    if not any(wanted.values()):
+        return
     known = known_releases(settings, wanted)
     for application in applications:
         name = application.name
