@@ -8,10 +8,12 @@ modules loaded. Each prints how it ended, and how many such calls there were.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +114,9 @@ def main() -> None:
     import deploycore.provider
     import deploycore.store  # noqa: F401
 
+    # Python itself may be where the other user may not read.
+    for name in ("ascii", "idna", "latin-1"):
+        codecs.lookup(name)
     home, place, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
     for line in sys.stdin:
         child = os.fork()
@@ -124,6 +129,8 @@ def main() -> None:
                     os.setuid(user)
                 print(json.dumps(perform(home, place, json.loads(line))), flush=True)
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)
