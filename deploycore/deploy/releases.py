@@ -43,6 +43,7 @@ _STEP = ".deploycore.step"
 _NEW_LINK = ".current.deploycore-"
 _REMOVED = ".removed.deploycore-"
 _OWN = ".deploycore-"  # in hidden names
+_TOKEN = 6  # bytes; staging places have another number, see ``deploycore.git``
 _SHORT_COMMIT = 12
 _NAME = re.compile(rf"\d{{8}}T\d{{6}}Z-[0-9a-f]{{{_SHORT_COMMIT}}}(-\d+)?")
 
@@ -215,7 +216,7 @@ class Releases:
                 return _kept(release, "It is live, or no release of this application")
         except (ConfigurationError, DeployError) as error:
             return _kept(release, error.message)  # it may be the live one
-        aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
+        aside = self.directory / f"{_REMOVED}{secrets.token_hex(_TOKEN)}"
         try:
             os.rename(release, aside)
         except FileNotFoundError:
@@ -250,18 +251,19 @@ class Releases:
         for link in _matching(self.target, _NEW_LINK):
             with suppress(OSError):
                 link.unlink()
-        found = map(remove_tree, _matching(self.directory, _REMOVED))
-        left = [each for each in found if each is not None]
-        remove_leftovers(self.directory, refused=left.append)
-        return left
+        found = [remove_tree(path) for path in _matching(self.directory, _REMOVED)]
+        left = {each.path: each for each in found if each is not None}
+        # By path: what former versions set aside has names like those of staging places.
+        remove_leftovers(self.directory, refused=lambda each: left.update({each.path: each}))
+        return list(left.values())
 
     def leftovers(self) -> list[Remains]:
         """What was to be removed from among the releases, and is still there, with its size.
 
         Nothing is changed. While a deployment runs, there may be some that is about to go.
         """
-        found = [*_matching(self.directory, _REMOVED), *find_leftovers(self.directory)]
-        return [each for each in map(measure_tree, found) if each is not None]
+        found = {*_matching(self.directory, _REMOVED), *find_leftovers(self.directory)}
+        return [each for each in map(measure_tree, sorted(found)) if each is not None]
 
     def leftovers_beside(self) -> list[Remains]:
         """What ``remove`` could not remove of the target, with its size; nothing is changed."""
@@ -308,7 +310,7 @@ class Releases:
                 self.target.unlink()
             elif self.target.exists():
                 self._refuse_foreign_target()
-                aside = parent / f"{self._aside}{secrets.token_hex(8)}"
+                aside = parent / f"{self._aside}{secrets.token_hex(_TOKEN)}"
                 with self.locked():
                     os.rename(self.target, aside)
                 asides.add(aside)
