@@ -7,7 +7,6 @@ no template language: names are replaced, and all else is copied.
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from deploycore.errors import ConfigurationError
 from deploycore.registry import PROVIDER_GROUP, entry_points_by_name, normalise_kind
+from deploycore.removal import remove_tree
 
 __all__ = ["render_template", "template_directory"]
 
@@ -140,7 +140,7 @@ def _write(names: _Names, template: Path, target: Path) -> None:
         else:
             rendered.rename(target)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
 
 
 def _sources(directory: Path) -> Iterator[Path]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json, show_json_array, show_json_line, show_table
+from deploycore.cli.output import (
+    say,
+    say_aside,
+    show_json,
+    show_json_array,
+    show_json_line,
+    show_table,
+)
 from deploycore.cli.progress import cancelled_by_signals
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
@@ -38,6 +45,9 @@ def releases(name: Name, as_json: AsJson = False) -> None:
     """List the releases of an application that are on disk, the newest first."""
     with Installation() as installation:
         found = installation.releases(name)
+        left = installation.engine.leftovers(name)
+    for each in left:
+        say_aside(f"{each.path} was to be removed, and is still there: {each}")
     if as_json:
         show_json_array(map(_release_as_dict, found))
         return

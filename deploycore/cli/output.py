@@ -18,6 +18,7 @@ from deploycore.errors import DeploycoreError
 __all__ = [
     "printable",
     "say",
+    "say_aside",
     "show_error",
     "show_json",
     "show_json_array",
@@ -39,6 +40,11 @@ def printable(text: str) -> str:
 def say(text: str) -> None:
     """Print a line for a person to standard output."""
     print(_encodable("\n".join(map(printable, text.split("\n"))), sys.stdout.encoding))
+
+
+def say_aside(text: str) -> None:
+    """Print a line for a person to standard error, beside what a command was asked for."""
+    print(_encodable(printable(text), sys.stderr.encoding), file=sys.stderr)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:

@@ -163,7 +163,7 @@ class Activation:
         """
         self._steps.refuse_late()
         previous = self._releases.current
-        if not release.is_dir():
+        if not self._releases.holds(release):
             raise DeployError(
                 f"The release {release.name} is gone: a step, or somebody else, has removed it.",
                 hint="Look at what the steps do.",
@@ -199,52 +199,52 @@ class Activation:
         """
         with self._shielded():
             self._recorder.note_error(error)
-            failure = self._put_back(previous)
-            if failure is not None:
+            try:
+                live = self._put_back(previous)
+            except DeploycoreError as failure:
+                self._recorder.note(f"the former release can't be put back: {failure.message}")
                 error.hint = (
                     f"The former release could not be put back ({failure.message}); what is live"
                     " may not work. When that is mended: deploycore recover"
                 )
                 return
-            if self._recorder.record.kind == "deploy":
-                self._releases.discard(release)
-            current = self._releases.current
-            live = f"Release {current.name} is live." if current else "No release is live."
-            if current is not None and current == previous:
-                live = f"Release {current.name} is live again."
+            is_back = previous is not None and live == previous
+            again = " again" if is_back else ""
+            told = f"Release {live.name} is live{again}." if live else "No release is live."
             seen = f"See what happened: deploycore logs {self._recorder.record.id}"
-            error.hint = " ".join(filter(None, (live, error.hint, seen)))
+            error.hint = " ".join(filter(None, (told, error.hint, seen)))
             if isinstance(error, Cancelled):
                 self._recorder.finish("cancelled", error)
             else:
-                is_back = previous is not None and current == previous
                 self._recorder.finish("rolled_back" if is_back else "failed", error)
 
-    def _put_back(self, previous: Path | None) -> DeploycoreError | None:
-        """Switch back; what went wrong, if something did.
+    def _put_back(self, previous: Path | None) -> Path | None:
+        """Switch back.
 
         The former release's ``after_activate`` steps are run once more, so that what serves it
         notices; what fails in them is told and changes nothing.
+
+        Returns:
+            What is live now.
+
+        Raises:
+            DeploycoreError: It can't be put back.
         """
-        try:
-            if previous is None:
-                self._releases.deactivate()
-                self._recorder.note("no release was live before, so none is now")
-                return None
-            if not previous.is_dir():
-                self._recorder.note(f"the former release {previous.name} is gone: this one stays")
-                return None
-            if self._releases.current != previous:
-                self._releases.activate(previous)
-        except DeploycoreError as failure:
-            self._recorder.note(f"the former release can't be put back: {failure.message}")
-            return failure
+        if previous is None:
+            self._releases.deactivate()
+            self._recorder.note("no release was live before, so none is now")
+            return None
+        if not self._releases.holds(previous):
+            self._recorder.note(f"the former release {previous.name} is gone: this one stays")
+            return self._releases.current
+        if self._releases.current != previous:
+            self._releases.activate(previous)
         self._recorder.note(f"release {previous.name} is live again")
         try:
             self._steps.repeat("after_activate", previous)
         except DeploycoreError as failure:
             self._recorder.note(f"after_activate of the former release: {failure.message}")
-        return None
+        return previous
 
 
 def typed_error(error: BaseException) -> DeploycoreError:

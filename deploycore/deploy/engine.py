@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from deploycore.application import SecretSource
 from deploycore.deploy.activation import typed_error
+from deploycore.deploy.cleaning import Cleaning
 from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.log import Logs
@@ -36,6 +37,7 @@ from deploycore.errors import (
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
 from deploycore.observers import Observers, installed_observers
 from deploycore.provider import Provider
+from deploycore.removal import Remains
 from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
 
@@ -266,6 +268,17 @@ class Engine:
         application = self._store.get_application(name)
         return self._releases(application)
 
+    def leftovers(self, name: str) -> list[Remains]:
+        """What was to be removed from an application's target, and is still there, with its size.
+
+        Nothing is changed. The next deployment, and ``recover``, try again to remove it.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        releases = Releases(self._store.get_application(name).definition.target)
+        return [] if releases.is_locked() else releases.leftovers()
+
     def recover(
         self, name: str | None = None, *, listener: DeployListener = no_listener
     ) -> list[DeploymentRecord]:
@@ -343,12 +356,15 @@ class Engine:
                         application,
                         but=record.id,
                         everywhere=asked.claimed,
+                        note=recorder.note,
                         listener=listener if asked.claimed else no_listener,
                     )
                 )
                 if has_waited:
                     application = self._store.get_application(name)  # as it is now
                 run = self._run(application, recorder, own, outer.shielded)
+                # After the end is on record, whatever it is, and before the lock is released.
+                stack.callback(run.clean_up)
                 recorder.start()
                 yield _Turn(application, run, recorder)
             except BaseException as raised:
@@ -407,12 +423,16 @@ class Engine:
         self, application: ApplicationRecord, listener: DeployListener
     ) -> list[DeploymentRecord]:
         releases = Releases(application.definition.target)
+
+        def note(text: str) -> None:
+            logger.warning("%s: %s", application.name, text)
+
         with self._presence.alone(application.name) as is_alone:
             settled = []
             try:
                 # Where the directory is gone, there is nothing to lock, nor to clear.
                 with releases.locked() if releases.exists() else nullcontext():
-                    settled = self._settle(application, listener=listener)
+                    settled = self._settle(application, note=note, listener=listener)
             except Locked:
                 pass  # it is being deployed
             except DeployError as error:
@@ -443,9 +463,10 @@ class Engine:
         *,
         but: int | None = None,
         everywhere: bool = False,
+        note: Callable[[str], None],
         listener: DeployListener,
     ) -> list[DeploymentRecord]:
-        """Settle what dead processes left; for who holds the target's lock."""
+        """Settle what dead processes left, then clean up; for who holds the target's lock."""
         releases = Releases(application.definition.target)
         settled = []
         orphans = end_orphans(releases.step_record)
@@ -466,6 +487,7 @@ class Engine:
                     application, recorder, nobody, nobody.shielded, environment=environment
                 )
                 settle(releases, recorder, run.activation)
+                run.clean_up()
                 if not recorder.record.is_finished:
                     raise DeployError(
                         f"What deployment {record.id} of {application.name} left could not be put"
@@ -474,7 +496,7 @@ class Engine:
                         deployment=record.id,
                     )
                 settled.append(recorder.record)
-        releases.clear()
+        Cleaning(releases, application.name, self._store, note).before()
         return settled
 
     def _environment(self, application: ApplicationRecord) -> Environment:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Self
 
 from deploycore.deploy.events import DeployEvent
 from deploycore.disk import make_private_directory
+from deploycore.removal import remove_tree
 
 __all__ = ["DeploymentLog", "LogLine", "LogPart", "Logs"]
 
@@ -115,7 +115,9 @@ class Logs:
     def remove(self, application: str, deployments: Sequence[int] | None = None) -> None:
         """Remove the logs of some deployments of an application; by default of all."""
         if deployments is None:
-            shutil.rmtree(self._directory / application, ignore_errors=True)
+            left = remove_tree(self._directory / application)
+            if left is not None:
+                logger.warning("logs of %s could not be removed: %s", application, left)
         for each in deployments or ():
             with suppress(OSError):
                 self._path(application, each).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ def settle(releases: Releases, recorder: Recorder, activation: Activation) -> No
     """Bring one deployment that is not finished to its end, and its target to a good release.
 
     A release that was live, but not proved to work, is taken back: the one before it was good.
-    Where another one is live by now, it is left alone.
+    Where another one is live by now, it is left alone. Nothing is removed here: see ``cleaning``.
 
     Raises:
         DeploycoreError: What is live can't be read, or the end can't be recorded.
@@ -36,6 +36,4 @@ def settle(releases: Releases, recorder: Recorder, activation: Activation) -> No
     elif release is not None and (is_live or (is_ill and previous == current)):
         activation.take_back(release, previous, error)
     else:
-        if release is not None and record.kind == "deploy":
-            releases.discard(release)
         recorder.finish("failed", error)

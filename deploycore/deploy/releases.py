@@ -17,11 +17,12 @@ The link is made under another name and renamed over ``current``, since ``rename
 from __future__ import annotations
 
 import os
+import re
 import secrets
-import shutil
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -29,9 +30,10 @@ from filelock import FileLock, Timeout
 
 from deploycore.disk import is_held, sync_directory
 from deploycore.errors import ConfigurationError, DeployError, Locked
-from deploycore.git import remove_leftovers
+from deploycore.git import find_leftovers, remove_leftovers
+from deploycore.removal import Remains, measure_tree, remove_tree
 
-__all__ = ["Releases"]
+__all__ = ["Releases", "is_release_name"]
 
 _RELEASES = "releases"
 _SHARED = "shared"
@@ -40,7 +42,10 @@ _LOCK = ".deploycore.lock"
 _STEP = ".deploycore.step"
 _NEW_LINK = ".current.deploycore-"
 _REMOVED = ".removed.deploycore-"
+_OWN = ".deploycore-"  # in hidden names
+_TOKEN = 6  # bytes; staging places have another number, see ``deploycore.git``
 _SHORT_COMMIT = 12
+_NAME = re.compile(rf"\d{{8}}T\d{{6}}Z-[0-9a-f]{{{_SHORT_COMMIT}}}(-\d+)?")
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,25 @@ class Releases:
         return path
 
     def exists(self) -> bool:
-        """Whether there is such a directory."""
-        return self.directory.is_dir()
+        """Whether there is such a directory.
+
+        Raises:
+            DeployError: Nobody can tell.
+        """
+        return self.holds(self.directory)
+
+    def holds(self, release: Path) -> bool:
+        """Whether a release's directory is there.
+
+        Raises:
+            DeployError: Nobody can tell.
+        """
+        try:
+            return stat.S_ISDIR(os.stat(release).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self.unusable(error) from error
 
     def names(self) -> list[str]:
         """The names of the releases that are there, sorted; none where there is no directory.
@@ -180,22 +202,32 @@ class Releases:
         except OSError as error:
             raise self.unusable(error) from error
 
-    def discard(self, release: Path) -> None:
-        """Remove a release that is not the live one, as far as that can be done.
+    def discard(self, release: Path) -> Remains | None:
+        """Remove a release that is not the live one, as far as that is possible.
 
-        It loses its name first: what has a name is complete, also while this is interrupted.
+        It loses its name first, so that what has a name is complete even if this is interrupted.
+
+        Returns:
+            What is left of it; ``None`` where nothing is. Its path is the release's own where the
+            release still has its name, and then nothing of it was removed.
         """
         try:
             if release.parent != self.directory or release == self.current:
-                return
-        except (ConfigurationError, DeployError):
-            return  # it may be the live one
-        aside = self.directory / f"{_REMOVED}{secrets.token_hex(8)}"
-        with suppress(OSError):
+                return _kept(release, "It is live, or no release of this application")
+        except (ConfigurationError, DeployError) as error:
+            return _kept(release, error.message)  # it may be the live one
+        aside = self.directory / f"{_REMOVED}{secrets.token_hex(_TOKEN)}"
+        try:
             os.rename(release, aside)
-            _remove(aside)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return _kept(release, error.strerror or type(error).__name__)
+        return remove_tree(aside)
 
-    def prune(self, names: Sequence[str], keep: int, protected: Collection[str]) -> list[str]:
+    def prune(
+        self, names: Sequence[str], keep: int, protected: Collection[str]
+    ) -> dict[str, Remains | None]:
         """Remove the oldest releases, so that so many are left.
 
         Args:
@@ -203,21 +235,61 @@ class Releases:
             protected: The names of releases that stay in any case.
 
         Returns:
-            The names of those that are gone.
+            What is left of each that was to be removed; see ``discard``.
         """
         surplus = [name for name in names if name not in protected][: max(0, len(names) - keep)]
-        for name in surplus:
-            self.discard(self.directory / name)
-        return surplus
+        return {name: self.discard(self.directory / name) for name in surplus}
 
-    def clear(self) -> None:
-        """Remove what killed processes left, as far as that can be done; for who holds the lock."""
-        with suppress(OSError):
-            for leftover in self.target.glob(f"{_NEW_LINK}*"):
-                leftover.unlink(missing_ok=True)
-            for leftover in self.directory.glob(f"{_REMOVED}*"):
-                _remove(leftover)
-            remove_leftovers(self.directory)
+    def clear(self) -> list[Remains]:
+        """Remove what killed processes left, and what could not be removed before.
+
+        For the holder of the lock.
+
+        Returns:
+            What is still left.
+        """
+        for link in _matching(self.target, _NEW_LINK):
+            with suppress(OSError):
+                link.unlink()
+        found = [remove_tree(path) for path in _matching(self.directory, _REMOVED)]
+        left = {each.path: each for each in found if each is not None}
+        # By path: what former versions set aside has names like those of staging places.
+        remove_leftovers(self.directory, refused=lambda each: left.update({each.path: each}))
+        return list(left.values())
+
+    def leftovers(self) -> list[Remains]:
+        """What was to be removed from among the releases, and is still there, with its size.
+
+        Nothing is changed. While a deployment runs, there may be some that is about to go.
+        """
+        found = {*_matching(self.directory, _REMOVED), *find_leftovers(self.directory)}
+        return [each for each in map(measure_tree, sorted(found)) if each is not None]
+
+    def leftovers_beside(self) -> list[Remains]:
+        """What ``remove`` could not remove of the target, with its size; nothing is changed."""
+        found = map(measure_tree, _matching(self.target.parent, self._aside))
+        return [each for each in found if each is not None]
+
+    def strangers(self, known: Collection[str]) -> list[str]:
+        """Names in the directory of the releases that deploycore did not make, sorted.
+
+        Args:
+            known: The names of releases that the store knows.
+
+        Raises:
+            DeployError: They can't be listed.
+        """
+        try:
+            found = os.listdir(self.directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self.unusable(error) from error
+        return sorted(
+            name
+            for name in found
+            if name not in known and not (name.startswith(".") and _OWN in name)
+        )
 
     def remove(self) -> None:
         """Remove the target with all that is in it, for good; nobody may be deploying there.
@@ -227,30 +299,31 @@ class Releases:
 
         Raises:
             ConfigurationError: It is no target of deploycore's.
-            DeployError: It can't be removed.
+            DeployError: It can't be removed, or only in part. What is left of it is beside it
+                then, under a hidden name, and is removed when this is called again.
             Locked: A deployment runs here.
         """
-        aside = self.target.with_name(f".{self.target.name}{_REMOVED}")
+        parent = self.target.parent
+        asides = {*_matching(parent, self._aside)}
         try:
             if self.target.is_symlink():
                 self.target.unlink()
             elif self.target.exists():
                 self._refuse_foreign_target()
-                if aside.exists():
-                    _remove(aside)
+                aside = parent / f"{self._aside}{secrets.token_hex(_TOKEN)}"
                 with self.locked():
                     os.rename(self.target, aside)
-            if os.path.lexists(aside):
-                _remove(aside)
-                sync_directory(aside.parent)
+                asides.add(aside)
+            for left in filter(None, map(remove_tree, sorted(asides))):
+                raise DeployError(
+                    f"What was in {self.target} could not be removed: {left}.",
+                    hint=f"Remove {left.path} yourself, or make that possible: it is tried again.",
+                    target=str(self.target),
+                )
+            if asides:
+                sync_directory(parent)
         except OSError as error:
             raise self.unusable(error) from error
-        if os.path.lexists(aside):
-            raise DeployError(
-                f"What was in {self.target} can't be removed: see {aside}.",
-                hint="Remove it yourself.",
-                target=str(self.target),
-            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -305,6 +378,11 @@ class Releases:
                 target=str(self.target),
             )
 
+    @property
+    def _aside(self) -> str:
+        """How names begin that the target gets when it is removed."""
+        return f".{self.target.name}{_REMOVED}"
+
     def _flush(self) -> None:
         # The target itself may be a link to where there is room.
         sync_directory(Path(os.path.realpath(self.target)))
@@ -314,17 +392,19 @@ class Releases:
         return any(each.name not in (_SHARED, _LOCK) for each in self.target.iterdir())
 
 
-def _remove(directory: Path) -> None:
-    """Remove a directory, also where a build made it read-only for its owner."""
+def is_release_name(name: str) -> bool:
+    """Whether a name has the form that ``Releases.new`` gives."""
+    return _NAME.fullmatch(name) is not None
 
-    def make_writable(function: object, path: str, error: object) -> None:
-        with suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            os.chmod(path, 0o700, follow_symlinks=False)
-        with suppress(OSError):
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
 
-    shutil.rmtree(directory, onerror=make_writable)
+def _kept(release: Path, reason: str) -> Remains:
+    """A release that keeps its name."""
+    return replace(measure_tree(release) or Remains(release), first=release, reason=reason)
+
+
+def _matching(directory: Path, prefix: str) -> list[Path]:
+    """What is in a directory under names that begin so; nothing where it can't be listed."""
+    try:
+        return sorted(directory / name for name in os.listdir(directory) if name.startswith(prefix))
+    except OSError:
+        return []

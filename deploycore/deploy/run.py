@@ -17,11 +17,12 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploycore.deploy.activation import Activation, StepRunner
+from deploycore.deploy.cleaning import Cleaning
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.shared import link_shared
-from deploycore.errors import DeploycoreError, DeployError, GitError, NotFound
+from deploycore.errors import DeployError, GitError, NotFound
 from deploycore.git import (
     Cancellation,
     CheckedOut,
@@ -109,7 +110,7 @@ class Run:
         """Put the newest commit live; parameters as those of ``Engine.deploy``.
 
         Raises:
-            DeploycoreError: What went wrong; nothing of it stays. Who catches it records it.
+            DeploycoreError: What went wrong. Who catches it records it, then cleans up.
         """
         self._reuse = reuse or self._application.reuse
         try:
@@ -118,13 +119,8 @@ class Run:
             self._recorder.note(str(reason))
             self._recorder.finish("skipped")
             return
-        try:
-            self._build(release)
-            self.activation.activate(release)
-        except BaseException:
-            self._releases.discard(release)
-            raise
-        self._prune()
+        self._build(release)
+        self.activation.activate(release)
 
     def roll_back(self, release: Path, made_by: DeploymentRecord) -> None:
         """Make a former release the live one; nothing is fetched.
@@ -144,6 +140,13 @@ class Run:
             files=made_by.files,
             bytes=made_by.bytes,
         )
+
+    def clean_up(self) -> None:
+        """Remove what the deployment leaves that nobody needs, once its end is on record."""
+        cleaning = Cleaning(
+            self._releases, self._application.name, self._store, self._recorder.note
+        )
+        cleaning.after(self._recorder.record, self._application.keep)
 
     def _fetched(self, open_provider: Callable[[], Provider], *, only_if_changed: bool) -> Path:
         self._steps.refuse_late()
@@ -223,10 +226,8 @@ class Run:
             done = self._export(provider, commit, release)
             self._skip_unwatched(provider, commit, live)
             self._note_commit(done)
-        except BaseException as error:
-            self._releases.discard(release)
-            if isinstance(error, GitError):
-                fetch_hint(provider, error)
+        except GitError as error:
+            fetch_hint(provider, error)
             raise
         return release
 
@@ -309,18 +310,3 @@ class Run:
             sync_tree(release, opened_before)
         except OSError as error:
             raise self._releases.unusable(error) from error
-
-    def _prune(self) -> None:
-        """Remove what is no longer kept; the deployment is recorded as healthy by now."""
-        record, keep = self._recorder.record, self._application.keep
-        try:
-            names = self._releases.names()
-            if len(names) <= keep:
-                return
-            made = self._store.deployments.of_releases(self._application.name, names)
-            names.sort(key=lambda name: made[name].id if name in made else 0)
-            protected = {record.release or "", record.previous or ""}
-            for name in self._releases.prune(names, keep, protected):
-                self._recorder.note(f"release {name} is removed; {keep} are kept")
-        except DeploycoreError as error:
-            self._recorder.note(f"old releases are not removed: {error.message}")

@@ -16,6 +16,7 @@ from deploycore.deploy.releases import Releases
 from deploycore.disk import sync_directory
 from deploycore.errors import DeployError, UnsafeRepository
 from deploycore.git.disk import sync_tree
+from deploycore.removal import remove_tree
 
 __all__ = ["link_shared"]
 
@@ -111,7 +112,6 @@ def _has_content(place: Path) -> bool:
 
 
 def _remove(place: Path) -> None:
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    elif os.path.lexists(place):
-        place.unlink()
+    left = remove_tree(place)
+    if left is not None:
+        raise left.error

@@ -51,7 +51,14 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
-    from deploycore.diagnosis import applications, database, machine, providers, workers
+    from deploycore.diagnosis import (
+        applications,
+        database,
+        leftovers,
+        machine,
+        providers,
+        workers,
+    )
     from deploycore.store.inspection import Inspection
 
     yield from _in_time("data directory", lambda: machine.look_at_home(settings))
@@ -73,6 +80,7 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
         lambda: providers.look_at_providers(settings, found.providers, offline=offline),
     )
     yield from _in_time("applications", lambda: applications.look_at_targets(found))
+    yield from _in_time("leftovers", lambda: leftovers.look_at_leftovers(settings, found))
     yield from _in_time("workers", lambda: workers.look_at_workers(found))
     yield from _in_time("deployments", lambda: applications.look_at_deployments(settings, found))
 

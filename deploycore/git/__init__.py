@@ -23,7 +23,7 @@ from deploycore.git.progress import (
     no_progress,
 )
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
-from deploycore.git.target import remove_leftovers
+from deploycore.git.target import find_leftovers, remove_leftovers
 
 __all__ = [
     "CacheEntry",
@@ -38,6 +38,7 @@ __all__ = [
     "changes_match",
     "clone",
     "export",
+    "find_leftovers",
     "no_progress",
     "refuse_malformed_patterns",
     "remove_leftovers",

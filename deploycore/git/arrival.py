@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
 from deploycore.git.receive import PackReceiver, Received
 from deploycore.git.wording import clean, file_failure
+from deploycore.removal import remove_tree
 
 __all__ = ["Arrival", "peeled", "refusing_damage"]
 
@@ -228,8 +228,7 @@ def peeled(name: bytes, objects: Objects) -> bytes:
 
 def _empty(directory: Path) -> None:
     with suppress(FileNotFoundError):
-        for entry in list(os.scandir(directory)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)
+        for name in os.listdir(directory):
+            left = remove_tree(directory / name)
+            if left is not None:
+                raise left.error

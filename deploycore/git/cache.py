@@ -27,7 +27,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -43,6 +42,7 @@ from deploycore.git.pack import Objects, Pack
 from deploycore.git.pack_index import PackIndex
 from deploycore.git.receive import Received
 from deploycore.git.repository import core_section
+from deploycore.removal import Remains, measure_tree, remove_tree
 
 __all__ = ["CacheEntry", "CachedRepository", "RepositoryCache"]
 
@@ -136,14 +136,27 @@ class RepositoryCache:
         most = self._bytes_most if bytes_most is None else bytes_most
         found = self._found()
         left = sum(entry.bytes for entry, _ in found)
-        removed = []
+        removed, failure = [], None
         for entry, repository in reversed(found):
             if left <= most:
                 break
-            if self._remove(repository):
-                removed.append(entry)
-                left -= entry.bytes
+            try:
+                if self._remove(repository):
+                    removed.append(entry)
+                    left -= entry.bytes
+            except ConfigurationError as error:
+                failure = failure or error  # it keeps no other one
+        if failure is not None:
+            raise failure
         return removed
+
+    def leftovers(self) -> list[Remains]:
+        """What was removed, and is still there, with its size; nothing is changed."""
+        with suppress(OSError):
+            removed = [each for each in os.listdir(self.directory) if each.startswith(_REMOVED)]
+            found = [measure_tree(self.directory / each) for each in sorted(removed)]
+            return [each for each in found if each is not None]
+        return []
 
     def _found(self) -> list[tuple[CacheEntry, CachedRepository]]:
         """All repositories, the last used first."""
@@ -155,7 +168,7 @@ class RepositoryCache:
         with suppress(OSError):
             for path in sorted(self.directory.iterdir()):
                 if path.name.startswith(_REMOVED):
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove_tree(path)
                 elif _NAME.fullmatch(path.name) and path.is_dir():
                     # By its name: it takes room, whatever it says of itself.
                     yield CachedRepository(path, _url(path) or "")
@@ -170,12 +183,10 @@ class RepositoryCache:
             except FileNotFoundError:
                 return False
             except OSError as error:
-                raise ConfigurationError(
-                    f"{repository.path} can't be removed: {error.strerror}.",
-                    hint="Look at the permissions of the cache's directory.",
-                    path=str(repository.path),
-                ) from error
-        shutil.rmtree(aside, ignore_errors=True)
+                raise _not_removed(repository.path, error.strerror or "") from error
+        left = remove_tree(aside)
+        if left is not None:
+            raise _not_removed(repository.path, str(left))
         return True
 
 
@@ -269,7 +280,7 @@ class CachedRepository:
                     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     open_files.callback(os.close, lock)
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                open_files.callback(shutil.rmtree, made, ignore_errors=True)
+                open_files.callback(_remove_tree, made)
                 path = made
             yield path
 
@@ -451,7 +462,7 @@ class CachedRepository:
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove_tree(path)
                 finally:
                     os.close(descriptor)
 
@@ -535,6 +546,21 @@ def _the_oldest(directory: Path, keep: int) -> list[Path]:
         with suppress(FileNotFoundError):
             found.append((each.lstat().st_mtime, each))
     return [path for _, path in sorted(found)[:-keep] if path.suffix != ".new"]
+
+
+def _not_removed(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} could not be removed: {reason}.",
+        hint="Check the permissions of the cache's directory.",
+        path=str(path),
+    )
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove what nobody uses; what is refused is tried again by the next who comes across it."""
+    left = remove_tree(path)
+    if left is not None:
+        logger.warning("%s could not be removed, and is tried again: %s", path, left)
 
 
 def _taken_by(directory: Path) -> int:

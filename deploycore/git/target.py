@@ -19,22 +19,25 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import secrets
-import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploycore.disk import sync_directory
+from deploycore.disk import is_held, sync_directory
 from deploycore.errors import ConfigurationError
 from deploycore.git.disk import sync_tree
 from deploycore.git.wording import clean, file_failure
+from deploycore.removal import Remains, remove_tree
 
-__all__ = ["Staging", "refuse_unusable", "remove_leftovers", "staging_for"]
+__all__ = ["Staging", "find_leftovers", "refuse_unusable", "remove_leftovers", "staging_for"]
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"^\..*\.deploycore-[0-9a-f]{16}$", re.DOTALL)
 _LOCK = "lock"
@@ -136,21 +139,32 @@ def staging_for(target: Path) -> Iterator[Staging]:
                 parent.rmdir()
 
 
-def remove_leftovers(parent: Path) -> list[Path]:
+def remove_leftovers(
+    parent: Path, *, refused: Callable[[Remains], None] | None = None
+) -> list[Path]:
     """Remove staging places whose processes are dead; those of live ones are not touched.
 
     Args:
         parent: Where targets are.
+        refused: Gets what is left of each that could not be removed; by default it is logged.
 
     Returns:
-        What was removed. What can't be removed is left in silence: it may belong to
-        another user.
+        What was removed. What can't be locked is left in silence: it belongs to a live process, or
+        to another user.
     """
+    return [path for path in _stagings(parent) if _removed(path, refused or _warn)]
+
+
+def find_leftovers(parent: Path) -> list[Path]:
+    """Staging places whose processes are dead; nothing is changed."""
+    return [path for path in _stagings(parent) if path.is_dir() and not is_held(path / _LOCK)]
+
+
+def _stagings(parent: Path) -> list[Path]:
     try:
-        found = [Path(each.path) for each in os.scandir(parent) if _NAME.match(each.name)]
+        return sorted(parent / name for name in os.listdir(parent) if _NAME.match(name))
     except OSError:
         return []
-    return [path for path in found if _removed(path)]
 
 
 def _problem(target: Path) -> str:
@@ -250,7 +264,7 @@ def _lock(directory: Path) -> int | None:
     return None
 
 
-def _removed(directory: Path) -> bool:
+def _removed(directory: Path, refused: Callable[[Remains], None]) -> bool:
     try:
         if not stat.S_ISDIR(directory.lstat().st_mode):
             return False
@@ -259,12 +273,21 @@ def _removed(directory: Path) -> bool:
         return False
     if lock is None:
         return False
-    _remove(directory)
-    os.close(lock)
-    return not os.path.lexists(directory)
+    try:
+        left = remove_tree(directory)
+    finally:
+        os.close(lock)
+    if left is not None:
+        refused(left)
+    return left is None
 
 
 def _remove(directory: Path) -> None:
     """Remove as much as can be removed; the next operation here tries again."""
-    with suppress(OSError):  # which some of its calls raise all the same
-        shutil.rmtree(directory, ignore_errors=True)
+    left = remove_tree(directory)
+    if left is not None:
+        _warn(left)
+
+
+def _warn(left: Remains) -> None:
+    logger.warning("%s could not be removed, and is tried again: %s", clean(str(left.path)), left)

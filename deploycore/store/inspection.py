@@ -6,6 +6,7 @@ For who wants to know what is wrong, while ``Store`` would put it right, or wait
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,12 @@ from deploycore.settings import Settings
 from deploycore.store import migrations
 from deploycore.store.database import engine_of, present, typed_errors
 from deploycore.store.failures import Place
-from deploycore.store.records import ApplicationRecord, DeploymentRecord, ProviderRecord
+from deploycore.store.records import (
+    ApplicationRecord,
+    DeploymentRecord,
+    PreviewRecord,
+    ProviderRecord,
+)
 from deploycore.store.states import FINAL_STATES
 from deploycore.store.store import application_of
 from deploycore.store.tables import (
@@ -28,12 +34,13 @@ from deploycore.store.tables import (
     applications,
     claims,
     deployments,
+    previews,
     providers,
     triggers,
     workers,
 )
 
-__all__ = ["Inspection", "inspect_database"]
+__all__ = ["Inspection", "inspect_database", "known_releases"]
 
 _BUSY_SECONDS = 3
 _MOST_FAULTS = 5
@@ -54,6 +61,7 @@ class Inspection:
         is_busy: Whether another process keeps everybody from writing.
         unknown: Of applications that are stored in an unknown form.
         unfinished: Deployments that have not come to an end.
+        ended_previews: Previews of pull requests that are closed, which are still to be removed.
         worker_seconds: How long ago a worker gave a sign of life; 0 where one has an application
             in hand, ``None`` where none is known.
         waiting_seconds: How long the oldest trigger waits that nobody has tried to settle; 0
@@ -71,6 +79,7 @@ class Inspection:
     applications: tuple[ApplicationRecord, ...] = ()
     unknown: tuple[StoreError, ...] = ()
     unfinished: tuple[DeploymentRecord, ...] = ()
+    ended_previews: tuple[PreviewRecord, ...] = ()
     worker_seconds: float | None = None
     waiting_seconds: float = 0.0
 
@@ -107,6 +116,40 @@ def inspect_database(settings: Settings) -> Inspection:
         # Somebody began to write while it was read as if nobody would.
         found = _inspected(_reading(place.path, is_still=False), place)
     return found
+
+
+def known_releases(
+    settings: Settings, names: Mapping[str, Sequence[str]]
+) -> dict[str, frozenset[str]]:
+    """Which of these names are releases that deployments have made.
+
+    Args:
+        names: By application.
+
+    Raises:
+        StoreError: The database can't be opened or read.
+    """
+    engine = engine_of(settings.database_url)
+    place = Place.of(engine.url)
+    if place.path is not None:
+        engine.dispose()
+        engine = _reading(place.path, is_still=not _is_in_use(place.path))
+    try:
+        with typed_errors(place), engine.connect() as connection:
+            return {each: _known_of(connection, each, names[each]) for each in names}
+    finally:
+        engine.dispose()
+
+
+def _known_of(connection: Connection, application: str, names: Sequence[str]) -> frozenset[str]:
+    if not names:
+        return frozenset()
+    query = select(deployments.c.release).where(
+        deployments.c.application == application,
+        deployments.c.kind == "deploy",
+        deployments.c.release.in_(names),
+    )
+    return frozenset(connection.scalars(query))
 
 
 def _is_in_use(path: Path) -> bool:
@@ -177,9 +220,15 @@ def _read(connection: Connection, place: Place) -> Inspection:
         applications=known,
         unknown=unknown,
         unfinished=tuple(DeploymentRecord(**row) for row in unfinished),
+        ended_previews=_ended_previews(connection),
         worker_seconds=_seconds_since_a_sign(connection),
         waiting_seconds=_seconds_waited(connection),
     )
+
+
+def _ended_previews(connection: Connection) -> tuple[PreviewRecord, ...]:
+    ended = select(previews).where(previews.c.ended_at.is_not(None)).order_by(previews.c.name)
+    return tuple(PreviewRecord(**row) for row in connection.execute(ended).mappings())
 
 
 def _seconds_since_a_sign(connection: Connection) -> float | None:

@@ -1,0 +1,260 @@
+"""What can't be removed is told, counted and tried again; what deploycore did not make stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+import pytest
+
+from deploycore.deploy import Releases
+from deploycore.deploy.releases import is_release_name
+from deploycore.diagnosis import diagnose
+from deploycore.errors import DeployError, HealthCheckFailed, StepFailed
+
+STUCK = "stuck"
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Refuses to remove files of a name, as for immutable ones; ``refuse()`` ends that."""
+    unlink, refused = os.unlink, {STUCK}
+
+    def refusing(path, **options):
+        if os.path.basename(path) in refused:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", refusing)
+    return refused.clear
+
+
+@pytest.fixture
+def log(installation):
+    """The sentences in the log of the last deployment."""
+
+    def read() -> list[str]:
+        last = installation.store.deployments.list("site", limit=1)[0]
+        lines = installation.engine.logs.read("site", last.id)
+        return [each.text for each in lines if each.kind == "note"]
+
+    return read
+
+
+def doctor(installation, text):
+    found = diagnose(lambda: installation._settings, offline=True)
+    return [each for each in found if text in each.message]
+
+
+def hidden(target):
+    return [each for each in os.listdir(target / "releases") if each.startswith(".")]
+
+
+def test_what_is_left_of_a_pruned_release_is_told_counted_and_tried_again(
+    installation, create, publish, target, refuse, log
+):
+    create(keep=2, steps={"build": [{"shell": f"mkdir d; echo > d/{STUCK}"}]})
+    for content in ("one", "two"):
+        publish(content)
+        installation.deploy("site")
+    modes = [stat.S_IMODE(os.stat(each).st_mode) for each in (target, target / "releases")]
+    publish("three")
+    assert installation.deploy("site").state == "healthy"
+    (told,) = (each for each in log() if "could not be removed" in each)
+    assert "d/stuck: Operation not permitted" in told
+    assert not any("is removed;" in each for each in log())
+    (left,) = installation.engine.leftovers("site")
+    assert left.entries == 3
+    assert left.bytes > 0
+    (found,) = doctor(installation, "were to be removed")
+    assert (found.level, found.subject) == ("warning", "application site")
+    assert "MiB" in found.message
+    assert "tried again" in found.hint
+    publish("four")
+    installation.deploy("site")
+    assert sum(".removed.deploycore-" in each for each in log()) == 2
+    assert len(hidden(target)) == 2
+    assert modes == [stat.S_IMODE(os.stat(each).st_mode) for each in (target, target / "releases")]
+    refuse()
+    installation.recover()
+    assert hidden(target) == []
+    assert installation.engine.leftovers("site") == []
+    assert doctor(installation, "were to be removed") == []
+
+
+def test_a_release_that_keeps_its_name_is_not_called_removed(
+    installation, create, publish, target, monkeypatch, log
+):
+    create(keep=2)
+    first = installation.deploy("site").release
+    rename = os.rename
+
+    def refusing(source, destination, **options):
+        if str(source).endswith(first):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        rename(source, destination, **options)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    for content in ("two", "three"):
+        publish(content)
+        assert installation.deploy("site").state == "healthy"
+    assert any(
+        f"release {first} could not be removed, and is still there" in each for each in log()
+    )
+    assert (target / "releases" / first / "page").exists()
+    monkeypatch.undo()
+    publish("four")
+    installation.deploy("site")
+    assert first not in os.listdir(target / "releases")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "state"),
+    [
+        (
+            {"steps": {"build": [{"shell": f"touch {STUCK}; ! grep -q ill page"}]}},
+            StepFailed,
+            "failed",
+        ),
+        (
+            {
+                "steps": {"build": [{"shell": f"touch {STUCK}"}]},
+                "health_check": {"shell": "! grep -q ill page", "retries": 0},
+            },
+            HealthCheckFailed,
+            "rolled_back",
+        ),
+    ],
+    ids=["build", "health-check"],
+)
+def test_clean_up_that_fails_keeps_the_error_and_the_end(
+    installation, create, publish, target, refuse, log, fields, kind, state
+):
+    create(**fields)
+    live = installation.deploy("site").release
+    publish("ill")
+    with pytest.raises(kind):
+        installation.deploy("site")
+    record = installation.store.deployments.list("site", limit=1)[0]
+    assert (record.state, record.error_code) == (state, kind.code)
+    assert any("could not be removed completely" in each for each in log())
+    assert Releases(target).current.name == live
+    refuse()
+    publish("well")
+    assert installation.deploy("site").state == "healthy"
+    assert hidden(target) == []
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("a bug"), MemoryError(), OSError(5, "x")])
+@pytest.mark.parametrize("is_ill", [False, True])
+def test_whatever_clean_up_raises_the_end_is_what_it_was(
+    installation, create, publish, target, monkeypatch, log, error, is_ill
+):
+    create(keep=2, health_check={"shell": "! grep -q ill page", "retries": 0})
+    for content in ("one", "two"):
+        publish(content)
+        installation.deploy("site")
+
+    def fail(self, release):
+        raise error
+
+    monkeypatch.setattr(Releases, "discard", fail)
+    publish("ill" if is_ill else "three")
+    if is_ill:
+        with pytest.raises(HealthCheckFailed):
+            installation.deploy("site")
+    else:
+        installation.deploy("site")
+    record = installation.store.deployments.list("site", limit=1)[0]
+    assert record.state == ("rolled_back" if is_ill else "healthy")
+    assert any("was not cleaned completely" in each for each in log())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["backup-before-migration", "lost+found", "20200101T000000Z-0123456789ab", "aaa", ".hidden"],
+)
+@pytest.mark.parametrize("is_file", [False, True])
+def test_what_deploycore_did_not_make_stays_and_is_told(
+    installation, create, publish, target, log, name, is_file
+):
+    create(keep=2)
+    installation.deploy("site")
+    strange = target / "releases" / name
+    if is_file:
+        strange.write_text("precious")
+    else:
+        strange.mkdir()
+        (strange / "file").write_text("precious")
+    made = []
+    for content in ("two", "three", "four"):
+        publish(content)
+        made.append(installation.deploy("site").release)
+    assert (strange if is_file else strange / "file").read_text() == "precious"
+    assert sorted(os.listdir(target / "releases")) == sorted([name, *made[-2:]])
+    (told,) = (each for each in log() if name in each)
+    assert "left alone" in told
+    (found,) = doctor(installation, "left alone")
+    assert found.level == "warning"
+    assert name in found.message
+
+
+def test_a_release_of_another_application_s_history_is_not_known(
+    installation, create, publish, target
+):
+    """An application that was removed and is created again finds what it does not know."""
+    create(keep=2)
+    former = installation.deploy("site").release
+    definition = installation.store.get_application("site").definition
+    installation.remove_application("site")
+    installation.apply([definition])
+    for content in ("two", "three", "four"):
+        publish(content)
+        installation.deploy("site")
+    names = os.listdir(target / "releases")
+    known = installation.store.deployments.of_releases("site", names)
+    assert (former in names) == (former not in known)
+    assert len(known) == 2
+
+
+def test_a_killed_clean_up_of_a_failed_release_is_made_up_for(installation, create, target):
+    create()
+    installation.deploy("site")
+    deployments = installation.store.deployments
+    failed = deployments.request("site", ref="main")
+    name = "20260101T000000Z-0123456789ab"
+    for state, fields in (
+        ("authenticating", {}),
+        ("resolving", {}),
+        ("fetching", {"release": name}),
+        ("failed", {}),
+    ):
+        deployments.advance(failed.id, state, **fields)
+    (target / "releases" / name).mkdir()
+    assert is_release_name(name)
+    installation.recover()
+    assert name not in os.listdir(target / "releases")
+
+
+def test_a_target_that_can_not_be_removed_leaves_its_surroundings_as_they_are(tmp_path, refuse):
+    place = tmp_path / "previews"
+    releases = Releases(place / "7")
+    releases.prepare()
+    (releases.directory / "one").mkdir()
+    (releases.directory / "one" / STUCK).touch()
+    place.chmod(0o755)
+    for _ in range(2):
+        with pytest.raises(DeployError, match="stuck: Operation not permitted"):
+            releases.remove()
+        assert stat.S_IMODE(place.stat().st_mode) == 0o755
+        assert not (place / "7").exists()
+    (left,) = releases.leftovers_beside()
+    assert left.entries == 4
+    # The pull request was opened again, and closed again.
+    releases.prepare()
+    with pytest.raises(DeployError, match="could not be removed"):
+        releases.remove()
+    refuse()
+    releases.remove()
+    assert os.listdir(place) == []
