@@ -75,7 +75,7 @@ def clone(
                 "commit": done.commit,
                 "author": done.author,
                 "subject": done.subject,
-                "committed_at": done.committed_at.isoformat(),
+                "committed_at": done.committed_at and done.committed_at.isoformat(),
                 "files": done.files,
                 "bytes": done.bytes,
                 "submodules": done.submodules,
@@ -83,5 +83,5 @@ def clone(
         )
         return
     say(f"Cloned {wanted}, at {done.ref}, into {target}")
-    say(f"  commit {done.commit[:12]} by {done.author}: {done.subject}")
+    say(f"  {done.headline}")
     say(f"  {done.files:,} files, {done.bytes:,} bytes")

@@ -238,7 +238,7 @@ class Run:
             files=done.files,
             bytes=done.bytes,
         )
-        self._recorder.note(f"commit {done.commit[:12]} by {done.author}: {done.subject}")
+        self._recorder.note(done.headline)
 
     def _export(self, provider: InterruptibleProvider, commit: str, release: Path) -> CheckedOut:
         application = self._application
