@@ -41,7 +41,7 @@ from deploycore.git.address import refuse_unusable_source
 from deploycore.git.destination import Destinations, shown_origin
 from deploycore.git.operation import Operation
 from deploycore.git.translation import http_refusal, is_transient, network_failure
-from deploycore.git.wire import open_pool
+from deploycore.git.wire import media_type, open_pool
 from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
@@ -361,7 +361,7 @@ class LfsClient:
             body = b"".join(self._chunks(response, url, most))
             if response.status != 200:
                 raise self._refused(response.status, body)
-            kind = response.headers.get("Content-Type", "")
+            kind = media_type(response)
         if len(body) > _ANSWER_BYTES_MOST:
             raise LimitExceeded(
                 f"The answer of {self._endpoint.url} is larger than {_ANSWER_BYTES_MOST:,} bytes.",

@@ -53,7 +53,7 @@ from deploycore.git.translation import (
     network_failure,
     protocol_refusal,
 )
-from deploycore.git.wire import open_pool
+from deploycore.git.wire import media_type, open_pool
 from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
 from deploycore.models import CloneUrl
@@ -292,6 +292,8 @@ class _Attempt:
         if isinstance(caught, DeploycoreError):
             again = is_transient(caught) or (_failed(caught) and self._may_have_moved)
             return _Failure(self._explained(caught), again)
+        if client.odd_type is not None and not client.pack_has_begun and not is_transient(caught):
+            return _Failure(client.is_not_git(client.odd_type), again=False)
         if isinstance(caught, GitProtocolError) and client.ended_early:
             caught = HangupException()
         return _Failure(network_failure(self._source, caught), is_transient(caught))
@@ -475,6 +477,7 @@ class _Client(AbstractHttpGitClient):
             protocol version 2, or in the error band; empty if there was neither.
         ended_early: Whether an answer ended within what was being read.
         pack_has_begun: Whether any of the pack has come; what comes before is held in memory.
+        odd_type: The media type of the last answer, if it is not the one that it should have.
     """
 
     def __init__(
@@ -493,6 +496,7 @@ class _Client(AbstractHttpGitClient):
         self.refusal = ""
         self.ended_early = False
         self.pack_has_begun = False
+        self.odd_type: str | None = None
         self.server_capabilities: frozenset[bytes] = frozenset()
         self.object_formats: frozenset[str] = frozenset()
         self.peeled: Mapping[Ref, ObjectID] = {}
@@ -590,10 +594,15 @@ class _Client(AbstractHttpGitClient):
         self._responses.append(response)
         if response.status != 200:
             raise self._refused(response)
-        kind = response.headers.get("Content-Type", "")
-        if data is None and kind != f"application/x-{_SERVICE}-advertisement":
-            raise self._not_git(kind)
-        return _Answer(response, kind), self._reader(response)
+        # As git: the type of the first answer tells whether this is git, no other one is read
+        # (discover_refs and rpc_service in remote-curl.c). It is told where the content is not.
+        kind = "advertisement" if data is None else "result"
+        expected = f"application/x-{_SERVICE}-{kind}"
+        found = media_type(response)
+        if data is None and found != expected:
+            raise self.is_not_git(found)
+        self.odd_type = None if found == expected else found
+        return _Answer(response, expected), self._reader(response)
 
     def _reader(self, response: BaseHTTPResponse) -> Callable[[int], bytes]:
         limit = self._operation.settings.pack_bytes_most + _TALK_BYTES_MOST
@@ -633,12 +642,13 @@ class _Client(AbstractHttpGitClient):
 
     def _refused(self, response: BaseHTTPResponse) -> GitError:
         said = ""
-        if response.headers.get("Content-Type", "").startswith("text/plain"):
+        if media_type(response) == "text/plain":
             with suppress(HTTPError):
                 said = clean(response.read(_REASON_BYTES_MOST), self._source)
         return http_refusal(self._source, response.status, said)
 
-    def _not_git(self, kind: str) -> RemoteRefused:
+    def is_not_git(self, kind: str) -> RemoteRefused:
+        """The error for an answer that is something else, by its media type."""
         return RemoteRefused(
             f"{self._source.url} is not served as a git repository, but as"
             f" {clean(kind) or 'something without a type'}.",

@@ -1094,7 +1094,21 @@ def test_fields_of_the_servers_own_do_not_matter(lfs, fetch):
     assert fetch(lfs.url, lfs.add(b"one")) == lfs.objects
 
 
-@pytest.mark.parametrize("kind", ["text/html", "", "text/\x1b[1m"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/vnd.git-lfs+json; charset=utf-8",
+        "Application/vnd.git-lfs+JSON",
+        "application/json",
+        "APPLICATION/JSON;charset=UTF-8",
+    ],
+)
+def test_the_type_of_an_answer_is_read_as_http_has_it(lfs, fetch, monkeypatch, kind):
+    monkeypatch.setattr("tests.git.lfs_server.MEDIA_TYPE", kind)
+    assert fetch(lfs.url, lfs.add(b"one")) == lfs.objects
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/html; a=json", "", "text/\x1b[1m"])
 def test_a_page_is_no_lfs_server(lfs, fails, kind):
     def interfere(handler):
         handler.give(200, b"<html>", Content_Type=kind or None)
