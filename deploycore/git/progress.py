@@ -51,6 +51,7 @@ class CheckedOut:
         subject: The first line of the commit's message, fit for a terminal; may be empty.
         committed_at: In the committer's time zone; ``None`` if the commit has no date that can
             be read.
+        notes: What was done otherwise than the repository says, or left out; each a line.
     """
 
     commit: str
@@ -61,6 +62,7 @@ class CheckedOut:
     author: str
     subject: str
     committed_at: datetime | None
+    notes: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:

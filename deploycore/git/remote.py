@@ -1,9 +1,10 @@
 """One fetch of one commit from a server, over smart HTTP.
 
 dulwich speaks the protocol; this decides what it may do. It may ask two addresses of one
-repository and nothing else: whatever it is told to follow (redirects, packfile URIs, dumb
-HTTP) is refused here. All other refs of the server are ignored, so that nobody can block
-others by pushing an odd one.
+repository and nothing else: whatever it is told to follow (packfile URIs, dumb HTTP) is refused
+here. So are redirects, but for one of the first request within the same origin: hosts redirect
+so from a repository's address without ``.git``, or from its former name. All other refs of the
+server are ignored, so that nobody can block others by pushing an odd one.
 
 Sources: https://git-scm.com/docs/http-protocol and https://git-scm.com/docs/protocol-v2
 """
@@ -56,6 +57,7 @@ from deploycore.git.translation import (
 from deploycore.git.wire import media_type, open_pool
 from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
+from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
 __all__ = ["Fetched", "Intake", "Wanted", "fetch"]
@@ -73,6 +75,9 @@ _REASON_BYTES_MOST = 2048
 _LENGTH = 4
 _ERROR_BAND = b"\x03"
 _SERVICE = "git-upload-pack"
+_QUESTION = f"info/refs?service={_SERVICE}"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_MOST = 3
 _FORMAT = b"object-format"
 _HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -148,6 +153,7 @@ class Fetched:
         received: Whether there was anything to receive: nothing is, where the commit is held.
         tag: The hash of the annotated tag that the ref is, which was received too; else empty.
         capabilities: Of the server, in protocol version 2; empty if it speaks another.
+        redirected_to: The repository's address, if the server redirected to another one.
     """
 
     commit: str
@@ -156,6 +162,7 @@ class Fetched:
     received: bool
     tag: str = ""
     capabilities: frozenset[bytes] = frozenset()
+    redirected_to: str = ""
 
     @property
     def name(self) -> str:
@@ -339,6 +346,7 @@ class _Attempt:
             received=self._asked,
             tag=self._tag,
             capabilities=client.server_capabilities,
+            redirected_to=client.redirected_to,
         )
 
     @property
@@ -477,6 +485,7 @@ class _Client(AbstractHttpGitClient):
             protocol version 2, or in the error band; empty if there was neither.
         ended_early: Whether an answer ended within what was being read.
         pack_has_begun: Whether any of the pack has come; what comes before is held in memory.
+        redirected_to: The address of the repository, if the server redirected to another one.
         odd_type: The media type of the last answer, if it is not the one that it should have.
     """
 
@@ -496,6 +505,7 @@ class _Client(AbstractHttpGitClient):
         self.refusal = ""
         self.ended_early = False
         self.pack_has_begun = False
+        self.redirected_to = ""
         self.odd_type: str | None = None
         self.server_capabilities: frozenset[bytes] = frozenset()
         self.object_formats: frozenset[str] = frozenset()
@@ -507,8 +517,9 @@ class _Client(AbstractHttpGitClient):
         self._pool = pool
         self._operation = operation
         place = source.url.rstrip("/") + "/"
-        self._asking = urljoin(place, f"info/refs?service={_SERVICE}")
+        self._asking = urljoin(place, _QUESTION)
         self._fetching = urljoin(place, _SERVICE)
+        self._place = place
         self._error_band = b""
         self._responses: list[BaseHTTPResponse] = []
 
@@ -582,16 +593,11 @@ class _Client(AbstractHttpGitClient):
                 " not followed.",
                 url=self._source.url,
             )
-        response = self._pool.urlopen(
-            "GET" if data is None else "POST",
-            url[len(_origin(url)) :],
-            body=data,
-            headers={**(headers or {}), **_own_headers(self._source)},
-            redirect=False,
-            retries=False,
-            preload_content=False,
-        )
-        self._responses.append(response)
+        response = self._send(headers or {}, data)
+        for _ in range(_REDIRECTS_MOST):
+            if data is not None or not self._follows(response):
+                break
+            response = self._send(headers or {}, data)
         if response.status != 200:
             raise self._refused(response)
         # As git: the type of the first answer tells whether this is git, no other one is read
@@ -603,6 +609,38 @@ class _Client(AbstractHttpGitClient):
             raise self.is_not_git(found)
         self.odd_type = None if found == expected else found
         return _Answer(response, expected), self._reader(response)
+
+    def _send(
+        self, headers: Mapping[str, str], data: bytes | Iterator[bytes] | None
+    ) -> BaseHTTPResponse:
+        url = self._place + (_QUESTION if data is None else _SERVICE)
+        response = self._pool.urlopen(
+            "GET" if data is None else "POST",
+            url[len(_origin(url)) :],
+            body=data,
+            headers={**headers, **_own_headers(self._source)},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+        )
+        self._responses.append(response)
+        return response
+
+    def _follows(self, response: BaseHTTPResponse) -> bool:
+        """Whether an answer is a redirect to a repository of the same origin, asked from now on.
+
+        Its address is that of the same question, as git requires (update_url_from_redirect in
+        http.c).
+        """
+        if response.status not in _REDIRECTS:
+            return False
+        to = _joined(self._place + _QUESTION, response.headers.get("Location", ""))
+        place = to.removesuffix(_QUESTION)
+        is_git = to.endswith(f"/{_QUESTION}") and "?" not in place and "#" not in place
+        if not is_git or not Origin.of(self._source.url).covers(to):
+            return False
+        self._place, self.redirected_to = place, place.rstrip("/")
+        return True
 
     def _reader(self, response: BaseHTTPResponse) -> Callable[[int], bytes]:
         limit = self._operation.settings.pack_bytes_most + _TALK_BYTES_MOST
@@ -645,7 +683,8 @@ class _Client(AbstractHttpGitClient):
         if media_type(response) == "text/plain":
             with suppress(HTTPError):
                 said = clean(response.read(_REASON_BYTES_MOST), self._source)
-        return http_refusal(self._source, response.status, said)
+        to = _joined(self._place, response.headers.get("Location", ""))
+        return http_refusal(self._source, response.status, said, redirected_to=to)
 
     def is_not_git(self, kind: str) -> RemoteRefused:
         """The error for an answer that is something else, by its media type."""
@@ -695,6 +734,13 @@ def _own_headers(source: CloneUrl) -> dict[str, str]:
         name, value = auth.header()
         headers[name] = value.get_secret_value()
     return headers
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 def _origin(url: str) -> str:
