@@ -64,7 +64,7 @@ _is_git_on_ntfs = re.compile(
     rb"(?:\.git|git~1)" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
 ).fullmatch
 _is_short_or_gitmodules = re.compile(
-    rb"(\.gitmodules|gitmod~[1-4]|.{8})" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
+    rb"(\.gitmodules|.{8})" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
 ).fullmatch
 _SHORT_NAME = b"gi7eba"  # what NTFS makes of .gitmodules where shorter names are taken
 _is_counter = re.compile(rb"[1-9][0-9]*").fullmatch
@@ -615,8 +615,10 @@ def _is_gitmodules(name: bytes) -> bool:
     if found is None:
         return False
     beginning, tilde, number = found[1].lower().partition(b"~")
-    if not tilde or beginning == b"gitmod":
-        return beginning in (b".gitmodules", b"gitmod")
+    if not tilde:
+        return beginning == b".gitmodules"
+    if beginning == b"gitmod":
+        return number in (b"1", b"2", b"3", b"4")
     return _SHORT_NAME.startswith(beginning) and _is_counter(number) is not None
 
 
