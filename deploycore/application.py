@@ -272,7 +272,7 @@ class Links(Model):
         allow: Paths of such links, or of directories with such links, within the release.
     """
 
-    allow: tuple[RelativePath, ...]
+    allow: tuple[RelativePath, ...] = ()
 
 
 class Limits(Model):
@@ -426,6 +426,16 @@ class Application(Model):
             if isinstance(value, str) and "\0" in value:
                 raise ValueError(f"the value of {name} holds a NUL")
         return dict(given)
+
+    @property
+    def links_written(self) -> list[str]:
+        """Paths of links that may lead out of the release; with a slash, of directories of them.
+
+        Those at shared paths never go live: they are replaced first.
+        """
+        allowed = self.links.allow if isinstance(self.links, Links) else ()
+        shared = (*self.shared.directories, *self.shared.files)
+        return [*allowed, *(f"{each}/" for each in allowed), *shared]
 
     @property
     def repository_id(self) -> RepositoryId:

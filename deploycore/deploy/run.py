@@ -258,7 +258,7 @@ class Run:
             former=self._releases.current,
             reuse=self._reuse,
             escaping_links="refuse" if isinstance(application.links, Links) else application.links,
-            allowed_links=application.links.allow if isinstance(application.links, Links) else (),
+            allowed_links=application.links_written,
             name=application.repository,
             progress=self._recorder.progress,
             cancellation=self._cancellation,

@@ -8,6 +8,7 @@ changes them: filters that run something are no business of an untrusted reposit
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from array import array
@@ -50,8 +51,8 @@ class LinkRules:
 
     Attributes:
         escaping: See ``EscapingLinks``.
-        allowed: Paths of links that are written as they are in any case, or of directories
-            with such links, relative to the outermost repository.
+        allowed: Paths of links that are written as they are in any case; those that end in a
+            slash are directories with such links. Relative to the outermost repository.
         prefix: Where the repository belongs in that one, with a slash at the end, or empty.
     """
 
@@ -60,10 +61,10 @@ class LinkRules:
     prefix: bytes = b""
 
     def is_allowed(self, path: bytes) -> bool:
-        """Whether a link, or a directory that it is in, may lead out of the tree."""
-        parts = (self.prefix + path).split(b"/")
-        ways = (b"/".join(parts[:number]) for number in range(1, len(parts) + 1))
-        return bool(self.allowed) and any(way in self.allowed for way in ways)
+        """Whether a link may lead out of the tree, itself or as one in a directory."""
+        whole = self.prefix + path
+        above = (whole[: each.end()] for each in re.finditer(b"/", whole))
+        return whole in self.allowed or any(way in self.allowed for way in above)
 
 
 LINKS_WITHIN = LinkRules()

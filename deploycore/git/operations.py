@@ -66,8 +66,8 @@ def export(
             the export; or they become files that hold what the link would have said, so that
             who serves the release serves nothing else. ``write-as-links`` writes them as they
             are, as git does.
-        allowed_links: Paths of such links, or of directories with such links, that are written
-            as they are in any case.
+        allowed_links: Paths of such links that are written as they are in any case; those that
+            end in a slash are directories with such links.
         name: Of the repository on its host, ``owner/slug``: tells where on the host submodules
             are whose URL is for SSH.
 
