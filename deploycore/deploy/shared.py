@@ -120,7 +120,7 @@ def _unwritable(path: str, error: OSError) -> DeployError:
     where = error.filename2 or error.filename
     at = f" at {str(where)!r}" if where else ""
     return DeployError(
-        f"The shared path {path!r} can't be linked into the release:"
+        f"The shared path {path!r} cannot be linked into the release:"
         f" {error.strerror or type(error).__name__}{at}.",
         hint="Look at the permissions there, and at the space that is left on the disk.",
         path=path,

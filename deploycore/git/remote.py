@@ -71,9 +71,12 @@ _TALK_BYTES_MOST = 16 * 1024 * 1024
 _LINE_OVERHEAD = 32
 _CAPABILITY_BYTES_MOST = 64 * 1024
 _VERSION_2 = b"version 2"
+_PROTOCOL_2 = 2
 _REASON_BYTES_MOST = 2048
 _LENGTH = 4
 _ERROR_BAND = b"\x03"
+_BANDS = (b"\x01", b"\x02", _ERROR_BAND)
+_PKT_LENGTH = re.compile(rb"[0-9a-fA-F]{4}")
 _SERVICE = "git-upload-pack"
 _QUESTION = f"info/refs?service={_SERVICE}"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -363,7 +366,8 @@ class _Attempt:
         tip = refs.get(self._ref)
         self._tip = client.peeled.get(self._ref) or tip
         if self._ref not in self._wanted.refs and not client.has_not_asked_for_refs:
-            raise self._unknown_ref(empty=not refs)
+            is_all = client.protocol_version != _PROTOCOL_2
+            raise self._unknown_ref(empty=not refs if is_all or refs else None)
         commit = self._commit
         if commit:
             self._refuse_other_format(commit, client.object_formats)
@@ -396,12 +400,20 @@ class _Attempt:
                 url=self._source.url,
             )
 
-    def _unknown_ref(self, *, empty: bool) -> RemoteRefused:
+    def _unknown_ref(self, *, empty: bool | None) -> RemoteRefused:
+        """The error for a ref that the server does not have.
+
+        Args:
+            empty: Whether it has no refs at all; ``None`` if it was asked for this one alone.
+        """
         ref = clean(self._wanted.ref or "")
-        seems = "; it seems to be empty" if empty else ""
+        check = "Check the name; upper and lower case differ."
+        push = "Push a first commit to it."
+        both = f"{check} If nothing was pushed to the repository yet, push a first commit."
         return RemoteRefused(
-            f"The repository {self._source.url} has no branch or tag {ref!r}{seems}.",
-            hint="Check the name; upper and lower case differ.",
+            f"The repository {self._source.url} has no branch or tag {ref!r}"
+            f"{': it is empty' if empty else ''}.",
+            hint=both if empty is None else push if empty else check,
             url=self._source.url,
             ref=ref,
         )
@@ -543,6 +555,14 @@ class _Client(AbstractHttpGitClient):
         )
 
     def _discovered(self, found: Discovered) -> Discovered:
+        if found[1] and not _can_be_shallow(found[1]):
+            raise RemoteRefused(
+                f"The git server of {self._source.url} cannot send a commit without its history"
+                " (it has no shallow fetches), which is needed here.",
+                hint="Ask who runs the server for a newer version, or use a host with one: git's"
+                " own server has had it since 2006.",
+                url=self._source.url,
+            )
         self.peeled = found[4]
         self.object_formats = _object_formats(found[1])
         if self.protocol_version == 2:
@@ -749,9 +769,29 @@ def _origin(url: str) -> str:
 
 
 def _err_line(head: bytes, source: CloneUrl) -> str:
-    """What an ``ERR`` line at the start says (gitprotocol-pack, "pkt-line format")."""
-    found = re.match(rb"[0-9a-fA-F]{4}ERR ([^\n]*)", head)
-    return clean(found[1], source) if found else ""
+    """What an ``ERR`` line says, which ends an answer in the place of any line before the pack.
+
+    Source: gitprotocol-pack, "pkt-line format".
+    """
+    position = 0
+    while found := _PKT_LENGTH.match(head, position):
+        length = int(found[0], 16)
+        line = head[position + _LENGTH : position + max(length, _LENGTH)]
+        if line.startswith(b"ERR "):
+            return clean(line[_LENGTH:].split(b"\n", 1)[0], source)
+        if line[:1] in _BANDS:
+            break
+        position += max(length, _LENGTH)
+    return ""
+
+
+def _can_be_shallow(capabilities: Set[bytes]) -> bool:
+    """Whether a server leaves out history, by what it says in version 0 or 2."""
+    pairs = (each.strip().partition(b"=") for each in capabilities)
+    return any(
+        key == b"shallow" or (key == b"fetch" and b"shallow" in value.split())
+        for key, _, value in pairs
+    )
 
 
 def _object_formats(capabilities: Set[bytes]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
+from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
 from deploycore.git.address import refuse_unusable_source
 from deploycore.git.arrival import Arrival, peeled, refusing_damage
 from deploycore.git.cache import CachedRepository, RepositoryCache
@@ -20,7 +20,7 @@ from deploycore.git.checkout import LINKS_WITHIN, Checkout, FormerCheckout, Link
 from deploycore.git.destination import SubmoduleDestinations
 from deploycore.git.files import Files
 from deploycore.git.manifest import CLOCK_STEP, Manifest
-from deploycore.git.objects import COMMIT, CommitInfo, Damaged, read_commit
+from deploycore.git.objects import COMMIT, KINDS, CommitInfo, Damaged, read_commit
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
 from deploycore.git.progress import CheckedOut
@@ -215,6 +215,9 @@ class _Run:
     ) -> _Laid:
         self._operation.enter("writing")
         commit = peeled(objects.object_format.unhex(fetched.commit), objects)
+        kind = objects.kind(commit)
+        if kind != COMMIT:
+            raise _no_commit(what.source.url, fetched, KINDS[kind].decode())
         early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
         changes = self._changes(commit, objects)
         # Trees that are named in another format are no trees of this repository.
@@ -352,6 +355,16 @@ class _Run:
 
 class _DamagedCache(Exception):
     """What was fetched before proved to be damaged."""
+
+
+def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
+    what = "file" if kind == "blob" else "directory"
+    return GitError(
+        f"{fetched.name!r} of {url} names a {what} (a git {kind}), and not a commit.",
+        hint="Name a branch, a commit, or a tag of a commit.",
+        url=url,
+        ref=fetched.name,
+    )
 
 
 def _too_many(most: int) -> LimitExceeded:

@@ -82,7 +82,11 @@ def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str
 
 def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
     """The error for a refusal in the git protocol: an ``ERR`` line, or the error side band."""
-    return RemoteRefused(f'The git server of {source.url} refused: "{said}".', url=source.url)
+    return RemoteRefused(
+        f'The git server of {source.url} refused: "{said}".',
+        hint="This reason is the server's own: do what it asks for, or ask who runs the server.",
+        url=source.url,
+    )
 
 
 def is_transient(error: BaseException) -> bool:

@@ -85,7 +85,9 @@ def test_any_other_failure_is_told_with_the_shared_path(link, monkeypatch):
         raise PermissionError(13, "Permission denied", "/somewhere/else")
 
     monkeypatch.setattr(os, "symlink", refuse)
-    with pytest.raises(DeployError, match=r"'data' can't be linked .* denied at '/somewhere/else'"):
+    with pytest.raises(
+        DeployError, match=r"'data' cannot be linked .* denied at '/somewhere/else'"
+    ):
         link(directories=["data"])
 
 
