@@ -34,6 +34,8 @@ __all__ = [
     "Application",
     "AutoDeploy",
     "HealthCheck",
+    "Limits",
+    "Links",
     "Previews",
     "SecretSource",
     "Shared",
@@ -48,7 +50,8 @@ Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00\n\r
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1000)]
 
-_AS_TEXT, _AS_SECRET = "(text)", "(secret)"
+_AS_TEXT, _AS_SECRET, _AS_RULES = "(text)", "(secret)", "(rules)"
+_TAGS = (_AS_TEXT, _AS_SECRET, _AS_RULES)
 # What pydantic says to programmers, for people who write a file.
 _SAID = {
     "missing": "is missing",
@@ -263,6 +266,34 @@ class HealthCheck(Command):
         return int(first) <= status <= int(last or first)
 
 
+class Links(Model):
+    """Symbolic links that may lead out of the release; others that do are refused.
+
+    Attributes:
+        allow: Paths of such links, or of directories with such links, within the release.
+    """
+
+    allow: tuple[RelativePath, ...] = ()
+
+
+class Limits(Model):
+    """How much a repository may have.
+
+    Attributes:
+        submodules: Submodules together, those of submodules included; ``None`` for the limit of
+            ``GitSettings``, 1,000.
+    """
+
+    submodules: Annotated[int, Field(ge=0, le=100_000)] | None = None
+
+
+LinkRules = Annotated[
+    Annotated[Literal["refuse", "write-as-files"], Tag(_AS_TEXT)]
+    | Annotated[Links, Tag(_AS_RULES)],
+    Discriminator(lambda value: _AS_RULES if isinstance(value, Mapping | Links) else _AS_TEXT),
+]
+
+
 class Timeouts(Model):
     """Seconds that parts of a deployment may take.
 
@@ -337,7 +368,9 @@ class Application(Model):
         submodules: Whether to fetch them too.
         lfs: Whether files in Git LFS are downloaded, rather than their pointers written.
         attributes: Whether ``export-ignore``, ``text`` and ``eol`` are obeyed.
-        links: What becomes of symbolic links that lead out of the release.
+        links: What becomes of symbolic links that lead out of the release: ``refuse``,
+            ``write-as-files``, or which ones are allowed.
+        limits: How much the repository may have.
         reuse: How files that did not change are taken over; see ``deploycore.git.export`` for
             the risk of hard links.
         shared: What all releases have in common.
@@ -363,7 +396,8 @@ class Application(Model):
     submodules: bool = False
     lfs: bool = False
     attributes: bool = False
-    links: Literal["refuse", "write-as-files"] = "refuse"
+    links: LinkRules = "refuse"
+    limits: Limits = Limits()
     reuse: Literal["copy", "hard-link"] = "copy"
     shared: Shared = Shared()
     environment: Mapping[str, EnvironmentValue] = Field(default_factory=dict)
@@ -393,6 +427,16 @@ class Application(Model):
             if isinstance(value, str) and "\0" in value:
                 raise ValueError(f"the value of {name} holds a NUL")
         return dict(given)
+
+    @property
+    def links_written(self) -> list[str]:
+        """Paths of links that may lead out of the release; with a slash, of directories of them.
+
+        Those at shared paths never go live: they are replaced first.
+        """
+        allowed = self.links.allow if isinstance(self.links, Links) else ()
+        shared = (*self.shared.directories, *self.shared.files)
+        return [*allowed, *(f"{each}/" for each in allowed), *shared]
 
     @property
     def repository_id(self) -> RepositoryId:
@@ -428,7 +472,7 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
 
 def _problems(error: ValidationError, where: str) -> Iterator[str]:
     for each in error.errors(include_input=False, include_url=False, include_context=False):
-        parts = [str(part) for part in each["loc"] if part not in (_AS_TEXT, _AS_SECRET)]
+        parts = [str(part) for part in each["loc"] if part not in _TAGS]
         place = "/".join([*([where] if where else []), *parts])
         said = _SAID.get(each["type"]) or each["msg"].removeprefix("Value error, ")
         said = said.removeprefix("Input ").removesuffix(".")

@@ -49,6 +49,19 @@ def test_steps_may_be_written_short():
     )
 
 
+def test_links_may_be_allowed_by_their_paths():
+    application = parse(links={"allow": ["test/data/", "a"]}, limits={"submodules": 2000})
+    assert application.links.allow == ("test/data", "a")
+    assert application.links_written == ["test/data", "a", "test/data/", "a/"]
+    assert application.limits.submodules == 2000
+    assert parse_application(application.as_dict()) == application
+
+
+def test_links_at_shared_paths_may_lead_anywhere_since_they_are_replaced():
+    application = parse(shared={"directories": ["storage"], "files": [".env"]})
+    assert application.links_written == ["storage", ".env"]
+
+
 def test_variables_are_text_numbers_or_sources_of_secrets():
     environment = parse(
         environment={"A": "x", "PORT": 8080, "EMPTY": "", "TOKEN": {"secret": "env:TOKEN"}}
@@ -122,6 +135,12 @@ WRONG = [
     ({"keep": 1}, "keep: should be greater than or equal to 2"),
     ({"watch": [""]}, "watch/0: "),
     ({"links": "follow"}, "links: should be 'refuse' or 'write-as-files'"),
+    ({"links": ["a"]}, "links: should be 'refuse' or 'write-as-files'"),
+    ({"links": {"allow": ["../a"]}}, "links/allow/0: should be a path within the release"),
+    ({"links": {"allow": "a"}}, "links/allow: should be a list"),
+    ({"links": {"refuse": ["a"]}}, "links/refuse: is nothing that is known here"),
+    ({"limits": {"submodules": -1}}, "limits/submodules: should be greater than"),
+    ({"limits": {"files": 1}}, "limits/files: is nothing that is known here"),
 ]
 
 

@@ -13,6 +13,7 @@ from deploycore.cli.progress import cancelled_by_signals, reporting
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.deploy import InterruptibleProvider, fetch_hint
 from deploycore.errors import GitError
+from deploycore.git import EscapingLinks
 from deploycore.git import clone as git_clone
 from deploycore.installation import Installation
 
@@ -37,6 +38,14 @@ def clone(
         ),
     ] = None,
     submodules: Annotated[bool, typer.Option("--submodules", help="With submodules.")] = False,
+    links: Annotated[
+        EscapingLinks,
+        typer.Option(
+            "--links",
+            help="What to do with symbolic links that lead out of the directory: write-as-links"
+            " (as git does), write-as-files (a file that holds the link's target), or refuse.",
+        ),
+    ] = "write-as-links",
     as_json: AsJson = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, without its history."""
@@ -59,11 +68,15 @@ def clone(
                 branch,
                 target,
                 submodules=submodules,
+                escaping_links=links,
+                name=str(wanted),
                 progress=lambda git: reporter.show("cloning", git),
                 cancellation=cancellation,
             )
         except GitError as error:
             fetch_hint(opened, error)
+            if "link_target" in error.details:
+                error.hint = "Clone with --links write-as-links, as git does, or write-as-files."
             error.add_context(provider=provider, repository=str(wanted))
             raise
     if as_json:
@@ -75,13 +88,16 @@ def clone(
                 "commit": done.commit,
                 "author": done.author,
                 "subject": done.subject,
-                "committed_at": done.committed_at.isoformat(),
+                "committed_at": done.committed_at and done.committed_at.isoformat(),
                 "files": done.files,
                 "bytes": done.bytes,
                 "submodules": done.submodules,
+                "notes": list(done.notes),
             }
         )
         return
     say(f"Cloned {wanted}, at {done.ref}, into {target}")
-    say(f"  commit {done.commit[:12]} by {done.author}: {done.subject}")
+    say(f"  {done.headline}")
     say(f"  {done.files:,} files, {done.bytes:,} bytes")
+    for note in done.notes:
+        say(f"  {note}")

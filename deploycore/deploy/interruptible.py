@@ -134,9 +134,13 @@ class InterruptibleProvider:
 def fetch_hint(provider: InterruptibleProvider, error: GitError) -> None:
     """Let the provider say what to do about a refusal by its git server.
 
+    Of Git LFS and of submodules, which may be elsewhere, it knows nothing.
+
     Raises:
         PluginError: It fails to; the hint repeats what it was asked about.
     """
+    if error.details.keys() & {"oid", "service", "submodule"}:
+        return
     try:
         hint = provider.explain_git_refusal(error.details.get("status"), error.message)
     except PluginError as failure:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from deploycore.application import Links
 from deploycore.deploy.activation import Activation, StepRunner
 from deploycore.deploy.cleaning import Cleaning
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
@@ -239,7 +240,9 @@ class Run:
             files=done.files,
             bytes=done.bytes,
         )
-        self._recorder.note(f"commit {done.commit[:12]} by {done.author}: {done.subject}")
+        self._recorder.note(done.headline)
+        for note in done.notes:
+            self._recorder.note(note)
 
     def _export(self, provider: InterruptibleProvider, commit: str, release: Path) -> CheckedOut:
         application = self._application
@@ -255,7 +258,9 @@ class Run:
             cache=self._git.cache,
             former=self._releases.current,
             reuse=self._reuse,
-            escaping_links=application.links,
+            escaping_links="refuse" if isinstance(application.links, Links) else application.links,
+            allowed_links=application.links_written,
+            name=application.repository,
             progress=self._recorder.progress,
             cancellation=self._cancellation,
             settings=self._git_settings(),
@@ -264,7 +269,14 @@ class Run:
     def _git_settings(self) -> GitSettings:
         left = max(0.0, self._deadline - time.monotonic())
         most = min(self._git.settings.total_timeout, self._application.timeouts.fetch, left)
-        return replace(self._git.settings, total_timeout=most)
+        submodules = self._application.limits.submodules
+        return replace(
+            self._git.settings,
+            total_timeout=most,
+            submodules_most=self._git.settings.submodules_most
+            if submodules is None
+            else submodules,
+        )
 
     def _skip_unwatched(
         self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None

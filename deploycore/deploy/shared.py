@@ -33,15 +33,14 @@ def link_shared(
         UnsafeRepository: The release has a link on the way to such a path.
         DeployError: Something can't be written, or a file is where a directory should be.
     """
-    if not shared.directories and not shared.files:
-        return
-    try:
-        for path in shared.directories:
-            _link(releases, release, path, note, is_directory=True)
-        for path in shared.files:
-            _link(releases, release, path, note, is_directory=False)
-    except OSError as error:
-        raise releases.unusable(error) from error
+    for path, is_directory in (
+        *((each, True) for each in shared.directories),
+        *((each, False) for each in shared.files),
+    ):
+        try:
+            _link(releases, release, path, note, is_directory=is_directory)
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
 
 def _link(
@@ -56,6 +55,8 @@ def _link(
     _make_parents(release, path)
     if not os.path.lexists(kept):
         origin = "from the repository" if _has_content(place) else "empty"
+        _refuse_other_kind(path, place, is_directory=is_directory)
+        _refuse_file_above(releases.shared, kept)
         _begin(kept, place, is_directory=is_directory)
         note(f"shared/{path} is new: {origin}")
     elif kept.is_dir() != is_directory:
@@ -80,7 +81,51 @@ def _make_parents(release: Path, path: str) -> None:
                 hint="Remove the link from the repository, or share its place itself.",
                 path=str(place.relative_to(release)),
             )
+        if place.exists() and not place.is_dir():
+            above = place.relative_to(release)
+            raise DeployError(
+                f"The repository has a file at {str(above)!r}, where a directory with the shared"
+                f" path {path!r} should be.",
+                hint=f"Remove {str(above)!r} from the repository, or share another path.",
+                path=str(above),
+            )
         place.mkdir(exist_ok=True)
+
+
+def _refuse_other_kind(path: str, place: Path, *, is_directory: bool) -> None:
+    """Refuse what the repository has at a shared path, if it can't be its first content."""
+    if not _has_content(place) or place.is_dir() == is_directory:
+        return
+    found, wanted = ("file", "directory") if is_directory else ("directory", "file")
+    listed = "shared/files" if is_directory else "shared/directories"
+    raise DeployError(
+        f"The repository has a {found} at {path!r}, where the application shares a {wanted}.",
+        hint=f"Remove {path!r} from the repository, or list it under {listed} of the application.",
+        path=path,
+    )
+
+
+def _refuse_file_above(shared: Path, kept: Path) -> None:
+    for above in kept.relative_to(shared).parents:
+        place = shared / above
+        if os.path.lexists(place) and not place.is_dir():
+            raise DeployError(
+                f"{place} is not a directory, but {kept} should be in it.",
+                hint=f"Move {place} away, or share another path.",
+                path=str(place),
+            )
+
+
+def _unwritable(path: str, error: OSError) -> DeployError:
+    """A failure of the file system, with the shared path and the file that it was about."""
+    where = error.filename2 or error.filename
+    at = f" at {str(where)!r}" if where else ""
+    return DeployError(
+        f"The shared path {path!r} cannot be linked into the release:"
+        f" {error.strerror or type(error).__name__}{at}.",
+        hint="Look at the permissions there, and at the space that is left on the disk.",
+        path=path,
+    )
 
 
 def _begin(kept: Path, place: Path, *, is_directory: bool) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -281,6 +282,34 @@ def _can_be_encoded(text: str) -> bool:
     return True
 
 
+def _not_allowed(program: Path | None) -> _Failure:
+    """Why the system does not let a program be run; ``None`` for one that is searched in PATH."""
+    try:
+        mode, flags = (program.stat().st_mode, os.statvfs(program).f_flag) if program else (0, 0)
+    except OSError:
+        mode, flags = 0, 0
+    if stat.S_ISDIR(mode):
+        return _Failure(
+            "could not be started: its program is a directory", "Name a file that can be run."
+        )
+    if mode and flags & os.ST_NOEXEC:
+        return _Failure(
+            "could not be started: its file system is mounted with noexec, so that no program on"
+            " it can be run",
+            "Mount it without noexec, move the target elsewhere, or have the step name the"
+            " interpreter: sh bin/build.",
+        )
+    if mode & 0o111 or program is None:
+        return _Failure(
+            "could not be started: this user may not run its program",
+            "Look at the permissions of the program, and of the interpreter that a script names.",
+        )
+    return _Failure(
+        "could not be started: its program is not executable",
+        "Commit it as executable: git update-index --chmod=+x FILE.",
+    )
+
+
 def _not_started(error: OSError, program: str, directory: Path) -> _Failure:
     """Why a program could not be started; the system's own words name only a number."""
     if not directory.is_dir():
@@ -298,10 +327,7 @@ def _not_started(error: OSError, program: str, directory: Path) -> _Failure:
             "Install it, or name it as a path within the release, such as bin/build.",
         )
     if error.errno == errno.EACCES:
-        return _Failure(
-            "could not be started: its program is not executable",
-            "Commit it as executable: git update-index --chmod=+x FILE.",
-        )
+        return _not_allowed(directory / program if "/" in program else None)
     if error.errno == errno.ENOEXEC:
         return _Failure(
             "could not be started: its program is none that this system can run",

@@ -25,7 +25,8 @@ from deploycore.git.lfs import LfsClient, Pointer, begins_as_pointer, parse_poin
 from deploycore.git.objects import BLOB, TREE, TreeEntry, read_tree
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
-from deploycore.git.tree import File, Named, refuse_depth, shown
+from deploycore.git.tree import File, Named, refuse_depth
+from deploycore.git.wording import quoted, shown
 from deploycore.models import CloneUrl
 
 __all__ = ["Changes", "Obeyed"]
@@ -110,7 +111,7 @@ class Changes:
         pointer = parse_pointer(content)
         if pointer is None:  # what is meant for a program should not be released in silence
             raise GitError(
-                f"The file {shown(file.path)!r} begins as a pointer of Git LFS, but is none that"
+                f"The file {quoted(file.path)} begins as a pointer of Git LFS, but is none that"
                 " can be read.",
                 hint="Add the file again with git-lfs, and find out what changed its pointer.",
                 path=shown(file.path),

@@ -8,10 +8,12 @@ changes them: filters that run something are no business of an untrusted reposit
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
@@ -32,15 +34,40 @@ from deploycore.git.objects import (
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Content, Objects
 from deploycore.git.settings import EscapingLinks
-from deploycore.git.tree import File, Plan, escaping_links, leads_out
+from deploycore.git.tree import File, Plan, escaping_links, leads_out, refuse_link_for_modules
 from deploycore.git.writer import NOT_TAKEN, STATE
 
-__all__ = ["Arriving", "Checkout", "FormerCheckout", "complete"]
+__all__ = ["LINKS_WITHIN", "Arriving", "Checkout", "FormerCheckout", "LinkRules", "complete"]
 
 _FEW = 1500  # objects, for which a second process takes longer to start than it saves
 _STRETCH = 4 * 1024 * 1024  # bytes of a pack
 _NUMBER_BITS = 32
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
+
+
+@dataclass(frozen=True)
+class LinkRules:
+    """What becomes of symbolic links that lead out of the tree.
+
+    Attributes:
+        escaping: See ``EscapingLinks``.
+        allowed: Paths of links that are written as they are in any case; those that end in a
+            slash are directories with such links. Relative to the outermost repository.
+        prefix: Where the repository belongs in that one, with a slash at the end, or empty.
+    """
+
+    escaping: EscapingLinks = "refuse"
+    allowed: frozenset[bytes] = frozenset()
+    prefix: bytes = b""
+
+    def is_allowed(self, path: bytes) -> bool:
+        """Whether a link may lead out of the tree, itself or as one in a directory."""
+        whole = self.prefix + path
+        above = (whole[: each.end()] for each in re.finditer(b"/", whole))
+        return whole in self.allowed or any(way in self.allowed for way in above)
+
+
+LINKS_WITHIN = LinkRules()
 
 Change = Callable[[File, Content], Content | None]
 
@@ -211,7 +238,7 @@ class Checkout:
         ignored: Paths to leave out; see ``Plan``.
         change: Makes of a file's content what is written, ``None`` if nothing is to be yet; a
             file that it opens is closed here.
-        escaping: What becomes of links that lead out of the tree.
+        links: What becomes of links that lead out of the tree.
     """
 
     def __init__(
@@ -225,7 +252,7 @@ class Checkout:
         former: FormerCheckout | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
         change: Change | None = None,
-        escaping: EscapingLinks = "refuse",
+        links: LinkRules = LINKS_WITHIN,
     ) -> None:
         self._format = objects.object_format
         self.commit: CommitInfo = read_commit(objects.read(commit, COMMIT), self._format)
@@ -234,7 +261,7 @@ class Checkout:
         self._operation = operation
         self._former = former
         self._change = change
-        self._escaping = escaping
+        self._link_rules = links
         known = arriving.plan if arriving else None
         self.plan = known or Plan(
             self.commit.tree, operation, self._format, former=former, ignored=ignored
@@ -265,7 +292,8 @@ class Checkout:
         """Write the symbolic links, when all else is there, submodules included.
 
         Raises:
-            UnsafeRepository: A link leads out of the tree.
+            UnsafeRepository: A link leads out of the tree, and the rules refuse that; or it is in
+                the place of ``.gitmodules``.
             OSError: A call of the file system failed.
         """
         if self._former:
@@ -280,15 +308,19 @@ class Checkout:
             self._operation.hold(len(self._links[path]))
         if not self._links:
             return
-        escaping = set()
-        for path in escaping_links(self._links, self._directories, self._operation):
-            if self._escaping == "refuse":
-                raise leads_out(path, self._links[path])
-            escaping.add(path)
+        rules = self._link_rules
+        as_files = set()
+        for path in escaping_links(self._links, self._occupied, self._operation):
+            if rules.escaping == "write-as-links" or rules.is_allowed(path):
+                continue
+            if rules.escaping == "refuse":
+                raise leads_out(rules.prefix + path, self._links[path])
+            as_files.add(path)
         for path, target in self._links.items():
-            if path in escaping:
+            if path in as_files:
                 self._files.write_text_of_link(path, target)
             else:
+                refuse_link_for_modules(path)
                 self._files.link(path, target)
 
     def gitlinks(self) -> dict[bytes, bytes]:
@@ -377,6 +409,11 @@ class Checkout:
         for each in self._within_present():
             if each.path not in self._present:
                 yield each.path
+
+    def _occupied(self) -> Iterator[bytes]:
+        """The paths of all directories, those of submodules included: these are no links."""
+        yield from self._directories()
+        yield from self.gitlinks()
 
     def _reuse(self) -> None:
         if self._former is None:

@@ -23,7 +23,7 @@ from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git import writer
 from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.operation import Operation
-from deploycore.git.tree import shown
+from deploycore.git.wording import quoted, shown
 
 __all__ = ["Files"]
 
@@ -395,7 +395,7 @@ def _processors() -> int:
 
 def _same_name(path: bytes) -> UnsafeRepository:
     return UnsafeRepository(
-        f"The repository holds {shown(path)!r} beside a name that this file system takes for"
+        f"The repository holds {quoted(path)} beside a name that this file system takes for"
         " the same.",
         hint="Rename one of the two in the repository.",
         path=shown(path),

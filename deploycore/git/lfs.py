@@ -41,7 +41,7 @@ from deploycore.git.address import refuse_unusable_source
 from deploycore.git.destination import Destinations, shown_origin
 from deploycore.git.operation import Operation
 from deploycore.git.translation import http_refusal, is_transient, network_failure
-from deploycore.git.wire import open_pool
+from deploycore.git.wire import media_type, open_pool
 from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
@@ -67,6 +67,7 @@ _OID = re.compile(rb"sha256:([0-9a-f]{64})")
 _SIZE = re.compile(rb"\+?[0-9]{1,30}")
 _SIZE_MOST = 2**63 - 1
 
+_SERVICE = "lfs"
 _MEDIA_TYPE = "application/vnd.git-lfs+json"
 _OBJECTS_IN_BATCH = 100
 _ANSWER_BYTES_MOST = 4 * 1024 * 1024
@@ -94,6 +95,16 @@ _Model = TypeVar("_Model", bound=BaseModel)
 # hashed: uncompressed.
 _OWN = {"User-Agent": "git/deploycore", "Accept-Encoding": "identity"}
 
+_PUSH_AGAIN = (
+    "Push the object again from a clone that has it: git lfs push --all. Without such a clone,"
+    " commit the file anew, or deploy with lfs: false."
+)
+_LATER = "Try again later; if it stays, the host has a problem with its storage."
+_OBJECT_HINTS = {
+    401: "Check whether the credentials may read Git LFS on this host.",
+    403: "Give the credentials the right to read this repository's files in Git LFS.",
+    422: "Look at the configuration of the LFS server.",
+}
 _OBJECT_MESSAGES = {404: "does not have", 410: "no longer has", 422: "does not understand"}
 _HINTS = {
     404: "Check whether the host has Git LFS, whether it is switched on for this repository, and"
@@ -361,7 +372,7 @@ class LfsClient:
             body = b"".join(self._chunks(response, url, most))
             if response.status != 200:
                 raise self._refused(response.status, body)
-            kind = response.headers.get("Content-Type", "")
+            kind = media_type(response)
         if len(body) > _ANSWER_BYTES_MOST:
             raise LimitExceeded(
                 f"The answer of {self._endpoint.url} is larger than {_ANSWER_BYTES_MOST:,} bytes.",
@@ -533,6 +544,7 @@ class LfsClient:
         said = "" if isinstance(complaint, str) else clean(complaint.message, self._source)
         error = http_refusal(self._endpoint, status, said)
         error.hint = _HINTS.get(status, error.hint)
+        error.add_context(service=_SERVICE)
         return error
 
     def _object_refused(self, pointer: Pointer, problem: _Problem) -> GitError:
@@ -543,7 +555,7 @@ class LfsClient:
         return kind(
             f"The Git LFS server of {self._source.url} {meaning} the object {pointer.oid}"
             f" (code {problem.code}){told}.",
-            hint="Push it again from a clone that has it: git lfs push --all.",
+            hint=_OBJECT_HINTS.get(problem.code, _LATER if problem.code >= 500 else _PUSH_AGAIN),
             status=problem.code,
             url=self._source.url,
             oid=pointer.oid,
@@ -554,7 +566,7 @@ class LfsClient:
         return kind(
             f"{shown_origin(url)} does not give the Git LFS object {pointer.oid} of"
             f" {self._source.url} (HTTP {status}).",
-            hint="Try again later; if it stays, the host has a problem with its storage.",
+            hint=_PUSH_AGAIN if status in (404, 410) else _LATER,
             status=status,
             url=self._source.url,
             oid=pointer.oid,
@@ -572,7 +584,7 @@ class LfsClient:
         return CorruptPack(
             f"The Git LFS object {pointer.oid} of {self._source.url} is not what its pointer"
             f" says: it {how}.",
-            hint="Push it again from a clone that has it: git lfs push --all.",
+            hint=_PUSH_AGAIN,
             url=self._source.url,
             oid=pointer.oid,
         )

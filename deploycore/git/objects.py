@@ -1,10 +1,12 @@
 """Git objects as bytes: what names them, and what commits, tags and trees say.
 
-Nothing here reads a file or a socket. dulwich's parsers are used where there are few objects;
-trees, of which there are many, are read by one regular expression, since a list of dulwich's
-entries takes 13 times the tree's size.
+Nothing here reads a file or a socket. Trees, of which there are many, are read by one regular
+expression, since a list of dulwich's entries takes 13 times the tree's size. Of commits and tags
+only what they name has to be right, as for git itself: old importers and other programs wrote
+authors, dates and messages of every kind, and those are read as far as they can be.
 
-Format: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+Format: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects; what git requires:
+``parse_commit_buffer`` (commit.c) and ``split_ident_line`` (ident.c).
 """
 
 from __future__ import annotations
@@ -12,12 +14,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
-
-from dulwich.objects import Commit, Tag
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.wording import clean
@@ -38,11 +38,21 @@ __all__ = [
     "read_commit",
     "read_tree",
     "tagged",
+    "too_large",
 ]
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
-_COMMIT_BYTES_MOST = 1024 * 1024
+_PARENT = b"parent "
+_DAY_HOURS = 24
+_TEXT_BYTES_MOST = 4096  # of a name, or of a message's first line
+_DATE_BYTES_MOST = 64
+# At the end of the line of an author or committer: seconds, and a time zone as hours and minutes
+# or as any word.
+_DATE = re.compile(
+    rb"(?:^|[> \t])(-?[0-9]{1,20})"
+    rb"(?:[ \t]+(?:([+-]?)([0-9]{1,6})([0-9]{2})|[A-Za-z0-9:+-]{1,8}))?[ \t\r]*$"
+)
 
 
 class Damaged(Exception):
@@ -138,13 +148,15 @@ class CommitInfo:
 
     Attributes:
         tree: The hash of its tree.
+        author: A name, or an email address if there is no name; may be empty, as the subject.
+        committed_at: ``None`` if the commit has no date that can be read.
     """
 
     tree: bytes
     has_parents: bool
     author: str
     subject: str
-    committed_at: datetime
+    committed_at: datetime | None
 
 
 def read_tree(content: bytes, object_format: ObjectFormat) -> Iterator[TreeEntry]:
@@ -167,52 +179,102 @@ def read_commit(content: bytes, object_format: ObjectFormat) -> CommitInfo:
     """What a commit says.
 
     Raises:
-        LimitExceeded: It is larger than commits are.
-        Damaged: It is malformed.
+        Damaged: Its tree or a parent can't be read. Nothing else has to be there.
     """
-    _refuse_large(content)
-    with _naming_damage():
-        commit = Commit.from_string(content)
-        author = commit.author
-        return CommitInfo(
-            tree=object_format.unhex(commit.tree),
-            has_parents=bool(commit.parents),
-            author=clean(author.split(b"<")[0]) or clean(author),
-            subject=clean(commit.message.lstrip().split(b"\n", 1)[0]),
-            committed_at=_moment(commit.commit_time, commit.commit_timezone),
-        )
+    tree, rest = _named(b"tree", content, object_format)
+    if not rest:
+        raise Damaged("a commit ends after its tree")
+    has_parents = rest.startswith(_PARENT)
+    while rest.startswith(_PARENT):
+        _, rest = _named(b"parent", rest, object_format)
+    head, _, message = rest.partition(b"\n\n")
+    if rest.startswith(b"\n"):  # there is no header besides
+        head, message = b"", rest
+    author, committer = _header(b"author", head), _header(b"committer", head)
+    encoding = _header(b"encoding", head).decode("ascii", "replace") or "utf-8"
+    return CommitInfo(
+        tree=tree,
+        has_parents=has_parents,
+        author=_person(author, encoding),
+        subject=_text(message.lstrip().split(b"\n", 1)[0], encoding),
+        committed_at=_moment(committer) or _moment(author),
+    )
 
 
 def tagged(content: bytes, object_format: ObjectFormat) -> bytes:
     """The hash of the object that an annotated tag names.
 
     Raises:
-        LimitExceeded: The tag is larger than tags are.
-        Damaged: It is malformed.
+        Damaged: It can't be read.
     """
-    _refuse_large(content)
-    with _naming_damage():
-        tag = Tag.from_string(content)
-        return object_format.unhex(tag.object[1])
+    return _named(b"object", content, object_format)[0]
 
 
-@contextmanager
-def _naming_damage() -> Iterator[None]:
-    """dulwich has no one kind of exception for what it can't parse."""
+def too_large(kind: int, most: int) -> LimitExceeded:
+    """The error for an object that is not read, since it would have to be in memory."""
+    what = KINDS[kind].decode()
+    return LimitExceeded(
+        f"The repository has a {what} of more than {most:,} bytes, which is too large to read.",
+        hint=f"Find it with git cat-file --batch-all-objects --batch-check, and replace the {what}"
+        " with a smaller one.",
+        limit="object_bytes",
+    )
+
+
+def _named(header: bytes, content: bytes, object_format: ObjectFormat) -> tuple[bytes, bytes]:
+    """The hash in the first line, which has this header, and what follows that line.
+
+    Raises:
+        Damaged: It is another line.
+    """
+    end = len(header) + 1 + object_format.digits
+    if not content.startswith(header + b" ") or content[end : end + 1] != b"\n":
+        raise Damaged(f"a commit or tag has no line {header.decode()!r} where it has to be")
+    return object_format.unhex(content[len(header) + 1 : end]), content[end + 1 :]
+
+
+def _header(name: bytes, head: bytes) -> bytes:
+    """The value of the first header of this name; empty if there is none."""
+    found = re.search(rb"^%s[ \t]*(.*)$" % name, head, re.MULTILINE)
+    return found[1] if found else b""
+
+
+def _person(line: bytes, encoding: str) -> str:
+    """The name in the line of an author, or else the email address."""
+    who = line[: _date_in(line)[0]]
+    name, _, rest = who.partition(b"<")
+    return _text(name.rstrip(b"> "), encoding) or _text(rest.partition(b">")[0], encoding)
+
+
+def _text(raw: bytes, encoding: str) -> str:
+    """Text in the encoding that the commit says to have, if Python knows it; else in UTF-8."""
+    raw = raw[:_TEXT_BYTES_MOST]
+    with suppress(LookupError, ValueError):  # of an unknown encoding, or a wrong one
+        return clean(raw.decode(encoding))
+    return clean(raw)
+
+
+def _date_in(line: bytes) -> tuple[int, re.Match[bytes] | None]:
+    """Where the date in the line of an author begins, and the date."""
+    start = max(0, len(line) - _DATE_BYTES_MOST)
+    found = _DATE.search(line[start:])
+    return (start + found.start(1) if found else len(line)), found
+
+
+def _moment(line: bytes) -> datetime | None:
+    """The date in the line of an author or committer, in UTC if its time zone is impossible.
+
+    ``None`` if there is none, or if it is one that no calendar has.
+    """
+    _, found = _date_in(line)
+    if found is None:
+        return None
+    hours, minutes = int(found[3] or 0), int(found[4] or 0)
+    sign = -1 if found[2] == b"-" else 1
+    zone = UTC
+    if hours < _DAY_HOURS and minutes < 60:
+        zone = timezone(sign * timedelta(hours=hours, minutes=minutes))
     try:
-        yield
-    except Exception as error:
-        raise Damaged(clean(str(error)) or type(error).__name__) from None
-
-
-def _refuse_large(content: bytes) -> None:
-    if len(content) > _COMMIT_BYTES_MOST:
-        raise LimitExceeded(f"The commit or tag is larger than {_COMMIT_BYTES_MOST:,} bytes.")
-
-
-def _moment(seconds: int, offset: int) -> datetime:
-    """A commit's time; the epoch where somebody wrote a time that no calendar has."""
-    try:
-        return datetime.fromtimestamp(seconds, timezone(timedelta(seconds=offset)))
+        return datetime.fromtimestamp(int(found[1]), zone)
     except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)
+        return None

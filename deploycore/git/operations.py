@@ -6,7 +6,8 @@ which commands that fetch nothing should not pay for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from deploycore.git.operation import Operation, letting_listeners_fail
@@ -34,6 +35,8 @@ def export(
     former: Path | None = None,
     reuse: Reuse = "copy",
     escaping_links: EscapingLinks = "refuse",
+    allowed_links: Collection[str] = (),
+    name: str = "",
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
@@ -61,7 +64,12 @@ def export(
             the other. Only for releases that nobody writes into.
         escaping_links: Symbolic links that lead out of the release, or could be made to, fail
             the export; or they become files that hold what the link would have said, so that
-            who serves the release serves nothing else.
+            who serves the release serves nothing else. ``write-as-links`` writes them as they
+            are, as git does.
+        allowed_links: Paths of such links that are written as they are in any case; those that
+            end in a slash are directories with such links.
+        name: Of the repository on its host, ``owner/slug``: tells where on the host submodules
+            are whose URL is for SSH.
 
     Raises:
         ConfigurationError: The target, the URL or the ref's name can't be used.
@@ -74,6 +82,7 @@ def export(
         GitError: Any other failure of the network or the file system.
     """
     from deploycore.git.changes import Obeyed
+    from deploycore.git.checkout import LinkRules
     from deploycore.git.remote import Wanted
     from deploycore.git.run import Options, run
 
@@ -86,7 +95,8 @@ def export(
         cache=cache,
         former=former,
         reuse=reuse,
-        escaping=escaping_links,
+        links=LinkRules(escaping_links, frozenset(map(os.fsencode, allowed_links))),
+        name=name,
     )
     wanted = Wanted(ref, commit, is_seen=commit is not None)
     return letting_listeners_fail(lambda: run(source, wanted, target, operation, options))
@@ -174,6 +184,8 @@ def clone(
     target: Path,
     *,
     submodules: bool = False,
+    escaping_links: EscapingLinks = "write-as-links",
+    name: str = "",
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
@@ -187,15 +199,20 @@ def clone(
         ref: As ``export`` has it; ``None`` for the branch that the server's HEAD names.
         target: Must not exist, or be an empty directory.
         submodules: Whether to fetch them too; otherwise their places stay empty directories.
+        escaping_links: As ``export`` has it; by default they are written, as git does.
+        name: As ``export`` has it.
 
     Raises:
         DeploycoreError: As ``export`` does.
     """
+    from deploycore.git.checkout import LinkRules
     from deploycore.git.remote import Wanted
     from deploycore.git.run import Options, run
 
     operation = Operation(
         settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
     )
-    options = Options(submodules=submodules, repository=True)
+    options = Options(
+        submodules=submodules, repository=True, links=LinkRules(escaping_links), name=name
+    )
     return letting_listeners_fail(lambda: run(source, Wanted(ref), target, operation, options))

@@ -17,9 +17,8 @@ from io import BufferedReader, RawIOBase
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
-from deploycore.errors import LimitExceeded
 from deploycore.git.delta import SIZES_MOST, ReadAt, apply_in_memory, apply_in_steps, sizes
-from deploycore.git.objects import BLOB, KINDS, TREE, Damaged, ObjectFormat
+from deploycore.git.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
 from deploycore.git.operation import Operation
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ __all__ = [
 ]
 
 IN_MEMORY_MOST = 1024 * 1024
-_TREE_BYTES_MOST = 16 * 1024 * 1024
+_OTHERS_BYTES_MOST = 16 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small object takes besides its content
 _GENERATION_BYTES = 4 * 1024 * 1024
 _STEP = 64 * 1024
@@ -262,15 +261,14 @@ class Objects:
             Damaged: It is missing, damaged or of another kind.
             LimitExceeded: It is larger than what is held in memory.
         """
-        most = _TREE_BYTES_MOST if kind == TREE else IN_MEMORY_MOST
+        most = IN_MEMORY_MOST if kind == BLOB else _OTHERS_BYTES_MOST
         content = self.open(name, kind)
         if isinstance(content, bytes):
             return content
         with content:
             whole = content.read(most + 1)
         if len(whole) > most:
-            what = KINDS[kind].decode()
-            raise LimitExceeded(f"A {what} of the repository is larger than {most:,} bytes.")
+            raise too_large(kind, most)
         return whole
 
     def kind(self, name: bytes) -> int:

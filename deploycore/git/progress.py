@@ -46,9 +46,12 @@ class CheckedOut:
         files: Files and links, those of submodules included.
         bytes: Of their contents.
         submodules: How many were fetched.
-        author: Name only, fit for a terminal.
-        subject: The first line of the commit's message, fit for a terminal.
-        committed_at: In the committer's time zone.
+        author: A name, or an email address if there is no name, fit for a terminal; empty if
+            the commit has neither.
+        subject: The first line of the commit's message, fit for a terminal; may be empty.
+        committed_at: In the committer's time zone; ``None`` if the commit has no date that can
+            be read.
+        notes: What was done otherwise than the repository says, or left out; each a line.
     """
 
     commit: str
@@ -58,7 +61,15 @@ class CheckedOut:
     submodules: int
     author: str
     subject: str
-    committed_at: datetime
+    committed_at: datetime | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The commit in one line, as far as it says anything: ``commit 1a2b3c by Ada: Fix``."""
+        author = f" by {self.author}" if self.author else ""
+        subject = f": {self.subject}" if self.subject else ""
+        return f"commit {self.commit[:12]}{author}{subject}"
 
 
 class Cancellation:

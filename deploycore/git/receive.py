@@ -24,7 +24,7 @@ from zlib import decompressobj
 from deploycore.errors import LimitExceeded
 from deploycore.git.delta import SIZES_MOST, apply_in_memory, sizes
 from deploycore.git.hash_table import HashIndex, HashTable
-from deploycore.git.objects import BLOB, KINDS, Damaged, ObjectFormat
+from deploycore.git.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
 from deploycore.git.operation import Operation
 from deploycore.git.pack import (
     IN_MEMORY_MOST,
@@ -123,9 +123,7 @@ class _Unfinished:
         if kind == BLOB and not self.holds:
             self.file = consumer.large_blob(size)
         elif self.holds and size > _HELD_MOST:
-            raise LimitExceeded(
-                f"A {KINDS[kind].decode()} of the repository is larger than {_HELD_MOST:,} bytes."
-            )
+            raise too_large(kind, _HELD_MOST)
 
     def add(self, piece: bytes) -> None:
         before = self.produced

@@ -1,9 +1,10 @@
 """One fetch of one commit from a server, over smart HTTP.
 
 dulwich speaks the protocol; this decides what it may do. It may ask two addresses of one
-repository and nothing else: whatever it is told to follow (redirects, packfile URIs, dumb
-HTTP) is refused here. All other refs of the server are ignored, so that nobody can block
-others by pushing an odd one.
+repository and nothing else: whatever it is told to follow (packfile URIs, dumb HTTP) is refused
+here. So are redirects, but for one of the first request within the same origin: hosts redirect
+so from a repository's address without ``.git``, or from its former name. All other refs of the
+server are ignored, so that nobody can block others by pushing an odd one.
 
 Sources: https://git-scm.com/docs/http-protocol and https://git-scm.com/docs/protocol-v2
 """
@@ -53,9 +54,10 @@ from deploycore.git.translation import (
     network_failure,
     protocol_refusal,
 )
-from deploycore.git.wire import open_pool
+from deploycore.git.wire import media_type, open_pool
 from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
+from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
 __all__ = ["Fetched", "Intake", "Wanted", "fetch"]
@@ -69,10 +71,16 @@ _TALK_BYTES_MOST = 16 * 1024 * 1024
 _LINE_OVERHEAD = 32
 _CAPABILITY_BYTES_MOST = 64 * 1024
 _VERSION_2 = b"version 2"
+_PROTOCOL_2 = 2
 _REASON_BYTES_MOST = 2048
 _LENGTH = 4
 _ERROR_BAND = b"\x03"
+_BANDS = (b"\x01", b"\x02", _ERROR_BAND)
+_PKT_LENGTH = re.compile(rb"[0-9a-fA-F]{4}")
 _SERVICE = "git-upload-pack"
+_QUESTION = f"info/refs?service={_SERVICE}"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_MOST = 3
 _FORMAT = b"object-format"
 _HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -148,6 +156,7 @@ class Fetched:
         received: Whether there was anything to receive: nothing is, where the commit is held.
         tag: The hash of the annotated tag that the ref is, which was received too; else empty.
         capabilities: Of the server, in protocol version 2; empty if it speaks another.
+        redirected_to: The repository's address, if the server redirected to another one.
     """
 
     commit: str
@@ -156,6 +165,7 @@ class Fetched:
     received: bool
     tag: str = ""
     capabilities: frozenset[bytes] = frozenset()
+    redirected_to: str = ""
 
     @property
     def name(self) -> str:
@@ -292,6 +302,8 @@ class _Attempt:
         if isinstance(caught, DeploycoreError):
             again = is_transient(caught) or (_failed(caught) and self._may_have_moved)
             return _Failure(self._explained(caught), again)
+        if client.odd_type is not None and not client.pack_has_begun and not is_transient(caught):
+            return _Failure(client.is_not_git(client.odd_type), again=False)
         if isinstance(caught, GitProtocolError) and client.ended_early:
             caught = HangupException()
         return _Failure(network_failure(self._source, caught), is_transient(caught))
@@ -337,6 +349,7 @@ class _Attempt:
             received=self._asked,
             tag=self._tag,
             capabilities=client.server_capabilities,
+            redirected_to=client.redirected_to,
         )
 
     @property
@@ -353,7 +366,8 @@ class _Attempt:
         tip = refs.get(self._ref)
         self._tip = client.peeled.get(self._ref) or tip
         if self._ref not in self._wanted.refs and not client.has_not_asked_for_refs:
-            raise self._unknown_ref(empty=not refs)
+            is_all = client.protocol_version != _PROTOCOL_2
+            raise self._unknown_ref(empty=not refs if is_all or refs else None)
         commit = self._commit
         if commit:
             self._refuse_other_format(commit, client.object_formats)
@@ -386,12 +400,20 @@ class _Attempt:
                 url=self._source.url,
             )
 
-    def _unknown_ref(self, *, empty: bool) -> RemoteRefused:
+    def _unknown_ref(self, *, empty: bool | None) -> RemoteRefused:
+        """The error for a ref that the server does not have.
+
+        Args:
+            empty: Whether it has no refs at all; ``None`` if it was asked for this one alone.
+        """
         ref = clean(self._wanted.ref or "")
-        seems = "; it seems to be empty" if empty else ""
+        check = "Check the name; upper and lower case differ."
+        push = "Push a first commit to it."
+        both = f"{check} If nothing was pushed to the repository yet, push a first commit."
         return RemoteRefused(
-            f"The repository {self._source.url} has no branch or tag {ref!r}{seems}.",
-            hint="Check the name; upper and lower case differ.",
+            f"The repository {self._source.url} has no branch or tag {ref!r}"
+            f"{': it is empty' if empty else ''}.",
+            hint=both if empty is None else push if empty else check,
             url=self._source.url,
             ref=ref,
         )
@@ -475,6 +497,8 @@ class _Client(AbstractHttpGitClient):
             protocol version 2, or in the error band; empty if there was neither.
         ended_early: Whether an answer ended within what was being read.
         pack_has_begun: Whether any of the pack has come; what comes before is held in memory.
+        redirected_to: The address of the repository, if the server redirected to another one.
+        odd_type: The media type of the last answer, if it is not the one that it should have.
     """
 
     def __init__(
@@ -493,6 +517,8 @@ class _Client(AbstractHttpGitClient):
         self.refusal = ""
         self.ended_early = False
         self.pack_has_begun = False
+        self.redirected_to = ""
+        self.odd_type: str | None = None
         self.server_capabilities: frozenset[bytes] = frozenset()
         self.object_formats: frozenset[str] = frozenset()
         self.peeled: Mapping[Ref, ObjectID] = {}
@@ -503,8 +529,9 @@ class _Client(AbstractHttpGitClient):
         self._pool = pool
         self._operation = operation
         place = source.url.rstrip("/") + "/"
-        self._asking = urljoin(place, f"info/refs?service={_SERVICE}")
+        self._asking = urljoin(place, _QUESTION)
         self._fetching = urljoin(place, _SERVICE)
+        self._place = place
         self._error_band = b""
         self._responses: list[BaseHTTPResponse] = []
 
@@ -528,6 +555,14 @@ class _Client(AbstractHttpGitClient):
         )
 
     def _discovered(self, found: Discovered) -> Discovered:
+        if found[1] and not _can_be_shallow(found[1]):
+            raise RemoteRefused(
+                f"The git server of {self._source.url} cannot send a commit without its history"
+                " (it has no shallow fetches), which is needed here.",
+                hint="Ask who runs the server for a newer version, or use a host with one: git's"
+                " own server has had it since 2006.",
+                url=self._source.url,
+            )
         self.peeled = found[4]
         self.object_formats = _object_formats(found[1])
         if self.protocol_version == 2:
@@ -578,22 +613,54 @@ class _Client(AbstractHttpGitClient):
                 " not followed.",
                 url=self._source.url,
             )
+        response = self._send(headers or {}, data)
+        for _ in range(_REDIRECTS_MOST):
+            if data is not None or not self._follows(response):
+                break
+            response = self._send(headers or {}, data)
+        if response.status != 200:
+            raise self._refused(response)
+        # As git: the type of the first answer tells whether this is git, no other one is read
+        # (discover_refs and rpc_service in remote-curl.c). It is told where the content is not.
+        kind = "advertisement" if data is None else "result"
+        expected = f"application/x-{_SERVICE}-{kind}"
+        found = media_type(response)
+        if data is None and found != expected:
+            raise self.is_not_git(found)
+        self.odd_type = None if found == expected else found
+        return _Answer(response, expected), self._reader(response)
+
+    def _send(
+        self, headers: Mapping[str, str], data: bytes | Iterator[bytes] | None
+    ) -> BaseHTTPResponse:
+        url = self._place + (_QUESTION if data is None else _SERVICE)
         response = self._pool.urlopen(
             "GET" if data is None else "POST",
             url[len(_origin(url)) :],
             body=data,
-            headers={**(headers or {}), **_own_headers(self._source)},
+            headers={**headers, **_own_headers(self._source)},
             redirect=False,
             retries=False,
             preload_content=False,
         )
         self._responses.append(response)
-        if response.status != 200:
-            raise self._refused(response)
-        kind = response.headers.get("Content-Type", "")
-        if data is None and kind != f"application/x-{_SERVICE}-advertisement":
-            raise self._not_git(kind)
-        return _Answer(response, kind), self._reader(response)
+        return response
+
+    def _follows(self, response: BaseHTTPResponse) -> bool:
+        """Whether an answer is a redirect to a repository of the same origin, asked from now on.
+
+        Its address is that of the same question, as git requires (update_url_from_redirect in
+        http.c).
+        """
+        if response.status not in _REDIRECTS:
+            return False
+        to = _joined(self._place + _QUESTION, response.headers.get("Location", ""))
+        place = to.removesuffix(_QUESTION)
+        is_git = to.endswith(f"/{_QUESTION}") and "?" not in place and "#" not in place
+        if not is_git or not Origin.of(self._source.url).covers(to):
+            return False
+        self._place, self.redirected_to = place, place.rstrip("/")
+        return True
 
     def _reader(self, response: BaseHTTPResponse) -> Callable[[int], bytes]:
         limit = self._operation.settings.pack_bytes_most + _TALK_BYTES_MOST
@@ -633,12 +700,14 @@ class _Client(AbstractHttpGitClient):
 
     def _refused(self, response: BaseHTTPResponse) -> GitError:
         said = ""
-        if response.headers.get("Content-Type", "").startswith("text/plain"):
+        if media_type(response) == "text/plain":
             with suppress(HTTPError):
                 said = clean(response.read(_REASON_BYTES_MOST), self._source)
-        return http_refusal(self._source, response.status, said)
+        to = _joined(self._place, response.headers.get("Location", ""))
+        return http_refusal(self._source, response.status, said, redirected_to=to)
 
-    def _not_git(self, kind: str) -> RemoteRefused:
+    def is_not_git(self, kind: str) -> RemoteRefused:
+        """The error for an answer that is something else, by its media type."""
         return RemoteRefused(
             f"{self._source.url} is not served as a git repository, but as"
             f" {clean(kind) or 'something without a type'}.",
@@ -687,15 +756,42 @@ def _own_headers(source: CloneUrl) -> dict[str, str]:
     return headers
 
 
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
+
+
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def _err_line(head: bytes, source: CloneUrl) -> str:
-    """What an ``ERR`` line at the start says (gitprotocol-pack, "pkt-line format")."""
-    found = re.match(rb"[0-9a-fA-F]{4}ERR ([^\n]*)", head)
-    return clean(found[1], source) if found else ""
+    """What an ``ERR`` line says, which ends an answer in the place of any line before the pack.
+
+    Source: gitprotocol-pack, "pkt-line format".
+    """
+    position = 0
+    while found := _PKT_LENGTH.match(head, position):
+        length = int(found[0], 16)
+        line = head[position + _LENGTH : position + max(length, _LENGTH)]
+        if line.startswith(b"ERR "):
+            return clean(line[_LENGTH:].split(b"\n", 1)[0], source)
+        if line[:1] in _BANDS:
+            break
+        position += max(length, _LENGTH)
+    return ""
+
+
+def _can_be_shallow(capabilities: Set[bytes]) -> bool:
+    """Whether a server leaves out history, by what it says in version 0 or 2."""
+    pairs = (each.strip().partition(b"=") for each in capabilities)
+    return any(
+        key == b"shallow" or (key == b"fetch" and b"shallow" in value.split())
+        for key, _, value in pairs
+    )
 
 
 def _object_formats(capabilities: Set[bytes]) -> frozenset[str]:

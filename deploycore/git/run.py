@@ -9,27 +9,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-from deploycore.errors import CorruptPack, DeploycoreError, LimitExceeded
+from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
 from deploycore.git.address import refuse_unusable_source
 from deploycore.git.arrival import Arrival, peeled, refusing_damage
 from deploycore.git.cache import CachedRepository, RepositoryCache
 from deploycore.git.changes import Changes, Obeyed
-from deploycore.git.checkout import Checkout, FormerCheckout
+from deploycore.git.checkout import LINKS_WITHIN, Checkout, FormerCheckout, LinkRules
 from deploycore.git.destination import SubmoduleDestinations
 from deploycore.git.files import Files
 from deploycore.git.manifest import CLOCK_STEP, Manifest
-from deploycore.git.objects import COMMIT, CommitInfo, Damaged, read_commit
+from deploycore.git.objects import COMMIT, KINDS, CommitInfo, Damaged, read_commit
 from deploycore.git.operation import Operation
 from deploycore.git.pack import Objects
 from deploycore.git.progress import CheckedOut
 from deploycore.git.remote import Fetched, Wanted, fetch
 from deploycore.git.repository import make_repository
-from deploycore.git.settings import EscapingLinks
 from deploycore.git.submodules import Submodule, find_submodules
 from deploycore.git.target import Staging, refuse_unusable, staging_for
-from deploycore.git.tree import shown
-from deploycore.git.wording import file_failure
+from deploycore.git.wording import file_failure, quoted, shown
+from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
 
 __all__ = ["Options", "run"]
@@ -37,6 +37,7 @@ __all__ = ["Options", "run"]
 logger = logging.getLogger(__name__)
 
 _NOTHING = Obeyed()
+_NOTES_MOST = 100
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Options:
         cache: Where what is fetched is kept, if anywhere.
         former: A former export, from which files are taken over.
         reuse: ``copy`` or ``hard-link``.
-        escaping: What becomes of links that lead out of the tree.
+        links: What becomes of links that lead out of the tree.
+        name: Of the repository on its host: ``owner/slug``; empty if it is not known.
     """
 
     submodules: bool = False
@@ -59,7 +61,8 @@ class Options:
     cache: RepositoryCache | None = None
     former: Path | None = None
     reuse: str = "copy"
-    escaping: EscapingLinks = "refuse"
+    links: LinkRules = LINKS_WITHIN
+    name: str = ""
 
 
 def run(
@@ -119,6 +122,7 @@ class _Run:
         self._operation = operation
         self._options = options
         self._submodules = 0
+        self._notes: dict[str, None] = {}
         self._allowed = SubmoduleDestinations(source)
 
     def perform(self) -> CheckedOut:
@@ -137,11 +141,11 @@ class _Run:
             each = pending[0]
             # All that are known count at once: a flood makes no request.
             if self._submodules + len(pending) > settings.submodules_most:
-                raise _too_many(each, settings.submodules_most, "submodules_most")
+                raise _too_many(settings.submodules_most)
             pending.popleft()
             self._submodules += 1
             if each.depth > settings.submodule_depth_most:
-                raise _too_many(each, settings.submodule_depth_most, "submodule_depth_most")
+                raise _too_deep(each, settings.submodule_depth_most)
             pending.extend(self._add(each))
 
     def _add(self, submodule: Submodule) -> list[Submodule]:
@@ -191,6 +195,8 @@ class _Run:
                 fetched = fetch(
                     what.source, wanted, arrival, self._operation, within=self._within(what)
                 )
+                if fetched.redirected_to:
+                    self._note(f"{url} redirects to {fetched.redirected_to}")
                 objects = arrival.complete()
                 with refusing_damage(url):
                     return self._write(what, fetched, arrival, objects, cached)
@@ -209,6 +215,9 @@ class _Run:
     ) -> _Laid:
         self._operation.enter("writing")
         commit = peeled(objects.object_format.unhex(fetched.commit), objects)
+        kind = objects.kind(commit)
+        if kind != COMMIT:
+            raise _no_commit(what.source.url, fetched, KINDS[kind].decode())
         early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
         changes = self._changes(commit, objects)
         # Trees that are named in another format are no trees of this repository.
@@ -224,7 +233,7 @@ class _Run:
                 former=FormerCheckout(manifest, objects) if manifest else None,
                 ignored=changes.ignored if changes else None,
                 change=changes.change if changes else None,
-                escaping=self._options.escaping,
+                links=replace(self._options.links, prefix=what.path and what.path + b"/"),
             )
             checkout.write_files()
             if changes is not None:
@@ -267,15 +276,24 @@ class _Run:
         if not self._options.submodules:
             return []
         prefix = what.path and what.path + b"/"
-        links = checkout.gitlinks()
+        base = _base(self._source.url, self._options.name)
+        same_host = Origin.of(what.source.url) == Origin.of(self._source.url)
         return find_submodules(
-            links,
+            checkout.gitlinks(),
             checkout.read,
             what.source,
             self._allowed,
             prefix=prefix,
             depth=what.depth + 1,
+            base=base if same_host else "",
+            note=self._note,
         )
+
+    def _note(self, text: str) -> None:
+        if len(self._notes) < _NOTES_MOST:
+            self._notes[text] = None  # what is done again is told once
+        else:
+            self._notes.setdefault("there is more like this, which is not told", None)
 
     def _within(self, what: Submodule) -> SubmoduleDestinations | None:
         return self._allowed if what.depth else None
@@ -331,6 +349,7 @@ class _Run:
             author=laid.commit.author,
             subject=laid.commit.subject,
             committed_at=laid.commit.committed_at,
+            notes=tuple(self._notes),
         )
 
 
@@ -338,9 +357,42 @@ class _DamagedCache(Exception):
     """What was fetched before proved to be damaged."""
 
 
-def _too_many(submodule: Submodule, most: int, limit: str) -> LimitExceeded:
-    return LimitExceeded(
-        f"The submodule {shown(submodule.path)!r} is beyond a limit: {limit} is {most}.",
-        hint=f"Raise {limit} if this repository is to be trusted.",
-        limit=limit,
+def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
+    what = "file" if kind == "blob" else "directory"
+    return GitError(
+        f"{fetched.name!r} of {url} names a {what} (a git {kind}), and not a commit.",
+        hint="Name a branch, a commit, or a tag of a commit.",
+        url=url,
+        ref=fetched.name,
     )
+
+
+def _too_many(most: int) -> LimitExceeded:
+    return LimitExceeded(
+        "The repository has more submodules, those of submodules included, than are allowed:"
+        f" submodules_most is {most}.",
+        hint="If you trust this repository, raise limits: {submodules: NUMBER} of the application,"
+        " or submodules_most of GitSettings.",
+        limit="submodules_most",
+    )
+
+
+def _too_deep(submodule: Submodule, most: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"The submodule {quoted(submodule.path)} is within more submodules than are"
+        f" allowed: submodule_depth_most is {most}.",
+        hint="Deploy without submodules, or raise submodule_depth_most of GitSettings if you"
+        " trust this repository.",
+        limit="submodule_depth_most",
+    )
+
+
+def _base(url: str, name: str) -> str:
+    """What the paths of repositories begin with on the host of one whose name is known.
+
+    Such as ``scm/``, where a host serves git below a path of its own.
+    """
+    path = unquote(path_of(url)).strip("/").removesuffix(".git")
+    if not name or not path.endswith(f"/{name}"):
+        return ""
+    return quote(path.removesuffix(name))

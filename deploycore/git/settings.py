@@ -9,8 +9,8 @@ __all__ = ["EscapingLinks", "GitSettings", "Reuse"]
 
 #: How files that did not change are taken over from a former release.
 Reuse = Literal["copy", "hard-link"]
-#: What becomes of symbolic links that lead out of the release.
-EscapingLinks = Literal["refuse", "write-as-files"]
+#: What becomes of symbolic links that lead out of the release. The last one is what git does.
+EscapingLinks = Literal["refuse", "write-as-files", "write-as-links"]
 
 _GIB = 1024**3
 
@@ -66,7 +66,7 @@ class GitSettings:
     tree_bytes_most: int = 48 * 1024**2
     held_bytes_most: int = 16 * 1024**2
     path_depth_most: int = 128
-    submodules_most: int = 100
+    submodules_most: int = 1000
     submodule_depth_most: int = 8
     ca_bundle: str | None = None
     client_certificate: str | None = None

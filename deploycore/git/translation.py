@@ -23,7 +23,9 @@ from urllib3.exceptions import (
 )
 
 from deploycore.errors import GitError, RemoteRefused
+from deploycore.git.destination import shown_origin
 from deploycore.git.wording import clean
+from deploycore.http.origin import path_of
 from deploycore.models import CloneUrl
 
 __all__ = [
@@ -49,16 +51,20 @@ _HINTS = {
 }
 
 
-def http_refusal(source: CloneUrl, status: int, said: str) -> GitError:
+def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str = "") -> GitError:
     """The error for an HTTP answer that is no success.
 
     Args:
         said: What the server gave as a reason; may be empty.
+        redirected_to: Where it redirects to, if it does; its query is not told.
     """
     if 300 <= status < 400:
+        elsewhere = clean(shown_origin(redirected_to) + path_of(redirected_to), source)
         return RemoteRefused(
-            f"{source.url} redirects elsewhere, which is not followed.",
-            hint="Use the address at which the repository is now.",
+            f"The git server of {source.url} redirects to {elsewhere}, which is not followed"
+            f" (HTTP {status}).",
+            hint="If that is where the repository is now, use its address. If that is a page to"
+            " sign in at, check the credentials.",
             status=status,
             url=source.url,
         )
@@ -76,7 +82,11 @@ def http_refusal(source: CloneUrl, status: int, said: str) -> GitError:
 
 def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
     """The error for a refusal in the git protocol: an ``ERR`` line, or the error side band."""
-    return RemoteRefused(f'The git server of {source.url} refused: "{said}".', url=source.url)
+    return RemoteRefused(
+        f'The git server of {source.url} refused: "{said}".',
+        hint="This reason is the server's own: do what it asks for, or ask who runs the server.",
+        url=source.url,
+    )
 
 
 def is_transient(error: BaseException) -> bool:

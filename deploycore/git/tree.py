@@ -5,7 +5,11 @@ some file system takes for ``.git``; a link may lead out of the tree; a small pa
 millions of files. Trees are taken in any order, as they arrive; none is entered by recursion,
 so depth is a limit and no crash.
 
-Sources: git's ``verify_path`` (read-cache.c) and CVE-2014-9390, CVE-2019-1352, CVE-2021-21300.
+Refused is what git refuses by default on Linux, and what ``git fsck`` reports as a spelling of
+``.git`` besides, which hosts refuse to take; a name that is only odd is written.
+
+Sources: git's ``verify_path`` (read-cache.c), ``is_ntfs_dotgit`` (path.c), ``is_hfs_dotgit``
+(utf8.c) and CVE-2014-9390, CVE-2019-1352, CVE-2021-21300.
 """
 
 from __future__ import annotations
@@ -19,22 +23,26 @@ from functools import lru_cache
 from itertools import pairwise, takewhile
 from typing import NamedTuple, Protocol, overload
 
-from dulwich.index import (
-    HFS_IGNORABLE_CHARS,
-    validate_path_element_default,
-    validate_path_element_hfs,
-    validate_path_element_ntfs,
-)
+from dulwich.index import HFS_IGNORABLE_CHARS
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_digest, path_hash
 from deploycore.git.objects import ObjectFormat, TreeEntry, read_tree
 from deploycore.git.operation import Operation
-from deploycore.git.wording import clean
+from deploycore.git.wording import clean, quoted, shown
 
-__all__ = ["File", "Named", "Plan", "escaping_links", "leads_out", "refuse_depth", "shown"]
+__all__ = [
+    "File",
+    "Named",
+    "Plan",
+    "escaping_links",
+    "leads_out",
+    "refuse_depth",
+    "refuse_link_for_modules",
+]
 
 _LINK_BYTES_MOST = 4095
+_MALFORMED = "Find the tree with git fsck in the repository, and commit its files anew."
 _NAME_BYTES_MOST = 255
 _PATH_BYTES_MOST = 4095  # what a call of the system takes (PATH_MAX)
 _PRESENT_BYTES_MOST = 16 * 1024 * 1024
@@ -49,6 +57,17 @@ _START_MASK = (1 << _TREE_SHIFT - _START_SHIFT) - 1
 _LENGTH_MASK = 0xFF
 # Names that mean nothing special anywhere: most of them, and the other checks are slow.
 _no_character = re.compile("[\ufffe\uffff]")
+# What NTFS takes for .git, and, of links, for .gitmodules: by its short name, with dots and
+# spaces at the end, which Windows drops, or as a stream of it.
+_END_ON_NTFS = rb"[. ]*(?::.*)?"
+_is_git_on_ntfs = re.compile(
+    rb"(?:\.git|git~1)" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
+).fullmatch
+_is_short_or_gitmodules = re.compile(
+    rb"(\.gitmodules|.{8})" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
+).fullmatch
+_SHORT_NAME = b"gi7eba"  # what NTFS makes of .gitmodules where shorter names are taken
+_is_counter = re.compile(rb"[1-9][0-9]*").fullmatch
 _is_plain = re.compile(
     rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
 ).fullmatch
@@ -280,7 +299,7 @@ class Plan:
             if len(name) > longest:
                 raise _too_long(prefix + name)
             if siblings.repeat(entry):
-                raise _unsafe(prefix + name, "is in its directory twice")
+                raise _unsafe(prefix + name, "which is in its directory twice", _MALFORMED)
             if self._ignored and self._leaves_out(number, prefix + name, mode):
                 continue
             first = content.index(b" ", position) + 1
@@ -332,7 +351,7 @@ class Plan:
             case 0o160000:
                 self.gitlinks.append(Named(path, entry.hash))
             case _:
-                raise _unsafe(path, f"has the unknown mode {entry.mode:o}")
+                raise _unsafe(path, f"which has the unknown mode {entry.mode:o}", _MALFORMED)
 
     def written(self) -> Iterator[tuple[bytes, bytes, list[bytes]]]:
         """The path, the tree and the names of the files of each directory, as paths are sorted
@@ -409,11 +428,6 @@ def refuse_depth(path: bytes, most: int) -> None:
         )
 
 
-def shown(path: bytes) -> str:
-    """A path, for messages."""
-    return clean(path, most=200)
-
-
 def escaping_links(
     targets: Mapping[bytes, bytes], directories: Callable[[], Iterable[bytes]], operation: Operation
 ) -> Iterator[bytes]:
@@ -430,7 +444,11 @@ def escaping_links(
     for path, target in targets.items():
         operation.check_sometimes()
         if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
-            raise _unsafe(path, "is a link with an impossible target")
+            raise _unsafe(
+                path,
+                "which is a link with a target that no link can have",
+                "Replace or remove it in the repository.",
+            )
         if known is None and b".." in target:
             known = HashTable(PATH_HASH_BYTES)
             for directory in directories():
@@ -445,9 +463,14 @@ def escaping_links(
 
 def leads_out(path: bytes, target: bytes) -> UnsafeRepository:
     """The error for a link that leads out of the tree."""
-    if target.startswith(b"/"):
-        return _unsafe(path, f"is a link to the absolute path {shown(target)!r}")
-    return _unsafe(path, f"is a link that leads out of the tree: {shown(target)}")
+    error = _unsafe(
+        path,
+        f"a link to {quoted(target)}, which leads out of the repository's files",
+        "Set links: write-as-files for the application, which writes such links as files, or accept"
+        f" this one with links: {{allow: [{quoted(path)}]}}; or remove it from the repository.",
+    )
+    error.add_context(link_target=shown(target))
+    return error
 
 
 def _stays_within(path: bytes, target: bytes, directories: HashTable) -> bool:
@@ -559,39 +582,78 @@ def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
 
 @lru_cache(maxsize=4096)
 def _fault(name: bytes) -> str:
-    if not name or b"/" in name or not validate_path_element_default(name):
-        return "is no name that a file may have"
-    if not validate_path_element_ntfs(name) or not _safe_on_hfs(name):
-        return "is taken for .git by some file systems"
+    if name in (b"", b".", b"..") or b"/" in name:
+        return "which is no name that a file can have"
+    if name.lower() == b".git":
+        return "which is the name of git's own directory"
+    # Git looks at all parts of what would be a path on Windows.
+    if any(_is_git_on_ntfs(part) for part in name.split(b"\\")):
+        return "which Windows takes for .git, git's own directory"
+    if _is_on_hfs(name, ".git"):
+        return "which macOS takes for .git, git's own directory"
     return ""
+
+
+def refuse_link_for_modules(path: bytes) -> None:
+    """Refuse a link in the place of ``.gitmodules``, as git does: it would be read elsewhere.
+
+    Raises:
+        UnsafeRepository: It is one.
+    """
+    name = path.rpartition(b"/")[2]
+    if _is_gitmodules(name):
+        raise _unsafe(
+            path,
+            "which is a link in the place of .gitmodules",
+            "Replace it with a file in the repository. Git refuses such a link, too.",
+        )
+
+
+def _is_gitmodules(name: bytes) -> bool:
+    """Whether NTFS takes a name for .gitmodules (``is_ntfs_dotgitmodules`` in path.c)."""
+    found = _is_short_or_gitmodules(name)
+    if found is None:
+        return False
+    beginning, tilde, number = found[1].lower().partition(b"~")
+    if not tilde:
+        return beginning == b".gitmodules"
+    if beginning == b"gitmod":
+        return number in (b"1", b"2", b"3", b"4")
+    return _SHORT_NAME.startswith(beginning) and _is_counter(number) is not None
 
 
 def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
     # Before the cache, which would hold names of megabytes for as long as the process runs.
     if len(name) > _NAME_BYTES_MOST:
-        raise _unsafe(prefix + name, f"has a name of more than {_NAME_BYTES_MOST} bytes")
+        raise _unsafe(
+            prefix + name,
+            f"whose name has more than {_NAME_BYTES_MOST} bytes",
+            "Give it a shorter name in the repository.",
+        )
     fault = _fault(name)
     if fault:
-        raise _unsafe(prefix + name, fault)
+        raise _unsafe(
+            prefix + name,
+            fault,
+            "Remove it from the repository, and find out who added it: git does not allow such a"
+            " name, since it can be used to attack those who clone.",
+        )
 
 
-def _safe_on_hfs(name: bytes) -> bool:
+def _is_on_hfs(name: bytes, known: str) -> bool:
+    """Whether HFS+ takes a name for a known one: it leaves some code points out."""
     try:
         text = name.decode()
     except UnicodeDecodeError as error:
         text = name[: error.start].decode()
     # HFS+ holds no such name, but git compares what is before what can't be decoded.
     text = _no_character.split(text, maxsplit=1)[0]
-    if len(text.encode()) < len(name):
-        return "".join(e for e in text if ord(e) not in HFS_IGNORABLE_CHARS).lower() != ".git"
-    return validate_path_element_hfs(name)
+    return "".join(each for each in text if ord(each) not in HFS_IGNORABLE_CHARS).lower() == known
 
 
-def _unsafe(path: bytes, why: str) -> UnsafeRepository:
+def _unsafe(path: bytes, why: str, hint: str) -> UnsafeRepository:
     return UnsafeRepository(
-        f"The repository holds {shown(path)!r}, which {why}.",
-        hint="Remove it from the repository, and find out who added it and why.",
-        path=shown(path),
+        f"The repository holds {quoted(path)}, {why}.", hint=hint, path=shown(path)
     )
 
 

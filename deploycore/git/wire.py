@@ -25,7 +25,7 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from certifi import where
 from requests.utils import get_environ_proxies, select_proxy
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -40,7 +40,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
 from deploycore.http.origin import Origin
 
-__all__ = ["PlainConnection", "SecureConnection", "Wire", "open_pool"]
+__all__ = ["PlainConnection", "SecureConnection", "Wire", "media_type", "open_pool"]
 
 
 _CONNECTING_STEP = 0.1
@@ -153,6 +153,11 @@ def open_pool(url: str, operation: Operation) -> Iterator[HTTPConnectionPool]:
         deadline.cancel()
         pool.close()
         wire.close()
+
+
+def media_type(response: BaseHTTPResponse) -> str:
+    """The media type of an answer, in lower case and without parameters (RFC 9110, 8.3.1)."""
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectionPool:

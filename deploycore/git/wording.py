@@ -9,9 +9,10 @@ from deploycore.errors import GitError
 from deploycore.models import CloneUrl
 from deploycore.redaction import Redactor
 
-__all__ = ["clean", "file_failure"]
+__all__ = ["clean", "file_failure", "quoted", "shown"]
 
 _SAID_MOST = 300
+_PATH_MOST = 200
 _LOOKED_AT_MOST = 64 * 1024  # a whole line of the protocol
 
 
@@ -29,6 +30,32 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAI
     secret = source.credential.password if source and source.credential else None
     masked = Redactor([secret] if secret else []).mask(" ".join(printable.split()))
     return masked if len(masked) <= most else masked[: most - 1] + "…"
+
+
+def shown(path: bytes, *, most: int = _PATH_MOST) -> str:
+    """A path of a repository, for messages: what can't be printed is told as an escape.
+
+    Args:
+        most: The most characters.
+    """
+    text = path[:_LOOKED_AT_MOST].decode("utf-8", "surrogateescape")
+    printable = "".join(each if each.isprintable() else _escape(each) for each in text)
+    masked = Redactor([]).mask(printable)
+    return masked if len(masked) <= most else masked[: most - 1] + "…"
+
+
+def quoted(path: bytes) -> str:
+    """The same in quotation marks, so that spaces at its ends are seen."""
+    text = shown(path)
+    mark = '"' if "'" in text and '"' not in text else "'"
+    return f"{mark}{text}{mark}"
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def file_failure(path: object, error: OSError) -> GitError:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from deploycore_bitbucket.sandbox import Symlink
+from deploycore_bitbucket.sandbox import Submodule, Symlink
 from pydantic import SecretStr
 
 from deploycore.errors import (
@@ -14,6 +14,7 @@ from deploycore.errors import (
     ConfigurationError,
     DeployError,
     HealthCheckFailed,
+    LimitExceeded,
     StepFailed,
     UnsafeRepository,
 )
@@ -192,6 +193,44 @@ def test_no_link_of_the_repository_is_followed_to_a_shared_path(
     with pytest.raises(UnsafeRepository, match="a link at a"):
         installation.deploy("site")
     assert not (target / "shared" / "a").exists()
+
+
+def test_a_release_has_the_links_that_are_allowed(installation, create, demo_sandbox, target):
+    create(links={"allow": ["test/data"]})
+    files = {"test/data/passwd": Symlink("/etc/passwd"), "page": b"one"}
+    demo_sandbox.commit("acme", "site", "main", files, "Link")
+    installation.deploy("site")
+    assert os.readlink(target / "current" / "test" / "data" / "passwd") == "/etc/passwd"
+
+
+@pytest.mark.parametrize("links", ["refuse", "write-as-files"])
+def test_a_link_at_a_shared_path_is_replaced_wherever_it_leads(
+    installation, create, demo_sandbox, target, links
+):
+    create(shared={"directories": ["storage"]}, links=links)
+    files = {"storage": Symlink("/mnt/storage"), "page": b"one"}
+    demo_sandbox.commit("acme", "site", "main", files, "Link")
+    installation.deploy("site")
+    assert os.readlink(target / "current" / "storage") == "../../shared/storage"
+    assert os.listdir(target / "shared" / "storage") == []
+
+
+def test_the_limit_of_submodules_is_a_field(installation, create, demo_sandbox, target):
+    create(submodules=True, limits={"submodules": 0})
+    modules = b'[submodule "lib"]\npath = lib\nurl = ../lib.git\n'
+    files = {"lib": Submodule("1" * 40), ".gitmodules": modules}
+    demo_sandbox.commit("acme", "site", "main", files, "Submodule")
+    with pytest.raises(LimitExceeded) as caught:
+        installation.deploy("site")
+    assert "limits: {submodules: NUMBER}" in caught.value.hint
+
+
+def test_what_was_left_out_is_told_in_the_log(installation, create, demo_sandbox):
+    create(submodules=True)
+    demo_sandbox.commit("acme", "site", "main", {"lib": Submodule("1" * 40)}, "Submodule")
+    told = []
+    installation.deploy("site", listener=lambda event: told.append(event.text))
+    assert [text for text in told if "submodule 'lib' is left out" in text]
 
 
 def test_releases_are_pruned_but_never_the_live_one_or_the_one_before(

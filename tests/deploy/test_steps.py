@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import resource
 import select
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
@@ -330,6 +333,25 @@ def test_a_signal_is_told_by_its_name(run):
     assert error.message.endswith("was ended by SIGSEGV.")
     assert error.details["signal"] == "SIGSEGV"
     assert "memory" in failure(run, "kill -KILL $$").hint
+
+
+def test_a_program_that_may_not_be_run_is_told_by_its_reason(run, tmp_path, monkeypatch):
+    (tmp_path / "program").write_text("#!/bin/sh\n")
+    (tmp_path / "program").chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    assert "its program is a directory" in failure(run, ["./bin"]).message
+
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert "this user may not run its program" in failure(run, ["./program"]).message
+    mounted = SimpleNamespace(f_flag=os.statvfs(tmp_path).f_flag | os.ST_NOEXEC)
+    monkeypatch.setattr(os, "statvfs", lambda path: mounted)
+    error = failure(run, ["./program"])
+    assert "is mounted with noexec" in error.message
+    assert "chmod" not in error.hint
+    assert "sh bin/build" in error.hint
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,8 @@ def test_a_malformed_tree_is_read_as_far_as_it_goes(rest):
 
 def test_a_commit_of_absurd_size_is_refused(make, target, settings):
     shop = make()
-    shop.commit(shop.files({"a": b""}), message=b"x" * 2_000_000)
-    with pytest.raises(LimitExceeded, match="commit or tag is larger"):
+    shop.commit(shop.files({"a": b""}), message=b"x" * 17_000_000)
+    with pytest.raises(LimitExceeded, match="a commit of more than 16,777,216 bytes"):
         export(source(shop.url), "main", target, settings=settings)
     assert nothing_left(target)
 

@@ -971,6 +971,38 @@ def test_each_refusal_of_the_batch_api_is_told(lfs, fails, status, kind, hint):
     assert "No [1mway" in error.message
 
 
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (401, "may read Git LFS"),
+        (403, "right to read"),
+        (404, "Push the object again"),
+        (410, "Push the object again"),
+        (422, "configuration"),
+        (500, "Try again later"),
+    ],
+)
+def test_the_hint_for_one_object_is_about_that_object(lfs, fails, code, hint):
+    pointer = lfs.add(b"one")
+    error = {"oid": pointer.oid, "size": 3, "error": {"code": code, "message": "no"}}
+    lfs.alter = lambda answer: answer | {"objects": [error]}
+    kind = GitError if code == 500 else RemoteRefused
+    assert hint in fails(kind, lfs.url, pointer).hint
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(404, "Push the object again"), (403, "Try again later")]
+)
+def test_the_hint_for_an_object_that_its_storage_has_lost(lfs, fails, status, hint):
+    def interfere(handler):
+        if handler.command == "GET":
+            handler.give(status, b"")
+        return handler.command == "GET"
+
+    lfs.interfere = interfere
+    assert hint in fails(RemoteRefused, lfs.url, lfs.add(b"one")).hint
+
+
 def test_a_wrong_credential_is_refused(lfs, fails):
     lfs.credential = "ada:another"
     assert fails(RemoteRefused, lfs.url, lfs.add(b"one")).details["status"] == 401
@@ -1094,7 +1126,21 @@ def test_fields_of_the_servers_own_do_not_matter(lfs, fetch):
     assert fetch(lfs.url, lfs.add(b"one")) == lfs.objects
 
 
-@pytest.mark.parametrize("kind", ["text/html", "", "text/\x1b[1m"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/vnd.git-lfs+json; charset=utf-8",
+        "Application/vnd.git-lfs+JSON",
+        "application/json",
+        "APPLICATION/JSON;charset=UTF-8",
+    ],
+)
+def test_the_type_of_an_answer_is_read_as_http_has_it(lfs, fetch, monkeypatch, kind):
+    monkeypatch.setattr("tests.git.lfs_server.MEDIA_TYPE", kind)
+    assert fetch(lfs.url, lfs.add(b"one")) == lfs.objects
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/html; a=json", "", "text/\x1b[1m"])
 def test_a_page_is_no_lfs_server(lfs, fails, kind):
     def interfere(handler):
         handler.give(200, b"<html>", Content_Type=kind or None)

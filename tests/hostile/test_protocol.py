@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.hostile.packs import blob, commit, tree
 from tests.hostile.server import (
     ADVERTISEMENT,
     FLUSH,
+    RESULT,
     Answer,
     advertised,
     band,
@@ -48,6 +50,49 @@ PAGES = [
 def test_an_answer_of_another_type_is_refused(script, refused, kind, reason, step):
     setattr(script, step, lambda request: Answer(b"<html>Log in</html>", kind))
     refused(GitError)
+
+
+# What git takes and what it refuses, in both versions of its protocol.
+TYPES = [
+    (ADVERTISEMENT, True),
+    (f"{ADVERTISEMENT}; charset=utf-8", True),
+    (f"{ADVERTISEMENT};charset=utf-8", True),
+    (f"{ADVERTISEMENT} ; charset=UTF-8", True),
+    (f"{ADVERTISEMENT} ", True),
+    (ADVERTISEMENT.upper(), True),
+    (ADVERTISEMENT.title(), True),
+    (f"{ADVERTISEMENT}x", False),
+    (f"{ADVERTISEMENT}, {ADVERTISEMENT}", False),
+    (ADVERTISEMENT.replace("upload", "receive"), False),
+    ("application/octet-stream", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("kind", "is_git"), TYPES)
+def test_the_type_of_the_first_answer_is_compared_as_git_does(script, attempt, kind, is_git):
+    """RFC 9110: a type has parameters, which do not change it, and may be in upper case."""
+    script.discover = lambda request: replace(script._discovered(request), kind=kind)
+    outcome = attempt()
+    assert outcome == RIGHT if is_git else "not served as a git repository" in outcome.message
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [f"{RESULT}; charset=utf-8", RESULT.upper(), "application/octet-stream", "text/html", ""],
+)
+def test_the_types_of_further_answers_do_not_matter(script, attempt, kind):
+    """git does not read them: servers and proxies on the way have sent all kinds."""
+    script.fetch = lambda request: replace(script._fetched(request), kind=kind)
+    script.list_refs = lambda request: replace(script._listed(request), kind=kind)
+    assert attempt() == RIGHT
+
+
+@pytest.mark.parametrize("step", ["list_refs", "fetch"])
+def test_a_page_instead_of_a_further_answer_is_told_by_its_type(script, refused, step):
+    page = Answer(b"<html>Log in</html>", "text/html; charset=utf-8")
+    setattr(script, step, lambda request: page)
+    assert "not served as a git repository, but as text/html" in refused(GitError).message
 
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])

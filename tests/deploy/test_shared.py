@@ -1,0 +1,98 @@
+"""What a repository has where shared paths belong: taken, replaced, or refused with its path."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from deploycore.application import Shared
+from deploycore.deploy.releases import Releases
+from deploycore.deploy.shared import link_shared
+from deploycore.errors import DeployError
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "target"
+
+
+@pytest.fixture
+def release(target):
+    place = target / "releases" / "1"
+    place.mkdir(parents=True)
+    (place / "other").mkdir()
+    (place / "other" / "f").write_text("of the repository")
+    return place
+
+
+@pytest.fixture
+def link(target, release):
+    def run(**shared):
+        link_shared(Releases(target), release, Shared(**shared), lambda text: None)
+
+    return run
+
+
+@pytest.mark.parametrize("to", ["other", "nowhere", ".", "/etc", "../../shared/data", "data"])
+@pytest.mark.parametrize("kind", ["directories", "files"])
+def test_a_link_of_the_repository_is_replaced(link, target, release, to, kind):
+    os.symlink(to, release / "data")
+    link(**{kind: ["data"]})
+    assert os.readlink(release / "data") == "../../shared/data"
+    kept = target / "shared" / "data"
+    assert list(kept.iterdir()) == [] if kind == "directories" else kept.read_bytes() == b""
+    assert (release / "other" / "f").read_text() == "of the repository"
+
+
+def test_a_file_where_a_directory_is_shared_is_refused(link, target, release):
+    (release / "data").write_text("x")
+    with pytest.raises(DeployError, match=r"has a file at 'data', where .* a directory") as caught:
+        link(directories=["data"])
+    assert "'data'" in caught.value.hint
+    assert "shared/files" in caught.value.hint
+    assert not (target / "shared" / "data").exists()
+
+
+def test_a_directory_where_a_file_is_shared_is_refused(link, target, release):
+    (release / "conf").mkdir()
+    (release / "conf" / ".env").mkdir()
+    with pytest.raises(DeployError, match=r"has a directory at 'conf/.env', where") as caught:
+        link(files=["conf/.env"])
+    assert "shared/directories" in caught.value.hint
+    assert not (target / "shared" / "conf").exists()
+
+
+@pytest.mark.parametrize("shared", [{"directories": ["a/b/c"]}, {"files": ["a/b/c"]}])
+def test_a_file_above_a_shared_path_is_refused(link, release, shared):
+    (release / "a").mkdir()
+    (release / "a" / "b").write_text("x")
+    with pytest.raises(DeployError, match=r"has a file at 'a/b', where .* 'a/b/c'") as caught:
+        link(**shared)
+    assert "Remove 'a/b'" in caught.value.hint
+
+
+@pytest.mark.parametrize("shared", [{"directories": ["a/b"]}, {"files": ["a/b"]}])
+def test_a_file_above_in_what_is_shared_is_refused(link, target, shared):
+    (target / "shared").mkdir()
+    (target / "shared" / "a").write_text("x")
+    with pytest.raises(DeployError, match=r"shared/a is not a directory, but .*shared/a/b"):
+        link(**shared)
+
+
+def test_any_other_failure_is_told_with_the_shared_path(link, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied", "/somewhere/else")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with pytest.raises(
+        DeployError, match=r"'data' cannot be linked .* denied at '/somewhere/else'"
+    ):
+        link(directories=["data"])
+
+
+def test_what_is_shared_already_replaces_whatever_the_repository_has(link, target, release):
+    (target / "shared" / "data").mkdir(parents=True)
+    (release / "data").write_text("x")
+    link(directories=["data"])
+    assert os.readlink(release / "data") == "../../shared/data"

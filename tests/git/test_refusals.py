@@ -1,0 +1,166 @@
+"""What git and LFS servers refuse is told as what it is, with a hint that helps."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.deploy import fetch_hint
+from deploycore.errors import GitError, RemoteRefused
+from deploycore.git import export
+from tests.git.servers import nothing_left, source
+from tests.hostile.packs import TAG, Object, blob, commit, pack_of, tree
+from tests.hostile.server import ADVERTISEMENT, FLUSH, Answer, HostileServer, line, lines
+
+CONTENT = blob(b"1")
+ROOT = tree((0o100644, b"a", CONTENT))
+TIP = commit(ROOT)
+MAIN = b"refs/heads/main"
+SERVICE = line(b"# service=git-upload-pack\n")
+OFFERED = b"shallow side-band-64k ofs-delta thin-pack"
+
+
+@pytest.fixture
+def hostile():
+    running = HostileServer()
+    running.script.serve(TIP, ROOT, CONTENT)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def refused(hostile, target, settings):
+    """Exports a ref, which must fail; gives the error."""
+
+    def run(ref="main"):
+        with pytest.raises(GitError) as caught:
+            export(source(hostile.url), ref, target, settings=settings)
+        assert nothing_left(target)
+        assert caught.value.hint
+        return caught.value
+
+    return run
+
+
+def offers(capabilities):
+    """Refs as protocol version 0 tells them."""
+    first = TIP.name + b" HEAD\0" + capabilities + b"\n"
+    body = SERVICE + FLUSH + lines(first, TIP.name + b" " + MAIN + b"\n")
+    return lambda request: Answer(body, ADVERTISEMENT)
+
+
+REFUSAL = line(b"ERR upload-pack: the repository is locked\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [REFUSAL, SERVICE + FLUSH + REFUSAL, SERVICE + REFUSAL, SERVICE + FLUSH + REFUSAL + FLUSH],
+)
+def test_a_refusal_in_the_place_of_refs_is_told(hostile, refused, body):
+    hostile.script.discover = lambda request: Answer(body, ADVERTISEMENT)
+    error = refused()
+    assert isinstance(error, RemoteRefused)
+    assert 'refused: "upload-pack: the repository is locked"' in error.message
+
+
+@pytest.mark.parametrize(
+    "before", [b"", FLUSH, FLUSH + line(b"NAK\n"), line(b"shallow " + TIP.name) + FLUSH]
+)
+def test_a_refusal_in_the_place_of_the_pack_is_told(hostile, refused, before):
+    hostile.script.discover = offers(OFFERED)
+    hostile.script.fetch = lambda request: Answer(before + REFUSAL)
+    error = refused()
+    assert isinstance(error, RemoteRefused)
+    assert 'refused: "upload-pack: the repository is locked"' in error.message
+
+
+@pytest.mark.parametrize(
+    "discover",
+    [
+        offers(b"side-band-64k ofs-delta thin-pack"),
+        lambda request: Answer(lines(b"version 2\n", b"ls-refs\n", b"fetch\n"), ADVERTISEMENT),
+        lambda request: Answer(
+            lines(b"version 2\n", b"ls-refs\n", b"fetch=filter\n"), ADVERTISEMENT
+        ),
+    ],
+)
+def test_a_server_without_shallow_fetches_is_told(hostile, refused, discover):
+    hostile.script.discover = discover
+    assert "without its history" in refused().message
+
+
+@pytest.mark.parametrize("body", [FLUSH, lines(b"0" * 40 + b" capabilities^{}\0" + OFFERED)])
+def test_of_an_empty_repository_is_said_so(hostile, refused, body):
+    hostile.script.discover = lambda request: Answer(SERVICE + FLUSH + body, ADVERTISEMENT)
+    error = refused()
+    assert "'main': it is empty" in error.message
+    assert error.hint == "Push a first commit to it."
+
+
+def test_of_a_misspelt_branch_nobody_says_that_the_repository_is_empty(hostile, refused):
+    """In version 2, a server whose HEAD is unborn tells nothing of the other branches."""
+    hostile.script.list_refs = lambda request: Answer(FLUSH)
+    error = refused("mian")
+    assert error.message.endswith("has no branch or tag 'mian'.")
+    assert "Check the name" in error.hint
+
+
+def test_of_a_misspelt_branch_in_version_0(hostile, refused):
+    hostile.script.discover = offers(OFFERED)
+    error = refused("mian")
+    assert error.message.endswith("has no branch or tag 'mian'.")
+    assert error.hint.startswith("Check the name")
+
+
+def a_tag_of(kind, each):
+    return Object(TAG, b"object " + each.name + b"\ntype " + kind + b"\ntag v1\n\nv1\n")
+
+
+TAG_OF_TREE = a_tag_of(b"tree", ROOT)
+
+
+@pytest.mark.parametrize(
+    ("tip", "kind"),
+    [
+        (TAG_OF_TREE, "directory"),
+        (a_tag_of(b"tag", TAG_OF_TREE), "directory"),
+        (a_tag_of(b"blob", CONTENT), "file"),
+        (ROOT, "directory"),
+        (CONTENT, "file"),
+    ],
+)
+def test_a_tag_of_something_else_than_a_commit_is_told(hostile, refused, tip, kind):
+    hostile.script.serve_pack(TIP, pack_of(*dict.fromkeys((tip, TAG_OF_TREE, ROOT, CONTENT))))
+    hostile.script.refs = [(TIP.name, MAIN), (tip.name, b"refs/tags/v1")]
+    error = refused("v1")
+    assert f"'v1' of {hostile.url} names a {kind}" in error.message
+    assert "fsck" not in error.hint
+
+
+def test_a_tag_of_many_tags_is_followed(hostile, target, settings):
+    tags = [a_tag_of(b"commit", TIP)]
+    for _ in range(20):
+        tags.append(a_tag_of(b"tag", tags[-1]))
+    hostile.script.serve_pack(TIP, pack_of(*tags, TIP, ROOT, CONTENT))
+    hostile.script.refs = [(TIP.name, MAIN), (tags[-1].name, b"refs/tags/v1")]
+    done = export(source(hostile.url), "v1", target, settings=settings)
+    assert done.commit == TIP.name.decode()
+
+
+class Provider:
+    """Knows what to do about everything."""
+
+    def explain_git_refusal(self, status, message):
+        return "Check the name of the repository."
+
+
+@pytest.mark.parametrize("details", [{"oid": "1" * 64}, {"service": "lfs"}, {"submodule": "lib"}])
+def test_the_host_is_not_asked_about_what_is_not_its_repository(details):
+    error = RemoteRefused("It was refused.", hint="Push it again.", status=404, **details)
+    fetch_hint(Provider(), error)
+    assert error.hint == "Push it again."
+
+
+def test_the_host_is_asked_about_its_repository():
+    error = RemoteRefused("It was refused.", hint="Check the address.", status=404)
+    fetch_hint(Provider(), error)
+    assert error.hint == "Check the name of the repository."
