@@ -17,7 +17,7 @@ from deploycore.worker import Worker
 
 __all__ = ["register"]
 
-_PACKAGES = {"anyio", "prometheus_client", "starlette", "uvicorn"}
+_PACKAGES = {"anyio", "httptools", "prometheus_client", "starlette", "uvicorn"}
 
 
 def register(application: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from http.client import HTTPResponse
 
 import pytest
 
+from deploycore.server import connections as limits
 from deploycore.server import serving as module
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
@@ -38,7 +39,7 @@ class Listening:
 @pytest.fixture
 def listening(installation, secret, monkeypatch):
     """A server in a thread, whose connections may idle for a tenth of a second."""
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 0.1)
     application, options = create_application(installation), ServerOptions()
     server = module._Server(module._config(application, options), application)
     with module._listening("127.0.0.1", 0) as listener:
@@ -115,7 +116,7 @@ def test_a_body_that_arrives_slowly_is_waited_for(listening, secret):
 
 
 def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, monkeypatch):
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 3600)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with connected(listening) as connection:
         for _ in range(3):
             connection.sendall(HEALTH)
@@ -128,13 +129,13 @@ def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, m
 def test_there_are_only_so_many_connections_and_the_open_files_are_never_used_up(
     listening, monkeypatch
 ):
-    monkeypatch.setattr(module, "_CONNECTIONS_MOST", 2)
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 3600)
+    monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 2)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with connected(listening, HEALTH) as first, connected(listening, HEALTH) as second:
         assert status_of(first) == 200
         assert status_of(second) == 200
         with connected(listening, HEALTH) as third:
             assert all_of(third) == b""
-    monkeypatch.setattr(module.resource, "getrlimit", lambda which: (100, 100))
-    monkeypatch.setattr(module, "_CONNECTIONS_MOST", 2000)
-    assert module._connections_most() == 50
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (100, 100))
+    monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 2000)
+    assert limits.connections_most() == 50
