@@ -13,6 +13,7 @@ from deploycore.cli.options import Lease
 from deploycore.cli.output import say
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+from deploycore.printable import LogFormatter
 from deploycore.worker import Worker
 
 __all__ = ["register"]
@@ -122,7 +123,7 @@ def _log_to_standard_error() -> None:
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
     handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s")
+        LogFormatter("%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
