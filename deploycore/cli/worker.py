@@ -15,9 +15,9 @@ import typer
 
 from deploycore.cli.options import AsJson, Lease
 from deploycore.cli.output import printable, say, show_json_line
-from deploycore.printable import LogFormatter
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
+from deploycore.printable import LogFormatter
 from deploycore.worker import Worker, WorkerEvent
 
 __all__ = ["register"]

@@ -74,8 +74,9 @@ class Share:
 class Room:
     """What there is left for bodies that anybody may send; for the event loop's thread.
 
-    Each sender has a share of it. Where it is full, a body of the sender who has the most of it
-    makes way, so that a sender who has little finds room at any time.
+    Each sender has a share of it. Where that is used up, the oldest body that is still arriving
+    makes way; where all is, that of the sender who has the most. So a new body finds room while
+    others are held back by who sends them.
 
     Args:
         most: Bytes.
@@ -106,20 +107,25 @@ class Room:
         Raises:
             Refusal: There is none left (503).
         """
-        if self._taken_by(share.sender) + count > self._share:
-            raise _busy("Too much is being received from one sender at once.")
+        while self._taken_by(share.sender) + count > self._share:
+            self._evict_one_of(share.sender, share)
         while count > self._free:
-            self._evict_for(share.sender)
+            self._evict_one_of(max(self._by_sender, key=self._taken_by), share)
         self._free -= count
         share.taken += count
 
-    def _evict_for(self, sender: str) -> None:
-        heaviest = max(self._by_sender, key=self._taken_by)
-        arriving = [each for each in self._by_sender[heaviest] if each.is_arriving and each.taken]
-        if heaviest == sender or not arriving:
-            raise _busy("Too much is being received at once.")
-        arriving[0].evict()
-        self._release(arriving[0])
+    def _evict_one_of(self, sender: str, asking: Share) -> None:
+        """End the oldest body of a sender that is still arriving.
+
+        Raises:
+            Refusal: There is none (503).
+        """
+        for each in self._by_sender[sender]:
+            if each.is_arriving and each.taken and each is not asking:
+                each.evict()
+                self._release(each)
+                return
+        raise _busy("Too much is being received at once.")
 
     def _taken_by(self, sender: str) -> int:
         return sum(each.taken for each in self._by_sender[sender])

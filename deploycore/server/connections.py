@@ -39,8 +39,8 @@ one. Senders and proxies make chunks of kilobytes."""
 class Connections:
     """All connections of a server, by sender.
 
-    Where there are too many, a connection of whoever has the most of them is ended, so that a
-    sender who has few gets one at any time.
+    Where there are too many, the oldest one is ended that has no whole request: of a sender who
+    is over its share, else of whoever has the most. So a new sender always gets one.
 
     Args:
         are_shared: Whether senders have shares; not where all connections are a proxy's.
@@ -56,11 +56,12 @@ class Connections:
         most, sender = connections_most(), connection.sender
         own = len(self._by_sender.get(sender, ()))
         if self._are_shared and own >= max(most // _SHARE, _SHARE_LEAST):
-            quiet.warn("share", "%s has %d connections, and gets no more", sender, own)
-            return False
-        if self._count >= most:
-            quiet.warn("connections", "there are %d connections, and no more are taken", most)
-            if not self._end_another(sender, own):
+            quiet.warn("share", "%s has its share of %d connections", sender, own)
+            if not self._end_one_of(sender):
+                return False
+        elif self._count >= most:
+            quiet.warn("connections", "all %d connections are in use", most)
+            if not self._end_one_of(max(self._by_sender, key=self._count_of)):
                 return False
         self._count += 1
         self._by_sender.setdefault(sender, {})[connection] = None
@@ -75,13 +76,13 @@ class Connections:
             if not own:
                 del self._by_sender[connection.sender]
 
-    def _end_another(self, sender: str, own: int) -> bool:
-        """End a connection of the sender who has the most, if that is not this one."""
-        heaviest = max(self._by_sender, key=lambda each: len(self._by_sender[each]))
-        others = self._by_sender[heaviest]
-        if heaviest == sender or len(others) <= own + 1:
-            return False
-        ended = next((each for each in others if not each.is_being_answered), None)
+    def _count_of(self, sender: str) -> int:
+        return len(self._by_sender[sender])
+
+    def _end_one_of(self, sender: str) -> bool:
+        """End the oldest of a sender's connections that has no whole request, if there is one."""
+        own = self._by_sender[sender]
+        ended = next((each for each in own if not each.is_being_answered), None)
         if ended is None:
             return False
         self.remove(ended)

@@ -1,4 +1,4 @@
-"""Whether the server can do its work: the database, the disk, the key of the secrets, the workers."""
+"""Whether the server can do its work: database, disk, key of the secrets, workers."""
 
 from __future__ import annotations
 

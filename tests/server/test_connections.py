@@ -136,7 +136,9 @@ def test_there_are_only_so_many_connections_and_the_open_files_are_never_used_up
         assert status_of(first) == 200
         assert status_of(second) == 200
         with connected(listening, HEALTH) as third:
-            assert all_of(third) == b""
+            assert status_of(third) == 200
+            assert all_of(first) == b""
+            assert len(listening.server.server_state.connections) == 2
     monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (100, 100))
     monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 2000)
     assert limits.connections_most() == 50
@@ -224,11 +226,12 @@ def test_one_sender_has_a_share_of_the_connections(listening, monkeypatch):
     monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 16)
     monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with ExitStack() as stack:
-        for _ in range(2):
-            own = stack.enter_context(from_address(listening, "127.0.0.2"))
-            own.sendall(HEALTH)
-            assert status_of(own) == 200
-        assert all_of(stack.enter_context(from_address(listening, "127.0.0.2"))) == b""
+        own = []
+        for _ in range(3):
+            own.append(stack.enter_context(from_address(listening, "127.0.0.2")))
+            own[-1].sendall(HEALTH)
+            assert status_of(own[-1]) == 200
+        assert all_of(own[0]) == b""
         other = stack.enter_context(from_address(listening, "127.0.0.3"))
         other.sendall(HEALTH)
         assert status_of(other) == 200

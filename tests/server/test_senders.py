@@ -96,7 +96,7 @@ def test_a_sender_has_a_share_of_the_room():
     room = Room(100, 40)
     with room.share("one") as first, room.share("one") as second, room.share("other") as other:
         first.take(30)
-        with pytest.raises(Refusal, match="one sender"):
+        with pytest.raises(Refusal, match="at once"):
             second.take(11)
         second.take(10)
         other.take(40)
@@ -133,6 +133,21 @@ def test_where_the_room_is_full_a_body_of_who_has_most_makes_way():
         with room.share("one") as one, room.share("other") as other:  # all is free again
             one.take(60)
             other.take(40)
+
+    asyncio.run(go())
+
+
+def test_a_senders_own_oldest_body_makes_way_for_its_newest():
+    async def go() -> None:
+        room = Room(100, 40)
+        with room.share("one") as held, room.share("one") as newest:
+            async with newest.arriving(3600):
+                with pytest.raises(Refusal, match="needed for others"):
+                    async with held.arriving(3600):
+                        held.take(40)
+                        newest.take(10)
+                        await asyncio.sleep(3600)
+            assert (held.taken, newest.taken) == (0, 10)
 
     asyncio.run(go())
 
