@@ -142,7 +142,7 @@ def test_a_senders_own_oldest_body_makes_way_for_its_newest():
         room = Room(100, 40)
         with room.share("one") as held, room.share("one") as newest:
             async with newest.arriving(3600):
-                with pytest.raises(Refusal, match="needed for others"):
+                with pytest.raises(Refusal, match="needed for others"):  # noqa: PT012
                     async with held.arriving(3600):
                         held.take(40)
                         newest.take(10)
