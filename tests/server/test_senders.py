@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from deploycore.cli.dispatch import run
 from deploycore.printable import LogFormatter
 from deploycore.server.bodies import Room, Share
 from deploycore.server.problems import Refusal
@@ -156,3 +157,12 @@ def test_without_a_room_nothing_is_taken():
     share = Share()
     share.take(10**12)
     assert share.taken == 0
+
+
+def test_a_command_that_sets_up_no_log_writes_printable_lines(monkeypatch, capsys):
+    monkeypatch.setattr(logging.lastResort, "formatter", None)
+    with pytest.raises(SystemExit):
+        run(["plugins", "--help"], modules=["plugins"])
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "said: %s", (ESCAPE,), None)
+    logging.lastResort.handle(record)
+    assert ESCAPE not in capsys.readouterr().err
