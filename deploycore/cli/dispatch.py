@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -14,6 +15,7 @@ from deploycore.cli.output import show_error
 from deploycore.cli.waiting import end_at_once
 from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
+from deploycore.printable import LogFormatter
 
 __all__ = ["application_of", "run"]
 
@@ -25,6 +27,8 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
         arguments: The whole command line, without the program's name.
         modules: The commands to import; all of them for completion and unknown commands.
     """
+    if logging.lastResort is not None:  # what logs warnings where a command sets up nothing else
+        logging.lastResort.setFormatter(LogFormatter("%(message)s"))
     try:
         _run(arguments, modules)
     except SystemExit as ending:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deploycore.errors import DeploycoreError
+from deploycore.printable import printable
 
 __all__ = [
     "printable",
@@ -28,13 +28,6 @@ __all__ = [
 
 _WIDE = 10_000
 _lock = threading.Lock()
-
-
-def printable(text: str) -> str:
-    """The text with control and direction-changing characters as escapes, such as ``\\x1b``."""
-    if text.isprintable():
-        return text
-    return "".join(_visible(character) for character in text)
 
 
 def say(text: str) -> None:
@@ -99,14 +92,6 @@ def show_error(error: DeploycoreError, *, as_json: bool) -> None:
     if error.hint:
         text += f"\n  Next: {printable(error.hint)}"
     print(_encodable(text, sys.stderr.encoding), file=sys.stderr)
-
-
-def _visible(character: str) -> str:
-    if character.isprintable() or character == " ":
-        return character
-    if unicodedata.category(character) == "Zs":
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _encodable(text: str, encoding: str | None) -> str:

@@ -14,11 +14,12 @@ from deploycore.cli.output import say
 from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+from deploycore.printable import LogFormatter
 from deploycore.worker import Worker
 
 __all__ = ["register"]
 
-_PACKAGES = {"anyio", "prometheus_client", "starlette", "uvicorn"}
+_PACKAGES = {"anyio", "httptools", "prometheus_client", "starlette", "uvicorn"}
 
 
 def register(application: typer.Typer) -> None:
@@ -123,7 +124,7 @@ def _log_to_standard_error() -> None:
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
     handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s")
+        LogFormatter("%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -17,6 +17,7 @@ from deploycore.cli.options import AsJson, Lease
 from deploycore.cli.output import printable, say, show_json_line
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
+from deploycore.printable import LogFormatter
 from deploycore.worker import Worker, WorkerEvent
 
 __all__ = ["register"]
@@ -51,7 +52,9 @@ def worker(
     cancels them at once. As many of these as you like may run, on one machine or on several with
     one PostgreSQL database. With --json each event is one JSON object on a line of its own.
     """
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("procrastinate", "psycopg"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # we tell it, without tracebacks
 

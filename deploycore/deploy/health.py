@@ -5,22 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
-import requests.adapters
 
 from deploycore.application import HealthCheck
 from deploycore.deploy.steps import run_command
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.errors import Cancelled, HealthCheckFailed, StepFailed
 from deploycore.git import Cancellation
-from deploycore.git.wire import PlainConnection, SecureConnection, Wire
 from deploycore.http.answers import failure_of
 from deploycore.http.authorisation import Authorisation
 from deploycore.http.environment import environment_settings
+from deploycore.http.wire import WatchedAdapter, Wire
 from deploycore.redaction import Redactor
 
 __all__ = ["check_health"]
@@ -147,7 +146,7 @@ class _Trying:
         """
         end = min(time.monotonic() + self.check.timeout, self.until)
         # Whoever cuts the wire ends a connection that is being made, too.
-        wire, answers = Wire(self.check.timeout, lambda: None), list[int | str]()
+        wire, answers = Wire(self.check.timeout), list[int | str]()
         thread = threading.Thread(
             target=_answer, args=(url, end, wire, answers, wakeup), daemon=True
         )
@@ -175,7 +174,7 @@ def _answer(url: str, end: float, wire: Wire, answers: list[int | str], wakeup: 
 
 
 def _status(url: str, timeout: float, wire: Wire) -> int:
-    with requests.Session() as session, _WatchedAdapter(wire) as adapter:
+    with requests.Session() as session, closing(WatchedAdapter(lambda: wire)) as adapter:
         session.auth = Authorisation(None)
         session.headers["User-Agent"] = "deploycore (health check)"
         request = session.prepare_request(requests.Request("GET", url))
@@ -183,24 +182,3 @@ def _status(url: str, timeout: float, wire: Wire) -> int:
         how = environment_settings(session, url)
         with adapter.send(request, timeout=max(timeout, 0.001), **how) as answer:
             return answer.status_code
-
-
-class _WatchedAdapter(requests.adapters.HTTPAdapter):
-    """Connections that can be cut."""
-
-    def __init__(self, wire: Wire) -> None:
-        super().__init__()
-        self._wire = wire
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **options)
-        secure = pool.scheme == "https"
-        pool.ConnectionCls = SecureConnection if secure else PlainConnection
-        pool.conn_kw["wire"] = self._wire
-        return pool
-
-    def __enter__(self) -> _WatchedAdapter:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

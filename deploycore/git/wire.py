@@ -1,24 +1,12 @@
-"""The connections of one fetch, in a form that another thread or a signal handler can cut.
-
-Timeouts of sockets begin anew with every byte, so a server that sends one byte a minute meets
-none of them, and a thread that waits in ``recv`` looks at nothing. Shutting the socket down
-ends such a wait at once; that is what the deadline and a cancellation do. While a connection
-is made, there is nothing to shut down yet: that is waited for in small steps.
-"""
+"""The connections of one fetch, which its deadline and a cancellation cut: see ``http.wire``."""
 
 from __future__ import annotations
 
-import errno
 import os
-import selectors
-import socket
 import ssl
-import sys
-import threading
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
@@ -26,110 +14,20 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 from certifi import where
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    LocationParseError,
-    NameResolutionError,
-    NewConnectionError,
-)
+from urllib3.connection import ProxyConfig
+from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
-from urllib3.util.connection import allowed_gai_family
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
 from deploycore.http.origin import Origin
+from deploycore.http.wire import PlainConnection, SecureConnection, Wire, cutting_after
 
-__all__ = ["PlainConnection", "SecureConnection", "Wire", "media_type", "open_pool"]
-
-
-_CONNECTING_STEP = 0.1
+__all__ = ["media_type", "open_pool"]
 
 _TLS_TO_NO_PROXY = ProxyConfig(
     ssl_context=None, use_forwarding_for_https=False, assert_hostname=None, assert_fingerprint=None
 )
-
-
-class Wire:
-    """The sockets that are open for one fetch.
-
-    Args:
-        connect_timeout: Seconds for each address of a host.
-        check: Raises where a connection is no longer wanted.
-    """
-
-    def __init__(self, connect_timeout: float, check: Callable[[], None]) -> None:
-        self._timeout = connect_timeout
-        self._check = check
-        self._sockets: tuple[socket.socket, ...] = ()
-        self._cut = False
-
-    def connect(self, host: str, port: int, options: Iterable[Any]) -> socket.socket:
-        """Connect to one of a host's addresses, the first that answers, and watch the socket.
-
-        Args:
-            options: Arguments of ``setsockopt``.
-
-        Raises:
-            OSError: There is no address, none can be reached, or all was cut.
-            DeploycoreError: What ``check`` raises.
-        """
-        failure = OSError(f"{host} has no address")
-        # The name is looked up by the system, which can't be interrupted.
-        found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in found:
-            connecting = socket.socket(family, kind, protocol)
-            try:
-                for each in options:
-                    connecting.setsockopt(*each)
-                self._wait_for(connecting, address)
-                self._add(connecting)
-                return connecting
-            except OSError as error:
-                failure = error
-                connecting.close()
-            except BaseException:
-                connecting.close()
-                raise
-        raise failure
-
-    def _wait_for(self, connecting: socket.socket, address: Any) -> None:
-        end = time.monotonic() + self._timeout
-        connecting.setblocking(False)
-        failed = connecting.connect_ex(address)
-        with selectors.DefaultSelector() as selector:
-            selector.register(connecting, selectors.EVENT_WRITE)
-            while failed == errno.EINPROGRESS:
-                self._check()
-                if self._cut:
-                    raise ConnectionAbortedError(errno.ECONNABORTED, "it was cut")
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                if selector.select(min(left, _CONNECTING_STEP)):
-                    failed = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if failed:
-            raise OSError(failed, os.strerror(failed))
-        connecting.settimeout(self._timeout)
-
-    def _add(self, connected: socket.socket) -> None:
-        """Watch a socket. A duplicate is kept, since TLS takes the original's descriptor away."""
-        self._sockets += (connected.dup(),)
-        if self._cut:
-            self.cut()
-
-    def cut(self) -> None:
-        """End all that is sent or received now, and all that would be."""
-        self._cut = True
-        for each in self._sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Give the duplicates back."""
-        for each in self._sockets:
-            each.close()
-        self._sockets = ()
 
 
 @contextmanager
@@ -143,16 +41,11 @@ def open_pool(url: str, operation: Operation) -> Iterator[HTTPConnectionPool]:
     """
     wire = Wire(operation.settings.connect_timeout, operation.check)
     pool = _pool(urlsplit(url), operation, wire)
-    deadline = threading.Timer(operation.remaining, wire.cut)
-    deadline.daemon = True
-    deadline.start()
-    try:
-        with operation.cancellation.waking(wire.cut):
+    with cutting_after(wire, operation.remaining), operation.cancellation.waking(wire.cut):
+        try:
             yield pool
-    finally:
-        deadline.cancel()
-        pool.close()
-        wire.close()
+        finally:
+            pool.close()
 
 
 def media_type(response: BaseHTTPResponse) -> str:
@@ -165,7 +58,7 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
     options: dict[str, Any] = {
         "timeout": Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
         "retries": False,
-        "wire": wire,
+        "wire": lambda: wire,
     }
     host = place.hostname or ""
     proxy = _proxy(place) if settings.use_proxies else None
@@ -255,31 +148,6 @@ def _proxy(place: SplitResult) -> _Proxy | None:
     headers = {"proxy-authorization": f"Basic {said}"} if parts.auth else {}
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return _Proxy(Url(parts.scheme, host=parts.host, port=port), headers)
-
-
-class PlainConnection(HTTPConnection):
-    """A connection whose socket is watched; TLS is put on it later."""
-
-    def __init__(self, *args: Any, wire: Wire, **options: Any) -> None:
-        self._wire = wire
-        super().__init__(*args, **options)
-
-    def _new_conn(self) -> socket.socket:
-        try:
-            host = self._dns_host.strip("[]")
-            connected = self._wire.connect(host, self.port, self.socket_options or ())
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
-        except TimeoutError as error:
-            raise ConnectTimeoutError(self, f"{self.host} did not answer in time") from error
-        except OSError as error:
-            raise NewConnectionError(self, f"{self.host} can't be reached: {error}") from error
-        sys.audit("http.client.connect", self, self.host, self.port)
-        return connected
-
-
-class SecureConnection(PlainConnection, HTTPSConnection):
-    """The same, with TLS."""
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -6,17 +6,13 @@ import copy
 import json
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlencode, urljoin
 
 import requests
-import requests.adapters
-import urllib3.exceptions
 from pydantic import SecretStr
 
 from deploycore.errors import (
@@ -32,15 +28,13 @@ from deploycore.http.answers import (
     ErrorAnswer,
     Failure,
     error_for_status,
-    failure_of,
     next_link,
     retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
-from deploycore.http.environment import environment_settings
-from deploycore.http.host_clock import HostClock
 from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
+from deploycore.http.transport import Transport
 from deploycore.redaction import Redactor
 
 __all__ = ["HttpClient"]
@@ -51,7 +45,6 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _LIMITING = frozenset({403, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MOST = 5
-_CHUNK_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 2000
 
 Parameters = Mapping[str, str | int]
@@ -92,11 +85,9 @@ class HttpClient:
         self._authorisation = Authorisation(auth, self._redactor.learn)
         self._headers: Mapping[str, str] = {}
         self._repeated = _IDEMPOTENT
-        self._session = _session(self._settings, user_agent or _default_user_agent())
+        self._transport = Transport(self._settings, user_agent or _default_user_agent())
         self._clock: Callable[[], float] = time.monotonic
-        self._closed = threading.Event()
-        self._host_clock = HostClock()
-        self._sleep: Callable[[float], object] = self._closed.wait
+        self._sleep: Callable[[float], object] = self._transport.closed.wait
         self._random: Callable[[], float] = random.random
 
     def explaining(self, explain: Explain) -> HttpClient:
@@ -214,15 +205,14 @@ class HttpClient:
         return self._chain(url, params, lambda answer, _: self._linked(answer))
 
     def close(self) -> None:
-        """Close the connections. Requests that are under way in other threads end with an error,
-        at the latest when they time out; none is tried again."""
-        self._closed.set()
-        self._session.close()
+        """Close the connections. Requests that are under way in other threads end with an error;
+        none is tried again."""
+        self._transport.close()
 
     @property
     def clock_offset(self) -> float | None:
         """How many seconds the host's clock is before ours; ``None`` until it has answered."""
-        return self._host_clock.offset
+        return self._transport.host_clock.offset
 
     def __enter__(self) -> Self:
         return self
@@ -320,52 +310,13 @@ class HttpClient:
         return outcome
 
     def _once(self, method: str, target: str, body: Any, deadline: float) -> Answer | Failure:
-        """One try. What goes wrong becomes a value: foreign exceptions hold the request, with
-        its headers, and must not end up in the chain of ours."""
         remaining = deadline - self._clock()
-        if self._closed.is_set():
-            return Failure("the connection was closed")
         if remaining <= 0:
             return Failure("the time for it is used up", worth_retrying=False)
-        timeout = (
-            min(self._settings.connect_timeout, remaining),
-            min(self._settings.read_timeout, remaining),
+        request = requests.Request(
+            method, target, json=body, headers=self._headers, auth=self._authorisation
         )
-        try:
-            prepared = self._session.prepare_request(
-                requests.Request(
-                    method, target, json=body, headers=self._headers, auth=self._authorisation
-                )
-            )
-            prepared.url = target  # requests quotes anew; links are to be used as they came
-            how = environment_settings(self._session, target, ca_bundle=self._settings.ca_bundle)
-            # Not by the session, which reads all of a redirect's body even if it is not followed.
-            adapter = self._session.get_adapter(target)
-            response = adapter.send(prepared, timeout=timeout, **how)
-            self._host_clock.note(response.headers, datetime.now(UTC))
-            try:
-                return self._read(response, target, deadline)
-            finally:
-                response.close()
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return failure_of(error)
-        except ValueError:
-            # http.client shows a header that it refuses, and so the secret in it.
-            return Failure("a header or the address can't be sent as it is", unexpected=True)
-
-    def _read(self, response: requests.Response, target: str, deadline: float) -> Answer | Failure:
-        body = bytearray()
-        # read1 returns what has arrived, so that a server can't drip past the deadline.
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-            body += chunk
-            if len(body) > self._settings.answer_bytes_most:
-                limit = self._settings.answer_bytes_most
-                return Failure(f"the answer is larger than {limit} bytes", unexpected=True)
-            if self._closed.is_set():
-                return Failure("the connection was closed")
-            if self._clock() > deadline:
-                return Failure("the answer takes too long", worth_retrying=False)
-        return Answer(response.status_code, response.headers, bytes(body), target)
+        return self._transport.send(request, remaining)
 
     def _retry_at(self, method: str, outcome: Answer | Failure) -> datetime | None:
         """When the host says to try again, in its own way that the provider knows."""
@@ -459,16 +410,6 @@ class HttpClient:
         result = outcome.status if isinstance(outcome, Answer) else outcome.reason
         path = self._redactor.mask(path_of(target))
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
-
-
-def _session(settings: HttpSettings, user_agent: str) -> requests.Session:
-    session = requests.Session()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=settings.connections)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
 
 
 def _default_user_agent() -> str:

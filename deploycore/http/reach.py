@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from deploycore.errors import ProviderUnavailable
 from deploycore.http.answers import failure_of
 from deploycore.http.environment import environment_settings
 from deploycore.http.origin import Origin
+from deploycore.http.wire import Wire, cutting_after
 
 __all__ = ["Reached", "reach"]
 
@@ -44,7 +46,7 @@ def reach(url: str, *, seconds: float) -> Reached:
 
     Args:
         url: Absolute, and http or https.
-        seconds: For the connection, and for TLS; looking up the name can't be interrupted.
+        seconds: For all of it: looking up the name, connecting, and TLS.
 
     Raises:
         ProviderUnavailable: It can't be reached; says at which step.
@@ -54,17 +56,19 @@ def reach(url: str, *, seconds: float) -> Reached:
     proxy = requests.utils.select_proxy(url, how["proxies"])
     origin = _origin_of_proxy(proxy) if proxy else Origin.of(url)
     is_encrypted = not proxy and origin.scheme == "https"
-    started = time.monotonic()
+    wire, started = Wire(seconds), time.monotonic()
     try:
-        with socket.create_connection((origin.host, origin.port or 0), timeout=seconds) as sock:
+        with (
+            cutting_after(wire, seconds),
+            closing(wire.connect(origin.host, origin.port or 0)) as connected,
+        ):
             if is_encrypted:
                 context = _context(how["verify"])
-                with context.wrap_socket(sock, server_hostname=origin.host):
-                    pass
+                context.wrap_socket(connected, server_hostname=origin.host).close()
     except socket.gaierror:
         problem, hint = "its name can't be resolved", "Check the name and the network."
     except (OSError, ValueError) as error:
-        failure = failure_of(error)
+        failure = failure_of(TimeoutError() if wire.is_cut else error)
         problem, hint = failure.reason, failure.hint or "Check the address and the network."
     else:
         taken = round(1000 * (time.monotonic() - started))

@@ -50,6 +50,7 @@ from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal, json_response, problem_of, refused_by
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.rollbacks import Rollbacks
+from deploycore.server.senders import sender_of
 from deploycore.server.views import Accepted
 from deploycore.store import TokenRecord
 from deploycore.worker import Worker
@@ -178,7 +179,8 @@ class _Webhooks:
         self._options = options
         self._threads = CapacityLimiter(threads)
         self._opening = CapacityLimiter(_OPENING_THREADS)
-        self._room = Room(options.bodies_bytes_most)
+        most = options.bodies_bytes_most
+        self._room = Room(most, max(most // 8, min(most, options.body_bytes_most)))
         self._quiet = QuietLogger(logger)
 
     async def receive(self, request: Request) -> Response:
@@ -213,8 +215,9 @@ class _Webhooks:
             refusal = await self._in_thread(lambda: self._refusal_of_missing(name))
             if refusal is not None:
                 return refusal
-        with self._room.share() as take:
-            body = await read_body(request, self._options, take)
+        sender = sender_of(request.client.host if request.client else "")
+        with self._room.share(sender) as share:
+            body = await read_body(request, self._options, share)
             delivery = WebhookDelivery(_joined_headers(request), body)
             if not directory.is_open(name):
                 await to_thread.run_sync(lambda: self._open(name), limiter=self._opening)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -13,69 +13,152 @@ from starlette.requests import ClientDisconnect, Request
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal
 
-__all__ = ["Room", "read_body", "read_json"]
+__all__ = ["Room", "Share", "read_body", "read_json"]
+
+_PACE_SECONDS = 5.0
+_PACE_BYTES = 1024
+"""What has to arrive of a body in that time, unless it ends."""
+
+
+class Share:
+    """What one body takes of the room. Without a room, it takes none."""
+
+    def __init__(self, room: Room | None = None, sender: str = "") -> None:
+        self.sender = sender
+        self.taken = 0
+        self.is_evicted = False
+        self._room = room
+        self._deadline: asyncio.Timeout | None = None
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether the body is being received."""
+        return self._deadline is not None
+
+    @asynccontextmanager
+    async def arriving(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+        """The time in which the body may arrive; ends at once if others need the room.
+
+        Raises:
+            TimeoutError: It is over.
+            Refusal: Others needed the room (503).
+        """
+        try:
+            async with asyncio.timeout(seconds) as self._deadline:
+                yield self._deadline
+        except TimeoutError:
+            if self.is_evicted:
+                raise _busy("The room was needed for others.") from None
+            raise
+        finally:
+            self._deadline = None
+
+    def take(self, count: int) -> None:
+        """Take room for bytes that have come.
+
+        Raises:
+            Refusal: There is none left (503).
+        """
+        if self.is_evicted:
+            raise _busy("The room was needed for others.")
+        if self._room is not None:
+            self._room.take(self, count)
+
+    def evict(self) -> None:
+        """End the body, whose room others need."""
+        self.is_evicted = True
+        if self._deadline is not None:
+            self._deadline.reschedule(0)
 
 
 class Room:
     """What there is left for bodies that anybody may send; for the event loop's thread.
 
+    Each sender has a share of it. Where that is used up, the oldest body that is still arriving
+    makes way; where all is, that of the sender who has the most. So a new body finds room while
+    others are held back by who sends them.
+
     Args:
         most: Bytes.
+        share: Bytes of one sender.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: int) -> None:
         self._free = most
+        self._share = share
+        self._by_sender: dict[str, list[Share]] = {}
 
     @contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
-        """Gives what takes room, which is free again in the end.
+    def share(self, sender: str) -> Iterator[Share]:
+        """Gives what takes room, which is free again in the end."""
+        share = Share(self, sender)
+        self._by_sender.setdefault(sender, []).append(share)
+        try:
+            yield share
+        finally:
+            self._release(share)
+            self._by_sender[sender].remove(share)
+            if not self._by_sender[sender]:
+                del self._by_sender[sender]
+
+    def take(self, share: Share, count: int) -> None:
+        """Take room for a share.
 
         Raises:
             Refusal: There is none left (503).
         """
-        taken = 0
+        while self._taken_by(share.sender) + count > self._share:
+            self._evict_one_of(share.sender, share)
+        while count > self._free:
+            self._evict_one_of(max(self._by_sender, key=self._taken_by), share)
+        self._free -= count
+        share.taken += count
 
-        def take(count: int) -> None:
-            nonlocal taken
-            if count > self._free:
-                raise Refusal(
-                    503,
-                    "busy",
-                    "Too much is being received at once.",
-                    headers={"Connection": "close", "Retry-After": "60"},
-                )
-            self._free -= count
-            taken += count
+    def _evict_one_of(self, sender: str, asking: Share) -> None:
+        """End the oldest body of a sender that is still arriving.
 
-        try:
-            yield take
-        finally:
-            self._free += taken
+        Raises:
+            Refusal: There is none (503).
+        """
+        for each in self._by_sender[sender]:
+            if each.is_arriving and each.taken and each is not asking:
+                each.evict()
+                self._release(each)
+                return
+        raise _busy("Too much is being received at once.")
+
+    def _taken_by(self, sender: str) -> int:
+        return sum(each.taken for each in self._by_sender[sender])
+
+    def _release(self, share: Share) -> None:
+        self._free += share.taken
+        share.taken = 0
 
 
-async def read_body(
-    request: Request, options: ServerOptions, take: Callable[[int], None] = lambda count: None
-) -> bytes:
+async def read_body(request: Request, options: ServerOptions, share: Share | None = None) -> bytes:
     """The whole body.
 
     Args:
-        take: Is told of the bytes that come.
+        share: Takes room for the bytes that come.
 
     Raises:
-        Refusal: It is too large (413), takes too long (408), or was cut off (400).
+        Refusal: It is too large (413), takes too long (408), was cut off (400), or there is no
+            room for it (503).
     """
-    most = options.body_bytes_most
+    most, share = options.body_bytes_most, share or Share()
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > most):
         raise _too_large(most)
     body = bytearray()
+    pace = _Pace(options.body_seconds_most)
     try:
-        async with asyncio.timeout(options.body_seconds_most):
+        async with share.arriving(pace.seconds) as deadline:
             async for chunk in request.stream():
                 if len(body) + len(chunk) > most:
                     raise _too_large(most)
-                take(len(chunk))
+                share.take(len(chunk))
                 body += chunk
+                pace.note(len(chunk), deadline)
     except TimeoutError:
         raise Refusal(
             408, "too_slow", "The body took too long to arrive.", headers={"Connection": "close"}
@@ -83,6 +166,23 @@ async def read_body(
     except ClientDisconnect:
         raise Refusal(400, "cut_off", "The body was cut off.") from None
     return bytes(body)
+
+
+class _Pace:
+    """How long a body may take: so long, and no pause in which next to nothing arrives."""
+
+    def __init__(self, most: float) -> None:
+        self._ends_at = asyncio.get_running_loop().time() + most
+        self._received = 0
+        self.seconds = min(most, _PACE_SECONDS)
+
+    def note(self, count: int, deadline: asyncio.Timeout) -> None:
+        """Count what has arrived; enough of it gives the rest more time."""
+        self._received += count
+        if self._received >= _PACE_BYTES:
+            self._received = 0
+            now = asyncio.get_running_loop().time()
+            deadline.reschedule(min(self._ends_at, now + _PACE_SECONDS))
 
 
 async def read_json(request: Request, options: ServerOptions) -> dict[str, Any]:
@@ -120,6 +220,10 @@ def _too_large(most: int) -> Refusal:
         f"The body is larger than {most:,} bytes.",
         headers={"Connection": "close"},
     )
+
+
+def _busy(message: str) -> Refusal:
+    return Refusal(503, "busy", message, headers={"Connection": "close", "Retry-After": "60"})
 
 
 def _refuse_constant(text: str) -> None:

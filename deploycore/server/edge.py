@@ -17,6 +17,7 @@ from deploycore.server.metrics import Metrics
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal, problem_of
 from deploycore.server.quiet import QuietLogger
+from deploycore.server.senders import forwarded_address
 
 __all__ = ["ROUTE", "Edge", "RequestIdFilter", "request_id"]
 
@@ -70,6 +71,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._options.behind_proxy:
+            _believe_proxy(scope)
         request = self._request_id(scope)
         request_id.set(request)
         began, status = time.perf_counter(), 0
@@ -111,6 +114,13 @@ class Edge:
             logger.info(*line)
         else:
             self._quiet.warn(f"{route} {status}", *line)
+
+
+def _believe_proxy(scope: Scope) -> None:
+    """Set the client's address to the one that the proxy saw."""
+    address = forwarded_address(Headers(scope=scope).getlist("x-forwarded-for"))
+    if address is not None:
+        scope["client"] = (address, 0)
 
 
 def _has_two_lengths(scope: Scope) -> bool:

@@ -1,14 +1,18 @@
-"""Whether the server can do its work: the database, the key of the secrets, the workers."""
+"""Whether the server can do its work: database, disk, key of the secrets, workers."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
-from deploycore.errors import DeploycoreError
+from deploycore.errors import DeploycoreError, StoreError
 from deploycore.installation import Installation
 from deploycore.secrets import is_sealed
 from deploycore.server.quiet import QuietLogger
@@ -18,6 +22,14 @@ from deploycore.worker import Worker
 __all__ = ["Readiness"]
 
 _FRESH_SECONDS = 1.0
+_FREE_BYTES_LEAST = 16 * 1024 * 1024
+_FREE_FILES_LEAST = 16
+_MISSING = {
+    "database": "The database cannot be read or written.",
+    "disk": "The disk of the data directory is full, or cannot be written.",
+    "key": "The key of the stored secrets is missing, or is another one.",
+    "workers": "A worker thread of this process has ended.",
+}
 
 
 class Readiness:
@@ -42,12 +54,15 @@ class Readiness:
             if self._found is None or now - self._found_at >= _FRESH_SECONDS:
                 checks = {
                     "database": self._works("database", self._database),
+                    "disk": self._works("disk", self._disk),
                     "key": self._works("key", self._key),
                 }
                 if self._worker is not None:
                     checks["workers"] = "ok" if self._worker.is_well else "failed"
-                is_well = set(checks.values()) == {"ok"}
-                self._found = Health(status="ok" if is_well else "failed", checks=checks)
+                missing = {name: _MISSING[name] for name, how in checks.items() if how != "ok"}
+                self._found = Health(
+                    status="failed" if missing else "ok", checks=checks, missing=missing
+                )
                 self._found_at = now
             return self._found
 
@@ -61,6 +76,20 @@ class Readiness:
 
     def _database(self) -> None:
         self._installation.store.triggers.counts()
+        self._installation.store.check_writable()
+
+    def _disk(self) -> None:
+        settings = self._installation.settings
+        settings.make_home()
+        try:
+            _write_to(settings.home)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StoreError(
+                f"The data directory {settings.home} cannot be written: {reason}.",
+                hint="Make room on that disk, or correct the directory's permissions.",
+                path=str(settings.home),
+            ) from None
 
     def _key(self) -> None:
         for sealed in self._sealed():
@@ -72,3 +101,20 @@ class Readiness:
             yield from filter(is_sealed, provider.secrets.values())
         for webhook in self._installation.store.webhooks.list():
             yield webhook.secret
+
+
+def _write_to(directory: Path) -> None:
+    """Write a small file, which does not stay.
+
+    Raises:
+        OSError: There is no room for it, or hardly any.
+    """
+    found = os.statvfs(directory)
+    if found.f_bavail * found.f_frsize < _FREE_BYTES_LEAST:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if found.f_files and found.f_favail < _FREE_FILES_LEAST:  # some systems count none
+        raise OSError(errno.ENOSPC, "No inodes left on device")
+    with tempfile.NamedTemporaryFile(prefix=".ready-", dir=directory) as file:
+        file.write(b"ready")
+        file.flush()
+        os.fsync(file.fileno())

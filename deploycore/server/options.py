@@ -15,7 +15,8 @@ class ServerOptions:
     Attributes:
         body_bytes_most: What a request's body may have; what is beyond is not read.
         bodies_bytes_most: What the bodies of all deliveries may have together that are being
-            received or judged; anybody may send them.
+            received or judged; anybody may send them. One sender may have an eighth of it, or one
+            body.
         body_seconds_most: How long a body may take to arrive.
         replay_window: How far a delivery's own time stamp may be from now.
         metrics_open: Whether metrics need no token.

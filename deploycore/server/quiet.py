@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deploycore.printable import printable
+
 __all__ = ["QuietLogger"]
 
 _SECONDS = 60.0
 _KEYS_MOST = 1000
+_ARGUMENT_LENGTH = 1000
 
 
 @dataclass
@@ -64,4 +67,10 @@ class QuietLogger:
                 return
         if left_out:
             self._logger.warning("%d more lines like the next one were left out", left_out)
-        self._logger.warning(message, *arguments)
+        self._logger.warning(message, *map(_shown, arguments))
+
+
+def _shown(argument: object) -> object:
+    if isinstance(argument, int | float):
+        return argument
+    return printable(str(argument)[:_ARGUMENT_LENGTH])

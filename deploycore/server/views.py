@@ -79,10 +79,11 @@ class Accepted(View):
 
 
 class Health(View):
-    """How the server is."""
+    """How the server is; ``missing`` says what the checks that failed lack."""
 
     status: Literal["ok", "failed"]
     checks: dict[str, Literal["ok", "failed"]]
+    missing: dict[str, str] = {}
 
 
 class ProviderView(View):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, text, update
 
 from deploycore.application import Application
 from deploycore.configuration import NAME_PATTERN
@@ -112,6 +112,19 @@ class Store:
                     applications=list(users),
                 )
             connection.execute(delete(providers).where(providers.c.name == name))
+
+    def check_writable(self) -> None:
+        """Write to the database, and change nothing: whether what is accepted could be kept.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        with self._database.writing() as connection:
+            # SQLite would not write a row that stays the same.
+            connection.execute(text("UPDATE alembic_version SET version_num = version_num || '-'"))
+            connection.execute(
+                text("UPDATE alembic_version SET version_num = rtrim(version_num, '-')")
+            )
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""

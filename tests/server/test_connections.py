@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 
+import httptools
 import pytest
 
+from deploycore.server import connections as limits
 from deploycore.server import serving as module
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
@@ -38,7 +40,7 @@ class Listening:
 @pytest.fixture
 def listening(installation, secret, monkeypatch):
     """A server in a thread, whose connections may idle for a tenth of a second."""
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 0.1)
     application, options = create_application(installation), ServerOptions()
     server = module._Server(module._config(application, options), application)
     with module._listening("127.0.0.1", 0) as listener:
@@ -115,7 +117,7 @@ def test_a_body_that_arrives_slowly_is_waited_for(listening, secret):
 
 
 def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, monkeypatch):
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 3600)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with connected(listening) as connection:
         for _ in range(3):
             connection.sendall(HEALTH)
@@ -128,13 +130,121 @@ def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, m
 def test_there_are_only_so_many_connections_and_the_open_files_are_never_used_up(
     listening, monkeypatch
 ):
-    monkeypatch.setattr(module, "_CONNECTIONS_MOST", 2)
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 3600)
+    monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 2)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with connected(listening, HEALTH) as first, connected(listening, HEALTH) as second:
         assert status_of(first) == 200
         assert status_of(second) == 200
         with connected(listening, HEALTH) as third:
-            assert all_of(third) == b""
-    monkeypatch.setattr(module.resource, "getrlimit", lambda which: (100, 100))
-    monkeypatch.setattr(module, "_CONNECTIONS_MOST", 2000)
-    assert module._connections_most() == 50
+            assert status_of(third) == 200
+            assert all_of(first) == b""
+            assert len(listening.server.server_state.connections) == 2
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (100, 100))
+    monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 2000)
+    assert limits.connections_most() == 50
+
+
+def chunked(path: str = "/webhooks/shop") -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+def test_requests_are_parsed_by_compiled_code(listening):
+    with connected(listening, HEALTH) as connection:
+        assert status_of(connection) == 200
+        (kept,) = listening.server.server_state.connections
+        assert isinstance(kept.parser, httptools.HttpRequestParser)
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (chunked(), b"1\r\nx\r\n"),
+        (chunked("/webhooks/none"), b"1\r\nx\r\n"),
+        (chunked(), b"1;" + b"x" * 10_000 + b"=y\r\nx\r\n"),
+        (chunked() + b"1;x=", b"y" * 10_000),
+        (chunked() + b"1\r\nx\r\n0\r\n", b"X: y\r\n"),
+        (chunked() + b"1\r\nx\r\n0\r\nX: ", b"y" * 10_000),
+        (BEGUN, b"X: y\r\n"),
+        (BEGUN + b"X: ", b"y" * 10_000),
+        (b"GET /", b"y" * 10_000),
+        (b"", b"\r\n"),
+        (b"", HEALTH),
+        (BEGUN + b"Content-Length: 1000000000000\r\n\r\n", b"y" * 10_000),
+        (BEGUN.replace(b"shop", b"none") + b"Content-Length: 1000000\r\n\r\n", b"y" * 10_000),
+    ],
+    ids=[
+        "small chunks",
+        "small chunks after the answer",
+        "chunk extensions",
+        "a chunk extension",
+        "trailers",
+        "a trailer",
+        "headers",
+        "a header",
+        "a path",
+        "empty lines",
+        "pipelined requests",
+        "a large body",
+        "a body after the answer",
+    ],
+)
+def test_a_flood_is_ended_by_what_arrives_and_not_by_the_time(listening, monkeypatch, first, again):
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
+    # The answers to pipelined requests are not read, so that this side would wait, too.
+    with connected(listening, first) as connection, suppress(ConnectionError):
+        while True:
+            connection.sendall(again * 100)
+    assert ended(listening)
+    with connected(listening, HEALTH) as connection:
+        assert status_of(connection) == 200
+
+
+def ended(listening) -> bool:
+    """Whether the server has no connection any more, in a while."""
+    until = time.monotonic() + 60
+    while listening.server.server_state.connections and time.monotonic() < until:
+        time.sleep(0.01)
+    return not listening.server.server_state.connections
+
+
+def test_a_body_of_chunks_as_proxies_make_them_is_taken(listening, secret):
+    body = body_of(push(), padding="x" * 500_000)
+    headers = "".join(f"{name}: {value}\r\n" for name, value in signed(body, secret).items())
+    head = chunked().removesuffix(b"\r\n") + headers.encode() + b"\r\n"
+    parts = [body[place : place + 200] for place in range(0, len(body), 200)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in parts)
+    with connected(listening, head, chunks, b"0\r\nX-Trailer: y\r\n\r\n") as connection:
+        assert status_of(connection) == 202
+
+
+def from_address(listening, address: str) -> socket.socket:
+    return socket.create_connection(listening.address, timeout=60, source_address=(address, 0))
+
+
+def test_one_sender_has_a_share_of_the_connections(listening, monkeypatch):
+    monkeypatch.setattr(limits, "_SHARE_LEAST", 2)
+    monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 16)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
+    with ExitStack() as stack:
+        own = []
+        for _ in range(3):
+            own.append(stack.enter_context(from_address(listening, "127.0.0.2")))
+            own[-1].sendall(HEALTH)
+            assert status_of(own[-1]) == 200
+        assert all_of(own[0]) == b""
+        other = stack.enter_context(from_address(listening, "127.0.0.3"))
+        other.sendall(HEALTH)
+        assert status_of(other) == 200
+
+
+def test_who_has_few_connections_gets_one_from_who_has_many(listening, monkeypatch):
+    monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 4)
+    monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
+    with ExitStack() as stack:
+        many = [stack.enter_context(from_address(listening, "127.0.0.2")) for _ in range(4)]
+        many[-1].sendall(HEALTH)
+        assert status_of(many[-1]) == 200
+        few = stack.enter_context(from_address(listening, "127.0.0.3"))
+        few.sendall(HEALTH)
+        assert status_of(few) == 200
+        assert all_of(many[0]) == b""

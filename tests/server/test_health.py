@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,7 +31,7 @@ def value(text: str, name: str) -> float:
 
 def test_health_is_told_without_asking_anything(client, monkeypatch):
     monkeypatch.setattr("deploycore.store.database.Database.reading", None)
-    assert client.get("/healthz").json() == {"status": "ok", "checks": {}}
+    assert client.get("/healthz").json() == {"status": "ok", "checks": {}, "missing": {}}
 
 
 def test_health_is_told_while_all_threads_wait_for_something(client, monkeypatch):
@@ -43,7 +45,7 @@ def test_health_is_told_while_all_threads_wait_for_something(client, monkeypatch
 def test_a_server_is_ready_when_all_it_needs_is_there(client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json()["checks"] == {"database": "ok", "key": "ok"}
+    assert answer.json()["checks"] == {"database": "ok", "disk": "ok", "key": "ok"}
 
 
 def test_a_server_without_its_key_is_not_ready(client, installation):
@@ -60,6 +62,61 @@ def test_a_server_without_its_database_is_not_ready(client, installation, monkey
     monkeypatch.setattr(installation.store.triggers, "counts", fail)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["database"]) == (503, "failed")
+
+
+def _full(directory):
+    return SimpleNamespace(f_bavail=100, f_frsize=4096, f_files=1000, f_favail=900)
+
+
+def _without_inodes(directory):
+    return SimpleNamespace(f_bavail=10**9, f_frsize=4096, f_files=1000, f_favail=0)
+
+
+def _refuse(descriptor):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("statvfs", _full), ("statvfs", _without_inodes), ("fsync", _refuse)],
+    ids=["full", "no inodes", "read-only"],
+)
+def test_a_server_whose_disk_cannot_be_written_is_not_ready(
+    client, installation, monkeypatch, name, fault
+):
+    monkeypatch.setattr(f"deploycore.server.health.os.{name}", fault)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["disk"]) == (503, "failed")
+    assert "disk" in answer.json()["missing"]["disk"]
+    assert str(installation.settings.home) not in answer.text
+    assert not list(installation.settings.home.glob(".ready-*"))
+
+
+def test_a_server_whose_database_can_be_read_alone_is_not_ready(client, installation):
+    with installation.store._database.reading() as connection:
+        connection.connection.dbapi_connection.execute("PRAGMA query_only = ON")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["database"]) == (503, "failed")
+    assert list(answer.json()["missing"]) == ["database"]
+
+
+def test_the_check_of_the_database_writes_to_the_disk_and_changes_nothing(client, installation):
+    written = installation.settings.home / "deploycore.db-wal"
+    client.get("/readyz")
+    before = written.read_bytes()
+    installation.store.check_writable()
+    assert written.read_bytes() != before
+    assert client.get("/readyz").status_code == 200
+
+
+def test_deliveries_are_refused_at_once_while_the_disk_is_full(client, installation, deliver):
+    assert deliver(push()).status_code == 202
+    with installation.store._database.reading() as connection:
+        own = connection.connection.dbapi_connection
+        own.execute("PRAGMA max_page_count = 1")  # it can't grow any more
+    statuses = {deliver(push(after=f"{n:040x}", actor="x" * 200)).status_code for n in range(60)}
+    assert statuses <= {202, 503}
+    assert 503 in statuses
 
 
 def test_readiness_follows_the_worker(serving, secret, worker):

@@ -1,0 +1,156 @@
+"""Sending one request once, within a time that holds whatever the server does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+
+import requests
+import urllib3.exceptions
+
+from deploycore.errors import DeploycoreError
+from deploycore.http.answers import Answer, Failure, failure_of
+from deploycore.http.environment import environment_settings
+from deploycore.http.host_clock import HostClock
+from deploycore.http.settings import HttpSettings
+from deploycore.http.wire import WatchedAdapter, Wire, cutting_after
+
+__all__ = ["Transport"]
+
+_CHUNK_BYTES = 64 * 1024
+_WITHOUT_CONTENT_MOST = 1024 * 1024
+"""Bytes that may arrive without one byte of content among them."""
+
+_wire: ContextVar[Wire | None] = ContextVar("deploycore_http_wire", default=None)
+"""The connections of the request that this thread sends now."""
+
+
+def _current_wire() -> Wire:
+    wire = _wire.get()
+    assert wire is not None  # noqa: S101  for type checkers
+    return wire
+
+
+class Transport:
+    """The connections of a client, kept open between requests.
+
+    Safe to use from several threads at once.
+
+    Attributes:
+        closed: Set once ``close`` was called.
+        host_clock: What the host's clock says.
+    """
+
+    def __init__(self, settings: HttpSettings, user_agent: str) -> None:
+        self.closed = threading.Event()
+        self.host_clock = HostClock()
+        self._settings = settings
+        self._wires: set[Wire] = set()
+        self._session = _session(settings, user_agent)
+
+    def send(self, request: requests.Request, seconds: float) -> Answer | Failure:
+        """Send a request, and read the whole answer.
+
+        What goes wrong becomes a value: foreign exceptions hold the request, with its headers,
+        and must not end up in the chain of ours.
+
+        Args:
+            seconds: For all of it, from connecting to the last byte.
+
+        Raises:
+            DeploycoreError: What authorising the request raised.
+        """
+        outer = _wire.get()  # of a request that needs this one to be authorised
+        seconds = seconds if outer is None else min(seconds, outer.seconds_left)
+        with self._connected(seconds) as wire:
+            try:
+                return self._sent(request, seconds, wire)
+            except DeploycoreError:
+                raise
+            except Exception as error:  # also what libraries do when a socket is cut below them
+                failure = self._failure(error, wire)
+                if failure is None:
+                    raise
+                return failure
+
+    def close(self) -> None:
+        """Close the connections, and end the requests that other threads are sending."""
+        self.closed.set()
+        for each in tuple(self._wires):
+            each.cut()
+        self._session.close()
+
+    @contextmanager
+    def _connected(self, seconds: float) -> Iterator[Wire]:
+        """The connections of one request, which are cut when its time is over or all is closed."""
+        wire = Wire(min(self._settings.connect_timeout, seconds))
+        self._wires.add(wire)
+        former = _wire.set(wire)
+        try:
+            with cutting_after(wire, seconds):
+                if self.closed.is_set():
+                    wire.cut()
+                yield wire
+        finally:
+            _wire.reset(former)
+            self._wires.discard(wire)
+
+    def _sent(self, request: requests.Request, seconds: float, wire: Wire) -> Answer | Failure:
+        settings, target = self._settings, str(request.url)
+        if self.closed.is_set():
+            return Failure("the connection was closed")
+        prepared = self._session.prepare_request(request)
+        prepared.url = target  # requests quotes anew; links are to be used as they came
+        how = environment_settings(self._session, target, ca_bundle=settings.ca_bundle)
+        how["timeout"] = (
+            min(settings.connect_timeout, seconds),
+            min(settings.read_timeout, seconds),
+        )
+        # Not by the session, which reads all of a redirect's body even if it is not followed.
+        response = self._session.get_adapter(target).send(prepared, **how)
+        self.host_clock.note(response.headers, datetime.now(UTC))
+        try:
+            return self._read(response, target, wire)
+        finally:
+            response.close()
+
+    def _read(self, response: requests.Response, target: str, wire: Wire) -> Answer | Failure:
+        body = bytearray()
+        limit = self._settings.answer_bytes_most
+        wire.allow(_WITHOUT_CONTENT_MOST)
+        # read1 returns what has arrived, so that the limit holds as soon as it is passed.
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            wire.allow(_WITHOUT_CONTENT_MOST)
+            body += chunk
+            if len(body) > limit:
+                return Failure(f"the answer is larger than {limit} bytes", unexpected=True)
+        return Answer(response.status_code, response.headers, bytes(body), target)
+
+    def _failure(self, error: Exception, wire: Wire) -> Failure | None:
+        """What an exception means; ``None``: it is a bug."""
+        if wire.has_overrun:
+            return Failure("it sent too much that is no content", unexpected=True)
+        if self.closed.is_set():
+            return Failure("the connection was closed")
+        if wire.is_cut:
+            return Failure("it timed out")
+        if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
+            return failure_of(error)
+        if isinstance(error, ValueError):
+            # http.client shows a header that it refuses, and so the secret in it.
+            return Failure("a header or the address can't be sent as it is", unexpected=True)
+        return None
+
+
+def _session(settings: HttpSettings, user_agent: str) -> requests.Session:
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update({"User-Agent": user_agent, "Accept": "application/json"})
+    adapter = WatchedAdapter(_current_wire, connections=settings.connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session

@@ -1,0 +1,51 @@
+"""Text of strangers as it may be shown: on one line, without control characters, and bounded."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from typing import Any
+
+__all__ = ["LogFormatter", "printable"]
+
+_LINE_LENGTH = 4000
+
+
+def printable(text: str) -> str:
+    """The text with control and direction-changing characters as escapes, such as ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+class LogFormatter(logging.Formatter):
+    """Formats log lines, whatever they hold: headers, paths, names, or text of plugins.
+
+    A record is one line of at most 4,000 characters, and the lines of its traceback.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Format a record without its traceback."""
+        return _line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Format a traceback."""
+        return "\n".join(map(_line, super().formatException(ei).split("\n")))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """Format a stack."""
+        return "\n".join(map(_line, super().formatStack(stack_info).split("\n")))
+
+
+def _line(text: str) -> str:
+    # Cut before and after: an escape is longer than what it stands for.
+    shown = printable(text[: _LINE_LENGTH + 1])
+    return shown if len(shown) <= _LINE_LENGTH else shown[: _LINE_LENGTH - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character == " ":
+        return character
+    if unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")

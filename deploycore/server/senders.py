@@ -1,0 +1,54 @@
+"""Who sends a request, as far as it matters for fair shares: a network address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+__all__ = ["forwarded_address", "sender_of"]
+
+_SUBNET_BITS = 64
+"""Of an IPv6 address: what a provider gives to one customer at the least (RFC 6177)."""
+
+_ADDRESS_LENGTH = 45
+
+
+def forwarded_address(values: Iterable[str]) -> str | None:
+    """The address that the proxy saw, by ``X-Forwarded-For``.
+
+    Only the last entry is the proxy's own; those before it are what the client sent.
+
+    Args:
+        values: Of each header of this name, in their order.
+
+    Returns:
+        The address in its usual form; ``None`` where there is none.
+    """
+    last = ",".join(values).rpartition(",")[2].strip()
+    if last.startswith("["):
+        last = last[1:].partition("]")[0]
+    elif last.count(":") == 1:
+        last = last.partition(":")[0]
+    found = _address(last)
+    return None if found is None else str(found)
+
+
+def sender_of(address: str) -> str:
+    """What counts as one sender: an IPv4 address, or the /64 network of an IPv6 address."""
+    found = _address(address)
+    if isinstance(found, IPv6Address):
+        network = int(found) >> (128 - _SUBNET_BITS) << (128 - _SUBNET_BITS)
+        return f"{IPv6Address(network)}/{_SUBNET_BITS}"
+    return str(found)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    text = text.partition("%")[0]  # a zone may have any text
+    if len(text) > _ADDRESS_LENGTH:
+        return None
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
