@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploycore.deploy.process import GRACE_SECONDS, members, started_at
+from deploycore.disk import write_private_file
 
 __all__ = ["end_orphans", "on_record"]
 
@@ -29,7 +30,8 @@ _LOOK_EVERY = 0.02
 def on_record(file: Path, session: int) -> Iterator[None]:
     """Have a session on record; as far as the file can be written, which ends no step."""
     with suppress(OSError):
-        file.write_text(f"{_BOOT.read_text().strip()} {session} {started_at(session)}\n")
+        record = f"{_BOOT.read_text().strip()} {session} {started_at(session)}\n"
+        write_private_file(file, record.encode())
     try:
         yield
     finally:
