@@ -27,9 +27,7 @@ def place(target, tmp_path, which):
 
 
 @pytest.mark.parametrize("which", ["parent", "target", "releases", "shared"])
-def test_any_part_of_a_target_may_be_a_link(
-    installation, create, publish, target, tmp_path, which
-):
+def test_any_part_of_a_target_may_be_a_link(installation, create, publish, target, tmp_path, which):
     target = place(target, tmp_path, which)
     name = create(target=target, shared=SHARED, steps={"build": [{"run": "test -d storage"}]})
     for content in ("one", "two"):
