@@ -41,11 +41,13 @@ def test_another_path_of_a_target_is_refused_at_once(
     first = create()
     record = installation.store.get_application(first)
     given = record.definition.as_dict() | {"target": str(alias(target, tmp_path, how))}
+    second = parse_application(given | {"name": "second"})
+    put = {
+        "add": lambda: create("second", target=given["target"]),
+        "apply": lambda: installation.apply([second]),
+    }
     with pytest.raises(ConfigurationError, match="'site' already has the target"):
-        if by == "add":
-            create("second", target=given["target"])
-        else:
-            installation.apply([parse_application(given | {"name": "second"})])
+        put[by]()
     assert [each.name for each in installation.store.list_applications()] == ["site"]
 
 

@@ -51,7 +51,7 @@ def test_a_link_to_a_disk_that_is_not_mounted_is_told(
     target = place(target, tmp_path, which)
     (tmp_path / "elsewhere" / "room").rename(tmp_path / "not-mounted")
     name = create(target=target, shared=SHARED)
-    with pytest.raises(DeployError, match="is a link to .*room, which does not exist") as caught:
+    with pytest.raises(DeployError, match=r"is a link to .*room, which does not exist") as caught:
         installation.engine.deploy(name)
     assert "mount its disk" in caught.value.hint
     assert not (tmp_path / "elsewhere" / "room").exists()
