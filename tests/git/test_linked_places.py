@@ -55,7 +55,7 @@ def test_a_link_to_nothing_is_told_and_nothing_is_made_behind_it(
 ):
     broken = tmp_path / "broken"
     broken.symlink_to(leads_to)
-    with pytest.raises(GitError, match="is a link to .* which does not exist") as caught:
+    with pytest.raises(GitError, match=r"is a link to .* which does not exist") as caught:
         export(source(shop.url), "main", broken / "target", settings=settings)
     assert "mount its disk" in caught.value.hint
     assert sorted(os.listdir(tmp_path)) == ["broken"]
