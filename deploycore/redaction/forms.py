@@ -7,8 +7,8 @@ Covered are:
 * quoted by a shell, by Python's ``repr``, or within HTML and XML;
 * escaped for JSON once and twice;
 * in hexadecimal digits without separators;
-* in base64, standard and URL-safe, of UTF-8 and of UTF-16, alone or within a longer text such as
-  ``user:secret`` in a Basic authorisation header (RFC 7617).
+* in base64, standard and URL-safe, of UTF-8 and of little-endian UTF-16, alone or within a longer
+  text such as ``user:secret`` in a Basic authorisation header (RFC 7617).
 
 Of base64 and hexadecimal also in lines of at least 60 characters, as tools wrap them (64 and 76
 for base64, 60 for ``xxd -p``), without indentation.
@@ -78,11 +78,13 @@ def _forms(value: str) -> Iterator[bytes]:
     yield from _shell_forms(raw)
     yield from _escaped_forms(value)
     yield from _html_forms(value)
-    yield from _encoded_forms(raw)
-    for encoding in ("utf-16-le", "utf-16-be"):
-        wide = value.encode(encoding, "surrogatepass")
-        yield wide
-        yield from _encoded_forms(wide)
+    yield raw.hex().encode()
+    yield raw.hex().upper().encode()
+    yield from _base64_forms(raw)
+    yield value.encode("utf-16-be", "surrogatepass")
+    little = value.encode("utf-16-le", "surrogatepass")
+    yield little
+    yield from _base64_forms(little)  # as PowerShell has it
 
 
 def _percent_forms(raw: bytes) -> Iterator[bytes]:
@@ -129,12 +131,6 @@ def _html_forms(value: str) -> Iterator[bytes]:
     for apostrophe in ("&#x27;", "&#39;", "&#039;", "&apos;", "'"):
         for quote in ("&quot;", "&#34;"):
             yield as_bytes(escaped.replace("&#x27;", apostrophe).replace("&quot;", quote))
-
-
-def _encoded_forms(raw: bytes) -> Iterator[bytes]:
-    yield raw.hex().encode()
-    yield raw.hex().upper().encode()
-    yield from _base64_forms(raw)
 
 
 def _base64_forms(raw: bytes) -> Iterator[bytes]:

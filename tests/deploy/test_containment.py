@@ -21,7 +21,10 @@ from deploycore.errors import Cancelled, StepFailed
 from deploycore.git import Cancellation
 from deploycore.redaction import Redactor
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc"),
+    pytest.mark.unprivileged,
+]
 
 SOON = 60
 

@@ -17,11 +17,15 @@ from deploycore.disk import lock_file
 from deploycore.git import clone
 from tests.git.servers import EXECUTABLE, Content, Server, source
 
+pytestmark = pytest.mark.unprivileged
+
 LARGE = bytes(8 * 1024 * 1024)
 STEPS = {
     "build": [
         {"shell": "until cp ../../.deploycore.step storage/record; do sleep 0.02; done"},
-        {"shell": "stat -c %a ../../.deploycore.step > storage/mode"},
+        {
+            "shell": "until stat -c %a ../../.deploycore.step > storage/mode; do sleep 0.02; done",
+        },
     ]
 }
 OTHERS = 0o002
