@@ -304,6 +304,7 @@ class CachedRepository:
         try:
             with open(beside, "wb", opener=open_private) as file:
                 file.writelines(received.index())
+            os.chmod(received.path, 0o400)
             os.rename(received.path, pack)
             os.rename(beside, index)
         except BaseException:
