@@ -135,6 +135,15 @@ def test_a_data_directory_that_may_not_be_written_is_told(look, installation, pr
     home.chmod(0o700)
 
 
+@pytest.mark.parametrize("name", ["cache", "cache/git", "logs", "locks"])
+def test_a_directory_that_an_earlier_version_left_open_is_told(look, provider, home, name):
+    (home / name).mkdir(parents=True, exist_ok=True)
+    (home / name).chmod(0o777)
+    (found,) = look().of("data directory", "warning")
+    assert f"Others may write to {home / name} (mode 777)" in found.message
+    assert found.hint == f"Close it: chmod 700 {home / name}"
+
+
 @pytest.mark.unprivileged(only=True)
 def test_files_that_may_not_be_written_or_read_are_told(
     look, installation, application, home, target, tmp_path
