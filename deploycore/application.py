@@ -92,7 +92,8 @@ def _absolute(path: Path) -> Path:
     # Not resolved: whoever links a directory elsewhere means to be able to change the link.
     if ".." in path.parts:
         raise ValueError("should be a path without '..'")
-    return path
+    # Of two leading slashes POSIX says nothing; Linux and macOS take them for one.
+    return Path("/" + str(path).lstrip("/"))
 
 
 RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]

@@ -7,7 +7,7 @@ database, HTTP and git are imported by the calls that need them: help waits for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -184,6 +184,7 @@ class Installation:
         }
         application = parse_application({**values, **more})
         _refuse_malformed(application)
+        self._refuse_taken_targets([application])
         return self.store.add_application(application)
 
     def apply(self, applications: Iterable[Application], *, dry_run: bool = False) -> list[Change]:
@@ -207,9 +208,9 @@ class Installation:
         known = {each.name: each.definition for each in self.store.list_applications()}
         changes = [compare(known.get(each.name), each) for each in wanted]
         differing = {each.application for each in changes if each.kind != "unchanged"}
-        self.store.put_applications(
-            [each for each in wanted if each.name in differing], dry_run=dry_run
-        )
+        changed = [each for each in wanted if each.name in differing]
+        self._refuse_taken_targets(changed)
+        self.store.put_applications(changed, dry_run=dry_run)
         return changes
 
     def keep_application_secret(self, name: str, variable: str, secret: SecretStr | None) -> None:
@@ -328,6 +329,18 @@ class Installation:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _refuse_taken_targets(self, wanted: Sequence[Application]) -> None:
+        """Refuse targets where another application deploys already, by whichever path."""
+        from deploycore.deploy.ownership import refuse_taken_target
+
+        new = {each.name: each.target for each in wanted}
+
+        def target_of(name: str) -> Path:
+            return new.get(name) or self.store.get_application(name).definition.target
+
+        for name, target in new.items():
+            refuse_taken_target(name, target, target_of)
 
     def _stored(self, secret: SecretStr | SecretReference) -> str:
         if isinstance(secret, SecretReference):

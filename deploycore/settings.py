@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from deploycore.disk import BrokenLink, make_private_directory
 from deploycore.errors import ConfigurationError, StoreError
 
 __all__ = ["Settings", "is_fernet_key", "parse_public_url"]
@@ -90,14 +91,15 @@ class Settings:
             StoreError: It can't be made, or is something else than a directory.
         """
         try:
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self.home)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             if isinstance(error, FileExistsError | NotADirectoryError):
                 reason = "a file is in its place"
+            hint = f"Make it yourself, or set {HOME} to a directory that you may write to."
             raise StoreError(
                 f"The data directory {self.home} can't be made: {reason}.",
-                hint=f"Make it yourself, or set {HOME} to a directory that you may write to.",
+                hint=error.HINT if isinstance(error, BrokenLink) else hint,
                 path=str(self.home),
             ) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import random
 import re
@@ -13,6 +14,7 @@ import subprocess
 import time
 from itertools import pairwise
 from urllib.parse import quote, quote_plus
+from xml.sax import saxutils
 
 import pytest
 from hypothesis import example, given
@@ -60,10 +62,39 @@ def test_basic_authorisation_headers_are_masked(secret, user):
         pytest.param(lambda secret: quote(secret, safe="!'()*"), id="encodeURIComponent"),
         pytest.param(lambda secret: quote(secret, safe="").lower(), id="lower-case percent"),
         pytest.param(repr, id="repr"),
+        pytest.param(lambda secret: repr(secret.encode())[1:], id="repr of bytes"),
+        pytest.param(lambda secret: secret.encode().hex(), id="hex"),
+        pytest.param(lambda secret: secret.encode().hex().upper(), id="hex in capitals"),
+        pytest.param(html.escape, id="HTML"),
+        pytest.param(lambda secret: html.escape(secret, quote=False), id="HTML text"),
+        pytest.param(
+            lambda secret: (
+                html.escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+            ),
+            id="HTML by Jinja",
+        ),
+        pytest.param(lambda secret: html.escape(secret).replace("&#x27;", "&apos;"), id="XML"),
+        pytest.param(saxutils.escape, id="XML text"),
+        pytest.param(lambda secret: json.dumps(json.dumps(secret)[1:-1]), id="JSON in JSON"),
+        pytest.param(lambda secret: quote(quote(secret, safe=""), safe=""), id="double percent"),
+        pytest.param(lambda secret: quote(quote_plus(secret), safe=""), id="percent of plus"),
+        pytest.param(
+            lambda secret: (
+                json.dumps(secret)
+                .replace('\\"', "\\u0022")
+                .replace("'", "\\u0027")
+                .replace("<", "\\u003C")
+            ),
+            id="JSON by .NET",
+        ),
+        pytest.param(lambda secret: secret.encode("utf-16-le").decode("latin-1"), id="UTF-16 LE"),
+        pytest.param(lambda secret: secret.encode("utf-16-be").decode("latin-1"), id="UTF-16 BE"),
     ],
 )
 def test_quoted_and_escaped_forms_are_masked(written):
     secret = 'it\'s/a <"$ecret" \\ with! ä'
+    if "\0" in written("A"):
+        secret = secret.replace("ä", "z")  # these are bytes, and the text is none of UTF-8
     if written("%") == "%25" and written("A") == "a":
         secret = secret.lower()
     masked = Redactor([SecretStr(secret)]).mask(f"x {written(secret)} y")
@@ -257,6 +288,22 @@ def test_wrapped_base64_is_masked(secret, before, end, width, place):
     left = base64.b64encode(before).rstrip(b"=") + b"...." + base64.b64encode(b"after....")
     assert len(re.sub(rb"\s", b"", shown)) <= len(left)
     assert b"\0" in shown
+
+
+@pytest.mark.parametrize("width", [60, 64, 76])
+@pytest.mark.parametrize(
+    ("encode", "encoding"),
+    [(base64.b64encode, "utf-8"), (base64.b64encode, "utf-16-le"), (bytes.hex, "utf-8")],
+    ids=["base64", "base64 by PowerShell", "hex"],
+)
+def test_wrapped_encodings_of_long_secrets_are_masked(encode, encoding, width):
+    secret = "".join(random.Random(1).choices(string.ascii_letters, k=150))
+    found = encode(b"abcde" + secret.encode(encoding) + b"vwxyz")
+    text = found if isinstance(found, str) else found.decode()
+    lines = "\n".join(text[at : at + width] for at in range(0, len(text), width))
+    masked = Redactor([SecretStr(secret)]).mask(lines)
+    assert MASK in masked
+    assert len(masked) < 60
 
 
 def test_the_base64_tool_is_masked():

@@ -21,6 +21,7 @@ from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.log import Logs
 from deploycore.deploy.orphans import end_orphans
+from deploycore.deploy.ownership import claim_target, refuse_taken_target
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
 from deploycore.deploy.releases import Releases
@@ -171,7 +172,7 @@ class Engine:
                 and what was live before is live; or its hint says what to do to make it so.
         """
         application = self._store.get_application(name)
-        _refuse_elsewhere(application)
+        self._refuse_unusable(application)
         releases = Releases(application.definition.target)
         releases.prepare()
         asked = _Asked("deploy", application.definition.ref, requested_by, wait, claimed)
@@ -250,7 +251,7 @@ class Engine:
             DeploycoreError: As ``deploy`` does.
         """
         application = self._store.get_application(name)
-        _refuse_elsewhere(application)
+        self._refuse_unusable(application)
         self._former(application, to)  # refused before anything is recorded
         asked = _Asked("rollback", to or "the one before", requested_by, wait)
         with self._turn(application, asked, listener, cancellation) as turn:
@@ -320,6 +321,18 @@ class Engine:
             ConfigurationError: There is no such deployment, or it has come to an end.
         """
         return self._store.deployments.request_cancellation(deployment)
+
+    def _refuse_unusable(self, application: ApplicationRecord) -> None:
+        """Refuse an application that another machine deploys, or whose target is another's.
+
+        Links may have changed since it was written down.
+        """
+        _refuse_elsewhere(application)
+        target = application.definition.target
+        refuse_taken_target(application.name, target, self._target_of)
+
+    def _target_of(self, name: str) -> Path:
+        return self._store.get_application(name).definition.target
 
     @contextmanager
     def _turn(
@@ -435,6 +448,11 @@ class Engine:
                     settled = self._settle(application, note=note, listener=listener)
             except Locked:
                 pass  # it is being deployed
+            except ConfigurationError as error:
+                if not is_alone or "owner" not in error.details:
+                    raise
+                # The directory is another application's, so there is nothing to put right.
+                settled += [self._ended(each, error) for each in self._unfinished(application.name)]
             except DeployError as error:
                 if self._unfinished(application.name):
                     raise
@@ -445,9 +463,13 @@ class Engine:
             return settled
 
     def _abandoned(self, record: DeploymentRecord) -> DeploymentRecord:
+        reason = "The process that asked for it ended before its turn came."
+        return self._ended(record, Cancelled(reason))
+
+    def _ended(self, record: DeploymentRecord, error: DeploycoreError) -> DeploymentRecord:
         with ExitStack() as stack:
             recorder = self._recorder(record, stack)
-            recorder.end(Cancelled("The process that asked for it ended before its turn came."))
+            recorder.end(error)
             return recorder.record
 
     def _unfinished(self, name: str, *, everywhere: bool = False) -> list[DeploymentRecord]:
@@ -468,6 +490,7 @@ class Engine:
     ) -> list[DeploymentRecord]:
         """Settle what dead processes left, then clean up; for who holds the target's lock."""
         releases = Releases(application.definition.target)
+        claim_target(application.name, releases, self._target_of)
         settled = []
         orphans = end_orphans(releases.step_record)
         for record in self._unfinished(application.name, everywhere=everywhere):

@@ -1,8 +1,9 @@
-"""What a step began and a killed process left running: found again by the step's session.
+"""What a step began and a killed process left running: found again by the step's record.
 
 While a command runs, its session is on record in a file of the target, with what tells it from
 a later session of the same number: the boot of the machine, and when the session's leader was
-started; see proc_pid_stat(5). Who holds the target's lock knows that nobody watches over it any
+started; see proc_pid_stat(5). So is what tells its processes that left the session; see
+``containment``. Who holds the target's lock knows that nobody watches over it any
 more. Not covered are systems without ``/proc``, other machines that share the target, and a kill
 in the instant between the start of a command and its record.
 """
@@ -10,13 +11,17 @@ in the instant between the start of a command and its record.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from deploycore.deploy.containment import Containment, in_cgroup, marked, remove_cgroup
 from deploycore.deploy.process import GRACE_SECONDS, members, started_at
+from deploycore.disk import write_private_file
 
 __all__ = ["end_orphans", "on_record"]
 
@@ -26,10 +31,13 @@ _LOOK_EVERY = 0.02
 
 
 @contextmanager
-def on_record(file: Path, session: int) -> Iterator[None]:
-    """Have a session on record; as far as the file can be written, which ends no step."""
+def on_record(file: Path, session: int, contained: Containment | None = None) -> Iterator[None]:
+    """Have a step's processes on record; as far as the file can be written, which ends no step."""
     with suppress(OSError):
-        file.write_text(f"{_BOOT.read_text().strip()} {session} {started_at(session)}\n")
+        record = f"{_BOOT.read_text().strip()} {session} {started_at(session)}"
+        if contained is not None:
+            record += f" {contained.token} {contained.cgroup or ''}"
+        write_private_file(file, f"{record}\n".encode())
     try:
         yield
     finally:
@@ -37,39 +45,72 @@ def on_record(file: Path, session: int) -> Iterator[None]:
             file.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class _Orphans:
+    """What a record says: a session, and in records of today all that the step began."""
+
+    session: int | None
+    token: str
+    cgroup: Path | None
+
+    @classmethod
+    def read(cls, file: Path) -> _Orphans | None:
+        """``None`` where there is no record, or it is of another boot."""
+        try:
+            boot, session, began, *more = file.read_text().rstrip("\n").split(" ", 4)
+            if boot != _BOOT.read_text().strip():
+                return None
+            is_known = started_at(int(session)) in (began, None)
+        except (OSError, ValueError):
+            return None
+        token, cgroup = (*more, "", "")[:2]
+        return cls(int(session) if is_known else None, token, Path(cgroup) if cgroup else None)
+
+    def running(self) -> set[int]:
+        found = {member for member, _ in members(self.session)} if self.session else set()
+        if re.fullmatch("[0-9a-f]{32}", self.token):
+            found |= marked(self.token) | in_cgroup(self._own_cgroup)
+        return found
+
+    def signal(self, number: signal.Signals) -> int:
+        found = self.running()
+        for each in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(each, number)
+        return len(found)
+
+    def remove(self) -> None:
+        if self._own_cgroup is not None:
+            remove_cgroup(self._own_cgroup)
+
+    @property
+    def _own_cgroup(self) -> Path | None:
+        is_ours = self.cgroup is not None and self.cgroup.name == f"deploycore-step-{self.token}"
+        return self.cgroup if is_ours else None
+
+
 def end_orphans(file: Path) -> int:
-    """End what is left of the session that is on record: SIGTERM, and five seconds later SIGKILL.
+    """End what is left of the step that is on record: SIGTERM, and five seconds later SIGKILL.
 
     For who holds the target's lock.
 
     Returns:
         How many processes it had.
     """
-    try:
-        boot, session, began = file.read_text().split()
-        is_known = boot == _BOOT.read_text().strip() and started_at(int(session)) in (began, None)
-        found = len(_signal(int(session), signal.SIGTERM)) if is_known else 0
-    except (OSError, ValueError):
-        found = 0
-    if found and not _is_gone(int(session), GRACE_SECONDS):
-        _signal(int(session), signal.SIGKILL)
-        _is_gone(int(session), _KILLED_WITHIN)
+    orphans = _Orphans.read(file)
+    found = orphans.signal(signal.SIGTERM) if orphans else 0
+    if orphans and found and not _are_gone(orphans, GRACE_SECONDS):
+        _are_gone(orphans, _KILLED_WITHIN, by=signal.SIGKILL)
+    if orphans:
+        orphans.remove()
     with suppress(OSError):
         file.unlink(missing_ok=True)
     return found
 
 
-def _signal(session: int, number: signal.Signals) -> list[int]:
-    found = [member for member, _ in members(session)]
-    for member in found:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(member, number)
-    return found
-
-
-def _is_gone(session: int, within: float) -> bool:
+def _are_gone(orphans: _Orphans, within: float, by: signal.Signals | None = None) -> bool:
     moment = time.monotonic() + within
-    while any(True for _ in members(session)):
+    while orphans.running() if by is None else orphans.signal(by):
         if time.monotonic() > moment:
             return False
         time.sleep(_LOOK_EVERY)

@@ -1,5 +1,8 @@
 """A program in a session of its own, which is ended whole: nothing that it began is left.
 
+Where the program fails, or is ended, that includes what left the session; see ``containment``.
+Where it succeeds, what has made a session of its own runs on: such are services.
+
 A process that has ended keeps its number, which is also that of its group and its session,
 until it is waited for. So it is waited for last: until then no signal can reach a stranger.
 """
@@ -11,9 +14,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from deploycore.deploy.containment import Containment
 
 __all__ = ["GRACE_SECONDS", "Process", "members", "started_at"]
 
@@ -27,6 +32,11 @@ _PROC = Path("/proc")
 
 class Process:
     """A program that runs, with one pipe for all that it prints. To be ended by ``end``.
+
+    Attributes:
+        contained: All that it began, wherever that went.
+        left: How many processes ran on after ``end``: those of other users, or that wait for a
+            disk that does not answer.
 
     Args:
         arguments: The program and what it is given; without a slash it is looked for in the
@@ -42,19 +52,27 @@ class Process:
     def __init__(
         self, arguments: Sequence[str], *, directory: Path, environment: Mapping[str, str]
     ) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - what the user configured
-            arguments,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            start_new_session=True,
-        )
+        self.contained = Containment()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - what the user configured
+                arguments,
+                cwd=directory,
+                env={**environment, **self.contained.variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except BaseException:
+            self.contained.close()
+            raise
+        self.contained.add(self._process.pid)
         assert self._process.stdout is not None  # noqa: S101 - for the type checker
         self._output = self._process.stdout
         self._kill_at: float | None = None
+        self._has_failed = False
+        self.left = 0
         os.set_blocking(self.fileno(), False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):  # fewer, larger reads
             with suppress(OSError):
@@ -90,22 +108,24 @@ class Process:
             return True
 
     def terminate(self) -> float:
-        """Ask the whole session to end, once.
+        """Ask all that the program began to end, once: it is not to succeed.
 
         Returns:
             When what is left is to be killed, in the time of ``time.monotonic``.
         """
-        if self._kill_at is None:
-            self._kill_at = time.monotonic() + GRACE_SECONDS
-            self._signal(signal.SIGTERM)
-        return self._kill_at
+        self._has_failed = True
+        return self._ask_to_end()
 
     def kill(self) -> None:
-        """End the whole session."""
+        """End all that is left."""
+        if self._has_failed:
+            self.contained.kill()
         self._signal(signal.SIGKILL)
 
     def end(self) -> int | None:
-        """End all that is left of the session, and give everything back.
+        """End all that is left, and give everything back.
+
+        Of a program that has succeeded that is the session, of another one all that it began.
 
         Returns:
             The status, or the negative number of the signal, with which the program ended.
@@ -114,12 +134,32 @@ class Process:
         """
         self._output.close()
         try:
+            self._has_failed = self._has_failed or not self._has_succeeded()
             if self._is_alive():
-                self._wait_until(self.terminate())
+                self._wait_until(self._ask_to_end())
         finally:
             self.kill()
-            self._wait_until(time.monotonic() + _KILLED_WITHIN)
+            # Again and again: what forks meanwhile is not among those that were found.
+            self._wait_until(time.monotonic() + _KILLED_WITHIN, meanwhile=self.kill)
+            self.left = len(self._left())
+            self.contained.close()
         return self._reaped()
+
+    def _ask_to_end(self) -> float:
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + GRACE_SECONDS
+            self._signal(signal.SIGTERM)
+        return self._kill_at
+
+    def _has_succeeded(self) -> bool:
+        """Whether the program has ended well; it is not waited for, nor forgotten by the system."""
+        if self._process.returncode is not None or not hasattr(os, "waitid"):
+            return self._process.poll() == 0
+        try:
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        except ChildProcessError:
+            return False
+        return ended is not None and (ended.si_code, ended.si_status) == (os.CLD_EXITED, 0)
 
     def _reaped(self) -> int | None:
         if self._process.returncode is None:
@@ -137,18 +177,27 @@ class Process:
                 pass
         return self._process.returncode
 
-    def _wait_until(self, moment: float) -> None:
+    def _wait_until(self, moment: float, meanwhile: Callable[[], None] = lambda: None) -> None:
         pause = 0.001
         while self._is_alive() and time.monotonic() < moment:
             time.sleep(pause)
             pause = min(2 * pause, _LOOK_EVERY)
+            meanwhile()
 
     def _is_alive(self) -> bool:
         if not self.ended:
             return True
         if _PROC.joinpath("self", "stat").exists():
-            return any(True for _ in members(self._process.pid))
+            return bool(self._left())
         return self._process.poll() is None or self._group_is_there()
+
+    def _left(self) -> dict[int, int]:
+        """The processes that are to end, each with its group, or 0 where that does not matter."""
+        found = dict(members(self._process.pid))
+        if self._has_failed:
+            strays = self.contained.members() - {self._process.pid}
+            found |= {each: 0 for each in strays if each not in found}
+        return found
 
     def _group_is_there(self) -> bool:
         try:
@@ -161,7 +210,7 @@ class Process:
         if self._process.returncode is None or self._group_is_there():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
-        for member, group in members(self._process.pid):
+        for member, group in self._left().items():
             if group != self._process.pid:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(member, number)

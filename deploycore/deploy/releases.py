@@ -11,7 +11,10 @@
 
 The link is made under another name and renamed over ``current``, since ``rename`` is atomic
 (POSIX, rename(2)) and a removed and remade link is not. The lock is the operating system's
-``flock``: it ends with the process that holds it, however that ends.
+``flock``: it ends with the process that holds it, however that ends. Only the owner can open the
+lock's file, since whoever can open it can hold the lock.
+
+``target``, ``releases`` and ``shared`` may each be a link that the operator made.
 """
 
 from __future__ import annotations
@@ -26,9 +29,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from deploycore.disk import is_held, sync_directory
+from deploycore.disk import (
+    BrokenLink,
+    is_held,
+    lock_file,
+    make_directory,
+    real_path,
+    sync_directory,
+)
 from deploycore.errors import ConfigurationError, DeployError, Locked
 from deploycore.git import find_leftovers, remove_leftovers
 from deploycore.removal import Remains, measure_tree, remove_tree
@@ -67,6 +75,11 @@ class Releases:
     def shared(self) -> Path:
         """Where what they have in common is."""
         return self.target / _SHARED
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked; it holds the name of the application that deploys here."""
+        return self.target / _LOCK
 
     @property
     def step_record(self) -> Path:
@@ -142,7 +155,7 @@ class Releases:
         """
         self.refuse_unusable()
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self.directory)
         except OSError as error:
             raise self.unusable(error) from error
 
@@ -333,10 +346,9 @@ class Releases:
             Locked: Another deployment runs here.
             DeployError: The lock file can't be written.
         """
-        lock = FileLock(self.target / _LOCK, timeout=0)
         try:
-            lock.acquire()
-        except Timeout as error:
+            held = lock_file(self.lock)
+        except BlockingIOError as error:
             raise Locked(
                 f"Another deployment is running in {self.target}.",
                 hint="Wait until it is done, then deploy again.",
@@ -347,22 +359,25 @@ class Releases:
         try:
             yield
         finally:
-            lock.release()
+            os.close(held)
 
     def is_locked(self) -> bool:
         """Whether a deployment runs here; makes no file, unlike ``locked``."""
-        return is_held(self.target / _LOCK)
+        return is_held(self.lock)
 
     def unusable(self, error: OSError) -> DeployError:
         """What a failure of the file system here means for a person."""
         return DeployError(
             f"The target {self.target} can't be written: {error.strerror or error}.",
-            hint="Look at its permissions and at the space that is left on its disk.",
+            hint=error.HINT
+            if isinstance(error, BrokenLink)
+            else "Look at its permissions and at the space that is left on its disk.",
             target=str(self.target),
         )
 
     def _refuse_foreign_target(self) -> None:
         problem = ""
+        real_path(self.directory)
         if self.target.is_dir():
             current = self.target / _CURRENT
             if os.path.lexists(current) and not current.is_symlink():

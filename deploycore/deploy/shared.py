@@ -13,7 +13,13 @@ from pathlib import Path
 
 from deploycore.application import Shared
 from deploycore.deploy.releases import Releases
-from deploycore.disk import sync_directory
+from deploycore.disk import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    make_directory,
+    real_path,
+    sync_directory,
+)
 from deploycore.errors import DeployError, UnsafeRepository
 from deploycore.git.disk import sync_tree
 from deploycore.removal import remove_tree
@@ -52,6 +58,7 @@ def _link(
     is_directory: bool,
 ) -> None:
     kept, place = releases.shared / path, release / path
+    real_path(kept)  # a link to a disk that is not mounted is told, and nothing made behind it
     _make_parents(release, path)
     if not os.path.lexists(kept):
         origin = "from the repository" if _has_content(place) else "empty"
@@ -67,7 +74,14 @@ def _link(
             path=str(kept),
         )
     _remove(place)
-    os.symlink(os.path.relpath(kept, place.parent), place)
+    os.symlink(_link_text(releases, kept, place), place)
+
+
+def _link_text(releases: Releases, kept: Path, place: Path) -> str:
+    """Relative, unless ``releases`` is a link: then ``..`` leads to another directory."""
+    if real_path(releases.directory) == real_path(releases.target) / releases.directory.name:
+        return os.path.relpath(kept, place.parent)
+    return str(kept)
 
 
 def _make_parents(release: Path, path: str) -> None:
@@ -89,7 +103,7 @@ def _make_parents(release: Path, path: str) -> None:
                 hint=f"Remove {str(above)!r} from the repository, or share another path.",
                 path=str(above),
             )
-        place.mkdir(exist_ok=True)
+        place.mkdir(DIRECTORY_MODE, exist_ok=True)
 
 
 def _refuse_other_kind(path: str, place: Path, *, is_directory: bool) -> None:
@@ -133,11 +147,12 @@ def _begin(kept: Path, place: Path, *, is_directory: bool) -> None:
 
     Whole or not at all, so that a crash in the middle can't pass for the content.
     """
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(kept.parent)
+    kept = real_path(kept.parent) / kept.name
     beside = kept.with_name(f".{kept.name}.deploycore-new")
     _remove(beside)
     if not _has_content(place):
-        beside.mkdir() if is_directory else beside.touch()
+        beside.mkdir(DIRECTORY_MODE) if is_directory else beside.touch(FILE_MODE)
     elif is_directory:
         shutil.copytree(place, beside, symlinks=True)
     else:

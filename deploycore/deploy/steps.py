@@ -69,11 +69,12 @@ def run_command(
 ) -> None:
     """Run a command to its end, and give what it prints, line by line.
 
-    It runs in a session of its own, with nothing to read on its standard input. When it ends
-    well, as when it does not, whatever is left of its session is ended too: first SIGTERM,
-    after five seconds SIGKILL. So a step leaves nothing behind; a service belongs to a
-    service manager. What calls setsid escapes, on purpose: it should also close its standard
-    output, which nobody reads once the step has ended.
+    It runs in a session of its own, with nothing to read on its standard input. Whatever is left
+    of its session when it ends is ended too: first SIGTERM, after five seconds SIGKILL. So a
+    step leaves nothing behind; a service belongs to a service manager. What calls setsid runs on
+    if the command succeeds; it should close its standard output, which nobody reads any more. If
+    the command fails, is cancelled or takes too long, that is ended as well, as far as it is
+    known (see ``containment``).
 
     Standard output and error are one stream. Its lines are decoded as UTF-8; those over 8 KiB
     are split, and of those that overwrite themselves with carriage returns the last state is
@@ -155,12 +156,14 @@ class _Run:
         process = _started(self._command, directory, environment)
         if isinstance(process, _Failure):
             return process
-        status = None
-        with nullcontext() if record is None else on_record(record, process.session):
+        status, kept = None, process.contained
+        with nullcontext() if record is None else on_record(record, process.session, kept):
             try:
                 self._follow(process, output)
             finally:
                 status = process.end()
+        if process.left:
+            output.feed(f"\n{process.left} processes of this step could not be ended.\n".encode())
         output.finish()
         return self._stopped or _ended_badly(status)
 

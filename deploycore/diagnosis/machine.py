@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import deploycore
@@ -121,7 +122,18 @@ def look_at_home(settings: Settings) -> Iterator[Finding]:
         yield warning(subject, said, "Run deploycore as that user: what you make is not theirs.")
     else:
         yield fine(subject, f"{home} is yours, and can be written.")
+    yield from _open_to_others(home)
     yield from _strange_owners(home, status.st_uid, subject)
+
+
+def _open_to_others(home: Path) -> Iterator[Finding]:
+    """What earlier versions made with the umask that they had, be it none."""
+    for path in (home / "cache", home / "cache" / "git", home / "logs", home / "locks"):
+        with suppress(OSError):
+            mode = path.stat().st_mode
+            if mode & (stat.S_IWOTH | stat.S_IWGRP):
+                said = f"Others may write to {path} (mode {mode & 0o7777:o})."
+                yield warning("data directory", said, f"Close it: chmod 700 {path}")
 
 
 def _absent(home: Path, subject: str) -> Finding:

@@ -22,6 +22,7 @@ __all__ = ["Attributes", "LineEnding", "convert", "convert_file"]
 
 _FILE = b".gitattributes"
 _LINE_BYTES_MOST = 2048
+_LINE_BYTES_A_STEP = 16
 # What a rule and a word of it take in memory, about; the operation adds something of its own.
 _RULE_BYTES = 250
 _WORD_BYTES = 64
@@ -59,7 +60,7 @@ class _Rules:
     """What one file says, its macros left out."""
 
     def __init__(self, operation: Operation) -> None:
-        self.patterns = Patterns(operation.check_sometimes)
+        self.patterns = Patterns(operation.match)
         self.words: list[Words] = []
 
 
@@ -108,7 +109,7 @@ class Attributes:
         """As ``fill`` in attr.c: from the last rule to the first, and the first value stays."""
         if self._latest[:2] == (path, directory):
             return self._latest[2]
-        self._operation.check_sometimes()
+        self._operation.match(1)
         values: dict[bytes, Value] = {}
         for words in self._matching(path, directory):
             self._fill(values, words)
@@ -134,6 +135,7 @@ class Attributes:
 
         Without recursion, since macros may be within each other as deep as somebody likes.
         """
+        self._operation.match(1 + len(words))
         pending = [iter(words)]
         while pending:
             name, value = next(pending[-1], (b"", None))
@@ -142,6 +144,7 @@ class Attributes:
             elif name not in values:
                 values[name] = value
                 if value is True and name in self._macros:
+                    self._operation.match(1 + len(self._macros[name]))
                     pending.append(iter(self._macros[name]))
 
     def _read_macros(self, content: bytes) -> dict[bytes, Words]:
@@ -170,7 +173,7 @@ class Attributes:
     def _lines(self, content: bytes) -> Iterator[tuple[bytes, Words]]:
         """The patterns, or the heads of macros, and the words of all lines that git accepts."""
         for line in BytesIO(content.partition(b"\0")[0]):
-            self._operation.check_sometimes()
+            self._operation.match(1 + len(line) // _LINE_BYTES_A_STEP)
             line = line.removesuffix(b"\n")
             found = _split(line) if len(line) < _LINE_BYTES_MOST else None
             words = _words(found[1]) if found else None

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploycore.disk import make_private_directory, open_private
 from deploycore.errors import ConfigurationError
 from deploycore.git.manifest import Described, Manifest, read_manifest, write_manifest
 from deploycore.git.objects import OBJECT_FORMATS, SHA1, Damaged, ObjectFormat
@@ -52,7 +53,7 @@ _GIB = 1024**3
 _PACKS_MOST = 50
 _TRIES = 10
 _MANIFESTS_MOST = 50
-_DIRECTORIES = ("", "objects", "objects/pack", "refs", "incoming", "checkouts")
+_DIRECTORIES = ("objects", "objects/pack", "refs", "incoming", "checkouts")
 _NAME = re.compile(r"[0-9a-f]{32}")
 # Seconds: what is waited for a lock, and the first and the longest step of that.
 _PATIENCE, _FIRST_STEP, _LAST_STEP = 10.0, 0.005, 0.1
@@ -276,7 +277,7 @@ class CachedRepository:
                 with self._locked():
                     self._remove_leftovers()
                     made = self.path / "incoming" / secrets.token_hex(8)
-                    made.mkdir()
+                    made.mkdir(mode=0o700)
                     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     open_files.callback(os.close, lock)
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -312,8 +313,9 @@ class CachedRepository:
         index, beside, pack = (packs / f"{name}{end}" for end in (".idx", ".idx.new", ".pack"))
         was_there = index.exists()
         try:
-            with beside.open("wb") as file:
+            with open(beside, "wb", opener=open_private) as file:
                 file.writelines(received.index())
+            os.chmod(received.path, 0o400)
             os.rename(received.path, pack)
             os.rename(beside, index)
         except BaseException:
@@ -426,8 +428,8 @@ class CachedRepository:
             os.close(lock)
 
     def _make(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in _DIRECTORIES:  # one by one: those above would be made for everybody
+        make_private_directory(self.path)
+        for name in _DIRECTORIES:
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
         if _url(self.path) != self.url:
             self._replace("HEAD", _HEAD.encode())
@@ -441,7 +443,8 @@ class CachedRepository:
     def _replace(self, name: str, content: bytes) -> None:
         beside = self.path / f"{name}.{secrets.token_hex(4)}.new"
         try:
-            beside.write_bytes(content)
+            with open(beside, "wb", opener=open_private) as file:
+                file.write(content)
             beside.replace(self.path / name)
         finally:
             beside.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from typing import BinaryIO, cast
 from deploycore.errors import GitError
 from deploycore.git.attributes import Attributes, LineEnding, convert, convert_file
 from deploycore.git.destination import Destinations
+from deploycore.git.disk import open_shared
 from deploycore.git.files import Files
 from deploycore.git.lfs import LfsClient, Pointer, begins_as_pointer, parse_pointer
 from deploycore.git.objects import BLOB, TREE, TreeEntry, read_tree
@@ -70,6 +71,7 @@ class Changes:
         operation: Operation,
         obeyed: Obeyed,
     ) -> None:
+        operation.allow_matching(sum(each.size for each in objects.packs))
         found = _attribute_files(tree, objects, operation)
         files = {}
         for each in found:
@@ -140,7 +142,7 @@ class Changes:
         def place(pointer: Pointer) -> Iterator[BinaryIO]:
             incoming = self._directory / f"{secrets.token_hex(8)}.lfs"
             try:
-                with incoming.open("xb") as sink:
+                with open(incoming, "xb", opener=open_shared) as sink:
                     yield sink
                 for file in self._pointers[pointer]:
                     path = os.fsencode(incoming)

@@ -18,6 +18,7 @@ from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 
+from deploycore.git.disk import open_shared
 from deploycore.git.files import Files
 from deploycore.git.manifest import Described, Manifest, ManifestDirectory, describe, order_of
 from deploycore.git.objects import (
@@ -206,7 +207,7 @@ class LargeBlob:
     def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
         self._arriving = arriving
         self._path = os.path.join(directory, secrets.token_hex(8).encode() + b".blob")
-        self._file = open(self._path, "xb") if arriving else None  # noqa: SIM115
+        self._file = open(self._path, "xb", opener=open_shared) if arriving else None  # noqa: SIM115
 
     def write(self, piece: bytes) -> None:
         """Take the next piece."""

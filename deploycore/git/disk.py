@@ -15,7 +15,9 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 
-__all__ = ["sync_tree", "write_file"]
+from deploycore.disk import FILE_MODE
+
+__all__ = ["open_shared", "sync_tree", "write_file"]
 
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FIRST_LINUX_THAT_TELLS = (5, 8)
@@ -27,8 +29,13 @@ def write_file(path: os.PathLike[str], pieces: Iterable[bytes]) -> None:
     Raises:
         OSError: That failed.
     """
-    with open(path, "xb") as file:
+    with open(path, "xb", opener=open_shared) as file:
         file.writelines(pieces)
+
+
+def open_shared(path: str, flags: int) -> int:
+    """Open a file, for ``open``; a new one gets the mode that the umask leaves of it."""
+    return os.open(path, flags, FILE_MODE)
 
 
 def sync_tree(root: os.PathLike[str], opened_before: int) -> None:

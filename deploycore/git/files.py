@@ -19,6 +19,7 @@ from contextlib import suppress
 from multiprocessing import spawn
 from typing import IO, BinaryIO
 
+from deploycore.disk import DIRECTORY_MODE, FILE_MODE
 from deploycore.errors import GitError, UnsafeRepository
 from deploycore.git import writer
 from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_hash
@@ -124,7 +125,7 @@ class Files:
         """
         for path in paths:
             try:
-                os.mkdir(path, dir_fd=self.root)
+                os.mkdir(path, DIRECTORY_MODE, dir_fd=self.root)
             except FileExistsError:
                 raise _same_name(path) from None
             self._operation.check_sometimes()
@@ -180,7 +181,7 @@ class Files:
             OSError: That failed.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        mode = 0o777 if executable else 0o666
+        mode = DIRECTORY_MODE if executable else FILE_MODE
         try:
             descriptor = os.open(path, flags, mode, dir_fd=self.root)
         except FileExistsError:

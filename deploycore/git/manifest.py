@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from deploycore.disk import open_private
 from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.writer import NOT_TAKEN, STATE, state_of
 
@@ -213,7 +214,7 @@ def write_manifest(path: Path, described: Described) -> None:
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with beside.open("wb") as file:
+        with open(beside, "wb", opener=open_private) as file:
             file.write(_MAGIC + bytes(_DIGEST))
             digest = hashlib.sha256()
             for piece in _pieces(described):

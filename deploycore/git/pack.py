@@ -165,6 +165,11 @@ class Pack:
         """
         return os.pread(self._descriptor, size, offset)
 
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return os.fstat(self._descriptor).st_size
+
     def checksum(self) -> bytes:
         """What the pack's trailer says."""
         size = os.fstat(self._descriptor).st_size

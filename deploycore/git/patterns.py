@@ -46,12 +46,15 @@ class _Other(NamedTuple):
     Attributes:
         start: What a path must begin with; ``None`` if only its last name is compared.
         segments: Of the pattern after that.
+        steps: What a try takes, in microseconds or so: for each name of a path, and for each
+            segment that may have to be tried on it.
     """
 
     number: int
     directories_only: bool
     start: bytes | None
     segments: list[Matches | None]
+    steps: int
 
     def matches(self, path: bytes, name: bytes, directory: bool) -> bool:
         if self.directories_only and not directory:
@@ -67,11 +70,12 @@ class Patterns:
     """Patterns, numbered from 0 in the order in which they are added.
 
     Args:
-        check: Called while patterns are tried; may raise to end that.
+        work: Told of how many steps are about to be taken, each of about a microsecond; may raise
+            to end that.
     """
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+    def __init__(self, work: Callable[[int], None]) -> None:
+        self._work = work
         self._count = 0
         # Those for directories alone have a slash at their ends.
         self._names: dict[bytes, list[int]] = {}
@@ -104,7 +108,7 @@ class Patterns:
             self._lengths.add(len(pattern + slash))
         else:
             segments = list(_segments(pattern))
-            self._others.append(_Other(number, bool(slash), None, segments))
+            self._others.append(_Other(number, bool(slash), None, segments, _steps(pattern)))
         if kept is None:
             return len(pattern) * _COMPILED
         kept.setdefault(pattern + slash, []).append(number)
@@ -118,6 +122,7 @@ class Patterns:
             name: The last part of the path.
         """
         found: list[int] = []
+        self._work(1 + len(self._lengths) // 8)
         for slash in (b"", b"/") if directory else (b"",):
             found += self._names.get(name + slash, ())
             found += self._paths.get(path + slash, ())
@@ -125,10 +130,15 @@ class Patterns:
             for length in self._lengths:
                 if length <= len(whole):
                     found += self._endings.get(whole[len(whole) - length :], ())
+        names = 1 + path.count(b"/")
         for other in self._others:
-            self._check()
+            steps = other.steps
+            if other.start is not None and path.startswith(other.start):
+                steps *= names * (1 + len(other.segments) // 4)
+            self._work(steps)
             if other.matches(path, name, directory):
                 found.append(other.number)
+        self._work(len(found) // 4)
         found.sort(reverse=True)
         return found
 
@@ -137,7 +147,12 @@ class Patterns:
         # come to stand at the beginning, and so for any number of directories.
         start = _PLAIN.match(pattern)[0]  # type: ignore[index]  # it matches nothing, at the least
         segments = list(_segments(pattern[len(start) :]))
-        self._others.append(_Other(number, directories_only, start, segments))
+        steps = _steps(pattern)
+        self._others.append(_Other(number, directories_only, start, segments, steps))
+
+
+def _steps(pattern: bytes) -> int:
+    return 1 + len(pattern) // 64
 
 
 def _is_plain(pattern: bytes) -> bool:

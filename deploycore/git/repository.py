@@ -25,7 +25,8 @@ from dulwich.index import (
 from dulwich.object_format import get_object_format
 from dulwich.objects import ObjectID
 
-from deploycore.git.disk import write_file
+from deploycore.disk import DIRECTORY_MODE
+from deploycore.git.disk import open_shared, write_file
 from deploycore.git.objects import SHA1, ObjectFormat, TreeEntry
 from deploycore.git.receive import Received
 from deploycore.git.remote import Fetched
@@ -60,9 +61,9 @@ def make_repository(
         OSError: A call of the file system failed.
     """
     git = tree / ".git"
-    git.mkdir()
+    git.mkdir(DIRECTORY_MODE)
     for name in _DIRECTORIES:
-        (git / name).mkdir()
+        (git / name).mkdir(DIRECTORY_MODE)
     packs = git / "objects" / "pack"
     name = f"pack-{received.checksum.hex()}"
     os.rename(received.path, packs / f"{name}.pack")
@@ -137,7 +138,7 @@ def _write_index(
     """Write git's index, entry by entry, since there may be more than memory is for."""
     root, number = os.fsencode(tree), sum(1 for _ in entries())
     known = get_object_format(object_format.name)
-    with path.open("xb") as file:
+    with open(path, "xb", opener=open_shared) as file:
         writer = IndexChecksumWriter(file, known)
         writer.write(b"DIRC" + struct.pack(">LL", _INDEX_VERSION, number))
         for name, entry in entries():

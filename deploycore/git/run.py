@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from deploycore.disk import real_path
 from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
 from deploycore.git.address import refuse_unusable_source
 from deploycore.git.arrival import Arrival, peeled, refusing_damage
@@ -71,11 +72,28 @@ def run(
     """Fetch, check, write and publish; parameters and errors as those of ``export``."""
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     wanted.refuse_malformed()
-    with _published(target.absolute()) as staging:
+    with _published(_settled(target)) as staging:
         done = _Run(source, wanted, staging, operation, options).perform()
     if options.cache is not None:
         _prune(options.cache)
     return done
+
+
+def _settled(target: Path) -> Path:
+    """The target, absolute, with all links above it followed once.
+
+    Those are the operator's own: macOS has ``/tmp``, many systems ``/var/run`` or ``/home``.
+
+    Raises:
+        GitError: They lead nowhere.
+    """
+    target = target.absolute()
+    try:
+        return real_path(target.parent) / target.name if target.name else target
+    except OSError as error:
+        raise file_failure(target, error) from error
+    except ValueError:
+        return target  # refused later, with what is wrong about it
 
 
 def _prune(cache: RepositoryCache) -> None:

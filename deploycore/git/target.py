@@ -29,7 +29,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploycore.disk import is_held, sync_directory
+from deploycore.disk import DIRECTORY_MODE, is_held, sync_directory
 from deploycore.errors import ConfigurationError
 from deploycore.git.disk import sync_tree
 from deploycore.git.wording import clean, file_failure
@@ -81,7 +81,7 @@ class Staging:
         except OSError:
             os.rename(self.target, self.tree)
             if was_there is not None:
-                self.target.mkdir()
+                self.target.mkdir(DIRECTORY_MODE)
                 _take(self.target, was_there)
             raise
 
@@ -115,7 +115,8 @@ def staging_for(target: Path) -> Iterator[Staging]:
     be made are removed again where the target did not come to be.
 
     Args:
-        target: Absolute.
+        target: Absolute, its parent without links (``real_path``), so that all that is done
+            here stays in one directory even if a link above it is changed meanwhile.
 
     Raises:
         OSError: It can't be made.
@@ -125,7 +126,7 @@ def staging_for(target: Path) -> Iterator[Staging]:
         remove_leftovers(target.parent)
         directory, lock = _locked_directory(target)
         try:
-            (directory / _TREE).mkdir()
+            (directory / _TREE).mkdir(DIRECTORY_MODE)
             # Now, since what is made in it may get its group from it.
             _be_like(directory / _TREE, target)
             yield Staging(target, directory, lock)
@@ -218,7 +219,7 @@ def _make_parents(parent: Path) -> list[Path]:
     made: list[Path] = []
     try:
         for each in reversed(missing):
-            each.mkdir(exist_ok=True)
+            each.mkdir(DIRECTORY_MODE, exist_ok=True)
             made.insert(0, each)
             sync_directory(each.parent)
     except OSError:

@@ -5,6 +5,7 @@ Apart from the translation of network errors, since this needs no library and is
 
 from __future__ import annotations
 
+from deploycore.disk import BrokenLink
 from deploycore.errors import GitError
 from deploycore.models import CloneUrl
 from deploycore.redaction import Redactor
@@ -64,10 +65,13 @@ def file_failure(path: object, error: OSError) -> GitError:
     Args:
         path: What was going to be written.
     """
-    name = error.filename
+    is_link = isinstance(error, BrokenLink)
+    name = None if is_link else error.filename
     within = f", at {clean(str(name))!r}" if name and str(name) != str(path) else ""
     return GitError(
         f"{path} can't be written: {error.strerror or type(error).__name__}{within}.",
-        hint="Look at the directory's permissions and at the space that is left on its disk.",
+        hint=BrokenLink.HINT
+        if is_link
+        else "Look at the directory's permissions and at the space that is left on its disk.",
         path=str(path),
     )

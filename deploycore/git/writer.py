@@ -33,7 +33,8 @@ __all__ = [
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Of new files: plain, executable.
-_MODES = (0o666, 0o777)
+# The umask is applied to them; other users never may write.
+_MODES = (0o664, 0o775)
 _LENGTH_BYTES = 4
 _AT_ONCE = 1024 * 1024
 LINK = "hard-link"

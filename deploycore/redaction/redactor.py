@@ -33,10 +33,13 @@ def secrets_in(model: BaseModel) -> list[SecretStr]:
 class Redactor:
     """Replaces known secrets in text, in the forms in which they travel.
 
-    Covers each secret, and each line of at least eight characters of one that has several, as
-    it is, percent-encoded, quoted for a shell, escaped for JSON, and base64-encoded, alone or
-    within a longer text such as ``user:secret`` in a Basic authorisation header (RFC 7617),
-    also in wrapped lines. What is hidden without a gap becomes one mask.
+    Covers each secret, and each line of at least eight characters of one that has several: as it
+    is, in UTF-16, percent-encoded once or twice, quoted for a shell, escaped for JSON once or
+    twice, for HTML or XML, in hexadecimal digits, and in base64, alone or within a longer text
+    such as ``user:secret`` in a Basic authorisation header (RFC 7617), also wrapped into lines of
+    at least 60 characters. Parts of a secret, other encodings and compressed text are not
+    covered; ``deploycore.redaction.forms`` has the whole list. What is hidden without a gap
+    becomes one mask.
 
     Args:
         secrets: The values to mask. Values under four characters are ignored.

@@ -17,6 +17,8 @@ __all__ = ["CONTEXT_BYTES", "Search", "Span"]
 _WORD = 8
 _WORDED = 2 * _WORD - 1
 _START = 4
+# A search for one start takes as long as so many looks at one byte.
+_BYTES_A_SEARCH = 2
 # Tools wrap base64 at 64 or 76 characters.
 _WRAPPED_AT_LEAST = 60
 _BASE64 = rb"[A-Za-z0-9+/_-]{%d}" % _WRAPPED_AT_LEAST
@@ -108,14 +110,29 @@ class Search:
         for size in range(1, _START):
             if size <= len(data) and data[-size:] in self._beginnings:
                 earliest = len(data) - size
-        for start, forms in self._starts.items():
-            place = data.find(start, max(0, len(data) - len(forms[0]) + 1))
-            while 0 <= place < earliest:
+        for place in self._places_of_starts(data):
+            if place < earliest:
                 rest = data[place:]
+                forms = self._starts[rest[:_START]]
                 if any(len(form) > len(rest) and form.startswith(rest) for form in forms):
                     earliest = place
-                place = data.find(start, place + 1)
         return earliest
+
+    def _places_of_starts(self, data: bytes) -> Iterator[int]:
+        """Where in the last bytes a form may begin, in no order.
+
+        Those bytes are looked through one by one, or once for each start: whichever is less.
+        """
+        first, end = max(0, len(data) - self.longest + 1), len(data) - _START + 1
+        if end - first < _BYTES_A_SEARCH * len(self._starts):
+            starts = self._starts
+            yield from (at for at in range(first, end) if data[at : at + _START] in starts)
+            return
+        for start, forms in self._starts.items():
+            place = data.find(start, max(0, len(data) - len(forms[0]) + 1))
+            while place >= 0:
+                yield place
+                place = data.find(start, place + 1)
 
 
 @dataclass(frozen=True)

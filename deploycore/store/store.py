@@ -26,6 +26,7 @@ from deploycore.store.previews import Previews, begin
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
+from deploycore.store.targets import refuse_common_targets, resolve_targets
 from deploycore.store.tokens import Tokens
 from deploycore.store.triggers import Triggers
 from deploycore.store.webhooks import Webhooks
@@ -138,10 +139,11 @@ class Store:
             ConfigurationError: The name is taken, the provider is unknown, or another
                 application has the target.
         """
+        resolved = resolve_targets([definition])
         with self._database.writing() as connection:
             _refuse_taken(connection, "application", applications, definition.name)
-            _refuse_common_targets(connection, [definition])
-            return _put(connection, definition)
+            refuse_common_targets(connection, [definition], resolved)
+            return _put(connection, definition, resolved)
 
     def put_applications(
         self, definitions: Sequence[Application], *, dry_run: bool = False
@@ -155,12 +157,13 @@ class Store:
             ConfigurationError: A provider is unknown, two applications have one target, or one
                 that is being deployed would get another target.
         """
+        resolved = resolve_targets(definitions)
         with self._database.writing() as connection:
-            _refuse_common_targets(connection, definitions)
+            refuse_common_targets(connection, definitions, resolved)
             for definition in definitions:
                 _make_way(connection, definition)
             for definition in definitions:
-                _put(connection, definition)
+                _put(connection, definition, resolved)
             if dry_run:
                 connection.rollback()
 
@@ -190,6 +193,7 @@ class Store:
                 of something else than this preview, or a former one can't be removed.
             StoreError: A former one of this name is just being removed.
         """
+        resolved = resolve_targets([definition])
         with self._database.writing() as connection:
             if not begin(
                 connection,
@@ -204,8 +208,8 @@ class Store:
             is_this = applications.c.name == definition.name
             known = connection.scalar(select(applications.c.definition).where(is_this))
             if known != definition.as_dict():
-                _refuse_common_targets(connection, [definition])
-                _put(connection, definition)
+                refuse_common_targets(connection, [definition], resolved)
+                _put(connection, definition, resolved)
             return True
 
     def keep_application_secret(self, name: str, variable: str, stored: str | None) -> None:
@@ -316,31 +320,6 @@ def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
     )
 
 
-def _refuse_common_targets(connection: Connection, definitions: Sequence[Application]) -> None:
-    """Refuse what would leave two applications with one target, or with one in the other's."""
-    rows = connection.execute(select(applications.c.name, applications.c.target))
-    targets = {row.name: row.target for row in rows}
-    targets |= {each.name: each.target for each in definitions}
-    for definition in definitions:
-        for name, target in targets.items():
-            if name == definition.name:
-                continue
-            if target == definition.target:
-                raise _common_target(name, f"has the target {target}")
-            if target in definition.target.parents or definition.target in target.parents:
-                raise _common_target(
-                    name, f"has the target {target}, which is not apart from {definition.target}"
-                )
-
-
-def _common_target(name: str, what: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The application {name!r} already {what}.",
-        hint="Give each application a directory of its own.",
-        application=name,
-    )
-
-
 def _make_way(connection: Connection, definition: Application) -> None:
     """Free the target that an application has, if it is going to have another one."""
     is_this = (applications.c.name == definition.name) & (
@@ -350,7 +329,9 @@ def _make_way(connection: Connection, definition: Application) -> None:
         return
     _refuse_unfinished(connection, definition.name, "can't get another target")
     away = Path("/nowhere") / definition.name  # what no application has: it would be nobody's
-    connection.execute(update(applications).where(is_this).values(target=away))
+    connection.execute(
+        update(applications).where(is_this).values(target=away, resolved_target=None)
+    )
 
 
 def _refuse_unfinished(connection: Connection, name: str, what: str) -> None:
@@ -369,12 +350,15 @@ def _refuse_unfinished(connection: Connection, name: str, what: str) -> None:
         )
 
 
-def _put(connection: Connection, definition: Application) -> ApplicationRecord:
+def _put(
+    connection: Connection, definition: Application, resolved: Mapping[str, Path]
+) -> ApplicationRecord:
     named_row(connection, "provider", providers, definition.provider)
     at = datetime.now(UTC)
     values = {
         "provider": definition.provider,
         "target": definition.target,
+        "resolved_target": resolved[definition.name],
         "definition": definition.as_dict(),
         "changed_at": at,
     }

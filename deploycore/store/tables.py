@@ -44,7 +44,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0003"
+REVISION = "0009"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -103,6 +103,8 @@ applications = Table(
     Column("name", String(NAME_LENGTH), primary_key=True),
     Column("provider", ForeignKey(providers.c.name), nullable=False, index=True),
     Column("target", PathText, nullable=False, unique=True),
+    # What the target led to when it was written; NULL in rows of versions before 0009.
+    Column("resolved_target", PathText),
     Column("definition", JSON, nullable=False),
     Column("secrets", JSON, nullable=False),
     Column("revision", Integer, nullable=False),

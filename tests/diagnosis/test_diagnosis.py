@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,16 +25,6 @@ from deploycore.git import Cancellation
 
 SECRET = SecretStr("made-up-secret-77aa0c1e")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-
-
-def may_write_everywhere() -> bool:
-    """Whether modes mean nothing to this process."""
-    with tempfile.TemporaryDirectory() as directory:
-        os.chmod(directory, 0o500)
-        return os.access(directory, os.W_OK)
-
-
-unprivileged = pytest.mark.skipif(may_write_everywhere(), reason="root may write everywhere")
 
 
 def everything(directory: Path) -> dict[str, tuple]:
@@ -139,14 +128,23 @@ def test_a_data_directory_that_can_t_be_is_told(look, tmp_path, place, said):
     assert found.exit_code == 9
 
 
-@unprivileged
+@pytest.mark.unprivileged(only=True)
 def test_a_data_directory_that_may_not_be_written_is_told(look, installation, provider, home):
     home.chmod(0o500)
     assert "can't be written by you" in look().of("data directory", "problem")[0].message
     home.chmod(0o700)
 
 
-@unprivileged
+@pytest.mark.parametrize("name", ["cache", "cache/git", "logs", "locks"])
+def test_a_directory_that_an_earlier_version_left_open_is_told(look, provider, home, name):
+    (home / name).mkdir(parents=True, exist_ok=True)
+    (home / name).chmod(0o777)
+    (found,) = look().of("data directory", "warning")
+    assert f"Others may write to {home / name} (mode 777)" in found.message
+    assert found.hint == f"Close it: chmod 700 {home / name}"
+
+
+@pytest.mark.unprivileged(only=True)
 def test_files_that_may_not_be_written_or_read_are_told(
     look, installation, application, home, target, tmp_path
 ):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 import time
+from collections import deque
 from dataclasses import replace
 from io import BytesIO
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
+from deploycore.git import operation as operation_module
 from deploycore.git.attributes import Attributes, LineEnding, convert
 from deploycore.git.changes import Changes, Obeyed
 from deploycore.git.objects import SHA1
@@ -568,6 +570,66 @@ def test_few_trees_that_describe_many_are_refused(make, target, settings, files,
     assert nothing_left(target)
 
 
+def test_rules_and_paths_out_of_proportion_to_the_pack_are_refused(
+    make, target, settings, monkeypatch
+):
+    monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
+    rules = b"".join(b"x?%d text\n" % number for number in range(2000))
+    shop = make("shop")
+    tree = shop.files({A: b"f text\n", "f": b""})
+    for number in range(8):
+        tree = shop.tree((DIRECTORY, b"a%d" % number, tree), (DIRECTORY, b"b", tree))
+    shop.commit(shop.tree((FILE, A.encode(), shop.blob(rules)), (DIRECTORY, b"d", tree)))
+    with pytest.raises(LimitExceeded, match="take more work") as caught:
+        export(source(shop.url), "main", target, attributes=True, settings=settings)
+    assert caught.value.details == {"limit": "work"}
+    assert nothing_left(target)
+
+
+WIDE = b"".join(b"*%d text\n" % number for number in range(1, 200))
+
+
+@pytest.mark.parametrize(
+    ("rules", "path"),
+    [
+        (b"".join(b"x?%d text\n" % number for number in range(2000)), b"d/file"),
+        (b"".join(b"d/?%d text\n" % number for number in range(2000)), b"d/file"),
+        (b"**/a/" * 300 + b"b text\n", b"a/" * 100 + b"c"),
+        (b"*x" * 1000 + b" text\n", b"x" * 250),
+        (b"* export-ignore\n" * 2000, b"d/file"),
+        (b"".join(b"[attr]m%d m%d\n" % (n, n + 1) for n in range(500)) + b"* m0\n", b"a"),
+        (b"* " + b" ".join(b"a%d" % n for n in range(250)) + b" text\n", b"a"),
+        (WIDE, b"f" * 200),
+    ],
+    ids=["names", "paths", "any depth", "stars", "all match", "macros", "words", "endings"],
+)
+def test_no_kind_of_rule_is_tried_without_end(operation, monkeypatch, rules, path):
+    monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
+    mine = Attributes({b".gitattributes": rules}, operation)
+    endings = (mine.line_ending(path + b"%d" % number) for number in range(100_000))
+    with pytest.raises(LimitExceeded, match="take more work"):
+        deque(endings, maxlen=0)
+
+
+def test_lines_without_rules_are_counted(operation, monkeypatch):
+    monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
+    with pytest.raises(LimitExceeded, match="take more work"):
+        Attributes({b".gitattributes": b"\n" * 200_000}, operation)
+
+
+def test_the_rules_of_a_large_repository_are_obeyed(operation):
+    """As those of game engines, which keep a hundred kinds of files in LFS in any case."""
+    kinds = [b"*.[pP][nN][gG]", b"*.[fF][bB][xX]", b"Assets/**/*.asset", b"**/Editor/*.dll"]
+    rules = b"".join(kind + b"%d filter=lfs\n" % n for kind in kinds for n in range(25))
+    mine = Attributes({b".gitattributes": rules}, operation)
+    operation.allow_matching(20_000 * 60)  # what git has for so many files, at the least
+    for number in range(20_000):
+        path = b"Assets/Art/Level%d/Editor/File%d.png7" % (number % 100, number)
+        assert mine.kept_in_lfs(path)
+    allowed = operation_module._MATCH_LEAST + operation_module._MATCH_SHARE * 20_000 * 60
+    assert operation.counts.matched < allowed / 5
+
+
 def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
     """What is left of the whole operation's time is all that there is."""
     shop = make("shop", {A: b"f text\n", "f": b""})
@@ -577,6 +639,7 @@ def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
 
     class Trees:
         object_format = SHA1
+        packs = ()
 
         def read(self, name, kind):
             return shop.repo.object_store[ObjectID(name.hex().encode())].as_raw_string()

@@ -156,15 +156,14 @@ def test_every_flipped_byte_of_a_cached_pack_is_noticed(deploy, shop, cache, tmp
     plain = snapshot(deploy("1"))
     [pack] = _files(cache, "*.pack")
     content = pack.read_bytes()
-    pack.chmod(0o644)
     for position in range(0, len(content), 7):
         if not pack.exists():
             shutil.rmtree(cache.directory)
             shutil.rmtree(deploy("again"))
             [pack] = _files(cache, "*.pack")
-            pack.chmod(0o644)
         damaged = bytearray(content)
         damaged[position] ^= 0x55
+        pack.chmod(0o644)
         pack.write_bytes(damaged)
         target = deploy(str(position) + "x")
         assert snapshot(target) == plain

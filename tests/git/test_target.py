@@ -102,7 +102,7 @@ def test_a_full_disk_while_flushing_leaves_nothing(make, target, settings, monke
     assert nothing_left(target)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.unprivileged(only=True)
 def test_a_directory_that_may_not_be_written_is_named(make, target, settings):
     target.parent.chmod(0o500)
     with pytest.raises(GitError, match="Permission denied"):

@@ -1,0 +1,192 @@
+"""A step that fails leaves no process behind, whatever group or session that has made itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deploycore.application import Step
+from deploycore.deploy import containment
+from deploycore.deploy import process as process_module
+from deploycore.deploy.containment import VARIABLE, Containment, marked
+from deploycore.deploy.orphans import end_orphans
+from deploycore.deploy.steps import run_command, step_environment
+from deploycore.errors import Cancelled, StepFailed
+from deploycore.git import Cancellation
+from deploycore.redaction import Redactor
+
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc"),
+    pytest.mark.unprivileged,
+]
+
+SOON = 60
+
+# Each process lives for a moment only: it starts the next one in a group, or a session, of its
+# own, and ends. What is looked for one by one is gone before it is found.
+HOPPING = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+print("started", flush=True)
+os.close(1), os.close(2)
+if os.fork():
+    time.sleep(300 if sys.argv[2] == "wait" else 0.2)
+    os._exit(int(sys.argv[2] == "fail"))
+while True:
+    getattr(os, sys.argv[1])()
+    if os.fork():
+        os._exit(0)
+    time.sleep(0.001)
+"""
+
+STAYING = (
+    HOPPING.partition("while True")[0]
+    + """
+getattr(os, sys.argv[1])()
+time.sleep(300)
+"""
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch):
+    monkeypatch.setattr(process_module, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("deploycore.deploy.orphans.GRACE_SECONDS", 0.2)
+
+
+@pytest.fixture
+def tokens(monkeypatch):
+    """The tokens of the steps that ran."""
+    found = []
+
+    class Noted(Containment):
+        def __init__(self):
+            super().__init__()
+            found.append(self.token)
+
+    monkeypatch.setattr(process_module, "Containment", Noted)
+    yield found
+    for each in found:
+        for process in marked(each):
+            os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture
+def without_cgroup(monkeypatch):
+    monkeypatch.setattr(containment, "_own_cgroup", lambda: None)
+
+
+needs_cgroup = pytest.mark.skipif(
+    Containment().cgroup is None, reason="no control group can be made here"
+)
+
+
+def run(tmp_path, program, call, how, timeout=SOON, cancellation=None):
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    lines = []
+
+    def shown(line):
+        lines.append(line)
+        if cancellation is not None:
+            cancellation.cancel()
+
+    run_command(
+        Step(run=[sys.executable, str(path), call, how], timeout=timeout),
+        directory=tmp_path,
+        environment=step_environment({}),
+        redactor=Redactor(),
+        output=shown,
+        cancellation=cancellation or Cancellation(),
+        record=tmp_path / "record",
+    )
+    return lines
+
+
+def nothing_runs(token):
+    """Looked at often: what hops may be missed by one look."""
+    return not any(marked(token) for _ in range(20))
+
+
+@needs_cgroup
+@pytest.mark.parametrize("call", ["setpgrp", "setsid"])
+@pytest.mark.parametrize("how", ["fail", "wait"])
+def test_what_forks_without_end_is_killed_at_once(tmp_path, tokens, call, how):
+    cancellation = Cancellation() if how == "wait" else None
+    with pytest.raises((StepFailed, Cancelled)):
+        run(tmp_path, HOPPING, call, how, cancellation=cancellation)
+    assert nothing_runs(tokens[0])
+
+
+@pytest.mark.parametrize("call", ["setpgrp", "setsid"])
+@pytest.mark.parametrize("how", ["fail", "wait"])
+def test_what_stays_is_found_without_a_control_group(tmp_path, tokens, without_cgroup, call, how):
+    cancellation = Cancellation() if how == "wait" else None
+    with pytest.raises((StepFailed, Cancelled)):
+        run(tmp_path, STAYING, call, how, cancellation=cancellation)
+    assert nothing_runs(tokens[0])
+
+
+def test_a_session_of_its_own_outlives_a_step_that_succeeds(tmp_path, tokens):
+    assert run(tmp_path, STAYING, "setsid", "succeed") == ["started"]
+    (daemon,) = marked(tokens[0])
+    os.kill(daemon, 0)
+
+
+@needs_cgroup
+def test_no_control_group_is_left(tmp_path, tokens):
+    run(tmp_path, STAYING, "setsid", "succeed")
+    with pytest.raises(StepFailed):
+        run(tmp_path, HOPPING, "setsid", "fail")
+    with pytest.raises(StepFailed):
+        run_command(
+            Step(run=["missing-program"]),
+            directory=tmp_path,
+            environment=step_environment({}),
+            redactor=Redactor(),
+            output=print,
+            cancellation=Cancellation(),
+        )
+    own = containment._own_cgroup()
+    assert len(tokens) == 3
+    assert not [each for each in tokens if (own / f"deploycore-step-{each}").exists()]
+
+
+@pytest.mark.parametrize("call", ["setpgrp", "setsid"])
+def test_what_a_killed_process_left_is_found_by_its_record(tmp_path, call):
+    program = tmp_path / "program.py"
+    program.write_text(STAYING)
+    deploying = (
+        "import sys; from pathlib import Path; from tests.deploy.test_containment import run\n"
+        f"run(Path({str(tmp_path)!r}), Path({str(program)!r}).read_text(), {call!r}, 'wait')"
+    )
+    record = tmp_path / "record"
+    running = subprocess.Popen([sys.executable, "-c", deploying], cwd=Path(__file__).parents[2])
+    try:
+        token = ""
+        moment = time.monotonic() + SOON
+        while len(marked(token) if token else ()) < 2:
+            assert time.monotonic() < moment
+            time.sleep(0.01)
+            if record.exists() and record.read_text().endswith("\n"):
+                token = record.read_text().split()[3]
+    finally:
+        running.kill()
+        running.wait()
+    assert end_orphans(record) >= 2
+    assert nothing_runs(token)
+    assert not record.exists()
+
+
+def test_tokens_of_steps_within_steps_add_up(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "outer")
+    inner = Containment()
+    inner.close()
+    assert inner.variables == {VARIABLE: f"outer:{inner.token}"}
