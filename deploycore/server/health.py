@@ -18,6 +18,7 @@ from deploycore.worker import Worker
 __all__ = ["Readiness"]
 
 _FRESH_SECONDS = 1.0
+_WRITING_SECONDS = 5.0
 
 
 class Readiness:
@@ -61,6 +62,7 @@ class Readiness:
 
     def _database(self) -> None:
         self._installation.store.triggers.counts()
+        self._installation.store.check_writing(patience=_WRITING_SECONDS)
 
     def _key(self) -> None:
         for sealed in self._sealed():
