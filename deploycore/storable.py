@@ -60,8 +60,13 @@ def find_unstorable(values: Any) -> Iterator[tuple[tuple[str, ...], str]]:
         part of the path.
     """
     waiting: list[tuple[tuple[str, ...], Any]] = [((), values)]
+    seen: set[int] = set()
     while waiting:  # no recursion: how deep the values are is up to who sent them
         path, value = waiting.pop()
+        if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes):
+            if id(value) in seen:  # YAML can have one in many places, and in itself
+                continue
+            seen.add(id(value))
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 if why := why_unstorable(key):

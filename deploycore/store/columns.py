@@ -103,25 +103,27 @@ class _Checked(TypeDecorator[Any]):
         raise NotImplementedError
 
 
-class Words(_Checked):
-    """Text of any length."""
-
-    cache_ok = True
-    impl = Text
-
+class _Text(_Checked):
     def read(self, value: Any) -> Any:
         """The text, if it is one."""
         return value if isinstance(value, str) and is_storable_text(value) else DAMAGED
 
 
-class Line(Words):
+class Words(_Text):
+    """Text of any length."""
+
+    cache_ok = True
+    impl = Text
+
+
+class Line(_Text):
     """Text of a limited length."""
 
     cache_ok = True
     impl = String
 
 
-class Choice(Words):
+class Choice(_Text):
     """One of a few words.
 
     Args:

@@ -111,7 +111,8 @@ class Database:
         engine = self._engine
         if engine is None or not isinstance(engine.pool, QueuePool) or self.has_one_writer:
             return False
-        return engine.pool.checkedout() >= POOL["pool_size"] + POOL["max_overflow"]
+        most: int = POOL["pool_size"] + POOL["max_overflow"]
+        return engine.pool.checkedout() >= most
 
     def close(self) -> None:
         """Close all connections; the next use would open it again."""

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, case, delete, func, insert, select, update
 
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
+from deploycore.store.columns import Damaged
 from deploycore.store.database import Database, chunks
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, first_readable, read_record, read_records
@@ -221,7 +222,7 @@ class Deployments:
         query = select(deployments.c.state, func.count()).group_by(deployments.c.state)
         with self._database.reading() as connection:
             rows = connection.execute(query)
-            return {row[0]: row[1] for row in rows if isinstance(row[0], str)}
+            return {row[0]: row[1] for row in rows if not isinstance(row[0], Damaged)}
 
     def is_cancelled(self, deployment: int) -> bool:
         """Whether somebody asked for a deployment to stop."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import Timeout
 from pydantic import SecretStr
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from deploycore.errors import StoreError

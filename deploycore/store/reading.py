@@ -76,7 +76,7 @@ def checksums(table: Table, values: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def damage_in(table: Table, row: Mapping[str, Any]) -> StoreError | None:
+def damage_in(table: Table, row: Mapping[Any, Any]) -> StoreError | None:
     """What is wrong with a row of a table; ``None`` where it can be read.
 
     Args:
@@ -117,22 +117,26 @@ def read_records(
     query: Select[Any],
     make: Make[T],
     *,
-    damaged: Callable[[Mapping[Any, Any], StoreError], object] | None = None,
+    damaged: list[Mapping[Any, Any]] | None = None,
+    errors: list[StoreError] | None = None,
 ) -> Iterator[T]:
     """The records of a query, without those that are damaged.
 
     Args:
         query: Selects all columns of the table.
-        damaged: Is told of each row that is damaged; by default that is logged, once a process.
+        damaged: Gets each row that is damaged.
+        errors: Gets what is wrong with it, which is logged otherwise, once a process.
     """
     for row in connection.execute(query).mappings():
         try:
             record = read_record(table, row, make)
         except StoreError as error:
-            if damaged is None:
+            if damaged is not None:
+                damaged.append(row)
+            if errors is None:
                 _log_once(error)
             else:
-                damaged(row, error)
+                errors.append(error)
         else:
             yield record
 
@@ -151,7 +155,7 @@ def first_readable(connection: Connection, query: Select[Any]) -> Any:
     return None
 
 
-def _damage(table: Table, row: Mapping[str, Any], column: str, what: str) -> StoreError:
+def _damage(table: Table, row: Mapping[Any, Any], column: str, what: str) -> StoreError:
     key = _key(table, row)
     return StoreError(
         f"The record {key} of the table {table.name!r} is damaged: its column {column!r} {what}.",
@@ -172,7 +176,7 @@ _HINTS = {
 }
 
 
-def _key(table: Table, row: Mapping[str, Any]) -> str:
+def _key(table: Table, row: Mapping[Any, Any]) -> str:
     parts = [row[column.name] for column in table.primary_key]
     shown = ["(unreadable)" if isinstance(part, Damaged) else repr(part) for part in parts]
     return "/".join(shown)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -205,20 +205,14 @@ class Triggers:
         query = select(triggers).where(_IS_OPEN, triggers.c.application == application)
         query = query.order_by(triggers.c.id)
         for _ in range(2):
-            damaged: builtins.list[int] = []
+            damaged: builtins.list[Mapping[Any, Any]] = []
             with self._database.reading() as connection:
                 found = builtins.list(
-                    read_records(
-                        connection,
-                        triggers,
-                        query,
-                        _TRIGGER,
-                        damaged=lambda row, error, to=damaged: to.append(row["id"]),
-                    )
+                    read_records(connection, triggers, query, _TRIGGER, damaged=damaged)
                 )
             if not damaged:
                 break
-            self._replace(application, damaged)
+            self._replace(application, [row["id"] for row in damaged])
         return found
 
     def _replace(self, application: str, ids: Sequence[int]) -> None:
@@ -298,11 +292,14 @@ class Triggers:
             for some in chunks(ids):
                 connection.execute(postponed.where(triggers.c.id.in_(some), _IS_OPEN))
 
-    def prune(self) -> int:
+    def prune(self, *, is_stopped: Callable[[], bool] = lambda: False) -> int:
         """Forget triggers that were settled long ago: all of them, in transactions of a bounded
         size, so that nobody waits for long.
 
         The last one about each ref stays: polling must not take for news what it told.
+
+        Args:
+            is_stopped: Asked before each transaction; whether to leave the rest for another time.
 
         Returns:
             How many.
@@ -314,7 +311,7 @@ class Triggers:
             kept = set(connection.scalars(last))
         old = select(triggers.c.id).where(triggers.c.settled_at < before).order_by(triggers.c.id)
         count, after = 0, 0
-        while True:
+        while not is_stopped():
             some = old.where(triggers.c.id > after).limit(_PRUNED_AT_ONCE)
             with self._database.writing() as connection:
                 found = connection.scalars(some.with_for_update(skip_locked=True)).all()
@@ -322,8 +319,9 @@ class Triggers:
                 connection.execute(delete(triggers).where(triggers.c.id.in_(gone)))
             count += len(gone)
             if not found:
-                return count
+                break
             after = found[-1]
+        return count
 
     def counts(self) -> TriggerCounts:
         """How many triggers there are."""

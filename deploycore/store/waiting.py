@@ -35,7 +35,7 @@ anything but the database, so one that does belongs to a process that is stopped
 
 STATEMENT_SECONDS = 60
 
-NETWORK: Mapping[str, int] = {
+NETWORK: Mapping[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives": 1,
     "keepalives_idle": 15,
