@@ -127,6 +127,8 @@ class Acceptor:
             return UNAVAILABLE
 
     def _judged(self, name: str, delivery: WebhookDelivery, came_at: float) -> Verdict:
+        if self._installation.store.is_exhausted:
+            raise StoreError("All connections to the database are in use.")
         entry = self._directory.find(name)
         if entry is None:
             return UNKNOWN_APPLICATION

@@ -54,7 +54,7 @@ class Turns:
 
         Raises:
             StoreError: That failed; or another delivery of the application waits for the database
-                and may hold it up; or all connections are in use.
+                for so long that this one would too.
         """
         has_one_writer = self._store.has_one_writer
         key = _ALL if has_one_writer else application
@@ -81,8 +81,6 @@ class Turns:
     def _written(self, turn: _Turn, came_at: float) -> Iterator[None]:
         if turn.failed_at > came_at:
             raise StoreError("The database could not be written for who came before.")
-        if self._store.is_exhausted:
-            raise StoreError("All connections to the database are in use.")
         turn.began_at = began = time.monotonic()
         try:
             yield

@@ -19,7 +19,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from deploycore.errors import StoreError
 from deploycore.redaction import Redactor
 from deploycore.settings import DATABASE_URL, HOME
-from deploycore.store.waiting import BUSY_SECONDS
 
 __all__ = ["Place", "store_error"]
 
@@ -34,7 +33,7 @@ _SQLITE_FAILURES = {
         "Put back a backup, or move the file away to start with an empty database.",
     ),
     sqlite3.SQLITE_BUSY: (
-        f"has been busy with another process for {BUSY_SECONDS} s",
+        "is busy: another process keeps everybody from writing to it",
         "Try again; if it stays so, find out which process has the file open.",
     ),
     sqlite3.SQLITE_FULL: (

@@ -45,8 +45,9 @@ NETWORK: Mapping[str, Any] = {
 }
 """Parameters of libpq, which drivers for PostgreSQL take."""
 
-POOL: Mapping[str, Any] = {"pool_size": 5, "max_overflow": 15, "pool_timeout": CONNECT_SECONDS}
-"""Connections of one process, and how many seconds a thread waits for one."""
+POOL: Mapping[str, Any] = {"pool_size": 5, "max_overflow": 35, "pool_timeout": CONNECT_SECONDS}
+"""Connections of one process, about as many as a server has threads, and how many seconds a thread
+waits for one."""
 
 SERVER_SETTINGS: Mapping[str, int] = {
     "lock_timeout": LOCK_SECONDS * 1000,
