@@ -118,7 +118,9 @@ def test_the_server_ends_a_transaction_that_does_nothing(store, settings, monkey
 def test_every_connection_has_limits(store):
     with store._database.reading() as connection:
         for name, milliseconds in waiting.SERVER_SETTINGS.items():
-            shown = connection.scalar(text(f"SELECT setting FROM pg_settings WHERE name = '{name}'"))
+            shown = connection.scalar(
+                text(f"SELECT setting FROM pg_settings WHERE name = '{name}'")
+            )
             assert int(shown) == milliseconds > 0
         said = connection.connection.driver_connection.info.get_parameters()
     assert {name: said[name] for name in waiting.NETWORK} == {
