@@ -104,13 +104,17 @@ def test_the_server_ends_a_transaction_that_does_nothing(store, settings, monkey
     limits = {**waiting.SERVER_SETTINGS, "idle_in_transaction_session_timeout": 200}
     held = threading.Event()
     monkeypatch.setattr(drivers, "limit_server", lambda: waiting.limit_server(limits))
-    with Store(settings) as other:
-        with pytest.raises(StoreError) as caught, other._database.writing() as connection:
+
+    def stop_in_the_middle(other: Store) -> None:
+        with other._database.writing() as connection:
             connection.execute(text("SELECT 1 FROM applications WHERE name = 'shop' FOR UPDATE"))
             # It is not ours any more once somebody else has it.
             assert store.deployments.request("shop", ref="main")
             held.set()
             connection.execute(text("SELECT 1"))
+
+    with Store(settings) as other, pytest.raises(StoreError) as caught:
+        stop_in_the_middle(other)
     assert held.is_set()
     assert "SELECT" not in caught.value.message
 
@@ -118,10 +122,8 @@ def test_the_server_ends_a_transaction_that_does_nothing(store, settings, monkey
 def test_every_connection_has_limits(store):
     with store._database.reading() as connection:
         for name, milliseconds in waiting.SERVER_SETTINGS.items():
-            shown = connection.scalar(
-                text(f"SELECT setting FROM pg_settings WHERE name = '{name}'")
-            )
-            assert int(shown) == milliseconds > 0
+            query = text("SELECT setting FROM pg_settings WHERE name = :name")
+            assert int(connection.scalar(query, {"name": name})) == milliseconds > 0
         said = connection.connection.driver_connection.info.get_parameters()
     assert {name: said[name] for name in waiting.NETWORK} == {
         name: str(value) for name, value in waiting.NETWORK.items()
@@ -148,21 +150,18 @@ def test_no_connection_left_is_told_at_once(store, settings, monkeypatch):
         assert not small.is_exhausted
 
 
-def test_a_server_without_connections_is_told(store, postgresql_server, postgresql):
+def test_a_server_without_connections_is_told(store, settings, postgresql):
     role, name = "few", postgresql.rpartition("/")[2]
     engine = create_engine(postgresql)
     with engine.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 0"))
         connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'x'"))
     try:
+        url = postgresql.replace("deploycore:", f"{role}:")
+        environ = {"DEPLOYCORE_HOME": str(settings.home), "DEPLOYCORE_DATABASE_URL": url}
+        few = Store(Settings.from_environment(environ))
         with pytest.raises(StoreError, match="too many connections"):
-            few = Settings.from_environment(
-                {
-                    "DEPLOYCORE_HOME": "/nonexistent",
-                    "DEPLOYCORE_DATABASE_URL": postgresql.replace("deploycore:", f"{role}:"),
-                }
-            )
-            Store(few).list_providers()
+            few.list_providers()
     finally:
         with engine.begin() as connection:
             connection.execute(text(f"DROP ROLE {role}"))
