@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from deploycore.server.problems import Refusal
-from deploycore.storable import find_unstorable
 
 __all__ = ["checked"]
 
@@ -21,10 +20,8 @@ def checked(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
     Raises:
         Refusal: Some are wrong or unknown (422).
     """
-    problems = [f"{'/'.join(path)}: {why}" for path, why in find_unstorable(values)]
     try:
-        if not problems:
-            return model.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         problems = [
             f"{'/'.join(map(str, each['loc']))}: {each['msg']}"
