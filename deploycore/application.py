@@ -29,6 +29,7 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 from deploycore.models import Model, RepositoryId
+from deploycore.storable import find_unstorable, is_storable_text
 
 __all__ = [
     "Application",
@@ -460,15 +461,24 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
         ConfigurationError: One clause for each value that is missing or wrong, with its path
             and never with the value: ``steps/build/0: should have either run or shell``.
     """
+    problems = "; ".join(
+        ": ".join(filter(None, ["/".join([*filter(None, [where]), *path]), why]))
+        for path, why in find_unstorable(values)
+    )
     try:
-        return Application.model_validate(dict(values))
+        if not problems:
+            return Application.model_validate(dict(values))
     except ValidationError as error:
         problems = "; ".join(_problems(error, where))
     name = values.get("name")
     raise ConfigurationError(
-        f"The application {name if isinstance(name, str) else ''!r} is not valid: {problems}.",
+        f"The application {name if _is_text(name) else ''!r} is not valid: {problems}.",
         hint=f"See what an application may have: {documentation_page('applications.md')}",
     )
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str) and is_storable_text(name)
 
 
 def _problems(error: ValidationError, where: str) -> Iterator[str]:

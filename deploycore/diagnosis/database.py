@@ -83,9 +83,9 @@ def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]
     elif (mode := _mode_for_others(found)) is not None:
         said = f"{found.name} is open to other users of this machine (mode {mode:04o})."
         yield warning(subject, said, f"Close it: chmod 600 {found.path}")
-    elif found.is_current:
+    elif found.is_current and not found.damaged:
         yield fine(subject, f"{found.name} is whole and up to date.")
-    for error in found.unknown:
+    for error in found.damaged:
         yield problem(subject, error)
 
 

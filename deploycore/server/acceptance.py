@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -30,6 +28,7 @@ from deploycore.installation import Installation
 from deploycore.models import RepositoryId
 from deploycore.server.directory import Directory, Entry
 from deploycore.server.quiet import QuietLogger
+from deploycore.server.turns import Turns
 from deploycore.store import ApplicationRecord
 
 __all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "PullRequestHandler", "Verdict"]
@@ -47,7 +46,6 @@ _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
 _ACTOR_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
-_LONG_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,7 @@ class Acceptor:
         self._replay_window = replay_window
         self._previews = previews
         self._now = now
-        # Threads of one process would only wait for each other in the database, and less fairly.
-        self._writing = threading.Lock()
-        self._waited_in_vain_at = -float("inf")
+        self._turns = Turns(installation.store)
         self._noted: dict[str, datetime] = {}
         self._quiet = QuietLogger(logger)
 
@@ -131,6 +127,8 @@ class Acceptor:
             return UNAVAILABLE
 
     def _judged(self, name: str, delivery: WebhookDelivery, came_at: float) -> Verdict:
+        if self._installation.store.is_exhausted:
+            raise StoreError("All connections to the database are in use.")
         entry = self._directory.find(name)
         if entry is None:
             return UNKNOWN_APPLICATION
@@ -174,7 +172,8 @@ class Acceptor:
         if not _is_same(event.repository, definition.repository_id):
             return _ignored("another_repository")
         if isinstance(event, PullRequestEvent):
-            return self._pull_request(entry, event, source.digest)
+            with self._turns.take(entry.application.name, source.came_at):
+                return self._pull_request(entry, event, source.digest)
         if definition.auto_deploy is None or not definition.auto_deploy.push:
             return _ignored("auto_deploy_is_off")
         change = _change_of(event, definition.ref)
@@ -202,7 +201,7 @@ class Acceptor:
             )
             return record.id if record else None
 
-        with self._in_turn(source.came_at):
+        with self._turns.take(name, source.came_at):
             trigger = add(source.digest)
             if trigger is None and change is not None:
                 # A body that is known is a replay, unless the ref has since been brought back to
@@ -213,25 +212,6 @@ class Acceptor:
                         hashlib.sha256(f"{source.digest} {newest.id}".encode()).hexdigest()
                     )
         return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
-
-    @contextmanager
-    def _in_turn(self, came_at: float) -> Iterator[None]:
-        """Write, when those who came before have written.
-
-        Raises:
-            StoreError: That failed; or it failed after a long time for one who was waited for, and
-                each would wait as long.
-        """
-        with self._writing:
-            if self._waited_in_vain_at > came_at:
-                raise StoreError("The database could not be written for who came before.")
-            began = time.monotonic()
-            try:
-                yield
-            except StoreError:
-                if time.monotonic() - began > _LONG_SECONDS:
-                    self._waited_in_vain_at = time.monotonic()
-                raise
 
     def _pull_request(self, entry: Entry, event: PullRequestEvent, digest: str) -> Verdict:
         name, triggers = entry.application.name, self._installation.store.triggers
@@ -259,7 +239,7 @@ class Acceptor:
     def note_delivery(self, name: str) -> None:
         """Note that the host's webhook works, once that is answered; failing is logged alone."""
         try:
-            with self._in_turn(time.monotonic()):
+            with self._turns.take(name, time.monotonic()):
                 self._installation.store.webhooks.note_delivery(name)
         except StoreError as error:
             logger.warning("that a delivery for %s came could not be noted: %s", name, error)

@@ -63,8 +63,9 @@ _WEBHOOK_THREADS = 2
 """More of them wait for each other, and let the event loop wait: each takes the interpreter's lock
 again after every call of the database."""
 
-_WEBHOOK_THREADS_BESIDE_A_WORKER = 8
-"""Deployments of the same process take that lock too: fewer would be answered after them."""
+_WEBHOOK_THREADS_OF_MANY_WRITERS = 8
+"""Deployments of the same process take that lock too: fewer would be answered after them. And in
+PostgreSQL, a thread may wait for a row that somebody keeps locked, while others store theirs."""
 
 _OPENING_THREADS = 8
 """Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
@@ -147,7 +148,8 @@ def create_application(
         previews=previews,
     )
     rest = _Rest(api, Access(installation.store), followers, options)
-    threads = _WEBHOOK_THREADS if worker is None else _WEBHOOK_THREADS_BESIDE_A_WORKER
+    has_few = worker is None and installation.store.has_one_writer
+    threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
     webhooks = _Webhooks(acceptor, directory, metrics, options, threads=threads)
     asgi = Starlette(
         routes=[

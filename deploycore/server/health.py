@@ -30,6 +30,7 @@ _MISSING = {
     "key": "The key of the stored secrets is missing, or is another one.",
     "workers": "A worker thread of this process has ended.",
 }
+_WRITING_SECONDS = 5.0
 
 
 class Readiness:
@@ -76,7 +77,7 @@ class Readiness:
 
     def _database(self) -> None:
         self._installation.store.triggers.counts()
-        self._installation.store.check_writable()
+        self._installation.store.check_writing(patience=_WRITING_SECONDS)
 
     def _disk(self) -> None:
         settings = self._installation.settings

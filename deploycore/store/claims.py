@@ -12,12 +12,15 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete, insert, select, update
 
 from deploycore.store.database import Database, present
+from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import ClaimRecord, WorkerRecord
 from deploycore.store.tables import applications, claims, workers
 
 __all__ = ["Claims"]
 
 _FORGOTTEN = timedelta(days=1)
+_CLAIM = as_record(ClaimRecord, claims)
+_WORKER = as_record(WorkerRecord, workers)
 
 
 class Claims:
@@ -54,9 +57,14 @@ class Claims:
                 connection.execute(
                     insert(workers).values(values | {"started_at": now, "seen_at": now})
                 )
+            # What somebody else keeps locked holds up that application alone.
+            own = select(claims.c.application).where(
+                claims.c.worker == worker, claims.c.application.in_(held)
+            )
+            free = connection.scalars(own.with_for_update(skip_locked=True)).all()
             renewed = (
                 update(claims)
-                .where(claims.c.worker == worker, claims.c.application.in_(held))
+                .where(claims.c.worker == worker, claims.c.application.in_(free))
                 .values(expires_at=now + timedelta(seconds=lease))
                 .returning(claims.c.application)
             )
@@ -75,7 +83,7 @@ class Claims:
             # Locked, so that of two who claim it one has it. The other does not wait for that: many
             # workers would come through what there is to do in step, all but one in vain.
             row = select(applications.c.name).where(applications.c.name == application)
-            if connection.scalar(row.with_for_update(skip_locked=True)) is None:
+            if connection.scalar(row.with_for_update(key_share=True, skip_locked=True)) is None:
                 return None
             now = present(connection)
             former = _claim(connection, application)
@@ -110,16 +118,17 @@ class Claims:
         """Workers that gave a sign of life within about a day, the longest-serving first."""
         query = select(workers).order_by(workers.c.started_at, workers.c.id)
         with self._database.reading() as connection:
-            return [WorkerRecord(**row) for row in connection.execute(query).mappings()]
+            return list(read_records(connection, workers, query, _WORKER))
 
     def list(self) -> Sequence[ClaimRecord]:
         """All claims, by application, those that have lapsed too."""
         query = select(claims).order_by(claims.c.application)
         with self._database.reading() as connection:
-            return [ClaimRecord(**row) for row in connection.execute(query).mappings()]
+            return list(read_records(connection, claims, query, _CLAIM))
 
 
 def _claim(connection: Connection, application: str) -> ClaimRecord | None:
+    """The claim on an application; one that is damaged holds nothing, since nobody could tell when
+    it lapses. A worker that has the application still renews it with its next heartbeat."""
     query = select(claims).where(claims.c.application == application)
-    row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else ClaimRecord(**row)
+    return next(read_records(connection, claims, query, _CLAIM), None)

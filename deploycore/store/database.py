@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from sqlalchemy import (
@@ -35,22 +35,33 @@ from sqlalchemy.exc import (
     OperationalError,
     ProgrammingError,
     SQLAlchemyError,
+    StatementError,
 )
+from sqlalchemy.pool import QueuePool
 
 from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import DATABASE_URL, Settings
-from deploycore.store.failures import BUSY_SECONDS, Place, store_error
+from deploycore.store.columns import Unstorable, load_json
+from deploycore.store.drivers import prepare_connection, read_text
+from deploycore.store.failures import Place, store_error
 from deploycore.store.tables import REVISION
+from deploycore.store.waiting import BUSY_SECONDS, NETWORK, POOL, limit_server
 
-__all__ = ["Database", "present"]
+__all__ = ["Database", "chunks", "present"]
 
 _SET_UP_SECONDS = 60
 _SELECT_REVISION = text("SELECT version_num FROM alembic_version")
 _LOCK_SERVER = text("SELECT pg_advisory_xact_lock(7023648101)")  # any number of our own
 _WRITING = "deploycore_writing"
 _MIGRATING = "deploycore_migrating"
+_PATIENCE = "deploycore_patience"
+_OF_LIBPQ = {"psycopg", "psycopg2", "psycopg2cffi"}
+_VALUES_AT_ONCE = 1000
 _EXAMPLES = "sqlite:////var/lib/deploycore.db or postgresql+psycopg://user:password@host/name"
+
+
+T = TypeVar("T")
 
 
 class Database:
@@ -73,14 +84,36 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, patience: float | None = None) -> Iterator[Connection]:
         """A transaction that is kept whole, or not at all where the block raises.
+
+        Args:
+            patience: Seconds that it waits for other transactions; by default what
+                ``deploycore.store.waiting`` says.
 
         Raises:
             StoreError: The database can't be opened or written.
         """
-        with self._transaction(**{_WRITING: True}) as connection:
+        options = {_WRITING: True, _PATIENCE: patience}
+        with self._transaction(**options) as connection:
+            if patience is not None and connection.dialect.name == "postgresql":
+                limits = {"lock_timeout": round(patience * 1000)}
+                connection.exec_driver_sql(limit_server(limits, local=True))
             yield connection
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether all who write wait for each other, whatever they write."""
+        return make_url(self._settings.database_url).get_backend_name() == "sqlite"
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all connections that this process may have are in use."""
+        engine = self._engine
+        if engine is None or not isinstance(engine.pool, QueuePool) or self.has_one_writer:
+            return False
+        most: int = POOL["pool_size"] + POOL["max_overflow"]
+        return engine.pool.checkedout() >= most
 
     def close(self) -> None:
         """Close all connections; the next use would open it again."""
@@ -90,7 +123,7 @@ class Database:
                 self._engine = None
 
     @contextmanager
-    def _transaction(self, **options: bool) -> Iterator[Connection]:
+    def _transaction(self, **options: Any) -> Iterator[Connection]:
         engine = self._opened()
         with (
             typed_errors(Place.of(engine.url)),
@@ -123,6 +156,27 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if found else None
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Values in parts that fit into one statement: databases limit its parameters, SQLite to
+    32,766 and PostgreSQL to 65,535."""
+    for start in range(0, len(values), _VALUES_AT_ONCE):
+        yield values[start : start + _VALUES_AT_ONCE]
+
+
+def check_writable(connection: Connection) -> None:
+    """Check that a transaction that was begun for writing may write.
+
+    Raises:
+        StoreError: The server takes no changes; it may be a standby, say.
+    """
+    if connection.dialect.name != "postgresql":
+        return  # it would not have begun
+    if connection.scalar(text("SHOW transaction_read_only")) == "on":
+        raise Place.of(connection.engine.url).error(
+            "can only be read: it takes no changes", f"See which server {DATABASE_URL} names."
+        )
 
 
 def present(connection: Connection) -> datetime:
@@ -169,7 +223,8 @@ def engine_of(database_url: str) -> Engine:
             # A server that was started again has ended all connections: nobody should be refused
             # for each of them, least of all hosts that send a webhook once.
             pool_pre_ping=not is_sqlite,
-            connect_args={"timeout": BUSY_SECONDS} if is_sqlite else {},
+            json_deserializer=load_json,
+            **({"connect_args": {"timeout": BUSY_SECONDS}} if is_sqlite else _server_options(url)),
         )
     except NoSuchModuleError:
         raise StoreError(
@@ -189,7 +244,16 @@ def engine_of(database_url: str) -> Engine:
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite_connection)
         event.listen(engine, "begin", _begin_sqlite_transaction)
+    elif url.get_backend_name() == "postgresql":
+        event.listen(engine, "connect", prepare_connection)
     return engine
+
+
+def _server_options(url: URL) -> dict[str, Any]:
+    """The pool, and the network's limits as far as the address does not say otherwise."""
+    is_libpq = url.get_backend_name() == "postgresql" and url.get_driver_name() in _OF_LIBPQ
+    network = {name: value for name, value in NETWORK.items() if name not in url.query}
+    return {**POOL, "connect_args": network if is_libpq else {}}
 
 
 def _parsed(database_url: str) -> URL:
@@ -206,6 +270,7 @@ def _parsed(database_url: str) -> URL:
 
 def _prepare_sqlite_connection(connection: Any, record: object) -> None:
     try:
+        connection.text_factory = read_text
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
@@ -223,6 +288,10 @@ def _begin_sqlite_transaction(connection: Connection) -> None:
         # A table that is made anew is dropped first, which would take what refers to it along:
         # https://www.sqlite.org/lang_altertable.html, 7. It can't be said within a transaction.
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    if options.get(_WRITING):
+        patience = options.get(_PATIENCE)
+        seconds = BUSY_SECONDS if patience is None else min(patience, BUSY_SECONDS)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITING) else "BEGIN")
 
 
@@ -270,6 +339,9 @@ def _migrate(connection: Connection, place: Place) -> None:
     from deploycore.store import migrations  # Alembic costs 150 ms: only for what needs it
 
     if connection.dialect.name == "postgresql":
+        # A migration takes as long as it takes; who waits for it does so as for the lock file.
+        limits = {"lock_timeout": _SET_UP_SECONDS * 1000, "statement_timeout": 0}
+        connection.exec_driver_sql(limit_server(limits, local=True))
         connection.execute(_LOCK_SERVER)  # the lock file holds off this machine's processes alone
     is_new = not inspect(connection).has_table("alembic_version")
     revision = None if is_new else connection.scalar(_SELECT_REVISION)
@@ -294,11 +366,20 @@ def typed_errors(place: Place) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, Timeout, OSError) as error:
+        cause = error.orig if isinstance(error, StatementError) else error
+        if isinstance(cause, Unstorable):
+            raise _unstorable(cause.why) from None
         if isinstance(error, DBAPIError):
             error.params = None
         raise store_error(error, place) from None
     except UnicodeEncodeError:
-        raise ConfigurationError(
-            "A name or path holds bytes that are no text in UTF-8, which can't be stored.",
-            hint="Rename it, or choose another.",
-        ) from None
+        raise _unstorable("should be valid Unicode text") from None
+    except OverflowError:
+        raise _unstorable("should be an integer of at most 64 bits") from None
+
+
+def _unstorable(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"A value that should be stored, or looked for, {why}.",
+        hint="Check the names, paths and texts that you gave.",
+    )

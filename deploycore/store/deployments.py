@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, case, delete, func, insert, select, update
 
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
-from deploycore.store.database import Database
+from deploycore.store.columns import Damaged
+from deploycore.store.database import Database, chunks
 from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, first_readable, read_record, read_records
 from deploycore.store.records import DeploymentKind, DeploymentRecord
 from deploycore.store.states import FINAL_STATES, DeploymentState, may_precede
 from deploycore.store.tables import applications, deployments
@@ -24,6 +26,7 @@ __all__ = ["Deployments"]
 
 _FORGOTTEN_AT_ONCE = 100
 _UNFINISHED = may_precede("failed")
+_DEPLOYMENT = as_record(DeploymentRecord, deployments)
 
 
 class Deployments:
@@ -69,7 +72,7 @@ class Deployments:
             # Locked, so that of two who ask at once one is the newer one for both.
             named_row(connection, "application", applications, application, locked=True)
             asked = insert(deployments).values(values).returning(*deployments.c)
-            record = DeploymentRecord(**connection.execute(asked).mappings().one())
+            record = _record(connection.execute(asked).mappings().one())
             waiting = (deployments.c.state == "queued") & (deployments.c.application == application)
             connection.execute(
                 update(deployments)
@@ -140,7 +143,7 @@ class Deployments:
         with self._database.writing() as connection:
             row = _changed(connection, deployment, _UNFINISHED, values)
             if row is not None:
-                return DeploymentRecord(**row._mapping)
+                return _record(row)
             found = _get(connection, deployment)
         raise ConfigurationError(
             f"Deployment {deployment} has come to an end already: it is {found.state}.",
@@ -202,26 +205,30 @@ class Deployments:
 
     def of_releases(self, application: str, releases: Sequence[str]) -> dict[str, DeploymentRecord]:
         """The deployment that made each of these releases, by the release's name."""
-        query = select(deployments).where(
-            deployments.c.application == application,
-            deployments.c.kind == "deploy",
-            deployments.c.release.in_(releases),
-        )
+        found: list[DeploymentRecord] = []
         with self._database.reading() as connection:
-            found = sorted(_records(connection, query), key=lambda each: each.id)  # as above
+            for some in chunks(releases):
+                query = select(deployments).where(
+                    deployments.c.application == application,
+                    deployments.c.kind == "deploy",
+                    deployments.c.release.in_(some),
+                )
+                found += _records(connection, query)
+        found.sort(key=lambda each: each.id)  # as above
         return {record.release: record for record in found if record.release}
 
     def count_by_state(self) -> dict[DeploymentState, int]:
         """How many deployments there are in each state that one is in."""
         query = select(deployments.c.state, func.count()).group_by(deployments.c.state)
         with self._database.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            rows = connection.execute(query)
+            return {row[0]: row[1] for row in rows if not isinstance(row[0], Damaged)}
 
     def is_cancelled(self, deployment: int) -> bool:
         """Whether somebody asked for a deployment to stop."""
         query = select(deployments.c.cancel_requested).where(deployments.c.id == deployment)
         with self._database.reading() as connection:
-            return bool(connection.scalar(query))
+            return connection.scalar(query) is True
 
     def forget(
         self, application: str, *, days: int, before: int, but: Sequence[str]
@@ -249,7 +256,7 @@ class Deployments:
         gone = [
             each.id
             for each in found
-            if each.finished_at is not None
+            if each.finished_at  # which is there, and can be read
             and each.finished_at < long_ago
             and each.release not in but
             and each.id < before
@@ -265,9 +272,9 @@ class Deployments:
         with self._database.writing() as connection:
             row = _changed(connection, deployment, before, values)
             if row is not None:
-                return DeploymentRecord(**row._mapping)
+                return _record(row)
             query = select(deployments.c.state).where(deployments.c.id == deployment)
-            found = connection.scalar(query) or "removed"
+            found = first_readable(connection, query) or "removed"
         raise StoreError(
             f"Deployment {deployment} is {found}, so it can't become"
             f" {values.get('state', 'another')}.",
@@ -279,27 +286,31 @@ class Deployments:
 
 def _changed(
     connection: Connection, deployment: int, before: Sequence[str], values: dict[str, Any]
-) -> Row[Any] | None:
+) -> RowMapping | None:
     statement = (
         update(deployments)
         .where(deployments.c.id == deployment, deployments.c.state.in_(before))
         .values(values)
         .returning(*deployments.c)
     )
-    return connection.execute(statement).one_or_none()
+    return connection.execute(statement).mappings().one_or_none()
 
 
 def _get(connection: Connection, deployment: int) -> DeploymentRecord:
     query = select(deployments).where(deployments.c.id == deployment)
-    record = next(_records(connection, query), None)
-    if record is None:
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
         raise ConfigurationError(
             f"There is no deployment {deployment}.",
             hint="See which there are: deploycore deployments",
             deployment=deployment,
         )
-    return record
+    return _record(row)
+
+
+def _record(row: RowMapping) -> DeploymentRecord:
+    return read_record(deployments, row, _DEPLOYMENT)
 
 
 def _records(connection: Connection, query: Select[Any]) -> Iterator[DeploymentRecord]:
-    return (DeploymentRecord(**row) for row in connection.execute(query).mappings())
+    return read_records(connection, deployments, query, _DEPLOYMENT)

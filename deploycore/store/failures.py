@@ -13,16 +13,14 @@ from pathlib import Path
 from filelock import Timeout
 from pydantic import SecretStr
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from deploycore.errors import StoreError
 from deploycore.redaction import Redactor
 from deploycore.settings import DATABASE_URL, HOME
 
-__all__ = ["BUSY_SECONDS", "Place", "store_error"]
-
-BUSY_SECONDS = 30
-"""How long an operation waits for another process's write to end."""
+__all__ = ["Place", "store_error"]
 
 _SQLITE_FAILURES = {
     # https://sqlite.org/rescode.html, the primary codes
@@ -35,7 +33,7 @@ _SQLITE_FAILURES = {
         "Put back a backup, or move the file away to start with an empty database.",
     ),
     sqlite3.SQLITE_BUSY: (
-        f"has been busy with another process for {BUSY_SECONDS} s",
+        "is busy: another process keeps everybody from writing to it",
         "Try again; if it stays so, find out which process has the file open.",
     ),
     sqlite3.SQLITE_FULL: (
@@ -57,6 +55,27 @@ _SQLITE_FAILURES = {
     sqlite3.SQLITE_IOERR: (
         "can't be read or written: the disk reports an error",
         "See whether the disk is there, has room and is healthy, then try again.",
+    ),
+}
+
+_SERVER_FAILURES = {
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html
+    "55P03": (
+        "kept an operation waiting for a row that another process has locked",
+        "Try again; if it stays so, find out which process holds it: SELECT * FROM"
+        " pg_stat_activity WHERE state = 'idle in transaction'",
+    ),
+    "57014": (
+        "did not finish an operation in time",
+        "Try again; if it stays so, find out what keeps the database busy.",
+    ),
+    "25P03": (
+        "ended a transaction of this process, which had stopped for too long",
+        "Try again; find out why the process was stopped.",
+    ),
+    "53300": (
+        "has no connection left",
+        "Raise max_connections, or run fewer processes; then try again.",
     ),
 }
 
@@ -100,7 +119,14 @@ def store_error(error: Exception, place: Place) -> StoreError:
             f"Give it a directory that is there and that you may write to, by {HOME} or "
             f"{DATABASE_URL}.",
         )
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, PoolTimeout):
+        return place.error(
+            "is busy: all connections of this process are in use",
+            "Try again in a moment; if it stays so, find out what keeps transactions waiting.",
+        )
+    cause = error.orig if isinstance(error, StatementError) else error
+    if (known := _SERVER_FAILURES.get(getattr(cause, "sqlstate", None) or "")) is not None:
+        return place.error(*known)
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one

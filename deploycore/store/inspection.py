@@ -6,21 +6,25 @@ For who wants to know what is wrong, while ``Store`` would put it right, or wait
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, func, inspect, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import migrations
+from deploycore.store.columns import load_json
 from deploycore.store.database import engine_of, present, typed_errors
+from deploycore.store.drivers import read_text
 from deploycore.store.failures import Place
+from deploycore.store.reading import as_record, first_readable, read_records
 from deploycore.store.records import (
     ApplicationRecord,
     DeploymentRecord,
@@ -28,12 +32,12 @@ from deploycore.store.records import (
     ProviderRecord,
 )
 from deploycore.store.states import FINAL_STATES
-from deploycore.store.store import application_of
+from deploycore.store.store import readable_application
 from deploycore.store.tables import (
     REVISION,
-    applications,
     claims,
     deployments,
+    metadata,
     previews,
     providers,
     triggers,
@@ -44,6 +48,8 @@ __all__ = ["Inspection", "inspect_database", "known_releases"]
 
 _BUSY_SECONDS = 3
 _MOST_FAULTS = 5
+_MOST_DAMAGED = 100
+_OLDEST_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Inspection:
             nothing of what follows is known.
         damage: What SQLite's own check has found.
         is_busy: Whether another process keeps everybody from writing.
-        unknown: Of applications that are stored in an unknown form.
+        damaged: Of each record that is damaged or stored in an unknown form.
         unfinished: Deployments that have not come to an end.
         ended_previews: Previews of pull requests that are closed, which are still to be removed.
         worker_seconds: How long ago a worker gave a sign of life; 0 where one has an application
@@ -77,7 +83,7 @@ class Inspection:
     is_busy: bool = False
     providers: tuple[ProviderRecord, ...] = ()
     applications: tuple[ApplicationRecord, ...] = ()
-    unknown: tuple[StoreError, ...] = ()
+    damaged: tuple[StoreError, ...] = ()
     unfinished: tuple[DeploymentRecord, ...] = ()
     ended_previews: tuple[PreviewRecord, ...] = ()
     worker_seconds: float | None = None
@@ -162,9 +168,13 @@ def _reading(path: Path, *, is_still: bool) -> Engine:
     uri = _uri(path, "mode=ro&immutable=1" if is_still else "mode=ro")
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
+        made = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
+        made.text_factory = read_text
+        return made
 
-    return create_engine("sqlite://", creator=connect, hide_parameters=True)
+    return create_engine(
+        "sqlite://", creator=connect, hide_parameters=True, json_deserializer=load_json
+    )
 
 
 def _uri(path: Path, how: str) -> str:
@@ -207,41 +217,38 @@ def _read(connection: Connection, place: Place) -> Inspection:
             damage=damage,
             is_busy=is_busy,
         )
-    known, unknown = _applications(connection)
-    open_ = select(deployments).where(deployments.c.state.not_in(FINAL_STATES))
-    unfinished = connection.execute(open_.order_by(deployments.c.id)).mappings()
-    rows = connection.execute(select(providers).order_by(providers.c.name)).mappings()
+    damaged: list[StoreError] = []
+    records = {
+        table.name: tuple(_records(connection, table, damaged)) for table in metadata.sorted_tables
+    }
     return Inspection(
         place.name,
         place.path,
         revision=revision,
         is_busy=is_busy,
-        providers=tuple(ProviderRecord(**row) for row in rows),
-        applications=known,
-        unknown=unknown,
-        unfinished=tuple(DeploymentRecord(**row) for row in unfinished),
-        ended_previews=_ended_previews(connection),
+        providers=records["providers"],
+        applications=records["applications"],
+        damaged=(*damaged, *_orphans(connection))[:_MOST_DAMAGED],
+        unfinished=tuple(each for each in records["deployments"] if each is not None),
+        ended_previews=tuple(each for each in records["previews"] if each is not None),
         worker_seconds=_seconds_since_a_sign(connection),
         waiting_seconds=_seconds_waited(connection),
     )
-
-
-def _ended_previews(connection: Connection) -> tuple[PreviewRecord, ...]:
-    ended = select(previews).where(previews.c.ended_at.is_not(None)).order_by(previews.c.name)
-    return tuple(PreviewRecord(**row) for row in connection.execute(ended).mappings())
 
 
 def _seconds_since_a_sign(connection: Connection) -> float | None:
     now = present(connection)
     if connection.scalar(select(claims.c.worker).where(claims.c.expires_at > now).limit(1)):
         return 0.0
-    return _seconds_before(now, connection.scalar(select(func.max(workers.c.seen_at))))
+    seen = select(workers.c.seen_at).order_by(workers.c.seen_at.desc())
+    return _seconds_before(now, first_readable(connection, seen))
 
 
 def _seconds_waited(connection: Connection) -> float:
     is_new = triggers.c.settled_at.is_(None) & (triggers.c.attempts == 0)
-    oldest = connection.scalar(select(func.min(triggers.c.received_at)).where(is_new))
-    return _seconds_before(present(connection), oldest) or 0.0
+    oldest = select(triggers.c.received_at).where(is_new).order_by(triggers.c.id + 0)
+    at = first_readable(connection, oldest.limit(_OLDEST_LOOKED_AT))
+    return _seconds_before(present(connection), at) or 0.0
 
 
 def _seconds_before(now: datetime, at: datetime | None) -> float | None:
@@ -263,16 +270,44 @@ def _says_busy(error: BaseException | None) -> bool:
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _applications(
-    connection: Connection,
-) -> tuple[tuple[ApplicationRecord, ...], tuple[StoreError, ...]]:
-    known, unknown = [], []
-    for row in connection.execute(select(applications).order_by(applications.c.name)).mappings():
-        try:
-            known.append(application_of(row))
-        except StoreError as error:
-            unknown.append(error)
-    return tuple(known), tuple(unknown)
+def _records(connection: Connection, table: Table, damaged: list[StoreError]) -> Iterator[Any]:
+    """The records of a table that are to be told, of ``_MAKERS``; of others, ``None``."""
+    make = _MAKERS.get(table.name, lambda row: None)
+    query = select(table).order_by(*table.primary_key)
+    return read_records(connection, table, query, make, errors=damaged)
+
+
+def _unfinished(row: Mapping[Any, Any]) -> DeploymentRecord | None:
+    return None if row["state"] in FINAL_STATES else _DEPLOYMENT(row)
+
+
+def _ended_preview(row: Mapping[Any, Any]) -> PreviewRecord | None:
+    return None if row["ended_at"] is None else _PREVIEW(row)
+
+
+_DEPLOYMENT = as_record(DeploymentRecord, deployments)
+_PREVIEW = as_record(PreviewRecord, previews)
+_MAKERS: Mapping[str, Callable[[Mapping[Any, Any]], Any]] = {
+    "applications": readable_application,
+    "deployments": _unfinished,
+    "previews": _ended_preview,
+    "providers": as_record(ProviderRecord, providers),
+}
+
+
+def _orphans(connection: Connection) -> Iterator[StoreError]:
+    """Records that refer to others that are not there, where SQLite was made to write them."""
+    if connection.dialect.name != "sqlite":
+        return
+    for table, row, other, _ in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(
+        _MOST_DAMAGED
+    ):
+        yield StoreError(
+            f"The record with the row number {row} of the table {table!r} is damaged: it refers to"
+            f" a record of the table {other!r} that does not exist.",
+            hint="Restore a backup of the database.",
+            table=table,
+        )
 
 
 def _is_kept_from_writing(path: Path) -> bool:

@@ -32,11 +32,13 @@ def named_row(
         ConfigurationError: There is none; says which name is close.
     """
     query = select(table).where(table.c.name == name)
-    query = query.with_for_update() if locked else query
+    # FOR NO KEY UPDATE: new rows that refer to this one, such as triggers, do not wait for it.
+    query = query.with_for_update(key_share=True) if locked else query
     row = connection.execute(query).mappings().one_or_none()
     if row is not None:
         return row
-    close = difflib.get_close_matches(name, connection.scalars(select(table.c.name)).all(), n=1)
+    names = [each for each in connection.scalars(select(table.c.name)) if isinstance(each, str)]
+    close = difflib.get_close_matches(name, names, n=1)
     meant = f"Did you mean {close[0]!r}? " if close else ""
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",

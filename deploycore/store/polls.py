@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
-from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database, present
-from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, damage_in
 from deploycore.store.records import PollRecord
 from deploycore.store.tables import applications, polls
 
 __all__ = ["Polls"]
+
+_POLL = as_record(PollRecord, polls)
 
 
 class Polls:
@@ -36,14 +37,19 @@ class Polls:
         known = []
         with self._database.writing() as connection:
             for name in sorted(names):  # in one order, so that nobody waits for one who waits
-                try:
-                    # Locked, so that of two who take it one comes after the other.
-                    named_row(connection, "application", applications, name, locked=True)
-                except ConfigurationError:
+                # Locked, so that of two who take it one has it. What somebody else keeps locked is
+                # left to them: it must not hold up the others.
+                free = select(applications.c.name).where(applications.c.name == name)
+                free = free.with_for_update(key_share=True, skip_locked=True)
+                if connection.scalar(free) is None:
                     continue
                 query = select(polls).where(polls.c.application == name)
                 row = connection.execute(query).mappings().one_or_none()
-                known.append((name, PollRecord(**row) if row else None))
+                if row is not None and damage_in(polls, row) is not None:
+                    # Nothing is lost with it: the application is polled now, and noted anew.
+                    connection.execute(delete(polls).where(polls.c.application == name))
+                    row = None
+                known.append((name, _POLL(row) if row else None))
             now = present(connection)
             if all(record is not None and record.due_at > now for _, record in known):
                 return []
@@ -63,7 +69,12 @@ class Polls:
         with self._database.reading() as connection:
             now = present(connection)
             rows = connection.execute(select(polls.c.application, polls.c.due_at))
-            return {row.application: row.due_at <= now for row in rows}
+            # One whose time cannot be read is polled, which writes it anew.
+            return {
+                row.application: not row.due_at or row.due_at <= now
+                for row in rows
+                if isinstance(row.application, str)
+            }
 
     def note(
         self, application: str, *, after: float, seconds: float, commit: str | None = None

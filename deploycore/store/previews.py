@@ -17,11 +17,13 @@ from deploycore.application import Application
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, read_record, read_records
 from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
 __all__ = ["Previews", "begin"]
 
+_PREVIEW = as_record(PreviewRecord, previews)
 _REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
 
 
@@ -53,13 +55,13 @@ class Previews:
             # Locked, so that a preview that is just made is seen here, or sees this.
             named_row(connection, "application", applications, parent.name, locked=True)
             is_closed = _is_closed(parent, number)
-            was = connection.scalar(select(closed_pull_requests.c.merged).where(is_closed))
+            was = connection.scalar(select(closed_pull_requests.c.merged).where(is_closed)) is True
             values = {
                 "parent": parent.name,
                 "provider": parent.provider,
                 "repository": parent.repository,
                 "number": number,
-                "merged": merged or bool(was),  # a word of before may arrive later
+                "merged": merged or was,  # a word of before may arrive later
             }
             connection.execute(delete(closed_pull_requests).where(is_closed))
             connection.execute(insert(closed_pull_requests).values(values))
@@ -76,8 +78,8 @@ class Previews:
     def list(self) -> Sequence[PreviewRecord]:
         """All previews, by name, those that have ended and are still there too."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(previews).order_by(previews.c.name)).mappings()
-            return [PreviewRecord(**row) for row in rows]
+            query = select(previews).order_by(previews.c.name)
+            return list(read_records(connection, previews, query, _PREVIEW))
 
     def begin_removal(self, name: str) -> bool:
         """Note that nobody may have this preview again before its directory is gone.
@@ -174,7 +176,7 @@ def _is_closed(parent: Application, number: int) -> ColumnElement[bool]:
 def _find(connection: Connection, name: str) -> PreviewRecord | None:
     row = connection.execute(select(previews).where(previews.c.name == name)).mappings()
     found = row.one_or_none()
-    return None if found is None else PreviewRecord(**found)
+    return None if found is None else read_record(previews, found, _PREVIEW)
 
 
 def _refuse_application(connection: Connection, name: str, preview: PreviewRecord | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,11 +17,12 @@ from deploycore.errors import ConfigurationError, StoreError
 from deploycore.secrets import SecretBox, is_sealed
 from deploycore.settings import Settings
 from deploycore.store.claims import Claims
-from deploycore.store.database import Database
+from deploycore.store.database import Database, check_writable
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.polls import Polls
 from deploycore.store.previews import Previews, begin
+from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
 from deploycore.store.records import ApplicationRecord, ProviderRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
@@ -33,7 +33,8 @@ from deploycore.store.webhooks import Webhooks
 
 __all__ = ["Store"]
 
-logger = logging.getLogger(__name__)
+_PROVIDER = as_record(ProviderRecord, providers)
+_UNREADABLE = Path("/nowhere")
 
 
 class Store:
@@ -67,7 +68,7 @@ class Store:
         self.tokens = Tokens(self._database)
 
     def add_provider(self, record: ProviderRecord) -> None:
-        """Keep a new provider.
+        """Keep a new provider; it replaces one of this name whose record is damaged.
 
         Raises:
             ConfigurationError: The name is malformed or taken.
@@ -75,11 +76,18 @@ class Store:
         """
         _refuse_malformed(record.name)
         values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
+        values |= checksums(providers, values)
         with self._database.writing() as connection:
-            _refuse_taken(connection, "provider", providers, record.name)
+            is_damaged = _is_damaged_provider(connection, record.name)
+            if not is_damaged:
+                _refuse_taken(connection, "provider", providers, record.name)
             if any(map(is_sealed, record.secrets.values())):
                 self._refuse_second_key(connection)
-            connection.execute(insert(providers).values(values))
+            if is_damaged:
+                replaced = update(providers).where(providers.c.name == record.name)
+                connection.execute(replaced.values(values))
+            else:
+                connection.execute(insert(providers).values(values))
 
     def get_provider(self, name: str) -> ProviderRecord:
         """The provider of a name.
@@ -88,13 +96,14 @@ class Store:
             ConfigurationError: There is none; says which name is close.
         """
         with self._database.reading() as connection:
-            return ProviderRecord(**named_row(connection, "provider", providers, name))
+            row = named_row(connection, "provider", providers, name)
+            return read_record(providers, row, _PROVIDER)
 
     def list_providers(self) -> list[ProviderRecord]:
         """All providers, by name."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(providers).order_by(providers.c.name)).mappings()
-            return [ProviderRecord(**row) for row in rows]
+            query = select(providers).order_by(providers.c.name)
+            return list(read_records(connection, providers, query, _PROVIDER))
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider and its secrets.
@@ -105,7 +114,8 @@ class Store:
         with self._database.writing() as connection:
             named_row(connection, "provider", providers, name)
             using = select(applications.c.name).where(applications.c.provider == name)
-            users = connection.scalars(using.order_by(applications.c.name)).all()
+            names = connection.scalars(using.order_by(applications.c.name))
+            users = [each if isinstance(each, str) else "(unreadable)" for each in names]
             if users:
                 raise ConfigurationError(
                     f"The provider {name!r} is used by: {', '.join(users)}.",
@@ -113,19 +123,6 @@ class Store:
                     applications=list(users),
                 )
             connection.execute(delete(providers).where(providers.c.name == name))
-
-    def check_writable(self) -> None:
-        """Write to the database, and change nothing: whether what is accepted could be kept.
-
-        Raises:
-            StoreError: It can't be written.
-        """
-        with self._database.writing() as connection:
-            # SQLite would not write a row that stays the same.
-            connection.execute(text("UPDATE alembic_version SET version_num = version_num || '-'"))
-            connection.execute(
-                text("UPDATE alembic_version SET version_num = rtrim(version_num, '-')")
-            )
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""
@@ -224,7 +221,8 @@ class Store:
         """
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, name, locked=True)
-            secrets = {key: value for key, value in row["secrets"].items() if key != variable}
+            record = application_of(row)
+            secrets = {key: value for key, value in record.secrets.items() if key != variable}
             if stored is not None:
                 if is_sealed(stored):
                     self._refuse_second_key(connection)
@@ -232,7 +230,11 @@ class Store:
             connection.execute(
                 update(applications)
                 .where(applications.c.name == name)
-                .values(secrets=secrets, revision=applications.c.revision + 1)
+                .values(
+                    secrets=secrets,
+                    revision=applications.c.revision + 1,
+                    **checksums(applications, {"secrets": secrets}),
+                )
             )
 
     def get_application(self, name: str) -> ApplicationRecord:
@@ -245,23 +247,17 @@ class Store:
             return application_of(named_row(connection, "application", applications, name))
 
     def list_applications(self) -> list[ApplicationRecord]:
-        """All applications, by name. One that is stored in an unknown form is logged and left out,
-        so that it keeps nobody from the others."""
+        """All applications, by name. One that is damaged, or stored in an unknown form, is logged
+        and left out, so that it keeps nobody from the others."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(applications).order_by(applications.c.name)).mappings()
-            found = []
-            for row in rows:
-                try:
-                    found.append(application_of(row))
-                except StoreError as error:
-                    logger.warning("%s", error)
-            return found
+            query = select(applications).order_by(applications.c.name)
+            return list(read_records(connection, applications, query, readable_application))
 
     def remove_application(self, name: str) -> Path:
         """Forget an application and its deployments; its files stay.
 
         Returns:
-            Its target.
+            Its target; ``/nowhere`` where its record is damaged and does not tell.
 
         Raises:
             ConfigurationError: There is none of this name, or it is being deployed.
@@ -270,8 +266,35 @@ class Store:
             row = named_row(connection, "application", applications, name, locked=True)
             _refuse_unfinished(connection, name, "can't be removed")
             connection.execute(delete(applications).where(applications.c.name == name))
-            target: Path = row["target"]
+            target: Path = row["target"] or _UNREADABLE
             return target
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether all who write wait for each other, whatever they write, as in SQLite."""
+        return self._database.has_one_writer
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether an operation would have to wait for a connection to the database."""
+        return self._database.is_exhausted
+
+    def check_writing(self, *, patience: float) -> None:
+        """Write to the database, and change nothing: whether what is accepted could be kept.
+
+        Args:
+            patience: Seconds that it waits for another process's write to end.
+
+        Raises:
+            StoreError: It does not.
+        """
+        with self._database.writing(patience=patience) as connection:
+            check_writable(connection)
+            # SQLite would not write a row that stays the same.
+            connection.execute(text("UPDATE alembic_version SET version_num = version_num || '-'"))
+            connection.execute(
+                text("UPDATE alembic_version SET version_num = rtrim(version_num, '-')")
+            )
 
     def close(self) -> None:
         """Close the database."""
@@ -302,6 +325,15 @@ def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
     """The application of a row.
 
     Raises:
+        StoreError: It is damaged, or stored in an unknown form.
+    """
+    return read_record(applications, row, readable_application)
+
+
+def readable_application(row: Mapping[Any, Any]) -> ApplicationRecord:
+    """The application of a row whose values were found to be readable.
+
+    Raises:
         StoreError: It is stored in an unknown form.
     """
     try:
@@ -328,7 +360,7 @@ def _make_way(connection: Connection, definition: Application) -> None:
     if connection.scalar(select(applications.c.name).where(is_this)) is None:
         return
     _refuse_unfinished(connection, definition.name, "can't get another target")
-    away = Path("/nowhere") / definition.name  # what no application has: it would be nobody's
+    away = _UNREADABLE / definition.name  # what no application has: it would be nobody's
     connection.execute(
         update(applications).where(is_this).values(target=away, resolved_target=None)
     )
@@ -360,8 +392,10 @@ def _put(
         "target": definition.target,
         "resolved_target": resolved[definition.name],
         "definition": definition.as_dict(),
+        "host": definition.host,
         "changed_at": at,
     }
+    values |= checksums(applications, values | {"name": definition.name})
     is_this = applications.c.name == definition.name
     changed = (
         update(applications)
@@ -371,9 +405,16 @@ def _put(
     row = connection.execute(changed.returning(*applications.c)).mappings().one_or_none()
     if row is None:
         values |= {"name": definition.name, "secrets": {}, "created_at": at, "revision": 1}
+        values |= checksums(applications, values)
         added = insert(applications).values(values).returning(*applications.c)
         row = connection.execute(added).mappings().one()
     return application_of(row)
+
+
+def _is_damaged_provider(connection: Connection, name: str) -> bool:
+    query = select(providers).where(providers.c.name == name)
+    row = connection.execute(query).mappings().one_or_none()
+    return row is not None and damage_in(providers, row) is not None
 
 
 def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:
@@ -389,5 +430,8 @@ def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) ->
 def _sealed_secrets(connection: Connection) -> Iterator[str]:
     for table in (providers, applications):
         for secrets in connection.scalars(select(table.c.secrets)):
-            yield from filter(is_sealed, secrets.values())
-    yield from filter(is_sealed, connection.scalars(select(webhooks.c.secret)))
+            if isinstance(secrets, dict):
+                yield from filter(is_sealed, secrets.values())
+    for secret in connection.scalars(select(webhooks.c.secret)):
+        if isinstance(secret, str) and is_sealed(secret):
+            yield secret

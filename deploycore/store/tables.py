@@ -6,27 +6,24 @@ tests compare the three. Column names are the field names of the records.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
+from typing import get_args
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Dialect,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
+from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, UniqueConstraint
+
+from deploycore.store.columns import (
+    BigNumber,
+    Choice,
+    Document,
+    Flag,
+    Line,
+    Number,
+    PathText,
+    Real,
+    UtcDateTime,
+    Words,
 )
+from deploycore.store.records import DeploymentKind, Role
+from deploycore.store.states import DeploymentState
 
 __all__ = [
     "REVISION",
@@ -50,34 +47,6 @@ REVISION = "0009"
 NAME_LENGTH = 63
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """Times in UTC, aware on both sides; SQLite would keep them without their zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value and value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            return value.replace(tzinfo=UTC)
-        return value and value.astimezone(UTC)
-
-
-class PathText(TypeDecorator[Path]):
-    """Paths, as text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Path | None, dialect: Dialect) -> str | None:
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Path | None:
-        return None if value is None else Path(value)
-
-
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -90,56 +59,63 @@ metadata = MetaData(
 providers = Table(
     "providers",
     metadata,
-    Column("name", String(NAME_LENGTH), primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("settings", JSON, nullable=False),
-    Column("secrets", JSON, nullable=False),
+    Column("name", Line(NAME_LENGTH), primary_key=True),
+    Column("kind", Words, nullable=False),
+    Column("settings", Document(str), nullable=False),
+    Column("secrets", Document(str), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Of what `reading.CHECKSUMS` says; empty where an older version wrote the row.
+    Column("settings_checksum", Line(64)),
+    Column("secrets_checksum", Line(64)),
 )
 
 applications = Table(
     "applications",
     metadata,
-    Column("name", String(NAME_LENGTH), primary_key=True),
+    Column("name", Line(NAME_LENGTH), primary_key=True),
     Column("provider", ForeignKey(providers.c.name), nullable=False, index=True),
     Column("target", PathText, nullable=False, unique=True),
     # What the target led to when it was written; NULL in rows of versions before 0009.
     Column("resolved_target", PathText),
-    Column("definition", JSON, nullable=False),
-    Column("secrets", JSON, nullable=False),
-    Column("revision", Integer, nullable=False),
+    Column("definition", Document(), nullable=False),
+    Column("secrets", Document(str), nullable=False),
+    Column("revision", Number, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
+    # The definition's, for queries: looking into JSON fails where that is damaged.
+    Column("host", Words),
+    Column("definition_checksum", Line(64)),
+    Column("secrets_checksum", Line(64)),
 )
 
 deployments = Table(
     "deployments",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("ref", Text, nullable=False),
-    Column("commit", Text),
-    Column("release", Text),
-    Column("previous", Text),
-    Column("requested_by", Text, nullable=False),
+    Column("kind", Choice(16, get_args(DeploymentKind)), nullable=False),
+    Column("state", Choice(16, get_args(DeploymentState)), nullable=False),
+    Column("ref", Words, nullable=False),
+    Column("commit", Words),
+    Column("release", Words),
+    Column("previous", Words),
+    Column("requested_by", Words, nullable=False),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
-    Column("error_code", Text),
-    Column("error", Text),
-    Column("author", Text),
-    Column("subject", Text),
+    Column("error_code", Words),
+    Column("error", Words),
+    Column("author", Words),
+    Column("subject", Words),
     Column("committed_at", UtcDateTime),
-    Column("files", BigInteger),
-    Column("bytes", BigInteger),
-    Column("seconds", JSON, nullable=False),
-    Column("cancel_requested", Boolean, nullable=False),
-    Column("revision", Integer),
-    Column("unproved", Boolean, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("home", Text, nullable=False),
+    Column("files", BigNumber),
+    Column("bytes", BigNumber),
+    Column("seconds", Document((int, float)), nullable=False),
+    Column("cancel_requested", Flag, nullable=False),
+    Column("revision", Number),
+    Column("unproved", Flag, nullable=False),
+    Column("host", Words, nullable=False),
+    Column("home", Words, nullable=False),
     Index(None, "application", "id"),
     Index(None, "application", "release"),
     # What has ended is nearly all; who asks for the rest must not read it.
@@ -152,23 +128,23 @@ deployments = Table(
 triggers = Table(
     "triggers",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), nullable=False),
-    Column("cause", String(16), nullable=False),
-    Column("ref", Text, nullable=False),
-    Column("commit", Text),
-    Column("actor", Text, nullable=False),
-    Column("priority", Integer, nullable=False),
+    Column("cause", Line(16), nullable=False),
+    Column("ref", Words, nullable=False),
+    Column("commit", Words),
+    Column("actor", Words, nullable=False),
+    Column("priority", Number, nullable=False),
     # What tells a delivery from others: the host's identifier, and a digest of its body. Who
     # sends again what was sent before meets the former one.
-    Column("delivery", Text),
-    Column("digest", String(64)),
+    Column("delivery", Words),
+    Column("digest", Line(64)),
     Column("received_at", UtcDateTime, nullable=False),
     Column("not_before", UtcDateTime, nullable=False),
-    Column("attempts", Integer, nullable=False),
+    Column("attempts", Number, nullable=False),
     Column("settled_at", UtcDateTime),
-    Column("deployment", Integer),
-    Column("error_code", Text),
+    Column("deployment", Number),
+    Column("error_code", Words),
     UniqueConstraint("application", "delivery", name="uq_triggers_application_delivery"),
     UniqueConstraint("application", "digest", name="uq_triggers_application_digest"),
     Index(None, "settled_at", "application"),
@@ -179,9 +155,9 @@ triggers = Table(
 workers = Table(
     "workers",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("host", Text, nullable=False),
-    Column("process", Integer, nullable=False),
+    Column("id", Line(36), primary_key=True),
+    Column("host", Words, nullable=False),
+    Column("process", Number, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
 )
@@ -191,7 +167,7 @@ claims = Table(
     "claims",
     metadata,
     Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
-    Column("worker", String(36), nullable=False),
+    Column("worker", Line(36), nullable=False),
     Column("claimed_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
 )
@@ -202,13 +178,14 @@ webhooks = Table(
     "webhooks",
     metadata,
     Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
-    Column("secret", Text, nullable=False),
-    Column("former", Text),
+    Column("secret", Words, nullable=False),
+    Column("former", Words),
     Column("former_until", UtcDateTime),
-    Column("hosts_id", Text),
-    Column("url", Text),
+    Column("hosts_id", Words),
+    Column("url", Words),
     Column("created_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
+    Column("secret_checksum", Line(64)),
 )
 
 # When the git host is asked for news of an application, and what it said the last time.
@@ -217,8 +194,8 @@ polls = Table(
     metadata,
     Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
     Column("due_at", UtcDateTime, nullable=False),
-    Column("seconds", Float, nullable=False),
-    Column("commit", Text),
+    Column("seconds", Real, nullable=False),
+    Column("commit", Words),
 )
 
 # Applications that were made for pull requests. They refer to no application, since they stay
@@ -226,12 +203,12 @@ polls = Table(
 previews = Table(
     "previews",
     metadata,
-    Column("name", String(NAME_LENGTH), primary_key=True),
-    Column("parent", String(NAME_LENGTH), nullable=False, index=True),
-    Column("number", BigInteger, nullable=False),
+    Column("name", Line(NAME_LENGTH), primary_key=True),
+    Column("parent", Line(NAME_LENGTH), nullable=False, index=True),
+    Column("number", BigNumber, nullable=False),
     Column("target", PathText, nullable=False),
     Column("within", PathText, nullable=False),
-    Column("host", Text),
+    Column("host", Words),
     Column("created_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
@@ -243,19 +220,19 @@ closed_pull_requests = Table(
     "closed_pull_requests",
     metadata,
     Column("parent", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
-    Column("provider", String(NAME_LENGTH), primary_key=True),
-    Column("repository", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True),
-    Column("merged", Boolean, nullable=False),
+    Column("provider", Line(NAME_LENGTH), primary_key=True),
+    Column("repository", Words, primary_key=True),
+    Column("number", BigNumber, primary_key=True),
+    Column("merged", Flag, nullable=False),
 )
 
 # Who may use the server's API: digests of tokens, never the tokens.
 tokens = Table(
     "tokens",
     metadata,
-    Column("name", String(NAME_LENGTH), primary_key=True),
-    Column("digest", String(64), nullable=False, unique=True),
-    Column("role", String(16), nullable=False),
+    Column("name", Line(NAME_LENGTH), primary_key=True),
+    Column("digest", Line(64), nullable=False, unique=True),
+    Column("role", Choice(16, get_args(Role)), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("used_at", UtcDateTime),

@@ -41,7 +41,11 @@ def refuse_common_targets(
     """
     c = applications.c
     known = connection.execute(select(c.name, c.target, c.resolved_target))
-    targets = {row.name: (str(row.target), str(row.resolved_target or "")) for row in known}
+    targets = {
+        row.name: (str(row.target), str(row.resolved_target or ""))
+        for row in known
+        if isinstance(row.target, Path)  # damaged otherwise
+    }
     new = {each.name: (str(each.target), str(resolved[each.name])) for each in definitions}
     targets |= new
     owners: dict[str, list[str]] = {}

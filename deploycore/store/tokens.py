@@ -11,10 +11,13 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import Role, TokenRecord
 from deploycore.store.tables import tokens
 
 __all__ = ["Tokens"]
+
+_TOKEN = as_record(TokenRecord, tokens)
 
 
 class Tokens:
@@ -54,8 +57,8 @@ class Tokens:
     def list(self) -> list[TokenRecord]:
         """All tokens, by name."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(tokens).order_by(tokens.c.name)).mappings()
-            return [TokenRecord(**row) for row in rows]
+            query = select(tokens).order_by(tokens.c.name)
+            return list(read_records(connection, tokens, query, _TOKEN))
 
     def note_use(self, name: str) -> None:
         """Note that a token was used now."""

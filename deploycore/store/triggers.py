@@ -6,8 +6,9 @@ come. So of many for one application one deployment settles all that were there 
 
 from __future__ import annotations
 
+import builtins
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,10 +23,12 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql
 
 from deploycore.errors import ConfigurationError
-from deploycore.store.database import Database, present
+from deploycore.store.database import Database, chunks, present
 from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, first_readable, read_record, read_records
 from deploycore.store.records import TriggerCounts, TriggerRecord
 from deploycore.store.tables import applications, claims, triggers
 
@@ -36,10 +39,16 @@ logger = logging.getLogger(__name__)
 REMEMBERED = timedelta(days=30)
 """How long a settled trigger stays, so that the same delivery is known when it comes again."""
 
+DELIVERY_SECONDS = 5.0
+"""How long storing a trigger waits for others: hosts give a delivery some ten seconds in all."""
+
 _PRUNED_AT_ONCE = 1000
+_OLDEST_LOOKED_AT = 20
 _IS_OPEN = triggers.c.settled_at.is_(None)
 _IS_NEW = triggers.c.attempts == 0
+_TRIGGER = as_record(TriggerRecord, triggers)
 _ADDED = insert(triggers).returning(*triggers.c)
+_ADDED_ONCE = postgresql.insert(triggers).on_conflict_do_nothing().returning(*triggers.c)
 
 
 class Triggers:
@@ -106,15 +115,17 @@ class Triggers:
             "digest": digest or None,
             "attempts": 0,
         }
-        with self._database.writing() as connection:
-            # Locked, so that of two deliveries of the same one meets the other.
-            named_row(connection, "application", applications, application, locked=True)
+        with self._database.writing(patience=DELIVERY_SECONDS) as connection:
+            _hold(connection, application)
             at = present(connection)
             same = _the_same(application, delivery, digest)
             if same is not None and _is_remembered(connection, same, at):
                 return None
             values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
-            record = TriggerRecord(**connection.execute(_ADDED, values).mappings().one())
+            row = connection.execute(_added(connection), values).mappings().one_or_none()
+            if row is None:
+                return None  # of two deliveries of the same, the other one came first
+            record = read_record(triggers, row, _TRIGGER)
         if not settled:
             self._tell(application)
         return record
@@ -143,7 +154,7 @@ class Triggers:
         with self._database.reading() as connection:
             now = present(connection)
             in_hand = select(claims.c.application).where(claims.c.expires_at > now)
-            named = applications.c.definition["host"].as_string()
+            named = applications.c.host
             # A host that asked for fewer requests is obeyed whatever comes in; after any other
             # failure, what is new is a reason to try at once.
             limited = case((triggers.c.error_code == "rate_limited", triggers.c.not_before))
@@ -173,19 +184,42 @@ class Triggers:
         postponed may be tried, or a claim lapses. ``None`` where there are neither."""
         with self._database.reading() as connection:
             now = present(connection)
-            tried = select(func.min(triggers.c.not_before)).where(
+            tried = select(triggers.c.not_before).where(
                 _IS_OPEN, ~_IS_NEW, triggers.c.not_before > now
             )
-            lapses = select(func.min(claims.c.expires_at)).where(claims.c.expires_at > now)
-            found = [connection.scalar(tried), connection.scalar(lapses)]
+            lapses = select(claims.c.expires_at).where(claims.c.expires_at > now)
+            found = [
+                first_readable(
+                    connection, query.order_by(query.selected_columns[0]).limit(_OLDEST_LOOKED_AT)
+                )
+                for query in (tried, lapses)
+            ]
             return min(((at - now).total_seconds() for at in found if at is not None), default=None)
 
     def open(self, application: str) -> Sequence[TriggerRecord]:
-        """The triggers of an application that have not come to an end, the oldest first."""
+        """The triggers of an application that have not come to an end, the oldest first.
+
+        A damaged one is settled, and another one takes its place: what it told of must not be lost,
+        and nobody could settle it by its record.
+        """
         query = select(triggers).where(_IS_OPEN, triggers.c.application == application)
-        with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(triggers.c.id)).mappings()
-            return [TriggerRecord(**row) for row in rows]
+        query = query.order_by(triggers.c.id)
+        for _ in range(2):
+            damaged: builtins.list[Mapping[Any, Any]] = []
+            with self._database.reading() as connection:
+                found = builtins.list(
+                    read_records(connection, triggers, query, _TRIGGER, damaged=damaged)
+                )
+            if not damaged:
+                break
+            self._replace(application, [row["id"] for row in damaged])
+        return found
+
+    def _replace(self, application: str, ids: Sequence[int]) -> None:
+        """Settle damaged triggers, and add one in their place."""
+        logger.warning("%d damaged triggers of %s were replaced", len(ids), application)
+        self.settle(ids, error_code="damaged")
+        self.add(application, cause="recovery")
 
     def list(
         self, application: str | None = None, *, limit: int | None = None
@@ -200,7 +234,7 @@ class Triggers:
         if application is not None:
             query = query.where(triggers.c.application == application)
         with self._database.reading() as connection:
-            return [TriggerRecord(**row) for row in connection.execute(query).mappings()]
+            return builtins.list(read_records(connection, triggers, query, _TRIGGER))
 
     def get(self, trigger: int) -> TriggerRecord:
         """The trigger of an id.
@@ -213,7 +247,7 @@ class Triggers:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise ConfigurationError(f"There is no trigger {trigger}.", trigger=trigger)
-        return TriggerRecord(**row)
+        return read_record(triggers, row, _TRIGGER)
 
     def newest(self, application: str, ref: str) -> TriggerRecord | None:
         """What an application was last told about a ref."""
@@ -224,8 +258,7 @@ class Triggers:
             .limit(1)
         )
         with self._database.reading() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-        return None if row is None else TriggerRecord(**row)
+            return next(read_records(connection, triggers, query, _TRIGGER), None)
 
     def settle(
         self, ids: Sequence[int], *, deployment: int | None = None, error_code: str | None = None
@@ -237,13 +270,11 @@ class Triggers:
             error_code: The ``code`` of what went wrong; ``None`` where nothing did.
         """
         with self._database.writing() as connection:
-            connection.execute(
-                update(triggers)
-                .where(triggers.c.id.in_(ids), _IS_OPEN)
-                .values(
-                    settled_at=present(connection), deployment=deployment, error_code=error_code
-                )
+            settled = update(triggers).values(
+                settled_at=present(connection), deployment=deployment, error_code=error_code
             )
+            for some in chunks(ids):
+                connection.execute(settled.where(triggers.c.id.in_(some), _IS_OPEN))
 
     def postpone(self, ids: Sequence[int], *, seconds: float, error_code: str) -> None:
         """Have triggers tried again later.
@@ -253,30 +284,44 @@ class Triggers:
             error_code: The ``code`` of what went wrong this time.
         """
         with self._database.writing() as connection:
-            connection.execute(
-                update(triggers)
-                .where(triggers.c.id.in_(ids), _IS_OPEN)
-                .values(
-                    attempts=triggers.c.attempts + 1,
-                    not_before=present(connection) + timedelta(seconds=seconds),
-                    error_code=error_code,
-                )
+            postponed = update(triggers).values(
+                attempts=triggers.c.attempts + 1,
+                not_before=present(connection) + timedelta(seconds=seconds),
+                error_code=error_code,
             )
+            for some in chunks(ids):
+                connection.execute(postponed.where(triggers.c.id.in_(some), _IS_OPEN))
 
-    def prune(self) -> int:
-        """Forget triggers that were settled long ago, a bounded number at once.
+    def prune(self, *, is_stopped: Callable[[], bool] = lambda: False) -> int:
+        """Forget triggers that were settled long ago: all of them, in transactions of a bounded
+        size, so that nobody waits for long.
 
         The last one about each ref stays: polling must not take for news what it told.
+
+        Args:
+            is_stopped: Asked before each transaction; whether to leave the rest for another time.
 
         Returns:
             How many.
         """
-        with self._database.writing() as connection:
-            long_ago = triggers.c.settled_at < present(connection) - REMEMBERED
-            last = select(func.max(triggers.c.id)).group_by(triggers.c.application, triggers.c.ref)
-            old = select(triggers.c.id).where(long_ago, triggers.c.id.not_in(last))
-            some = old.limit(_PRUNED_AT_ONCE)
-            return connection.execute(delete(triggers).where(triggers.c.id.in_(some))).rowcount
+        last = select(func.max(triggers.c.id)).group_by(triggers.c.application, triggers.c.ref)
+        with self._database.reading() as connection:
+            # Once: what is added meanwhile makes none of the others the last one.
+            before = present(connection) - REMEMBERED
+            kept = set(connection.scalars(last))
+        old = select(triggers.c.id).where(triggers.c.settled_at < before).order_by(triggers.c.id)
+        count, after = 0, 0
+        while not is_stopped():
+            some = old.where(triggers.c.id > after).limit(_PRUNED_AT_ONCE)
+            with self._database.writing() as connection:
+                found = connection.scalars(some.with_for_update(skip_locked=True)).all()
+                gone = [each for each in found if each not in kept]
+                connection.execute(delete(triggers).where(triggers.c.id.in_(gone)))
+            count += len(gone)
+            if not found:
+                break
+            after = found[-1]
+        return count
 
     def counts(self) -> TriggerCounts:
         """How many triggers there are."""
@@ -328,7 +373,25 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
+def _hold(connection: Connection, application: str) -> None:
+    """Keep an application from being removed until the transaction ends; nothing else waits.
+
+    Raises:
+        ConfigurationError: There is no such application.
+    """
+    held = select(applications.c.name).where(applications.c.name == application)
+    if connection.scalar(held.with_for_update(read=True, key_share=True)) is None:
+        named_row(connection, "application", applications, application)
+
+
+def _added(connection: Connection) -> Any:
+    """The statement that adds a trigger, or nothing where there is the same one. SQLite needs no
+    such condition: nobody else writes meanwhile."""
+    return _ADDED_ONCE if connection.dialect.name == "postgresql" else _ADDED
+
+
 def _age_of_oldest(connection: Connection, now: datetime) -> float:
-    query = select(func.min(triggers.c.received_at)).where(_IS_OPEN)
-    oldest: datetime | None = connection.scalar(query)
+    # Ids grow with time. The sum keeps the database from going through all that is settled.
+    query = select(triggers.c.received_at).where(_IS_OPEN).order_by(triggers.c.id + 0)
+    oldest: datetime | None = first_readable(connection, query.limit(_OLDEST_LOOKED_AT))
     return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())

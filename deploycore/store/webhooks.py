@@ -11,10 +11,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.records import WebhookRecord
 from deploycore.store.tables import applications, webhooks
 
 __all__ = ["Webhooks"]
+
+_WEBHOOK = as_record(WebhookRecord, webhooks)
 
 
 class Webhooks:
@@ -51,10 +54,12 @@ class Webhooks:
             values = {
                 "application": application,
                 "secret": secret,
+                "former": None,
                 "created_at": datetime.now(UTC),
             }
+            values |= checksums(webhooks, values)
             added = insert(webhooks).values(values).returning(*webhooks.c)
-            return WebhookRecord(**connection.execute(added).mappings().one())
+            return read_record(webhooks, connection.execute(added).mappings().one(), _WEBHOOK)
 
     def get(self, application: str) -> WebhookRecord:
         """The webhook of an application.
@@ -76,7 +81,7 @@ class Webhooks:
         """All webhooks, by application."""
         query = select(webhooks).order_by(webhooks.c.application)
         with self._database.reading() as connection:
-            return [WebhookRecord(**row) for row in connection.execute(query).mappings()]
+            return list(read_records(connection, webhooks, query, _WEBHOOK))
 
     def begin_rotation(self, application: str, secret: str) -> WebhookRecord:
         """Let a new secret hold beside the present one, until ``end_rotation`` says otherwise.
@@ -94,6 +99,7 @@ class Webhooks:
                 return known
             self._refuse_second_key(connection)
             values = {"secret": secret, "former": known.secret, "former_until": None}
+            values |= checksums(webhooks, values)
             return _changed(connection, application, values)
 
     def end_rotation(self, application: str, *, former_until: datetime) -> WebhookRecord:
@@ -135,21 +141,21 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application)
-            if _find(connection, application) is None:
+            gone = delete(webhooks).where(webhooks.c.application == application)
+            if not connection.execute(gone).rowcount:
                 _raise_missing(application)
-            connection.execute(delete(webhooks).where(webhooks.c.application == application))
 
 
 def _find(connection: Connection, application: str) -> WebhookRecord | None:
     query = select(webhooks).where(webhooks.c.application == application)
     row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else WebhookRecord(**row)
+    return None if row is None else read_record(webhooks, row, _WEBHOOK)
 
 
 def _changed(connection: Connection, application: str, values: dict[str, Any]) -> WebhookRecord:
     changed = update(webhooks).where(webhooks.c.application == application).values(values)
     row = connection.execute(changed.returning(*webhooks.c)).mappings().one_or_none()
-    return _raise_missing(application) if row is None else WebhookRecord(**row)
+    return _raise_missing(application) if row is None else read_record(webhooks, row, _WEBHOOK)
 
 
 def _raise_missing(application: str) -> NoReturn:

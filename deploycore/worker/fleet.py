@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 
 from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
+from deploycore.store.waiting import CONNECT_SECONDS, NETWORK, limit_server
 
 if TYPE_CHECKING:
     from procrastinate import App
@@ -36,7 +37,7 @@ _ANY_HOST = "deploycore"
 _STALLED_SECONDS = 30.0
 _POLL_SECONDS = 15.0  # notifications come at once; this is for those that are lost
 _RETRY_SECONDS = 5.0
-_CONNECT_SECONDS = 5.0
+_CONNECT_SECONDS = float(CONNECT_SECONDS)
 _OTHER_THREADS = 2
 _GOODBYE_SECONDS = 15.0
 _THE_SCHEMA = 7023648102  # the advisory lock under which procrastinate's tables are made
@@ -143,7 +144,10 @@ class Nudges:
 
         await asyncio.to_thread(self._make_tables)
         connector = PsycopgConnector(
-            conninfo=self._address.get_secret_value(), timeout=_CONNECT_SECONDS
+            conninfo=self._address.get_secret_value(),
+            timeout=_CONNECT_SECONDS,
+            kwargs=dict(NETWORK),
+            configure=_limit_async,
         )
         app = App(connector=connector)
 
@@ -211,6 +215,8 @@ class Nudges:
                 min_size=1,
                 max_size=2,
                 timeout=_CONNECT_SECONDS,
+                kwargs=dict(NETWORK),
+                configure=_limit,
             )
             self._sender = App(connector=connector).open()
         return self._sender
@@ -222,9 +228,8 @@ class Nudges:
         import psycopg
         from procrastinate.schema import SchemaManager
 
-        with psycopg.connect(
-            self._address.get_secret_value(), connect_timeout=int(_CONNECT_SECONDS)
-        ) as connection:
+        with psycopg.connect(self._address.get_secret_value(), **NETWORK) as connection:
+            _limit(connection)
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_THE_SCHEMA,))
             row = connection.execute(_OF_PROCRASTINATE).fetchone()
             if row is None or not row[0]:
@@ -265,6 +270,17 @@ def announcing(installation: Installation) -> Iterator[None]:
     finally:
         end()
         nudges.close()
+
+
+def _limit(connection: Any) -> None:
+    """Limit what the server lets a connection wait for."""
+    connection.execute(limit_server())
+    connection.commit()
+
+
+async def _limit_async(connection: Any) -> None:
+    await connection.execute(limit_server())
+    await connection.commit()
 
 
 async def _wait_for_any(seconds: float | None, *tasks: asyncio.Task[Any]) -> None:

@@ -24,6 +24,7 @@ from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
 from deploycore.worker.fleet import Nudges, open_nudges
 from deploycore.worker.look import Hand, look_at
 from deploycore.worker.polling import Poller
+from deploycore.worker.pruning import Pruner
 from deploycore.worker.reporting import Reporter
 from deploycore.worker.upkeep import Upkeep
 
@@ -37,7 +38,6 @@ _SHARE_OF_LEASE = 0.8  # after which a worker that can't renew its claims takes 
 _SWEEP_SECONDS = 2.0
 _SWEEP_SECONDS_WITH_NUDGES = 15.0
 _PAUSE_SECONDS = 1.0  # after the store failed
-_PRUNE_SECONDS = 3600.0
 _MORE_CANDIDATES = 8  # than there are hands: others claim too
 _LEAST_WAIT = 0.02
 _LOST_WAIT = 0.02
@@ -88,12 +88,12 @@ class Worker:
         self._stopping = False
         self._ended = threading.Event()
         self._beaten = time.monotonic()
-        self._pruned: float | None = None
         self._running: list[threading.Thread] = []
         self._nudges: Nudges | None = None
         self._reporter = Reporter(installation)
         self._poller = Poller(installation)
         self._upkeep = Upkeep(installation)
+        self._pruner = Pruner(installation.store)
         self._cleanup = ExitStack()
 
     @property
@@ -129,6 +129,8 @@ class Worker:
         self._cleanup.callback(self._poller.stop)
         self._upkeep.start()
         self._cleanup.callback(self._upkeep.stop)
+        self._pruner.start()
+        self._cleanup.callback(self._pruner.stop)
         for name, run in (
             ("dispatch", self._dispatch),
             ("beat", self._beat_on),
@@ -236,7 +238,6 @@ class Worker:
         while not self._stopping:
             wait = _PAUSE_SECONDS
             try:
-                self._prune_sometimes()
                 wait = self._look()
             except StoreError as error:
                 logger.warning("the worker can't look into the store: %s", error)
@@ -403,9 +404,3 @@ class Worker:
         for application, hand in lost:
             logger.warning("the claim on %s is lost: %s", application, why)
             hand.interrupt()
-
-    def _prune_sometimes(self) -> None:
-        now = time.monotonic()
-        if self._pruned is None or now - self._pruned > _PRUNE_SECONDS:
-            self._pruned = now
-            self._installation.store.triggers.prune()

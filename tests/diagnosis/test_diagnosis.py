@@ -312,7 +312,8 @@ def test_an_application_in_an_unknown_form_is_told_beside_the_others(
         "other", provider="work", repository="acme/site", ref="main", target=other
     )
     installation.close()
-    unknown = """UPDATE applications SET definition = '{"a": 1}' WHERE name = 'other'"""
+    unknown = """UPDATE applications SET definition = '{"a": 1}', definition_checksum = NULL
+                 WHERE name = 'other'"""
     execute(installation._settings, unknown)
     diagnosis = look()
     assert "'other' is stored in a form" in diagnosis.only("problem").message

@@ -227,7 +227,7 @@ def test_a_provider_whose_plugin_is_gone_is_told(look, installation, demo_sandbo
 
     installation.close()
     with sqlite3.connect(home / "deploycore.db") as connection:
-        connection.execute("UPDATE providers SET kind = 'gone'")
+        connection.execute("UPDATE providers SET kind = 'gone', settings_checksum = NULL")
     connection.close()
     found = look(offline=False).only("problem")
     assert "No plugin for providers of kind 'gone' is installed" in found.message

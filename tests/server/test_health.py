@@ -104,7 +104,7 @@ def test_the_check_of_the_database_writes_to_the_disk_and_changes_nothing(client
     written = installation.settings.home / "deploycore.db-wal"
     client.get("/readyz")
     before = written.read_bytes()
-    installation.store.check_writable()
+    installation.store.check_writing(patience=5)
     assert written.read_bytes() != before
     assert client.get("/readyz").status_code == 200
 

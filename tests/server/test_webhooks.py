@@ -386,7 +386,7 @@ def failing(installation, monkeypatch):
             time.sleep(seconds)
             raise StoreError("The database is busy.")
 
-        monkeypatch.setattr(acceptance, "_LONG_SECONDS", 0.1)
+        monkeypatch.setattr(turns, "_LONG_SECONDS", 0.1)
         monkeypatch.setattr(installation.store.triggers, "add", fail)
         return written
 

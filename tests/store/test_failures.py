@@ -244,7 +244,7 @@ def test_a_database_that_another_process_writes_for_long_is_said(
     with closing(sqlite3.connect(database, isolation_level=None)) as other, Store(filled) as store:
         other.execute("BEGIN IMMEDIATE")
         assert store.get_provider("acme") == provider()
-        with pytest.raises(StoreError, match="busy with another process") as caught:
+        with pytest.raises(StoreError, match="is busy: another process") as caught:
             store.add_provider(provider("other"))
         assert "Try again" in caught.value.hint
         other.execute("ROLLBACK")

@@ -193,3 +193,49 @@ def test_a_process_killed_while_it_migrates_leaves_nothing_of_it(settings, datab
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
     with Store(settings) as store:
         assert store.list_providers() == []
+
+
+THIRD_VERSION = """
+INSERT INTO providers VALUES ('work', 'acme', '{"user": "me"}', '{}', '2026-01-01 00:00:00');
+INSERT INTO providers VALUES ('odd', 'acme', '{', '{}', '2026-01-01 00:00:00');
+INSERT INTO applications (name, provider, target, definition, secrets, revision, created_at,
+  changed_at) VALUES
+  ('shop', 'work', '/srv/shop', '{"name": "shop", "provider": "work", "repository": "team/shop",
+   "ref": "main", "target": "/srv/shop", "host": "far"}', '{"A": "env:A"}', 1,
+   '2026-01-02 00:00:00', '2026-01-02 00:00:00'),
+  ('text', 'work', '/srv/text', CAST(x'7bff7d' AS TEXT), '{}', 1, '2026-01-02 00:00:00',
+   '2026-01-02 00:00:00');
+INSERT INTO webhooks (application, secret, created_at)
+  VALUES ('shop', 'env:HOOK', '2026-01-02 00:00:00');
+"""
+
+
+def test_rows_of_before_get_checksums_unless_they_are_damaged(settings, database):
+    from alembic import command
+
+    settings.make_home()
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        command.upgrade(migrations.configuration(connection), "0003")
+    engine.dispose()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(THIRD_VERSION)
+    with Store(settings) as store:
+        shop = store.get_application("shop")
+        assert [each.name for each in store.list_applications()] == ["shop"]
+        assert [each.name for each in store.list_providers()] == ["work"]
+        assert store.webhooks.get("shop").secret == "env:HOOK"
+        store.triggers.add("shop", cause="push")
+        assert store.triggers.pending(host="here") == []
+        assert store.triggers.pending(host="far") == ["shop"]
+    assert (shop.definition.host, shop.secrets) == ("far", {"A": "env:A"})
+    columns = {
+        "applications": "definition_checksum, secrets_checksum",
+        "providers": "settings_checksum, secrets_checksum",
+        "webhooks": "secret_checksum",
+    }
+    with closing(sqlite3.connect(database)) as connection:
+        for table, names in columns.items():
+            key = "application" if table == "webhooks" else "name"
+            for name, *found in connection.execute(f"SELECT {key}, {names} FROM {table}"):
+                assert all(map(bool, found)) == (name in ("shop", "work")), (table, name)

@@ -69,6 +69,7 @@ def test_a_definition_that_is_not_known_any_more_is_told(shop, any_settings):
 
     engine = create_engine(any_settings.database_url)
     with engine.begin() as connection:
+        connection.execute(text("UPDATE applications SET definition_checksum = NULL"))
         connection.execute(text("UPDATE applications SET definition = '{\"future\": 1}'"))
     engine.dispose()
     with pytest.raises(StoreError, match="'shop' is stored in a form"):
@@ -254,7 +255,7 @@ def test_threads_share_a_store(shop, application):
 def test_a_path_that_is_no_text_is_refused(settings, provider, application):
     with Store(settings) as store:
         store.add_provider(provider())
-        with pytest.raises(ConfigurationError, match="no text in UTF-8"):
+        with pytest.raises(ConfigurationError, match="valid Unicode"):
             store.put_applications(
                 [application().model_copy(update={"target": Path("/srv/\udcff")})]
             )

@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import bindparam, text, update
 
 from deploycore.errors import ConfigurationError
 from deploycore.store import Store
@@ -227,3 +227,51 @@ def test_what_is_new_is_due_though_the_clock_is_put_back(shops, add, monkeypatch
     monkeypatch.setattr("deploycore.store.triggers.present", lambda connection: before)
     assert shops.triggers.pending(host="here") == ["shop"]
     assert shops.triggers.counts().due == 1
+
+
+MANY = {"sqlite": 33_000, "postgresql": 70_000}
+"""More than a statement of the database can have parameters."""
+
+
+@pytest.fixture
+def many(shops):
+    """A store with very many open triggers of one application, and one of another one."""
+    add = text(
+        "INSERT INTO triggers (application, cause, ref, actor, priority, received_at, not_before,"
+        " attempts) WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted"
+        " WHERE n < :many) SELECT 'shop', 'push', 'main', '', 0, :at, :at, 0 FROM counted"
+    ).bindparams(bindparam("at", type_=table.c.received_at.type))
+    with shops._database.writing() as connection:
+        count = MANY[connection.dialect.name]
+        connection.execute(add, {"at": datetime.now(UTC), "many": count})
+    shops.triggers.add("blog", cause="push", ref="main")
+    return shops, count
+
+
+def test_any_number_of_triggers_is_postponed_settled_and_forgotten(many):
+    store, count = many
+    triggers = store.triggers
+    found = triggers.open("shop")
+    assert len(found) == count
+    ids = [each.id for each in found]
+    triggers.postpone(ids, seconds=100, error_code="git")
+    assert triggers.counts().postponed == count
+    late = triggers.add("shop", cause="push", ref="main")
+    triggers.settle(ids, deployment=7)
+    assert [each.id for each in triggers.open("shop")] == [late.id]
+    assert triggers.prune() == 0
+    old = update(table).where(table.c.settled_at.is_not(None))
+    with store._database.writing() as connection:
+        connection.execute(old.values(settled_at=datetime.now(UTC) - timedelta(days=31)))
+    assert triggers.prune(is_stopped=lambda: True) == 0
+    assert triggers.prune() == count  # but for the last one about the ref, which is open
+    assert [each.application for each in triggers.list()] == ["shop", "blog"]
+
+
+def test_any_number_of_releases_is_looked_up(shops):
+    names = [f"r{number}" for number in range(MANY["postgresql"])]
+    asked = shops.deployments.request("shop", ref="main")
+    for state in ("authenticating", "resolving"):
+        shops.deployments.advance(asked.id, state)
+    shops.deployments.advance(asked.id, "fetching", release=names[-1])
+    assert list(shops.deployments.of_releases("shop", names)) == names[-1:]

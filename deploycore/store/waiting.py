@@ -1,0 +1,71 @@
+"""How long anybody waits for the database: nothing waits without an end.
+
+A process that is stopped in the middle of a transaction, a machine that loses its power, a network
+that drops packets: the server of the database sees an open connection in each case. So each
+connection tells the server what it may keep waiting, and the operating system when a silent peer is
+gone (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "BUSY_SECONDS",
+    "CONNECT_SECONDS",
+    "IDLE_SECONDS",
+    "LOCK_SECONDS",
+    "NETWORK",
+    "POOL",
+    "SERVER_SETTINGS",
+    "limit_server",
+]
+
+BUSY_SECONDS = 30
+"""SQLite: how long an operation waits for another process's write to end."""
+
+CONNECT_SECONDS = 5
+LOCK_SECONDS = 10
+"""PostgreSQL: how long a statement waits for a row that another transaction has changed."""
+
+IDLE_SECONDS = 30
+"""PostgreSQL: how long a transaction may do nothing before the server ends it. Ours never wait for
+anything but the database, so one that does belongs to a process that is stopped or gone."""
+
+STATEMENT_SECONDS = 60
+
+NETWORK: Mapping[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds, until what was sent counts as lost
+}
+"""Parameters of libpq, which drivers for PostgreSQL take."""
+
+POOL: Mapping[str, Any] = {"pool_size": 5, "max_overflow": 35, "pool_timeout": CONNECT_SECONDS}
+"""Connections of one process, about as many as a server has threads, and how many seconds a thread
+waits for one."""
+
+SERVER_SETTINGS: Mapping[str, int] = {
+    "lock_timeout": LOCK_SECONDS * 1000,
+    "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
+    "statement_timeout": STATEMENT_SECONDS * 1000,
+}
+"""Settings of a session, in milliseconds."""
+
+
+def limit_server(settings: Mapping[str, int] = SERVER_SETTINGS, *, local: bool = False) -> str:
+    """The statement that gives a session these settings.
+
+    Sent as a statement, since proxies such as PgBouncer refuse them as parameters of a connection.
+
+    Args:
+        local: Whether only until the transaction ends.
+    """
+    is_local = "true" if local else "false"
+    return "SELECT " + ", ".join(
+        f"set_config('{name}', '{value}', {is_local})" for name, value in settings.items()
+    )

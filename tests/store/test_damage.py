@@ -1,0 +1,396 @@
+"""One damaged value in one row: the row is named and left out, and everything else works."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, create_engine
+
+from deploycore.errors import DeploycoreError, StoreError
+from deploycore.settings import Settings
+from deploycore.store import Store
+from deploycore.store.columns import (
+    Choice,
+    Document,
+    Flag,
+    Number,
+    PathText,
+    Real,
+    UtcDateTime,
+    _Text,
+)
+from deploycore.store.inspection import inspect_database
+from deploycore.store.tables import metadata
+
+SECRET = "hunter2-of-the-damaged-row"
+NOT_TEXT = [f"{SECRET}".encode() + b"\xff", b"\xed\xa0\xbd" + SECRET.encode(), b"a\0b"]
+DAMAGED: list[tuple[type, list[object]]] = [
+    (Choice, [*NOT_TEXT, SECRET]),
+    (PathText, [*NOT_TEXT, f"relative/{SECRET}"]),
+    (_Text, [*NOT_TEXT, memoryview(SECRET.encode())]),
+    (UtcDateTime, [NOT_TEXT[0], SECRET, "2026-99-99 00:00:00.000000", 5, memoryview(b"x")]),
+    (Flag, [NOT_TEXT[0], SECRET, 7]),
+    (Number, [NOT_TEXT[0], SECRET, 1.5, memoryview(b"x")]),
+    (Real, [NOT_TEXT[0], SECRET, float("inf")]),
+    (
+        Document,
+        [
+            NOT_TEXT[0],
+            "{" + SECRET,
+            "[]",
+            "null",
+            '{"a": "\\ud83d"}',
+            '{"a": "\\u0000"}',
+            '{"a": 1e999}',
+            '{"a": ' + "9" * 5000 + "}",
+            '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            5,
+        ],
+    ),
+]
+COLUMNS = [column for table in metadata.sorted_tables for column in table.columns]
+
+
+def fill(store: Store, provider, application) -> None:
+    """Two of everything; what is damaged is always of ``shop``, and of the first of others."""
+    store.add_provider(provider("aaa"))
+    store.add_provider(provider("acme"))
+    for name in ("blog", "shop"):
+        given = application(name, provider="aaa" if name == "shop" else "acme")
+        store.add_application(given)
+        store.keep_application_secret(name, "TOKEN", "env:TOKEN")
+        for release in ("r1", "r2"):
+            asked = store.deployments.request(name, ref="main")
+            store.deployments.advance(asked.id, "authenticating")
+            store.deployments.advance(asked.id, "resolving")
+            store.deployments.advance(asked.id, "fetching", release=f"{name}-{release}")
+        store.triggers.add(name, cause="push", ref="main", digest=name * 16)
+        store.webhooks.add(name, "env:WEBHOOK")
+        store.polls.take([name], lease=-1)
+        store.claims.register(f"worker-of-{name}", host="here", process=1)
+        store.claims.take(name, f"worker-of-{name}", lease=-1)
+        store.previews.close(given, 3, merged=False)
+        store.begin_preview(
+            application(f"{name}-pr-7"),
+            parent=given,
+            number=7,
+            within=Path("/srv"),
+            limit=5,
+            opens=True,
+        )
+        store.tokens.add(name, digest=name * 16, role="read", expires_at=None)
+
+
+def reads(store: Store) -> dict[str, Callable[[], Any]]:
+    """Everything that reads more than one row, or what belongs to ``blog``."""
+    deployments, triggers = store.deployments, store.triggers
+    return {
+        "providers": store.list_providers,
+        "applications": store.list_applications,
+        "deployments": deployments.list,
+        "unfinished": deployments.unfinished,
+        "triggers": triggers.list,
+        "claims": store.claims.list,
+        "workers": store.claims.workers,
+        "webhooks": store.webhooks.list,
+        "previews": store.previews.list,
+        "tokens": store.tokens.list,
+        "polls": store.polls.due,
+        "blog": lambda: [store.get_application("blog")],
+        "acme": lambda: [store.get_provider("acme")],
+        "blog's deployments": lambda: deployments.list("blog"),
+        "blog's unfinished": lambda: deployments.unfinished("blog"),
+        "blog's releases": lambda: list(deployments.of_releases("blog", ["blog-r2"]).values()),
+        "blog's triggers": lambda: triggers.list("blog"),
+        "blog's open": lambda: triggers.open("blog"),
+        "blog's newest": lambda: [triggers.newest("blog", "main")],
+        "blog's webhook": lambda: [store.webhooks.find("blog")],
+    }
+
+
+def others(store: Store) -> None:
+    """What gives no records, and must not fail."""
+    pending = store.triggers.pending(host="here")
+    assert "blog" in pending
+    store.triggers.seconds_to_next()
+    store.triggers.counts()
+    store.deployments.count_by_state()
+    store.deployments.is_cancelled(1)
+    store.holds_sealed_secrets()
+
+
+def keys(records: Any) -> set[str]:
+    return {
+        str(getattr(each, "id", None) or getattr(each, "name", None) or each.application)
+        if not isinstance(each, str)
+        else each
+        for each in records
+    }
+
+
+def values_for(column: Column[Any]) -> Iterator[object]:
+    """What the column is damaged with: all there is for types that few columns have, else one value
+    after the other, from column to column."""
+    values = next(values for kind, values in DAMAGED if isinstance(column.type, kind))
+    if isinstance(column.type, Document | Flag | Real):
+        yield from values
+    else:
+        yield values[COLUMNS.index(column) % len(values)]
+    if not column.nullable and COLUMNS.index(column) % 3 == 0:
+        yield None
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A home whose database is filled, and refuses nothing that its tables would refuse."""
+    return tmp_path_factory.mktemp("damage") / "home"
+
+
+@pytest.fixture
+def filled(template, tmp_path, provider, application) -> Settings:
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(template)})
+    if not template.exists():
+        with Store(settings) as store:
+            fill(store, provider, application)
+        with closing(sqlite3.connect(template / "deploycore.db")) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+            connection.commit()
+    home = shutil.copytree(template, tmp_path / "home")
+    return Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
+
+
+def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
+    names = metadata.tables[table].c
+    column = next(each for each in ("application", "parent", "name", "id") if each in names)
+    wanted = {"workers": "worker-of-shop", "providers": "aaa"}.get(table, "shop")
+    query = f"SELECT max(rowid) FROM {table} WHERE {column} = ?"
+    return int(connection.execute(query, [wanted]).fetchone()[0])
+
+
+@pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)
+def test_a_damaged_value_is_named_and_everything_else_is_read(filled, table, caplog):
+    caplog.set_level(logging.DEBUG)
+    with (
+        Store(filled) as store,
+        closing(sqlite3.connect(filled.home / "deploycore.db")) as raw,
+    ):
+        raw.execute("PRAGMA synchronous = OFF")
+        raw.text_factory = bytes
+        known = {name: keys(read()) for name, read in reads(store).items()}
+        row = row_of_shop(raw, table.name)
+        for column in table.columns:
+            if column.name == "id" and isinstance(column.type, Number):
+                continue  # SQLite's own row number, which is always an integer
+            for value in values_for(column):
+                check(store, filled, raw, (table.name, column.name, row), value, known)
+    assert SECRET not in caplog.text
+
+
+def check(store, settings, raw, place, value, known) -> None:
+    table, column, row = place
+    query = f'SELECT "{column}" FROM {table} WHERE rowid = ?'
+    (was,) = raw.execute(query, [row]).fetchone()
+    put(raw, place, value)
+    try:
+        try:
+            for name, read in reads(store).items():
+                missing = known[name] - keys(read())
+                assert len(missing) <= 1, (place, value, name, missing)
+            others(store)
+            damaged = inspect_database(settings).damaged
+        except Exception as error:
+            raise AssertionError(f"{place} with {value!r:.60}: {type(error)} {error}") from error
+        said = [(each.details["table"], each.details.get("column")) for each in damaged]
+        assert (table, column) in said, (place, value, said)
+        assert SECRET not in str([each.as_dict() for each in damaged])
+    finally:
+        put(raw, place, was)
+
+
+def put(raw, place, value) -> None:
+    table, column, row = place
+    given = "CAST(? AS TEXT)" if isinstance(value, bytes) else "?"
+    raw.execute(f'UPDATE {table} SET "{column}" = {given} WHERE rowid = ?', [value, row])
+    raw.commit()
+
+
+FLIPPED = [
+    ("applications", "definition", "feature", "featurf"),
+    ("applications", "definition", "team", "tean"),
+    ("applications", "provider", "aaa", "aab"),
+    ("applications", "target", "/srv", "/srw"),
+    ("applications", "secrets", "env:TOKEN", "env:TOKEM"),
+    ("providers", "settings", "me", "mg"),
+    ("providers", "kind", "acme", "acmd"),
+    ("providers", "secrets", "env:TOKEN", "env:UOKEN"),
+    ("webhooks", "secret", "env:WEBHOOK", "env:WEBHOOJ"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "was", "now"), FLIPPED)
+def test_a_bit_that_flips_in_a_definition_or_a_secret_is_found(filled, table, column, was, now):
+    with Store(filled) as store, closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
+        row = row_of_shop(raw, table)
+        raw.execute(
+            f'UPDATE {table} SET "{column}" = replace("{column}", ?, ?) WHERE rowid = ?',
+            [was, now, row],
+        )
+        assert raw.total_changes == 1
+        raw.commit()
+        name = {"providers": "aaa"}.get(table, "shop")
+        with pytest.raises(StoreError, match="damaged") as caught:
+            {
+                "applications": store.get_application,
+                "providers": store.get_provider,
+                "webhooks": store.webhooks.get,
+            }[table](name)
+    assert (caught.value.details["table"], caught.value.details["key"]) == (table, repr(name))
+    assert now not in caught.value.message + caught.value.hint
+
+
+def test_a_damaged_application_is_repaired_by_its_file_or_removed(filled, application):
+    with Store(filled) as store, closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
+        raw.execute("UPDATE applications SET definition = '{', target = 'x' WHERE name = 'shop'")
+        raw.commit()
+        with pytest.raises(StoreError, match="damaged"):
+            store.get_application("shop")
+        for each in store.deployments.unfinished("shop"):
+            store.deployments.advance(each.id, "failed")
+        store.put_applications([application("shop", provider="aaa")])
+        assert store.get_application("shop").definition == application("shop", provider="aaa")
+        raw.execute("UPDATE applications SET definition = '{', target = 'x' WHERE name = 'shop'")
+        raw.commit()
+        assert store.remove_application("shop") == Path("/nowhere")
+        assert "shop" not in keys(store.list_applications())
+
+
+def test_a_damaged_provider_is_replaced_by_adding_it_again(filled, provider):
+    with Store(filled) as store, closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
+        raw.execute("UPDATE providers SET secrets = '{' WHERE name = 'aaa'")
+        raw.commit()
+        store.add_provider(provider("aaa"))
+        assert store.get_provider("aaa") == provider("aaa")
+
+
+def test_what_a_damaged_trigger_told_of_is_not_lost(filled):
+    with Store(filled) as store, closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
+        (was,) = store.triggers.open("shop")
+        raw.execute("UPDATE triggers SET actor = CAST(x'ff' AS TEXT) WHERE id = ?", [was.id])
+        raw.commit()
+        assert "shop" in store.triggers.pending(host="here")
+        (now,) = store.triggers.open("shop")
+        assert (now.cause, now.id > was.id) == ("recovery", True)
+        store.triggers.settle([now.id], deployment=1)
+        assert "shop" not in store.triggers.pending(host="here")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        (table.name, column)
+        for table in metadata.sorted_tables
+        for column in ("definition", "secrets", "target", "created_at", "started_at", "name")
+        if column in table.c
+    ],
+)
+def test_commands_show_all_that_is_not_damaged(filled, table, column, monkeypatch, caplog):
+    from typer.testing import CliRunner
+
+    from deploycore.cli import COMMANDS
+    from deploycore.cli.dispatch import application_of
+
+    with closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
+        put(raw, (table, column, row_of_shop(raw, table)), NOT_TEXT[0])
+    monkeypatch.setenv("DEPLOYCORE_HOME", str(filled.home))
+    shown = ""
+    for command in (
+        "app list",
+        "app show blog",
+        "app export",
+        "provider list",
+        "token list",
+        "webhook list",
+        "deployments",
+        "recover",
+        "doctor --offline",
+    ):
+        done = CliRunner().invoke(application_of(COMMANDS), command.split())
+        foreign = done.exception
+        assert foreign is None or isinstance(foreign, SystemExit | DeploycoreError), command
+        shown += done.output
+        if command == "app list":
+            assert "blog" in done.output
+    assert f"'{table}' is damaged: its column '{column}'" in " ".join(shown.split())
+    assert SECRET not in shown + caplog.text
+
+
+def test_what_no_database_could_hold_is_refused_before_it_is_stored(store, provider, application):
+    store.add_provider(provider())
+    store.add_application(application())
+    for bad in ("a\0b", "\ud83d", "\udcff"):
+        for write in (
+            lambda bad=bad: store.add_provider(provider("other", settings={"user": bad})),
+            lambda bad=bad: store.triggers.add("shop", cause="push", actor=bad),
+            lambda bad=bad: store.deployments.request("shop", ref=bad),
+            lambda bad=bad: store.keep_application_secret("shop", bad, "env:A"),
+            lambda bad=bad: store.get_application(bad),
+            lambda bad=bad: store.webhooks.note_host("shop", hosts_id=bad, url="x"),
+        ):
+            with pytest.raises(DeploycoreError, match="should") as caught:
+                write()
+            assert bad not in str(caught.value)
+    with pytest.raises(DeploycoreError, match="64 bits"):
+        store.triggers.add("shop", cause="push", priority=1 << 63)
+    assert store.triggers.open("shop") == []
+
+
+ON_SERVER = [
+    ("deployments", "requested_at", "'infinity'"),
+    ("triggers", "received_at", "'20000-01-01'"),
+    ("webhooks", "created_at", "'0001-01-01 BC'"),
+    ("applications", "definition", """'{"ref": "\\ud83d"}'"""),
+    ("applications", "definition", """'{"ref": "\\u0000"}'"""),
+    ("applications", "secrets", """'{"a": 1e999}'"""),
+    ("providers", "settings", "'[1]'"),
+    ("deployments", "seconds", "'\"x\"'"),
+    ("deployments", "state", "'unknown'"),
+    ("tokens", "role", "'owner'"),
+    ("polls", "seconds", "'NaN'"),
+    ("claims", "expires_at", "'-infinity'"),
+    ("previews", "target", "'relative'"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value"), ON_SERVER)
+def test_a_damaged_value_of_a_server_is_named_and_everything_else_is_read(
+    postgresql, tmp_path, provider, application, table, column, value
+):
+    environ = {"DEPLOYCORE_HOME": str(tmp_path), "DEPLOYCORE_DATABASE_URL": postgresql}
+    settings = Settings.from_environment(environ)
+    key = next(each for each in ("id", "application", "name") if each in metadata.tables[table].c)
+    with Store(settings) as store:
+        fill(store, provider, application)
+        known = {name: keys(read()) for name, read in reads(store).items()}
+        newest = "min" if table == "providers" else "max"
+        row = f"SELECT {newest}({key}) FROM {table}"
+        engine = create_engine(postgresql)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"UPDATE {table} SET {column} = {value} WHERE {key} = ({row})"
+            )
+        engine.dispose()
+        for name, read in reads(store).items():
+            assert len(known[name] - keys(read())) <= 1, name
+        others(store)
+    damaged = inspect_database(settings).damaged
+    assert [(each.details["table"], each.details["column"]) for each in damaged] == [
+        (table, column)
+    ]

@@ -1,0 +1,208 @@
+"""Nothing waits for PostgreSQL without an end, and one application's row holds up nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from deploycore.errors import StoreError
+from deploycore.settings import Settings
+from deploycore.store import Store, database, drivers, waiting
+
+HOLDER = """
+import sys
+from deploycore.settings import Settings
+from deploycore.store import Store
+from deploycore.store.lookup import named_row
+from deploycore.store.tables import applications
+
+with Store(Settings.from_environment()) as store, store._database.writing() as connection:
+    named_row(connection, "application", applications, "shop", locked=True)
+    if "FOR UPDATE" in sys.argv:
+        connection.exec_driver_sql("SELECT 1 FROM applications WHERE name = 'shop' FOR UPDATE")
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def settings(tmp_path, postgresql) -> Settings:
+    return Settings.from_environment(
+        {"DEPLOYCORE_HOME": str(tmp_path / "home"), "DEPLOYCORE_DATABASE_URL": postgresql}
+    )
+
+
+@pytest.fixture
+def store(settings, provider, application):
+    with Store(settings) as store:
+        store.add_provider(provider())
+        for name in ("blog", "shop"):
+            store.add_application(application(name))
+        yield store
+
+
+@contextmanager
+def frozen(settings: Settings, *arguments: str):
+    """A process that is stopped while it holds the row of ``shop``."""
+    environ = {
+        **os.environ,
+        "DEPLOYCORE_HOME": str(settings.home),
+        "DEPLOYCORE_DATABASE_URL": settings.database_url,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGSTOP)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_row_of_a_frozen_process_keeps_no_push_waiting(store, settings):
+    with frozen(settings):
+        for name in ("blog", "shop"):
+            assert store.triggers.add(name, cause="push", digest=name)
+        assert list(store.triggers.pending(host="here")) == ["blog", "shop"]
+        assert store.claims.take("blog", "worker", lease=30)
+        assert store.claims.take("shop", "worker", lease=30) is None
+        assert [each.application for each in store.polls.take(["blog", "shop"], lease=5)] == [
+            "blog"
+        ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("FOR UPDATE",)])
+def test_waiting_for_a_row_ends(store, settings, arguments, monkeypatch):
+    monkeypatch.setattr("deploycore.store.triggers.DELIVERY_SECONDS", 0.2)
+    store.close()
+    limits = {**waiting.SERVER_SETTINGS, "lock_timeout": 200}
+    monkeypatch.setattr(drivers, "limit_server", lambda: waiting.limit_server(limits))
+    with frozen(settings, *arguments):
+        with pytest.raises(StoreError, match="waiting for a row that another process has locked"):
+            store.deployments.request("shop", ref="main")
+        if arguments:
+            with pytest.raises(StoreError, match="locked"):
+                store.triggers.add("shop", cause="push")
+        assert store.deployments.request("blog", ref="main")
+
+
+def test_the_server_ends_a_transaction_that_does_nothing(store, settings, monkeypatch):
+    limits = {**waiting.SERVER_SETTINGS, "idle_in_transaction_session_timeout": 200}
+    held = threading.Event()
+    monkeypatch.setattr(drivers, "limit_server", lambda: waiting.limit_server(limits))
+
+    def stop_in_the_middle(other: Store) -> None:
+        with other._database.writing() as connection:
+            connection.execute(text("SELECT 1 FROM applications WHERE name = 'shop' FOR UPDATE"))
+            # It is not ours any more once somebody else has it.
+            assert store.deployments.request("shop", ref="main")
+            held.set()
+            connection.execute(text("SELECT 1"))
+
+    with Store(settings) as other, pytest.raises(StoreError) as caught:
+        stop_in_the_middle(other)
+    assert held.is_set()
+    assert "SELECT" not in caught.value.message
+
+
+def test_every_connection_has_limits(store):
+    with store._database.reading() as connection:
+        for name, milliseconds in waiting.SERVER_SETTINGS.items():
+            query = text("SELECT setting FROM pg_settings WHERE name = :name")
+            assert int(connection.scalar(query, {"name": name})) == milliseconds > 0
+        said = connection.connection.driver_connection.info.get_parameters()
+    assert {name: said[name] for name in waiting.NETWORK} == {
+        name: str(value) for name, value in waiting.NETWORK.items()
+    }
+
+
+def test_an_address_may_say_otherwise(postgresql):
+    engine = database.engine_of(f"{postgresql}?connect_timeout=17")
+    with engine.connect() as connection:
+        said = connection.connection.driver_connection.info.get_parameters()
+    engine.dispose()
+    assert (said["connect_timeout"], said["keepalives_idle"]) == ("17", "15")
+
+
+def test_no_connection_left_is_told_at_once(store, settings, monkeypatch):
+    monkeypatch.setattr(database, "POOL", {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1})
+    with Store(settings) as small:
+        small.list_providers()
+        assert not small.is_exhausted
+        with small._database.reading():
+            assert small.is_exhausted
+            with pytest.raises(StoreError, match="all connections of this process are in use"):
+                small.list_providers()
+        assert not small.is_exhausted
+
+
+def test_a_server_without_connections_is_told(store, settings, postgresql):
+    role, name = "few", postgresql.rpartition("/")[2]
+    engine = create_engine(postgresql)
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 0"))
+        connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'x'"))
+    try:
+        url = postgresql.replace("deploycore:", f"{role}:")
+        environ = {"DEPLOYCORE_HOME": str(settings.home), "DEPLOYCORE_DATABASE_URL": url}
+        few = Store(Settings.from_environment(environ))
+        with pytest.raises(StoreError, match="too many connections"):
+            few.list_providers()
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(f"DROP ROLE {role}"))
+        engine.dispose()
+
+
+def test_a_standby_is_not_written_to(store):
+    with store._database.reading() as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+    with store._database.writing() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    store.check_writing(patience=1)  # the connection of before
+    store.close()
+    with pytest.raises(StoreError, match="can only be read"):
+        store.check_writing(patience=1)
+
+
+def test_of_two_deliveries_of_the_same_at_once_one_is_added(store):
+    gate = threading.Barrier(8)
+    added = []
+
+    def add() -> None:
+        gate.wait()
+        added.append(store.triggers.add("shop", cause="push", digest="same", delivery="one"))
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len([each for each in added if each]) == 1
+    assert len(store.triggers.open("shop")) == 1
+
+
+def test_sqlite_waits_for_another_writer_no_longer_than_is_said(tmp_path, provider):
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "sqlite")})
+    with Store(settings) as one, Store(settings) as other:
+        one.add_provider(provider())
+        with one._database.writing():
+            began = time.monotonic()
+            with pytest.raises(StoreError, match="busy"):
+                other.check_writing(patience=0.1)
+            assert time.monotonic() - began < waiting.BUSY_SECONDS
+            assert other.list_providers()  # who reads waits for nobody

@@ -1,0 +1,56 @@
+"""What both databases can hold, and what is said of anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploycore.application import parse_application
+from deploycore.errors import ConfigurationError
+from deploycore.storable import find_unstorable, why_unstorable
+
+UNSTORABLE = ["a\0b", "half \ud83d", "\udcff", 1 << 63, -(1 << 63) - 1, float("inf"), float("nan")]
+
+
+@pytest.mark.parametrize("value", UNSTORABLE, ids=ascii)
+def test_a_value_that_a_database_refuses_is_found_wherever_it_is(value):
+    assert why_unstorable(value)
+    places = {path for path, _ in find_unstorable({"a": [1, {"b": value}], "c": value})}
+    assert places == {("a", "1", "b"), ("c",)}
+    if isinstance(value, str):
+        assert [path for path, _ in find_unstorable({"a": {value: 1}})] == [("a",)]
+
+
+@pytest.mark.parametrize(
+    "value", ["", "größe 🎉", 0, (1 << 63) - 1, -(1 << 63), True, None, 1.5, Path("/ö")], ids=ascii
+)
+def test_anything_else_is_taken(value):
+    assert list(find_unstorable({"a": [value]})) == []
+
+
+def test_values_that_hold_themselves_or_many_of_one_come_to_an_end():
+    own: list[object] = []
+    own.append(own)
+    for _ in range(100):
+        own = [own, own]
+    assert list(find_unstorable(own)) == []
+
+
+@pytest.mark.parametrize("value", [each for each in UNSTORABLE if isinstance(each, str)], ids=ascii)
+@pytest.mark.parametrize(
+    "field", ["name", "provider", "repository", "ref", "target", "host", "watch", "environment"]
+)
+def test_an_application_that_no_database_could_hold_is_refused_by_its_field(field, value):
+    given = {
+        "name": "shop",
+        "provider": "acme",
+        "repository": "team/shop",
+        "ref": "main",
+        "target": "/srv/shop",
+    }
+    wrapped = {"watch": [value], "environment": {"A": value}}.get(field, value)
+    with pytest.raises(ConfigurationError, match=f"applications/x/{field}") as caught:
+        parse_application({**given, field: wrapped}, where="applications/x")
+    assert value not in str(caught.value)
+    str(caught.value).encode()
