@@ -45,7 +45,6 @@ Outcome = Literal["accepted", "known", "ignored", "refused"]
 _CAUSE = "push"
 _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
-_ACTOR_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
 _LONG_SECONDS = 1.0
 
@@ -196,7 +195,7 @@ class Acceptor:
                 cause=_CAUSE,
                 ref=ref,
                 commit=change.after if change else None,
-                actor=_line(event.actor),
+                actor=event.actor,
                 delivery=_bounded(source.delivery),
                 digest=told,
             )
@@ -289,11 +288,6 @@ def _may_begin_at(commit: str | None, change: RefChange) -> bool:
     if change.before is None:  # made again: that it was deleted is kept nowhere
         return commit != change.after
     return commit == change.before
-
-
-def _line(actor: str) -> str:
-    """A name as it can be kept and shown: PostgreSQL takes no NUL, say."""
-    return "".join(each for each in actor if each.isprintable())[:_ACTOR_LENGTH]
 
 
 def _bounded(delivery: str) -> str | None:

@@ -294,6 +294,11 @@ def typed_errors(place: Place) -> Iterator[None]:
         if isinstance(error, DBAPIError):
             error.params = None
         raise store_error(error, place) from None
+    except OverflowError:
+        raise ConfigurationError(
+            "A number is too large to be stored or looked up.",
+            hint="Use a number below 2**63.",
+        ) from None
     except UnicodeEncodeError:
         raise ConfigurationError(
             "A name or path holds bytes that are no text in UTF-8, which can't be stored.",

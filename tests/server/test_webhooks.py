@@ -637,3 +637,9 @@ def test_other_methods_are_refused(client):
     answer = client.get("/webhooks/shop")
     assert (answer.status_code, code_of(answer)) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+def test_a_pull_request_whose_number_can_not_be_stored_is_malformed(deliver, number):
+    assert deliver(pull_request(number=number)).status_code == 422
+    assert deliver(pull_request(number=2**63 - 1)).status_code == 202
