@@ -38,13 +38,15 @@ __all__ = [
     "polls",
     "previews",
     "providers",
+    "reception",
+    "repositories",
     "tokens",
     "triggers",
     "webhooks",
     "workers",
 ]
 
-REVISION = "0003"
+REVISION = "0005"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -210,6 +212,8 @@ webhooks = Table(
 )
 
 # When the git host is asked for news of an application, and what it said the last time.
+# ``requested_at`` is set while a check is owed because deliveries may have been missed;
+# ``not_before`` is when the host allows the next request, where it said so.
 polls = Table(
     "polls",
     metadata,
@@ -217,6 +221,34 @@ polls = Table(
     Column("due_at", UtcDateTime, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("commit", Text),
+    Column("requested_at", UtcDateTime, index=True),
+    Column("not_before", UtcDateTime),
+)
+
+# One row: when a server of this installation was last known to receive deliveries.
+reception = Table(
+    "reception",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seen_at", UtcDateTime),
+)
+
+# Which repository of the git host an application deploys, by the host's own identifier. It holds
+# for ``repository`` and ``former_names`` at ``provider``, and for nothing else that the
+# application may be changed to.
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("provider", String(NAME_LENGTH), nullable=False),
+    Column("repository", Text, nullable=False),
+    Column("host_id", Text),
+    Column("former_names", JSON, nullable=False),
+    Column("renamed_at", UtcDateTime),
+    Column("told_name", Text),
+    Column("other_host_id", Text),
+    Column("ignored_name", Text),
+    Column("ignored_at", UtcDateTime),
 )
 
 # Applications that were made for pull requests. They refer to no application, since they stay
