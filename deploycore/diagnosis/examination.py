@@ -50,7 +50,14 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
-    from deploycore.diagnosis import applications, database, machine, providers, workers
+    from deploycore.diagnosis import (
+        applications,
+        database,
+        machine,
+        providers,
+        reception,
+        workers,
+    )
     from deploycore.store.inspection import Inspection
 
     yield from _in_time("data directory", lambda: machine.look_at_home(settings))
@@ -72,6 +79,8 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
         lambda: providers.look_at_providers(settings, found.providers, offline=offline),
     )
     yield from _in_time("applications", lambda: applications.look_at_targets(found))
+    yield from _in_time("repositories", lambda: reception.look_at_repositories(found))
+    yield from _in_time("webhooks", lambda: reception.look_at_reception(found))
     yield from _in_time("workers", lambda: workers.look_at_workers(found))
     yield from _in_time("deployments", lambda: applications.look_at_deployments(settings, found))
 

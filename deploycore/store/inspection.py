@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, func, inspect, select, text
@@ -20,7 +21,13 @@ from deploycore.settings import Settings
 from deploycore.store import migrations
 from deploycore.store.database import engine_of, present, typed_errors
 from deploycore.store.failures import Place
-from deploycore.store.records import ApplicationRecord, DeploymentRecord, ProviderRecord
+from deploycore.store.records import (
+    ApplicationRecord,
+    DeploymentRecord,
+    ProviderRecord,
+    RepositoryRecord,
+)
+from deploycore.store.repositories import record_of
 from deploycore.store.states import FINAL_STATES
 from deploycore.store.store import application_of
 from deploycore.store.tables import (
@@ -28,8 +35,12 @@ from deploycore.store.tables import (
     applications,
     claims,
     deployments,
+    polls,
     providers,
+    reception,
+    repositories,
     triggers,
+    webhooks,
     workers,
 )
 
@@ -58,6 +69,12 @@ class Inspection:
             in hand, ``None`` where none is known.
         waiting_seconds: How long the oldest trigger waits that nobody has tried to settle; 0
             where none waits.
+        unchecked: How many applications are still to be checked because deliveries of webhooks
+            may have been missed.
+        unchecked_seconds: For how long the first of them is; 0 where none is.
+        server_seconds: How long ago a server was seen; ``None`` where none ever was.
+        webhooks: How many applications have webhooks.
+        repositories: What is known of applications' repositories.
     """
 
     name: str
@@ -73,6 +90,11 @@ class Inspection:
     unfinished: tuple[DeploymentRecord, ...] = ()
     worker_seconds: float | None = None
     waiting_seconds: float = 0.0
+    unchecked: int = 0
+    unchecked_seconds: float = 0.0
+    server_seconds: float | None = None
+    webhooks: int = 0
+    repositories: tuple[RepositoryRecord, ...] = ()
 
     @property
     def is_current(self) -> bool:
@@ -179,6 +201,8 @@ def _read(connection: Connection, place: Place) -> Inspection:
         unfinished=tuple(DeploymentRecord(**row) for row in unfinished),
         worker_seconds=_seconds_since_a_sign(connection),
         waiting_seconds=_seconds_waited(connection),
+        **_reception(connection),
+        repositories=tuple(map(record_of, connection.execute(select(repositories)).mappings())),
     )
 
 
@@ -193,6 +217,19 @@ def _seconds_waited(connection: Connection) -> float:
     is_new = triggers.c.settled_at.is_(None) & (triggers.c.attempts == 0)
     oldest = connection.scalar(select(func.min(triggers.c.received_at)).where(is_new))
     return _seconds_before(present(connection), oldest) or 0.0
+
+
+def _reception(connection: Connection) -> dict[str, Any]:
+    """What is known of servers, and of deliveries that may have been missed."""
+    now = present(connection)
+    owed = select(func.count(), func.min(polls.c.requested_at))
+    count, since = connection.execute(owed.where(polls.c.requested_at.is_not(None))).one()
+    return {
+        "unchecked": count,
+        "unchecked_seconds": _seconds_before(now, since) or 0.0,
+        "server_seconds": _seconds_before(now, connection.scalar(select(reception.c.seen_at))),
+        "webhooks": connection.scalar(select(func.count()).select_from(webhooks)) or 0,
+    }
 
 
 def _seconds_before(now: datetime, at: datetime | None) -> float | None:

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from deploycore.application import Application
-from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
 from deploycore.store.records import RepositoryRecord
@@ -87,16 +86,17 @@ class Repositories:
         """
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, definition.name, locked=True)
-            if row["definition"] != definition.as_dict():
+            stored = dict(row["definition"])
+            now = (stored.get("provider"), stored.get("repository"))
+            if now != (definition.provider, definition.repository):
                 return False
-            renamed = definition.model_copy(update={"repository": name})
             known = _find(connection, definition)
             names = (definition.repository, *(known.former_names if known else ()))
             at = datetime.now(UTC)
             connection.execute(
                 update(applications)
                 .where(applications.c.name == definition.name)
-                .values(definition=renamed.as_dict(), changed_at=at)
+                .values(definition=stored | {"repository": name}, changed_at=at)
             )
             _rename_closed(connection, definition, name)
             values = {
@@ -124,8 +124,10 @@ class Repositories:
         with self._database.writing() as connection:
             named_row(connection, "application", applications, definition.name, locked=True)
             known = _find(connection, definition)
-            fresh = RepositoryRecord(definition.name, definition.provider, definition.repository)
-            _put(connection, known or fresh, values)
+            name = definition.repository
+            record = known or RepositoryRecord(definition.name, definition.provider, name)
+            names = [each for each in (record.repository, *record.former_names) if each != name]
+            _put(connection, record, {"repository": name, "former_names": names, **values})
 
 
 def record_of(row: Mapping[Any, Any]) -> RepositoryRecord:
