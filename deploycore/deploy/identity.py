@@ -82,7 +82,9 @@ def _find(
     except PermissionDenied:
         return None  # who may clone may deploy
     except NotFound as error:
-        if known is not None and known.told_name is not None:
+        if known is None or known.host_id is None:
+            return None  # where it is not there at all, what asks next tells that better
+        if known.told_name is not None:
             error.hint = (
                 f"The host's webhook calls it {known.told_name} now. Give the credentials of"
                 f" provider {definition.provider} access to it."

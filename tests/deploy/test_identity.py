@@ -129,10 +129,18 @@ def test_a_told_name_that_the_host_does_not_confirm_renames_nothing(confirm, kno
     assert known().told_name is None
 
 
-@pytest.mark.parametrize("found", [None, (None, "acme/other"), PermissionDenied("no")])
+@pytest.mark.parametrize(
+    "found", [None, (None, "acme/other"), PermissionDenied("no"), NotFound("no")]
+)
 def test_where_nothing_can_be_told_nothing_changes(confirm, known, found):
     assert confirm(acme__shop=found) == "acme/shop"
     assert known() is None
+
+
+def test_a_known_repository_that_is_gone_is_not_deployed_from_elsewhere(confirm):
+    confirm(acme__shop=("17", "acme/shop"))
+    with pytest.raises(NotFound):
+        confirm()
 
 
 def test_a_host_that_is_away_is_no_reason_to_deploy_unconfirmed(confirm):
