@@ -527,7 +527,7 @@ def test_refusing_a_stranger_looks_at_one_row_and_opens_no_provider(
         for _ in range(50):
             assert client.post(f"/webhooks/{name}", content=b"{}").status_code == status
     assert set(statements.seen) <= {"SELECT", "BEGIN"}
-    assert statements.seen.count("SELECT") == 50 + 3 + len(opened)
+    assert statements.seen.count("SELECT") == 50 + 4 + len(opened)
     assert len(opened) == (name == "shop")
     with Statements() as statements:
         for odd in ("x" * 64, "a%00b", "%C3%A4"):
