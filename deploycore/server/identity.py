@@ -22,6 +22,7 @@ __all__ = ["Identity"]
 logger = logging.getLogger(__name__)
 
 _CHECKED_EVERY = 60.0
+_NAME_LENGTH = 1000
 
 
 class Identity:
@@ -39,6 +40,8 @@ class Identity:
         Raises:
             StoreError: What follows from it can't be noted.
         """
+        if not _can_be_stored(event):
+            return False
         definition, known = entry.application.definition, entry.repository
         is_same = is_same_name(event.repository, definition.repository_id)
         ours, theirs = known.host_id if known else None, event.repository_host_id
@@ -86,3 +89,9 @@ class Identity:
         )
         self._installation.store.repositories.note_ignored(definition, name)
         request_checks(self._installation, [definition.name])
+
+
+def _can_be_stored(event: WebhookEvent) -> bool:
+    """Whether the name is one that both databases hold, and logs show as it is."""
+    name = str(event.repository)
+    return name.isprintable() and len(name) <= _NAME_LENGTH

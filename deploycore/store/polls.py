@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database, present
@@ -18,6 +19,8 @@ from deploycore.store.records import PollRecord
 from deploycore.store.tables import applications, polls
 
 __all__ = ["Polls"]
+
+_FEW_NAMES = 100
 
 
 class Polls:
@@ -86,7 +89,7 @@ class Polls:
         with self._database.writing() as connection:
             missing = _without_row(connection, names)  # locks applications first, as `take` does
             now = present(connection)
-            rows = connection.execute(select(polls)).mappings()
+            rows = connection.execute(_of(select(polls), polls.c.application, names)).mappings()
             known = {row["application"]: PollRecord(**row) for row in rows}
             wanted = [each for each in sorted(set(names)) if each in known or each in missing]
             for place, name in enumerate(wanted):
@@ -145,8 +148,14 @@ class Polls:
 def _without_row(connection: Connection, names: Sequence[str]) -> set[str]:
     """Those of some applications that are there and were never polled; they are locked."""
     is_missing = applications.c.name.not_in(select(polls.c.application))
-    query = select(applications.c.name).where(is_missing).order_by(applications.c.name)
-    return set(connection.scalars(query.with_for_update())) & set(names)
+    query = _of(select(applications.c.name).where(is_missing), applications.c.name, names)
+    query = query.order_by(applications.c.name).with_for_update()
+    return set(connection.scalars(query)) & set(names)
+
+
+def _of(query: Select[Any], column: ColumnElement[str], names: Sequence[str]) -> Select[Any]:
+    """A query that is narrowed to some applications, where those are few."""
+    return query.where(column.in_(names)) if len(names) <= _FEW_NAMES else query
 
 
 def _due_at(record: PollRecord, at: datetime, now: datetime) -> datetime:

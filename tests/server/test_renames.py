@@ -65,6 +65,15 @@ def test_where_an_identifier_is_missing_the_host_is_asked_once(
     assert installation.store.polls.requested() == {}
 
 
+@pytest.mark.parametrize(
+    "name", ["acme/a\0b", "acme/\x1b[31m", "acme/\ud83d", "acme/" + "x" * 5000]
+)
+def test_a_name_that_no_database_holds_is_another_repository(known, installation, deliver, name):
+    answer = deliver(push(repository=name, repository_host_id="17"))
+    assert answer.json() == {"status": "ignored", "reason": "another_repository"}
+    assert told(installation).told_name is None
+
+
 def test_without_any_identifier_a_name_in_another_case_is_the_same(deliver, installation):
     assert deliver(push(repository="Acme/SHOP")).json()["status"] == "accepted"
     assert installation.store.repositories.list() == []
