@@ -84,7 +84,7 @@ class RefChange(Model):
     """
 
     kind: Literal["branch", "tag"]
-    name: RefName
+    name: NonEmpty
     before: CommitHash | None = None
     after: CommitHash | None = None
 
