@@ -21,6 +21,7 @@ The tree::
     │   ├── Cancelled
     │   ├── HealthCheckFailed
     │   ├── Locked
+    │   ├── RepositoryReplaced
     │   ├── StepFailed
     │   └── Superseded
     └── StoreError                  the database, or the key of its secrets
@@ -53,6 +54,7 @@ __all__ = [
     "ProviderUnavailable",
     "RateLimited",
     "RemoteRefused",
+    "RepositoryReplaced",
     "StepFailed",
     "StoreError",
     "Superseded",
@@ -225,6 +227,12 @@ class Locked(DeployError):
     """Another process works on the same application or target."""
 
     code = "locked"
+
+
+class RepositoryReplaced(DeployError):
+    """The git host has another repository under the name than was deployed before."""
+
+    code = "repository_replaced"
 
 
 class StepFailed(DeployError):

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, ValidationError
 
 from deploycore.errors import UnexpectedAnswer
-from deploycore.models import CommitHash, Model, NonEmpty, RepositoryId
+from deploycore.models import CommitHash, HostId, Model, NonEmpty, RepositoryId
 
 __all__ = [
     "CommitState",
@@ -33,6 +33,31 @@ __all__ = [
     "hmac_sha256_matches",
     "unexpected_delivery",
 ]
+
+ACTOR_LENGTH = 200
+"""Characters of a person's name that are kept."""
+
+LARGEST_NUMBER = 2**63 - 1
+"""The largest number that the databases can hold."""
+
+
+def _printable(text: str) -> str:
+    return "".join(each for each in text if each.isprintable())[:ACTOR_LENGTH]
+
+
+def _possible_ref(name: str) -> str:
+    # https://git-scm.com/docs/git-check-ref-format: no control characters. A lone surrogate, which
+    # JSON can hold, is no character at all, and no database stores it.
+    if any(each < " " or each == "\x7f" or "\ud800" <= each <= "\udfff" for each in name):
+        raise ValueError("git allows no control characters in the name of a branch or a tag")
+    return name
+
+
+Actor = Annotated[str, AfterValidator(_printable)]
+"""A person's name as it can be stored and shown: printable characters, at most 200."""
+
+RefName = Annotated[NonEmpty, AfterValidator(_possible_ref)]
+"""The name of a branch or tag, without control characters."""
 
 
 @dataclass(frozen=True)
@@ -70,35 +95,40 @@ class PushEvent(Model):
     Attributes:
         truncated: Whether there were more changes than the host tells of.
         actor: Who pushed, as far as the host tells; for people.
+        repository_host_id: The host's identifier of the repository, as
+            :attr:`deploycore.models.Repository.host_id`; ``None`` if it is not told.
     """
 
     repository: RepositoryId
     changes: tuple[RefChange, ...]
     truncated: bool = False
-    actor: str = ""
+    actor: Actor = ""
+    repository_host_id: HostId | None = None
 
 
 class PullRequestEvent(Model):
     """A pull request was opened, has new commits, or has come to its end.
 
     Attributes:
-        number: The host's number for it within the repository.
+        number: The host's number for it within the repository; at most 2**63 - 1.
         source: The repository that the commits come from; another one for a fork, ``None`` where
             that is gone.
         source_branch: Its branch there.
         target_branch: Where it is to be merged into.
         commit: The newest commit's hash, or its beginning where the host tells no more.
+        repository_host_id: As that of :class:`PushEvent`.
     """
 
     repository: RepositoryId
-    number: Annotated[int, Field(ge=1)]
+    number: Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
     action: Literal["opened", "updated", "merged", "declined"]
     title: str = ""
     source: RepositoryId | None = None
-    source_branch: NonEmpty
-    target_branch: NonEmpty
+    source_branch: RefName
+    target_branch: RefName
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None = None
-    actor: str = ""
+    actor: Actor = ""
+    repository_host_id: HostId | None = None
 
     @property
     def is_from_fork(self) -> bool:

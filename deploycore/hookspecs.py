@@ -106,6 +106,21 @@ class ProviderSpec:
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """Optional: the repository that the host has under a name now, described as in
+        ``list_repos``.
+
+        Where the host redirects from a former name within its own origin, follow it: owner and
+        slug of the result are the present ones. ``host_id`` tells the core whether it is the
+        repository that was deployed before. Its form must stay the same in later versions of the
+        plugin.
+
+        Raises:
+            NotFound: The repository does not exist or is hidden from these credentials.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Where to clone from, and with what; without a request where that is possible.
 
@@ -234,7 +249,7 @@ class ObserverSpec:
     def provider_call_finished(
         self,
         call: ProviderCall,
-        result: Account | CloneUrl | Delivered | Webhook | bool | int | None,
+        result: Account | CloneUrl | Delivered | Repository | Webhook | bool | int | None,
         error: DeploycoreError | None,
     ) -> None:
         """A call ended: with its result (for listings the number of items given, for

@@ -20,6 +20,7 @@ __all__ = [
     "CloneUrl",
     "CommitHash",
     "GitCredential",
+    "HostId",
     "NonEmpty",
     "Owner",
     "Repository",
@@ -33,6 +34,9 @@ NonEmpty = Annotated[str, Field(min_length=1)]
 
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")]
 """The full hash of a commit in lower case, of 40 hexadecimal digits (SHA-1) or 64 (SHA-256)."""
+
+HostId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
+"""A git host's own identifier of something: printable ASCII without spaces."""
 
 Limit = Annotated[int, Field(ge=1)]
 
@@ -116,6 +120,9 @@ class Repository(Model):
         default_branch: ``None`` while the repository is empty.
         private: Whether it is hidden from the public.
         clone_links: Never with a secret in them.
+        host_id: The host's identifier of the repository that stays the same when the repository
+            is renamed or transferred, and that no other repository of the host ever gets;
+            ``None`` where the host has none.
     """
 
     name: NonEmpty
@@ -125,6 +132,7 @@ class Repository(Model):
     default_branch: str | None = None
     private: bool = True
     clone_links: tuple[CloneLink, ...] = ()
+    host_id: HostId | None = None
 
     @property
     def id(self) -> RepositoryId:

@@ -175,6 +175,16 @@ class Provider:
             branch=name,
         )
 
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """The repository that the host has under a name now; its present name may be another.
+
+        Raises:
+            ConfigurationError: The plugin has no such hook.
+            NotFound: The repository does not exist, or is hidden from these credentials.
+        """
+        self._demand("find_repository")
+        return self._call("find_repository", Repository, repository=repository)
+
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Where to clone a repository from, and with what credential."""
         found = self._call("clone_url", CloneUrl, repository=repository)

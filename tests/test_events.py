@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from deploycore.events import hmac_sha256_matches
+from deploycore.events import (
+    PullRequestEvent,
+    PushEvent,
+    hmac_sha256_matches,
+)
+from deploycore.models import RepositoryId
 
 SECRET = SecretStr("It's a Secret to Everybody")
 OTHER = SecretStr("another")
@@ -65,3 +71,35 @@ def test_what_has_one_bit_changed_was_not_signed(body, secret, data):
     place = data.draw(st.integers(0, 63))
     other = f"{int(right[place], 16) ^ 1:x}"
     assert not hmac_sha256_matches(body, f"{right[:place]}{other}{right[place + 1 :]}", (secret,))
+
+
+SHOP = RepositoryId(owner="acme", slug="shop")
+
+
+def pull_request(**more):
+    values = {"number": 7, "action": "opened", "source_branch": "topic", "target_branch": "main"}
+    return PullRequestEvent(repository=SHOP, **(values | more))
+
+
+@pytest.mark.parametrize("number", [0, 2**63, 10**30])
+def test_a_number_that_no_database_holds_is_no_pull_requests(number):
+    assert pull_request(number=2**63 - 1).number == 2**63 - 1
+    with pytest.raises(ValidationError):
+        pull_request(number=number)
+
+
+@pytest.mark.parametrize(
+    "make", [pull_request, lambda **more: PushEvent(repository=SHOP, changes=(), **more)]
+)
+def test_a_persons_name_is_kept_as_it_can_be_stored_and_shown(make):
+    assert make(actor="Ada\0\n\x1b[31m\ud800" + "x" * 500).actor == "Ada[31m" + "x" * 193
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\x1b", "a\x7f", "\ud83d", ""])
+def test_what_git_allows_in_no_name_is_no_branch(name):
+    for make in (
+        lambda: pull_request(source_branch=name),
+        lambda: pull_request(target_branch=name),
+    ):
+        with pytest.raises(ValidationError):
+            make()

@@ -17,7 +17,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 
 if TYPE_CHECKING:
-    from deploycore.store import ApplicationRecord
+    from deploycore.store import ApplicationRecord, RepositoryRecord
 
 __all__ = ["register"]
 
@@ -151,12 +151,14 @@ def show(name: Name, as_json: AsJson = False) -> None:
     with Installation() as installation:
         record = installation.store.get_application(name)
         deployments = installation.store.deployments.list(name, limit=5)
+        known = installation.store.repositories.find(record.definition)
     current = Releases(record.definition.target).current
     if as_json:
         show_json(
             _as_dict(record)
             | {
                 "current": str(current) if current else None,
+                "host_repository": _repository_as_dict(known),
                 "deployments": [deployment_as_dict(deployment) for deployment in deployments],
             }
         )
@@ -166,6 +168,10 @@ def show(name: Name, as_json: AsJson = False) -> None:
         for key, value in _as_dict(record).items()
     }
     rows["current"] = str(current) if current else "(nothing is deployed yet)"
+    if known is not None and known.renamed_at is not None and known.former_names:
+        rows["repository"] += f" (renamed from {known.former_names[0]})"
+    if known is not None and known.other_host_id is not None:
+        rows["repository"] += " (another repository has this name now; nothing is deployed)"
     show_table(["FIELD", "VALUE"], ([key, value] for key, value in rows.items()), empty="")
     say("")
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
@@ -188,6 +194,18 @@ def secret(
         say(f"  {name} has no variable {variable} yet: give it {{secret: stored}}.")
 
 
+@commands.command("accept-repository")
+def accept_repository(name: Name) -> None:
+    """Deploy an application from the repository that has its repository's name now.
+
+    For an application whose repository was deleted and made anew, or replaced by another one.
+    """
+    with Installation() as installation:
+        installation.store.repositories.forget(name)
+        repository = installation.store.get_application(name).definition.repository
+    say(f"{name} is deployed from whatever repository is {repository} at the next deployment.")
+
+
 @commands.command()
 def remove(name: Name) -> None:
     """Forget an application, its history and its logs; its releases stay on disk."""
@@ -206,6 +224,18 @@ def _as_dict(record: ApplicationRecord) -> dict[str, Any]:
         "target": str(definition.target),
         **definition.as_dict(),
         "created_at": record.created_at.isoformat(),
+    }
+
+
+def _repository_as_dict(known: RepositoryRecord | None) -> dict[str, Any] | None:
+    """What is known of the repository at its host, for machines."""
+    if known is None:
+        return None
+    return {
+        "host_id": known.host_id,
+        "former_names": list(known.former_names),
+        "renamed_at": known.renamed_at and known.renamed_at.isoformat(),
+        "replaced_by": known.other_host_id,
     }
 
 

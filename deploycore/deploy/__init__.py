@@ -3,6 +3,7 @@
 from deploycore.deploy.activation import typed_error
 from deploycore.deploy.engine import Engine, Outcome, Release
 from deploycore.deploy.events import DeployEvent, DeployListener, no_listener
+from deploycore.deploy.identity import confirm_repository, is_same_name
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.log import LogLine, LogPart, Logs
 from deploycore.deploy.releases import Releases
@@ -18,7 +19,9 @@ __all__ = [
     "Outcome",
     "Release",
     "Releases",
+    "confirm_repository",
     "fetch_hint",
+    "is_same_name",
     "no_listener",
     "typed_error",
 ]

@@ -16,7 +16,7 @@ from deploycore.application import Timeouts
 from deploycore.calls import Unanswered, call_within
 from deploycore.errors import GitError, PluginError
 from deploycore.events import CommitStatus, DeploymentStatus
-from deploycore.models import Account, Branch, CloneUrl, RepositoryId
+from deploycore.models import Account, Branch, CloneUrl, Repository, RepositoryId
 from deploycore.provider import Provider
 
 __all__ = ["InterruptibleProvider", "fetch_hint"]
@@ -64,6 +64,12 @@ class InterruptibleProvider:
     def find_branch(self, repository: RepositoryId, name: str) -> Branch:
         """See ``Provider.find_branch``."""
         return self._call("list_branches", lambda: self._provider.find_branch(repository, name))
+
+    def find_repository(self, repository: RepositoryId) -> Repository | None:
+        """See ``Provider.find_repository``; ``None`` where the plugin can't do that at all."""
+        if not self._provider.supports("find_repository"):
+            return None
+        return self._call("find_repository", lambda: self._provider.find_repository(repository))
 
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """See ``Provider.clone_url``."""

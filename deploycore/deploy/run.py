@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from deploycore.application import Links
 from deploycore.deploy.activation import Activation, StepRunner
 from deploycore.deploy.cleaning import Cleaning
+from deploycore.deploy.identity import confirm_repository
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
@@ -83,6 +84,7 @@ class Run:
         cancellation: Cancellation,
         shielded: Callable[[], AbstractContextManager[None]],
     ) -> None:
+        self._record = application
         self._application = definition = application.definition
         self._revision = application.revision
         self._recorder = recorder
@@ -162,12 +164,21 @@ class Run:
             provider.authenticate()
             self._steps.refuse_late()
             self._recorder.enter("resolving")
+            self._confirm_repository(provider)
             commit = self._resolve(provider)
             live = self._live()
             if only_if_changed and self._is_live(live, commit):
                 raise _Skipped(f"commit {commit[:12]} is live already")
             self._refuse_vetoed(commit)
             return self._fetch(provider, commit, live)
+
+    def _confirm_repository(self, provider: InterruptibleProvider) -> None:
+        """Go on with the repository's present name, if it was renamed."""
+        found = confirm_repository(self._store, provider, self._record).definition
+        if found.repository != self._application.repository:
+            self._recorder.note(f"repository {self._application.repository} is {found.repository}")
+            update = {"repository": found.repository}
+            self._application = self._application.model_copy(update=update)
 
     def _resolve(self, provider: InterruptibleProvider) -> str:
         ref, repository = self._application.ref, self._application.repository_id

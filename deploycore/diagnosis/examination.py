@@ -57,6 +57,7 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
         leftovers,
         machine,
         providers,
+        reception,
         workers,
     )
     from deploycore.store.inspection import Inspection
@@ -81,6 +82,8 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     )
     yield from _in_time("applications", lambda: applications.look_at_targets(found))
     yield from _in_time("leftovers", lambda: leftovers.look_at_leftovers(settings, found))
+    yield from _in_time("repositories", lambda: reception.look_at_repositories(found))
+    yield from _in_time("webhooks", lambda: reception.look_at_reception(found))
     yield from _in_time("workers", lambda: workers.look_at_workers(found))
     yield from _in_time("deployments", lambda: applications.look_at_deployments(settings, found))
 

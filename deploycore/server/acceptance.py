@@ -25,9 +25,10 @@ from deploycore.events import (
     WebhookEvent,
 )
 from deploycore.installation import Installation
-from deploycore.models import RepositoryId
 from deploycore.server.directory import Directory, Entry
+from deploycore.server.identity import Identity
 from deploycore.server.quiet import QuietLogger
+from deploycore.server.reception import Missed
 from deploycore.server.turns import Turns
 from deploycore.store import ApplicationRecord
 
@@ -42,9 +43,10 @@ PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent
 Outcome = Literal["accepted", "known", "ignored", "refused"]
 
 _CAUSE = "push"
+_PULL_REQUEST = "pull_request"
+_IGNORED_PUSHES = frozenset({"another_ref", "deleted"})
 _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
-_ACTOR_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -63,6 +65,16 @@ class Verdict:
     reason: str = ""
     trigger: int | None = None
 
+    @property
+    def shows_pushes_arrive(self) -> bool:
+        """Whether it was of a push to the application's repository: a sign that its webhook works.
+
+        A ping is none, nor are pull requests and what is about another repository.
+        """
+        if self.outcome == "ignored":
+            return self.reason in _IGNORED_PUSHES
+        return self.outcome in ("accepted", "known") and self.reason != _PULL_REQUEST
+
 
 @dataclass(frozen=True)
 class _Source:
@@ -80,6 +92,7 @@ _MALFORMED = Verdict(422, "refused", "malformed")
 _STALE = Verdict(422, "refused", "stale")
 UNAVAILABLE = Verdict(503, "refused", "unavailable")
 _KNOWN = Verdict(200, "known")
+_ANOTHER_REPOSITORY = Verdict(202, "ignored", "another_repository")
 
 
 class Acceptor:
@@ -108,6 +121,8 @@ class Acceptor:
         self._turns = Turns(installation.store)
         self._noted: dict[str, datetime] = {}
         self._quiet = QuietLogger(logger)
+        self._identity = Identity(installation)
+        self._missed = Missed()
 
     def accept(
         self, name: str, delivery: WebhookDelivery, *, came_at: float | None = None
@@ -124,7 +139,17 @@ class Acceptor:
         except DeploycoreError as error:
             # Ours, or the plugin's: the host may send it again.
             self._quiet.warn(name, "a webhook of %s could not be judged: %s", name, error)
+            self.miss(name)
             return UNAVAILABLE
+
+    def miss(self, name: str) -> None:
+        """Remember that a delivery was turned away which hosts may never send again."""
+        if self._directory.is_known(name):
+            self._missed.add(name)
+
+    def take_missed(self) -> set[str]:
+        """The applications whose deliveries were turned away since this was last asked."""
+        return self._missed.take()
 
     def _judged(self, name: str, delivery: WebhookDelivery, came_at: float) -> Verdict:
         if self._installation.store.is_exhausted:
@@ -169,8 +194,8 @@ class Acceptor:
 
     def _taken(self, entry: Entry, event: WebhookEvent, source: _Source) -> Verdict:
         definition = entry.application.definition
-        if not _is_same(event.repository, definition.repository_id):
-            return _ignored("another_repository")
+        if not self._identity.is_meant(entry, event):
+            return _ANOTHER_REPOSITORY
         if isinstance(event, PullRequestEvent):
             with self._turns.take(entry.application.name, source.came_at):
                 return self._pull_request(entry, event, source.digest)
@@ -195,7 +220,7 @@ class Acceptor:
                 cause=_CAUSE,
                 ref=ref,
                 commit=change.after if change else None,
-                actor=_line(event.actor),
+                actor=event.actor,
                 delivery=_bounded(source.delivery),
                 digest=told,
             )
@@ -223,7 +248,7 @@ class Acceptor:
             return _ignored("no_previews")
         # Afterwards: what fails is to be sent again, and then it must not be known.
         triggers.add(name, cause="pull_request", digest=told, settled=True)
-        return Verdict(202, "accepted", "pull_request")
+        return Verdict(202, "accepted", _PULL_REQUEST)
 
     def is_to_be_noted(self, name: str) -> bool:
         """Whether a delivery for an application is to be noted by who asks this: one a minute.
@@ -249,11 +274,6 @@ def _ignored(reason: str) -> Verdict:
     return Verdict(202, "ignored", reason)
 
 
-def _is_same(one: RepositoryId, other: RepositoryId) -> bool:
-    # Hosts tell names as they were first written, and find them however they are written.
-    return str(one).casefold() == str(other).casefold()
-
-
 def _change_of(event: PushEvent, ref: str) -> RefChange | None:
     """What happened to a ref; where a branch and a tag have its name, the one that is there."""
     found = [
@@ -269,11 +289,6 @@ def _may_begin_at(commit: str | None, change: RefChange) -> bool:
     if change.before is None:  # made again: that it was deleted is kept nowhere
         return commit != change.after
     return commit == change.before
-
-
-def _line(actor: str) -> str:
-    """A name as it can be kept and shown: PostgreSQL takes no NUL, say."""
-    return "".join(each for each in actor if each.isprintable())[:_ACTOR_LENGTH]
 
 
 def _bounded(delivery: str) -> str | None:

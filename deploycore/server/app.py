@@ -100,6 +100,7 @@ class Application:
     followers: Followers
     rollbacks: Rollbacks
     directory: Directory
+    acceptor: Acceptor
 
     def begin_to_stop(self) -> None:
         """Let followers of logs go, so that their connections end; quick, for a signal handler."""
@@ -160,7 +161,7 @@ def create_application(
         exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
-    return Application(asgi, followers, rollbacks, directory)
+    return Application(asgi, followers, rollbacks, directory, acceptor)
 
 
 class _Webhooks:
@@ -192,6 +193,8 @@ class _Webhooks:
             verdict = await self._judged(request, request.path_params["application"])
         except Refusal as refusal:
             self._count("refused", refusal.code)
+            if refusal.status == 503:
+                self._acceptor.miss(request.path_params["application"])
             raise
         self._count(verdict.outcome, verdict.reason)
         if verdict.outcome != "refused":
@@ -200,7 +203,7 @@ class _Webhooks:
             )
             answer = json_response(told.model_dump(exclude_none=True), status=verdict.status)
             name = request.path_params["application"]
-            if self._acceptor.is_to_be_noted(name):
+            if verdict.shows_pushes_arrive and self._acceptor.is_to_be_noted(name):
                 answer.background = BackgroundTask(self._acceptor.note_delivery, name)
             return answer
         raise Refusal(

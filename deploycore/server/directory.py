@@ -24,7 +24,7 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
 from deploycore.provider import Provider
-from deploycore.store import ApplicationRecord, ProviderRecord, WebhookRecord
+from deploycore.store import ApplicationRecord, ProviderRecord, RepositoryRecord, WebhookRecord
 
 __all__ = ["Directory", "Entry"]
 
@@ -41,11 +41,13 @@ class Entry:
 
     Attributes:
         provider: The configured provider that it is deployed from.
+        repository: What is known of its repository at the host, if anything is.
     """
 
     application: ApplicationRecord
     webhook: WebhookRecord
     provider: ProviderRecord
+    repository: RepositoryRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -205,8 +207,14 @@ class Directory:
             webhooks = store.webhooks.list()
             applications = {each.name: each for each in store.list_applications()}
             providers = {each.name: each for each in store.list_providers()}
+            known = {each.application: each for each in store.repositories.list()}
             self._entries = {
-                each.application: Entry(applications[each.application], each, provider)
+                each.application: Entry(
+                    applications[each.application],
+                    each,
+                    provider,
+                    _valid(known.get(each.application), applications[each.application]),
+                )
                 for each in webhooks
                 if each.application in applications
                 and (provider := providers.get(applications[each.application].definition.provider))
@@ -230,6 +238,13 @@ class Directory:
     def _close(self, opened: _Opened | None) -> None:
         if opened is not None and opened.handle is not None:
             opened.handle.close()
+
+
+def _valid(
+    known: RepositoryRecord | None, application: ApplicationRecord
+) -> RepositoryRecord | None:
+    """What is known of a repository, if it is the one that the application deploys now."""
+    return known if known is not None and known.is_of(application.definition) else None
 
 
 def _proof(webhook: WebhookRecord | None) -> tuple[str, str | None, datetime | None] | None:

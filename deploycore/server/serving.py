@@ -26,6 +26,7 @@ from deploycore.installation import Installation
 from deploycore.server.app import Application, create_application
 from deploycore.server.connections import Connection, Connections
 from deploycore.server.options import ServerOptions
+from deploycore.server.reception import Reception
 from deploycore.worker import Worker, announcing
 
 __all__ = ["serve"]
@@ -68,7 +69,13 @@ def serve(
         application = create_application(installation, options, worker=worker)
         server = _Server(_config(application, options), application)
         url = _url(listener)
-        server.on_started = lambda: on_started(url)
+        reception = Reception(installation, application.acceptor.take_missed)
+
+        def started() -> None:
+            reception.start()
+            on_started(url)
+
+        server.on_started = started
         if not options.behind_proxy:
             _warn_of_plain_text(listener)
         with _signals_to(server):
@@ -80,7 +87,7 @@ def serve(
                 if worker is not None:
                     worker.start()
                 _warm_up(application)
-                with announcing(installation) if worker is None else nullcontext():
+                with reception, announcing(installation) if worker is None else nullcontext():
                     server.run(sockets=[listener])
             finally:
                 logger.info("stopping: deployments under way get %d s", drain)

@@ -30,6 +30,7 @@ __all__ = [
     "Number",
     "PathText",
     "Real",
+    "Texts",
     "Unstorable",
     "UtcDateTime",
     "Words",
@@ -248,4 +249,22 @@ class Document(_Checked):
         is_right = isinstance(value, dict) and all(
             isinstance(each, self.values) for each in value.values()
         )
+        return value if is_right else DAMAGED
+
+
+class Texts(_Checked):
+    """A JSON list of texts."""
+
+    cache_ok = True
+    impl = JSON
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """The list, if both databases can hold all of it."""
+        for _, why in find_unstorable(value):
+            raise Unstorable(why)
+        return value
+
+    def read(self, value: Any) -> Any:
+        """The list, if it is one."""
+        is_right = isinstance(value, list) and all(isinstance(each, str) for each in value)
         return value if is_right else DAMAGED

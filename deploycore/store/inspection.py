@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Table, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, func, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from deploycore.errors import StoreError
@@ -30,7 +30,9 @@ from deploycore.store.records import (
     DeploymentRecord,
     PreviewRecord,
     ProviderRecord,
+    RepositoryRecord,
 )
+from deploycore.store.repositories import record_of
 from deploycore.store.states import FINAL_STATES
 from deploycore.store.store import readable_application
 from deploycore.store.tables import (
@@ -38,9 +40,12 @@ from deploycore.store.tables import (
     claims,
     deployments,
     metadata,
+    polls,
     previews,
     providers,
+    reception,
     triggers,
+    webhooks,
     workers,
 )
 
@@ -72,6 +77,12 @@ class Inspection:
             in hand, ``None`` where none is known.
         waiting_seconds: How long the oldest trigger waits that nobody has tried to settle; 0
             where none waits.
+        unchecked: How many applications are still to be checked because deliveries of webhooks
+            may have been missed.
+        unchecked_seconds: For how long the first of them is; 0 where none is.
+        server_seconds: How long ago a server was seen; ``None`` where none ever was.
+        webhooks: How many applications have webhooks.
+        repositories: What is known of applications' repositories.
     """
 
     name: str
@@ -88,6 +99,11 @@ class Inspection:
     ended_previews: tuple[PreviewRecord, ...] = ()
     worker_seconds: float | None = None
     waiting_seconds: float = 0.0
+    unchecked: int = 0
+    unchecked_seconds: float = 0.0
+    server_seconds: float | None = None
+    webhooks: int = 0
+    repositories: tuple[RepositoryRecord, ...] = ()
 
     @property
     def is_current(self) -> bool:
@@ -233,6 +249,8 @@ def _read(connection: Connection, place: Place) -> Inspection:
         ended_previews=tuple(each for each in records["previews"] if each is not None),
         worker_seconds=_seconds_since_a_sign(connection),
         waiting_seconds=_seconds_waited(connection),
+        **_reception(connection),
+        repositories=records["repositories"],
     )
 
 
@@ -249,6 +267,21 @@ def _seconds_waited(connection: Connection) -> float:
     oldest = select(triggers.c.received_at).where(is_new).order_by(triggers.c.id + 0)
     at = first_readable(connection, oldest.limit(_OLDEST_LOOKED_AT))
     return _seconds_before(present(connection), at) or 0.0
+
+
+def _reception(connection: Connection) -> dict[str, Any]:
+    """What is known of servers, and of deliveries that may have been missed."""
+    now = present(connection)
+    is_owed = polls.c.requested_at.is_not(None)
+    since = select(polls.c.requested_at).where(is_owed).order_by(polls.c.requested_at)
+    oldest = first_readable(connection, since.limit(_OLDEST_LOOKED_AT))
+    seen_at = first_readable(connection, select(reception.c.seen_at))
+    return {
+        "unchecked": connection.scalar(select(func.count()).where(is_owed)) or 0,
+        "unchecked_seconds": _seconds_before(now, oldest) or 0.0,
+        "server_seconds": _seconds_before(now, seen_at),
+        "webhooks": connection.scalar(select(func.count()).select_from(webhooks)) or 0,
+    }
 
 
 def _seconds_before(now: datetime, at: datetime | None) -> float | None:
@@ -292,6 +325,7 @@ _MAKERS: Mapping[str, Callable[[Mapping[Any, Any]], Any]] = {
     "deployments": _unfinished,
     "previews": _ended_preview,
     "providers": as_record(ProviderRecord, providers),
+    "repositories": record_of,
 }
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "PollRecord",
     "PreviewRecord",
     "ProviderRecord",
+    "RepositoryRecord",
     "Role",
     "TokenRecord",
     "TriggerCounts",
@@ -279,12 +280,51 @@ class PollRecord:
         due_at: When it is to be asked.
         seconds: The present interval; 0 where it was never asked.
         commit: What the ref was found to be the last time.
+        requested_at: When a check was requested that has not been done yet; ``None`` if none was.
+        not_before: When the host allows the next request, if it said so.
     """
 
     application: str
     due_at: datetime
     seconds: float
     commit: str | None
+    requested_at: datetime | None = None
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RepositoryRecord:
+    """Which repository of its git host an application deploys.
+
+    Attributes:
+        provider: The configured provider whose host it is.
+        repository: The repository's present name, as ``owner/slug``.
+        host_id: The host's identifier of it; ``None`` if it is not known.
+        former_names: Its names before, the last one first.
+        renamed_at: When the present name was learned; ``None`` if it was never renamed.
+        told_name: The name that a signed delivery has for it, while the host has not confirmed it.
+        other_host_id: The identifier of another repository that now has its name; ``None`` if
+            none was found.
+        ignored_name: The repository of a delivery that was ignored because no identifier is known
+            to compare.
+        ignored_at: When that delivery came.
+    """
+
+    application: str
+    provider: str
+    repository: str
+    host_id: str | None = None
+    former_names: tuple[str, ...] = ()
+    renamed_at: datetime | None = None
+    told_name: str | None = None
+    other_host_id: str | None = None
+    ignored_name: str | None = None
+    ignored_at: datetime | None = None
+
+    def is_of(self, definition: Application) -> bool:
+        """Whether this is about the repository that an application deploys now."""
+        names = (self.repository, *self.former_names)
+        return self.provider == definition.provider and definition.repository in names
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.polls import Polls
 from deploycore.store.previews import Previews, begin
 from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
+from deploycore.store.reception import Reception
 from deploycore.store.records import ApplicationRecord, ProviderRecord
+from deploycore.store.repositories import Repositories
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
 from deploycore.store.targets import refuse_common_targets, resolve_targets
@@ -50,6 +52,8 @@ class Store:
         claims: Which worker has which application in hand.
         webhooks: Those of all applications.
         polls: When git hosts are asked for news.
+        reception: When a server was last known to receive deliveries.
+        repositories: Which repository of its git host each application deploys.
         previews: Applications that were made for pull requests.
         tokens: Those of the server's API.
 
@@ -64,6 +68,8 @@ class Store:
         self.claims = Claims(self._database)
         self.webhooks = Webhooks(self._database, self._refuse_second_key)
         self.polls = Polls(self._database)
+        self.reception = Reception(self._database)
+        self.repositories = Repositories(self._database)
         self.previews = Previews(self._database)
         self.tokens = Tokens(self._database)
 

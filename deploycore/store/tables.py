@@ -19,6 +19,7 @@ from deploycore.store.columns import (
     Number,
     PathText,
     Real,
+    Texts,
     UtcDateTime,
     Words,
 )
@@ -35,6 +36,8 @@ __all__ = [
     "polls",
     "previews",
     "providers",
+    "reception",
+    "repositories",
     "tokens",
     "triggers",
     "webhooks",
@@ -189,6 +192,8 @@ webhooks = Table(
 )
 
 # When the git host is asked for news of an application, and what it said the last time.
+# ``requested_at`` is set while a check is owed because deliveries may have been missed;
+# ``not_before`` is when the host allows the next request, where it said so.
 polls = Table(
     "polls",
     metadata,
@@ -196,6 +201,34 @@ polls = Table(
     Column("due_at", UtcDateTime, nullable=False),
     Column("seconds", Real, nullable=False),
     Column("commit", Words),
+    Column("requested_at", UtcDateTime, index=True),
+    Column("not_before", UtcDateTime),
+)
+
+# One row: when a server of this installation was last known to receive deliveries.
+reception = Table(
+    "reception",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("seen_at", UtcDateTime),
+)
+
+# Which repository of the git host an application deploys, by the host's own identifier. It holds
+# for ``repository`` and ``former_names`` at ``provider``, and for nothing else that the
+# application may be changed to.
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("provider", Line(NAME_LENGTH), nullable=False),
+    Column("repository", Words, nullable=False),
+    Column("host_id", Words),
+    Column("former_names", Texts, nullable=False),
+    Column("renamed_at", UtcDateTime),
+    Column("told_name", Words),
+    Column("other_host_id", Words),
+    Column("ignored_name", Words),
+    Column("ignored_at", UtcDateTime),
 )
 
 # Applications that were made for pull requests. They refer to no application, since they stay

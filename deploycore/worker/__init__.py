@@ -1,5 +1,6 @@
 """Workers: they look at the applications that triggers name, and deploy what is new there."""
 
+from deploycore.worker.catch_up import request_checks
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
 from deploycore.worker.fleet import announcing
 from deploycore.worker.retries import seconds_to_retry
@@ -11,5 +12,6 @@ __all__ = [
     "WorkerListener",
     "announcing",
     "no_listener",
+    "request_checks",
     "seconds_to_retry",
 ]

@@ -19,12 +19,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from deploycore.application import Application, AutoDeploy
-from deploycore.deploy import InterruptibleProvider, fetch_hint
-from deploycore.errors import Cancelled, ConfigurationError, DeploycoreError, GitError, StoreError
+from deploycore.deploy import InterruptibleProvider, confirm_repository, fetch_hint
+from deploycore.errors import (
+    Cancelled,
+    ConfigurationError,
+    DeploycoreError,
+    GitError,
+    ProviderError,
+    RemoteRefused,
+    StoreError,
+)
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
 from deploycore.models import is_commit_hash
 from deploycore.store import PollRecord
+from deploycore.worker.catch_up import request_checks
 from deploycore.worker.retries import seconds_until_allowed
 
 __all__ = ["Poller", "interval_after", "is_polled"]
@@ -69,7 +78,13 @@ class Poller:
         self._failing: set[str] = set()
 
     def start(self) -> None:
-        """Begin to poll, in a thread."""
+        """Begin to poll, in a thread.
+
+        Raises:
+            StoreError: The database can't be used.
+        """
+        if self._installation.store.reception.is_interrupted():
+            request_checks(self._installation)
         self._thread = threading.Thread(
             target=self._run, name="deploycore-worker-poll", daemon=True
         )
@@ -119,14 +134,16 @@ class Poller:
         """What is to be asked now, with all that the answer is good for, due or not."""
         store, here = self._installation.store, socket.gethostname()
         heard = {each.application: each.delivered_at for each in store.webhooks.list()}
-        due, now = store.polls.due(), datetime.now(UTC)
+        if store.reception.is_interrupted():
+            heard = {}  # no server runs: that a webhook delivered before says nothing of now
+        due, requested, now = store.polls.due(), store.polls.requested(), datetime.now(UTC)
         found: dict[_Question, list[Application]] = defaultdict(list)
         to_ask = set()
         for each in store.list_applications():
             definition = each.definition
             if definition.host not in (None, here):
                 continue
-            if is_polled(definition, heard.get(each.name), now):
+            if each.name in requested or is_polled(definition, heard.get(each.name), now):
                 question = _Question(definition.provider, definition.repository, definition.ref)
                 found[question].append(definition)
                 if due.get(each.name, True):
@@ -143,24 +160,48 @@ class Poller:
             return False  # the worker stops; the lease lapses
         except DeploycoreError as raised:
             error = raised
+        except Exception as raised:  # whatever it is, it must not keep the others
+            error = DeploycoreError(f"This is a bug in deploycore: {type(raised).__name__}.")
         for definition, record in applications:
             self._tell_failure(definition.name, error)
-            is_new = commit is not None and commit != record.commit
             if commit is not None:
                 with suppress(ConfigurationError):  # it is gone meanwhile
                     self._trigger(definition, commit)
-            seconds = interval_after(
-                _poll_of(definition), record.seconds, is_new=is_new, failed=error is not None
-            )
-            after = seconds * (1 - _JITTER + 2 * _JITTER * random.random())  # noqa: S311
-            if error is not None:
-                after = max(after, seconds_until_allowed(error, datetime.now(UTC)) or 0.0)
-            self._installation.store.polls.note(
-                definition.name, after=after, seconds=seconds, commit=commit
-            )
+            self._note(definition, record, commit, error)
         return error is None
 
+    def _note(
+        self,
+        definition: Application,
+        record: PollRecord,
+        commit: str | None,
+        error: DeploycoreError | None,
+    ) -> None:
+        """Note what was answered, and when to ask again."""
+        seconds = interval_after(
+            _poll_of(definition),
+            record.seconds,
+            is_new=commit is not None and commit != record.commit,
+            failed=error is not None,
+        )
+        after = seconds * (1 - _JITTER + 2 * _JITTER * random.random())  # noqa: S311
+        wait = None if error is None else seconds_until_allowed(error, datetime.now(UTC))
+        is_answer = error is None or (isinstance(error, GitError) and "ref" in error.details)
+        self._installation.store.polls.note(
+            definition.name,
+            after=max(after, wait or 0.0),
+            seconds=seconds,
+            commit=commit,
+            checked=record if is_answer else None,
+            not_before=wait,
+        )
+
     def _ask(self, definition: Application) -> str:
+        """The commit that the ref of an application points to now.
+
+        A repository that git does not find under its name may have been renamed: the host's API
+        tells, and follows.
+        """
         with InterruptibleProvider(
             definition.provider,
             lambda: self._installation.open_provider(definition.provider),
@@ -168,16 +209,35 @@ class Poller:
             look=self._cancellation.raise_if_cancelled,
         ) as provider:
             try:
-                return resolve(
-                    provider.clone_url(definition.repository_id),
-                    definition.ref,
-                    cache=self._installation.git_cache,
-                    cancellation=self._cancellation,
-                    settings=replace(self._installation.git_settings, total_timeout=_CALL_SECONDS),
-                )
+                return self._resolve(provider, definition)
             except GitError as error:
+                if isinstance(error, RemoteRefused) and "ref" not in error.details:
+                    present = self._present(provider, definition)
+                    if present is not None:
+                        return self._resolve(provider, present)
                 fetch_hint(provider, error)
                 raise
+
+    def _resolve(self, provider: InterruptibleProvider, definition: Application) -> str:
+        return resolve(
+            provider.clone_url(definition.repository_id),
+            definition.ref,
+            cache=self._installation.git_cache,
+            cancellation=self._cancellation,
+            settings=replace(self._installation.git_settings, total_timeout=_CALL_SECONDS),
+        )
+
+    def _present(
+        self, provider: InterruptibleProvider, definition: Application
+    ) -> Application | None:
+        """An application whose repository has another name by now; ``None`` where it has not."""
+        store = self._installation.store
+        try:
+            record = store.get_application(definition.name)
+            found = confirm_repository(store, provider, record).definition
+        except (ConfigurationError, ProviderError):
+            return None  # what git said is what is told
+        return None if found.repository == definition.repository else found
 
     def _trigger(self, definition: Application, commit: str) -> None:
         """Have a commit deployed, unless somebody said so before, or it is what was deployed."""

@@ -100,6 +100,13 @@ def server(shell):
     """``deploycore serve`` in a process of its own, ended gently; gives its address."""
     running = []
 
+    def stop(process) -> None:
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+        shell.printed += [output, errors]
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors, errors
+
     def start() -> str:
         process = shell.start("serve", "--port", "0", "--workers", "2")
         running.append(process)
@@ -108,13 +115,10 @@ def server(shell):
         assert found, said
         return found.group()
 
+    start.stop = lambda: stop(running.pop())
     yield start
     for process in running:
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=60)
-        shell.printed += [output, errors]
-        assert process.returncode == 0, errors
-        assert "Traceback" not in errors, errors
+        stop(process)
 
 
 def shown(sandbox, commit):
@@ -183,6 +187,18 @@ def test_where_no_webhook_comes_a_push_is_found_by_polling(shell, server, site, 
     wait_for(page.exists, "what is there is not deployed")
     site.push("main", "found")
     wait_for(lambda: page.read_text() == "found", "the push is not found")
+
+
+def test_a_push_while_the_server_is_down_is_found_when_it_starts(shell, server, site, tmp_path):
+    """Polling is off, and so nothing else could find it."""
+    shell.succeed("webhook", "register", "site", "--url", server())
+    page = tmp_path / "live" / "current" / "page"
+    site.push("main", "heard")
+    wait_for(lambda: page.exists() and page.read_text() == "heard", "the push is not live")
+    server.stop()
+    site.push("main", "missed")
+    server()
+    wait_for(lambda: page.read_text() == "missed", "the push is lost")
 
 
 @pytest.mark.parametrize("kind", ["gitea", "github", "gitlab"])

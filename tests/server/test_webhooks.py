@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 
 from deploycore.errors import StoreError
 from deploycore.events import WebhookDelivery
-from deploycore.server import acceptance
+from deploycore.server import acceptance, turns
 from tests.server import asgi
 from tests.server.acme import body_of, pull_request, push, signed
 
@@ -527,7 +527,7 @@ def test_refusing_a_stranger_looks_at_one_row_and_opens_no_provider(
         for _ in range(50):
             assert client.post(f"/webhooks/{name}", content=b"{}").status_code == status
     assert set(statements.seen) <= {"SELECT", "BEGIN"}
-    assert statements.seen.count("SELECT") == 50 + 3 + len(opened)
+    assert statements.seen.count("SELECT") == 50 + 4 + len(opened)
     assert len(opened) == (name == "shop")
     with Statements() as statements:
         for odd in ("x" * 64, "a%00b", "%C3%A4"):
@@ -637,3 +637,9 @@ def test_other_methods_are_refused(client):
     answer = client.get("/webhooks/shop")
     assert (answer.status_code, code_of(answer)) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+def test_a_pull_request_whose_number_can_not_be_stored_is_malformed(deliver, number):
+    assert deliver(pull_request(number=number)).status_code == 422
+    assert deliver(pull_request(number=2**63 - 1)).status_code == 202

@@ -14,9 +14,13 @@ from sqlalchemy import update
 from deploycore import Installation, RepositoryId, Settings
 from deploycore.application import Application
 from deploycore.errors import RateLimited
+from deploycore.events import PullRequestEvent
 from deploycore.git import GitSettings
-from deploycore.store.tables import polls, triggers
-from deploycore.worker import Worker, polling
+from deploycore.previews import handle
+from deploycore.provider import Provider
+from deploycore.store.tables import polls, reception, triggers
+from deploycore.worker import Worker, polling, request_checks
+from deploycore.worker.catch_up import spacing_for
 from deploycore.worker.polling import Poller, interval_after, is_polled
 from tests.worker.conftest import wait_for
 
@@ -215,6 +219,153 @@ def test_a_webhook_that_delivers_makes_polling_needless(installation, create, pu
     installation.webhooks.prepare("site")
     installation.store.webhooks.note_delivery("site")
     assert Poller(installation).look() == 0
+
+
+def interrupt_reception(installation, seconds=3600):
+    """A server was seen, and is no more."""
+    with installation.store._database.writing() as connection:
+        long_ago = datetime.now(UTC) - timedelta(seconds=seconds)
+        connection.execute(update(reception).values(seen_at=long_ago))
+
+
+def test_while_no_server_runs_webhooks_that_delivered_do_not_pause_polling(
+    installation, create, push, told
+):
+    commit = push("one")
+    create("site")
+    installation.webhooks.prepare("site")
+    installation.store.webhooks.note_delivery("site")
+    installation.store.reception.note()
+    assert Poller(installation).look() == 0
+    interrupt_reception(installation)
+    assert Poller(installation).look() == 1
+    assert told() == [("poll", commit)]
+
+
+def test_a_worker_that_starts_while_no_server_runs_checks_all(installation, create, push):
+    push("one")
+    create("site", poll="off")
+    poller = Poller(installation, look_seconds=3600)
+    poller.start()
+    poller.stop()
+    assert installation.store.polls.requested() == {}
+    interrupt_reception(installation)
+    poller = Poller(installation, look_seconds=3600)
+    poller.start()
+    poller.stop()
+    assert installation.store.polls.requested().keys() == {"site"}
+
+
+@pytest.mark.parametrize("auto_deploy", [{}, {"poll": "off"}, {"poll": 3600}])
+def test_a_check_that_is_requested_is_done_whatever_the_usual_interval(
+    installation, create, push, told, auto_deploy
+):
+    push("one")
+    create("site", **auto_deploy)
+    installation.webhooks.prepare("site")
+    installation.store.webhooks.note_delivery("site")
+    poller = Poller(installation)
+    poller.look()
+    second = push("two")
+    assert poller.look() == 0
+    assert request_checks(installation) == 1
+    assert poller.look() == 1
+    assert told()[-1] == ("poll", second)
+    assert installation.store.polls.requested() == {}
+    assert poller.look() == 0
+
+
+def test_a_check_that_fails_is_owed_until_it_succeeds(
+    installation, create, push, demo_sandbox, hurry, told
+):
+    commit = push("one")
+    create("site", poll="off")
+    demo_sandbox.faults.add(Fault(faults.answer(500), path="*.git/*"))
+    request_checks(installation)
+    poller = Poller(installation)
+    for _ in range(2):
+        assert poller.look() == 1
+        assert installation.store.polls.requested().keys() == {"site"}
+        hurry()
+    demo_sandbox.faults.clear()
+    poller.look()
+    assert installation.store.polls.requested() == {}
+    assert told() == [("poll", commit)]
+
+
+def test_a_ref_that_is_gone_is_an_answer(installation, create, push):
+    push("one")
+    create("site", ref="gone", poll="off")
+    request_checks(installation)
+    Poller(installation).look()
+    assert installation.store.polls.requested() == {}
+
+
+def test_previews_are_checked_too(installation, create, push, told, tmp_path, make_due):
+    commit = push("one")
+    create("site", previews={"target": str(tmp_path / "previews" / "{number}")})
+    event = PullRequestEvent(
+        repository=SITE,
+        source=SITE,
+        number=7,
+        action="opened",
+        source_branch="main",
+        target_branch="main",
+    )
+    assert handle(installation, installation.store.get_application("site"), event) == "made"
+    assert request_checks(installation) == 2
+    make_due("site-pr-7")
+    Poller(installation).look()
+    assert told("site-pr-7")[-1] == ("poll", commit)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), OSError("no")])
+def test_a_bug_with_one_repository_keeps_no_other_from_its_news(
+    installation, create, push, told, monkeypatch, error, caplog
+):
+    commit = push("one")
+    create("a-site", ref="broken")
+    create("site")
+    real = Poller._resolve
+
+    def fails(self, provider, definition):
+        if definition.ref == "broken":
+            raise error
+        return real(self, provider, definition)
+
+    monkeypatch.setattr(Poller, "_resolve", fails)
+    poller = Poller(installation)
+    while poller.look():
+        pass
+    assert told("site") == [("poll", commit)]
+    assert len([text for text in caplog.messages if "a-site can't be polled" in text]) == 1
+
+
+@pytest.mark.parametrize(("count", "spacing"), [(1, 1), (60, 1), (240, 0.25), (10_000, 0.1)])
+def test_checks_are_spread_over_a_minute_and_are_no_flood(count, spacing):
+    assert spacing_for(count) == spacing
+
+
+def test_a_renamed_repository_that_git_does_not_find_is_followed_by_the_hosts_api(
+    installation, create, push, told, tmp_path, monkeypatch
+):
+    commit = push("one")
+    values = {"provider": "work", "target": tmp_path / "shop", "auto_deploy": {}, "ref": "main"}
+    create()
+    installation.add_application("site", repository="acme/former", **values)
+    real = Provider.find_repository
+
+    def redirects(self, repository):
+        return real(self, SITE if repository.slug == "former" else repository)
+
+    assert Poller(installation).look() == 1
+    assert told() == []
+    request_checks(installation)
+    monkeypatch.setattr(Provider, "find_repository", redirects)
+    Poller(installation).look()
+    assert told() == [("poll", commit)]
+    assert installation.store.get_application("site").definition.repository == "acme/site"
+    assert installation.deploy("site").commit == commit
 
 
 def test_a_host_that_fails_is_asked_less_and_logged_once(

@@ -257,14 +257,47 @@ def test_what_deploycore_did_not_make_stays(installation, parent, place):
     assert (place / "7-topic" / "thesis").exists()
 
 
+def killed(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("place_of_failure", ["_remove_target", "_remove_application"])
+@pytest.mark.parametrize(
+    "error", [NotImplementedError("no"), OSError(1, "no"), StoreError("no"), ValueError("no")]
+)
+def test_a_preview_that_can_not_be_removed_keeps_no_other_from_removal(
+    installation, parent, place, monkeypatch, error, place_of_failure
+):
+    record = parent()
+    for number in (7, 8, 9):
+        handle(installation, record, event(number))
+        deployed(place / f"{number}-topic")
+        handle(installation, record, event(number, action="merged"))
+    real = getattr(module, place_of_failure)
+
+    def fails(*arguments):
+        subject = arguments[1] if isinstance(arguments[1], str) else arguments[0].name
+        if subject == "one-pr-8":
+            raise error
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, place_of_failure, fails)
+        (failure,) = remove_ended(installation)
+    assert "one-pr-8" in failure
+    assert [path.name for path in place.iterdir()] == ["8-topic"]
+    assert remove_ended(installation) == frozenset()
+    assert list(place.iterdir()) == []
+
+
 def test_a_removal_that_a_crash_interrupts_goes_on(installation, parent, place, monkeypatch):
     record = parent()
     handle(installation, record, event())
     deployed(place / "7-topic")
     handle(installation, record, event(action="declined"))
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_remove_target", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        patch.setattr(module, "_remove_target", killed)
+        with pytest.raises(KeyboardInterrupt):
             remove_ended(installation)
     assert "one-pr-7" not in names(installation)
     with pytest.raises(StoreError, match="being removed"):

@@ -34,11 +34,13 @@ REPOSITORY_FIELDS = (
     "workspace.name",
     "links.html.href",
     "links.clone",
+    "uuid",
 )
 BRANCH_FIELDS = ("name", "target.hash")
 USER_FIELDS = ("username", "nickname", "display_name")
 
 _SCHEME_AND_USER = re.compile(r"(?P<scheme>https?://)[^/?#]*@", re.IGNORECASE)
+_UUID = re.compile(r"\{[0-9A-Fa-f-]{1,64}\}")
 
 HINT = "Try again; if it stays like this, Bitbucket changed its API: upgrade deploycore-bitbucket."
 
@@ -68,6 +70,7 @@ def repository_from(item: object, *, git_url: str) -> Repository:
         default_branch=_optional_text(item, "mainbranch.name", of=of),
         private=private,
         clone_links=_clone_links(item, of=of),
+        host_id=_host_id(item, of=of),
     )
 
 
@@ -118,6 +121,14 @@ def _without_user(href: str) -> str:
     """Bitbucket puts the caller's username into https links; ``git@`` of ssh stays."""
     found = _SCHEME_AND_USER.match(href)
     return found["scheme"] + href[found.end() :] if found else href
+
+
+def _host_id(item: object, *, of: str) -> str | None:
+    """``uuid``, which stays when the repository is renamed or transferred."""
+    uuid = _optional_text(item, "uuid", of=of)
+    if uuid is not None and not _UUID.fullmatch(uuid):
+        _refuse(of, "uuid")
+    return uuid
 
 
 def _at(item: object, path: str) -> object:

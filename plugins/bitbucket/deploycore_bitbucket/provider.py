@@ -119,6 +119,13 @@ class BitbucketProvider:
         return _chosen(found, names, query.limit)
 
     @hookimpl
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """``GET /repositories/{workspace}/{repo_slug}``."""
+        http = self._asking(repository.owner, repository)
+        found = http.get_json(_path(repository), params={"fields": ",".join(REPOSITORY_FIELDS)})
+        return repository_from(found, git_url=self._config.git_url)
+
+    @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
         path = "/".join(quote(part, safe="") for part in (repository.owner, repository.slug))

@@ -28,7 +28,7 @@ from deploycore.events import (
     unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
-from deploycore.models import CommitHash, RepositoryId
+from deploycore.models import CommitHash, HostId, RepositoryId
 
 __all__ = ["EVENTS", "WEBHOOK_FIELDS", "delivered", "is_signed", "subscription", "webhook_from"]
 
@@ -55,6 +55,7 @@ class _Actor(AnswerModel):
 
 
 class _Repository(AnswerModel):
+    uuid: HostId | None = None
     full_name: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
 
     @property
@@ -202,6 +203,7 @@ def _push(body: object) -> PushEvent:
         # A push changes something: where nothing is told, there was more than is told.
         truncated=not told.push.changes,
         actor=_name(told.actor),
+        repository_host_id=told.repository.uuid,
     )
 
 
@@ -230,6 +232,7 @@ def _pull_request(body: object, kind: str) -> PullRequestEvent:
         target_branch=request.destination.branch.name,
         commit=source.commit.hash if source.commit else None,
         actor=_name(told.actor),
+        repository_host_id=told.repository.uuid,
     )
 
 

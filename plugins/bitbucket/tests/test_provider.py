@@ -213,7 +213,7 @@ def test_repositories_are_asked_for_in_full_pages_of_only_what_is_read(provider,
         "fields": [
             "next,size,page,pagelen,values.full_name,values.name,values.is_private,"
             "values.mainbranch.name,values.workspace.name,values.links.html.href,"
-            "values.links.clone"
+            "values.links.clone,values.uuid"
         ],
     }
 

@@ -119,6 +119,7 @@ def test_a_push_says_which_branch_moved_where_and_who_did_it():
                 repository=SHOP,
                 changes=(RefChange(kind="branch", name="main", before=OLD, after=NEW),),
                 actor="Emma",
+                repository_host_id="{673a6070-3421-46c9-9d48-90745f7bfe8e}",
             ),
         ),
     )
@@ -186,6 +187,7 @@ def test_a_pull_request_says_what_became_of_it(kind, state, action):
         target_branch="main",
         commit="d3022fc0ca3d",
         actor="Emma",
+        repository_host_id="{673a6070-3421-46c9-9d48-90745f7bfe8e}",
     )
     assert not found.is_from_fork
 

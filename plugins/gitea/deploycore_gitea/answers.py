@@ -6,8 +6,11 @@ and ``SearchResults`` in the API's own description, which each server shows at `
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from deploycore.http import AnswerModel
 from deploycore.models import Account, Branch, CloneLink, CommitHash, NonEmpty, Owner, Repository
+from pydantic import Field
 
 __all__ = ["BranchAnswer", "RepositoryAnswer", "SearchAnswer", "UserAnswer"]
 
@@ -28,12 +31,14 @@ class RepositoryAnswer(AnswerModel):
     """A repository, which has one name only.
 
     Attributes:
+        id: Stays when the repository is renamed or transferred.
         default_branch: Also named while there is no branch yet.
         internal: Its owner is hidden from the public, and so it is itself, whatever ``private``
             says.
         ssh_url: Empty where the server has SSH turned off.
     """
 
+    id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     name: NonEmpty
     owner: UserAnswer
     html_url: NonEmpty
@@ -57,6 +62,7 @@ class RepositoryAnswer(AnswerModel):
             default_branch=None if self.empty else self.default_branch or None,
             private=self.private or self.internal,
             clone_links=tuple(links),
+            host_id=None if self.id is None else str(self.id),
         )
 
 

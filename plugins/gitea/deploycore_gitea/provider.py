@@ -109,6 +109,11 @@ class GiteaProvider:
         return self._branches(repository, None if query.name_contains else query.limit)
 
     @hookimpl
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """``GET /repos/{owner}/{repo}``, which redirects from a former name."""
+        return self._describe(repository).repository()
+
+    @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
         return CloneUrl(

@@ -60,12 +60,17 @@ class _User(AnswerModel):
 
 
 class _Repository(AnswerModel):
+    number: Annotated[int | None, Field(alias="id")] = None
     full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
 
     @property
     def id(self) -> RepositoryId:
         owner, _, slug = self.full_name.partition("/")
         return RepositoryId(owner=owner, slug=slug)
+
+    @property
+    def host_id(self) -> str | None:
+        return None if self.number is None else str(self.number)
 
 
 class _Commit(AnswerModel):
@@ -226,7 +231,10 @@ def _push(body: object) -> PushEvent | None:
                 after = told.head_commit.id
             change = RefChange(kind=kind, name=name, before=before, after=after)
             return PushEvent(
-                repository=told.repository.id, changes=(change,), actor=_name(told.pusher)
+                repository=told.repository.id,
+                changes=(change,),
+                actor=_name(told.pusher),
+                repository_host_id=told.repository.host_id,
             )
     return None
 
@@ -237,6 +245,7 @@ def _delete(body: object) -> PushEvent:
         repository=told.repository.id,
         changes=(RefChange(kind=told.ref_type, name=told.ref),),
         actor=_name(told.sender),
+        repository_host_id=told.repository.host_id,
     )
 
 
@@ -257,6 +266,7 @@ def _pull_request(body: object) -> PullRequestEvent | None:
         target_branch=request.base.ref,
         commit=request.head.sha or None,
         actor=_name(told.sender),
+        repository_host_id=told.repository.host_id,
     )
 
 

@@ -103,6 +103,7 @@ BRANCH = {
 }
 
 SHOP = Repository(
+    host_id="7",
     name="shop",
     slug="shop",
     url="https://git.example.com/ada/shop",

@@ -102,7 +102,9 @@ def change(body, kind="push"):
 
 def test_a_push_says_which_branch_moved_where_and_who_did_it():
     moved = RefChange(kind="branch", name="main", before=OLD, after=NEW)
-    event = PushEvent(repository=SHOP, changes=(moved,), actor="Ada Lovelace")
+    event = PushEvent(
+        repository=SHOP, changes=(moved,), actor="Ada Lovelace", repository_host_id="7"
+    )
     assert delivered(delivery(push())) == Delivered(delivery=UUID, events=(event,))
 
 
@@ -162,6 +164,7 @@ def test_a_pull_request_says_what_became_of_it(action, merged, expected):
         target_branch="main",
         commit=NEW,
         actor="Ada Lovelace",
+        repository_host_id="7",
     )
     assert not found.is_from_fork
 

@@ -49,8 +49,13 @@ class OwnerAnswer(AnswerModel):
 
 
 class RepositoryAnswer(AnswerModel):
-    """One repository. ``private`` is true for internal ones as well."""
+    """One repository. ``private`` is true for internal ones as well.
 
+    Attributes:
+        id: Stays when the repository is renamed or transferred.
+    """
+
+    id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     name: NonEmpty
     owner: OwnerAnswer
     html_url: NonEmpty
@@ -72,6 +77,7 @@ class RepositoryAnswer(AnswerModel):
                 CloneLink(name="https", href=self.clone_url),
                 CloneLink(name="ssh", href=self.ssh_url),
             ),
+            host_id=None if self.id is None else str(self.id),
         )
 
 

@@ -136,6 +136,15 @@ class GitHubProvider:
             yield from (answer.branch() for answer in answers)
 
     @hookimpl
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """``GET /repos/{owner}/{repo}``, which redirects from a former name.
+
+        Source: https://docs.github.com/en/rest/repos/repos#get-a-repository
+        """
+        found = self._asking(repository=repository).get_json(_repository(repository))
+        return parse_answer(RepositoryAnswer, found, what="a repository").repository()
+
+    @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration; an app may have to ask for a token first."""
         path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"

@@ -57,11 +57,16 @@ class _Actor(AnswerModel):
 
 
 class _Repository(AnswerModel):
+    number: Annotated[int | None, Field(alias="id")] = None
     full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
 
     @property
     def id(self) -> RepositoryId:
         return RepositoryId.parse(self.full_name)
+
+    @property
+    def host_id(self) -> str | None:
+        return None if self.number is None else str(self.number)
 
 
 class _Commit(AnswerModel):
@@ -180,7 +185,10 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
 def _push(body: object) -> PushEvent:
     told = parse_answer(_Push, body, what=f"a delivery of {PUSH}")
     return PushEvent(
-        repository=told.repository.id, changes=(_ref_change(told),), actor=_name(told.sender)
+        repository=told.repository.id,
+        changes=(_ref_change(told),),
+        actor=_name(told.sender),
+        repository_host_id=told.repository.host_id,
     )
 
 
@@ -224,6 +232,7 @@ def _pull_request(body: object) -> tuple[WebhookEvent, ...]:
             target_branch=request.base.ref,
             commit=head.sha,
             actor=_name(told.sender),
+            repository_host_id=told.repository.host_id,
         ),
     )
 

@@ -43,6 +43,7 @@ REPOSITORY = {
     "permissions": {"admin": False, "push": False, "pull": True},
 }
 HELLO_WORLD = Repository(
+    host_id="1296269",
     name="Hello-World",
     slug="Hello-World",
     url="https://github.com/octocat/Hello-World",

@@ -103,6 +103,7 @@ def test_a_push_says_which_branch_moved_where_and_who_did_it():
                 repository=SHOP,
                 changes=(RefChange(kind="branch", name="main", before=OLD, after=NEW),),
                 actor="emma",
+                repository_host_id="186853002",
             ),
         ),
     )
@@ -159,6 +160,7 @@ def test_a_pull_request_says_what_became_of_it(action, changes, expected):
         target_branch="main",
         commit=NEW,
         actor="emma",
+        repository_host_id="186853002",
     )
     assert not found.is_from_fork
 

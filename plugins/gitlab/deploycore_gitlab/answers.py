@@ -7,6 +7,8 @@ Sources: https://docs.gitlab.com/api/projects/ and https://docs.gitlab.com/api/b
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from deploycore.http import AnswerModel
 from deploycore.models import (
     Account,
@@ -17,6 +19,7 @@ from deploycore.models import (
     Owner,
     Repository,
 )
+from pydantic import Field
 
 __all__ = [
     "AccessTokenAnswer",
@@ -56,13 +59,15 @@ class NamespaceAnswer(AnswerModel):
 
 
 class ProjectAnswer(AnswerModel):
-    """One project of a listing.
+    """One project.
 
     Attributes:
+        id: Stays when the project is renamed or transferred.
         default_branch: Missing for those who may not see the code; a name also where nothing
             has been pushed yet.
     """
 
+    id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     name: NonEmpty
     path: NonEmpty
     namespace: NamespaceAnswer
@@ -86,6 +91,7 @@ class ProjectAnswer(AnswerModel):
             default_branch=None if self.empty_repo else self.default_branch or None,
             private=self.visibility != "public",
             clone_links=tuple(CloneLink(name=name, href=href) for name, href in links if href),
+            host_id=None if self.id is None else str(self.id),
         )
 
 

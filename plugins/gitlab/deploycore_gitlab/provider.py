@@ -121,6 +121,16 @@ class GitLabProvider:
         return self._branches(repository, query)
 
     @hookimpl
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """``GET /projects/:id``, which redirects from a former path.
+
+        Source: https://docs.gitlab.com/api/projects/#get-a-single-project
+        """
+        http = self._asking(Question(self._config, repository=repository))
+        found = http.get_json(_address_of(repository))
+        return parse_answer(ProjectAnswer, found, what="a project").repository()
+
+    @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
         url = f"{self._config.url}/{quote(str(repository))}.git"

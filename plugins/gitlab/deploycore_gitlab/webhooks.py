@@ -67,11 +67,16 @@ _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
 
 
 class _Project(AnswerModel):
+    number: Annotated[int | None, Field(alias="id")] = None
     path_with_namespace: Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)+$")]
 
     @property
     def id(self) -> RepositoryId:
         return RepositoryId.parse(self.path_with_namespace)
+
+    @property
+    def host_id(self) -> str | None:
+        return None if self.number is None else str(self.number)
 
 
 class _Push(AnswerModel):
@@ -260,6 +265,7 @@ def _push(body: object, kind: str) -> PushEvent:
         repository=told.project.id,
         changes=(change,),
         actor=told.user_name or told.user_username or "",
+        repository_host_id=told.project.host_id,
     )
 
 
@@ -303,5 +309,6 @@ def _merge_request(body: object) -> tuple[PullRequestEvent, ...]:
         target_branch=request.target_branch,
         commit=request.last_commit.id if request.last_commit else None,
         actor=user.name or user.username or "",
+        repository_host_id=told.project.host_id,
     )
     return (event,)

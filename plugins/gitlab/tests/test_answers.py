@@ -49,6 +49,7 @@ PROJECT = {
 }
 
 GOLDEN = Repository(
+    host_id="4",
     name="Diaspora Client",
     slug="diaspora-client",
     url="https://gitlab.example.com/diaspora/apps/diaspora-client",

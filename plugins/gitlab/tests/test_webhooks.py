@@ -136,6 +136,7 @@ def test_a_push_says_which_branch_moved_where_and_who_did_it():
                 repository=SHOP,
                 changes=(RefChange(kind="branch", name="main", before=OLD, after=NEW),),
                 actor="Ada Lovelace",
+                repository_host_id="15",
             ),
         ),
     )
@@ -193,6 +194,7 @@ def test_a_merge_request_says_what_became_of_it(action, more, expected):
         target_branch="main",
         commit=NEW,
         actor="Ada Lovelace",
+        repository_host_id="15",
     )
 
 

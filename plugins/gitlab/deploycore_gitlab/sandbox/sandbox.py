@@ -292,6 +292,7 @@ class GitLabSandbox(Sandbox):
             f"{api}/projects": self._projects,
             f"{api}/groups/{{group}}/projects": self._projects_of_group,
             f"{api}/users/{{user}}/projects": self._projects_of_user,
+            f"{api}/projects/{{project}}": self._one_project,
             f"{api}/projects/{{project}}/repository/branches": self._branches,
             f"{api}/projects/{{project}}/repository/branches/{{name}}": self._branch,
             **{
@@ -389,6 +390,9 @@ class GitLabSandbox(Sandbox):
             for row in rows
             if any(all(w in text.lower() for w in long) for text in (row.name, row.slug))
         ]
+
+    def _one_project(self, request: Request, project: str) -> Answer:
+        return json_answer(self._project_json(self._project(request, project)))
 
     def _branches(self, request: Request, project: str) -> Answer:
         row = self._project(request, project)

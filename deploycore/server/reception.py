@@ -1,0 +1,158 @@
+"""Noting that this server receives deliveries, and having checked what it may have missed.
+
+Git hosts send a delivery once, or give up after seconds. What came while no server ran, while this
+one was suspended or had no database, or while it turned deliveries away, is found by asking the
+hosts for the refs: that needs nothing that a host may not have, such as a log of its deliveries.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from deploycore.errors import StoreError
+from deploycore.installation import Installation
+from deploycore.worker import request_checks
+
+__all__ = ["Missed", "Reception"]
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0
+_NOTED_EVERY = 10.0
+_GAP_SECONDS = 10.0
+"""Hosts wait about as long for an answer."""
+
+_MISSED_AGAIN_AFTER = 60.0
+_GOODBYE_SECONDS = 5.0
+
+
+class Missed:
+    """Applications whose deliveries were turned away, each at most once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: set[str] = set()
+        self._taken_at: dict[str, float] = {}
+
+    def add(self, name: str) -> None:
+        """Note one; quick, for any thread."""
+        with self._lock:
+            self._waiting.add(name)
+
+    def take(self) -> set[str]:
+        """Those that were noted, but for those that were taken within the last minute."""
+        with self._lock:
+            now = self._clock()
+            found = {
+                name
+                for name in self._waiting
+                if now - self._taken_at.get(name, -float("inf")) >= _MISSED_AGAIN_AFTER
+            }
+            self._waiting -= found
+            self._taken_at |= dict.fromkeys(found, now)
+            return found
+
+
+class Reception:
+    """Watches, in a thread, whether this server receives deliveries. A context manager.
+
+    Args:
+        take_missed: Gives the applications whose deliveries were turned away.
+        clock: Seconds that pass while the machine is suspended too; a jump of the system's clock
+            counts as well.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        take_missed: Callable[[], set[str]],
+        *,
+        clock: Callable[[], tuple[float, float]] | None = None,
+    ) -> None:
+        self._installation = installation
+        self._take_missed = take_missed
+        self._clock = clock or _clock
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._looked = self._clock()
+        self._noted: tuple[float, float] | None = None
+        self._owes_all = True  # before this server was started nobody may have received anything
+        self._owed: set[str] = set()
+        self._is_failing = False
+
+    def look(self) -> None:
+        """See whether something was missed, and note that this server receives."""
+        now = self._clock()
+        self._owes_all |= _between(self._looked, now) > _GAP_SECONDS
+        self._looked = now
+        self._owed |= self._take_missed()
+        is_due = self._noted is None or _between(self._noted, now) >= _NOTED_EVERY
+        if not (self._owes_all or self._owed or is_due):
+            return
+        try:
+            self._catch_up()
+            self._installation.store.reception.note()
+        except StoreError as error:
+            # Deliveries can't be kept either.
+            self._owes_all = True
+            if not self._is_failing:
+                logger.warning("deliveries may be missed: %s", error)
+            self._is_failing = True
+            return
+        self._noted, self._is_failing = now, False
+
+    def _catch_up(self) -> None:
+        if self._owes_all:
+            count = request_checks(self._installation)
+            if count:
+                logger.info("deliveries may have been missed: %d applications are checked", count)
+        elif self._owed:
+            request_checks(self._installation, self._owed)
+        self._owes_all, self._owed = False, set()
+
+    def start(self) -> None:
+        """Begin, in a thread; for a server that answers by now."""
+        self._thread = threading.Thread(
+            target=self._run, name="deploycore-server-reception", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(_GOODBYE_SECONDS)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.look()
+            except Exception as error:
+                logger.error("watching for missed deliveries failed: %s", type(error).__name__)
+            if self._stopped.wait(_LOOK_SECONDS):
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+def _clock() -> tuple[float, float]:
+    """Seconds since the machine was started, and by the system's clock.
+
+    The former passes in suspension too, where the system has such a clock; the latter also while
+    a virtual machine is paused.
+    """
+    number = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(number), time.time()
+
+
+def _between(before: tuple[float, float], now: tuple[float, float]) -> float:
+    return max(now[0] - before[0], now[1] - before[1])

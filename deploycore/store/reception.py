@@ -1,0 +1,48 @@
+"""When a server of this installation was last known to receive deliveries of webhooks."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select, update
+
+from deploycore.store.database import Database, present
+from deploycore.store.reading import first_readable
+from deploycore.store.tables import reception
+
+__all__ = ["RECEIVES_SECONDS", "Reception"]
+
+RECEIVES_SECONDS = 60.0
+"""Seconds after which a server that has not been seen is considered down."""
+
+
+class Reception:
+    """Whether deliveries are received; see ``Store``, which has it.
+
+    All servers share the one row that the migration makes.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def note(self) -> None:
+        """Note that a server receives deliveries now."""
+        with self._database.writing() as connection:
+            connection.execute(update(reception).values(seen_at=present(connection)))
+
+    def seen_at(self) -> datetime | None:
+        """When a server was last seen, by the database's clock; ``None`` if never."""
+        with self._database.reading() as connection:
+            return _seen_at(connection)
+
+    def is_interrupted(self) -> bool:
+        """Whether servers were seen before and none is seen now; ``False`` if none ever was."""
+        with self._database.reading() as connection:
+            seen_at = _seen_at(connection)
+            longest = timedelta(seconds=RECEIVES_SECONDS)
+            return seen_at is not None and present(connection) - seen_at > longest
+
+
+def _seen_at(connection: Connection) -> datetime | None:
+    seen_at: datetime | None = first_readable(connection, select(reception.c.seen_at))
+    return seen_at

@@ -1,0 +1,162 @@
+"""Which repository of its git host each application deploys, by the host's own identifier.
+
+A name can be changed, and given to another repository later; the identifier can not. What is kept
+here counts only for the provider and the names that it was learned for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from deploycore.application import Application
+from deploycore.store.database import Database
+from deploycore.store.lookup import named_row
+from deploycore.store.reading import checksums, read_records
+from deploycore.store.records import RepositoryRecord
+from deploycore.store.tables import applications, closed_pull_requests, repositories
+
+__all__ = ["Repositories", "record_of"]
+
+_FORMER_NAMES_MOST = 10
+
+
+class Repositories:
+    """The repositories of all applications; see ``Store``, which has them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, definition: Application) -> RepositoryRecord | None:
+        """What is known of the repository that an application deploys now; ``None``: nothing."""
+        with self._database.reading() as connection:
+            return _find(connection, definition)
+
+    def list(self) -> list[RepositoryRecord]:
+        """All that is known, by application."""
+        query = select(repositories).order_by(repositories.c.application)
+        with self._database.reading() as connection:
+            return list(read_records(connection, repositories, query, record_of))
+
+    def learn(self, definition: Application, host_id: str) -> None:
+        """Note the host's identifier of an application's repository, found under its name.
+
+        What was noted of deliveries, or of another repository of that name, is settled by it.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        values = {
+            "host_id": host_id,
+            "told_name": None,
+            "other_host_id": None,
+            "ignored_name": None,
+            "ignored_at": None,
+        }
+        self._change(definition, values)
+
+    def note_told_name(self, definition: Application, name: str) -> None:
+        """Note the name that a signed delivery has for the repository of the known identifier."""
+        self._change(definition, {"told_name": name})
+
+    def note_other(self, definition: Application, host_id: str) -> None:
+        """Note that another repository has the name of an application's repository."""
+        self._change(definition, {"other_host_id": host_id})
+
+    def note_ignored(self, definition: Application, name: str) -> None:
+        """Note that a delivery was ignored which may be about the renamed repository."""
+        self._change(definition, {"ignored_name": name, "ignored_at": datetime.now(UTC)})
+
+    def rename(self, definition: Application, name: str, host_id: str) -> bool:
+        """Have an application deploy its repository under the name that the host has for it now.
+
+        Its revision stays, since what is deployed is the same.
+
+        Args:
+            definition: With the former name.
+            name: As ``owner/slug``; the host has confirmed it.
+
+        Returns:
+            Whether it was done here; ``False`` if the application was changed meanwhile.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        with self._database.writing() as connection:
+            row = named_row(connection, "application", applications, definition.name, locked=True)
+            stored = dict(row["definition"])
+            now = (stored.get("provider"), stored.get("repository"))
+            if now != (definition.provider, definition.repository):
+                return False
+            known = _find(connection, definition)
+            names = (definition.repository, *(known.former_names if known else ()))
+            at = datetime.now(UTC)
+            values: dict[str, Any] = {"definition": stored | {"repository": name}}
+            values |= checksums(applications, {**row, **values})
+            connection.execute(
+                update(applications)
+                .where(applications.c.name == definition.name)
+                .values(changed_at=at, **values)
+            )
+            _rename_closed(connection, definition, name)
+            noted = {
+                "repository": name,
+                "host_id": host_id,
+                "former_names": [each for each in names if each != name][:_FORMER_NAMES_MOST],
+                "renamed_at": at,
+            }
+            _put(connection, RepositoryRecord(definition.name, definition.provider, name), noted)
+            return True
+
+    def forget(self, application: str) -> None:
+        """Forget which repository it is: the next deployment takes the one that has its name.
+
+        Raises:
+            ConfigurationError: There is no such application.
+        """
+        with self._database.writing() as connection:
+            named_row(connection, "application", applications, application)
+            connection.execute(
+                delete(repositories).where(repositories.c.application == application)
+            )
+
+    def _change(self, definition: Application, values: Mapping[str, object]) -> None:
+        with self._database.writing() as connection:
+            named_row(connection, "application", applications, definition.name, locked=True)
+            known = _find(connection, definition)
+            name = definition.repository
+            record = known or RepositoryRecord(definition.name, definition.provider, name)
+            names = [each for each in (record.repository, *record.former_names) if each != name]
+            _put(connection, record, {"repository": name, "former_names": names, **values})
+
+
+def record_of(row: Mapping[Any, Any]) -> RepositoryRecord:
+    """The record of a row."""
+    return RepositoryRecord(**{**row, "former_names": tuple(row["former_names"])})
+
+
+def _find(connection: Connection, definition: Application) -> RepositoryRecord | None:
+    query = select(repositories).where(repositories.c.application == definition.name)
+    # A record that is damaged is as good as none: the host tells the identifier again.
+    found = next(read_records(connection, repositories, query, record_of), None)
+    return found if found is not None and found.is_of(definition) else None
+
+
+def _put(connection: Connection, record: RepositoryRecord, values: Mapping[str, object]) -> None:
+    """Replace the row of an application, which is locked."""
+    row = {**vars(record), "former_names": [*record.former_names], **values}
+    connection.execute(delete(repositories).where(repositories.c.application == record.application))
+    connection.execute(insert(repositories).values(row))
+
+
+def _rename_closed(connection: Connection, definition: Application, name: str) -> None:
+    """Have what is known of closed pull requests hold under the new name."""
+    table = closed_pull_requests.c
+    is_ours = (table.parent == definition.name) & (table.provider == definition.provider)
+    known = select(table.number).where(is_ours, table.repository == name)
+    numbers = connection.scalars(known).all()
+    moved = is_ours & (table.repository == definition.repository) & table.number.not_in(numbers)
+    connection.execute(update(closed_pull_requests).where(moved).values(repository=name))

@@ -1,0 +1,63 @@
+"""Checking the refs of applications once, where deliveries of webhooks may have been missed.
+
+Who notices it asks for it in the store, and the workers' pollers do it: a server that was down may
+be on another machine than the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploycore.application import Application
+from deploycore.installation import Installation
+from deploycore.models import is_commit_hash
+
+__all__ = ["request_checks", "spacing_for"]
+
+SPREAD_SECONDS = 60.0
+"""Seconds over which the checks of some hundred applications are spread."""
+
+LONGEST_SPACING = 1.0
+SHORTEST_SPACING = 0.1
+"""At most ten a second: of 10,000 applications the last one is checked after 17 minutes."""
+
+
+def request_checks(installation: Installation, names: Iterable[str] | None = None) -> int:
+    """Request that the refs of applications which deploy by themselves are checked once.
+
+    That includes applications that are not polled otherwise, and previews, which have new commits
+    by webhooks alone.
+
+    Args:
+        names: Only these applications; by default all.
+
+    Returns:
+        How many applications are to be checked.
+
+    Raises:
+        StoreError: The database can't be used.
+    """
+    store = installation.store
+    previews = {each.name for each in store.previews.list() if each.ended_at is None}
+    only = None if names is None else set(names)
+    wanted = [
+        each.name
+        for each in store.list_applications()
+        if (only is None or each.name in only)
+        and _deploys_by_itself(each.definition, is_preview=each.name in previews)
+    ]
+    if wanted:
+        store.polls.request(wanted, spacing=spacing_for(len(wanted)))
+    return len(wanted)
+
+
+def spacing_for(count: int) -> float:
+    """Seconds between the checks of two applications, if some are to be checked."""
+    return min(LONGEST_SPACING, max(SHORTEST_SPACING, SPREAD_SECONDS / count))
+
+
+def _deploys_by_itself(definition: Application, *, is_preview: bool) -> bool:
+    auto = definition.auto_deploy
+    if auto is None or is_commit_hash(definition.ref):
+        return False
+    return auto.push or auto.poll != "off" or is_preview

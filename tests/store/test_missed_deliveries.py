@@ -1,0 +1,166 @@
+"""Checks that are owed after deliveries may have been missed, on each kind of database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from deploycore.errors import ConfigurationError
+from deploycore.store.reception import RECEIVES_SECONDS
+from deploycore.store.tables import applications, polls, reception
+
+
+@pytest.fixture
+def shop(store, provider, application):
+    """A store with three applications."""
+    store.add_provider(provider())
+    for name in ("blog", "shop", "wiki"):
+        store.add_application(application(name))
+    return store
+
+
+@pytest.fixture
+def row(shop):
+    def row(name):
+        with shop._database.reading() as connection:
+            query = select(polls).where(polls.c.application == name)
+            return connection.execute(query).mappings().one()
+
+    return row
+
+
+def change(store, table, **values):
+    with store._database.writing() as connection:
+        connection.execute(update(table).values(values))
+
+
+def take(store, *names):
+    return {each.application: each for each in store.polls.take(list(names), lease=300)}
+
+
+def test_checks_are_spread_and_those_who_are_gone_are_left_out(shop, row):
+    shop.polls.request(["wiki", "shop", "blog", "nobody"], spacing=20)
+    since = shop.polls.requested()
+    assert since.keys() == {"blog", "shop", "wiki"}
+    due = [row(name)["due_at"] - since[name] for name in ("blog", "shop", "wiki")]
+    assert due == [timedelta(seconds=each) for each in (0, 20, 40)]
+    assert shop.polls.due() == {"blog": True, "shop": False, "wiki": False}
+
+
+def test_what_was_paused_for_long_is_spread_and_what_is_polled_soon_stays(shop, row):
+    take(shop, "blog", "shop", "wiki")
+    for name, after in (("blog", -3600), ("shop", 3), ("wiki", -3600)):
+        shop.polls.note(name, after=after, seconds=60)
+    soon = row("shop")["due_at"]
+    shop.polls.request(["blog", "shop", "wiki"], spacing=30)
+    since = shop.polls.requested()
+    assert row("shop")["due_at"] == soon
+    assert [row(name)["due_at"] - since[name] for name in ("blog", "wiki")] == [
+        timedelta(0),
+        timedelta(seconds=60),
+    ]
+
+
+def test_a_server_that_is_started_again_and_again_puts_no_check_off(shop, row):
+    for _ in range(3):
+        shop.polls.request(["shop"])
+        before = row("shop")["due_at"]
+        shop.polls.request(["blog", "shop"], spacing=1000)
+        assert row("shop")["due_at"] <= before
+
+
+def test_a_check_that_is_answered_is_owed_no_longer(shop):
+    shop.polls.request(["shop"])
+    taken = take(shop, "shop")["shop"]
+    shop.polls.note("shop", after=60, seconds=60, commit="c", checked=taken)
+    assert shop.polls.requested() == {}
+    assert shop.polls.due() == {"shop": False}
+
+
+def test_one_that_failed_is_still_owed(shop):
+    shop.polls.request(["shop"])
+    take(shop, "shop")
+    shop.polls.note("shop", after=60, seconds=120)
+    assert shop.polls.requested().keys() == {"shop"}
+
+
+@pytest.mark.parametrize("was_requested", [False, True])
+def test_a_question_that_was_under_way_does_not_count(shop, was_requested):
+    """The host may have answered before the push that nobody received."""
+    if was_requested:
+        shop.polls.request(["shop"])
+    taken = take(shop, "shop")["shop"]
+    shop.polls.request(["shop"])
+    shop.polls.note("shop", after=900, seconds=900, commit="c", checked=taken)
+    assert shop.polls.requested().keys() == {"shop"}
+    assert shop.polls.due() == {"shop": True}
+
+
+def test_a_host_that_says_when_to_ask_again_is_not_asked_before(shop, row):
+    take(shop, "shop")
+    shop.polls.note("shop", after=5000, seconds=60, not_before=3000)
+    shop.polls.request(["shop"])
+    wait = row("shop")["due_at"] - shop.polls.requested()["shop"]
+    assert timedelta(seconds=2900) < wait <= timedelta(seconds=3000)
+
+
+def test_reception_is_interrupted_once_no_server_is_seen_and_not_where_none_ever_was(shop):
+    assert not shop.reception.is_interrupted()
+    shop.reception.note()
+    assert not shop.reception.is_interrupted()
+    long_ago = shop.reception.seen_at() - timedelta(seconds=RECEIVES_SECONDS + 5)
+    change(shop, reception, seen_at=long_ago)
+    assert shop.reception.is_interrupted()
+
+
+def test_what_is_known_of_a_repository_holds_for_its_names_at_its_provider(
+    shop, provider, application
+):
+    definition = application("shop")
+    assert shop.repositories.find(definition) is None
+    shop.repositories.learn(definition, "17")
+    assert shop.repositories.find(definition).host_id == "17"
+    for change in ({"repository": "team/other"}, {"provider": "elsewhere"}):
+        assert shop.repositories.find(definition.model_copy(update=change)) is None
+    shop.repositories.forget("shop")
+    assert shop.repositories.list() == []
+    with pytest.raises(ConfigurationError):
+        shop.repositories.learn(application("nobody"), "17")
+
+
+def test_a_rename_keeps_revision_and_former_names_and_is_done_once(shop, application):
+    definition = shop.get_application("shop").definition
+    shop.repositories.learn(definition, "17")
+    shop.repositories.note_told_name(definition, "team/store")
+    assert shop.repositories.rename(definition, "team/store", "17")
+    assert not shop.repositories.rename(definition, "team/store", "17")
+    record = shop.get_application("shop")
+    assert (record.definition.repository, record.revision) == ("team/store", 1)
+    known = shop.repositories.find(record.definition)
+    assert (known.former_names, known.told_name, known.host_id) == (("team/shop",), None, "17")
+    # Applied again with its former name, it is still the same repository.
+    assert shop.repositories.find(definition).host_id == "17"
+    shop.repositories.learn(definition, "17")
+    assert shop.repositories.find(record.definition).former_names == ("team/store",)
+
+
+def test_a_definition_that_an_older_version_stored_can_be_renamed(shop):
+    definition = shop.get_application("shop").definition
+    with shop._database.writing() as connection:
+        stored = dict(definition.as_dict())
+        stored.pop("keep", None)
+        is_this = applications.c.name == "shop"
+        connection.execute(update(applications).where(is_this).values(definition=stored))
+    assert shop.repositories.rename(definition, "team/store", "17")
+
+
+def test_closed_pull_requests_stay_closed_under_the_new_name(shop):
+    definition = shop.get_application("shop").definition
+    shop.previews.close(definition, 7, merged=True)
+    shop.repositories.rename(definition, "team/store", "17")
+    renamed = shop.get_application("shop").definition
+    shop.previews.close(renamed, 8, merged=True)
+    shop.repositories.rename(renamed, "team/shop", "17")
+    assert not shop.previews.close(definition, 7, merged=False)
