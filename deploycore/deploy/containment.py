@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["VARIABLE", "Containment", "in_cgroup", "marked", "remove_cgroup"]
+__all__ = ["VARIABLE", "Containment", "in_cgroup", "kill_cgroup", "marked", "remove_cgroup"]
 
 VARIABLE = "DEPLOYCORE_STEP_ID"
 _PROC = Path("/proc")
@@ -60,8 +60,7 @@ class Containment:
     def kill(self) -> None:
         """Kill what is in the control group, in one step that nothing forks away from."""
         if self.cgroup is not None:
-            with suppress(OSError):  # Linux 5.14 and later
-                (self.cgroup / "cgroup.kill").write_text("1")
+            kill_cgroup(self.cgroup)
 
     def close(self) -> None:
         """Let go of what still runs, and of the control group."""
@@ -86,6 +85,12 @@ def marked(token: str) -> set[int]:
             if mark in file.read(_ENVIRONMENT_BYTES_MOST):
                 found.add(process)
     return found
+
+
+def kill_cgroup(cgroup: Path) -> None:
+    """Kill all processes of a control group in one step, where the system can: Linux 5.14."""
+    with suppress(OSError):
+        (cgroup / "cgroup.kill").write_text("1")
 
 
 def remove_cgroup(cgroup: Path) -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploycore.deploy.containment import Containment, in_cgroup, marked, remove_cgroup
+from deploycore.deploy.containment import Containment, in_cgroup, kill_cgroup, marked, remove_cgroup
 from deploycore.deploy.process import GRACE_SECONDS, members, started_at
 from deploycore.disk import write_private_file
 
@@ -74,6 +74,8 @@ class _Orphans:
 
     def signal(self, number: signal.Signals) -> int:
         found = self.running()
+        if number == signal.SIGKILL and self._own_cgroup is not None:
+            kill_cgroup(self._own_cgroup)
         for each in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(each, number)

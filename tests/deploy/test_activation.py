@@ -56,7 +56,9 @@ def test_steps_know_what_is_deployed(installation, create, publish, target, note
     )
     commit = publish("two")
     done = installation.deploy("site")
-    assert notes.read_text().splitlines() == [
+    *told, step = notes.read_text().splitlines()
+    assert step.startswith("DEPLOYCORE_STEP_ID=")
+    assert told == [
         "DEPLOYCORE_APPLICATION=site",
         f"DEPLOYCORE_COMMIT={commit}",
         "DEPLOYCORE_REF=main",
