@@ -65,9 +65,7 @@ def test_where_an_identifier_is_missing_the_host_is_asked_once(
     assert installation.store.polls.requested() == {}
 
 
-@pytest.mark.parametrize(
-    "name", ["acme/a\0b", "acme/\x1b[31m", "acme/\ud83d", "acme/" + "x" * 5000]
-)
+@pytest.mark.parametrize("name", ["acme/a\0b", "acme/\x1b[31m", "acme/" + "x" * 5000])
 def test_a_name_that_no_database_holds_is_another_repository(known, installation, deliver, name):
     answer = deliver(push(repository=name, repository_host_id="17"))
     assert answer.json() == {"status": "ignored", "reason": "another_repository"}

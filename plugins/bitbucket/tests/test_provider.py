@@ -90,6 +90,7 @@ def test_the_plugin_fulfils_the_contract(plugin):
         "authenticate",
         "list_repos",
         "list_branches",
+        "find_repository",
         "clone_url",
         "explain_git_refusal",
         "verify_webhook",
