@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 
 from deploycore.errors import StoreError
 from deploycore.events import WebhookDelivery
-from deploycore.server import acceptance
+from deploycore.server import acceptance, turns
 from tests.server import asgi
 from tests.server.acme import body_of, pull_request, push, signed
 

@@ -380,11 +380,11 @@ def test_a_damaged_value_of_a_server_is_named_and_everything_else_is_read(
         fill(store, provider, application)
         known = {name: keys(read()) for name, read in reads(store).items()}
         newest = "min" if table == "providers" else "max"
-        row = f"SELECT {newest}({key}) FROM {table}"  # noqa: S608  names of our own
+        row = f"SELECT {newest}({key}) FROM {table}"
         engine = create_engine(postgresql)
         with engine.begin() as connection:
             connection.exec_driver_sql(
-                f"UPDATE {table} SET {column} = {value} WHERE {key} = ({row})"  # noqa: S608
+                f"UPDATE {table} SET {column} = {value} WHERE {key} = ({row})"
             )
         engine.dispose()
         for name, read in reads(store).items():

@@ -237,5 +237,5 @@ def test_rows_of_before_get_checksums_unless_they_are_damaged(settings, database
     with closing(sqlite3.connect(database)) as connection:
         for table, names in columns.items():
             key = "application" if table == "webhooks" else "name"
-            for name, *found in connection.execute(f"SELECT {key}, {names} FROM {table}"):  # noqa: S608
+            for name, *found in connection.execute(f"SELECT {key}, {names} FROM {table}"):
                 assert all(map(bool, found)) == (name in ("shop", "work")), (table, name)
