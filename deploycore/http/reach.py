@@ -58,12 +58,12 @@ def reach(url: str, *, seconds: float) -> Reached:
     is_encrypted = not proxy and origin.scheme == "https"
     wire, started = Wire(seconds), time.monotonic()
     try:
+        context = _context(how["verify"]) if is_encrypted else None
         with (
             cutting_after(wire, seconds),
             closing(wire.connect(origin.host, origin.port or 0)) as connected,
         ):
-            if is_encrypted:
-                context = _context(how["verify"])
+            if context is not None:
                 context.wrap_socket(connected, server_hostname=origin.host).close()
     except socket.gaierror:
         problem, hint = "its name can't be resolved", "Check the name and the network."

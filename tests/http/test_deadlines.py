@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import socket
 import struct
@@ -18,6 +19,9 @@ from deploycore.git import Cancellation
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.http.reach import reach
 from deploycore.redaction import Redactor
+
+# Python's ssl leaves a socket to the garbage collector that was reset before its handshake.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -84,6 +88,7 @@ def hostile(attack):
         for each in left:
             each.join(60)  # while the server still attacks
         server.stop()
+        gc.collect()
     assert not any(each.is_alive() for each in left)
 
 
