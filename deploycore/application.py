@@ -27,7 +27,7 @@ from pydantic import (
 
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
-from deploycore.models import Model, RepositoryId
+from deploycore.models import Model, RepositoryId, is_commit_hash
 
 __all__ = [
     "Application",
@@ -397,6 +397,12 @@ class Application(Model):
     def repository_id(self) -> RepositoryId:
         """What the provider's hooks take."""
         return RepositoryId.parse(self.repository)
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether the git host may ever be asked for news of it."""
+        auto = self.auto_deploy
+        return auto is not None and auto.poll != "off" and not is_commit_hash(self.ref)
 
     def as_dict(self) -> dict[str, Any]:
         """What ``parse_application`` takes back: plain values, without those by default."""

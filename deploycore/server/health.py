@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
-from deploycore.secrets import is_sealed
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.views import Health
 from deploycore.worker import Worker
@@ -60,15 +59,9 @@ class Readiness:
         return "ok"
 
     def _database(self) -> None:
-        self._installation.store.triggers.counts()
+        self._installation.store.triggers.seconds_to_next()
 
     def _key(self) -> None:
-        for sealed in self._sealed():
+        sealed = self._installation.store.find_sealed_secret()
+        if sealed is not None:
             self._installation.secrets.reveal(sealed)
-            return
-
-    def _sealed(self) -> Iterator[str]:
-        for provider in self._installation.store.list_providers():
-            yield from filter(is_sealed, provider.secrets.values())
-        for webhook in self._installation.store.webhooks.list():
-            yield webhook.secret

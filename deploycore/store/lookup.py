@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, select
 
 from deploycore.errors import ConfigurationError
 
-__all__ = ["COMMANDS", "named_row"]
+__all__ = ["COMMANDS", "chunks", "named_row"]
+
+T = TypeVar("T")
+
+_CHUNK = 500  # databases limit how many values one statement may hold
+_COMPARED = 500  # names before and after one that is not there
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -36,10 +42,24 @@ def named_row(
     row = connection.execute(query).mappings().one_or_none()
     if row is not None:
         return row
-    close = difflib.get_close_matches(name, connection.scalars(select(table.c.name)).all(), n=1)
+    close = difflib.get_close_matches(name, _names_near(connection, table, name), n=1)
     meant = f"Did you mean {close[0]!r}? " if close else ""
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",
         hint=f"{meant}See which there are: {COMMANDS[noun]} list",
         **{noun: name},
     )
+
+
+def _names_near(connection: Connection, table: Table, name: str) -> Sequence[str]:
+    """Names that may be meant; of very many those that are next to it in order."""
+    column = table.c.name
+    before = select(column).where(column < name).order_by(column.desc()).limit(_COMPARED)
+    after = select(column).where(column > name).order_by(column).limit(_COMPARED)
+    return [each for query in (before, after) for each in connection.scalars(query)]
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The values in parts that one statement can hold."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]

@@ -1,23 +1,45 @@
 """When git hosts are asked for news of applications: one process of a fleet at a time asks.
 
-Who takes an application has it until some time has passed, so that one that dies leaves it to
-another; and what was found out holds over restarts. All times are the database's.
+There is a row for each application that is polled, made with the application, so that what is due
+is found by an index. Who takes an application has it until some time has passed, so that one that
+dies leaves it to another; and what was found out holds over restarts. All times are the database's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, delete, insert, or_, select, update
 
-from deploycore.errors import ConfigurationError
+from deploycore.application import Application
 from deploycore.store.database import Database, present
-from deploycore.store.lookup import named_row
+from deploycore.store.lookup import chunks
 from deploycore.store.records import PollRecord
-from deploycore.store.tables import applications, polls
+from deploycore.store.tables import applications, polls, webhooks
+from deploycore.store.times import LONGEST_POLL_INTERVAL, TOLERANCE, at_most, is_ahead
 
-__all__ = ["Polls"]
+__all__ = ["Polled", "Polls", "poll_now", "schedule"]
+
+
+@dataclass(frozen=True)
+class Polled:
+    """An application that is polled.
+
+    Attributes:
+        definition: As it is stored, not validated.
+        heard_at: When its webhook last delivered; ``None`` for never.
+        is_due: Whether it is to be polled now.
+    """
+
+    name: str
+    question: str
+    definition: Mapping[str, Any]
+    heard_at: datetime | None
+    is_due: bool
 
 
 class Polls:
@@ -33,37 +55,54 @@ class Polls:
         Args:
             lease: Seconds after which others may, unless ``note`` is called before.
         """
-        known = []
         with self._database.writing() as connection:
-            for name in sorted(names):  # in one order, so that nobody waits for one who waits
-                try:
-                    # Locked, so that of two who take it one comes after the other.
-                    named_row(connection, "application", applications, name, locked=True)
-                except ConfigurationError:
-                    continue
-                query = select(polls).where(polls.c.application == name)
-                row = connection.execute(query).mappings().one_or_none()
-                known.append((name, PollRecord(**row) if row else None))
+            known: list[PollRecord] = []
+            for some in chunks(sorted(names)):
+                # Locked, so that of two who take it one comes after the other; in one order, so
+                # that nobody waits for one who waits.
+                rows = select(polls).where(polls.c.application.in_(some))
+                locked = rows.order_by(polls.c.application).with_for_update()
+                known += [PollRecord(**row) for row in connection.execute(locked).mappings()]
             now = present(connection)
-            if all(record is not None and record.due_at > now for _, record in known):
+            if not any(_is_due(each, now) for each in known):
                 return []
-            held = {"due_at": now + timedelta(seconds=lease)}
-            for name, record in known:
-                if record is None:
-                    values = {"application": name, "seconds": 0.0, **held}
-                    connection.execute(insert(polls).values(values))
-                else:
-                    connection.execute(
-                        update(polls).where(polls.c.application == name).values(held)
-                    )
-        return [record or PollRecord(name, now, 0.0, None) for name, record in known]
+            held = {"due_at": now + at_most(lease, LONGEST_POLL_INTERVAL), "set_at": now}
+            for some in chunks([each.application for each in known]):
+                taken = update(polls).where(polls.c.application.in_(some))
+                connection.execute(taken.values(held))
+            return known
 
-    def due(self) -> dict[str, bool]:
-        """Of each application that was ever polled, whether it is to be now."""
+    def due(self, *, host: str, limit: int = 100) -> list[Polled]:
+        """Applications that are to be polled now, and all that share an answer with them.
+
+        Args:
+            host: The name of this machine: what names another one is left to that.
+            limit: About so many that are due.
+        """
         with self._database.reading() as connection:
             now = present(connection)
-            rows = connection.execute(select(polls.c.application, polls.c.due_at))
-            return {row.application: row.due_at <= now for row in rows}
+            names, questions = _due(connection, now, host, limit)
+            found: list[Row[Any]] = []
+            for some in chunks(sorted(questions)):
+                query = (
+                    select(polls, applications.c.definition, webhooks.c.delivered_at)
+                    .join(applications, applications.c.name == polls.c.application)
+                    .outerjoin(webhooks, webhooks.c.application == polls.c.application)
+                    .where(polls.c.question.in_(some))
+                    .where(or_(polls.c.host.is_(None), polls.c.host == host))
+                    .order_by(polls.c.application)
+                )
+                found += connection.execute(query).all()
+        return [
+            Polled(
+                row.application,
+                row.question,
+                row.definition,
+                row.delivered_at,
+                row.application in names or row.due_at <= now,
+            )
+            for row in found
+        ]
 
     def note(
         self, application: str, *, after: float, seconds: float, commit: str | None = None
@@ -75,13 +114,102 @@ class Polls:
             seconds: The interval that this comes from.
             commit: What its ref was found to be; ``None`` where that was not found out.
         """
+        self.note_all([(application, after, seconds)], commit=commit)
+
+    def note_all(
+        self, waits: Iterable[tuple[str, float, float]], *, commit: str | None = None
+    ) -> None:
+        """The same for several that share an answer: each one's name, ``after`` and ``seconds``."""
+        known = {} if commit is None else {"commit": commit}
+        self._set(
+            (name, after, {"seconds": seconds, **known}) for name, after, seconds in sorted(waits)
+        )
+
+    def pause(self, waits: Mapping[str, float]) -> None:
+        """Put off polling, by so many seconds for each application, without an answer."""
+        self._set((name, seconds, {}) for name, seconds in sorted(waits.items()))
+
+    def _set(self, waits: Iterable[tuple[str, float, Mapping[str, object]]]) -> None:
+        """In the order of the names, so that nobody waits for one who waits."""
         with self._database.writing() as connection:
-            values: dict[str, object] = {
-                "due_at": present(connection) + timedelta(seconds=after),
-                "seconds": seconds,
-            }
-            if commit is not None:
-                values["commit"] = commit
-            connection.execute(
-                update(polls).where(polls.c.application == application).values(values)
-            )
+            now = present(connection)
+            values = [
+                {
+                    "named": name,
+                    "due_at": now + at_most(after, LONGEST_POLL_INTERVAL),
+                    "set_at": now,
+                    **more,
+                }
+                for name, after, more in waits
+            ]
+            if values:
+                connection.execute(_update_named(), values)
+
+
+def schedule(connection: Connection, definitions: Iterable[Application]) -> None:
+    """Have applications polled, or no longer, as their definitions say now."""
+    all_ = {each.name: each for each in definitions}
+    wanted = {name: _values(all_[name]) for name in sorted(all_) if all_[name].is_polled}
+    known: dict[str, str] = {}
+    for some in chunks(sorted(all_)):
+        rows = select(polls.c.application, polls.c.question).where(polls.c.application.in_(some))
+        locked = rows.order_by(polls.c.application).with_for_update()
+        known |= {row.application: row.question for row in connection.execute(locked)}
+    for some in chunks([name for name in known if name not in wanted]):
+        connection.execute(delete(polls).where(polls.c.application.in_(some)))
+    # What another question was answered with says nothing about this one.
+    now = present(connection)
+    anew = {"commit": None, "due_at": now, "set_at": now, "seconds": 0.0}
+    same, other, new = [], [], []
+    for name, values in wanted.items():
+        if name not in known:
+            new.append({"application": name, **anew, **values})
+        elif values["question"] == known[name]:
+            same.append({"named": name, **values})
+        else:
+            other.append({"named": name, **anew, **values})
+    for rows_of in filter(None, (same, other)):
+        connection.execute(_update_named(), rows_of)
+    if new:
+        connection.execute(insert(polls), new)
+
+
+def poll_now(connection: Connection, application: str) -> None:
+    """Have an application polled as soon as somebody looks: what told its news is gone."""
+    now = present(connection)
+    is_this = polls.c.application == application
+    connection.execute(update(polls).where(is_this).values(due_at=now, set_at=now))
+
+
+def _update_named() -> Update:
+    return update(polls).where(polls.c.application == bindparam("named"))
+
+
+def _values(definition: Application) -> dict[str, Any]:
+    asked = (definition.provider, definition.repository, definition.ref)
+    question = hashlib.sha256("\0".join(asked).encode()).hexdigest()
+    return {"host": definition.host, "question": question}
+
+
+def _due(connection: Connection, now: datetime, host: str, limit: int) -> tuple[set[str], set[str]]:
+    """The names and questions of what is due; each condition is looked up in an index."""
+    names, questions = set(), set()
+    for is_here in (polls.c.host.is_(None), polls.c.host == host):
+        for is_due in (
+            polls.c.due_at <= now,
+            polls.c.due_at > now + LONGEST_POLL_INTERVAL + TOLERANCE,
+            polls.c.set_at > now + TOLERANCE,
+        ):
+            query = select(polls.c.application, polls.c.question).where(is_here, is_due)
+            for row in connection.execute(query.limit(limit)):
+                names.add(row.application)
+                questions.add(row.question)
+    return names, questions
+
+
+def _is_due(record: PollRecord, now: datetime) -> bool:
+    return (
+        record.due_at <= now
+        or is_ahead(record.due_at, now, LONGEST_POLL_INTERVAL)
+        or is_ahead(record.set_at, now)
+    )

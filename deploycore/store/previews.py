@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from deploycore.application import Application
 from deploycore.errors import ConfigurationError, StoreError
@@ -20,7 +30,7 @@ from deploycore.store.lookup import named_row
 from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
-__all__ = ["Previews", "begin"]
+__all__ = ["Previews", "begin", "end_previews"]
 
 _REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
 
@@ -66,12 +76,24 @@ class Previews:
             return _ended(connection, parent.name, number)
 
     def end_orphans(self) -> bool:
-        """Note the end of those whose parents were removed; whether there are any."""
-        names = select(applications.c.name)
-        is_one = previews.c.parent.not_in(names) & previews.c.ended_at.is_(None)
+        """Note the end of those whose parents were removed; whether there are any.
+
+        It is noted when a parent is removed; this is for those that were removed otherwise.
+        """
+        has_parent = exists().where(applications.c.name == previews.c.parent)
+        is_one = ~has_parent & previews.c.ended_at.is_(None)
+        with self._database.reading() as connection:  # nearly always there are none
+            if connection.scalar(select(previews.c.name).where(is_one).limit(1)) is None:
+                return False
         with self._database.writing() as connection:
             ended = update(previews).where(is_one).values(ended_at=datetime.now(UTC))
             return bool(connection.execute(ended).rowcount)
+
+    def ended(self) -> Sequence[PreviewRecord]:
+        """Previews that have ended and are still there, by name."""
+        query = select(previews).where(previews.c.ended_at.is_not(None)).order_by(previews.c.name)
+        with self._database.reading() as connection:
+            return [PreviewRecord(**row) for row in connection.execute(query).mappings()]
 
     def list(self) -> Sequence[PreviewRecord]:
         """All previews, by name, those that have ended and are still there too."""
@@ -95,6 +117,12 @@ class Previews:
         is_gone = (previews.c.name == name) & previews.c.removed_at.is_not(None)
         with self._database.writing() as connection:
             connection.execute(delete(previews).where(is_gone))
+
+
+def end_previews(connection: Connection, parent: str) -> None:
+    """Note the end of all previews of an application, which is about to be removed."""
+    is_its = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
+    connection.execute(update(previews).where(is_its).values(ended_at=datetime.now(UTC)))
 
 
 def begin(
@@ -123,7 +151,8 @@ def begin(
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
-        if datetime.now(UTC) - known.removed_at > _REMOVED_SOON:
+        # A time that lies ahead is that of a clock that was: nobody knows how long ago it was.
+        if abs(datetime.now(UTC) - known.removed_at) > _REMOVED_SOON:
             raise ConfigurationError(
                 f"The former preview {name!r} could not be removed yet.",
                 hint=f"A worker's log says why. Or remove {known.target} yourself.",

@@ -16,6 +16,7 @@ __all__ = [
     "ClaimRecord",
     "DeploymentKind",
     "DeploymentRecord",
+    "PendingApplication",
     "PollRecord",
     "PreviewRecord",
     "ProviderRecord",
@@ -155,6 +156,8 @@ class TriggerRecord:
         settled_at: ``None`` while it is open.
         deployment: What became of it, once it is settled.
         error_code: The ``code`` of the error that settled it, or of the last try.
+        turn: Its place in the queue; the smallest goes first.
+        tried_at: When it was last tried in vain; ``None`` for never.
     """
 
     id: int
@@ -172,6 +175,22 @@ class TriggerRecord:
     settled_at: datetime | None
     deployment: int | None
     error_code: str | None
+    turn: int = 0
+    tried_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PendingApplication:
+    """An application that somebody should look at.
+
+    Attributes:
+        provider: The name of its provider.
+        is_retried: Whether the last try failed.
+    """
+
+    application: str
+    provider: str
+    is_retried: bool
 
 
 @dataclass(frozen=True)
@@ -218,6 +237,7 @@ class ClaimRecord:
     Attributes:
         worker: Its id.
         expires_at: When it counts as dead, unless it gives a sign of life before.
+        renewed_at: When that was set.
         taken_from: The worker that had it before and did not, where it was taken over.
     """
 
@@ -225,6 +245,7 @@ class ClaimRecord:
     worker: str
     claimed_at: datetime
     expires_at: datetime
+    renewed_at: datetime | None = None
     taken_from: str | None = None
 
 
@@ -279,12 +300,18 @@ class PollRecord:
         due_at: When it is to be asked.
         seconds: The present interval; 0 where it was never asked.
         commit: What the ref was found to be the last time.
+        set_at: When ``due_at`` was set.
+        host: The machine that asks; ``None`` for any.
+        question: A digest of what is asked: those with the same one share the answer.
     """
 
     application: str
     due_at: datetime
     seconds: float
     commit: str | None
+    set_at: datetime | None = None
+    host: str | None = None
+    question: str = ""
 
 
 @dataclass(frozen=True)

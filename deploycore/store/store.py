@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
 from deploycore.application import Application
 from deploycore.configuration import NAME_PATTERN
@@ -20,15 +31,16 @@ from deploycore.settings import Settings
 from deploycore.store.claims import Claims
 from deploycore.store.database import Database
 from deploycore.store.deployments import Deployments
-from deploycore.store.lookup import COMMANDS, named_row
-from deploycore.store.polls import Polls
-from deploycore.store.previews import Previews, begin
-from deploycore.store.records import ApplicationRecord, ProviderRecord
+from deploycore.store.lookup import COMMANDS, chunks, named_row
+from deploycore.store.polls import Polls, schedule
+from deploycore.store.previews import Previews, begin, end_previews
+from deploycore.store.records import ApplicationRecord, ProviderRecord, WebhookRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
+from deploycore.store.targets import refuse_common_targets
 from deploycore.store.tokens import Tokens
 from deploycore.store.triggers import Triggers
-from deploycore.store.webhooks import Webhooks
+from deploycore.store.webhooks import Webhooks, find_webhook
 
 __all__ = ["Store"]
 
@@ -115,8 +127,12 @@ class Store:
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""
+        return self.find_sealed_secret() is not None
+
+    def find_sealed_secret(self) -> str | None:
+        """Any secret that is stored encrypted; all of a database have one key."""
         with self._database.reading() as connection:
-            return next(_sealed_secrets(connection), None) is not None
+            return next(_sealed_secrets(connection), None)
 
     def add_application(self, definition: Application) -> ApplicationRecord:
         """Keep a new application.
@@ -142,12 +158,26 @@ class Store:
             ConfigurationError: A provider is unknown, two applications have one target, or one
                 that is being deployed would get another target.
         """
+        definitions = list({each.name: each for each in definitions}.values())
+        # Checked before anybody has to wait for this: below, only if something has changed since.
+        with self._database.reading() as connection:
+            checked = _targets(connection)
+            refuse_common_targets(definitions, checked)
+            _refuse_unknown_providers(connection, definitions)
+            prepared = [_values(each) for each in definitions]
         with self._database.writing() as connection:
-            _refuse_common_targets(connection, definitions)
-            for definition in definitions:
-                _make_way(connection, definition)
-            for definition in definitions:
-                _put(connection, definition)
+            targets = _targets(connection)
+            if targets != checked:
+                refuse_common_targets(definitions, targets)
+            _refuse_unknown_providers(connection, definitions)
+            moved = [
+                each.name
+                for each in definitions
+                if each.name in targets and targets[each.name] != str(each.target)
+            ]
+            _make_way(connection, moved)
+            _put_all(connection, prepared, targets.keys())
+            schedule(connection, definitions)
             if dry_run:
                 connection.rollback()
 
@@ -227,18 +257,43 @@ class Store:
         with self._database.reading() as connection:
             return application_of(named_row(connection, "application", applications, name))
 
+    def find_applications(self, names: Collection[str]) -> dict[str, ApplicationRecord]:
+        """Those of some names that are there, by name; one that is stored in an unknown form is
+        logged and left out."""
+        found = {}
+        with self._database.reading() as connection:
+            for some in chunks(sorted(names)):
+                query = select(applications).where(applications.c.name.in_(some))
+                found.update({each.name: each for each in _known(connection, query)})
+        return found
+
+    def find_webhook(
+        self, name: str
+    ) -> tuple[ApplicationRecord, WebhookRecord, ProviderRecord] | None:
+        """An application with its webhook and provider, for who asks often; ``None`` where it has
+        none, or is stored in an unknown form."""
+        with self._database.reading() as connection:
+            webhook = find_webhook(connection, name)
+            if webhook is None:
+                return None
+            query = select(applications).where(applications.c.name == name)
+            application = next(_known(connection, query), None)
+            if application is None:
+                return None
+            is_its = providers.c.name == application.definition.provider
+            provider = connection.execute(select(providers).where(is_its)).mappings().one()
+            return application, webhook, ProviderRecord(**provider)
+
+    def list_targets(self) -> dict[str, Path]:
+        """The target of each application, by its name."""
+        with self._database.reading() as connection:
+            return {name: Path(target) for name, target in _targets(connection).items()}
+
     def list_applications(self) -> list[ApplicationRecord]:
         """All applications, by name. One that is stored in an unknown form is logged and left out,
         so that it keeps nobody from the others."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(applications).order_by(applications.c.name)).mappings()
-            found = []
-            for row in rows:
-                try:
-                    found.append(application_of(row))
-                except StoreError as error:
-                    logger.warning("%s", error)
-            return found
+            return list(_known(connection, select(applications).order_by(applications.c.name)))
 
     def remove_application(self, name: str) -> Path:
         """Forget an application and its deployments; its files stay.
@@ -252,6 +307,7 @@ class Store:
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, name, locked=True)
             _refuse_unfinished(connection, name, "can't be removed")
+            end_previews(connection, name)
             connection.execute(delete(applications).where(applications.c.name == name))
             target: Path = row["target"]
             return target
@@ -303,41 +359,44 @@ def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
     )
 
 
+def _known(connection: Connection, query: Select[Any]) -> Iterator[ApplicationRecord]:
+    """The applications of a query; one in an unknown form is logged, and left out."""
+    for row in connection.execute(query).mappings():
+        try:
+            yield application_of(row)
+        except StoreError as error:
+            logger.warning("%s", error)
+
+
 def _refuse_common_targets(connection: Connection, definitions: Sequence[Application]) -> None:
-    """Refuse what would leave two applications with one target, or with one in the other's."""
-    rows = connection.execute(select(applications.c.name, applications.c.target))
-    targets = {row.name: row.target for row in rows}
-    targets |= {each.name: each.target for each in definitions}
-    for definition in definitions:
-        for name, target in targets.items():
-            if name == definition.name:
-                continue
-            if target == definition.target:
-                raise _common_target(name, f"has the target {target}")
-            if target in definition.target.parents or definition.target in target.parents:
-                raise _common_target(
-                    name, f"has the target {target}, which is not apart from {definition.target}"
-                )
+    refuse_common_targets(definitions, _targets(connection))
 
 
-def _common_target(name: str, what: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The application {name!r} already {what}.",
-        hint="Give each application a directory of its own.",
-        application=name,
-    )
+def _targets(connection: Connection) -> dict[str, str]:
+    """The targets of all applications, as they are written."""
+    query = select(applications.c.name, type_coerce(applications.c.target, Text))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _make_way(connection: Connection, definition: Application) -> None:
-    """Free the target that an application has, if it is going to have another one."""
-    is_this = (applications.c.name == definition.name) & (
-        applications.c.target != definition.target
-    )
-    if connection.scalar(select(applications.c.name).where(is_this)) is None:
-        return
-    _refuse_unfinished(connection, definition.name, "can't get another target")
-    away = Path("/nowhere") / definition.name  # what no application has: it would be nobody's
-    connection.execute(update(applications).where(is_this).values(target=away))
+def _make_way(connection: Connection, names: Sequence[str]) -> None:
+    """Free the targets of applications that are going to have others.
+
+    Raises:
+        ConfigurationError: One is being deployed.
+    """
+    for some in chunks(names):
+        unfinished = select(deployments.c.application).where(
+            deployments.c.application.in_(some), deployments.c.state.in_(may_precede("failed"))
+        )
+        found = connection.scalar(unfinished.limit(1))
+        if found is not None:
+            _refuse_unfinished(connection, found, "can't get another target")
+    if names:
+        # To what no application has: it would be nobody's.
+        away = [{"named": name, "away": Path("/nowhere") / name} for name in names]
+        is_this = applications.c.name == bindparam("named")
+        moved = update(applications).where(is_this).values(target=bindparam("away"))
+        connection.execute(moved, away)
 
 
 def _refuse_unfinished(connection: Connection, name: str, what: str) -> None:
@@ -357,26 +416,52 @@ def _refuse_unfinished(connection: Connection, name: str, what: str) -> None:
 
 
 def _put(connection: Connection, definition: Application) -> ApplicationRecord:
-    named_row(connection, "provider", providers, definition.provider)
+    _refuse_unknown_providers(connection, [definition])
+    is_this = applications.c.name == definition.name
+    known = connection.scalars(select(applications.c.name).where(is_this)).all()
+    _put_all(connection, [_values(definition)], known)
+    schedule(connection, [definition])
+    row = connection.execute(select(applications).where(is_this)).mappings().one()
+    return application_of(row)
+
+
+def _put_all(
+    connection: Connection, prepared: Sequence[dict[str, Any]], known: Collection[str]
+) -> None:
+    """Write applications: what is new, and what has changed of those that are known."""
     at = datetime.now(UTC)
-    values = {
+    changed = [
+        {"named": each["name"], "changed_at": at, **each}
+        for each in prepared
+        if each["name"] in known
+    ]
+    new = [
+        {"created_at": at, "changed_at": at, "secrets": {}, "revision": 1, **each}
+        for each in prepared
+        if each["name"] not in known
+    ]
+    if changed:
+        is_this = applications.c.name == bindparam("named")
+        written = ("provider", "target", "definition", "changed_at")
+        columns: dict[str, Any] = {name: bindparam(name) for name in written}
+        columns["revision"] = applications.c.revision + 1
+        connection.execute(update(applications).where(is_this).values(columns), changed)
+    if new:
+        connection.execute(insert(applications), new)
+
+
+def _values(definition: Application) -> dict[str, Any]:
+    return {
+        "name": definition.name,
         "provider": definition.provider,
         "target": definition.target,
         "definition": definition.as_dict(),
-        "changed_at": at,
     }
-    is_this = applications.c.name == definition.name
-    changed = (
-        update(applications)
-        .where(is_this)
-        .values(values | {"revision": applications.c.revision + 1})
-    )
-    row = connection.execute(changed.returning(*applications.c)).mappings().one_or_none()
-    if row is None:
-        values |= {"name": definition.name, "secrets": {}, "created_at": at, "revision": 1}
-        added = insert(applications).values(values).returning(*applications.c)
-        row = connection.execute(added).mappings().one()
-    return application_of(row)
+
+
+def _refuse_unknown_providers(connection: Connection, definitions: Sequence[Application]) -> None:
+    for name in dict.fromkeys(each.provider for each in definitions):
+        named_row(connection, "provider", providers, name)
 
 
 def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:
@@ -390,7 +475,8 @@ def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) ->
 
 
 def _sealed_secrets(connection: Connection) -> Iterator[str]:
-    for table in (providers, applications):
-        for secrets in connection.scalars(select(table.c.secrets)):
-            yield from filter(is_sealed, secrets.values())
+    for secrets in connection.scalars(select(providers.c.secrets)):
+        yield from filter(is_sealed, secrets.values())
     yield from filter(is_sealed, connection.scalars(select(webhooks.c.secret)))
+    for secrets in connection.scalars(select(applications.c.secrets)):
+        yield from filter(is_sealed, secrets.values())

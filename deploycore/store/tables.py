@@ -44,7 +44,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0003"
+REVISION = "0006"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -167,10 +167,31 @@ triggers = Table(
     Column("settled_at", UtcDateTime),
     Column("deployment", Integer),
     Column("error_code", Text),
+    # Its place in the queue: behind all that was there when it was added, or last tried.
+    Column("turn", Integer, nullable=False, server_default="0"),
+    Column("tried_at", UtcDateTime),
     UniqueConstraint("application", "delivery", name="uq_triggers_application_delivery"),
     UniqueConstraint("application", "digest", name="uq_triggers_application_digest"),
     Index(None, "settled_at", "application"),
+    Index(None, "application", "id"),
+    Index(None, "application", "ref", "id"),
     sqlite_autoincrement=True,
+)
+# Nearly all have been settled; who asks for the others must not read those.
+_is_open = triggers.c.settled_at.is_(None)
+Index(
+    "ix_triggers_queue",
+    triggers.c.priority.desc(),
+    triggers.c.turn,
+    triggers.c.id,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
+)
+Index(
+    "ix_triggers_postponed",
+    triggers.c.not_before,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
 )
 
 # Processes that work on triggers, each with a sign of life.
@@ -192,6 +213,7 @@ claims = Table(
     Column("worker", String(36), nullable=False),
     Column("claimed_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime),
 )
 
 # The secrets of an application's webhook: the present one, and the former one for a while; without
@@ -209,7 +231,8 @@ webhooks = Table(
     Column("delivered_at", UtcDateTime),
 )
 
-# When the git host is asked for news of an application, and what it said the last time.
+# When the git host is asked for news of an application, and what it said the last time. There is a
+# row for each application that is polled, so that what is due is found without reading the others.
 polls = Table(
     "polls",
     metadata,
@@ -217,6 +240,12 @@ polls = Table(
     Column("due_at", UtcDateTime, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("commit", Text),
+    Column("set_at", UtcDateTime),
+    Column("host", Text),
+    # A digest of what is asked: applications with the same one share the answer.
+    Column("question", String(64), nullable=False, server_default="", index=True),
+    Index(None, "host", "due_at"),
+    Index(None, "host", "set_at"),
 )
 
 # Applications that were made for pull requests. They refer to no application, since they stay
@@ -231,7 +260,7 @@ previews = Table(
     Column("within", PathText, nullable=False),
     Column("host", Text),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("ended_at", UtcDateTime),
+    Column("ended_at", UtcDateTime, index=True),
     Column("removed_at", UtcDateTime),
 )
 

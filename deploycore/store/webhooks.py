@@ -11,10 +11,11 @@ from sqlalchemy import Connection, delete, insert, select, update
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
+from deploycore.store.polls import poll_now
 from deploycore.store.records import WebhookRecord
 from deploycore.store.tables import applications, webhooks
 
-__all__ = ["Webhooks"]
+__all__ = ["Webhooks", "find_webhook"]
 
 
 class Webhooks:
@@ -44,7 +45,7 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application, locked=True)
-            known = _find(connection, application)
+            known = find_webhook(connection, application)
             if known is not None:
                 return known
             self._refuse_second_key(connection)
@@ -64,13 +65,13 @@ class Webhooks:
         """
         with self._database.reading() as connection:
             named_row(connection, "application", applications, application)
-            found = _find(connection, application)
+            found = find_webhook(connection, application)
         return found or _raise_missing(application)
 
     def find(self, application: str) -> WebhookRecord | None:
         """The webhook of an application, where there is one: one row, for who asks often."""
         with self._database.reading() as connection:
-            return _find(connection, application)
+            return find_webhook(connection, application)
 
     def list(self) -> list[WebhookRecord]:
         """All webhooks, by application."""
@@ -89,7 +90,7 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application, locked=True)
-            known = _find(connection, application) or _raise_missing(application)
+            known = find_webhook(connection, application) or _raise_missing(application)
             if known.former is not None and known.former_until is None:
                 return known
             self._refuse_second_key(connection)
@@ -105,7 +106,7 @@ class Webhooks:
             ConfigurationError: There is no such webhook.
         """
         with self._database.writing() as connection:
-            known = _find(connection, application) or _raise_missing(application)
+            known = find_webhook(connection, application) or _raise_missing(application)
             if known.former is None or known.former_until is not None:
                 return known
             return _changed(connection, application, {"former_until": former_until})
@@ -135,12 +136,14 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application)
-            if _find(connection, application) is None:
+            if find_webhook(connection, application) is None:
                 _raise_missing(application)
             connection.execute(delete(webhooks).where(webhooks.c.application == application))
+            poll_now(connection, application)
 
 
-def _find(connection: Connection, application: str) -> WebhookRecord | None:
+def find_webhook(connection: Connection, application: str) -> WebhookRecord | None:
+    """The webhook of an application, if it has one."""
     query = select(webhooks).where(webhooks.c.application == application)
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else WebhookRecord(**row)

@@ -13,17 +13,16 @@ import random
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from deploycore.application import Application, AutoDeploy
+from deploycore.application import Application, AutoDeploy, parse_application
 from deploycore.deploy import InterruptibleProvider, fetch_hint
 from deploycore.errors import Cancelled, ConfigurationError, DeploycoreError, GitError, StoreError
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
-from deploycore.models import is_commit_hash
 from deploycore.store import PollRecord
 from deploycore.worker.retries import seconds_until_allowed
 
@@ -35,6 +34,7 @@ FIRST_SECONDS = 60.0
 MOST_SECONDS = 900.0
 LONGEST_PAUSE = 3600.0
 WEBHOOK_IS_WELL = timedelta(hours=6)
+_CLOCKS_DIFFER = timedelta(minutes=1)
 _GROWTH = 1.5
 _JITTER = 0.1
 _LEASE_SECONDS = 300.0
@@ -42,15 +42,6 @@ _CALL_SECONDS = 30.0
 _LOOK_SECONDS = 5.0
 _GOODBYE_SECONDS = 10.0
 _CAUSE = "poll"
-
-
-@dataclass(frozen=True)
-class _Question:
-    """What one request answers."""
-
-    provider: str
-    repository: str
-    ref: str
 
 
 class Poller:
@@ -93,17 +84,17 @@ class Poller:
         """
         asked = 0
         unwell: set[str] = set()
-        for question, applications in self._due().items():
+        for applications in self._due():
             if self._stopped.is_set():
                 break
-            if question.provider in unwell:
+            if applications[0].provider in unwell:
                 continue  # at the next look: other hosts don't wait for one that hangs
             by_name = {each.name: each for each in applications}
             taken = self._installation.store.polls.take(list(by_name), lease=_LEASE_SECONDS)
             if taken:
                 asked += 1
                 if not self._poll([(by_name[each.application], each) for each in taken]):
-                    unwell.add(question.provider)
+                    unwell.add(applications[0].provider)
         return asked
 
     def _run(self) -> None:
@@ -115,23 +106,31 @@ class Poller:
             except Exception as error:
                 logger.error("polling met something unforeseen: %s", type(error).__name__)
 
-    def _due(self) -> Mapping[_Question, list[Application]]:
-        """What is to be asked now, with all that the answer is good for, due or not."""
-        store, here = self._installation.store, socket.gethostname()
-        heard = {each.application: each.delivered_at for each in store.webhooks.list()}
-        due, now = store.polls.due(), datetime.now(UTC)
-        found: dict[_Question, list[Application]] = defaultdict(list)
-        to_ask = set()
-        for each in store.list_applications():
-            definition = each.definition
-            if definition.host not in (None, here):
+    def _due(self) -> list[list[Application]]:
+        """What is to be asked now, by what it asks, with all that the answer is good for."""
+        polls, now = self._installation.store.polls, datetime.now(UTC)
+        found: dict[str, list[Application]] = defaultdict(list)
+        to_ask: dict[str, None] = {}
+        paused: dict[str, float] = {}
+        for each in polls.due(host=socket.gethostname()):
+            try:
+                definition = parse_application(each.definition)
+            except ConfigurationError as error:
+                self._tell_failure(each.name, error)
+                paused[each.name] = LONGEST_PAUSE
                 continue
-            if is_polled(definition, heard.get(each.name), now):
-                question = _Question(definition.provider, definition.repository, definition.ref)
-                found[question].append(definition)
-                if due.get(each.name, True):
-                    to_ask.add(question)
-        return {question: found[question] for question in to_ask}
+            if is_polled(definition, each.heard_at, now):
+                found[each.question].append(definition)
+                if each.is_due:
+                    to_ask[each.question] = None
+            elif each.is_due:  # until its webhook has been silent for too long
+                heard_ago = now - (each.heard_at or now)
+                paused[each.name] = max(
+                    FIRST_SECONDS, (WEBHOOK_IS_WELL - heard_ago).total_seconds()
+                )
+        if paused:
+            polls.pause(paused)
+        return [found[question] for question in to_ask]
 
     def _poll(self, applications: Sequence[tuple[Application, PollRecord]]) -> bool:
         """Ask for what these applications share, and note it; whether the host has told."""
@@ -143,10 +142,11 @@ class Poller:
             return False  # the worker stops; the lease lapses
         except DeploycoreError as raised:
             error = raised
+        waits = []
         for definition, record in applications:
             self._tell_failure(definition.name, error)
             is_new = commit is not None and commit != record.commit
-            if commit is not None:
+            if commit is not None and is_new:
                 with suppress(ConfigurationError):  # it is gone meanwhile
                     self._trigger(definition, commit)
             seconds = interval_after(
@@ -155,9 +155,8 @@ class Poller:
             after = seconds * (1 - _JITTER + 2 * _JITTER * random.random())  # noqa: S311
             if error is not None:
                 after = max(after, seconds_until_allowed(error, datetime.now(UTC)) or 0.0)
-            self._installation.store.polls.note(
-                definition.name, after=after, seconds=seconds, commit=commit
-            )
+            waits.append((definition.name, after, seconds))
+        self._installation.store.polls.note_all(waits, commit=commit)
         return error is None
 
     def _ask(self, definition: Application) -> str:
@@ -213,10 +212,12 @@ def is_polled(definition: Application, heard_at: datetime | None, now: datetime)
     Args:
         heard_at: When its webhook last delivered; ``None`` for never.
     """
-    auto = definition.auto_deploy
-    if auto is None or auto.poll == "off" or is_commit_hash(definition.ref):
+    if not definition.is_polled:
         return False
-    return auto.poll != "auto" or heard_at is None or now - heard_at > WEBHOOK_IS_WELL
+    if _poll_of(definition) != "auto" or heard_at is None:
+        return True
+    # One that lies ahead was noted by a clock that was: nobody knows how long ago that is.
+    return not -_CLOCKS_DIFFER < now - heard_at <= WEBHOOK_IS_WELL
 
 
 def interval_after(
