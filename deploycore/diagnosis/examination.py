@@ -73,6 +73,7 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     )
     yield from _in_time("applications", lambda: applications.look_at_targets(found))
     yield from _in_time("workers", lambda: workers.look_at_workers(found))
+    yield from _in_time("clock", lambda: workers.look_at_clock(found))
     yield from _in_time("deployments", lambda: applications.look_at_deployments(settings, found))
 
 

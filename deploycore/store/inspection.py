@@ -18,6 +18,8 @@ from sqlalchemy.exc import OperationalError
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import migrations
+from deploycore.store.ahead import TimesAhead, find_times_ahead
+from deploycore.store.claims import is_claimed
 from deploycore.store.database import engine_of, present, typed_errors
 from deploycore.store.failures import Place
 from deploycore.store.records import ApplicationRecord, DeploymentRecord, ProviderRecord
@@ -32,6 +34,7 @@ from deploycore.store.tables import (
     triggers,
     workers,
 )
+from deploycore.store.times import TOLERANCE
 
 __all__ = ["Inspection", "inspect_database"]
 
@@ -58,6 +61,7 @@ class Inspection:
             in hand, ``None`` where none is known.
         waiting_seconds: How long the oldest trigger waits that nobody has tried to settle; 0
             where none waits.
+        ahead: Times that lie further ahead than they could have been set.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Inspection:
     unfinished: tuple[DeploymentRecord, ...] = ()
     worker_seconds: float | None = None
     waiting_seconds: float = 0.0
+    ahead: tuple[TimesAhead, ...] = ()
 
     @property
     def is_current(self) -> bool:
@@ -179,14 +184,17 @@ def _read(connection: Connection, place: Place) -> Inspection:
         unfinished=tuple(DeploymentRecord(**row) for row in unfinished),
         worker_seconds=_seconds_since_a_sign(connection),
         waiting_seconds=_seconds_waited(connection),
+        ahead=find_times_ahead(connection),
     )
 
 
 def _seconds_since_a_sign(connection: Connection) -> float | None:
     now = present(connection)
-    if connection.scalar(select(claims.c.worker).where(claims.c.expires_at > now).limit(1)):
+    if connection.scalar(select(claims.c.worker).where(is_claimed(now)).limit(1)):
         return 0.0
-    return _seconds_before(now, connection.scalar(select(func.max(workers.c.seen_at))))
+    believed = workers.c.seen_at <= now + TOLERANCE
+    seen_at = connection.scalar(select(func.max(workers.c.seen_at)).where(believed))
+    return _seconds_before(now, seen_at)
 
 
 def _seconds_waited(connection: Connection) -> float:

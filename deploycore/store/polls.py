@@ -157,19 +157,21 @@ def schedule(connection: Connection, definitions: Iterable[Application]) -> None
         known |= {row.application: row.question for row in connection.execute(locked)}
     for some in chunks([name for name in known if name not in wanted]):
         connection.execute(delete(polls).where(polls.c.application.in_(some)))
-    # What another question was answered with says nothing about this one.
+    # At once, since the interval may be another one now. What another question was answered with
+    # says nothing about this one.
     now = present(connection)
-    anew = {"commit": None, "due_at": now, "set_at": now, "seconds": 0.0}
+    at_once = {"due_at": now, "set_at": now}
+    anew = {**at_once, "commit": None, "seconds": 0.0}
     same, other, new = [], [], []
     for name, values in wanted.items():
         if name not in known:
             new.append({"application": name, **anew, **values})
         elif values["question"] == known[name]:
-            same.append({"named": name, **values})
+            same.append({"named": name, **at_once, **values})
         else:
             other.append({"named": name, **anew, **values})
-    for rows_of in filter(None, (same, other)):
-        connection.execute(_update_named(), rows_of)
+    for changed in filter(None, (same, other)):
+        connection.execute(_update_named(), changed)
     if new:
         connection.execute(insert(polls), new)
 

@@ -188,6 +188,12 @@ Index(
     postgresql_where=_is_open,
 )
 Index(
+    "ix_triggers_turn",
+    triggers.c.turn,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
+)
+Index(
     "ix_triggers_postponed",
     triggers.c.not_before,
     sqlite_where=_is_open,

@@ -20,6 +20,7 @@ __all__ = [
     "at_most",
     "holds",
     "is_ahead",
+    "is_void",
 ]
 
 LONGEST_LEASE = timedelta(hours=1)
@@ -54,6 +55,16 @@ def holds(
         until <= now + longest + TOLERANCE,
         or_(set_at.is_(None), set_at <= now + TOLERANCE),
     )
+
+
+def is_void(
+    until: ColumnElement[datetime],
+    set_at: ColumnElement[datetime | None],
+    now: datetime,
+    longest: timedelta,
+) -> ColumnElement[bool]:
+    """Whether a time lies further ahead than it could have been set; see ``holds``."""
+    return or_(until > now + longest + TOLERANCE, set_at > now + TOLERANCE)
 
 
 def is_ahead(at: datetime | None, now: datetime, longest: timedelta = timedelta(0)) -> bool:

@@ -47,7 +47,7 @@ _ROWS_EACH = 4  # triggers of one application that are read at first
 _ROWS_MORE = 8
 _IS_OPEN = triggers.c.settled_at.is_(None)
 _IS_NEW = triggers.c.attempts == 0
-_LAST = select(func.coalesce(func.max(triggers.c.id), 0)).scalar_subquery()
+_LAST_TURN = select(func.coalesce(func.max(triggers.c.turn), 0)).where(_IS_OPEN)
 _ADDED = insert(triggers).returning(*triggers.c)
 
 
@@ -123,7 +123,7 @@ class Triggers:
             if same is not None and _is_remembered(connection, same, at):
                 return None
             values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
-            added = _ADDED.values(values | {"turn": _LAST + 1})
+            added = _ADDED.values(values | {"turn": _LAST_TURN.scalar_subquery() + 1})
             record = TriggerRecord(**connection.execute(added).mappings().one())
         if not settled:
             self._tell(application)
@@ -277,7 +277,7 @@ class Triggers:
                     not_before=now + at_most(seconds, LONGEST_POSTPONEMENT),
                     error_code=error_code,
                     # Read apart: some databases look at the rows that are changed meanwhile.
-                    turn=int(connection.scalar(select(_LAST)) or 0) + 1,
+                    turn=int(connection.scalar(_LAST_TURN) or 0) + 1,
                     priority=case((triggers.c.priority > 0, 0), else_=triggers.c.priority),
                     tried_at=now,
                 )

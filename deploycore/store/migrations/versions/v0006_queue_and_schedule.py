@@ -51,6 +51,7 @@ def upgrade() -> None:
     is_open: dict[str, Any] = {"sqlite_where": _IS_OPEN, "postgresql_where": _IS_OPEN}
     queue: list[Any] = [sa.text("priority DESC"), "turn", "id"]
     op.create_index("ix_triggers_queue", "triggers", queue, **is_open)
+    op.create_index("ix_triggers_turn", "triggers", ["turn"], **is_open)
     op.create_index("ix_triggers_postponed", "triggers", ["not_before"], **is_open)
     _schedule_polls(op.get_bind())
 
