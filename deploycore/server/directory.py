@@ -60,10 +60,11 @@ class _Opened:
 
 @dataclass(frozen=True)
 class _Known:
-    """An entry, and when it was read."""
+    """An entry, when it was read, and after how many changes that were made here."""
 
     entry: Entry
     at: float
+    changes: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Directory:
         self._clock = clock
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._known: dict[str, _Known] = {}
-        self._changed_at = -float("inf")
+        self._changes = 0
         self._opened: dict[str, _Opened] = {}
         self._secrets: dict[str, _Secrets] = {}
 
@@ -101,7 +102,7 @@ class Directory:
             StoreError: The database can't be used.
         """
         known = self._known.get(name)
-        if known is None or known.at <= self._changed_at or self._age(known) >= _FRESH_SECONDS:
+        if known is None or known.changes != self._changes or self._age(known) >= _FRESH_SECONDS:
             return self.read_anew(name)
         return known.entry
 
@@ -142,19 +143,19 @@ class Directory:
         """
         if _NAME.fullmatch(name) is None:
             return None
-        at = self._clock()
+        at, changes = self._clock(), self._changes
         found = self._installation.store.find_webhook(name)
         if found is None:
             self._known.pop(name, None)
             self._secrets.pop(name, None)
             return None
         entry = Entry(*found)
-        self._known[name] = _Known(entry, at)
+        self._known[name] = _Known(entry, at, changes)
         return entry
 
     def invalidate(self) -> None:
         """Forget how old all of it is: something was changed here."""
-        self._changed_at = self._clock()
+        self._changes += 1
 
     def secrets(self, entry: Entry) -> tuple[SecretStr, ...]:
         """The secrets of a webhook that hold now.
@@ -213,7 +214,7 @@ class Directory:
         return tuple(self._known.values())
 
     def _read_all(self) -> None:
-        at, store = self._clock(), self._installation.store
+        at, changes, store = self._clock(), self._changes, self._installation.store
         webhooks = store.webhooks.list()
         applications = store.find_applications({each.application for each in webhooks})
         providers = {each.name: each for each in store.list_providers()}
@@ -221,7 +222,7 @@ class Directory:
             application = applications.get(webhook.application)
             if application is not None and application.definition.provider in providers:
                 entry = Entry(application, webhook, providers[application.definition.provider])
-                self._known.setdefault(webhook.application, _Known(entry, at))
+                self._known.setdefault(webhook.application, _Known(entry, at, changes))
 
     def _still_holds(self, opened: _Opened, record: ProviderRecord) -> bool:
         if opened.record != record:

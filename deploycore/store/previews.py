@@ -30,7 +30,7 @@ from deploycore.store.lookup import named_row
 from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
-__all__ = ["Previews", "begin", "end_previews"]
+__all__ = ["Previews", "begin"]
 
 _REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
 
@@ -76,10 +76,7 @@ class Previews:
             return _ended(connection, parent.name, number)
 
     def end_orphans(self) -> bool:
-        """Note the end of those whose parents were removed; whether there are any.
-
-        It is noted when a parent is removed; this is for those that were removed otherwise.
-        """
+        """Note the end of those whose parents were removed; whether there are any."""
         has_parent = exists().where(applications.c.name == previews.c.parent)
         is_one = ~has_parent & previews.c.ended_at.is_(None)
         with self._database.reading() as connection:  # nearly always there are none
@@ -117,12 +114,6 @@ class Previews:
         is_gone = (previews.c.name == name) & previews.c.removed_at.is_not(None)
         with self._database.writing() as connection:
             connection.execute(delete(previews).where(is_gone))
-
-
-def end_previews(connection: Connection, parent: str) -> None:
-    """Note the end of all previews of an application, which is about to be removed."""
-    is_its = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
-    connection.execute(update(previews).where(is_its).values(ended_at=datetime.now(UTC)))
 
 
 def begin(

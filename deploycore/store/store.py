@@ -33,7 +33,7 @@ from deploycore.store.database import Database
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, chunks, named_row
 from deploycore.store.polls import Polls, schedule
-from deploycore.store.previews import Previews, begin, end_previews
+from deploycore.store.previews import Previews, begin
 from deploycore.store.records import ApplicationRecord, ProviderRecord, WebhookRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
@@ -307,7 +307,6 @@ class Store:
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, name, locked=True)
             _refuse_unfinished(connection, name, "can't be removed")
-            end_previews(connection, name)
             connection.execute(delete(applications).where(applications.c.name == name))
             target: Path = row["target"]
             return target

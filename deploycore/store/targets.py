@@ -29,30 +29,27 @@ def refuse_common_targets(definitions: Iterable[Application], targets: Mapping[s
     wanted = {each.name: str(each.target) for each in definitions}
     shown = {**targets, **wanted}
     keys = {name: target_key(target) for name, target in shown.items()}
-    owners: dict[str, str] = {}
-    for name in (*(each for each in targets if each not in wanted), *wanted):
-        other = owners.setdefault(keys[name], name)
-        if other != name and name in wanted:
-            raise _common(other, f"has the target {shown[other]}")
-    inside = {above: name for name, key in keys.items() for above in _above(key)}
-    for name in wanted:
-        above = (owners[each] for each in _above(keys[name]) if each in owners)
-        found = inside.get(keys[name]) or next(above, None)
-        if found is not None:
-            raise _common(
-                found, f"has the target {shown[found]}, which is not apart from {shown[name]}"
-            )
+    owners: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        owners.setdefault(key, []).append(name)
+    for name, key in keys.items():
+        for other in (each for place in _and_above(key) for each in owners.get(place, ())):
+            if other != name and name in wanted:
+                raise _common(other, shown[other], shown[name])
+            if other != name and other in wanted:
+                raise _common(name, shown[name], shown[other])
 
 
-def _above(key: str) -> Iterator[str]:
-    while key not in ("/", ""):
-        key = posixpath.dirname(key)
-        yield key
+def _and_above(key: str) -> Iterator[str]:
+    yield key
+    while (above := posixpath.dirname(key)) != key:
+        yield (key := above)
 
 
-def _common(name: str, what: str) -> ConfigurationError:
+def _common(name: str, target: str, wanted: str) -> ConfigurationError:
+    apart = "" if target == wanted else f", which is not apart from {wanted}"
     return ConfigurationError(
-        f"The application {name!r} already {what}.",
+        f"The application {name!r} already has the target {target}{apart}.",
         hint="Give each application a directory of its own.",
         application=name,
     )
