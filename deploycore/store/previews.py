@@ -88,9 +88,11 @@ class Previews:
 
     def ended(self) -> Sequence[PreviewRecord]:
         """Previews that have ended and are still there, by name."""
-        query = select(previews).where(previews.c.ended_at.is_not(None)).order_by(previews.c.name)
+        query = select(previews).where(previews.c.ended_at.is_not(None))
         with self._database.reading() as connection:
-            return [PreviewRecord(**row) for row in connection.execute(query).mappings()]
+            found = [PreviewRecord(**row) for row in connection.execute(query).mappings()]
+        # Sorted here: a database may go through all of them for the order's sake.
+        return sorted(found, key=lambda each: each.name)
 
     def list(self) -> Sequence[PreviewRecord]:
         """All previews, by name, those that have ended and are still there too."""

@@ -47,7 +47,7 @@ _ROWS_EACH = 4  # triggers of one application that are read at first
 _ROWS_MORE = 8
 _IS_OPEN = triggers.c.settled_at.is_(None)
 _IS_NEW = triggers.c.attempts == 0
-_LAST_TURN = select(func.coalesce(func.max(triggers.c.turn), 0)).where(_IS_OPEN)
+_LAST_TURN = select(triggers.c.turn).where(_IS_OPEN).order_by(triggers.c.turn.desc()).limit(1)
 _ADDED = insert(triggers).returning(*triggers.c)
 
 
@@ -123,7 +123,8 @@ class Triggers:
             if same is not None and _is_remembered(connection, same, at):
                 return None
             values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
-            added = _ADDED.values(values | {"turn": _LAST_TURN.scalar_subquery() + 1})
+            turn = func.coalesce(_LAST_TURN.scalar_subquery(), 0) + 1
+            added = _ADDED.values(values | {"turn": turn})
             record = TriggerRecord(**connection.execute(added).mappings().one())
         if not settled:
             self._tell(application)

@@ -18,6 +18,7 @@ down_revision = "0003"
 
 _AT = sa.DateTime(timezone=True)
 _IS_OPEN = sa.text("settled_at IS NULL")
+_IS_SETTLED = sa.text("settled_at IS NOT NULL")
 _COMMIT = "[0-9a-f]{40}(?:[0-9a-f]{24})?"
 
 _applications = sa.table("applications", sa.column("name"), sa.column("definition", sa.JSON))
@@ -48,11 +49,19 @@ def upgrade() -> None:
         ("previews", ["ended_at"]),
     ):
         op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns)
-    is_open: dict[str, Any] = {"sqlite_where": _IS_OPEN, "postgresql_where": _IS_OPEN}
+    op.drop_index("ix_triggers_settled_at_application", "triggers")
     queue: list[Any] = [sa.text("priority DESC"), "turn", "id"]
-    op.create_index("ix_triggers_queue", "triggers", queue, **is_open)
-    op.create_index("ix_triggers_turn", "triggers", ["turn"], **is_open)
-    op.create_index("ix_triggers_postponed", "triggers", ["not_before"], **is_open)
+    for name, of in (
+        ("queue", queue),
+        ("turn", ["turn"]),
+        ("postponed", ["not_before"]),
+        ("open", ["application", "id"]),
+        ("settled", ["settled_at"]),
+    ):
+        rows = _IS_SETTLED if name == "settled" else _IS_OPEN
+        op.create_index(
+            f"ix_triggers_{name}", "triggers", of, sqlite_where=rows, postgresql_where=rows
+        )
     _schedule_polls(op.get_bind())
 
 
