@@ -210,7 +210,7 @@ CASES = (
     Case("apply: one application of all changed", FLAT, Site.change_one),
     Case("app show", FLAT, lambda site: site.command("app", "show", "app3")),
     Case("deployments of one application", FLAT, lambda s: s.command("deployments", "app3")),
-    Case("app create", LINEAR, Site.add_one),
+    Case("app create", FLAT, Site.add_one),
     Case("app list", LINEAR, lambda site: site.command("app", "list"), 2),
     Case("export", LINEAR, lambda site: site.command("export"), 1),
     Case(

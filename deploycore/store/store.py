@@ -14,12 +14,10 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    Text,
     bindparam,
     delete,
     insert,
     select,
-    type_coerce,
     update,
 )
 
@@ -37,7 +35,7 @@ from deploycore.store.previews import Previews, begin
 from deploycore.store.records import ApplicationRecord, ProviderRecord, WebhookRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers, webhooks
-from deploycore.store.targets import refuse_common_targets
+from deploycore.store.targets import refuse_common_targets, stored_targets
 from deploycore.store.tokens import Tokens
 from deploycore.store.triggers import Triggers
 from deploycore.store.webhooks import Webhooks, find_webhook
@@ -161,12 +159,12 @@ class Store:
         definitions = list({each.name: each for each in definitions}.values())
         # Checked before anybody has to wait for this: below, only if something has changed since.
         with self._database.reading() as connection:
-            checked = _targets(connection)
+            checked = stored_targets(connection, definitions)
             refuse_common_targets(definitions, checked)
             _refuse_unknown_providers(connection, definitions)
             prepared = [_values(each) for each in definitions]
         with self._database.writing() as connection:
-            targets = _targets(connection)
+            targets = stored_targets(connection, definitions)
             if targets != checked:
                 refuse_common_targets(definitions, targets)
             _refuse_unknown_providers(connection, definitions)
@@ -287,7 +285,7 @@ class Store:
     def list_targets(self) -> dict[str, Path]:
         """The target of each application, by its name."""
         with self._database.reading() as connection:
-            return {name: Path(target) for name, target in _targets(connection).items()}
+            return {name: Path(target) for name, target in stored_targets(connection).items()}
 
     def list_applications(self) -> list[ApplicationRecord]:
         """All applications, by name. One that is stored in an unknown form is logged and left out,
@@ -368,13 +366,7 @@ def _known(connection: Connection, query: Select[Any]) -> Iterator[ApplicationRe
 
 
 def _refuse_common_targets(connection: Connection, definitions: Sequence[Application]) -> None:
-    refuse_common_targets(definitions, _targets(connection))
-
-
-def _targets(connection: Connection) -> dict[str, str]:
-    """The targets of all applications, as they are written."""
-    query = select(applications.c.name, type_coerce(applications.c.target, Text))
-    return {row[0]: row[1] for row in connection.execute(query)}
+    refuse_common_targets(definitions, stored_targets(connection, definitions))
 
 
 def _make_way(connection: Connection, names: Sequence[str]) -> None:

@@ -256,9 +256,12 @@ previews = Table(
     Column("within", PathText, nullable=False),
     Column("host", Text),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("ended_at", UtcDateTime, index=True),
+    Column("ended_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
 )
+_is_live, _has_ended = previews.c.ended_at.is_(None), previews.c.ended_at.is_not(None)
+Index("ix_previews_live", previews.c.parent, sqlite_where=_is_live, postgresql_where=_is_live)
+Index("ix_previews_ended", previews.c.name, sqlite_where=_has_ended, postgresql_where=_has_ended)
 
 # Pull requests that have come to their end: what is told of them later must not bring them back.
 # Another repository of the same application counts its own anew.

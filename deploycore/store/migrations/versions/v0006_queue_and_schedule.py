@@ -46,7 +46,6 @@ def upgrade() -> None:
         ("polls", ["question"]),
         ("polls", ["host", "due_at"]),
         ("polls", ["host", "set_at"]),
-        ("previews", ["ended_at"]),
     ):
         op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns)
     op.drop_index("ix_triggers_settled_at_application", "triggers")
@@ -61,6 +60,13 @@ def upgrade() -> None:
         rows = _IS_SETTLED if name == "settled" else _IS_OPEN
         op.create_index(
             f"ix_triggers_{name}", "triggers", of, sqlite_where=rows, postgresql_where=rows
+        )
+    for name, column, ended in (
+        ("live", "parent", sa.text("ended_at IS NULL")),
+        ("ended", "name", sa.text("ended_at IS NOT NULL")),
+    ):
+        op.create_index(
+            f"ix_previews_{name}", "previews", [column], sqlite_where=ended, postgresql_where=ended
         )
     _schedule_polls(op.get_bind())
 
