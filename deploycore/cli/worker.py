@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from deploycore.cli.options import AsJson, Lease
+from deploycore.cli.options import AsJson, Lease, PerProvider
 from deploycore.cli.output import printable, say, show_json_line
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
@@ -44,6 +44,7 @@ def worker(
         ),
     ] = 60.0,
     lease: Lease = None,
+    per_provider: PerProvider = None,
     as_json: AsJson = False,
 ) -> None:
     """Deploy what pushes and other triggers ask for, until Ctrl-C or SIGTERM.
@@ -71,6 +72,7 @@ def worker(
             threads=threads,
             drain=drain,
             lease=lease,
+            per_provider=per_provider,
             listener=listen,
         )
         if not as_json:  # before the first line of its threads

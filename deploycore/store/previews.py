@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from deploycore.application import Application
 from deploycore.errors import ConfigurationError, StoreError
@@ -69,11 +79,22 @@ class Previews:
 
     def end_orphans(self) -> bool:
         """Note the end of those whose parents were removed; whether there are any."""
-        names = select(applications.c.name)
-        is_one = previews.c.parent.not_in(names) & previews.c.ended_at.is_(None)
+        has_parent = exists().where(applications.c.name == previews.c.parent)
+        is_one = ~has_parent & previews.c.ended_at.is_(None)
+        with self._database.reading() as connection:  # nearly always there are none
+            if connection.scalar(select(previews.c.name).where(is_one).limit(1)) is None:
+                return False
         with self._database.writing() as connection:
             ended = update(previews).where(is_one).values(ended_at=datetime.now(UTC))
             return bool(connection.execute(ended).rowcount)
+
+    def ended(self) -> Sequence[PreviewRecord]:
+        """Previews that have ended and are still there, by name."""
+        query = select(previews).where(previews.c.ended_at.is_not(None))
+        with self._database.reading() as connection:
+            found = list(read_records(connection, previews, query, _PREVIEW))
+        # Sorted here: a database may go through all of them for the order's sake.
+        return sorted(found, key=lambda each: each.name)
 
     def list(self) -> Sequence[PreviewRecord]:
         """All previews, by name, those that have ended and are still there too."""
@@ -125,7 +146,8 @@ def begin(
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
-        if datetime.now(UTC) - known.removed_at > _REMOVED_SOON:
+        # A time that lies ahead is that of a clock that was: nobody knows how long ago it was.
+        if abs(datetime.now(UTC) - known.removed_at) > _REMOVED_SOON:
             raise ConfigurationError(
                 f"The former preview {name!r} could not be removed yet.",
                 hint=f"A worker's log says why. Or remove {known.target} yourself.",

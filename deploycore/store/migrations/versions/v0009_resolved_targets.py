@@ -4,9 +4,10 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0009"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:
     """Add the column; applications that are there get a value when they are next written."""
     op.add_column("applications", sa.Column("resolved_target", sa.Text))
+    op.create_index("ix_applications_resolved_target", "applications", ["resolved_target"])
