@@ -108,7 +108,7 @@ def test_an_idle_look_asks_the_same_few_questions_however_many_there_are(shops):
     shops.store.polls.pause({f"shop{number}": 600 for number in range(100 * HUNDREDS)})
     with statements() as seen:
         assert poller.look() == 0
-    assert len([each for each, _ in seen if each.startswith("SELECT")]) == 6
+    assert len([each for each, _ in seen if each.startswith("SELECT")]) == 7
 
 
 def test_applications_are_written_by_a_few_statements(shops, application):
@@ -128,8 +128,8 @@ def test_targets_are_compared_in_linear_time(application, monkeypatch):
     looked_at = []
     original = targets._and_above
     monkeypatch.setattr(targets, "_and_above", lambda key: looked_at.append(key) or original(key))
-    stored = {f"old{number}": f"/srv/old/{number}" for number in range(200)}
-    new = [application(f"new{number}") for number in range(200)]
+    stored = targets.places_of(application(f"old{number}") for number in range(200))
+    new = targets.places_of(application(f"new{number}") for number in range(200))
     targets.refuse_common_targets(new, stored)
     assert len(looked_at) == 400
 
@@ -152,6 +152,30 @@ def test_a_target_that_is_not_apart_is_refused_before_anybody_has_to_wait(
     with pytest.raises(ConfigurationError, match="already has the target") as caught:
         shops.store.put_applications([application("two", target=wanted)])
     assert caught.value.details["application"] == "one" or wanted == "/"
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ("real/shop", "link/shop"),
+        ("link/shop", "real/shop"),
+        ("link/shop", "link2/shop"),
+        ("link/shop", "real/shop/below/it"),
+        ("link/shop/below/it", "real/shop"),
+        ("real/shop", "link"),
+    ],
+)
+@pytest.mark.parametrize("many", [1, 20])
+def test_a_target_that_leads_into_another_one_is_looked_up_as_it_resolves(
+    shops, application, tmp_path, stored, wanted, many
+):
+    (tmp_path / "real").mkdir()
+    for name in ("link", "link2"):
+        (tmp_path / name).symlink_to(tmp_path / "real")
+    shops.store.put_applications([application("one", target=tmp_path / stored)])
+    new = [application(f"two{number}") for number in range(many - 1)]
+    with pytest.raises(ConfigurationError, match="'one' already has the target"):
+        shops.store.put_applications([*new, application("two", target=tmp_path / wanted)])
 
 
 def test_an_unknown_provider_is_told_before_anybody_has_to_wait(shops, application, monkeypatch):
