@@ -205,7 +205,7 @@ def test_metrics_without_the_database_are_those_of_the_process(
         raise StoreError("gone")
 
     client = serving(metrics_open=True)
-    monkeypatch.setattr(installation.store.triggers, "seconds_to_next", fail)
+    monkeypatch.setattr(installation.store.triggers, "counts", fail)
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert "deploycore_worker_threads 0.0" in answer.text

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
 
-from deploycore.store.tables import polls
 from tests.server.acme import body_of, pull_request, push, signed
 
 
@@ -107,5 +105,4 @@ def test_only_a_push_to_the_repository_is_a_sign_that_its_webhook_works(
 def test_what_was_ignored_asks_for_no_check_of_others(installation, deliver, create):
     create("blog")
     deliver(push(repository="acme/store"))
-    with installation.store._database.reading() as connection:
-        assert connection.scalars(select(polls.c.application)).all() == ["shop"]
+    assert installation.store.polls.requested().keys() == {"shop"}

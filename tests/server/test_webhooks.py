@@ -595,12 +595,12 @@ def test_while_the_database_is_away_strangers_write_nothing_of_theirs_into_the_l
     monkeypatch.setattr(installation.store, "find_webhook", fail)
     client.application.directory.invalidate()
     with caplog.at_level(logging.INFO):
-        for _ in range(50):
+        for _ in range(100):
             assert asgi.post(client.app, "/webhooks/nope", receive) == 503
             path = "/webhooks/nope\n2026-11-25 10:15:30 ERROR forged"
             assert asgi.post(client.app, path, receive) == 404  # no application has such a name
     ours = [each for each in caplog.records if each.name.startswith("deploycore.server")]
-    assert 0 < len(ours) < 50
+    assert 0 < len(ours) <= 50  # of 200, ten of each of five kinds
     assert "The database is gone." in caplog.text
     assert "forged" not in caplog.text
 
