@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json, show_table
+from deploycore.cli.output import Column, say, show_json, show_table
+from deploycore.cli.tables import Cell
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.diagnosis import Finding, Level, diagnose
 
@@ -45,18 +46,21 @@ def doctor(
             }
         )
     else:
-        show_table(["STATE", "WHAT", "FOUND"], _rows(findings), empty="")
+        columns = [
+            Column("STATE", style="state"),
+            Column("WHAT"),
+            Column("FOUND", is_prose=True),
+        ]
+        show_table(columns, map(_row, findings), empty="")
         say(_summary(counts))
     first = next((each for each in findings if each.level == "problem"), None)
     if first is not None:
         raise typer.Exit(first.exit_code)
 
 
-def _rows(findings: Sequence[Finding]) -> Iterator[list[str]]:
-    for finding in findings:
-        yield [finding.level, finding.subject, finding.message]
-        if finding.hint:
-            yield ["", "", f"Next: {finding.hint}"]
+def _row(finding: Finding) -> Sequence[Cell]:
+    hint = [f"Next: {finding.hint}"] if finding.hint else []
+    return [finding.level, finding.subject, [finding.message, *hint]]
 
 
 def _summary(counts: Counter[Level]) -> str:

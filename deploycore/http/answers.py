@@ -22,6 +22,7 @@ from deploycore.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from deploycore.times import for_people
 
 __all__ = [
     "Answer",
@@ -217,7 +218,7 @@ def error_for_status(answer: Answer, what: str) -> ProviderError:
         gone = "is not there any more" if status == 410 else "is not there, or hidden"
         return NotFound(f"{what}: what was asked for {gone}.", status=status)
     if status == 429:
-        when = f"after {retry_at:%H:%M:%S} UTC" if retry_at else "later"
+        when = f"after {for_people(retry_at)}" if retry_at else "later"
         return RateLimited(
             f"{what}: the host asks for fewer requests.",
             retry_at=retry_at,
