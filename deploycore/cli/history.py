@@ -247,7 +247,7 @@ def _times(record: DeploymentRecord) -> dict[str, datetime | None]:
 
 
 def _text(at: datetime | None) -> str | None:
-    return at and for_machines(at)
+    return None if at is None else for_machines(at)
 
 
 def _find(installation: Installation, text: str) -> DeploymentRecord:

@@ -21,10 +21,10 @@ from deploycore.printable import printable
 __all__ = [
     "Column",
     "has_colors",
-    "paint",
     "printable",
     "say",
     "say_aside",
+    "say_state",
     "show_error",
     "show_json",
     "show_json_array",
@@ -47,16 +47,22 @@ def say_aside(text: str) -> None:
     print(_encodable(printable(text), sys.stderr.encoding), file=sys.stderr)
 
 
-def show_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
+def show_table(
+    columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, empty: str
+) -> None:
     """Print a table for a person; ``empty`` is said where there are no rows.
 
     At a terminal it is laid out for its width. Elsewhere nothing is wrapped, cut or left out.
+
+    Args:
+        columns: A name alone is an essential column, whose values stay on one line.
     """
     shown = [[_printable_cell(cell) for cell in row] for row in rows]
     if not shown:
         say(empty)
         return
-    _print_lines(table_lines(columns, shown, width=_width(), paint=_paint_for(sys.stdout)))
+    heads = [Column(each) if isinstance(each, str) else each for each in columns]
+    _print_lines(table_lines(heads, shown, width=_width(), paint=_paint_for(sys.stdout)))
 
 
 def show_record(fields: Iterable[tuple[Column, Cell]], *, indent: str = "") -> None:
@@ -105,9 +111,10 @@ def show_error(error: DeploycoreError, *, as_json: bool, application: str | None
     print(_encodable(text, sys.stderr.encoding), file=sys.stderr)
 
 
-def paint(style: Style | None, text: str) -> str:
-    """A text for standard output in the look of a style, if there are colors."""
-    return _paint_for(sys.stdout)(style, text) if style else text
+def say_state(subject: str, state: str, style: Style) -> None:
+    """Print ``subject: state`` for a person, the state in the look of a style."""
+    state = _paint_for(sys.stdout)(style, printable(state))
+    print(f"{_encodable(printable(subject), sys.stdout.encoding)}: {state}")
 
 
 def has_colors(stream: TextIO) -> bool:

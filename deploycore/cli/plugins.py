@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import Column, paint, printable, say, show_json_array, show_record
+from deploycore.cli.output import Column, say, say_state, show_json_array, show_record
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.inventory import PluginReport, plugin_reports
 
@@ -37,8 +37,9 @@ def plugins(as_json: AsJson = False) -> None:
 
 
 def _show(report: PluginReport) -> None:
-    state = paint("bad", "broken") if report.problem else paint("good", "ready")
-    print(f"{printable(report.type)} {printable(report.kind)}: {state}")
+    is_ready = report.problem is None
+    state = "ready" if is_ready else "broken"
+    say_state(f"{report.type} {report.kind}", state, "good" if is_ready else "bad")
     show_record(_fields(report), indent="  ")
 
 

@@ -7,7 +7,7 @@ are left out, and where the essential ones do not fit either, each row becomes a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["Cell", "Column", "Paint", "Style", "record_lines", "table_lines"]
@@ -20,8 +20,8 @@ Cell = str | Sequence[str]
 """The text of a cell, or its paragraphs."""
 
 _GAP = "  "
-_PROSE_LEAST, _PROSE_MOST = 24, 32
-"""A column of text keeps at least 24 cells, or 32 for the sake of a long word."""
+_PROSE_LEAST, _PROSE_MOST = 24, 60
+"""A column of text keeps at least 24 cells, or up to 60 for the sake of a long word."""
 
 _STATES: Mapping[str, Style] = {
     **dict.fromkeys(("healthy", "live", "ok", "ready"), "good"),
@@ -73,11 +73,12 @@ def table_lines(
     Args:
         width: Of the terminal, in cells; ``None`` where nothing is to be wrapped or left out.
     """
-    last = len(columns) - 1
-    measured = [
-        _measure(index, column, rows, is_last=index == last) for index, column in enumerate(columns)
-    ]
+    measured = [_measure(index, column, rows) for index, column in enumerate(columns)]
     kept = measured if width is None else _fitting(measured, width)
+    if kept is None and measured[-1].column.is_prose:
+        # A long word at the end of a line may go beyond it: the terminal shows it on two.
+        least = min(measured[-1].least, _PROSE_LEAST)
+        kept = _fitting([*measured[:-1], replace(measured[-1], least=least)], width or 0)
     if kept is None:
         yield from _blocks(columns, rows, width or 0, paint)
         return
@@ -122,17 +123,13 @@ def _blocks(
         yield from record_lines(fields, width=width, paint=paint)
 
 
-def _measure(
-    index: int, column: Column, rows: Sequence[Sequence[Cell]], *, is_last: bool
-) -> _Measured:
+def _measure(index: int, column: Column, rows: Sequence[Sequence[Cell]]) -> _Measured:
     title = _cells(column.title)
     lines = [line for row in rows for line in _paragraphs(row[index])]
     natural = max([title, *map(_cells, lines)])
     least = natural
     if column.is_prose:
-        longest = 0
-        if not is_last:  # where it is, a long word may go on beyond the column
-            longest = max((_cells(word) for line in lines for word in line.split(" ")), default=0)
+        longest = max((_cells(word) for line in lines for word in line.split(" ")), default=0)
         least = min(natural, max(title, _PROSE_LEAST, min(longest, _PROSE_MOST)))
     return _Measured(index, column, natural, least, is_empty=not any(lines))
 

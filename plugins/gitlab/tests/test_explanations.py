@@ -9,6 +9,7 @@ from deploycore.configuration import parse_config
 from deploycore.errors import AuthenticationFailed, NotFound, PermissionDenied, RateLimited
 from deploycore.http import ErrorAnswer
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 from pydantic import SecretStr
 from requests.structures import CaseInsensitiveDict
 
