@@ -7,6 +7,7 @@ database, HTTP and git are imported by the calls that need them: help waits for 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -264,20 +265,34 @@ class Installation:
         application: str,
         *,
         requested_by: str = "",
-        only_if_changed: bool = False,
+        force: bool = False,
+        automatic: bool = False,
+        only_if_changed: bool | None = None,
         reuse: Reuse | None = None,
         wait: bool = True,
         claimed: bool = False,
         listener: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
-        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`."""
+        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`.
+
+        Args:
+            only_if_changed: Deprecated, and ignored: what is live already is skipped unless
+                ``force`` says otherwise.
+        """
         from deploycore.deploy import no_listener
 
+        if only_if_changed is not None:
+            warnings.warn(
+                "only_if_changed is deprecated: what is live already is skipped unless force=True.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         return self.engine.deploy(
             application,
             requested_by=requested_by,
-            only_if_changed=only_if_changed,
+            force=force,
+            automatic=automatic,
             reuse=reuse,
             wait=wait,
             claimed=claimed,

@@ -91,6 +91,17 @@ class Releases:
             )
         return path
 
+    def is_intact(self, *, has_files: bool) -> bool:
+        """Whether the live release is there, and is not empty if it should have files."""
+        current = self.current
+        if current is None:
+            return False
+        try:
+            with os.scandir(current) as entries:
+                return not has_files or any(True for _ in entries)
+        except OSError:
+            return False
+
     def exists(self) -> bool:
         """Whether there is such a directory."""
         return self.directory.is_dir()

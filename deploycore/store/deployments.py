@@ -7,16 +7,16 @@ processes that mean to do so one succeeds and the other is told.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, true, update
 
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
-from deploycore.store.records import DeploymentKind, DeploymentRecord
+from deploycore.store.records import DeploymentKind, DeploymentRecord, ReleaseHistory
 from deploycore.store.states import FINAL_STATES, DeploymentState, may_precede
 from deploycore.store.tables import applications, deployments
 
@@ -211,6 +211,40 @@ class Deployments:
             found = sorted(_records(connection, query), key=lambda each: each.id)  # as above
         return {record.release: record for record in found if record.release}
 
+    def release_history(self, application: str, releases: Sequence[str]) -> ReleaseHistory:
+        """What is known of these releases, and what was live since the first of them was made."""
+        made = self.of_releases(application, releases)
+        if not made:
+            return ReleaseHistory({}, ())
+        return self._history(application, made, min(each.id for each in made.values()))
+
+    def commit_history(self, application: str, commit: str) -> ReleaseHistory:
+        """The same since a commit was first live; nothing where it never was."""
+        first = select(func.min(deployments.c.id)).where(
+            deployments.c.application == application,
+            deployments.c.commit == commit,
+            deployments.c.state == "healthy",
+        )
+        with self._database.reading() as connection:
+            since = connection.scalar(first)
+        if since is None:
+            return ReleaseHistory({}, ())
+        return self._history(application, {}, since)
+
+    def _history(
+        self, application: str, made: Mapping[str, DeploymentRecord], since: int
+    ) -> ReleaseHistory:
+        query = select(deployments).where(
+            deployments.c.application == application,
+            deployments.c.id >= since,
+            deployments.c.state == "healthy",
+        )
+        with self._database.reading() as connection:
+            events = sorted(_records(connection, query), key=lambda each: each.id)
+        named = {each.release for each in events} | {each.previous for each in events}
+        unknown = sorted(name for name in named if name is not None and name not in made)
+        return ReleaseHistory({**self.of_releases(application, unknown), **made}, events)
+
     def count_by_state(self) -> dict[DeploymentState, int]:
         """How many deployments there are in each state that one is in."""
         query = select(deployments.c.state, func.count()).group_by(deployments.c.state)
@@ -239,10 +273,16 @@ class Deployments:
         long_ago = datetime.now(UTC) - timedelta(days=days)
         # The oldest alone are looked at, so that this costs the same however many there are.
         old = (
-            select(deployments.c.id, deployments.c.finished_at, deployments.c.release)
+            select(deployments.c.id, deployments.c.finished_at)
             .where(deployments.c.application == application)
+            .where(func.coalesce(deployments.c.release.not_in(but), true()))
+            # That somebody rolled back from a release is known as long as that is there.
+            .where(
+                (deployments.c.kind != "rollback")
+                | func.coalesce(deployments.c.previous.not_in(but), true())
+            )
             .order_by(deployments.c.id)
-            .limit(_FORGOTTEN_AT_ONCE + len(but))
+            .limit(_FORGOTTEN_AT_ONCE)
         )
         with self._database.reading() as connection:
             found = connection.execute(old).all()
@@ -251,7 +291,6 @@ class Deployments:
             for each in found
             if each.finished_at is not None
             and each.finished_at < long_ago
-            and each.release not in but
             and each.id < before
         ]
         if gone:

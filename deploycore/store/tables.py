@@ -38,13 +38,14 @@ __all__ = [
     "polls",
     "previews",
     "providers",
+    "removed_deployments",
     "tokens",
     "triggers",
     "webhooks",
     "workers",
 ]
 
-REVISION = "0003"
+REVISION = "0007"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -138,11 +139,28 @@ deployments = Table(
     Column("unproved", Boolean, nullable=False),
     Column("host", Text, nullable=False),
     Column("home", Text, nullable=False),
+    Column("previous_commit", Text),
     Index(None, "application", "id"),
     Index(None, "application", "release"),
     # What has ended is nearly all; who asks for the rest must not read it.
     Index(None, "state", "application"),
     sqlite_autoincrement=True,  # the number of a removed deployment must not return
+)
+
+# The history of removed applications. It is kept apart, so that nothing that an application does
+# can take a deployment of a former one of the same name for its own.
+removed_deployments = Table(
+    "removed_deployments",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("application", String(NAME_LENGTH), nullable=False),
+    *(
+        Column(each.name, each.type, nullable=each.nullable)
+        for each in deployments.c
+        if each.name not in ("id", "application")
+    ),
+    Column("removed_at", UtcDateTime, nullable=False),
+    Index(None, "application", "id"),
 )
 
 # Why an application is to be looked at: what a webhook, a poll or a person said. It stays until
@@ -167,6 +185,7 @@ triggers = Table(
     Column("settled_at", UtcDateTime),
     Column("deployment", Integer),
     Column("error_code", Text),
+    Column("force", Boolean, nullable=False),
     UniqueConstraint("application", "delivery", name="uq_triggers_application_delivery"),
     UniqueConstraint("application", "digest", name="uq_triggers_application_digest"),
     Index(None, "settled_at", "application"),
