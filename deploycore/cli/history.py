@@ -183,6 +183,7 @@ _FIELDS = (
     "subject",
     "release",
     "previous",
+    "previous_commit",
     "files",
     "bytes",
     "seconds",

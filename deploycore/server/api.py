@@ -163,17 +163,19 @@ class Api:
         return _answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
 
     def request_deployment(self, call: Call) -> Response:
-        """Ask for an application's newest commit to be deployed, if it is not live already.
+        """Ask for an application's newest commit to be deployed.
 
-        What is kept is a trigger; a worker deploys, and the trigger tells which deployment it was.
+        A commit that is live already is skipped, unless the body says "force". What is kept is a trigger; a worker deploys, and the trigger tells which deployment it was.
         """
         application = self._application(call.path["application"])
+        wanted = checked(views.DeploymentRequest, call.body)
         record = self._installation.store.triggers.add(
             application.name,
             cause=_CAUSE,
             ref=application.definition.ref,
             actor=call.actor,
             priority=_PRIORITY,
+            force=wanted.force,
         )
         if record is None:  # pragma: no cover  nothing tells two requests of people apart
             raise Refusal(409, "known", "This was asked for before.")

@@ -75,6 +75,7 @@ OPERATIONS = (
         "deploy",
         Api.request_deployment,
         {202: views.TriggerView},
+        body=views.DeploymentRequest,
         refusals=(409,),
     ),
     Operation(

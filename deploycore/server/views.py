@@ -28,6 +28,7 @@ __all__ = [
     "Changed",
     "DeploymentPage",
     "DeploymentQuery",
+    "DeploymentRequest",
     "DeploymentView",
     "Health",
     "LogLineView",
@@ -162,6 +163,7 @@ class DeploymentView(View):
     committed_at: datetime | None
     release: str | None
     previous: str | None
+    previous_commit: str | None
     files: int | None
     bytes: int | None
     seconds: Mapping[str, float]
@@ -199,6 +201,7 @@ class TriggerView(View):
     settled_at: datetime | None
     deployment: int | None
     error_code: str | None
+    force: bool
 
     @classmethod
     def of(cls, record: TriggerRecord) -> TriggerView:
@@ -251,11 +254,21 @@ class LogQuery(Given):
     after: Annotated[int, Field(ge=0, le=2**53)] = 0
 
 
+class DeploymentRequest(Given):
+    """How the newest commit is to be deployed.
+
+    Attributes:
+        force: Whether to make a new release of a commit that is live already.
+    """
+
+    force: bool = False
+
+
 class RollbackRequest(Given):
     """Which release is wanted back.
 
     Attributes:
-        to: A release's name, or its commit; by default the one before the live one.
+        to: A release's name, or its commit; by default the last different commit that worked.
     """
 
     to: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[0-9A-Za-z._-]+$")] | None = (
