@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
     from deploycore.http import HttpSettings
     from deploycore.provider import Provider
+    from deploycore.removal import Removals
     from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord
     from deploycore.webhooks import Webhooks
 
@@ -226,8 +227,12 @@ class Installation:
         stored = None if secret is None else self.secrets.seal(secret)
         self.store.keep_application_secret(name, variable, stored)
 
-    def remove_application(self, name: str) -> Path:
-        """Forget an application, its history and its logs; its files stay.
+    def remove_application(self, name: str, *, purge: bool = False) -> Path:
+        """Remove an application, and its webhook at the git host; its files stay. For more, and to
+        know what remains, see ``removals``.
+
+        Args:
+            purge: Whether its history and its logs are erased; else they stay.
 
         Returns:
             Its target.
@@ -235,9 +240,16 @@ class Installation:
         Raises:
             ConfigurationError: There is no such application, or it is being deployed.
         """
-        target = self.store.remove_application(name)
-        self.engine.logs.remove(name)
+        target = self.store.get_application(name).definition.target
+        self.removals.remove(name, purge=purge)
         return target
+
+    @cached_property
+    def removals(self) -> Removals:
+        """What removes applications."""
+        from deploycore.removal import Removals
+
+        return Removals(self.store, self.webhooks, self.engine.logs)
 
     @cached_property
     def engine(self) -> Engine:

@@ -41,6 +41,7 @@ __all__ = ["Run"]
 
 _STEPS = ("build", "before_activate", "after_activate")
 
+
 class _Skipped(Exception):
     """There is nothing to deploy; the text says why."""
 

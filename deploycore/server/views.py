@@ -38,6 +38,8 @@ __all__ = [
     "Problem",
     "ProviderPage",
     "ProviderView",
+    "RemovalQuery",
+    "Removed",
     "RollbackRequest",
     "TriggerView",
 ]
@@ -173,6 +175,7 @@ class DeploymentView(View):
     finished_at: datetime | None
     error_code: str | None
     error: str | None
+    removed_at: datetime | None
 
     @classmethod
     def of(cls, record: DeploymentRecord) -> DeploymentView:
@@ -262,6 +265,31 @@ class DeploymentRequest(Given):
     """
 
     force: bool = False
+
+
+class RemovalQuery(Given):
+    """What goes with an application.
+
+    Attributes:
+        purge: Whether its history and its logs are erased too.
+        with_previews: Whether the directories of its previews are removed too.
+        keep_webhook: Whether the git host is not asked to remove its webhook.
+    """
+
+    purge: bool = False
+    with_previews: bool = False
+    keep_webhook: bool = False
+
+
+class Removed(View):
+    """What a removed application leaves behind for a person to remove.
+
+    Attributes:
+        error: Why the git host still has the webhook.
+    """
+
+    remains: Sequence[str]
+    error: str | None
 
 
 class RollbackRequest(Given):

@@ -17,6 +17,7 @@ from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
 from deploycore.store.records import DeploymentKind, DeploymentRecord, ReleaseHistory
+from deploycore.store.removed import count_removed, find_removed, list_removed
 from deploycore.store.states import FINAL_STATES, DeploymentState, may_precede
 from deploycore.store.tables import applications, deployments
 
@@ -191,6 +192,41 @@ class Deployments:
                 query = query.where(deployments.c.application == application)
             return list(_records(connection, query))
 
+    def history(
+        self,
+        application: str | None = None,
+        *,
+        state: DeploymentState | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Sequence[DeploymentRecord]:
+        """Deployments, those of removed applications included, the newest first; for people.
+
+        Args:
+            application: Only those of applications of this name, present or removed.
+            state, before, limit: As those of ``list``.
+
+        Raises:
+            ConfigurationError: There is no such application, and no history of one.
+        """
+        with self._database.reading() as connection:
+            removed = list_removed(connection, application, state=state, before=before, limit=limit)
+            is_known = application is not None and count_removed(connection, application) > 0
+        try:
+            present = self.list(application, state=state, before=before, limit=limit)
+        except ConfigurationError:
+            if not is_known:
+                raise
+            present = []
+        found = sorted(present + removed, key=lambda each: each.id, reverse=True)
+        return found if limit is None else found[:limit]
+
+    def count(self, application: str) -> tuple[int, int]:
+        """How many deployments an application has, and how many removed ones of its name had."""
+        query = select(func.count()).where(deployments.c.application == application)
+        with self._database.reading() as connection:
+            return int(connection.scalar(query) or 0), count_removed(connection, application)
+
     def unfinished(self, application: str | None = None) -> Sequence[DeploymentRecord]:
         """Deployments that have not come to an end, the oldest first."""
         query = select(deployments).where(deployments.c.state.in_(_UNFINISHED))
@@ -289,9 +325,7 @@ class Deployments:
         gone = [
             each.id
             for each in found
-            if each.finished_at is not None
-            and each.finished_at < long_ago
-            and each.id < before
+            if each.finished_at is not None and each.finished_at < long_ago and each.id < before
         ]
         if gone:
             with self._database.writing() as connection:
@@ -330,7 +364,7 @@ def _changed(
 
 def _get(connection: Connection, deployment: int) -> DeploymentRecord:
     query = select(deployments).where(deployments.c.id == deployment)
-    record = next(_records(connection, query), None)
+    record = next(_records(connection, query), None) or find_removed(connection, deployment)
     if record is None:
         raise ConfigurationError(
             f"There is no deployment {deployment}.",
