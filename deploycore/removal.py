@@ -162,6 +162,8 @@ class Removals:
         webhook, definition = plan.webhook, plan.definition
         if webhook is None or definition is None:
             return [], None
+        if webhook.hosts_id is None and webhook.delivered_at is None:
+            return [], None  # nobody knows that there ever was one at the host
         error: DeploycoreError | None = None
         if ask_host and webhook.hosts_id is not None:
             try:
@@ -179,5 +181,5 @@ def describe_remaining(webhook: WebhookRecord, definition: Application) -> str:
     where = f"the repository {definition.repository} (provider {definition.provider})"
     address = webhook.url or f"a URL that ends with /webhooks/{webhook.application}"
     if webhook.hosts_id is None:
-        return f"The webhook of {where}, if you have set one up by hand. It sends to {address}."
+        return f"The webhook of {where} that was set up by hand. It sends to {address}."
     return f"The webhook {webhook.hosts_id} of {where}. It sends to {address}."

@@ -81,9 +81,12 @@ def say_removed(done: Removal, *, purge: bool) -> None:
     say(f"Application {plan.name} is removed.")
     if plan.releases:
         count = _counted(len(plan.releases), "release")
-        say(f"  {count} stay in {plan.definition.target}")
+        stay = "stays" if len(plan.releases) == 1 else "stay"
+        say(f"  {count} {stay} in {plan.definition.target}")
     if not purge and plan.deployments:
         say(f"  Its history is kept: deploycore deployments {plan.name}")
+    if plan.webhook is not None and plan.webhook.hosts_id is None and not done.remains:
+        say("  If you have set up its webhook by hand, remove it at the git host.")
     if done.error is not None:
         _warn(f"The webhook could not be removed at the git host: {done.error}")
     for each in done.remains:
