@@ -153,8 +153,8 @@ def _elsewhere(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[F
     for variable, needed in places.items():
         yield warning(
             "secrets",
-            f"The environment variable {variable} is not set, or empty, in this shell, so its secret was"
-            f" not checked. Needed by: {', '.join(needed)}.",
+            f"The environment variable {variable} is not set, or empty, in this shell, so its"
+            f" secret was not checked. Needed by: {', '.join(needed)}.",
             f"Set {variable} for each process that deploys, such as by Environment= in the worker's"
             " service file. To check the secret, run doctor where it is set.",
         )

@@ -52,7 +52,7 @@ def deployed(installation, secret):
 
 @pytest.fixture
 def command(home, installation, tmp_path):
-    """Runs a command: ``command("app", "list")``; at a terminal, where a person answers ``typed``."""
+    """Runs a command: ``command("app", "list")``; at a terminal, if somebody types there."""
     own = {"DEPLOYCORE_HOME": str(home), "PYTHONPATH": str(tmp_path / "site")}
 
     def run(*arguments, typed: str | None = None, **variables):
