@@ -1,8 +1,8 @@
 """The variables of an application's steps, revealed when a step first needs them.
 
-A deployment that runs no command needs no secret, and neither does a rollback. Where a rollback
-does run commands, a secret that cannot be read must not keep a bad release live: its variable is
-left out, and that is told.
+A deployment needs all of them, and is refused before anything is fetched if one cannot be read. A
+rollback needs none of the steps that it does not run. Where it does run commands, a secret that
+cannot be read must not keep a bad release live: its variable is left out, and that is told.
 """
 
 from __future__ import annotations
@@ -11,27 +11,14 @@ from collections.abc import Callable, Iterator
 
 from pydantic import SecretStr
 
-from deploycore.application import Application, SecretSource
+from deploycore.application import SecretSource
 from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord
 
-__all__ = ["Variables", "runs_commands"]
+__all__ = ["Variables"]
 
 _STORED = "stored"
-
-
-def runs_commands(definition: Application, *kinds: str) -> bool:
-    """Whether anything that gets the variables is run.
-
-    Args:
-        kinds: Of steps: ``build``, ``before_activate``, ``after_activate``. A health check by a
-            command counts in any case.
-    """
-    check = definition.health_check
-    if check is not None and check.url is None:
-        return True
-    return any(getattr(definition.steps, kind) for kind in kinds)
 
 
 class Variables:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploycore.deploy.activation import Activation, StepRunner
-from deploycore.deploy.environment import Variables, runs_commands
+from deploycore.deploy.environment import Variables
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
@@ -38,8 +38,6 @@ from deploycore.provider import Provider
 from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
 __all__ = ["Run"]
-
-_STEPS = ("build", "before_activate", "after_activate")
 
 
 class _Skipped(Exception):
@@ -113,6 +111,7 @@ class Run:
             DeploycoreError: What went wrong; nothing of it stays. Who catches it records it.
         """
         self._reuse = reuse or self._application.reuse
+        self._variables.require()
         try:
             live = self._live()
             release = self._fetched(open_provider, live, force=force, automatic=automatic)
@@ -181,8 +180,6 @@ class Run:
             if automatic:
                 self._skip_withdrawn(commit)
             self._refuse_vetoed(commit)
-            if runs_commands(self._application, *_STEPS):
-                self._variables.require()
             return self._fetch(provider, commit, None if force else live)
 
     def _resolve(self, provider: InterruptibleProvider) -> str:

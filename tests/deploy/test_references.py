@@ -36,7 +36,7 @@ def test_the_host_is_asked_for_a_hash_though_it_is_in_the_cache(
     create(ref=commit)
     for _ in range(2):
         before = len(demo_sandbox.requests)
-        installation.deploy("site")
+        installation.deploy("site", force=True)
         asked = [each.path for each in list(demo_sandbox.requests)[before:]]
         assert any("/acme/site.git/" in path for path in asked)
 

@@ -18,9 +18,9 @@ from deploycore.worker.look import Hand, look_at
     ],
 )
 def test_pushes_and_polls_are_automatic_and_requests_are_not(
-    installation, deployments, causes, force, way
+    installation, deployments, add, causes, force, way
 ):
     for cause in causes:
-        installation.store.triggers.add("a", cause=cause, force=force)
-    look_at(installation, "a", Hand(), lambda event: None)
+        add(cause=cause, force=force)
+    look_at(installation, "one", Hand(), lambda event: None)
     assert deployments.ways == [way]
