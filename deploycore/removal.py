@@ -136,7 +136,7 @@ class Removals:
             self._logs.remove(name)
             return Removal(plan)
         remains, error = self._remove_webhook(plan, ask_host=not keep_webhook)
-        self._store.remove_application(name, purge=purge, end_previews=end_previews)
+        self._store.remove_application(name, keep_history=not purge, end_previews=end_previews)
         if purge:
             for each in (name, *(each.name for each in plan.previews)):
                 self._logs.remove(each)

@@ -255,7 +255,7 @@ class Store:
                 _refuse_unfinished(connection, each, "can't be removed")
 
     def remove_application(
-        self, name: str, *, purge: bool = False, end_previews: bool = False
+        self, name: str, *, keep_history: bool = False, end_previews: bool = False
     ) -> Path:
         """Forget an application and what belongs to it: its secrets, webhook, triggers and polls.
         Its files stay.
@@ -263,8 +263,8 @@ class Store:
         Its previews go with it. Of those whose pull requests are open the directories stay too.
 
         Args:
-            purge: Whether its deployments, and those of former applications of its name, are
-                forgotten as well; else ``Deployments.history`` still has them.
+            keep_history: Whether ``Deployments.history`` still has its deployments; else they are
+                forgotten, and so are those of former applications of its name.
             end_previews: Whether its previews are to be removed with their directories, by the
                 next worker, as if their pull requests had been closed.
 
@@ -287,10 +287,10 @@ class Store:
                 detach(connection, name)
             for each in names:
                 _refuse_unfinished(connection, each, "can't be removed")
-                if purge:
-                    forget_removed(connection, each)
-                else:
+                if keep_history:
                     move_to_removed(connection, each, datetime.now(UTC))
+                else:
+                    forget_removed(connection, each)
                 connection.execute(delete(applications).where(applications.c.name == each))
             return target
 
