@@ -242,22 +242,28 @@ class ObserverSpec:
 
     @hookspec
     def deploy_started(self, deployment: DeploymentRecord) -> None:
-        """It is a deployment's turn. As the following two, called in a thread of its own and in
-        order, but possibly late: the deployment does not wait for observers."""
+        """A deployment has started.
+
+        This hook and the following two are called in order, in a thread of this observer's own, so
+        that neither the deployment nor other observers wait for it. Once the deployment has ended,
+        deploycore waits up to ten seconds for its observers. Then it logs a warning that names each
+        observer that is still busy, and the process may end before they are done.
+        """
 
     @hookspec
     def deploy_state_changed(self, deployment: DeploymentRecord) -> None:
-        """A deployment has come into another state: ``deployment.state``."""
+        """A deployment has entered another state: ``deployment.state``."""
 
     @hookspec
     def deploy_finished(self, deployment: DeploymentRecord, error: DeploycoreError | None) -> None:
-        """A deployment has come to an end: ``deployment.state`` says to which."""
+        """A deployment has ended: ``deployment.state`` says how. See ``deploy_started`` for how
+        long the process waits for this hook."""
 
     @hookspec
     def veto_deploy(self, deployment: DeploymentRecord) -> str | None:
-        """The one hook that has a say: why this commit must not be deployed, or ``None``.
+        """Return why this commit must not be deployed, or ``None`` if it may be.
 
-        Called when the commit is known and nothing was fetched yet; ``deployment.commit`` is
-        its full hash. The text becomes the error that ends the deployment. Who raises, or does
-        not answer within ten seconds, has no say. Rollbacks are not asked about.
+        Called when the commit is known and before anything is fetched; ``deployment.commit`` is
+        its full hash. The returned text becomes the error that ends the deployment. A plugin that
+        raises, or takes longer than ten seconds, is ignored. Not called for rollbacks.
         """

@@ -39,6 +39,11 @@ class Observers:
     def __bool__(self) -> bool:
         return bool(self._managers)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the observers, in the order in which they are called."""
+        return [manager.list_name_plugin()[0][0] for manager in self._managers]
+
     def one_by_one(self) -> list[Observers]:
         """Each observer by itself."""
         found = []

@@ -1,7 +1,7 @@
 """Plugins that watch deployments: told of each event, apart from it, so that none stalls it.
 
-They are called in threads of their own, one for each deployment, in order. Whoever is still
-busy when the deployment is done gets a short while, and is then left behind.
+Each observer has a queue and a thread of its own for each deployment. It gets the events in order,
+and one that is slow or hangs delays neither the deployment nor any other observer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Self
 
@@ -18,12 +18,18 @@ from deploycore.errors import DeploycoreError
 from deploycore.observers import Observers
 from deploycore.store import DeploymentRecord
 
-__all__ = ["Lifecycle"]
+__all__ = ["CLOSING_SECONDS", "VETO_SECONDS", "Lifecycle"]
 
 logger = logging.getLogger(__name__)
 
 VETO_SECONDS = 10.0
-GOODBYE_SECONDS = 2.0
+"""How long all observers together have to object to a deployment."""
+
+CLOSING_SECONDS = 10.0
+"""How long all observers together have, once a deployment has ended, to handle its last events."""
+
+_left_behind: dict[str, threading.Thread] = {}
+"""Observers that were still busy when their time was up, with the thread that they occupy."""
 
 
 class Lifecycle:
@@ -31,53 +37,70 @@ class Lifecycle:
 
     def __init__(self, observers: Observers) -> None:
         self._observers = observers
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        if observers:
-            self._thread = _start("deploycore-lifecycle", self._run)
+        self._listening = [_Listening(each) for each in observers.one_by_one()]
 
     def started(self, record: DeploymentRecord) -> None:
-        """It is this deployment's turn."""
+        """The deployment has started."""
         self._tell("deploy_started", deployment=record)
 
     def changed(self, record: DeploymentRecord) -> None:
-        """It has come into another state."""
+        """The deployment has entered another state."""
         self._tell("deploy_state_changed", deployment=record)
 
     def finished(self, record: DeploymentRecord, error: DeploycoreError | None) -> None:
-        """It has come to an end."""
+        """The deployment has ended."""
         self._tell("deploy_finished", deployment=record, error=error)
 
     def veto(self, record: DeploymentRecord) -> str | None:
-        """Why some observer does not want this commit to be deployed; ``None`` if all do.
+        """Ask all observers at once whether this commit may be deployed.
 
-        All are asked at once. One that fails, or takes longer than ``VETO_SECONDS``, has no say.
+        An observer that raises, or takes longer than ``VETO_SECONDS``, is ignored.
+
+        Returns:
+            Why one of them objects; ``None`` if none does.
         """
-        answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
 
         def ask(observer: Observers) -> None:
-            answers.put(next(observer.ask("veto_deploy", deployment=record), None))
+            reason = next(observer.ask("veto_deploy", deployment=record), None)
+            answers.put((observer.names[0], reason))
 
-        asked = self._observers.one_by_one()
-        for observer in asked:
-            _start("deploycore-veto", partial(ask, observer))
+        waiting = {}
+        for observer in self._observers.one_by_one():
+            waiting[observer.names[0]] = _start("deploycore-veto", partial(ask, observer))
         until = time.monotonic() + VETO_SECONDS
         try:
-            for _ in asked:
-                reason = answers.get(timeout=max(0.0, until - time.monotonic()))
+            while waiting:
+                name, reason = answers.get(timeout=max(0.0, until - time.monotonic()))
                 if reason is not None:
                     return reason
+                waiting.pop(name, None)
         except queue.Empty:
-            logger.warning("an observer took too long to say whether a deployment may go on")
+            logger.warning(
+                "deployment %s: no answer to veto_deploy within %g seconds from %s: ignored",
+                record.id,
+                VETO_SECONDS,
+                _named(waiting),
+            )
         return None
 
     def close(self) -> None:
-        """Wait for a short while until all was told."""
-        if self._thread is not None:
-            self._calls.put(None)
-            self._thread.join(GOODBYE_SECONDS)
-            if self._thread.is_alive():
-                logger.warning("an observer of deployments is still busy, and is left behind")
+        """Wait until all events are handled, for ``CLOSING_SECONDS`` at most.
+
+        An observer that is still busy then is named in a warning, and keeps only what it has been
+        told so far. While it stays busy, later deployments do not wait for it.
+        """
+        for each in self._listening:
+            each.end()
+        until = time.monotonic() + CLOSING_SECONDS
+        dropped = [each.name for each in self._listening if not each.wait(until)]
+        if dropped:
+            logger.warning(
+                "%s did not handle all events of a deployment within %g seconds of its end:"
+                " the remaining events may be lost",
+                _named(dropped),
+                CLOSING_SECONDS,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -86,12 +109,52 @@ class Lifecycle:
         self.close()
 
     def _tell(self, hook: str, **arguments: object) -> None:
-        if self._thread is not None:
-            self._calls.put(lambda: self._observers.tell(hook, **arguments))
+        for each in self._listening:
+            each.tell(hook, **arguments)
+
+
+class _Listening:
+    """One observer during one deployment: its queue, and the thread that calls it."""
+
+    def __init__(self, observer: Observers) -> None:
+        self.name = observer.names[0]
+        self._observer = observer
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = _start("deploycore-lifecycle", self._run)
+
+    def tell(self, hook: str, **arguments: object) -> None:
+        """Call a hook of the observer, later and elsewhere."""
+        self._calls.put(lambda: self._observer.tell(hook, **arguments))
+
+    def end(self) -> None:
+        """There will be no more events."""
+        self._calls.put(None)
+
+    def wait(self, until: float) -> bool:
+        """Wait until all events are handled, or a time of the monotonic clock has come.
+
+        Returns:
+            Whether they are.
+        """
+        former = _left_behind.get(self.name)
+        if former is not None and former.is_alive():
+            until = 0.0
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            if former is None or not former.is_alive():
+                _left_behind[self.name] = self._thread
+            return False
+        if former is not None and not former.is_alive():
+            _left_behind.pop(self.name, None)
+        return True
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(f"observer {name}" for name in sorted(names))
 
 
 def _start(name: str, target: Callable[[], None]) -> threading.Thread:
