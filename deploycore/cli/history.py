@@ -88,9 +88,9 @@ def deployments(
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List deployments and rollbacks, the newest first."""
+    """List deployments and rollbacks, those of removed applications too, the newest first."""
     with Installation() as installation:
-        found = installation.store.deployments.list(name, limit=limit)
+        found = installation.store.deployments.history(name, limit=limit)
     if as_json:
         show_json_array(map(deployment_as_dict, found))
         return
@@ -185,7 +185,7 @@ def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
         (
             [
                 str(each.id),
-                each.application,
+                each.application + (" (removed)" if each.removed_at else ""),
                 for_people(each.requested_at),
                 each.kind,
                 each.state,
@@ -205,7 +205,7 @@ def deployment_as_dict(record: DeploymentRecord) -> dict[str, Any]:
     return plain | {name: _text(at) for name, at in _times(record).items()}
 
 
-_TIMES = ("requested_at", "started_at", "finished_at", "committed_at")
+_TIMES = ("requested_at", "started_at", "finished_at", "committed_at", "removed_at")
 
 
 _FIELDS = (
@@ -219,6 +219,7 @@ _FIELDS = (
     "subject",
     "release",
     "previous",
+    "previous_commit",
     "files",
     "bytes",
     "seconds",
@@ -258,7 +259,11 @@ def _find(installation: Installation, text: str) -> DeploymentRecord:
     """
     if text.isascii() and text.isdigit() and len(text) < 19:
         return installation.store.deployments.get(int(text))
-    found = installation.store.deployments.list(text, limit=1)
+    deployments = installation.store.deployments
+    try:
+        found: Sequence[DeploymentRecord] = deployments.list(text, limit=1)
+    except ConfigurationError:
+        found = deployments.history(text, limit=1)  # it may have been removed
     if not found:
         raise ConfigurationError(
             f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"

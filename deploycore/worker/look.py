@@ -24,6 +24,7 @@ __all__ = ["Hand", "look_at"]
 logger = logging.getLogger(__name__)
 
 _LOOKS_FOR_A_COMMIT = 3
+_BY_PERSON = "request"  # the cause of what a person asks for over REST
 
 
 @dataclass
@@ -68,7 +69,8 @@ def look_at(
         done = installation.deploy(
             application,
             requested_by=_who(triggers),
-            only_if_changed=True,
+            force=any(each.force for each in triggers),
+            automatic=all(each.cause != _BY_PERSON for each in triggers),
             cancellation=hand.cancellation,
             claimed=True,
             listener=deployments,

@@ -33,11 +33,11 @@ def lines(caplog):
 
 def test_a_deployment_has_a_line_for_its_start_and_one_for_its_end(installation, create, lines):
     create("site")
-    done = installation.deploy("site", requested_by="ada (push)")
+    done = installation.deploy("site", requested_by="ada")
     started, (level, ended) = lines()
     assert started == (
         "INFO",
-        "deployment 1 of site started: deploy of main, requested by ada (push)",
+        "deployment 1 of site started: deploy of main, requested by ada",
     )
     assert level == "INFO"
     assert re.fullmatch(
