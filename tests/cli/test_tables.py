@@ -37,7 +37,7 @@ from deploycore.models import Branch, Owner, Repository
 COMMIT, LONG_COMMIT = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210" * 4
 NAME = "a-shop-whose-name-is-rather-long-for-a-column"
 URL = "https://git.example.com/a-workspace-with-a-long-name/a-repository.git"
-RELEASE = "20261124T101500Z-0123456"
+RELEASE = "20261124T101500Z-0123456789ab"
 ERROR = "The health check of https://shop.example.com/healthz failed: status 503 after 3 tries."
 AT = datetime(2026, 11, 24, 10, 15, tzinfo=UTC)
 WIDTHS = (40, 80, 120, 200)
