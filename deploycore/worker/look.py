@@ -160,7 +160,8 @@ def _log_failure(application: str, error: DeploycoreError, seconds: float | None
     """Log an error that no deployment's record has, and when the next try is."""
     if "deployment" not in error.details:  # else the deployment's end was logged
         hint = f" Next: {error.hint}" if error.hint else ""
-        logger.error("%s was not deployed: %s%s", application, error.message, hint)
+        level = logging.ERROR if seconds is None else logging.WARNING
+        logger.log(level, "%s was not deployed: %s%s", application, error.message, hint)
     if seconds is not None:
         logger.info("%s is tried again in %.0f s", application, seconds)
 
