@@ -167,7 +167,7 @@ class Provider:
         for branch in self._listing("list_branches", Branch, query, tally, **arguments):
             if branch.name == name:
                 return branch
-        if tally.has_skipped:
+        if tally.has_unread:
             raise self._unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",

@@ -126,7 +126,7 @@ def parse_items(
     tally, found, wrong = current_tally(), [], []
     for number, item in enumerate(page):
         if item is None:
-            tally.skipped(what, "null in the place of an item")
+            tally.skipped(what, "null in the place of an item", is_null=True)
             continue
         try:
             value = _adapter(expected).validate_python(item)

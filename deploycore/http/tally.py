@@ -25,22 +25,22 @@ class ItemTally:
         subject: Whose call it is, for the log, such as ``provider work: list_repos``.
         is_listing: Whether more pages may come, so that the whole listing decides, and not one
             page, whether the host's items can be read at all.
+
+    Attributes:
+        has_unread: Whether the host gave an item, other than null, that could not be read.
     """
 
     def __init__(self, subject: str = "", *, is_listing: bool = False) -> None:
         self._subject = subject
         self._is_listing = is_listing
+        self.has_unread = False
         self._found = 0
         self._error: UnexpectedAnswer | None = None
         self._reasons: dict[str, Counter[str]] = {}
 
-    @property
-    def has_skipped(self) -> bool:
-        """Whether an item could not be read."""
-        return bool(self._reasons)
-
-    def skipped(self, what: str, reason: str) -> None:
+    def skipped(self, what: str, reason: str, *, is_null: bool = False) -> None:
         """An item could not be read, for a reason that does not show what it holds."""
+        self.has_unread |= not is_null
         self._reasons.setdefault(what, Counter())[reason[:_SHOWN_CHARACTERS]] += 1
 
     def read(self, found: int, error: UnexpectedAnswer | None) -> None:
@@ -75,7 +75,7 @@ class ItemTally:
             counted = [f"{count} × {reason}" for reason, count in reasons.most_common()]
             more = "; and others" if len(counted) > _SHOWN_REASONS else ""
             logger.warning(
-                "%sskipped %d item(s) that cannot be read in the host's answer (%s): %s%s",
+                "%s%d item(s) in the host's answer (%s) cannot be read and are skipped: %s%s",
                 f"{self._subject}: " if self._subject else "",
                 reasons.total(),
                 what,
