@@ -30,6 +30,7 @@ from deploycore.errors import (
 from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpClient, HttpSettings
+from deploycore.http.deprecation import Deprecation
 from deploycore.http.tally import ItemTally
 from deploycore.listings import MOST_REPEATS, Everything, Query, Repeats
 from deploycore.models import (
@@ -282,6 +283,11 @@ class Provider:
         """How many seconds the host's clock is before ours; ``None`` until it has answered."""
         return self._http.clock_offset
 
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """The endpoints that the host called deprecated so far."""
+        return self._http.deprecations
+
     def __enter__(self) -> Self:
         return self
 
@@ -293,7 +299,11 @@ class Provider:
 
     def _client(self, config: ProviderConfig, settings: HttpSettings | None) -> HttpClient:
         return HttpClient(
-            config.api_base_url, auth=config.api_auth, redactor=self._redactor, settings=settings
+            config.api_base_url,
+            auth=config.api_auth,
+            redactor=self._redactor,
+            settings=settings,
+            subject=self._subject,
         )
 
     def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
