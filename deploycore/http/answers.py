@@ -30,6 +30,7 @@ __all__ = [
     "Failure",
     "error_for_status",
     "failure_of",
+    "link_of",
     "next_link",
     "retry_after",
 ]
@@ -81,7 +82,12 @@ _PARAMETER = re.compile(rf""";\s*([^\s=;,"]+)(?:\s*=\s*({_QUOTED}|[^\s;,"]*))?""
 
 
 def next_link(headers: Mapping[str, str], base: str) -> str | None:
-    """The link of relation ``next`` in an answer's ``Link`` header (RFC 8288).
+    """The link of relation ``next`` in an answer's ``Link`` header; see ``link_of``."""
+    return link_of("next", headers, base)
+
+
+def link_of(relation: str, headers: Mapping[str, str], base: str) -> str | None:
+    """The first link of a relation in an answer's ``Link`` header (RFC 8288).
 
     Not by ``requests.utils.parse_header_links``, which cuts addresses at a semicolon, and takes
     what is malformed for the end of a listing.
@@ -103,7 +109,7 @@ def next_link(headers: Mapping[str, str], base: str) -> str | None:
             raise ValueError("its Link header is malformed")
         named = ((name.lower(), value) for name, value in _PARAMETER.findall(link[2]))
         relations = next((value for name, value in named if name == "rel"), "")
-        if "next" in relations.strip('"').lower().split():
+        if relation in relations.strip('"').lower().split():
             return _joined(base, link[1])
         place = link.end()
     return None

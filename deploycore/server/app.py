@@ -210,8 +210,8 @@ class _Webhooks:
         raise Refusal(
             verdict.status,
             verdict.reason,
-            _MESSAGES[verdict.reason],
-            hint=_HINTS.get(verdict.reason, ""),
+            verdict.message or _MESSAGES[verdict.reason],
+            hint=verdict.hint or _HINTS.get(verdict.reason, ""),
             headers={"Retry-After": "60"} if verdict.status == 503 else {},
         )
 
