@@ -27,6 +27,7 @@ from deploycore.calls import (
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
+from deploycore.isolation import Ending
 
 __all__ = [
     "CONTRACT_GROUP",
@@ -188,6 +189,32 @@ def each_apart(
         except PluginError as error:
             outcomes.append(error)
     return outcomes
+
+
+def isolated_import_error(kind: str, ending: Ending) -> PluginError:
+    """Why a plugin's import in a process of its own did not come back.
+
+    Args:
+        kind: The provider's, normalised.
+        ending: How the process came to its end.
+    """
+    point = only_one(kind, entry_points_by_name(PROVIDER_GROUP)[kind])
+    return stopped_import(point, ending)
+
+
+def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
+    """Likewise, for what an entry point names."""
+    frame = ending.frame(("<module>",))
+    place = f" in {frame.file}, line {frame.line}" if frame else ""
+    reason = f"{ending}{place}"
+    if ending.cause != "ended":
+        reason = f"its import did not end{place}, and had to be stopped"
+    return PluginError(
+        f"The plugin {label_of(point)} can't be imported from {point.value}: {reason}.",
+        hint="Look at what it does when it is imported; upgrade or uninstall it.",
+        plugin=label_of(point),
+        hook="import",
+    )
 
 
 def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
