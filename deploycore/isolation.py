@@ -175,10 +175,10 @@ class IsolatedProcess:
         self._end(cause)
 
     def _send(self, order: bytes) -> None:
-        assert self._process.stdin is not None
         try:
-            with self._process.stdin as stream:
-                stream.write(order)
+            if self._process.stdin is not None:
+                with self._process.stdin as stream:
+                    stream.write(order)
         except BrokenPipeError:
             pass  # it has ended already, which events() tells
 

@@ -198,8 +198,8 @@ def isolated_import_error(kind: str, ending: Ending) -> PluginError:
         kind: The provider's, normalised.
         ending: How the process came to its end.
     """
-    point = only_one(kind, entry_points_by_name(PROVIDER_GROUP)[kind])
-    return stopped_import(point, ending)
+    points = entry_points_by_name(PROVIDER_GROUP).get(kind, ())
+    return stopped_import(only_one(kind, points), ending)
 
 
 def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:

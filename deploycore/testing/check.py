@@ -18,7 +18,7 @@ from typing import Any
 
 from deploycore.errors import ConfigurationError, DeploycoreError, PluginError
 from deploycore.hookspecs import ProviderSpec
-from deploycore.isolation import SILENT_SECONDS, Ending, IsolatedProcess
+from deploycore.isolation import Ending, IsolatedProcess
 from deploycore.registry import isolated_import_error, normalise_kind
 
 __all__ = ["TOTAL_SECONDS", "CheckedPlugin", "Outcome", "check_and_show", "check_plugin", "main"]
@@ -81,7 +81,8 @@ def check_plugin(
         ConfigurationError: No such provider, no contract class, or pytest is not installed.
     """
     run = _Run(normalise_kind(kind), only, seconds)
-    return run.checked(), run.outcome
+    plugin = run.checked()
+    return plugin, run.outcome
 
 
 class _Run:
@@ -92,7 +93,7 @@ class _Run:
         self._kind = kind
         self._only = only
         self._seconds = seconds
-        self._plugin: CheckedPlugin | None = None
+        self._plugin = CheckedPlugin("", "", ())
         self._error: DeploycoreError | None = None
         self._code = ""
         self._current = ""
@@ -114,7 +115,6 @@ class _Run:
                 self._leave_out(ending)
                 break
         self.outcome.seconds = round(time.monotonic() - began, 1)
-        assert self._plugin is not None
         return self._plugin
 
     def _run_child(self, seconds: float) -> Ending:
@@ -179,7 +179,7 @@ class _Run:
 
     def _blame(self, ending: Ending) -> None:
         """The check that ran when the child ended fails."""
-        if self._plugin is None:
+        if not self._plugin.kind:
             raise isolated_import_error(self._kind, ending)
         name = self._current or ("the kit" if self._names else "the contract class")
         self.outcome.failed[name] = self._told(ending)
@@ -189,14 +189,13 @@ class _Run:
     def _told(self, ending: Ending) -> str:
         from deploycore.testing.contract.base import ENDS_BY_ITSELF, asked
 
-        within = Path(self._plugin.directory) if self._plugin and self._plugin.directory else None
+        within = Path(self._plugin.directory) if self._plugin.directory else None
         frame = ending.frame(_HOOKS, within=within)
         of = frame.function if frame and frame.function in _HOOKS else "class"
         place = f" in {frame}" if frame else ""
         seen = {
             "ended": f"{ending}{place}",
-            "held": f"for {SILENT_SECONDS:g} s the interpreter was held{place}, so that no other"
-            f" thread could run; {ending}",
+            "held": f"the interpreter was held{place}, so that no other thread could run; {ending}",
             "idle": f"no end after {_PHASE_SECONDS:g} s{place}; {ending}",
             "late": f"the time for all checks, {self._seconds:g} s, was over{place}; {ending}",
         }
