@@ -119,7 +119,9 @@ def test_what_remains_to_be_said_is_json(install):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_child_ends_with_the_command(install, tmp_path, number):
     note = tmp_path / "pid"
-    statement = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    statement = (
+        f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    )
     site = install(statement)
     command = [sys.executable, "-m", "deploycore", "plugin", "check", "acme"]
     process = subprocess.Popen(
