@@ -25,7 +25,7 @@ def register(application: typer.Typer) -> None:
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="What the git host is called, such as my-host.")],
+    name: Annotated[str, typer.Argument(help="Name of the git host, such as my-host.")],
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Where to; deploycore-NAME unless you say.")
     ] = None,
