@@ -114,13 +114,20 @@ class IsolatedProcess:
         order: What the function is told; JSON.
         seconds: How long the child may run in all.
         idle_seconds: How long it may report nothing new.
+        is_silent: Whether what it prints to standard error is dropped, too.
 
     Attributes:
         ending: How it came to its end; known once ``events`` has been read.
     """
 
     def __init__(
-        self, target: str, order: Mapping[str, Any], *, seconds: float, idle_seconds: float
+        self,
+        target: str,
+        order: Mapping[str, Any],
+        *,
+        seconds: float,
+        idle_seconds: float,
+        is_silent: bool = False,
     ) -> None:
         self.ending: Ending | None = None
         self._seconds = seconds
@@ -134,6 +141,7 @@ class IsolatedProcess:
                 [*command, str(theirs), str(self._dump.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if is_silent else None,
                 pass_fds=(theirs, self._dump.fileno()),
                 process_group=0,  # so that Ctrl-C is for the parent to hear
             )

@@ -52,6 +52,9 @@ NEEDED_SECONDS = 60.0
 """How long it may take of one that is needed: a machine may be slow, and there is no other."""
 _ALONE_SECONDS = 1.0
 
+_refused: dict[tuple[str, str, str, str], PluginError] = {}
+"""Plugins that must not be imported here, by entry point, and why."""
+
 _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
 
@@ -147,6 +150,8 @@ def imported(point: EntryPoint) -> Any:
     Raises:
         PluginError: The import fails, for whatever reason, or the name is not there.
     """
+    if (refusal := _refused.get(_key_of(point))) is not None:
+        raise refusal
     try:
         return point.load()
     except BaseException as error:
@@ -158,6 +163,15 @@ def imported(point: EntryPoint) -> Any:
         hint="Reinstall or upgrade the plugin; if that does not help, tell its author.",
         plugin=label_of(point),
     )
+
+
+def refuse_import(point: EntryPoint, error: PluginError) -> None:
+    """Import what an entry point names no more in this process: the import does not come back.
+
+    Args:
+        error: What is raised instead.
+    """
+    _refused[_key_of(point)] = error
 
 
 def each_apart(
@@ -248,6 +262,11 @@ def implemented_hooks(candidate: object) -> tuple[str, ...]:
 def label_of(point: EntryPoint) -> str:
     """How errors name the plugin that an entry point names."""
     return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
+
+
+def _key_of(point: EntryPoint) -> tuple[str, str, str, str]:
+    place = str(point.dist.locate_file("")) if point.dist else ""
+    return point.group, point.name, point.value, place
 
 
 def _load(kind: str, point: EntryPoint) -> Plugin:

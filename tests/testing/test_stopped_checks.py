@@ -12,8 +12,10 @@ import time
 
 import pytest
 
-from deploycore import isolation
+from deploycore import isolation, registry
 from deploycore.errors import PluginError
+from deploycore.inventory import plugin_reports
+from deploycore.probing import probe_imports
 from deploycore.testing.check import check_plugin
 from tests.testing.kit import install_template
 from tests.testing.mutants import Replacement
@@ -154,3 +156,40 @@ def is_running(pid):
         return False
     with open(f"/proc/{pid}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("command", [["plugins"], ["doctor", "--offline"]])
+def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
+    """A provider that ends the process, and one after it whose observer does so, too."""
+    site = tmp_path / "site"
+    for name, group in (("a_ending", "providers"), ("z_ending", "observers")):
+        metadata = site / f"{name}-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        points = f"[deploycore.{group}]\n{name} = {name}:Plugin\n"
+        (metadata / "entry_points.txt").write_text(points)
+        (site / f"{name}.py").write_text("import os\nos._exit(7)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "deploycore", *command, "--json"],
+        env={**os.environ, "PYTHONPATH": str(site), "DEPLOYCORE_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    rows = found["findings"] if isinstance(found, dict) else found
+    said = json.dumps(rows)
+    for name in ("a_ending", "z_ending"):
+        assert f"plugin {name} 1.0 can't be imported from {name}:Plugin: the process ended" in said
+    assert "exit code 7" in said
+
+
+def test_an_import_that_holds_the_interpreter_is_refused_and_the_others_are_not(install, impatient):
+    install(HELD)
+    try:
+        probe_imports()
+        reports = {(report.type, report.kind): report for report in plugin_reports()}
+    finally:
+        registry._refused.clear()
+    assert "its import did not end in " in reports["provider", "acme"].problem.message
+    assert reports["provider", "bitbucket"].problem is None
