@@ -27,6 +27,11 @@ SOURCES = sorted(
     )
     for source in ROOT.glob(pattern)
 )
+MODULES = {
+    module.stem
+    for directory in ("tests", "plugins/*/tests", "examples/*/tests")
+    for module in ROOT.glob(f"{directory}/**/test_*.py")
+}
 NAMED = re.compile(r"(?<!::)\btest_\w+\b(?!\.py|[*…/])")
 ATTRIBUTES = [name for name in vars(ContractBase)["__annotations__"] if not name.startswith("_")]
 
@@ -35,9 +40,7 @@ def unknown_checks(source):
     """Names in a text that look like those of checks, and are neither checks nor test modules."""
     named = set(NAMED.findall(source.read_text()))
     return sorted(
-        name
-        for name in named
-        if not hasattr(ProviderContract, name) and not list(ROOT.glob(f"**/tests/**/{name}.py"))
+        name for name in named if not hasattr(ProviderContract, name) and name not in MODULES
     )
 
 

