@@ -55,7 +55,7 @@ def remove(
     url: Annotated[str, typer.Argument(help="As the list shows it.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Remove one repository from the cache."""
+    """Remove one repository from the cache. The next deployment fetches it again."""
     if not _cache().remove(url):
         raise ConfigurationError(
             f"The cache has no repository {url} that is not in use.",
@@ -64,7 +64,7 @@ def remove(
     if as_json:
         show_json({"removed": [url]})
         return
-    say(f"{url} is no longer in the cache.")
+    say(f"{url} is no longer in the cache. The next deployment that needs it fetches it again.")
 
 
 @commands.command()

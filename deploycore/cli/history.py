@@ -77,9 +77,9 @@ def deployments(
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List deployments and rollbacks, the newest first."""
+    """List deployments and rollbacks, those of removed applications too, the newest first."""
     with Installation() as installation:
-        found = installation.store.deployments.list(name, limit=limit)
+        found = installation.store.deployments.history(name, limit=limit)
     if as_json:
         show_json_array(map(deployment_as_dict, found))
         return
@@ -161,7 +161,7 @@ def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
         (
             [
                 str(each.id),
-                each.application,
+                each.application + (" (removed)" if each.removed_at else ""),
                 f"{each.requested_at:%Y-%m-%d %H:%M:%S}",
                 each.kind,
                 each.state,
@@ -177,7 +177,7 @@ def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
 
 def deployment_as_dict(record: DeploymentRecord) -> dict[str, Any]:
     """A deployment as machines read it."""
-    times = ("requested_at", "started_at", "finished_at", "committed_at")
+    times = ("requested_at", "started_at", "finished_at", "committed_at", "removed_at")
     plain = {name: getattr(record, name) for name in _FIELDS}
     return plain | {name: _text(getattr(record, name)) for name in times}
 
@@ -193,6 +193,7 @@ _FIELDS = (
     "subject",
     "release",
     "previous",
+    "previous_commit",
     "files",
     "bytes",
     "seconds",
@@ -214,7 +215,11 @@ def _find(installation: Installation, text: str) -> DeploymentRecord:
     """
     if text.isascii() and text.isdigit() and len(text) < 19:
         return installation.store.deployments.get(int(text))
-    found = installation.store.deployments.list(text, limit=1)
+    deployments = installation.store.deployments
+    try:
+        found: Sequence[DeploymentRecord] = deployments.list(text, limit=1)
+    except ConfigurationError:
+        found = deployments.history(text, limit=1)  # it may have been removed
     if not found:
         raise ConfigurationError(
             f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"

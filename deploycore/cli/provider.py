@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.fields import field_help, read_fields
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import say, show_json, show_json_array, show_table
@@ -133,9 +134,13 @@ def show(name: ProviderName, as_json: AsJson = False) -> None:
 
 
 @commands.command()
-def remove(name: ProviderName) -> None:
+def remove(name: ProviderName, yes: Yes = False) -> None:
     """Forget a provider and its stored secrets; refused while applications use it."""
     with Installation() as installation:
+        installation.store.refuse_provider_removal(name)
+        secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
+        lines = [f"The provider {name} goes, and with it what is stored of its secrets: {secrets}."]
+        confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
         installation.store.remove_provider(name)
     say(f"Provider {name} is removed.")
 

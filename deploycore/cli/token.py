@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
 from deploycore.cli.output import say, show_json, show_json_array, show_table
 from deploycore.installation import Installation
@@ -72,9 +73,14 @@ def list_(as_json: AsJson = False) -> None:
     )
 
 
-def remove(name: Name) -> None:
-    """Forget a token: nobody gets in with it any longer, a running server within a second."""
+def remove(name: Name, yes: Yes = False) -> None:
+    """Revoke a token: nobody gets in with it any longer, a running server within a second."""
     with Installation() as installation:
+        for each in installation.store.tokens.list():
+            if each.name == name:
+                used = _text(each.used_at, "never")
+                lines = [f"The token {name} may {each.role}, and was last used: {used}."]
+                confirm_at_terminal(f"Revoke the token {name}", lines, yes=yes)
         installation.store.tokens.remove(name)
     say(f"The token {name} is removed.")
 

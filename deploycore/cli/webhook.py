@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.application_removal import describe_remaining
+from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
 from deploycore.cli.output import say, show_json, show_table
+from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
 
 if TYPE_CHECKING:
@@ -93,14 +96,32 @@ def rotate(
 def remove(
     name: Name,
     keep_at_host: Annotated[
-        bool, typer.Option("--keep-at-host", help="Don't ask the host to forget it.")
+        bool, typer.Option("--keep-at-host", help="Do not ask the host to remove it.")
     ] = False,
+    yes: Yes = False,
 ) -> None:
-    """Forget a webhook and its secrets, here and at the git host."""
+    """Remove a webhook and its secrets, here and at the git host.
+
+    If the host refuses or cannot be reached, nothing is removed.
+    """
     with Installation() as installation:
-        removed = installation.webhooks.remove(name, at_host=not keep_at_host)
-    where = "here and at the git host" if removed else "here; the git host was not changed"
-    say(f"The webhook of {name} is removed {where}.")
+        record = installation.store.webhooks.get(name)
+        definition = installation.store.get_application(name).definition
+        at_host = describe_remaining(record, definition)
+        where = "stays at the git host" if keep_at_host else "goes, here and at the git host"
+        lines = [f"The webhook of {name} {where}: {at_host}", "Pushes deploy nothing then."]
+        confirm_at_terminal(f"Remove the webhook of {name}", lines, yes=yes)
+        try:
+            removed = installation.webhooks.remove(name, at_host=not keep_at_host)
+        except DeploycoreError as error:
+            hint = f"Or remove it there yourself, and here: deploycore webhook remove {name}"
+            error.hint = f"{error.hint} {hint} --keep-at-host. At the host: {at_host}".strip()
+            raise
+    if removed or (record.hosts_id is not None and not keep_at_host):
+        say(f"The webhook of {name} is removed here and at the git host.")
+    else:
+        say(f"The webhook of {name} is removed here; the git host was not changed.")
+        say(f"  Still there, for you to remove: {at_host}")
 
 
 def _show(

@@ -60,6 +60,13 @@ def _look_at(
     record: ProviderRecord, box: SecretBox, found: list[Finding], *, offline: bool
 ) -> None:
     subject = f"provider {record.name}"
+    elsewhere = [each for each in record.secrets.values() if box.is_elsewhere(each)]
+    if elsewhere:
+        names = ", ".join(sorted({box.variable_of(each) or "" for each in elsewhere}))
+        said = f"It was not checked: its secrets are not set in this shell ({names})."
+        hint = "Run doctor where they are set, such as in the environment of the worker's service."
+        found.append(warning(subject, said, hint))
+        return
     try:
         config, provider = _opened(record, box)
     except DeploycoreError as error:

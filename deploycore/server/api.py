@@ -133,23 +133,37 @@ class Api:
         )
 
     def delete_application(self, call: Call) -> Response:
-        """Forget an application, its history and its logs; its releases stay on disk."""
+        """Remove an application, and its webhook at the git host; its releases stay on disk.
+
+        Its history and logs are kept, unless the query says "purge". The answer is 204 where
+        nothing is left to do, and 200 with what remains for a person to remove.
+        """
         name = self._application(call.path["application"]).name
+        query: views.RemovalQuery = call.query
         try:
-            self._installation.remove_application(name)
+            done = self._installation.removals.remove(
+                name,
+                purge=query.purge,
+                end_previews=query.with_previews,
+                keep_webhook=query.keep_webhook,
+            )
         except ConfigurationError as error:
             raise refused_by(error, status=409) from None
         self._directory.invalidate()
-        return Response(status_code=204)
+        if not done.remains:
+            return Response(status_code=204)
+        error_text = done.error.message if done.error else None
+        return _answer(views.Removed(remains=done.remains, error=error_text))
 
     def list_deployments(self, call: Call) -> Response:
-        """List deployments and rollbacks, the newest first."""
+        """List deployments and rollbacks, those of removed applications too, the newest first."""
         query: views.DeploymentQuery = call.query
-        if query.application is not None:
-            self._application(query.application)
-        found = self._installation.store.deployments.list(
-            query.application, state=query.state, before=query.before, limit=query.limit + 1
-        )
+        try:
+            found = self._installation.store.deployments.history(
+                query.application, state=query.state, before=query.before, limit=query.limit + 1
+            )
+        except ConfigurationError as error:
+            raise _missing(error) from None
         items = found[: query.limit]
         following = None
         if len(found) > len(items):
@@ -163,17 +177,20 @@ class Api:
         return _answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
 
     def request_deployment(self, call: Call) -> Response:
-        """Ask for an application's newest commit to be deployed, if it is not live already.
+        """Ask for an application's newest commit to be deployed.
 
-        What is kept is a trigger; a worker deploys, and the trigger tells which deployment it was.
+        A commit that is live already is skipped, unless the body says "force". What is kept is a
+        trigger; a worker deploys, and the trigger tells which deployment it was.
         """
         application = self._application(call.path["application"])
+        wanted = checked(views.DeploymentRequest, call.body)
         record = self._installation.store.triggers.add(
             application.name,
             cause=_CAUSE,
             ref=application.definition.ref,
             actor=call.actor,
             priority=_PRIORITY,
+            force=wanted.force,
         )
         if record is None:  # pragma: no cover  nothing tells two requests of people apart
             raise Refusal(409, "known", "This was asked for before.")

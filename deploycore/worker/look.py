@@ -21,6 +21,7 @@ from deploycore.worker.retries import GIVEN_UP_AFTER, seconds_to_retry
 __all__ = ["Hand", "look_at"]
 
 _LOOKS_FOR_A_COMMIT = 3
+_BY_PERSON = "request"  # the cause of what a person asks for over REST
 
 
 @dataclass
@@ -65,7 +66,8 @@ def look_at(
         done = installation.deploy(
             application,
             requested_by=_who(triggers),
-            only_if_changed=True,
+            force=any(each.force for each in triggers),
+            automatic=all(each.cause != _BY_PERSON for each in triggers),
             cancellation=hand.cancellation,
             claimed=True,
             listener=deployments,
