@@ -34,6 +34,7 @@ def doctor(
     the order in which things depend on each other.
     """
     with telling_of_waits():
+        _probe_plugins()
         findings = list(diagnose(offline=offline))
     counts = Counter(finding.level for finding in findings)
     if as_json:
@@ -56,6 +57,15 @@ def doctor(
     first = next((each for each in findings if each.level == "problem"), None)
     if first is not None:
         raise typer.Exit(first.exit_code)
+
+
+def _probe_plugins() -> None:
+    """As far as the installation has what that takes."""
+    try:
+        from deploycore.probing import probe_imports
+    except ImportError:
+        return  # which the examination tells
+    probe_imports()
 
 
 def _row(finding: Finding) -> Sequence[Cell]:

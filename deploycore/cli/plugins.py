@@ -11,6 +11,7 @@ from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, say_state, show_json_array, show_record
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.inventory import PluginReport, plugin_reports
+from deploycore.probing import probe_imports
 
 __all__ = ["register"]
 
@@ -26,6 +27,7 @@ def plugins(as_json: AsJson = False) -> None:
     One that can't be used is shown with the reason; so is one whose import does not end.
     """
     with telling_of_waits():
+        probe_imports()
         reports = plugin_reports()
     if as_json:
         show_json_array(map(_as_dict, reports))

@@ -72,9 +72,8 @@ class HarbourProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
-        path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"
         credential = GitCredential(username=GIT_USERNAME, password=self._config.key)
-        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)
+        return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     def _pages(self, path: str, match: str | None) -> Iterator[object]:
         params: dict[str, str | int] = {"size": ITEMS_A_PAGE, **({"match": match} if match else {})}
@@ -97,4 +96,5 @@ def _more(page: object) -> str | None:
 
 
 def _quoted(name: str) -> str:
+    """One segment of an address of the API: a slash in a name separates nothing there."""
     return quote(name, safe="")

@@ -130,10 +130,8 @@ class BitbucketProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
-        path = "/".join(quote(part, safe="") for part in (repository.owner, repository.slug))
-        return CloneUrl(
-            url=f"{self._config.git_url}/{path}.git", credential=self._config.git_credential
-        )
+        url = f"{self._config.git_url}/{repository.path}.git"
+        return CloneUrl(url=url, credential=self._config.git_credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

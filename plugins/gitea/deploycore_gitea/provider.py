@@ -117,7 +117,7 @@ class GiteaProvider:
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
         return CloneUrl(
-            url=f"{self._config.url}/{_path(repository)}.git",
+            url=f"{self._config.url}/{repository.path}.git",
             credential=self._config.git_credential,
         )
 

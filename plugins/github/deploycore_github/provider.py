@@ -148,9 +148,8 @@ class GitHubProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration; an app may have to ask for a token first."""
-        path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"
         credential = GitCredential(username=GIT_USERNAME, password=self._token())
-        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)
+        return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

@@ -134,7 +134,7 @@ class GitLabProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
-        url = f"{self._config.url}/{quote(str(repository))}.git"
+        url = f"{self._config.url}/{repository.path}.git"
         return CloneUrl(url=url, credential=self._config.git_credential)
 
     @hookimpl
