@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from deploycore.cli.streams import command_output
 from deploycore.errors import DeploycoreError
 from deploycore.printable import printable
 
@@ -32,7 +33,9 @@ _lock = threading.Lock()
 
 def say(text: str) -> None:
     """Print a line for a person to standard output."""
-    print(_encodable("\n".join(map(printable, text.split("\n"))), sys.stdout.encoding))
+    output = command_output()
+    text = "\n".join(map(printable, text.split("\n")))
+    print(_encodable(text, output.encoding), file=output)
 
 
 def say_aside(text: str) -> None:
@@ -50,12 +53,12 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        encoding = sys.stdout.encoding
+        encoding = command_output().encoding
         table.add_row(*(Text(_encodable(printable(cell), encoding)) for cell in row))
     if not table.row_count:
         say(empty)
         return
-    console = Console(highlight=False)
+    console = Console(file=command_output(), highlight=False)
     if not console.is_terminal:
         console.width = min(_WIDE, console.measure(table, options=_unbounded(console)).maximum)
     console.print(table)
@@ -63,24 +66,24 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(value, indent=2), file=command_output())
 
 
 def show_json_line(value: Mapping[str, Any]) -> None:
     """Print one JSON object of a stream, on a line of its own, at once."""
     line = json.dumps(value) + "\n"
     with _lock:  # several deployments may tell at once, each from a thread of its own
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        command_output().write(line)
+        command_output().flush()
 
 
 def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:
     """Print a JSON array, each item as it arrives, in memory for one item."""
-    separator = "[\n  "
+    separator, output = "[\n  ", command_output()
     for item in items:
-        print(separator + json.dumps(item), end="")
+        print(separator + json.dumps(item), end="", file=output)
         separator = ",\n  "
-    print("[]" if separator.startswith("[") else "\n]")
+    print("[]" if separator.startswith("[") else "\n]", file=output)
 
 
 def show_error(error: DeploycoreError, *, as_json: bool) -> None:

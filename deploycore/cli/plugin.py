@@ -6,12 +6,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
+from deploycore.cli.streams import command_output
 from deploycore.scaffold import render_template
 
 __all__ = ["register"]
@@ -51,8 +52,15 @@ def check(
 ) -> None:
     """Run the conformance kit on an installed provider, against its own fake host."""
     arguments = [sys.executable, "-m", "deploycore.testing.check", kind, f"--only={only}"]
-    done = subprocess.run([*arguments, "--json"] if as_json else arguments, check=False)  # noqa: S603
+    command = [*arguments, "--json"] if as_json else arguments
+    done = subprocess.run(command, stdout=_inheritable(), check=False)  # noqa: S603
     raise typer.Exit(done.returncode)
+
+
+def _inheritable() -> TextIO | None:
+    """The command's own output for a child process; ``None`` for whatever it inherits."""
+    output = command_output()
+    return None if output is sys.stdout else output
 
 
 def _near(directory: Path) -> Path:

@@ -67,7 +67,7 @@ class _TlsServer(HttpServer):
         """Serve one connection, if the client goes on after it has seen the certificate."""
         with (
             suppress(OSError),
-            self._context.wrap_socket(request, server_side=True) as connection,  # type: ignore[arg-type]
+            self._context.wrap_socket(request, server_side=True) as connection,
         ):
             super().finish_request(connection, client_address)  # type: ignore[arg-type]
 

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import pytest
 from pydantic import SecretStr
@@ -64,6 +65,9 @@ class _Seen:
     threads: list[str] = field(default_factory=list)
 
 
+_KNOWN: WeakKeyDictionary[type, dict[str, _Seen]] = WeakKeyDictionary()
+
+
 class SideEffects(ContractBase):
     """Prints, files, environment, child processes, connections, threads, and global settings."""
 
@@ -94,8 +98,7 @@ class SideEffects(ContractBase):
         capfd: pytest.CaptureFixture[str],
     ) -> None:
         capfd.readouterr()
-        with self._watching(host, plugin, values, mode):
-            pass
+        self._watch(host, plugin, values, mode)
         assert capfd.readouterr().out == "", asked(
             "class", "standard output is the command's, which a machine may read: log instead"
         )
@@ -103,15 +106,13 @@ class SideEffects(ContractBase):
     def test_the_process_is_left_as_it_was(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
     ) -> None:
-        with self._watching(host, plugin, values, mode) as seen:
-            pass
+        seen = self._watched(host, plugin, values, mode)
         assert seen.changes == [], asked("class", SHARED)
 
     def test_the_working_directory_is_left_alone(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
     ) -> None:
-        with self._watching(host, plugin, values, mode) as seen:
-            pass
+        seen = self._watched(host, plugin, values, mode)
         assert seen.watch.directories == [], asked(
             "class", f"{SHARED}, not even for a moment: other threads are in the same directory"
         )
@@ -119,8 +120,7 @@ class SideEffects(ContractBase):
     def test_no_thread_outlives_the_provider(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
     ) -> None:
-        with self._watching(host, plugin, values, mode) as seen:
-            pass
+        seen = self._watched(host, plugin, values, mode)
         assert seen.threads == [], asked(
             "class", "threads that it starts end with the call, or once its client is closed"
         )
@@ -128,16 +128,14 @@ class SideEffects(ContractBase):
     def test_no_secret_is_written_into_a_file(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
     ) -> None:
-        with self._watching(host, plugin, values, mode) as seen:
-            pass
+        seen = self._watched(host, plugin, values, mode)
         found = [path for path, text in seen.watch.contents.items() if seen.leaks.within(text)]
         assert found == [], asked("secrets", "no secret stands in a file, not even for a moment")
 
     def test_no_secret_is_put_into_the_environment(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
     ) -> None:
-        with self._watching(host, plugin, values, mode) as seen:
-            pass
+        seen = self._watched(host, plugin, values, mode)
         found = [seen.leaks.within(text) for text in seen.watch.environment]
         assert [text for text in found if text] == [], asked(
             "secrets", "no secret stands in the environment, which every child process gets"
@@ -146,8 +144,7 @@ class SideEffects(ContractBase):
     def test_no_secret_is_an_argument_of_a_child_process(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
     ) -> None:
-        with self._watching(host, plugin, values, mode) as seen:
-            pass
+        seen = self._watched(host, plugin, values, mode)
         found = [seen.leaks.within(text) for text in seen.watch.arguments]
         assert [text for text in found if text] == [], asked(
             "secrets", "no secret is an argument of a program, which every user can read"
@@ -156,8 +153,7 @@ class SideEffects(ContractBase):
     def test_nothing_but_the_configured_host_is_connected_to(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
     ) -> None:
-        with self._watching(host, plugin, values, mode) as seen:
-            pass
+        seen = self._watched(host, plugin, values, mode)
         assert seen.watch.places == [], asked(
             "secrets", "the configured host alone is asked, by whatever library: use the client"
         )
@@ -186,10 +182,14 @@ class SideEffects(ContractBase):
                 "secrets", "certificates are verified before anything is sent"
             )
 
-    @contextmanager
-    def _watching(
-        self, host: ContractHost, plugin: Plugin, values: Values, mode: str
-    ) -> Iterator[_Seen]:
+    def _watched(self, host: ContractHost, plugin: Plugin, values: Values, mode: str) -> _Seen:
+        """What all hooks did besides; they are called once for all checks of a mode."""
+        known = _KNOWN.setdefault(type(self), {})
+        if mode not in known:
+            known[mode] = self._watch(host, plugin, values, mode)
+        return known[mode]
+
+    def _watch(self, host: ContractHost, plugin: Plugin, values: Values, mode: str) -> _Seen:
         """Call all hooks of a new provider, and close it."""
         (shop,) = host.arrange(ONE)
         given = values(Access.FULL, mode)
@@ -206,7 +206,7 @@ class SideEffects(ContractBase):
             seen = _Seen(watch, Leaks([*host.secrets, SECRET]), changes_of(before))
         seen.threads = threads_left(threads)
         host.faults.clear()
-        yield seen
+        return seen
 
 
 def _call_all(provider: Provider, host: ContractHost, shop: Arranged) -> None:

@@ -39,7 +39,7 @@ from deploycore.testing.contract.base import (
 from deploycore.testing.contract.failures import HOOKS, places, run
 from deploycore.testing.faults import Change, Fault, answer, connection_reset, html, truncated_json
 from deploycore.testing.messages import Answer, Request
-from deploycore.testing.scenarios import ONE, ContractHost
+from deploycore.testing.scenarios import ONE, Access, ContractHost
 
 __all__ = ["Tokens"]
 
@@ -50,6 +50,8 @@ SHORTEST_SECRET = 8
 EPOCH_FROM = 1_000_000_000
 """What is greater is a date in seconds, what is smaller a number of seconds."""
 JUST_NOW_SECONDS = 1
+
+Values = Callable[..., dict[str, str | SecretStr]]
 
 
 class Tokens(ContractBase):
@@ -77,20 +79,22 @@ class Tokens(ContractBase):
         signing_in: None,
         host: ContractHost,
         connect: Connect,
+        values: Values,
         mode: str,
         change: Change,
         expected: type[DeploycoreError],
     ) -> None:
         (shop,) = host.arrange(ONE)
+        settings = values(Access.FULL, mode)
         for hook in HOOKS:
             host.faults.clear()
             before = self._sign_ins(host)
-            run(connect(mode=mode), hook, identity(shop))
+            run(connect(settings=settings), hook, identity(shop))
             if self._sign_ins(host) > before:
                 host.faults.add(Fault(change, signing_in=True))
                 rule = f"{expected.__name__} where the host does this to the request for a token"
                 with must_raise(expected, hook, rule):
-                    run(connect(mode=mode), hook, identity(shop))
+                    run(connect(settings=settings), hook, identity(shop))
 
     def test_a_token_that_is_refused_is_renewed_once(
         self, signing_in: None, host: ContractHost, connect: Connect, mode: str
@@ -127,15 +131,16 @@ class Tokens(ContractBase):
         )
 
     def test_a_token_is_not_quoted_in_an_error(
-        self, signing_in: None, host: ContractHost, connect: Connect, mode: str
+        self, signing_in: None, host: ContractHost, connect: Connect, values: Values, mode: str
     ) -> None:
         (shop,) = host.arrange(ONE)
+        settings = values(Access.FULL, mode)
         for change in _unreadable():
             given: list[SecretStr] = []
             host.faults.clear()
             host.faults.add(Fault(_noting_secrets(change, given), signing_in=True))
             for hook in HOOKS:
-                shown = _shown(connect(mode=mode), hook, identity(shop))
+                shown = _shown(connect(settings=settings), hook, identity(shop))
                 leaks = Leaks([*given, *host.secrets])
                 found = [leaks.within(text) for text in shown if leaks.within(text)]
                 assert found == [], asked("secrets", f"{NO_SECRET} ({change.name})")
@@ -175,13 +180,15 @@ def _unreadable() -> Iterator[Change]:
     def told(name: str, change: Callable[[Answer], Answer]) -> Change:
         return Change(name, lambda _, found: change(found))
 
+    def with_status(status: int) -> Change:
+        return told(f"status {status}", lambda found: replace(found, status=status))
+
     yield truncated_json()
     yield told("a comma lost", lambda found: replace(found, body=body(found).replace(b",", b" ")))
     yield told("text after it", lambda found: replace(found, body=body(found) + b"}"))
     yield told("a list", lambda found: replace(found, body=b"[" + body(found) + b"]"))
     yield told("an expiry of another type", _without_expiry)
-    for status in (400, 401, 403, 500):
-        yield told(f"status {status}", lambda found, status=status: replace(found, status=status))
+    yield from map(with_status, (400, 401, 403, 500))
 
 
 def _without_expiry(found: Answer) -> Answer:
