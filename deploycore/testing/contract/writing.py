@@ -34,7 +34,7 @@ __all__ = ["Writing"]
 WEBHOOK = "https://deploy.example.com/webhook"
 SMALL_PAGE = 5
 WEBHOOKS = 12
-"""More than two small pages, and more than Bitbucket has on a page."""
+"""More than two small pages."""
 WEBHOOKS_MOST = 101
 """More than a page of every host has."""
 REPORTING = ("report_status", "report_deployment")
@@ -49,9 +49,7 @@ class Writing(ContractBase):
     ) -> None:
         able = webhook_host(plugin, host, *MANAGING)
         (shop,) = host.arrange(ONE)
-        last = _with_webhooks(
-            provider, shop, WEBHOOKS if _with_small_pages(host) else WEBHOOKS_MOST
-        )
+        last = _with_webhooks(host, provider, shop)
         listed = sorted(hook.url for hook in provider.list_webhooks(identity(shop)))
         assert listed == sorted(hook.url for hook in able.webhooks.of(_name(shop))), asked(
             "list_webhooks", "all of them, on however many pages"
@@ -68,8 +66,7 @@ class Writing(ContractBase):
     ) -> None:
         able = webhook_host(plugin, host, *MANAGING)
         (shop,) = host.arrange(ONE)
-        _with_small_pages(host)
-        _with_webhooks(connect(), shop, WEBHOOKS)
+        _with_webhooks(host, connect(), shop)
         known = {webhook.id: webhook for webhook in able.webhooks.of(_name(shop))}
         first = next(iter(known.values()))
 
@@ -166,8 +163,9 @@ def _same(one: Request, other: Request) -> bool:
     return (one.method, one.target, one.body) == (other.method, other.target, other.body)
 
 
-def _with_webhooks(provider: Provider, shop: Arranged, number: int) -> str:
-    """Register webhooks; the address of the last one."""
+def _with_webhooks(host: ContractHost, provider: Provider, shop: Arranged) -> str:
+    """Register more webhooks than there are on a page; the address of the last one."""
+    number = WEBHOOKS if _with_small_pages(host) else WEBHOOKS_MOST
     urls = [f"{WEBHOOK}/{each}" for each in range(number)]
     for url in urls:
         provider.register_webhook(identity(shop), url, SECRET)
