@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -65,11 +66,9 @@ class _TlsServer(HttpServer):
 
     def finish_request(self, request: object, client_address: object) -> None:
         """Serve one connection, if the client goes on after it has seen the certificate."""
-        with (
-            suppress(OSError),
-            self._context.wrap_socket(request, server_side=True) as connection,
-        ):
-            super().finish_request(connection, client_address)  # type: ignore[arg-type]
+        plain = cast(socket.socket, request)
+        with suppress(OSError), self._context.wrap_socket(plain, server_side=True) as connection:
+            super().finish_request(connection, client_address)
 
 
 def _context() -> ssl.SSLContext:
