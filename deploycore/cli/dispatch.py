@@ -6,12 +6,14 @@ import importlib
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 
 import typer
 
 from deploycore.calls import calls_left_behind
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
+from deploycore.cli.streams import foreign_output_to_stderr
 from deploycore.cli.waiting import end_at_once
 from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
@@ -40,8 +42,10 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
 
 def _run(arguments: Sequence[str], modules: Iterable[str]) -> None:
     as_json = "--json" in arguments
+    is_answer = as_json and not {"--help", "-h"}.intersection(arguments)
     try:
-        application_of(modules)(args=list(arguments), prog_name="deploycore")
+        with foreign_output_to_stderr() if is_answer else nullcontext():
+            application_of(modules)(args=list(arguments), prog_name="deploycore")
     except DeploycoreError as error:
         show_error(error, as_json=as_json)
         sys.exit(error.exit_code)

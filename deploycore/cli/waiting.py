@@ -16,6 +16,7 @@ from types import FrameType
 
 from deploycore.calls import UnderWay, calls_under_way
 from deploycore.cli.output import printable
+from deploycore.cli.streams import command_output
 
 __all__ = ["end_at_once", "telling_of_waits"]
 
@@ -48,7 +49,7 @@ def telling_of_waits(*, interruptible: bool = True) -> Iterator[None]:
 
 def end_at_once(code: int) -> None:
     """End the process without waiting for threads; what was printed comes out."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (command_output(), sys.stdout, sys.stderr):
         with suppress(Exception):  # it may be closed, or somebody may be writing to it
             stream.flush()
     os._exit(code)
