@@ -84,6 +84,12 @@ def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     completing = _COMPLETION_VARIABLE in os.environ
+    if completing:
+        from deploycore.cli.completion import complete
+
+        code = complete(os.environ[_COMPLETION_VARIABLE])
+        if code is not None:
+            sys.exit(code)
     if not completing and (not arguments or arguments[0] in ("--help", "-h", "help")):
         _print(overview())
     if arguments[:1] == ["--version"]:
