@@ -2,7 +2,7 @@
 
 This module answers ``deploycore --help`` by itself and imports one noun's module for
 anything else, so that start-up costs what the command needs. For that reason it imports
-nothing but parts of Python and :mod:`deploycore.cli.streams`.
+nothing but parts of Python and :mod:`deploycore.cli.standard_streams`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from deploycore.cli.streams import (
+from deploycore.cli.standard_streams import (
     INTERRUPTED,
     LOST_OUTPUT,
     find_lost_output,

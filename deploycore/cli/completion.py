@@ -11,7 +11,6 @@ The shells' side is Typer's: ``deploycore --show-completion`` prints it.
 from __future__ import annotations
 
 import os
-import sys
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
@@ -179,12 +178,11 @@ class _Line:
         is_application = self._command.startswith("app ")
         provider = self._given.get("--provider") if is_application else next(names, None)
         repository = self._given.get("--repository") if is_application else next(names, None)
-        if provider not in (name for name, _ in _rows("providers")):
+        if not provider or provider not in dict(_rows("providers")):
             return ()
-        question = [source, str(provider)]
-        if source == "branches":
-            question.append(repository or "")
-        return _answer(question) if all(question) else ()
+        if source == "repositories":
+            return _answer([source, provider])
+        return _answer([source, provider, repository]) if repository else ()
 
 
 def home() -> str:
@@ -279,7 +277,7 @@ def _is_safe(text: str) -> bool:
 
 
 def _bash_words() -> tuple[list[str], str]:
-    """The words before the cursor, and the unfinished one; bash cuts ``--option=value`` in three."""
+    """Complete words, and the unfinished one. Bash cuts ``--option=value`` in three."""
     text = os.environ.get("COMP_WORDS", "")
     given = text.split("\n") if "\n" in text else text.split()
     position = int(os.environ.get("COMP_CWORD", "0"))

@@ -18,7 +18,7 @@ from deploycore.cli.completion import QUERIES, database_url, rows_of_sqlite
 __all__ = ["main"]
 
 _MOST = 1000
-_SECONDS = 60
+_SECONDS = 60  # a slow machine imports for long
 _REVISION = "SELECT version_num, '' FROM alembic_version"
 
 Answer = Iterable[tuple[str, str]]

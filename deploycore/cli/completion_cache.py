@@ -29,9 +29,7 @@ _NAME_MOST = 200
 _BYTES_MOST = 1 << 20
 
 
-def answer(
-    question: list[str], *, seconds: float | None = FRESH_SECONDS
-) -> list[tuple[str, str]]:
+def answer(question: list[str], *, seconds: float | None = FRESH_SECONDS) -> list[tuple[str, str]]:
     """What is known, after a second at most.
 
     Args:

@@ -12,7 +12,7 @@ import typer
 from deploycore.calls import calls_left_behind
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
-from deploycore.cli.streams import (
+from deploycore.cli.standard_streams import (
     INTERRUPTED,
     LOST_OUTPUT,
     end_at_once,

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from deploycore.cli.output import printable
-from deploycore.cli.streams import signals_to_end
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.git import Cancellation, Progress
 
 if TYPE_CHECKING:

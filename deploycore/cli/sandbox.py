@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
-from deploycore.cli.streams import signals_to_end
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import ConfigurationError
 from deploycore.registry import (
     SANDBOX_GROUP,

@@ -15,7 +15,7 @@ from types import FrameType
 
 from deploycore.calls import UnderWay, calls_under_way
 from deploycore.cli.output import printable
-from deploycore.cli.streams import INTERRUPTED, end_at_once
+from deploycore.cli.standard_streams import INTERRUPTED, end_at_once
 
 __all__ = ["telling_of_waits"]
 

@@ -15,7 +15,7 @@ import typer
 
 from deploycore.cli.options import AsJson, Lease
 from deploycore.cli.output import printable, say, show_json_line
-from deploycore.cli.streams import signals_to_end
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
 from deploycore.printable import LogFormatter

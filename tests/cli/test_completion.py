@@ -179,7 +179,7 @@ def test_the_fields_of_a_kind_are_offered(tab, tmp_path):
 
 def test_zsh_and_fish_get_descriptions(tab):
     zsh = tab.press("deploycore deploy ", shell="zsh").stdout
-    assert zsh.startswith("_arguments '*: :((\"blog\":\"/")
+    assert zsh.startswith('_arguments \'*: :(("blog":"/')
     assert tab.press("deploycore apply ", shell="zsh").stdout == "_files\n"
     assert "1\tshop healthy" in tab.press("deploycore show ", shell="fish").stdout
     action = {"_TYPER_COMPLETE_FISH_ACTION": "is-args"}
@@ -263,7 +263,10 @@ def test_names_in_postgresql_are_offered(postgresql, tmp_path):
     environment = {"DEPLOYCORE_HOME": str(tmp_path), "DEPLOYCORE_DATABASE_URL": postgresql}
     with Installation(Settings.from_environment(environment)) as installation:
         installation.add_provider(
-            "work", "bitbucket", {"mode": "access-token"}, {"token": SecretStr("x")}
+            "work",
+            "bitbucket",
+            {"mode": "access-token", "workspace": "acme"},
+            {"token": SecretStr("x")},
         )
     tab = Tab(tmp_path)
     assert tab.until("deploycore repos ", "work", DEPLOYCORE_DATABASE_URL=postgresql) == ["work"]

@@ -14,6 +14,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "interrupts_end_with",
     "interrupts_raise",
     "prepare_streams",
+    "reliable_output",
     "signals_to_end",
 ]
 
@@ -41,11 +43,14 @@ INTERRUPTED = 130
 LOST_OUTPUT = "Standard output cannot be written:"
 """The beginning of the error; the reason follows."""
 
+_outputs: list[_Output] = []
+"""What stands for standard output: usually one."""
+
 _LEFT = (errno.EPIPE, errno.ECONNRESET)
 
 
 class _Output(io.FileIO):
-    """The file of standard output or standard error; writing to it never fails.
+    """A file of standard output or standard error; writing to it never fails.
 
     Attributes:
         lost: Why something could not be written; 0 if everything was.
@@ -98,9 +103,24 @@ def prepare_streams() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, flags), True)
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = _reliable(sys.stdout, 1)
-    sys.stderr = _reliable(sys.stderr, 2)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    _outputs.clear()
+    if _is_own(sys.stdout, 1):
+        sys.stdout = reliable_output(1, like=sys.stdout)
+    if _is_own(sys.stderr, 2):
+        sys.stderr = _reliable(_Output(2), like=sys.stderr)
+
+
+def reliable_output(number: int, *, like: TextIO | None) -> TextIO:
+    """A text file on a descriptor that leads to standard output; writing to it never fails.
+
+    Args:
+        number: The descriptor, which stays open.
+        like: Has the encoding and buffering to use.
+    """
+    output = _Output(number)
+    _outputs.append(output)
+    return _reliable(output, like=like)
 
 
 def end_without_reader() -> None:
@@ -108,8 +128,7 @@ def end_without_reader() -> None:
 
     For commands that only print, and would go on for long.
     """
-    output = _output()
-    if output is not None:
+    for output in _outputs:
         output.needs_reader = True
 
 
@@ -118,13 +137,12 @@ def find_lost_output() -> str:
 
     A reader that went away early has lost nothing that it wanted.
     """
-    output = _output()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, SystemExit):
             continue  # not a stream of ours, or the reader has left just now
-    return os.strerror(output.lost) if output and output.lost and not output.is_left else ""
+    return next((os.strerror(o.lost) for o in _outputs if o.lost and not o.is_left), "")
 
 
 def end_at_once(code: int) -> None:
@@ -166,37 +184,27 @@ def signals_to_end() -> tuple[signal.Signals, ...]:
 def _replace_handler(handler: Callable[[int, FrameType | None], object]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         return
-    try:
+    # A program that runs a command in another thread minds its signals itself.
+    with suppress(ValueError):
         signal.signal(signal.SIGINT, handler)
-    except ValueError:
-        pass  # a program that runs a command in another thread minds its signals itself
 
 
-def _reliable(stream: TextIO | None, number: int) -> TextIO:
+def _is_own(stream: TextIO | None, number: int) -> bool:
+    """Whether a stream is the process's, and not one that a program, such as a test, put there."""
     if stream is None:
-        encoding, line_buffering, write_through = "utf-8", False, False
-    elif isinstance(stream, io.TextIOWrapper) and _number_of(stream) == number:
-        encoding = stream.encoding
-        line_buffering, write_through = stream.line_buffering, stream.write_through
-    else:
-        return stream  # a program's own, such as a test's
-    return io.TextIOWrapper(
-        io.BufferedWriter(_Output(number)),
-        encoding=encoding,
-        errors="backslashreplace",
-        line_buffering=line_buffering,
-        write_through=write_through,
-    )
-
-
-def _number_of(stream: TextIO) -> int:
+        return True
     try:
-        return stream.fileno()
+        return isinstance(stream, io.TextIOWrapper) and stream.fileno() == number
     except (OSError, ValueError):
-        return -1
+        return False
 
 
-def _output() -> _Output | None:
-    buffer = getattr(sys.stdout, "buffer", None)
-    raw = getattr(buffer, "raw", None)
-    return raw if isinstance(raw, _Output) else None
+def _reliable(output: _Output, *, like: TextIO | None) -> TextIO:
+    is_known = isinstance(like, io.TextIOWrapper)
+    return io.TextIOWrapper(
+        io.BufferedWriter(output),
+        encoding=like.encoding if like is not None else "utf-8",
+        errors="backslashreplace",
+        line_buffering=is_known and like.line_buffering,
+        write_through=is_known and like.write_through,
+    )
