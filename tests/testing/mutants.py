@@ -814,14 +814,24 @@ LISTING = (
     Mutant(
         "does not quote names in requests",
         in_provider('    return quote(name, safe="")\n', "    return name\n"),
-        ("test_names_are_quoted_once_in_requests", "test_names_are_quoted_once_in_the_address"),
+        ("test_names_are_quoted_once_in_requests",),
+    ),
+    Mutant(
+        "does not quote names in addresses of repositories",
+        in_provider("{repository.path}", "{repository}"),
+        ("test_names_are_quoted_once_in_the_address",),
     ),
     Mutant(
         "quotes names twice",
         in_provider(
             '    return quote(name, safe="")\n', '    return quote(quote(name, safe=""))\n'
         ),
-        ("test_names_are_quoted_once_in_requests", "test_names_are_quoted_once_in_the_address"),
+        ("test_names_are_quoted_once_in_requests",),
+    ),
+    Mutant(
+        "quotes names in addresses of repositories twice",
+        in_provider("{repository.path}", "{quote(repository.path)}"),
+        ("test_names_are_quoted_once_in_the_address",),
     ),
     Mutant(
         "does not quote slashes",

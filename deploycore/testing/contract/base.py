@@ -28,6 +28,7 @@ from deploycore.testing.webhooks import hmac_sha256
 
 __all__ = [
     "ENDS",
+    "ENDS_BY_ITSELF",
     "NO_DEPLOYMENTS",
     "NO_HOOK",
     "NO_WEBHOOKS",
@@ -60,6 +61,7 @@ SECONDS_MOST = 30
 CHECK_SECONDS_MOST = 120
 PROVIDER_NAME = "contract"
 ENDS = "a call ends, whatever the host does: the http client tries again, and gives up"
+ENDS_BY_ITSELF = "a call returns or raises: it neither holds the interpreter nor ends the process"
 
 SKIPPED_BY_THE_KIT = {
     "test_a_stock_git_client_accepts_it": "there is no git client here",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -172,9 +173,13 @@ class Failures(ContractBase):
     ) -> None:
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(answer(200, body, content_type="application/json")))
-        with must_raise(
-            UnexpectedAnswer, hook, "UnexpectedAnswer for what the host's API does not describe"
-        ):
+        rule = "UnexpectedAnswer for what the host's API does not describe"
+        if body == "{}" and hook != "authenticate":
+            # A page that is an object may have nothing on it where the host calls that optional.
+            with suppress(UnexpectedAnswer):
+                assert not run(provider, hook, identity(shop)), asked(hook, rule)
+            return
+        with must_raise(UnexpectedAnswer, hook, rule):
             run(provider, hook, identity(shop))
 
     @pytest.mark.parametrize("hook", HOOKS)
