@@ -200,11 +200,11 @@ def _is_own(stream: TextIO | None, number: int) -> bool:
 
 
 def _reliable(output: _Output, *, like: TextIO | None) -> TextIO:
-    is_known = isinstance(like, io.TextIOWrapper)
+    known = like if isinstance(like, io.TextIOWrapper) else None
     return io.TextIOWrapper(
         io.BufferedWriter(output),
-        encoding=like.encoding if like is not None else "utf-8",
+        encoding=known.encoding if known else "utf-8",
         errors="backslashreplace",
-        line_buffering=is_known and like.line_buffering,
-        write_through=is_known and like.write_through,
+        line_buffering=bool(known and known.line_buffering),
+        write_through=bool(known and known.write_through),
     )

@@ -38,7 +38,7 @@ LINES = """
     app show shop
     deploy shop
     deploy shop other
-    deploy shop --if-changed
+    deploy shop --force
     deploy nope
     deploy broken
     releases shop
@@ -69,9 +69,9 @@ LINES = """
     doctor --offline
     app create more --provider work --repository acme/shop --branch main --target {more}
     app accept-repository shop
-    app remove more
+    app remove more --yes
     provider add new --kind bitbucket
-    provider remove nope
+    provider remove nope --yes
 """
 LASTING = {"serve", "sandbox", "demo", "plugin check"}
 
