@@ -52,9 +52,8 @@ def complete(instruction: str) -> int | None:
     asked, _, shell = instruction.partition("_")
     if asked != "complete" or shell not in _SHELLS:
         return None
-    words, unfinished = _bash_words() if shell == "bash" else _words()
     try:
-        found = list(offers(words, unfinished))
+        found = list(offers(*(_bash_words() if shell == "bash" else _words())))
     except Exception:  # a person is in the middle of a line: there is no place for an error
         found = []
     if shell == "bash":
@@ -273,7 +272,8 @@ def _field_source(about: str) -> Source:
 def _is_safe(text: str) -> bool:
     """Whether a shell takes a name for what it is. Names come from git hosts, so that one with a
     quote, a semicolon or a dollar sign could be a command when Tab has inserted it."""
-    return all(character.isalnum() or character in _SAFE for character in text)
+    is_plain = all(character.isalnum() or character in _SAFE for character in text)
+    return is_plain and not text.startswith(("=", "%"))  # a path and a job, for some shells
 
 
 def _bash_words() -> tuple[list[str], str]:

@@ -177,6 +177,11 @@ def test_the_fields_of_a_kind_are_offered(tab, tmp_path):
     assert set(tab(line + "--mode ")) >= {"api-token", "access-token"}
 
 
+@pytest.mark.parametrize("position", ["", "x", "-1", "99"])
+def test_a_position_that_makes_no_sense_is_no_error(tab, position):
+    assert tab.press("deploycore deploy ", COMP_CWORD=position).returncode == 0
+
+
 def test_zsh_and_fish_get_descriptions(tab):
     zsh = tab.press("deploycore deploy ", shell="zsh").stdout
     assert zsh.startswith('_arguments \'*: :(("blog":"/')
