@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import ConfigurationError
 from deploycore.registry import (
     SANDBOX_GROUP,
@@ -58,7 +59,7 @@ def sandbox(
     """
     found, sandbox_class = load_sandbox(kind)
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals_to_end():
         signal.signal(number, lambda *_: stopped.set())
     running = _start(sandbox_class, port) if seed is None else _seeded(sandbox_class, port, seed)
     try:

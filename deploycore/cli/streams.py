@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from deploycore.cli.standard_streams import reliable_output
+
 __all__ = ["command_output", "foreign_output_to_stderr"]
 
 _STDOUT, _STDERR = 1, 2
@@ -51,12 +53,12 @@ def _own_stdout() -> TextIO | None:
         os.dup2(_STDERR, _STDOUT)
     except (OSError, ValueError, AttributeError):
         return None
-    return open(number, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    return reliable_output(number, like=sys.stdout)
 
 
 def _give_back(own: TextIO) -> None:
     try:
         own.flush()
     finally:
+        # Its number stays open: what could not be written is asked for when the command has ended.
         os.dup2(own.fileno(), _STDOUT)
-        own.close()

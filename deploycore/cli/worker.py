@@ -16,6 +16,7 @@ import typer
 from deploycore.cli.options import AsJson, Lease
 from deploycore.cli.output import say, show_json_line
 from deploycore.cli.process_log import log_to_standard_error
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
 from deploycore.worker import Worker, WorkerEvent
@@ -95,8 +96,7 @@ class _Signals:
 def _signals() -> Iterator[_Signals]:
     with Wakeup() as wakeup:
         signals = _Signals(wakeup)
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        former = {number: signal.signal(number, signals.hear) for number in numbers}
+        former = {number: signal.signal(number, signals.hear) for number in signals_to_end()}
         try:
             yield signals
         finally:
