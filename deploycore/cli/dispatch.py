@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 
 import typer
 
@@ -21,6 +22,7 @@ from deploycore.cli.standard_streams import (
     interrupts_end_with,
     interrupts_raise,
 )
+from deploycore.cli.streams import foreign_output_to_stderr
 from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
 from deploycore.printable import LogFormatter
@@ -56,13 +58,15 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
 def _run(arguments: Sequence[str], modules: Iterable[str]) -> int:
     """Run a command line; its exit code."""
     as_json = "--json" in arguments
+    is_answer = as_json and not {"--help", "-h"}.intersection(arguments)
     sys.unraisablehook = _end_if_interrupted
     try:
-        application = application_of(modules)
-        interrupts_raise()
-        if arguments[:1] and arguments[0] in _ENDLESS_READING:
-            end_without_reader()
-        application(args=list(arguments), prog_name="deploycore")
+        with foreign_output_to_stderr() if is_answer else nullcontext():
+            application = application_of(modules)
+            interrupts_raise()
+            if arguments[:1] and arguments[0] in _ENDLESS_READING:
+                end_without_reader()
+            application(args=list(arguments), prog_name="deploycore")
     except DeploycoreError as error:
         show_error(error, as_json=as_json)
         return error.exit_code

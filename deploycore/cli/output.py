@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from deploycore.cli.streams import command_output
 from deploycore.cli.tables import Cell, Column, Paint, Style, record_lines, table_lines
 from deploycore.errors import DeploycoreError
 from deploycore.printable import printable
@@ -39,7 +40,9 @@ _lock = threading.Lock()
 
 def say(text: str) -> None:
     """Print a line for a person to standard output."""
-    print(_encodable("\n".join(map(printable, text.split("\n"))), sys.stdout.encoding))
+    output = command_output()
+    text = "\n".join(map(printable, text.split("\n")))
+    print(_encodable(text, output.encoding), file=output)
 
 
 def say_aside(text: str) -> None:
@@ -62,36 +65,36 @@ def show_table(
         say(empty)
         return
     heads = [Column(each) if isinstance(each, str) else each for each in columns]
-    _print_lines(table_lines(heads, shown, width=_width(), paint=_paint_for(sys.stdout)))
+    _print_lines(table_lines(heads, shown, width=_width(), paint=_paint_for(command_output())))
 
 
 def show_record(fields: Iterable[tuple[Column, Cell]], *, indent: str = "") -> None:
     """Print one record for a person, a field on a line; for the width as ``show_table`` does."""
     shown = [(column, _printable_cell(cell)) for column, cell in fields]
-    paint = _paint_for(sys.stdout)
+    paint = _paint_for(command_output())
     _print_lines(record_lines(shown, width=_width(), paint=paint, indent=indent))
 
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(value, indent=2), file=command_output())
 
 
 def show_json_line(value: Mapping[str, Any]) -> None:
     """Print one JSON object of a stream, on a line of its own, at once."""
     line = json.dumps(value) + "\n"
     with _lock:  # several deployments may tell at once, each from a thread of its own
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        command_output().write(line)
+        command_output().flush()
 
 
 def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:
     """Print a JSON array, each item as it arrives, in memory for one item."""
-    separator = "[\n  "
+    separator, output = "[\n  ", command_output()
     for item in items:
-        print(separator + json.dumps(item), end="")
+        print(separator + json.dumps(item), end="", file=output)
         separator = ",\n  "
-    print("[]" if separator.startswith("[") else "\n]")
+    print("[]" if separator.startswith("[") else "\n]", file=output)
 
 
 def show_error(error: DeploycoreError, *, as_json: bool, application: str | None = None) -> None:
@@ -113,8 +116,9 @@ def show_error(error: DeploycoreError, *, as_json: bool, application: str | None
 
 def say_state(subject: str, state: str, style: Style) -> None:
     """Print ``subject: state`` for a person, the state in the look of a style."""
-    state = _paint_for(sys.stdout)(style, printable(state))
-    print(f"{_encodable(printable(subject), sys.stdout.encoding)}: {state}")
+    output = command_output()
+    state = _paint_for(output)(style, printable(state))
+    print(f"{_encodable(printable(subject), output.encoding)}: {state}", file=output)
 
 
 def has_colors(stream: TextIO) -> bool:
@@ -137,16 +141,16 @@ def _paint_for(stream: TextIO) -> Paint:
 
 def _width() -> int | None:
     """The width of the terminal that standard output is; ``None`` where it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if command_output().isatty() else None
 
 
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
-        print(line)
+        print(line, file=command_output())
 
 
 def _printable_cell(cell: Cell) -> Cell:
-    encoding = sys.stdout.encoding
+    encoding = command_output().encoding
     if isinstance(cell, str):
         return _encodable(printable(cell), encoding)
     return [_encodable(printable(paragraph), encoding) for paragraph in cell]

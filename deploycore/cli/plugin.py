@@ -10,6 +10,7 @@ import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
+from deploycore.cli.streams import command_output
 from deploycore.scaffold import render_template
 from deploycore.testing.check import TOTAL_SECONDS, check_and_show
 
@@ -59,7 +60,10 @@ def check(
     The checks run in a process of their own. A check that holds the interpreter or ends that
     process fails, and the next ones go on in a new process.
     """
-    raise typer.Exit(check_and_show(kind, only=only, seconds=timeout, as_json=as_json))
+    code = check_and_show(
+        kind, only=only, seconds=timeout, as_json=as_json, output=command_output()
+    )
+    raise typer.Exit(code)
 
 
 def _near(directory: Path) -> Path:

@@ -46,6 +46,9 @@ LOST_OUTPUT = "Standard output cannot be written:"
 _outputs: list[_Output] = []
 """What stands for standard output: usually one."""
 
+_streams: list[TextIO] = []
+"""The text files on them."""
+
 _LEFT = (errno.EPIPE, errno.ECONNRESET)
 
 
@@ -105,6 +108,7 @@ def prepare_streams() -> None:
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     _outputs.clear()
+    _streams.clear()
     if _is_own(sys.stdout, 1):
         sys.stdout = reliable_output(1, like=sys.stdout)
     if _is_own(sys.stderr, 2):
@@ -119,8 +123,10 @@ def reliable_output(number: int, *, like: TextIO | None) -> TextIO:
         like: Has the encoding and buffering to use.
     """
     output = _Output(number)
+    stream = _reliable(output, like=like)
     _outputs.append(output)
-    return _reliable(output, like=like)
+    _streams.append(stream)
+    return stream
 
 
 def end_without_reader() -> None:
@@ -137,7 +143,7 @@ def find_lost_output() -> str:
 
     A reader that went away early has lost nothing that it wanted.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (*_streams, sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, SystemExit):
@@ -147,7 +153,7 @@ def find_lost_output() -> str:
 
 def end_at_once(code: int) -> None:
     """End the process without waiting for threads; what was printed comes out."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (*_streams, sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BaseException:  # noqa: S112 - somebody may be writing to it

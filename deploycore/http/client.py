@@ -282,9 +282,11 @@ class HttpClient:
         except (ValueError, RecursionError):
             pass
         kind = answer.headers.get("Content-Type", "").partition(";")[0] or "no content type"
-        start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
-        what = f"it is not valid JSON ({kind}, {len(answer.body)} bytes, begins {start!r})"
-        raise self._unexpected(method, answer.url, what)
+        what = f"{kind}, {len(answer.body)} bytes"
+        if method == "GET":  # other answers may hold a new secret, which nothing can mask yet
+            start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
+            what += f", begins {start!r}"
+        raise self._unexpected(method, answer.url, f"it is not valid JSON ({what})")
 
     def _request(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
         """Send a request, again where that may help, and follow redirects on the origin."""

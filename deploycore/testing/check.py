@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from deploycore.errors import ConfigurationError, DeploycoreError, PluginError
 from deploycore.hookspecs import ProviderSpec
@@ -231,13 +231,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
 
-def check_and_show(kind: str, *, only: str, seconds: float, as_json: bool) -> int:
+def check_and_show(
+    kind: str, *, only: str, seconds: float, as_json: bool, output: TextIO | None = None
+) -> int:
     """Likewise, for whoever has read the command line already.
 
     Args:
         only: Just the checks whose name contains this.
         seconds: How long all checks may take.
         as_json: Whether to print JSON, and nothing else.
+        output: Where the JSON goes (default: standard output).
     """
     try:
         plugin, outcome = check_plugin(kind, only=only, seconds=seconds)
@@ -247,7 +250,7 @@ def check_and_show(kind: str, *, only: str, seconds: float, as_json: bool) -> in
     if as_json:
         about = {"kind": plugin.kind, "plugin": plugin.label, "hooks": list(plugin.hooks)}
         conforms = None if only and not outcome.failed else not outcome.failed
-        print(json.dumps({**about, "conforms": conforms, **asdict(outcome)}, indent=2))
+        print(json.dumps({**about, "conforms": conforms, **asdict(outcome)}, indent=2), file=output)
     else:
         _show(plugin, outcome, whole=not only)
     return PluginError.exit_code if outcome.failed else 0

@@ -49,7 +49,7 @@ from deploycore.testing.faults import (
 from deploycore.testing.messages import Answer, Request
 from deploycore.testing.scenarios import ONE, TWO, ContractHost
 
-__all__ = ["REMOVED", "REPLACEMENTS", "Failures", "places", "run"]
+__all__ = ["REMOVED", "REPLACEMENTS", "Damage", "Failures", "places", "run", "run_here"]
 
 HOOKS = ("authenticate", "list_repos", "list_branches")
 REMOVED = object()
@@ -248,7 +248,7 @@ def _extended(value: Any) -> Any:
     return [_extended(item) for item in value] if isinstance(value, list) else value
 
 
-class _Damage:
+class Damage:
     """One field of the answers, by its number, with something else in its place."""
 
     def __init__(self, number: int, replacement: object) -> None:
@@ -278,12 +278,12 @@ class _Damage:
         return replace(found, body=json.dumps(body).encode())
 
 
-def _damages() -> Iterator[_Damage]:
+def _damages() -> Iterator[Damage]:
     """Every field in every way; ends when the consumer stops at one that hit nothing."""
     number = 0
     while True:
         for replacement in REPLACEMENTS:
-            yield _Damage(number, replacement)
+            yield Damage(number, replacement)
         number += 1
 
 
