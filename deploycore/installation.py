@@ -207,12 +207,14 @@ class Installation:
         wanted = list(applications)
         for each in wanted:
             _refuse_malformed(each)
-        known = {each.name: each.definition for each in self.store.list_applications()}
+        stored = self.store.find_applications({each.name for each in wanted})
+        known = {name: record.definition for name, record in stored.items()}
         changes = [compare(known.get(each.name), each) for each in wanted]
         differing = {each.application for each in changes if each.kind != "unchanged"}
         changed = [each for each in wanted if each.name in differing]
-        self._refuse_taken_targets(changed)
-        self.store.put_applications(changed, dry_run=dry_run)
+        if changed:
+            self._refuse_taken_targets(changed)
+            self.store.put_applications(changed, dry_run=dry_run)
         return changes
 
     def keep_application_secret(self, name: str, variable: str, secret: SecretStr | None) -> None:
