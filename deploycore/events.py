@@ -262,6 +262,6 @@ def unexpected_delivery(host: str, what: str) -> UnexpectedAnswer:
         what: What is wrong, as half a sentence.
     """
     return UnexpectedAnswer(
-        f"The delivery is not as {host} documents its webhooks: {what}.",
-        hint="Upgrade the plugin; polling works all the same.",
+        f"The delivery does not match {host}'s documentation of webhooks: {what}.",
+        hint="Upgrade the plugin. Polling still works.",
     )

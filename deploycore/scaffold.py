@@ -62,7 +62,7 @@ def template_directory() -> Path:
             return place
     raise ConfigurationError(
         "This installation of deploycore lacks the template for providers.",
-        hint="Install deploycore again, from a wheel or a whole source tree.",
+        hint="Reinstall deploycore from a wheel or a complete source tree.",
     )
 
 
@@ -85,8 +85,8 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
     target = (directory if directory is not None else Path(f"deploycore-{kind}")).absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(
-            f"The directory {target} is there already, and not empty.",
-            hint="Give another one by --dir.",
+            f"The directory {target} already exists and is not empty.",
+            hint="Choose another directory: --dir DIRECTORY.",
             directory=str(target),
         )
     try:
@@ -96,8 +96,8 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
     else:
         return target
     raise ConfigurationError(
-        f"The directory {target} can't be written: {reason}.",
-        hint="Give another one by --dir.",
+        f"The directory {target} cannot be written: {reason}.",
+        hint="Choose another directory: --dir DIRECTORY.",
         directory=str(target),
     )
 
@@ -106,20 +106,20 @@ def _usable(kind: str) -> str:
     normalised = normalise_kind(kind)
     if not _KIND.fullmatch(normalised) or len(normalised) > _LONGEST_KIND:
         raise ConfigurationError(
-            f"A provider can't be called {kind!r}.",
-            hint="Use letters, digits and hyphens, a letter first, thirty characters at most.",
+            f"A provider cannot be named {kind!r}.",
+            hint="Use at most 30 letters, digits and hyphens, and begin with a letter.",
         )
     if normalised.startswith("test"):
         raise ConfigurationError(
-            f"A provider can't be called {kind!r}: pytest would take its classes for tests.",
+            f"A provider cannot be named {kind!r}: pytest would collect its classes as tests.",
             hint="Choose a name that does not begin with 'test'.",
         )
     points = entry_points_by_name(PROVIDER_GROUP).get(normalised, ())
     if points:
         owner = points[0].dist.name if points[0].dist else "another distribution"
         raise ConfigurationError(
-            f"The kind {normalised!r} is taken by {owner}, which is installed here.",
-            hint="Choose another name, or work on that distribution.",
+            f"The kind {normalised!r} is used by {owner}, which is installed here.",
+            hint="Choose another name, or change that distribution.",
         )
     return normalised
 

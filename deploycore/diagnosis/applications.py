@@ -39,7 +39,7 @@ def _target(application: ApplicationRecord) -> Finding:
         what = "be made" if directory != target else "be written by you"
         return problem(
             subject,
-            f"The target {target} can't {what}.",
+            f"The target {target} cannot {what}.",
             f"Give {directory or target} to the user that deploys.",
             kind=DeployError,
         )
@@ -104,7 +104,7 @@ def look_at_locks(settings: Settings) -> Iterator[Finding]:
     elif is_held(lock):
         yield warning(
             "locks",
-            "Another process is setting up the database, or can't be told not to.",
+            "Another process is setting up the database, or cannot be told not to.",
             f"If that takes long, find out which one, and end it: fuser {lock}",
         )
     else:

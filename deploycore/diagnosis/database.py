@@ -34,8 +34,8 @@ def inspected(settings: Settings) -> Inspection:
         pass
     raise StoreError(
         f"The database did not answer within {DATABASE_SECONDS:g} s.",
-        hint=f"See whether {DATABASE_URL} names the right server, whether it is up, and whether"
-        " the network lets you reach it.",
+        hint=f"Check that {DATABASE_URL} names the right server, that the server is up, and that"
+        " the network reaches it.",
     )
 
 
@@ -77,11 +77,11 @@ def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]
     elif found.path is not None and not os.access(found.path, os.W_OK):
         yield problem(
             subject,
-            f"{found.name} can't be written by you.",
+            f"{found.name} cannot be written by you.",
             "Run deploycore as the user that it belongs to, or give it to this one.",
         )
     elif (mode := _mode_for_others(found)) is not None:
-        said = f"{found.name} is open to other users of this machine (mode {mode:04o})."
+        said = f"{found.name} can be read by other users of this machine (mode {mode:04o})."
         yield warning(subject, said, f"Close it: chmod 600 {found.path}")
     elif found.is_current and not found.damaged:
         yield fine(subject, f"{found.name} is whole and up to date.")

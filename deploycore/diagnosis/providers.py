@@ -75,7 +75,7 @@ def _look_at(
     except BaseException as error:
         if is_interrupt(error):
             raise
-        said = f"Its plugin can't be given its configuration: {type(error).__name__}."
+        said = f"Its plugin cannot be given its configuration: {type(error).__name__}."
         found.append(problem(subject, said, "Tell the plugin's author.", kind=PluginError))
         return
     with provider:

@@ -56,7 +56,7 @@ def parse_answer(expected: type[T], value: object, *, what: str) -> T:
     )
     raise UnexpectedAnswer(
         f"The host did not answer with {what} as its API describes it: {shown}.",
-        hint="Check the configured address. If it is right, the host's API has changed: "
-        "upgrade the plugin.",
+        hint="Check the configured address. If the address is right, the host's API has changed:"
+        " upgrade the plugin.",
         field=".".join(map(str, problems[0]["loc"])) or None,
     )

@@ -82,7 +82,7 @@ class Access:
             raise Refusal(
                 401,
                 "authentication_failed",
-                "There is no valid token.",
+                "The request has no valid token.",
                 hint="Send 'Authorization: Bearer TOKEN'. Make a token: deploycore token add",
                 headers={"WWW-Authenticate": 'Bearer realm="deploycore"'},
             )
@@ -90,8 +90,8 @@ class Access:
             raise Refusal(
                 403,
                 "permission_denied",
-                f"The token {found.name} has the role {found.role}; {wanted} is wanted.",
-                hint="Use a token with that role.",
+                f"The token {found.name} has the role {found.role}, but {wanted} is required.",
+                hint="Use a token with that role: deploycore token add --role ROLE NAME",
                 details={"role": found.role, "wanted": wanted},
             )
         return found

@@ -122,7 +122,9 @@ class Api:
         """Make an application what a declaration says; nothing is deployed."""
         name = call.path["application"]
         if "name" in call.body:
-            raise Refusal(422, "configuration", "name: is nothing that is known here.")
+            raise Refusal(
+                422, "configuration", "name: is not a known field; the path has the name."
+            )
         declared = parse_application({**call.body, "name": name})
         change = self._installation.apply([declared])[0]
         self._directory.invalidate()
@@ -193,7 +195,7 @@ class Api:
             force=wanted.force,
         )
         if record is None:  # pragma: no cover  nothing tells two requests of people apart
-            raise Refusal(409, "known", "This was asked for before.")
+            raise Refusal(409, "known", "This request was already accepted.")
         location = f"{PREFIX}/triggers/{record.id}"
         return _answer(views.TriggerView.of(record), status=202, headers={"Location": location})
 

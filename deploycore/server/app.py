@@ -72,10 +72,10 @@ _OPENING_THREADS = 8
 
 _MESSAGES = {
     "unknown_application": "There is no such application, or it has no webhook.",
-    "bad_signature": "There is no right signature.",
+    "bad_signature": "The signature is missing or wrong.",
     "malformed": "This is not what the git host sends.",
     "stale": "This was sent too long ago, or is from the future.",
-    "unavailable": "It can't be kept now.",
+    "unavailable": "It cannot be kept now.",
 }
 _HINTS = {
     "unknown_application": "Make one: deploycore webhook register APPLICATION",
@@ -235,7 +235,7 @@ class _Webhooks:
         try:
             return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            self._quiet.warn("directory", "webhooks can't be judged: %s", error)
+            self._quiet.warn("directory", "webhooks cannot be judged: %s", error)
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
@@ -291,9 +291,9 @@ class _Rest:
             try:
                 await run_in_threadpool(self._access.refresh)
             except DeploycoreError as error:
-                self._quiet.warn("tokens", "tokens can't be read: %s", error)
+                self._quiet.warn("tokens", "tokens cannot be read: %s", error)
                 raise Refusal(
-                    503, error.code, "Tokens can't be read now.", headers={"Retry-After": "30"}
+                    503, error.code, "Tokens cannot be read now.", headers={"Retry-After": "30"}
                 ) from None
         return self._access.bearer(request.headers.get("authorization"), role)
 

@@ -200,7 +200,7 @@ async def read_json(request: Request, options: ServerOptions) -> dict[str, Any]:
         raise Refusal(
             415,
             "unsupported_media_type",
-            "The body is not declared as JSON.",
+            "The body's Content-Type is not JSON.",
             hint="Send it with Content-Type: application/json.",
         )
     try:
@@ -208,7 +208,7 @@ async def read_json(request: Request, options: ServerOptions) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise Refusal(400, "malformed", "The body is not JSON.") from None
     if not isinstance(found, dict):
-        raise Refusal(422, "configuration", "The body is no JSON object.")
+        raise Refusal(422, "configuration", "The body is not a JSON object.")
     return found
 
 

@@ -94,7 +94,7 @@ class Edge:
             logger.error("something unforeseen: %s", _place_of(error))
             if status:
                 raise CutOff("an answer was cut off") from None
-            answer = problem_of(Refusal(500, "error", "Something unforeseen happened."))
+            answer = problem_of(Refusal(500, "error", "An unexpected error occurred."))
             await answer(scope, receive, send_on)
 
     def _request_id(self, scope: Scope) -> str:

@@ -161,7 +161,7 @@ class Worker:
             if pending and hand is None:
                 self.wake()  # it may be there a moment later, and nobody is nudged again
         except StoreError as error:
-            logger.warning("%s can't be looked at: %s", application, error)
+            logger.warning("%s cannot be looked at: %s", application, error)
             return
         if hand is not None:
             self._hold(application, hand)
@@ -240,7 +240,7 @@ class Worker:
             try:
                 wait = self._look()
             except StoreError as error:
-                logger.warning("the worker can't look into the store: %s", error)
+                logger.warning("the worker cannot look into the store: %s", error)
             except Exception as error:
                 logger.error("the worker met something unforeseen: %s", type(error).__name__)
             with self._changed:
@@ -362,7 +362,7 @@ class Worker:
             try:
                 self._beat()
             except StoreError as error:
-                logger.warning("the worker can't give a sign of life: %s", error)
+                logger.warning("the worker cannot give a sign of life: %s", error)
             except Exception as error:
                 logger.error("the worker met something unforeseen: %s", type(error).__name__)
 

@@ -521,7 +521,7 @@ def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
 def test_a_child_that_nobody_can_wait_for_is_no_success(run):
     former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert "can't be known" in failure(run, "true").message
+        assert "cannot be known" in failure(run, "true").message
     finally:
         signal.signal(signal.SIGCHLD, former)
 

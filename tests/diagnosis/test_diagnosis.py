@@ -117,7 +117,11 @@ def test_settings_that_are_wrong_are_told_and_plugins_looked_at_all_the_same():
 
 @pytest.mark.parametrize(
     ("place", "said"),
-    [("file", "is a file"), ("file/below", "can't be made"), ("~/x", "You have no home directory")],
+    [
+        ("file", "is a file"),
+        ("file/below", "cannot be made"),
+        ("~/x", "You have no home directory"),
+    ],
 )
 def test_a_data_directory_that_can_t_be_is_told(look, tmp_path, place, said):
     (tmp_path / "file").touch()
@@ -131,7 +135,7 @@ def test_a_data_directory_that_can_t_be_is_told(look, tmp_path, place, said):
 @pytest.mark.unprivileged(only=True)
 def test_a_data_directory_that_may_not_be_written_is_told(look, installation, provider, home):
     home.chmod(0o500)
-    assert "can't be written by you" in look().of("data directory", "problem")[0].message
+    assert "cannot be written by you" in look().of("data directory", "problem")[0].message
     home.chmod(0o700)
 
 
@@ -150,20 +154,20 @@ def test_files_that_may_not_be_written_or_read_are_told(
 ):
     installation.close()
     (home / "deploycore.db").chmod(0o400)
-    assert "can't be written by you" in look().of("database", "problem")[0].message
+    assert "cannot be written by you" in look().of("database", "problem")[0].message
     (home / "deploycore.db").chmod(0o000)
-    assert "can't be opened" in look().of("database", "problem")[0].message
+    assert "cannot be opened" in look().of("database", "problem")[0].message
     (home / "deploycore.db").chmod(0o600)
     (home / "secret.key").chmod(0o000)
-    assert "can't be read" in look().of("key", "problem")[0].message
+    assert "cannot be read" in look().of("key", "problem")[0].message
     (home / "secret.key").chmod(0o600)
     tmp_path.chmod(0o500)
-    assert f"The target {target} can't be made" in look().only("problem").message
+    assert f"The target {target} cannot be made" in look().only("problem").message
     tmp_path.chmod(0o700)
     target.mkdir(mode=0o500)
-    assert f"The target {target} can't be written" in look().only("problem").message
+    assert f"The target {target} cannot be written" in look().only("problem").message
     target.chmod(0o000)
-    assert f"The target {target} can't be" in look().only("problem").message
+    assert f"The target {target} cannot be" in look().only("problem").message
     target.chmod(0o700)
     home.chmod(0o000)
     diagnosis = look()
@@ -323,7 +327,7 @@ def test_an_application_in_an_unknown_form_is_told_beside_the_others(
 def test_a_database_that_others_may_read_is_told(look, installation, provider, home):
     (home / "deploycore.db").chmod(0o644)
     found = look().only("warning")
-    assert "is open to other users of this machine (mode 0644)" in found.message
+    assert "can be read by other users of this machine (mode 0644)" in found.message
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_a_cache_that_can_not_be_made_smaller_does_not_fail_an_export(
     small = RepositoryCache(cache.directory, bytes_most=1)
     export(source(other.url), "main", tmp_path / "2", cache=small, settings=settings)
     assert (tmp_path / "2/a").read_bytes() == b"1"
-    assert "can't be made smaller" in caplog.text
+    assert "cannot be made smaller" in caplog.text
 
 
 def test_a_repository_that_lost_its_url_is_listed_and_removed(deploy, cache, kept):

@@ -1157,7 +1157,7 @@ def test_a_server_that_is_not_there_is_told(fails):
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/shop.git"
         error = fails(GitError, url, pointer_to(b"one"))
-    assert "can't be reached" in error.message
+    assert "cannot be reached" in error.message
 
 
 def test_a_certificate_that_nobody_signed_ends_before_anything_is_sent(secure, fails):

@@ -62,11 +62,11 @@ def test_a_deployment_is_recorded_from_its_request_to_its_end(deployments, reque
 
 def test_states_that_can_not_follow_are_refused_and_nothing_changes(deployments, request_one):
     asked = request_one()
-    with pytest.raises(StoreError, match="is queued, so it can't become healthy"):
+    with pytest.raises(StoreError, match="is queued, so it cannot become healthy"):
         deployments.advance(asked.id, "healthy")
     through(deployments, asked, *WAY)
     for state in ("authenticating", "failed", "cancelled"):
-        with pytest.raises(StoreError, match="is healthy, so it can't become"):
+        with pytest.raises(StoreError, match="is healthy, so it cannot become"):
             deployments.advance(asked.id, state)
     with pytest.raises(StoreError, match="is removed"):
         deployments.advance(999, "failed")

@@ -320,7 +320,7 @@ def _tick(question: Question, scopes: list[str]) -> str:
             )
         case "app-password":
             where = "Make an app password"
-    return f"{where} and tick: {boxes}. Scopes of a token can't be changed later."
+    return f"{where} and tick: {boxes}. Scopes of a token cannot be changed later."
 
 
 def _no_access(question: Question) -> PermissionDenied:

@@ -46,7 +46,7 @@ NO_REPOSITORIES_HINT = (
     "The connection works, but these credentials see no repository of the owner. Check the owner's "
     "name (it stands in the address, <url>/<owner>), that the account has read access to a "
     "repository there, and that the token was made for all repositories and not for public ones "
-    f"only. A token without {READ_USER} can't tell an owner that does not exist from one without "
+    f"only. A token without {READ_USER} cannot tell an owner that does not exist from one without "
     "repositories."
 )
 
@@ -235,7 +235,7 @@ def _denied(said: str, question: Question) -> PermissionDenied:
         return PermissionDenied(
             f"The token may not {question.what}: it lacks the scope {scopes}.",
             hint=f"Make a new token with {question.scopes} at "
-            f"{config.tokens_page}. Scopes of a token can't be changed later.",
+            f"{config.tokens_page}. Scopes of a token cannot be changed later.",
             missing_scopes=missing,
             **question.details,
         )

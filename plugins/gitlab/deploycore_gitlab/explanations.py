@@ -270,7 +270,7 @@ def _of_deploy_tokens(config: AnyConfig) -> str:
     if not isinstance(config, DeployTokenConfig):
         return ""
     return (
-        " It goes into the field token: deploy tokens can't do this, which GitLab takes for git "
+        " It goes into the field token: deploy tokens cannot do this, which GitLab takes for git "
         "alone."
     )
 
@@ -283,7 +283,8 @@ def _missing_scope(
     wanted = API_SCOPE if API_SCOPE in scopes else " or ".join(scopes)
     return PermissionDenied(
         f"The token may not {to or question.doing}: it lacks the scope {wanted}.",
-        hint=f"The scopes of a token can't be changed. {_make_one(question.config, question.task)}",
+        hint="The scopes of a token cannot be changed."
+        f" {_make_one(question.config, question.task)}",
         missing_scopes=[wanted] if wanted in scopes else scopes,
         granted_scopes=granted,
         **question.details,

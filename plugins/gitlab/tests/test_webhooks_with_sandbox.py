@@ -291,7 +291,7 @@ def test_a_lacking_scope_is_named_for_each_kind_of_token(sandbox, connect, start
         role = "Maintainer" if "webhook" in words else "Developer"
         assert f"with the role {role}" in caught.value.hint
         assert "scopes=api," in caught.value.hint
-        assert ("deploy tokens can't do this" in caught.value.hint) is (mode == "deploy-token")
+        assert ("deploy tokens cannot do this" in caught.value.hint) is (mode == "deploy-token")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -303,7 +303,7 @@ def test_a_lacking_role_is_named_with_the_scope(sandbox, connect, start, mode):
         role = "Maintainer" if "webhook" in words else "Developer"
         assert f"at least the role {role}" in caught.value.hint
         assert "the scope api;" in caught.value.hint
-        assert ("deploy tokens can't do this" in caught.value.hint) is (mode == "deploy-token")
+        assert ("deploy tokens cannot do this" in caught.value.hint) is (mode == "deploy-token")
 
 
 def test_a_token_that_reads_the_api_lists_webhooks_and_lacks_the_scope_to_register(
