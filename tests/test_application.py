@@ -140,7 +140,7 @@ WRONG = [
     ({"links": {"allow": "a"}}, "links/allow: should be a list"),
     ({"links": {"refuse": ["a"]}}, "links/refuse: is nothing that is known here"),
     ({"limits": {"submodules": -1}}, "limits/submodules: should be greater than"),
-    ({"limits": {"files": 1}}, "limits/files: is nothing that is known here"),
+    ({"limits": {"files_most": 1}}, "limits/files_most: is nothing that is known here"),
 ]
 
 

@@ -76,7 +76,7 @@ def test_every_place_to_edit_is_marked_once_and_explained():
     "name", ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b", "test-host"]
 )
 def test_a_name_that_will_not_do_is_refused(tmp_path, name):
-    with pytest.raises(ConfigurationError, match="cannot be called"):
+    with pytest.raises(ConfigurationError, match="cannot be named"):
         render_template(name, tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
 

@@ -92,10 +92,10 @@ def test_a_wrong_key_is_said_with_the_way_back(box, settings, environment):
     else:
         settings.secret_key_file.write_text(OTHER_KEY)
         place = str(settings.secret_key_file)
-    with pytest.raises(StoreError, match="encrypted with another one") as caught:
+    with pytest.raises(StoreError, match="encrypted with another key") as caught:
         box.reveal(stored)
     assert place in caught.value.message
-    assert "Put back the key" in caught.value.hint
+    assert "Restore the key" in caught.value.hint
     assert OTHER_KEY not in said(caught)
 
 
@@ -120,7 +120,7 @@ def test_a_garbage_key_is_refused_and_kept(box, settings, content):
 def test_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(box, settings, mode):
     stored = box.seal(SECRET)
     settings.secret_key_file.chmod(mode)
-    with pytest.raises(StoreError, match="open to other users") as caught:
+    with pytest.raises(StoreError, match="be read by other users") as caught:
         box.reveal(stored)
     command = caught.value.hint.partition(": ")[2]
     subprocess.run(command, shell=True, check=True)
@@ -144,7 +144,7 @@ def test_a_key_that_cannot_be_made_is_said(box, settings, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(StoreError, match="cannot be made: No space left"):
+    with pytest.raises(StoreError, match="cannot be created: No space left"):
         box.seal(SECRET)
     assert list(settings.home.iterdir()) == []
 

@@ -154,7 +154,7 @@ def test_an_import_that_hangs_is_named_and_keeps_nobody_from_the_others(
     for kind, label in (("a", "a-hanging 1.0"), ("z", "z-hanging 1.0"), ("audit", "audit 1.0")):
         problem = reports[kind].problem
         assert f"plugin {label} cannot be imported" in problem.message
-        assert "its import did not end within 0.2 s" in problem.message
+        assert "the import did not end within 0.2 s" in problem.message
     assert reports["m"].problem is None
     assert load_plugin("m").label == "acme-provider 1.0"
 
@@ -192,7 +192,7 @@ def test_rivals_are_listed_with_all_their_distributions(install_distribution, go
         "acme-provider 1.0",
         "rival-provider 2.0",
     }
-    assert "cannot tell which one to use" in report.problem.message
+    assert "cannot choose between them" in report.problem.message
 
 
 def test_what_a_plugin_prints_while_it_is_imported_goes_to_standard_error(
@@ -231,8 +231,8 @@ class Hostile(metaclass=Meta):
     )
     install_distribution("hostile-provider", "hostile", source, target="Hostile")
     (report,) = (each for each in plugin_reports() if each.kind == "hostile")
-    assert "hostile-provider 1.0 cannot be looked at: RuntimeError" in report.problem.message
-    with pytest.raises(PluginError, match="cannot be looked at"):
+    assert "hostile-provider 1.0 cannot be inspected: RuntimeError" in report.problem.message
+    with pytest.raises(PluginError, match="cannot be inspected"):
         load_plugin("hostile")
 
 

@@ -363,7 +363,7 @@ def test_a_command_has_its_time_for_each_try(check, lines):
     assert error.details["tries"] == 2
     assert "it took more than 0.2 seconds and was ended" in error.message
     failure(check, "sleep 60", deadline=0.3)
-    assert "the time for all together was over" in lines[-1]
+    assert "the deployment's time was over" in lines[-1]
 
 
 # --- cancellation ---

@@ -333,7 +333,7 @@ def test_a_database_that_others_may_read_is_told(look, installation, provider, h
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql+nosuchdriver://u:made-up-secret-77aa0c1e@host/x", "no kind of database"),
+        ("postgresql+nosuchdriver://u:made-up-secret-77aa0c1e@host/x", "unknown kind of database"),
         ("mysql+pymysql://u:made-up-secret-77aa0c1e@127.0.0.1:1/x", "needs the Python package"),
         ("sqlite://", "in memory"),
     ],
@@ -361,7 +361,7 @@ def test_a_database_that_does_not_answer_is_given_up(look, monkeypatch):
 def test_a_key_that_others_may_read_is_told(look, installation, provider, home):
     (home / "secret.key").chmod(0o644)
     found = look().of("key", "problem")[0]
-    assert "open to other users" in found.message
+    assert "be read by other users" in found.message
     assert "provider work (token)" in found.message
     assert "chmod 600" in found.hint
     assert found.exit_code == 9
@@ -371,7 +371,7 @@ def test_a_key_that_others_may_read_is_told_even_where_nothing_is_stored(look, h
     home.mkdir(mode=0o700)
     (home / "secret.key").touch()
     (home / "secret.key").chmod(0o644)
-    assert "open to other users" in look().only("problem").message
+    assert "be read by other users" in look().only("problem").message
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_targets_that_can_t_be_used_are_told(look, installation, application, ta
     target.unlink()
     target.mkdir()
     (target / "something").touch()
-    assert "deploycore did not make what is there" in look().only("problem").message
+    assert "deploycore did not make its content" in look().only("problem").message
     (target / "something").unlink()
     (target / "current").mkdir()
     assert "is not a link" in look().only("problem").message

@@ -866,7 +866,7 @@ def test_a_download_that_breaks_is_tried_again_from_the_start(lfs, fetch, writte
 def test_a_download_that_stays_broken_is_given_up(lfs, fails, settings):
     lfs.interfere = broken(100)
     error = fails(GitError, lfs.url, lfs.add(b"one"), settings=replace(settings, retries=1))
-    assert "broke the connection off" in error.message
+    assert "closed the connection early" in error.message
     assert len(lfs.downloads()) == 2
 
 

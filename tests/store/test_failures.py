@@ -140,7 +140,7 @@ def test_a_file_in_the_place_of_the_home_is_said(settings):
     error = open_store(settings).value
     assert (
         error.message
-        == f"The data directory {settings.home} cannot be made: a file is in its place."
+        == f"The data directory {settings.home} cannot be created: a file is in its place."
     )
 
 
@@ -181,7 +181,7 @@ def test_an_unwritable_place_for_the_home_is_said(unprivileged):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged / "home")})
     give_up_writing(unprivileged)
     error = open_store(settings).value
-    assert f"{unprivileged}/home cannot be made: Permission denied" in error.message
+    assert f"{unprivileged}/home cannot be created: Permission denied" in error.message
 
 
 def test_a_read_only_database_is_said(unprivileged, provider):
@@ -265,9 +265,13 @@ def test_a_set_up_that_does_not_end_is_said(settings, monkeypatch):
     [
         ("sqlite://", "in memory", "sqlite:////absolute/path"),
         ("sqlite:///:memory:", "in memory", "sqlite:////absolute/path"),
-        ("oracular://u:s3cr3t@host/x", "no kind of database called 'oracular'", "sqlite:////"),
-        ("postgresql+psycopg://u:s3cr3t@host:por/x", "cannot be understood", "percent-encode"),
-        ("postgresql+psycopg://u:s3:cr3t@h:p@h/x", "cannot be understood", "percent-encode"),
+        ("oracular://u:s3cr3t@host/x", "unknown kind of database: 'oracular'", "sqlite:////"),
+        (
+            "postgresql+psycopg://u:s3cr3t@host:por/x",
+            "is not a valid database URL",
+            "percent-encode",
+        ),
+        ("postgresql+psycopg://u:s3:cr3t@h:p@h/x", "is not a valid database URL", "percent-encode"),
         ("postgresql+pg8000://u:s3cr3t@host/x", "needs the Python package 'pg8000'", "pip install"),
     ],
 )

@@ -193,7 +193,7 @@ def test_secrets_sealed_with_a_second_key_are_refused(store, provider, any_setti
     store.add_provider(provider("first", secrets={"token": box.seal(SecretStr("of-the-shop"))}))
     any_settings.secret_key_file.unlink()
     second = provider("second", secrets={"token": box.seal(SecretStr("of-the-blog"))})
-    with pytest.raises(StoreError, match="encrypted with another one"):
+    with pytest.raises(StoreError, match="encrypted with another key"):
         store.add_provider(second)
     store.add_provider(provider("referring"))
     assert [record.name for record in store.list_providers()] == ["first", "referring"]
