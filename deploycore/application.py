@@ -85,7 +85,7 @@ def _absolute(path: Path) -> Path:
     try:
         path = path.expanduser()
     except RuntimeError:
-        raise ValueError("should not begin with the name of nobody") from None
+        raise ValueError("must not begin with an empty name") from None
     if not str(path).isprintable():
         raise ValueError("should hold no control characters")
     if not path.is_absolute():

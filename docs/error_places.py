@@ -10,6 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from deploycore import errors
@@ -43,24 +44,34 @@ class Place:
 
 def error_places(root: Path = ROOT) -> Iterator[Place]:
     """All places, by file and line."""
+    for name, tree in _modules(root):
+        yield from _places_in(name, tree)
+
+
+@cache
+def _modules(root: Path) -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(_parsed(root))
+
+
+def _parsed(root: Path) -> Iterator[tuple[str, ast.Module]]:
     for path in sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")]):
         name = path.relative_to(root).as_posix()
         if not name.startswith(_LEFT_OUT) and "/tests/" not in name and "/sandbox/" not in name:
-            yield from _places_in(name, ast.parse(path.read_text()))
+            yield name, ast.parse(path.read_text())
 
 
 def texts(root: Path = ROOT) -> Iterator[tuple[str, int, str]]:
     """The file, the line and the text of each string that is no docstring and has a space."""
-    for path in sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")]):
-        name = path.relative_to(root).as_posix()
-        if name.startswith(_LEFT_OUT) or "/tests/" in name or "/sandbox/" in name:
-            continue
-        tree = ast.parse(path.read_text())
-        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for name, tree in _modules(root):
+        left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and id(node) not in docs:
-                if isinstance(node.value, str) and " " in node.value:
-                    yield name, node.lineno, node.value
+            if isinstance(node, ast.JoinedStr):
+                left_out |= {id(each) for each in node.values}
+            elif not isinstance(node, ast.Constant) or id(node) in left_out:
+                continue
+            text = _text(node)
+            if " " in text:
+                yield name, node.lineno, text
 
 
 def record() -> dict[str, tuple[str, str]]:
@@ -118,10 +129,23 @@ def _text(node: ast.expr) -> str:
         case ast.FormattedValue(value=ast.Constant(value=str(text))):
             return text
         case ast.FormattedValue(value=value):
-            return "{" + ast.unparse(value).rpartition(".")[2].rstrip(")").split("(")[-1] + "}"
+            return f"{{{_name(value)}}}"
         case ast.IfExp(body=body, orelse=orelse):
             return " / ".join(filter(None, (_text(body), _text(orelse))))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _text(left) + _text(right)
+        case _:
+            return "…"
+
+
+def _name(node: ast.expr) -> str:
+    """What stands for an expression that is filled in."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.strip("_")
+        case ast.Call(args=[first, *_]):
+            return _name(first)
+        case ast.Call(func=inner) | ast.Subscript(value=inner) | ast.BoolOp(values=[inner, *_]):
+            return _name(inner)
         case _:
             return "…"

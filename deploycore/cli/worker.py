@@ -128,7 +128,7 @@ def _text(event: WorkerEvent) -> str:
     name, number = event.application, event.deployment
     if event.kind == "claimed":
         taken = f", taken over from worker {event.taken_from}" if event.taken_from else ""
-        return f"{name}: looks at it{taken}"
+        return f"{name}: is checking it{taken}"
     if event.kind == "interrupted":
         return f"{name}: interrupted; left to another worker, or to the next start"
     if event.kind == "postponed":

@@ -248,8 +248,8 @@ class Run:
         history = self._store.deployments.commit_history(self._application.name, commit)
         if commit in withdrawn_commits(history):
             raise _Skipped(
-                f"commit {commit[:12]} was rolled back from; to deploy it all the same:"
-                f" deploycore deploy {self._application.name}",
+                f"commit {commit[:12]} was rolled back from; to deploy it again: deploycore"
+                f" deploy {self._application.name}",
                 commit,
             )
 

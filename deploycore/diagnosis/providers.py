@@ -132,6 +132,6 @@ def _silent(record: ProviderRecord, under_way: UnderWay | None) -> Finding:
     return problem(
         f"provider {record.name}",
         f"It did not answer within {PROVIDER_SECONDS:g} s: {what}.",
-        "Look at the network; if that is well, tell the plugin's author.",
+        "Check the network. If the network works, tell the plugin's author.",
         kind=PluginError,
     )

@@ -387,8 +387,8 @@ class _Attempt:
         if not known:
             raise RemoteRefused(
                 f"The repository {self._source.url} has the object format"
-                f" {clean(' '.join(sorted(formats)))!r}, which is not known here.",
-                hint=f"Known are {' and '.join(each.name for each in OBJECT_FORMATS)}.",
+                f" {clean(' '.join(sorted(formats)))!r}, which is not supported.",
+                hint=f"Supported formats: {' and '.join(each.name for each in OBJECT_FORMATS)}.",
                 url=self._source.url,
             )
         if not any(_names(commit, each) for each in known):

@@ -83,7 +83,8 @@ class Access:
                 401,
                 "authentication_failed",
                 "The request has no valid token.",
-                hint="Send 'Authorization: Bearer TOKEN'. Make a token: deploycore token add",
+                hint="Send 'Authorization: Bearer TOKEN'. Create a token: deploycore token add"
+                " NAME --role ROLE",
                 headers={"WWW-Authenticate": 'Bearer realm="deploycore"'},
             )
         if not may(found.role, wanted):
@@ -91,7 +92,7 @@ class Access:
                 403,
                 "permission_denied",
                 f"The token {found.name} has the role {found.role}, but {wanted} is required.",
-                hint="Use a token with that role: deploycore token add --role ROLE NAME",
+                hint="Use a token with that role: deploycore token add NAME --role ROLE",
                 details={"role": found.role, "wanted": wanted},
             )
         return found

@@ -259,7 +259,12 @@ class Api:
                 return self._installation.store.get_application(name)
         except ConfigurationError as error:
             raise _missing(error) from None
-        raise Refusal(404, "not_found", "There is no such application.")
+        raise Refusal(
+            404,
+            "not_found",
+            f"There is no application {name[:64]!r}.",
+            hint=f"List the applications: GET {PREFIX}/applications",
+        )
 
 
 def _answer(
@@ -276,7 +281,12 @@ def _begun(record: DeploymentRecord) -> Response:
 def _identifier(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _INTEGER_MOST:
         return int(text)
-    raise Refusal(404, "not_found", "There is nothing of this number.")
+    raise Refusal(
+        404,
+        "not_found",
+        f"There is nothing with the number {text[:64]!r}.",
+        hint="Use the id of the deployment or trigger, a positive integer.",
+    )
 
 
 def _missing(error: ConfigurationError) -> Refusal:

@@ -71,16 +71,17 @@ _OPENING_THREADS = 8
 """Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
 
 _MESSAGES = {
-    "unknown_application": "There is no such application, or it has no webhook.",
+    "unknown_application": "The application does not exist, or has no webhook.",
     "bad_signature": "The signature is missing or wrong.",
-    "malformed": "This is not what the git host sends.",
-    "stale": "This was sent too long ago, or is from the future.",
-    "unavailable": "It cannot be kept now.",
+    "malformed": "The request is not a delivery that the git host sends.",
+    "stale": "The delivery's time is too old, or in the future.",
+    "unavailable": "The delivery cannot be stored now.",
 }
 _HINTS = {
-    "unknown_application": "Make one: deploycore webhook register APPLICATION",
-    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show APPLICATION",
-    "stale": "Set the clocks of both machines.",
+    "unknown_application": "Register its webhook: deploycore webhook register APPLICATION --url https://…",
+    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show"
+    " APPLICATION --reveal-secret",
+    "stale": "Correct the clocks of both machines.",
     "unavailable": "Send it again in a minute.",
 }
 

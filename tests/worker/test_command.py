@@ -27,7 +27,7 @@ def test_a_line_for_each_thing_that_happens(add, environment):
     assert done.returncode == 0, done.stderr
     began, looks, failed = done.stdout.splitlines()
     assert re.fullmatch(r"Worker \S+ works with 1 thread\. Stop it with Ctrl-C\.", began)
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  one: looks at it", looks)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  one: is checking it", looks)
     assert re.search(r"one: .* is not valid: .* See: deploycore logs 1$", failed)
     assert done.stderr == ""
 
