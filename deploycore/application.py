@@ -85,7 +85,7 @@ def _absolute(path: Path) -> Path:
     try:
         path = path.expanduser()
     except RuntimeError:
-        raise ValueError("must not begin with an empty name") from None
+        raise ValueError("must not begin with the name of a user who does not exist") from None
     if not str(path).isprintable():
         raise ValueError("should hold no control characters")
     if not path.is_absolute():

@@ -24,7 +24,7 @@ BANNED = re.compile(
     r"(?i)\b("
     r"\w+n['’]t|nobody|whoever|everybody|somebody|lest|be it|no such|be had|looked at|"
     r"looks? (at|into|whether)|it seems|in vain|stays (so|like)|if it stays|to be trusted|"
-    r"all the same|comes? to (its|an) end|sends on|unforeseen|anew|mend(ed)?|knows no|are none|"
+    r"all the same|comes? to (its|an) end|sends on|unforeseen|anew|mend(ed)?|knows no|"
     r"(is|are) not there|let us|took over|foresaw|put right|(that|what) is told|nowhere|"
     r"see whether|none that|is to be stored"
     r")\b"
