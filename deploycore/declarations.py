@@ -30,7 +30,7 @@ __all__ = ["Change", "compare", "parse_declaration", "read_declaration", "render
 
 _TOP = "applications"
 _BYTES_MOST = 1024 * 1024
-_HINT = f"See what such a file looks like: {documentation_page('applications.md')}"
+_HINT = f"See the format of the file: {documentation_page('applications.md')}"
 
 
 @dataclass(frozen=True)

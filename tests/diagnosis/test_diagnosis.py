@@ -227,7 +227,7 @@ def test_a_database_that_was_emptied_is_told(look, installation, provider, home)
     installation.close()
     for path in home.glob("deploycore.db*"):
         path.unlink()
-    assert "is not there, though there is the key" in look().only("warning").message
+    assert "does not exist, but the key" in look().only("warning").message
     (home / "deploycore.db").touch(mode=0o600)
     found = look().only("problem")
     assert (found.subject, found.exit_code) == ("database", 9)
@@ -430,7 +430,7 @@ def test_a_file_with_a_secret_that_everybody_may_read_is_told(
         reference = SecretReference(f"file:{file}")
         installation.add_provider(name, "bitbucket", settings, {"token": reference})
     found = look().only("warning")
-    assert "may read the secret in" in found.message
+    assert "can read the secret in" in found.message
     assert "provider one (token), provider two (token)" in found.message
     assert found.hint == f"Close it: chmod o-rwx {file}"
     file.chmod(0o640)

@@ -264,7 +264,7 @@ def test_certificates_that_are_not_there_are_named(secure_server, fails, tmp_pat
 )
 def test_what_is_no_address_is_refused(fails, url):
     error = fails(url, ConfigurationError)
-    assert "not an address" in error.message
+    assert "not a valid address" in error.message
     assert error.message.isprintable()
 
 
