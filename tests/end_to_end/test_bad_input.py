@@ -223,7 +223,7 @@ def test_names_that_are_taken_are_refused(shell, connect, application):
     taken = ["app", "create", "site", "--provider", application, "--repository", "a/b"]
     assert shell.fail(*taken, "--branch", "main", "--target", "other")[0] == 3
     other = ["app", "create", "other", *taken[3:], "--branch", "main", "--target", "live"]
-    assert "already has the target" in shell.fail(*other)[1]
+    assert "belongs to the application 'site'" in shell.fail(*other)[1]
     code, message = shell.fail("provider", "remove", application)
     assert code == 3
     assert "site" in message
