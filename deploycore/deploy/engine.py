@@ -576,8 +576,7 @@ class Engine:
             " has another commit"
             + (f" than {commit[:12]}, which is live," if commit else "")
             + " that worked before and was not rolled back from.",
-            hint=f"List the releases: deploycore releases {application.name}. Then choose one:"
-            f" deploycore rollback {application.name} --to RELEASE",
+            hint=_choose(application.name, has_others=any(not each.is_live for each in found)),
             application=application.name,
         )
 
@@ -594,6 +593,15 @@ class Engine:
             logger.warning("old deployments of %s are not forgotten: %s", application.name, error)
         else:
             self.logs.remove(application.name, gone)
+
+
+def _choose(name: str, *, has_others: bool) -> str:
+    if not has_others:
+        return f"Deploy another commit: deploycore deploy {name}"
+    return (
+        f"List the releases: deploycore releases {name}. Then choose one:"
+        f" deploycore rollback {name} --to RELEASE"
+    )
 
 
 def _refuse_elsewhere(application: ApplicationRecord) -> None:
