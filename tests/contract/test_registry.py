@@ -77,7 +77,7 @@ FAULTS = {
         ("    @hookimpl\n    def clone_url", "    def clone_url"),
         "clone_url lacks @hookimpl",
     ),
-    "a mistyped hook": (("def list_repos", "def list_repositories"), "no such hook"),
+    "a mistyped hook": (("def list_repos", "def list_repositories"), "not a hook of the contract"),
     "a missing parameter": (
         ("def list_branches(self, repository, query)", "def list_branches(self, repository)"),
         r"list_branches\(self, repository\) should be list_branches\(self, repository, query\)",

@@ -174,7 +174,7 @@ def test_a_provider_explains_the_final_answer_first(client, host):
 
 def test_where_the_provider_has_no_word_the_general_meaning_holds(client, host):
     host.get(f"{BASE}/x", status=404)
-    with pytest.raises(NotFound, match="hidden"):
+    with pytest.raises(NotFound, match="cannot read it"):
         client(BASE).explaining(lambda answer: None).get_json("x")
 
 

@@ -269,9 +269,9 @@ def test_a_set_up_that_does_not_end_is_said(settings, monkeypatch):
         (
             "postgresql+psycopg://u:s3cr3t@host:por/x",
             "is not a valid database URL",
-            "percent-encode",
+            "Percent-encode",
         ),
-        ("postgresql+psycopg://u:s3:cr3t@h:p@h/x", "is not a valid database URL", "percent-encode"),
+        ("postgresql+psycopg://u:s3:cr3t@h:p@h/x", "is not a valid database URL", "Percent-encode"),
         ("postgresql+pg8000://u:s3cr3t@host/x", "needs the Python package 'pg8000'", "pip install"),
     ],
 )

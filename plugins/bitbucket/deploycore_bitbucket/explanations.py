@@ -436,7 +436,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     )
 
 
-_WITHIN_THE_HOUR = "Bitbucket did not say when to try again: it will work within the hour."
+_WITHIN_THE_HOUR = "Try again in an hour: Bitbucket did not say when."
 
 
 def _error(answer: ErrorAnswer) -> Mapping[str, object]:

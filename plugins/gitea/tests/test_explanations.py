@@ -178,7 +178,7 @@ def test_a_long_text_is_left_out_rather_than_cut(refused):
 
 def test_what_is_not_there_is_named(refused):
     assert "epository ada/shop was not found" in refused(404, "not found", repository=SHOP).message
-    assert "organisation 'ada'" in refused(404, "not found", owner="ada").message
+    assert "organization 'ada'" in refused(404, "not found", owner="ada").message
 
 
 def test_an_address_without_gitea_is_said_to_be_the_fault(refused):

@@ -171,7 +171,7 @@ def test_an_installation_token_that_sees_nothing_is_right_all_the_same(
 
 @pytest.mark.parametrize("mode", ["token", "app"])
 def test_an_owner_that_is_not_there_is_named(sandbox, connect, mode):
-    with pytest.raises(NotFound, match="no user or organisation 'nobody'"):
+    with pytest.raises(NotFound, match="ser or organization 'nobody' was not found"):
         names(connect(mode), "nobody")
 
 
