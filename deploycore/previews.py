@@ -90,6 +90,7 @@ def handle(
         commit=event.commit,
         actor=event.actor,
     )
+    logger.info("preview %s of %s: pull request %s", made.name, parent.name, event.number)
     return "made"
 
 
@@ -172,6 +173,7 @@ def _remove(installation: Installation, preview: PreviewRecord) -> None:
         del applications[preview.name]
     _remove_target(preview, applications.values())
     store.previews.forget(preview.name)
+    logger.info("preview %s of %s is removed", preview.name, preview.parent)
 
 
 def _remove_application(installation: Installation, name: str) -> None:

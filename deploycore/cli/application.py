@@ -13,11 +13,12 @@ from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.fields import read_secret
 from deploycore.cli.history import deployment_as_dict, show_deployments
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.store import ApplicationRecord, RepositoryRecord
@@ -130,17 +131,23 @@ def list_(as_json: AsJson = False) -> None:
             for each in records
         )
         return
-    head = ["NAME", "PROVIDER", "REPOSITORY", "REF", "TARGET"]
+    columns = [
+        Column("NAME"),
+        Column("PROVIDER", drop=2),
+        Column("REPOSITORY"),
+        Column("REF"),
+        Column("TARGET", drop=1),
+    ]
     rows = [
         [app.name, app.provider, app.repository, app.ref, str(app.target)]
         for app in (record.definition for record in records)
     ]
     if parents:
-        head.append("PREVIEW OF")
+        columns.append(Column("PREVIEW OF", drop=3))
         for row in rows:
             row.append(parents.get(row[0], ""))
     show_table(
-        head,
+        columns,
         rows,
         empty="No applications yet. Create one: deploycore app create --help",
     )
@@ -170,12 +177,13 @@ def show(name: Name, as_json: AsJson = False) -> None:
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in _as_dict(record).items()
     }
+    rows["created_at"] = for_people(record.created_at)
     rows["current"] = str(current) if current else "(nothing is deployed yet)"
     if known is not None and known.renamed_at is not None and known.former_names:
         rows["repository"] += f" (renamed from {known.former_names[0]})"
     if known is not None and known.other_host_id is not None:
         rows["repository"] += " (another repository has this name now; nothing is deployed)"
-    show_table(["FIELD", "VALUE"], ([key, value] for key, value in rows.items()), empty="")
+    show_record((Column(key), value) for key, value in rows.items())
     say("")
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
 
@@ -262,7 +270,7 @@ def _as_dict(record: ApplicationRecord) -> dict[str, Any]:
         "ref": definition.ref,
         "target": str(definition.target),
         **definition.as_dict(),
-        "created_at": record.created_at.isoformat(),
+        "created_at": for_machines(record.created_at),
     }
 
 
@@ -273,7 +281,7 @@ def _repository_as_dict(known: RepositoryRecord | None) -> dict[str, Any] | None
     return {
         "host_id": known.host_id,
         "former_names": list(known.former_names),
-        "renamed_at": known.renamed_at and known.renamed_at.isoformat(),
+        "renamed_at": known.renamed_at and for_machines(known.renamed_at),
         "replaced_by": known.other_host_id,
     }
 

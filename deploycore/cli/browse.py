@@ -14,7 +14,7 @@ from deploycore.cli.options import (
     RepositoryArgument,
     parse_repository,
 )
-from deploycore.cli.output import say, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json_array, show_table
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
 from deploycore.models import BranchQuery, RepositoryQuery
@@ -62,7 +62,14 @@ def repos(
         if not rows and not name_filter:
             hint = opened.no_repositories_hint
     show_table(
-        ["REPOSITORY", "DEFAULT BRANCH", "ACCESS", "NAME"], rows, empty="No repositories found."
+        [
+            Column("REPOSITORY"),
+            Column("DEFAULT BRANCH", drop=3),
+            Column("ACCESS", drop=2),
+            Column("NAME", drop=1, is_prose=True),
+        ],
+        rows,
+        empty="No repositories found.",
     )
     if hint:
         say(f"  Next: {hint}")
@@ -88,4 +95,4 @@ def branches(
             show_json_array(item.model_dump() for item in found)
             return
         rows = [[item.name, item.commit] for item in found]
-    show_table(["BRANCH", "COMMIT"], rows, empty="No branches found.")
+    show_table([Column("BRANCH"), Column("COMMIT")], rows, empty="No branches found.")

@@ -16,6 +16,7 @@ from deploycore.errors import GitError
 from deploycore.git import EscapingLinks
 from deploycore.git import clone as git_clone
 from deploycore.installation import Installation
+from deploycore.times import for_machines
 
 __all__ = ["register"]
 
@@ -88,7 +89,7 @@ def clone(
                 "commit": done.commit,
                 "author": done.author,
                 "subject": done.subject,
-                "committed_at": done.committed_at and done.committed_at.isoformat(),
+                "committed_at": done.committed_at and for_machines(done.committed_at),
                 "files": done.files,
                 "bytes": done.bytes,
                 "submodules": done.submodules,

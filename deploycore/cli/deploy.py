@@ -165,7 +165,7 @@ def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: 
     for outcome in outcomes:
         if outcome.error is not None:
             codes.append(outcome.error.exit_code)
-            show_error(outcome.error, as_json=as_json)
+            show_error(outcome.error, as_json=as_json, application=outcome.application)
         elif outcome.deployment is not None:
             _tell(installation, outcome.deployment, as_json)
     if codes:

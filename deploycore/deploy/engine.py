@@ -225,6 +225,7 @@ class Engine:
                 )
             except Exception as raised:
                 error = typed_error(raised)
+                error.add_context(application=name)
                 known, record = error.details.get("deployment"), None
                 with suppress(DeploycoreError):
                     record = self._store.deployments.get(known) if known else None
@@ -314,8 +315,6 @@ class Engine:
                 settled += self._recovered(application, listener)
             except DeploycoreError as error:
                 failures.append(f"{application.name}: {error.message}")
-        for each in settled:
-            logger.info("deployment %s is settled: %s", each.id, each.state)
         if failures:
             raise DeployError(
                 f"These interrupted deployments cannot be recovered: {'; '.join(failures)}",

@@ -111,6 +111,10 @@ def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[F
         milliseconds = round(1000 * (time.monotonic() - started))
         said = f"The credentials work: {account.username}; it answered in {milliseconds} ms."
         found.append(fine(subject, said))
+    found += [
+        warning(subject, str(each), "Upgrade the plugin. If it is the newest, tell its author.")
+        for each in provider.deprecations
+    ]
     if provider.clock_offset is not None:
         found.append(_clock(subject, provider.clock_offset))
 

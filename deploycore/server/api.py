@@ -21,6 +21,7 @@ from deploycore.installation import Installation
 from deploycore.server import views
 from deploycore.server.checking import checked
 from deploycore.server.directory import Directory
+from deploycore.server.edge import note_application
 from deploycore.server.health import Readiness
 from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
@@ -160,6 +161,7 @@ class Api:
     def list_deployments(self, call: Call) -> Response:
         """List deployments and rollbacks, those of removed applications too, the newest first."""
         query: views.DeploymentQuery = call.query
+        note_application(query.application)
         try:
             found = self._installation.store.deployments.history(
                 query.application, state=query.state, before=query.before, limit=query.limit + 1
@@ -223,6 +225,7 @@ class Api:
             record = self._installation.store.triggers.get(number)
         except ConfigurationError as error:
             raise _missing(error) from None
+        note_application(record.application)
         return _answer(views.TriggerView.of(record))
 
     def read_log(self, call: Call) -> Response:
@@ -249,9 +252,11 @@ class Api:
             Refusal: There is none (404).
         """
         try:
-            return self._installation.store.deployments.get(_identifier(text))
+            record = self._installation.store.deployments.get(_identifier(text))
         except ConfigurationError as error:
             raise _missing(error) from None
+        note_application(record.application)
+        return record
 
     def _application(self, name: str) -> ApplicationRecord:
         try:

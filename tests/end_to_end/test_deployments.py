@@ -133,8 +133,11 @@ def test_several_are_deployed_and_whoever_fails_is_told(shell, declared, connect
     done = shell.run("deploy", "--all")
     assert done.returncode == 5
     assert "Deployed site" in done.stdout
-    assert "no branch 'gone'" in done.stderr
+    assert "Error: other: " in done.stderr
+    assert done.stderr.count("no branch 'gone'") == 1
     assert live(shell) == "one\n"
+    done = shell.run("deploy", "site", "other", "--json")
+    assert json.loads(done.stderr)["error"]["details"]["application"] == "other"
 
 
 def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, declared):

@@ -180,7 +180,7 @@ def test_a_classic_token_without_scopes_lists_what_is_public(full, connect):
 
 
 def test_a_classic_token_without_scopes_hears_why_a_repository_is_hidden(full, connect):
-    with pytest.raises(NotFound, match="no repository ada/shop") as caught:
+    with pytest.raises(NotFound, match="epository ada/shop was not found") as caught:
         list(connect("classic", Access.UNSCOPED).list_branches(SHOP))
     assert "lacks the scope repo" in caught.value.hint
 

@@ -392,9 +392,9 @@ def test_a_commit_that_is_not_there_or_that_no_branch_leads_to_is_told_apart_fro
     sandbox, connect, start
 ):
     provider = connect(sandbox)
-    with pytest.raises(NotFound, match=f"no commit {'0' * 40}"):
+    with pytest.raises(NotFound, match=f"Commit {'0' * 40}"):
         provider.report_status(SHOP, status("0" * 40))
-    with pytest.raises(NotFound, match="no project acme/platform/nothing"):
+    with pytest.raises(NotFound, match="Project acme/platform/nothing was not found"):
         provider.report_status(RepositoryId(owner=SHOP.owner, slug="nothing"), status(start))
     sandbox.publish(SHOP.owner, SHOP.slug, "trunk", {"a": b"1"}, "Next")
     with pytest.raises(NotFound, match="is not on a branch or tag"):
