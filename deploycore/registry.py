@@ -225,7 +225,7 @@ def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
         reason = f"its import did not end{place}, and had to be stopped"
     return PluginError(
         f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}.",
-        hint="Look at what it does when it is imported; upgrade or uninstall it.",
+        hint="Upgrade or uninstall the plugin. Its import must not end the process.",
         plugin=label_of(point),
         hook="import",
     )

@@ -173,7 +173,10 @@ def test_a_good_answer_is_enough(check, serve, lines):
 
 def test_bad_tries_are_told_until_one_is_good(check, serve, lines):
     check(serve(saying(503, 404, 200)).url)
-    assert lines == ["try 1 of 3: 503, 200-299 was expected", "try 2 of 3: 404, 200-299 is wanted"]
+    assert lines == [
+        "try 1 of 3: 503, 200-299 was expected",
+        "try 2 of 3: 404, 200-299 was expected",
+    ]
 
 
 def test_the_last_reason_is_in_the_error(check, serve, lines):

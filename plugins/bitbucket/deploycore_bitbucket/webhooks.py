@@ -203,7 +203,7 @@ def webhook_from(item: object, *, url: str = "") -> Webhook:
         if not value:
             raise IncompleteItem(
                 f"Bitbucket described a webhook without a field that deploycore needs: {field}.",
-                hint="Look at the repository's webhooks in Bitbucket, and remove it there.",
+                hint="Remove it in the repository's webhook settings in Bitbucket.",
                 field=field,
             )
     return Webhook(id=hook.uuid, url=hook.url or url, active=hook.active)
