@@ -85,7 +85,7 @@ def _absolute(path: Path) -> Path:
     try:
         path = path.expanduser()
     except RuntimeError:
-        raise ValueError("should not begin with the name of nobody") from None
+        raise ValueError("must not begin with the name of a user who does not exist") from None
     if not str(path).isprintable():
         raise ValueError("should hold no control characters")
     if not path.is_absolute():
@@ -278,15 +278,39 @@ class Links(Model):
     allow: tuple[RelativePath, ...] = ()
 
 
+_Limit = Annotated[int, Field(ge=0, le=2**53)]
+
+
 class Limits(Model):
-    """How much a repository may have.
+    """How much a repository may have. A limit that is ``None`` is that of ``GitSettings``.
 
     Attributes:
-        submodules: Submodules together, those of submodules included; ``None`` for the limit of
-            ``GitSettings``, 1,000.
+        submodules: Submodules together, those of submodules included (1,000).
+        submodule_depth: Submodules within submodules (8).
+        files: Files and directories together, submodules included (400,000).
+        path_depth: Directories within directories (128).
+        objects: Objects of git that are received at once (1,000,000).
+        pack_bytes: Bytes that are received for one repository (4 GiB).
+        object_bytes: Bytes of the largest file (512 MiB).
+        checkout_bytes: Bytes of all files together (16 GiB).
+        tree_bytes: Bytes of all names of files and directories together (48 MiB).
+        held_bytes: Bytes in memory for links, submodules and attributes (16 MiB).
+        lfs_objects: Files in Git LFS (10,000).
+        lfs_bytes: Bytes of all files in Git LFS together (16 GiB).
     """
 
     submodules: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    submodule_depth: Annotated[int, Field(ge=0, le=64)] | None = None
+    files: _Limit | None = None
+    path_depth: Annotated[int, Field(ge=0, le=1_000)] | None = None
+    objects: _Limit | None = None
+    pack_bytes: _Limit | None = None
+    object_bytes: _Limit | None = None
+    checkout_bytes: _Limit | None = None
+    tree_bytes: _Limit | None = None
+    held_bytes: _Limit | None = None
+    lfs_objects: _Limit | None = None
+    lfs_bytes: _Limit | None = None
 
 
 LinkRules = Annotated[
@@ -426,7 +450,7 @@ class Application(Model):
     def _are_variables(cls, given: Mapping[str, str | SecretSource]) -> Mapping[str, Any]:
         for name, value in given.items():
             if not _VARIABLE.fullmatch(name):
-                raise ValueError(f"{name!r} can't be the name of a variable")
+                raise ValueError(f"{name!r} cannot be the name of a variable")
             if isinstance(value, str) and "\0" in value:
                 raise ValueError(f"the value of {name} holds a NUL")
         return dict(given)

@@ -57,12 +57,10 @@ def _address(text: str) -> str:
         raise ValueError(fault)
     if "@" in parts.netloc or re.search(r"[?#\\\s]", text):
         raise ValueError(
-            "it must be free of user information, query, fragment, backslashes and white space"
+            "it must not have user information, a query, a fragment, backslashes or white space"
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(
-            "http is for loopback addresses alone, since secrets travel here: use https"
-        )
+        raise ValueError("http is allowed for loopback addresses only: use https")
     return text
 
 
@@ -71,7 +69,7 @@ def _token(secret: SecretStr) -> SecretStr:
     if not value:
         raise ValueError("it is empty")
     if _NOT_IN_A_TOKEN.search(value):
-        raise ValueError("it holds white space or control characters; copy it once more")
+        raise ValueError("it has white space or control characters; copy it again")
     return SecretStr(value)
 
 
@@ -195,7 +193,7 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     name = values.get("name")
     raise ConfigurationError(
         redactor.mask(f"The configuration of {kind} provider {name!r} is not valid: {problems}"),
-        hint=f"Look at what a {kind} provider takes: deploycore provider add --kind {kind} --help.",
+        hint=f"See the fields of a {kind} provider: deploycore provider add --kind {kind} --help",
         provider=str(name),
     )
 

@@ -30,7 +30,7 @@ __all__ = ["Change", "compare", "parse_declaration", "read_declaration", "render
 
 _TOP = "applications"
 _BYTES_MOST = 1024 * 1024
-_HINT = f"See what such a file looks like: {documentation_page('applications.md')}"
+_HINT = f"See the format of the file: {documentation_page('applications.md')}"
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ def read_declaration(path: Path) -> list[Application]:
     kind = path.suffix.lower()
     if kind not in (".yaml", ".yml", ".toml"):
         raise ConfigurationError(
-            f"{path} is no kind of file that is known here.", hint="Name it .yaml, .yml or .toml."
+            f"{path} is not a YAML or TOML file.", hint="Name it .yaml, .yml or .toml."
         )
     try:
         with path.open("rb") as file:
             data = file.read(_BYTES_MOST + 1)
     except OSError as error:
         raise ConfigurationError(
-            f"{path} can't be read: {error.strerror or error}.", hint="Check the name."
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check the name."
         ) from None
     if len(data) > _BYTES_MOST:
         raise ConfigurationError(f"{path} is larger than {_BYTES_MOST:,} bytes.", hint=_HINT)
@@ -105,11 +105,13 @@ def parse_declaration(values: Any) -> list[Application]:
     """
     if not isinstance(values, Mapping) or set(values) != {_TOP}:
         raise ConfigurationError(
-            f"It should have {_TOP!r} at its top, and nothing else.", hint=_HINT
+            f"It must have {_TOP!r} at the top level, and nothing else.", hint=_HINT
         )
     found = values[_TOP]
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-        raise ConfigurationError(f"{_TOP}: should be a mapping of names.", hint=_HINT)
+        raise ConfigurationError(
+            f"{_TOP}: must be a mapping of application names to applications.", hint=_HINT
+        )
     return [_application(name, fields) for name, fields in found.items()]
 
 
@@ -151,9 +153,11 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _application(name: str, fields: Any) -> Application:
     where = f"{_TOP}/{name}"
     if not isinstance(fields, Mapping):
-        raise ConfigurationError(f"{where}: should be a mapping.", hint=_HINT)
+        raise ConfigurationError(f"{where}: must be a mapping.", hint=_HINT)
     if "name" in fields:
-        raise ConfigurationError(f"{where}/name: is nothing that is known here.", hint=_HINT)
+        raise ConfigurationError(
+            f"{where}/name: is not a known field; the key above it is the name.", hint=_HINT
+        )
     return parse_application({**fields, "name": name}, where=where)
 
 

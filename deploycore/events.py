@@ -303,7 +303,7 @@ def as_documented(host: str) -> Iterator[None]:
 
 
 def unexpected_delivery(
-    host: str, what: str, *, hint: str = "Upgrade the plugin; polling works all the same."
+    host: str, what: str, *, hint: str = "Upgrade the plugin. Polling still works."
 ) -> UnexpectedAnswer:
     """The error of a delivery that is not as the host documents it.
 
@@ -313,6 +313,6 @@ def unexpected_delivery(
         hint: What to do about it.
     """
     return UnexpectedAnswer(
-        f"The delivery is not as {host} documents its webhooks: {what}.",
+        f"The delivery does not match {host}'s documentation of webhooks: {what}.",
         hint=hint,
     )

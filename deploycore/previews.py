@@ -150,10 +150,10 @@ def remove_ended(installation: Installation) -> frozenset[str]:
         except Locked:
             continue
         except DeploycoreError as error:
-            failures.add(f"the preview {preview.name} can't be removed: {error.message}")
+            failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
         except Exception as error:  # whatever it is, it must not keep the others
             failures.add(
-                f"the preview {preview.name} can't be removed, by an error of deploycore itself:"
+                f"the preview {preview.name} cannot be removed, by an error of deploycore itself:"
                 f" {type(error).__name__}"
             )
     return frozenset(failures)

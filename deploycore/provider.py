@@ -172,7 +172,7 @@ class Provider:
             raise self._unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
-            hint=f"See what there is: deploycore branches {self.name} {repository}.",
+            hint=f"List the branches: deploycore branches {self.name} {repository}.",
             provider=self.name,
             repository=str(repository),
             branch=name,
@@ -268,8 +268,8 @@ class Provider:
     def _demand(self, hook: str) -> None:
         if not self.supports(hook):
             raise ConfigurationError(
-                f"Providers of kind {self.plugin.kind} have no {hook}.",
-                hint="Upgrade the plugin, or do without: polling needs nothing of the host.",
+                f"Providers of kind {self.plugin.kind} do not support {hook}.",
+                hint="Upgrade the plugin, or use polling, which works with every plugin.",
                 provider=self.name,
                 plugin=self.plugin.label,
             )
@@ -453,8 +453,8 @@ class Provider:
 
     def _endless(self, hook: str) -> UnexpectedAnswer:
         return UnexpectedAnswer(
-            f"The listing does not end: {MOST_REPEATS} items in a row had been given before.",
-            hint="Try again later; if it stays like this, tell the git host's support.",
+            f"The listing does not end: the host repeated {MOST_REPEATS} items in a row.",
+            hint="Try again later. If it happens again, tell the git host's support.",
             provider=self.name,
             plugin=self.plugin.label,
             hook=hook,
@@ -463,7 +463,7 @@ class Provider:
     def _broken(self, hook: str, what: str) -> PluginError:
         return PluginError(
             self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
-            hint="Upgrade the plugin, or tell its author.",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
             provider=self.name,
             plugin=self.plugin.label,
             hook=hook,

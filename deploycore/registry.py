@@ -127,7 +127,7 @@ def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
     if len(points) > 1:
         rivals = " and ".join(sorted(label_of(point) for point in points))
         raise PluginError(
-            f"The kind {kind!r} is provided by {rivals}; deploycore can't tell which one to use.",
+            f"The kind {kind!r} is provided by {rivals}; deploycore cannot choose between them.",
             hint="Uninstall all but one of them.",
             kind=kind,
         )
@@ -159,8 +159,8 @@ def imported(point: EntryPoint) -> Any:
             raise
         reason = f"{type(error).__name__}: {error}"
     raise PluginError(
-        f"The plugin {label_of(point)} can't be imported from {point.value}: {reason}",
-        hint="Reinstall or upgrade the plugin; if that does not help, tell its author.",
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}",
+        hint="Reinstall or upgrade the plugin. If that does not help, tell its author.",
         plugin=label_of(point),
     )
 
@@ -224,8 +224,8 @@ def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
     if ending.cause != "ended":
         reason = f"its import did not end{place}, and had to be stopped"
     return PluginError(
-        f"The plugin {label_of(point)} can't be imported from {point.value}: {reason}.",
-        hint="Look at what it does when it is imported; upgrade or uninstall it.",
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}.",
+        hint="Upgrade or uninstall the plugin. Its import must not end the process.",
         plugin=label_of(point),
         hook="import",
     )
@@ -246,8 +246,8 @@ def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
     """
     if faults := list(_faults(candidate)):
         raise PluginError(
-            f"The plugin {plugin} does not fulfil the provider contract: {'; '.join(faults)}.",
-            hint="Upgrade the plugin, or tell its author.",
+            f"The plugin {plugin} does not implement the provider contract: {'; '.join(faults)}.",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
             plugin=plugin,
         )
     return implemented_hooks(candidate)
@@ -316,8 +316,8 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
                 raise
             reason = f"{type(error).__name__}: {error}"
         raise PluginError(
-            f"The plugin {label_of(point)} can't be looked at: {reason}",
-            hint="Upgrade the plugin, or tell its author.",
+            f"The plugin {label_of(point)} cannot be inspected: {reason}",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
             plugin=label_of(point),
         )
 
@@ -326,10 +326,10 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
 
 def _endless(point: EntryPoint, seconds: float) -> PluginError:
     return PluginError(
-        f"The plugin {label_of(point)} can't be imported from {point.value}: its import did not"
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: the import did not"
         f" end within {seconds:g} s.",
-        hint="Look at what it does when it is imported, such as waiting for a network; upgrade or"
-        " uninstall it.",
+        hint="Upgrade or uninstall the plugin. Its import must not wait, for example for a"
+        " network.",
         plugin=label_of(point),
         hook="import",
     )
@@ -371,7 +371,7 @@ def _config_faults(candidate: type) -> Iterable[str]:
         elif not _is_complete(member):
             # A SecretStr that pydantic can't see would be taken for a field to show.
             yield (
-                f"its Config {member.__name__} has annotations that can't be resolved; import "
+                f"its Config {member.__name__} has annotations that cannot be resolved; import "
                 "their types at run time, not under TYPE_CHECKING"
             )
 
@@ -396,7 +396,7 @@ def _hook_faults(candidate: type) -> Iterable[str]:
             yield f"{name} lacks @hookimpl" if bare else f"the required hook {name} is missing"
     for name, function in implemented.items():
         if name not in specified:
-            yield f"{name} is marked @hookimpl, but the contract has no such hook"
+            yield f"{name} is marked @hookimpl, but is not a hook of the contract"
         else:
             yield from _signature_faults(name, function, specified[name])
 

@@ -70,7 +70,7 @@ def template_directory() -> Path:
             return place
     raise ConfigurationError(
         "This installation of deploycore lacks the template for providers.",
-        hint="Install deploycore again, from a wheel or a whole source tree.",
+        hint="Reinstall deploycore from a wheel or a complete source tree.",
     )
 
 
@@ -95,8 +95,8 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise ConfigurationError(
-                f"The directory {target} is there already, and not empty.",
-                hint="Give another one by --dir.",
+                f"The directory {target} already exists and is not empty.",
+                hint="Choose another directory: --dir DIRECTORY.",
                 directory=str(target),
             )
         _write(_Names(kind), template_directory(), target)
@@ -105,8 +105,8 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
     else:
         return target
     raise ConfigurationError(
-        f"The directory {target} can't be written: {reason}.",
-        hint="Give another one by --dir.",
+        f"The directory {target} cannot be written: {reason}.",
+        hint="Choose another directory: --dir DIRECTORY.",
         directory=str(target),
     )
 
@@ -132,19 +132,19 @@ def _problem(kind: str) -> tuple[str, str]:
     """What is wrong with a kind, and the rule for it; both empty where nothing is."""
     if not _KIND.fullmatch(kind) or len(kind) > _LONGEST_KIND or kind == "deploycore":
         return (
-            "A provider can't be called {name!r}.",
+            "A provider cannot be named {name!r}.",
             "A name consists of letters (a to z), digits and hyphens. It starts with a letter, and"
             f" has {_LONGEST_KIND} characters at most.",
         )
     if kind.startswith("test"):
         return (
-            "A provider can't be called {name!r}: pytest would take its classes for tests.",
+            "A provider cannot be named {name!r}: pytest would collect its classes as tests.",
             "Choose a name that does not begin with 'test'.",
         )
     if owner := _owner_of(kind):
         return (
-            f"The kind {kind!r} is taken by {owner}, which is installed here.",
-            "Choose another name, or work on that distribution.",
+            f"The kind {kind!r} is used by {owner}, which is installed here.",
+            "Choose another name, or change that distribution.",
         )
     return "", ""
 

@@ -56,7 +56,7 @@ class Webhooks:
         found = self._public_url if base is None else parse_public_url(base, "The address")
         if found is None:
             raise ConfigurationError(
-                "It is not known where git hosts reach this server.",
+                "The server's public address is not set.",
                 hint=f"Give --url https://…, or set {PUBLIC_URL}.",
             )
         return f"{found}/webhooks/{application}"
@@ -166,8 +166,8 @@ class Webhooks:
         with self._open_provider(definition.provider) as provider:
             if not provider.supports("register_webhook"):
                 raise ConfigurationError(
-                    f"Providers of kind {provider.plugin.kind} can't set up a webhook.",
-                    hint="Do it by hand, on the git host's pages: deploycore webhook register"
+                    f"Providers of kind {provider.plugin.kind} cannot set up a webhook.",
+                    hint="Set it up in the git host's web pages: deploycore webhook register"
                     f" {name} --by-hand --reveal-secret",
                     provider=provider.name,
                     application=name,

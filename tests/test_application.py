@@ -123,7 +123,7 @@ WRONG = [
     ({"shared": {"directories": [".git/hooks"]}}, "shared/directories/0: should not be in .git"),
     ({"shared": {"directories": ["a"], "files": ["a/b"]}}, "shared: 'a/b' is shared twice"),
     ({"shared": {"directories": ["a", "a/"]}}, "shared: 'a' is shared twice"),
-    ({"environment": {"A B": "x"}}, "environment: 'A B' can't be the name of a variable"),
+    ({"environment": {"A B": "x"}}, "environment: 'A B' cannot be the name of a variable"),
     ({"environment": {"A": True}}, "environment/A: should be text"),
     ({"environment": {"A": {"secret": "hunter2"}}}, "environment/A/secret: should be env:NAME"),
     ({"environment": {"A": "x\0"}}, "environment/A: should not contain NUL"),
@@ -140,7 +140,7 @@ WRONG = [
     ({"links": {"allow": "a"}}, "links/allow: should be a list"),
     ({"links": {"refuse": ["a"]}}, "links/refuse: is nothing that is known here"),
     ({"limits": {"submodules": -1}}, "limits/submodules: should be greater than"),
-    ({"limits": {"files": 1}}, "limits/files: is nothing that is known here"),
+    ({"limits": {"files_most": 1}}, "limits/files_most: is nothing that is known here"),
 ]
 
 

@@ -79,7 +79,7 @@ def test_every_place_to_edit_is_marked_once_and_explained():
     ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b", "test-host", "deploycore"],
 )
 def test_a_name_that_will_not_do_is_refused(tmp_path, name):
-    with pytest.raises(ConfigurationError, match="can't be called"):
+    with pytest.raises(ConfigurationError, match="cannot be named"):
         render_template(name, tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
 
@@ -125,7 +125,7 @@ def test_a_name_whose_distribution_is_installed_is_refused(tmp_path, monkeypatch
         "Metadata-Version: 2.1\nName: deploycore-harbour\nVersion: 1\n"
     )
     monkeypatch.syspath_prepend(str(metadata.parent))
-    with pytest.raises(ConfigurationError, match="taken by deploycore-harbour"):
+    with pytest.raises(ConfigurationError, match="used by deploycore-harbour"):
         render_template("Harbour", tmp_path / "made")
 
 
@@ -139,7 +139,7 @@ def test_a_directory_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_kind_that_is_installed_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="taken by deploycore-bitbucket"):
+    with pytest.raises(ConfigurationError, match="used by deploycore-bitbucket"):
         render_template("Bitbucket", tmp_path / "made")
 
 

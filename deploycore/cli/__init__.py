@@ -62,10 +62,10 @@ EXIT_CODES = {
     3: "a value or name that was given is wrong",
     4: "credentials are refused or lack a permission",
     5: "the workspace, repository or branch does not exist, or is hidden",
-    6: "the git host can't be reached, limits us, or answers nonsense",
+    6: "the git host cannot be reached, limits us, or answers nonsense",
     7: "git failed: refused, corrupt, unsafe, or over a limit",
     8: "the deployment failed, or another one is running",
-    9: "the database or its key can't be used",
+    9: "the database or its key cannot be used",
     10: "a plugin is broken",
     130: "cancelled",
 }

@@ -298,7 +298,7 @@ def _variable(text: str) -> tuple[str, str | dict[str, str]]:
     if not equals:
         # Not repeated: it may be a secret that was given in the wrong place.
         raise ConfigurationError(
-            "A value of --env is not of the form NAME=VALUE.",
+            "A value of --env does not have the form NAME=VALUE.",
             hint="For example --env RAILS_ENV=production or --env TOKEN=@env:TOKEN",
         )
     return name, {"secret": value[1:]} if value.startswith("@") else value

@@ -64,8 +64,8 @@ def remove(
     """Remove one repository from the cache. The next deployment fetches it again."""
     if not _cache().remove(url):
         raise ConfigurationError(
-            f"The cache has no repository {url} that is not in use.",
-            hint="See what it has: deploycore cache list",
+            f"The cache has no repository {url}, or the repository is in use.",
+            hint="List the repositories in the cache: deploycore cache list",
         )
     if as_json:
         show_json({"removed": [url]})

@@ -44,9 +44,8 @@ def confirm(what: str, consequences: Sequence[str], *, yes: bool, as_json: bool 
             print(printable(line), file=sys.stderr)
     if not can_ask:
         raise ConfirmationRequired(
-            f"{what}: this needs your confirmation, and there is no terminal to ask at. Nothing was"
-            " removed.",
-            hint="Add --yes to go on without being asked.",
+            f"{what}: this needs your confirmation, and there is no terminal. Nothing was removed.",
+            hint="Add --yes to confirm.",
             consequences=list(consequences) if as_json else None,
         )
     if not typer.confirm(printable(f"{what}?"), err=True):

@@ -177,7 +177,7 @@ def _chosen(installation: Installation, names: list[str], everything: bool) -> l
         names = [each.name for each in installation.store.list_applications()]
         if not names:
             raise ConfigurationError(
-                "There are no applications yet.", hint="Create one: deploycore app create --help"
+                "There are no applications.", hint="Create one: deploycore app create --help"
             )
     elif everything or not names:
         raise typer.BadParameter("Name one APPLICATION or more, or give --all.")

@@ -112,6 +112,6 @@ def _unforeseen(error: BaseException) -> DeploycoreError:
         module = traceback.tb_frame.f_globals.get("__name__", "?")
         place = f" in {module}, line {traceback.tb_lineno}"
     return DeploycoreError(
-        f"deploycore stopped at something unforeseen: {type(error).__name__}{place}.",
+        f"deploycore stopped because of an unexpected error: {type(error).__name__}{place}.",
         hint=report_hint(),
     )

@@ -79,6 +79,6 @@ def parse_duration(text: str, option: str) -> timedelta:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ConfigurationError(
-            f"{text!r} is no duration.", hint=f"Write {option} 90d, 12h, 30m, or 45s."
+            f"{text!r} is not a duration.", hint=f"Write {option} 90d, 12h, 30m, or 45s."
         )
     return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

@@ -69,7 +69,7 @@ def add(
         if as_json:
             show_json(_as_dict(installation, record))
             return
-    say(f"Provider {name} is added. See whether it works: deploycore provider test {name}")
+    say(f"Provider {name} is added. Test it: deploycore provider test {name}")
 
 
 @commands.command("test")

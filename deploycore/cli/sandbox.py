@@ -85,8 +85,8 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
     if wanted not in installed or (not kind and len(installed) > 1):
         known = ", ".join(installed) or "none"
         raise ConfigurationError(
-            f"There is no sandbox to choose: {kind or 'no kind'} was named, installed: {known}.",
-            hint="Install a provider plugin that ships one, or name one by --kind.",
+            f"There is no sandbox to start: {kind or 'no kind'} was named, installed: {known}.",
+            hint="Install a provider plugin that has a sandbox, or name one: --kind KIND.",
         )
     return wanted, import_entry_point(only_one(wanted, installed[wanted]))
 
@@ -129,7 +129,7 @@ def _start(sandbox_class: type[ProviderSandbox], port: int) -> ProviderSandbox:
     except OSError as error:
         reason = error.strerror or str(error)
     raise ConfigurationError(
-        f"The sandbox can't listen on port {port}: {reason}.", hint="Choose another --port."
+        f"The sandbox cannot listen on port {port}: {reason}.", hint="Choose another --port."
     )
 
 

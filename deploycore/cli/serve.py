@@ -43,8 +43,8 @@ def serve(
         bool,
         typer.Option(
             "--behind-proxy",
-            help="Believe X-Forwarded-For, X-Forwarded-Proto and X-Request-ID: only where"
-            " nobody but your proxy can reach this.",
+            help="Believe X-Forwarded-For, X-Forwarded-Proto and X-Request-ID: only where no"
+            " other client than your proxy can reach this.",
         ),
     ] = False,
     metrics_open: Annotated[

@@ -134,7 +134,7 @@ class StepRunner:
             seconds = self.application.timeouts.deploy
             raise LimitExceeded(
                 f"The deployment took more than {seconds:g} seconds.",
-                hint="Look into its log for what took so long, or raise timeouts/deploy.",
+                hint="See its log for the slow steps, or raise timeouts: {deploy: SECONDS}.",
                 limit="timeouts/deploy",
             )
 
@@ -182,8 +182,9 @@ class Activation:
         previous = self._releases.current
         if not self._releases.holds(release):
             raise DeployError(
-                f"The release {release.name} is gone: a step, or somebody else, has removed it.",
-                hint="Look at what the steps do.",
+                f"The release {release.name} was removed during the deployment, by a step or by"
+                " another program.",
+                hint="Correct the step that removes it, then deploy again.",
                 release=release.name,
             )
         self._recorder.enter(
@@ -219,10 +220,10 @@ class Activation:
             try:
                 live = self._put_back(previous)
             except DeploycoreError as failure:
-                self._recorder.note(f"the former release can't be put back: {failure.message}")
+                self._recorder.note(f"the previous release cannot be restored: {failure.message}")
                 error.hint = (
-                    f"The former release could not be put back ({failure.message}); what is live"
-                    " may not work. When that is mended: deploycore recover"
+                    f"The previous release could not be restored ({failure.message}); the live"
+                    " release may not work. Correct the problem, then run: deploycore recover"
                 )
                 return
             is_back = previous is not None and live == previous
@@ -270,4 +271,6 @@ def typed_error(error: BaseException) -> DeploycoreError:
         return error
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Cancelled("The deployment was interrupted.")
-    return DeploycoreError(f"deploycore stopped at something unforeseen: {type(error).__name__}.")
+    return DeploycoreError(
+        f"deploycore stopped because of an unexpected error: {type(error).__name__}."
+    )

@@ -317,8 +317,8 @@ class Engine:
                 failures.append(f"{application.name}: {error.message}")
         if failures:
             raise DeployError(
-                f"What processes left of these can't be recovered: {'; '.join(failures)}",
-                hint="Mend what is told, then: deploycore recover",
+                f"These interrupted deployments cannot be recovered: {'; '.join(failures)}",
+                hint="Correct the problems above, then run: deploycore recover",
             )
         return settled
 
@@ -474,7 +474,7 @@ class Engine:
             except DeployError as error:
                 if self._unfinished(application.name):
                     raise
-                logger.warning("%s can't be looked after: %s", application.name, error)
+                logger.warning("%s cannot be looked after: %s", application.name, error)
             for record in self._unfinished(application.name):
                 if is_alone and record.state == "queued" and record.home == str(self._home):
                     settled.append(self._abandoned(record))
@@ -524,9 +524,10 @@ class Engine:
                 run.clean_up()
                 if not recorder.record.is_finished:
                     raise DeployError(
-                        f"What deployment {record.id} of {application.name} left could not be put"
-                        " right.",
-                        hint=f"See why: deploycore logs {record.id}. Then: deploycore recover",
+                        f"The interrupted deployment {record.id} of {application.name} could not"
+                        " be recovered.",
+                        hint=f"See the reason: deploycore logs {record.id}. Then run: deploycore"
+                        " recover",
                         deployment=record.id,
                     )
                 settled.append(recorder.record)
@@ -557,7 +558,7 @@ class Engine:
         former = _named(found, to)
         problem = ""
         if former is None:
-            problem = "is not there"
+            problem = "does not exist"
         elif former.is_live:
             problem = "is live already"
         elif former.deployment is None or former.deployment.state != "healthy":
@@ -586,8 +587,7 @@ class Engine:
             " has another commit"
             + (f" than {commit[:12]}, which is live," if commit else "")
             + " that worked before and was not rolled back from.",
-            hint=f"List the releases: deploycore releases {application.name}. To choose one of"
-            f" them: deploycore rollback {application.name} --to RELEASE",
+            hint=_choose(application.name, has_others=any(not each.is_live for each in found)),
             application=application.name,
         )
 
@@ -606,14 +606,23 @@ class Engine:
             self.logs.remove(application.name, gone)
 
 
+def _choose(name: str, *, has_others: bool) -> str:
+    if not has_others:
+        return f"Deploy another commit: deploycore deploy {name}"
+    return (
+        f"List the releases: deploycore releases {name}. Then choose one:"
+        f" deploycore rollback {name} --to RELEASE"
+    )
+
+
 def _refuse_elsewhere(application: ApplicationRecord) -> None:
     """Leave an application that names its machine to that one."""
     host = application.definition.host
     if host not in (None, socket.gethostname()):
         raise ConfigurationError(
             f"The application {application.name!r} is deployed by the machine {host!r}, and this"
-            f" is {socket.gethostname()!r}.",
-            hint=f"Do it there, or change the host of {application.name}.",
+            f" machine is {socket.gethostname()!r}.",
+            hint=f"Run the command there, or change the host of {application.name}.",
             application=application.name,
             host=host,
         )

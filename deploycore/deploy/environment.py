@@ -80,7 +80,7 @@ class Variables:
         stored = application.secrets.get(name)
         if not stored:
             raise ConfigurationError(
-                f"The variable {name} of {application.name} is to be stored here, but is not.",
+                f"The variable {name} of {application.name} has no stored value.",
                 hint=f"Store it: deploycore app secret {application.name} {name}",
                 application=application.name,
             )

@@ -128,9 +128,9 @@ class InterruptibleProvider:
         if not plugin and self._opened is not None:
             plugin = self._opened.plugin.label
         raise PluginError(
-            f"The plugin did not answer within {self._seconds:g} s, and was left behind.",
-            hint="Try again; if it stays so, tell the plugin's author. What may take longer is"
-            " given more by timeouts/provider of the application.",
+            f"The plugin did not answer within {self._seconds:g} s, and the call was abandoned.",
+            hint="Try again. If it happens again, tell the plugin's author. A slow host gets"
+            " more time by timeouts: {provider: SECONDS} of the application.",
             provider=self._name,
             plugin=plugin or None,
             hook=under_way.hook if under_way else hook,

@@ -170,7 +170,7 @@ class DeploymentLog:
         self.close()
 
     def _give_up(self, error: OSError) -> None:
-        logger.warning("the log %s can't be written: %s", self._path, error.strerror)
+        logger.warning("the log %s cannot be written: %s", self._path, error.strerror)
         self.close()
 
 

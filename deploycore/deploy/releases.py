@@ -103,8 +103,8 @@ class Releases:
         path = Path(os.path.normpath(self.target / link))
         if path.parent != self.directory:
             raise ConfigurationError(
-                f"{self.target / _CURRENT} leads to {link!r}, which is no release of it.",
-                hint=f"Have it lead to {_RELEASES}/NAME, or remove it.",
+                f"{self.target / _CURRENT} leads to {link!r}, which is not one of its releases.",
+                hint=f"Point it to {_RELEASES}/NAME, or remove it.",
                 target=str(self.target),
             )
         return path
@@ -142,7 +142,7 @@ class Releases:
             raise self.unusable(error) from error
 
     def names(self) -> list[str]:
-        """The names of the releases that are there, sorted; none where there is no directory.
+        """The names of the releases that are there, sorted; none where there is not a directory.
 
         Raises:
             DeployError: They can't be listed.
@@ -325,8 +325,8 @@ class Releases:
                 asides.add(aside)
             for left in filter(None, map(remove_tree, sorted(asides))):
                 raise DeployError(
-                    f"What was in {self.target} could not be removed: {left}.",
-                    hint=f"Remove {left.path} yourself, or make that possible: it is tried again.",
+                    f"The files in {self.target} could not be removed: {left}.",
+                    hint=f"Remove {left.path}, or correct its permissions: deploycore tries again.",
                     target=str(self.target),
                 )
             if asides:
@@ -347,7 +347,7 @@ class Releases:
         except BlockingIOError as error:
             raise Locked(
                 f"Another deployment is running in {self.target}.",
-                hint="Wait until it is done, then deploy again.",
+                hint="Wait until it ends, then deploy again.",
                 target=str(self.target),
             ) from error
         except OSError as error:
@@ -364,10 +364,10 @@ class Releases:
     def unusable(self, error: OSError) -> DeployError:
         """What a failure of the file system here means for a person."""
         return DeployError(
-            f"The target {self.target} can't be written: {error.strerror or error}.",
+            f"The target {self.target} cannot be written: {error.strerror or error}.",
             hint=error.HINT
             if isinstance(error, BrokenLink)
-            else "Look at its permissions and at the space that is left on its disk.",
+            else "Check its permissions and the free space on its disk.",
             target=str(self.target),
         )
 
@@ -377,14 +377,14 @@ class Releases:
         if self.target.is_dir():
             current = self.target / _CURRENT
             if os.path.lexists(current) and not current.is_symlink():
-                problem = f"{current} is not a link, so it can't be switched"
+                problem = f"{current} is not a link, so it cannot be switched"
             elif not self.directory.is_dir() and self._holds_foreign_files():
-                problem = f"{self.target} is not empty, and deploycore did not make what is there"
+                problem = f"{self.target} is not empty, and deploycore did not make its content"
         elif os.path.lexists(self.target):
             problem = f"{self.target} is not a directory"
         if problem:
             raise ConfigurationError(
-                f"The target can't be used: {problem}.",
+                f"The target cannot be used: {problem}.",
                 hint="Give the application an empty or new directory as its target.",
                 target=str(self.target),
             )

@@ -248,8 +248,8 @@ class Run:
         history = self._store.deployments.commit_history(self._application.name, commit)
         if commit in withdrawn_commits(history):
             raise _Skipped(
-                f"commit {commit[:12]} was rolled back from; to deploy it all the same:"
-                f" deploycore deploy {self._application.name}",
+                f"commit {commit[:12]} was rolled back from; to deploy it again: deploycore"
+                f" deploy {self._application.name}",
                 commit,
             )
 
@@ -258,7 +258,7 @@ class Run:
         if reason is not None:
             raise DeployError(
                 f"A plugin does not let commit {commit[:12]} be deployed: {reason}",
-                hint="Do what the plugin asks for, then deploy again.",
+                hint="Do what the plugin asks, then deploy again.",
                 commit=commit,
             )
 
@@ -314,14 +314,10 @@ class Run:
     def _git_settings(self) -> GitSettings:
         left = max(0.0, self._deadline - time.monotonic())
         most = min(self._git.settings.total_timeout, self._application.timeouts.fetch, left)
-        submodules = self._application.limits.submodules
-        return replace(
-            self._git.settings,
-            total_timeout=most,
-            submodules_most=self._git.settings.submodules_most
-            if submodules is None
-            else submodules,
-        )
+        limits = {
+            f"{name}_most": limit for name, limit in self._application.limits if limit is not None
+        }
+        return replace(self._git.settings, total_timeout=most, **limits)
 
     def _skip_unwatched(
         self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None

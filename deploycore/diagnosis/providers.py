@@ -75,7 +75,7 @@ def _look_at(
     except BaseException as error:
         if is_interrupt(error):
             raise
-        said = f"Its plugin can't be given its configuration: {type(error).__name__}."
+        said = f"Its plugin cannot be given its configuration: {type(error).__name__}."
         found.append(problem(subject, said, "Tell the plugin's author.", kind=PluginError))
         return
     with provider:
@@ -136,6 +136,6 @@ def _silent(record: ProviderRecord, under_way: UnderWay | None) -> Finding:
     return problem(
         f"provider {record.name}",
         f"It did not answer within {PROVIDER_SECONDS:g} s: {what}.",
-        "Look at the network; if that is well, tell the plugin's author.",
+        "Check the network. If the network works, tell the plugin's author.",
         kind=PluginError,
     )

@@ -42,7 +42,7 @@ def look_at_reception(found: Inspection) -> Iterator[Finding]:
         yield warning(
             "missed deliveries",
             f"{what}.",
-            "See whether a worker runs, and what its log says of them: deploycore worker",
+            "Start a worker, or see a running worker's log: deploycore worker",
         )
 
 

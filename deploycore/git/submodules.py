@@ -186,7 +186,7 @@ def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestina
     except ValueError:
         source = None
     if source is None or not is_address(url):
-        raise _unusable(path, "is no http or https URL")
+        raise _unusable(path, "is not an http or https URL")
     origin = Origin.of(source.url)
     if not allowed.takes_scheme_of(origin):
         raise _unusable(path, "is not https")

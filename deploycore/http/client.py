@@ -66,7 +66,7 @@ class HttpClient:
         subject: Whose client it is, for the log: ``provider work``.
 
     Raises:
-        ConfigurationError: The base URL is no http or https URL, holds user information, or
+        ConfigurationError: The base URL is not an http or https URL, holds user information, or
             would send credentials in the clear to another machine.
     """
 
@@ -255,7 +255,7 @@ class HttpClient:
             yield page
             following: object = next_url(answer, page)
             if following is not None and not isinstance(following, str):
-                raise self._unexpected("GET", answer.url, "its link to the next page is no text")
+                raise self._unexpected("GET", answer.url, "its link to the next page is not text")
             link = following
 
     def _linked(self, answer: Answer) -> str | None:
@@ -358,8 +358,8 @@ class HttpClient:
             segments = unquote(path.partition("?")[0]).split("/")
             if ".." in segments or "." in segments:
                 raise ConfigurationError(
-                    self._redactor.mask(f"The path {path!r} leads out of the API."),
-                    hint="Check the names of owner, repository and branch.",
+                    self._redactor.mask(f"The path {path!r} is outside the API's address."),
+                    hint="Check the names of the owner, the repository and the branch.",
                 )
             return self._base + path
         if not self._origin.covers(url):
@@ -370,7 +370,7 @@ class HttpClient:
     def _redirected(self, method: str, target: str, answer: Answer) -> str:
         location = answer.headers.get("Location", "")
         if not location:
-            raise self._unexpected(method, target, "it is a redirect to nowhere")
+            raise self._unexpected(method, target, "it redirects without an address")
         if method not in ("GET", "HEAD"):
             raise self._unexpected(method, target, "it is a redirect, which only GET may follow")
         try:
@@ -412,9 +412,9 @@ class HttpClient:
     def _unexpected(self, method: str, target: str, what: str) -> UnexpectedAnswer:
         place = f"{method} {path_of(target)} on {self._origin.host}"
         return UnexpectedAnswer(
-            self._redactor.mask(f"The answer to {place} can't be used: {what}."),
-            hint="Check the configured address. If it is right, the host has a problem or its "
-            "API has changed.",
+            self._redactor.mask(f"The answer to {place} cannot be used: {what}."),
+            hint="Check the configured address. If the address is right, the host has a problem"
+            " or its API has changed.",
         )
 
     def _log(

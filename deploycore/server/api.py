@@ -123,7 +123,9 @@ class Api:
         """Make an application what a declaration says; nothing is deployed."""
         name = call.path["application"]
         if "name" in call.body:
-            raise Refusal(422, "configuration", "name: is nothing that is known here.")
+            raise Refusal(
+                422, "configuration", "name: is not a known field; the path has the name."
+            )
         declared = parse_application({**call.body, "name": name})
         change = self._installation.apply([declared])[0]
         self._directory.invalidate()
@@ -195,7 +197,7 @@ class Api:
             force=wanted.force,
         )
         if record is None:  # pragma: no cover  nothing tells two requests of people apart
-            raise Refusal(409, "known", "This was asked for before.")
+            raise Refusal(409, "known", "This request was already accepted.")
         location = f"{PREFIX}/triggers/{record.id}"
         return _answer(views.TriggerView.of(record), status=202, headers={"Location": location})
 
@@ -262,7 +264,12 @@ class Api:
                 return self._installation.store.get_application(name)
         except ConfigurationError as error:
             raise _missing(error) from None
-        raise Refusal(404, "not_found", "There is no such application.")
+        raise Refusal(
+            404,
+            "not_found",
+            f"There is no application {name[:64]!r}.",
+            hint=f"List the applications: GET {PREFIX}/applications",
+        )
 
 
 def _answer(
@@ -279,7 +286,12 @@ def _begun(record: DeploymentRecord) -> Response:
 def _identifier(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _INTEGER_MOST:
         return int(text)
-    raise Refusal(404, "not_found", "There is nothing of this number.")
+    raise Refusal(
+        404,
+        "not_found",
+        f"There is nothing with the number {text[:64]!r}.",
+        hint="Use the id of the deployment or trigger, a positive integer.",
+    )
 
 
 def _missing(error: ConfigurationError) -> Refusal:

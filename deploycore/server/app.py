@@ -71,16 +71,17 @@ _OPENING_THREADS = 8
 """Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
 
 _MESSAGES = {
-    "unknown_application": "There is no such application, or it has no webhook.",
-    "bad_signature": "There is no right signature.",
-    "malformed": "This is not what the git host sends.",
-    "stale": "This was sent too long ago, or is from the future.",
-    "unavailable": "It can't be kept now.",
+    "unknown_application": "The application does not exist, or has no webhook.",
+    "bad_signature": "The signature is missing or wrong.",
+    "malformed": "The request is not a delivery that the git host sends.",
+    "stale": "The delivery's time is too old, or in the future.",
+    "unavailable": "The delivery cannot be stored now.",
 }
 _HINTS = {
-    "unknown_application": "Make one: deploycore webhook register APPLICATION",
-    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show APPLICATION",
-    "stale": "Set the clocks of both machines.",
+    "unknown_application": "Register its webhook: deploycore webhook register APPLICATION --url https://…",
+    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show"
+    " APPLICATION --reveal-secret",
+    "stale": "Correct the clocks of both machines.",
     "unavailable": "Send it again in a minute.",
 }
 
@@ -236,7 +237,7 @@ class _Webhooks:
         try:
             return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            self._quiet.warn("directory", "webhooks can't be judged: %s", error)
+            self._quiet.warn("directory", "webhooks cannot be judged: %s", error)
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
@@ -293,9 +294,9 @@ class _Rest:
             try:
                 await run_in_threadpool(self._access.refresh)
             except DeploycoreError as error:
-                self._quiet.warn("tokens", "tokens can't be read: %s", error)
+                self._quiet.warn("tokens", "tokens cannot be read: %s", error)
                 raise Refusal(
-                    503, error.code, "Tokens can't be read now.", headers={"Retry-After": "30"}
+                    503, error.code, "Tokens cannot be read now.", headers={"Retry-After": "30"}
                 ) from None
         return self._access.bearer(request.headers.get("authorization"), role)
 

@@ -31,5 +31,5 @@ def checked(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
         422,
         "configuration",
         f"The request is not valid: {'; '.join(problems)}.",
-        hint="See what it may have in the OpenAPI document.",
+        hint="See the request's fields in the OpenAPI document: /api/v1/openapi.json",
     )

@@ -47,7 +47,10 @@ _HEADERS = {
 }
 
 _TWO_LENGTHS = Refusal(
-    400, "malformed", "The request has two lengths.", headers={"Connection": "close"}
+    400,
+    "malformed",
+    "The request has two Content-Length headers, or Content-Length and Transfer-Encoding.",
+    headers={"Connection": "close"},
 )
 
 
@@ -110,10 +113,10 @@ class Edge:
                 return
             await self._app(scope, receive, send_on)
         except Exception as error:
-            logger.error("something unforeseen: %s", _place_of(error))
+            logger.error("unexpected error: %s", _place_of(error))
             if status:
                 raise CutOff("an answer was cut off") from None
-            answer = problem_of(Refusal(500, "error", "Something unforeseen happened."))
+            answer = problem_of(Refusal(500, "error", "An unexpected error occurred."))
             await answer(scope, receive, send_on)
 
     def _request_id(self, scope: Scope) -> str:

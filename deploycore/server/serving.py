@@ -162,8 +162,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             yield listener
         return
     raise ConfigurationError(
-        f"The server can't listen on {host}, port {port}: {reason}.",
-        hint="Choose another --host or --port, or end what has it.",
+        f"The server cannot listen on {host}, port {port}: {reason}.",
+        hint="Choose another --host or --port, or stop the program that uses it.",
     )
 
 

@@ -158,8 +158,8 @@ class Deployments:
                 return _record(row)
             found = _get(connection, deployment)
         raise ConfigurationError(
-            f"Deployment {deployment} has come to an end already: it is {found.state}.",
-            hint=f"See how it went: deploycore show {deployment}",
+            f"Deployment {deployment} has already ended: it is {found.state}.",
+            hint=f"See the deployment: deploycore show {deployment}",
             deployment=deployment,
         )
 
@@ -362,9 +362,9 @@ class Deployments:
             query = select(deployments.c.state).where(deployments.c.id == deployment)
             found = first_readable(connection, query) or "removed"
         raise StoreError(
-            f"Deployment {deployment} is {found}, so it can't become"
+            f"Deployment {deployment} is {found}, and cannot become"
             f" {values.get('state', 'another')}.",
-            hint="Another process may have brought it to its end.",
+            hint="Another process may have ended it. See the list: deploycore deployments",
             deployment=deployment,
             state=found,
         )
@@ -391,7 +391,7 @@ def _get(connection: Connection, deployment: int) -> DeploymentRecord:
             return removed
         raise ConfigurationError(
             f"There is no deployment {deployment}.",
-            hint="See which there are: deploycore deployments",
+            hint="List the deployments: deploycore deployments",
             deployment=deployment,
         )
     return _record(row)

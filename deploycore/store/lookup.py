@@ -44,7 +44,7 @@ def named_row(
     meant = f"Did you mean {close[0]!r}? " if close else ""
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",
-        hint=f"{meant}See which there are: {COMMANDS[noun]} list",
+        hint=f"{meant}List them: {COMMANDS[noun]} list",
         **{noun: name},
     )
 

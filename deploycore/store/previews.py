@@ -130,19 +130,19 @@ def begin(
     if known is not None and (known.parent, known.number) != (parent.name, number):
         raise ConfigurationError(
             f"{name!r} is the preview of pull request {known.number} of {known.parent}.",
-            hint="Have the names of previews hold {application}.",
+            hint="Use {application} in previews: {name: …} of both applications.",
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
         # A time that lies ahead is that of a clock that was: nobody knows how long ago it was.
         if abs(datetime.now(UTC) - known.removed_at) > _REMOVED_SOON:
             raise ConfigurationError(
-                f"The former preview {name!r} could not be removed yet.",
-                hint=f"A worker's log says why. Or remove {known.target} yourself.",
+                f"The previous preview {name!r} could not be removed yet.",
+                hint=f"See the reason in the worker's log, or remove {known.target}.",
                 application=parent.name,
             )
         raise StoreError(
-            f"The former preview {name!r} is being removed.", hint="Try again in a moment."
+            f"The previous preview {name!r} is being removed.", hint="Try again in a minute."
         )
     _refuse_more(connection, name, parent.name, limit)
     if known is not None and known.target != definition.target:
@@ -214,8 +214,9 @@ def _refuse_application(connection: Connection, name: str, preview: PreviewRecor
     target = connection.scalar(select(applications.c.target).where(applications.c.name == name))
     if target is not None and (preview is None or target != preview.target):
         raise ConfigurationError(
-            f"There is an application {name!r} that is no preview.",
-            hint="Give previews another name, or rename that one.",
+            f"The name {name!r} of the preview is used by an application.",
+            hint="Change previews: {name: …} of the parent, or remove that application and"
+            " create it under another name.",
             application=name,
         )
 
@@ -226,7 +227,7 @@ def _refuse_more(connection: Connection, name: str, parent: str, limit: int) -> 
     )
     if int(connection.scalar(others) or 0) >= limit:
         raise ConfigurationError(
-            f"The application {parent!r} has {limit} previews already, which is its limit.",
-            hint="Close pull requests, or raise previews/limit.",
+            f"The application {parent!r} has {limit} previews, which is its limit.",
+            hint="Close pull requests, or raise previews: {limit: NUMBER} of the application.",
             application=parent,
         )

@@ -156,9 +156,9 @@ def test_each_step_on_the_way_is_told_apart(look, connect, certificate):
         name: diagnosis.of(f"provider {name}", "problem")[0]
         for name in ("refused", "silent", "unknown", "untrusted")
     }
-    assert said["refused"].message == "The host 127.0.0.1 can't be reached: Connection refused."
+    assert said["refused"].message == "The host 127.0.0.1 cannot be reached: Connection refused."
     assert "timed out" in said["silent"].message
-    assert "its name can't be resolved" in said["unknown"].message
+    assert "its name cannot be resolved" in said["unknown"].message
     assert "TLS: self-signed certificate" in said["untrusted"].message
     assert "the clock" in said["untrusted"].hint
     assert {each.exit_code for each in said.values()} == {6}
@@ -182,7 +182,7 @@ def test_a_proxy_that_is_not_there_is_named(look, connect, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://ada:made-up-secret-77aa0c1e@127.0.0.1:{port}")
     connect("one", "https://acme.example")
     found = look(offline=False).only("problem")
-    assert found.message == "The proxy 127.0.0.1 can't be reached: Connection refused."
+    assert found.message == "The proxy 127.0.0.1 cannot be reached: Connection refused."
 
 
 @pytest.mark.parametrize("place", ["authenticate", "__init__", "import"])

@@ -109,7 +109,7 @@ def test_going_back_by_hand_and_what_there_is_to_go_back_to(shell, declared, san
     assert f"to   commit {newest['commit'][:12]} (release {newest['release']})" in said
     assert live(shell) == "two\n"
     code, message = shell.fail("rollback", "site", "--to", "nope")
-    assert (code, "'nope' of site is not there" in message) == (3, True)
+    assert (code, "'nope' of site does not exist" in message) == (3, True)
 
 
 def test_a_commit_that_is_live_is_not_deployed_again_but_by_force(shell, declared):
@@ -190,7 +190,7 @@ def test_what_a_killed_process_left_is_cleared_up(shell, declared):
         (["releases", "nope"], 3, "no application 'nope'"),
         (["deployments", "nope"], 3, "no application 'nope'"),
         (["rollback", "site"], 3, "no release to roll back to"),
-        (["apply", "nope.yaml"], 3, "can't be read"),
+        (["apply", "nope.yaml"], 3, "cannot be read"),
         (["export", "nope"], 3, "no application 'nope'"),
         (["deploy", "site", "nope"], 3, "no application 'nope'"),
         (["deploy", "site", "--all"], 2, "APPLICATION"),

@@ -201,11 +201,11 @@ def test_a_host_that_is_not_there_is_unreachable(fails):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = fails(f"http://127.0.0.1:{unused.getsockname()[1]}/shop.git")
-    assert "can't be reached" in error.message
+    assert "cannot be reached" in error.message
 
 
 def test_a_host_without_an_address_is_unreachable(fails):
-    assert "can't be reached" in fails("https://nowhere.invalid/shop.git").message
+    assert "cannot be reached" in fails("https://nowhere.invalid/shop.git").message
 
 
 def test_a_certificate_that_nobody_signed_is_refused_before_the_credential_is_sent(
@@ -264,7 +264,7 @@ def test_certificates_that_are_not_there_are_named(secure_server, fails, tmp_pat
 )
 def test_what_is_no_address_is_refused(fails, url):
     error = fails(url, ConfigurationError)
-    assert "not an address" in error.message
+    assert "not a valid address" in error.message
     assert error.message.isprintable()
 
 

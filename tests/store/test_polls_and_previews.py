@@ -171,7 +171,7 @@ def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, applica
     begin()
     shop.remove_application("shop-pr-7")
     mine = shop.add_application(application("shop-pr-7", target=Path("/mine")))
-    with pytest.raises(ConfigurationError, match="is no preview"):
+    with pytest.raises(ConfigurationError, match="is used by an application"):
         begin()
     assert shop.get_application("shop-pr-7") == mine
 

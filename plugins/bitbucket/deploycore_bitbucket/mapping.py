@@ -47,7 +47,9 @@ _SCHEME_AND_USER = re.compile(r"(?P<scheme>https?://)[^/?#]*@", re.IGNORECASE)
 _SCHEME = re.compile("https?://", re.IGNORECASE)
 _UUID = re.compile(r"\{[0-9A-Fa-f-]{1,64}\}")
 
-HINT = "Try again; if it stays like this, Bitbucket changed its API: upgrade deploycore-bitbucket."
+HINT = (
+    "Try again. If it happens again, Bitbucket has changed its API: upgrade deploycore-bitbucket."
+)
 
 
 def repository_from(item: object, *, git_url: str) -> Repository:

@@ -216,7 +216,7 @@ def _count(value: object) -> int | None:
 def _endless() -> UnexpectedAnswer:
     return UnexpectedAnswer(
         f"Bitbucket's listing does not end: {MOST_BARREN_PAGES} pages in a row had nothing new.",
-        hint="Try again later, and tell Bitbucket's support if it stays like this.",
+        hint="Try again later. If it happens again, tell Bitbucket's support.",
     )
 
 

@@ -156,7 +156,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = delivery.headers.get("x-event-key", "")
     if not kind:
-        raise unexpected_delivery("Bitbucket", "it does not say in X-Event-Key what it is about")
+        raise unexpected_delivery("Bitbucket", "it has no X-Event-Key header")
     events: tuple[WebhookEvent, ...] = ()
     if kind == PUSH:
         events = (_push(json.loads(delivered_json(delivery, "Bitbucket"))),)
@@ -175,9 +175,9 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     length = len(secret.get_secret_value())
     if not 1 <= length <= LONGEST_SECRET:
         raise ConfigurationError(
-            f"Bitbucket takes secrets of 1 to {LONGEST_SECRET} characters for webhooks, and this "
-            f"one has {length}.",
-            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+            f"Bitbucket accepts webhook secrets of 1 to {LONGEST_SECRET} characters, and this"
+            f" one has {length}.",
+            hint="Choose another secret, for example 32 random bytes in hexadecimal.",
         )
     return {
         "description": DESCRIPTION,
@@ -203,7 +203,7 @@ def webhook_from(item: object, *, url: str = "") -> Webhook:
         if not value:
             raise IncompleteItem(
                 f"Bitbucket described a webhook without a field that deploycore needs: {field}.",
-                hint="Look at the repository's webhooks in Bitbucket, and remove it there.",
+                hint="Remove it in the repository's webhook settings in Bitbucket.",
                 field=field,
             )
     return Webhook(id=hook.uuid, url=hook.url or url, active=hook.active)

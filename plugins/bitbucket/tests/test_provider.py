@@ -181,7 +181,7 @@ def test_wrong_credentials_are_not_asked_twice(provider, bitbucket, mode):
 def test_an_unknown_workspace_is_no_success_of_an_access_token(provider, bitbucket):
     body = error_body("No workspace with identifier 'acme'.")
     bitbucket.get(REPOSITORIES, status=404, json=body)
-    with pytest.raises(NotFound, match="no workspace 'acme'"):
+    with pytest.raises(NotFound, match="Workspace 'acme' was not found"):
         provider("access-token").authenticate()
 
 
@@ -386,7 +386,7 @@ def test_a_part_of_a_name_is_pushed_to_the_server(provider, bitbucket):
 
 def test_branches_of_an_unknown_repository_are_not_found(provider, bitbucket):
     bitbucket.get(BRANCHES, status=404, json=error_body("You may not have access"))
-    with pytest.raises(NotFound, match="no repository acme/shop") as caught:
+    with pytest.raises(NotFound, match="epository acme/shop was not found") as caught:
         list(provider().list_branches(SHOP, BranchQuery(name="main")))
     assert caught.value.details["repository"] == "acme/shop"
 

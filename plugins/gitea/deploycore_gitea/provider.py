@@ -315,7 +315,7 @@ def _path(repository: RepositoryId) -> str:
 def _no_commit(repository: RepositoryId, commit: str) -> NotFound:
     return NotFound(
         f"The repository {repository} has no commit {commit}.",
-        hint="It may have been removed by a forced push; deploy what there is now.",
+        hint="A forced push may have removed it. Deploy the newest commit.",
         repository=str(repository),
         commit=commit,
     )

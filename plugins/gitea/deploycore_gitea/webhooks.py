@@ -212,7 +212,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = _header(delivery, "event")
     if not kind:
-        raise unexpected_delivery("Gitea", "it does not say in X-Gitea-Event what it is about")
+        raise unexpected_delivery("Gitea", "it has no X-Gitea-Event header")
     event: WebhookEvent | None = None
     if kind in _READERS:
         content = delivered_json(delivery, "Gitea", form_field=FORM_FIELD)
@@ -229,8 +229,8 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """
     if not secret.get_secret_value():
         raise ConfigurationError(
-            "A webhook without a secret would not be signed.",
-            hint="Choose a secret; 32 random bytes in hexadecimal are plenty.",
+            "Gitea does not sign the deliveries of a webhook without a secret.",
+            hint="Choose a secret, for example 32 random bytes in hexadecimal.",
         )
     return {
         "type": "gitea",

@@ -151,7 +151,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = delivery.headers.get("x-github-event", "")
     if not kind:
-        raise unexpected_delivery("GitHub", "it does not say in X-GitHub-Event what it is about")
+        raise unexpected_delivery("GitHub", "it has no X-GitHub-Event header")
     events: tuple[WebhookEvent, ...] = ()
     if kind == PUSH:
         events = (_push(_decoded(delivery)),)
@@ -168,8 +168,8 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """
     if not secret.get_secret_value():
         raise ConfigurationError(
-            "GitHub signs no deliveries of a webhook with an empty secret.",
-            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+            "GitHub does not sign the deliveries of a webhook with an empty secret.",
+            hint="Choose another secret, for example 32 random bytes in hexadecimal.",
         )
     return {
         "name": "web",

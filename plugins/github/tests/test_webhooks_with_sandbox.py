@@ -328,7 +328,7 @@ def test_a_repository_that_is_not_found_may_want_another_role(shop, connect, nam
         "deployment": lambda provider: provider.report_deployment(nowhere, deployed(shop)),
     }
     for mode in MODES:
-        with pytest.raises(NotFound, match="no repository ada/nowhere") as caught:
+        with pytest.raises(NotFound, match="epository ada/nowhere was not found") as caught:
             calls[name](connect(mode))
         role = "administrators" if name in ("register", "list") else "may push"
         assert role in caught.value.hint
