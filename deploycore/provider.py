@@ -15,15 +15,16 @@ from time import monotonic
 from typing import Any, Protocol, Self, TypeVar
 
 import pluggy
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from deploycore.calls import is_interrupt, running
-from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.configuration import ProviderConfig, addresses_in, parse_config
 from deploycore.errors import (
     ConfigurationError,
     DeploycoreError,
     NotFound,
     PluginError,
+    ProviderError,
     UnexpectedAnswer,
 )
 from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
@@ -41,6 +42,8 @@ from deploycore.models import (
 from deploycore.observers import Observers, installed_observers
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.registry import Plugin, load_plugin
+from deploycore.suggestions import did_you_mean
+from deploycore.validation import describe_problems
 
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
@@ -54,6 +57,7 @@ _SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
 # so remembering more than a page is enough.
 REMEMBERED_ITEMS = 1000
 MOST_REPEATS = 5000
+_SUGGESTED_FROM = 100
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,11 @@ class Provider:
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
 
+    Attributes:
+        name: The user's name of the configured provider.
+        plugin: The loaded plugin.
+        addresses: The URLs that its configuration names, that of the API among them.
+
     Raises:
         PluginError: The plugin's constructor fails.
     """
@@ -123,6 +132,7 @@ class Provider:
         self._redactor = Redactor(secrets_in(config))
         self._observers = installed_observers() if observers is None else observers
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
+        self.addresses = self._guard("__init__", lambda: addresses_in(config))
         instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
         self._hooks = _private_manager(instance, plugin).hook
 
@@ -169,11 +179,20 @@ class Provider:
                 return branch
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
-            hint=f"See what there is: deploycore branches {self.name} {repository}.",
+            hint=f"{self._like_branch(repository, name)}See what there is:"
+            f" deploycore branches {self.name} {repository}",
             provider=self.name,
             repository=str(repository),
             branch=name,
         )
+
+    def _like_branch(self, repository: RepositoryId, name: str) -> str:
+        """A suggestion from the first branches; nothing where the host does not list them."""
+        query = BranchQuery(limit=_SUGGESTED_FROM)
+        try:
+            return did_you_mean(name, [each.name for each in self.list_branches(repository, query)])
+        except (ProviderError, PluginError):
+            return ""  # that the branch does not exist is what is told
 
     def find_repository(self, repository: RepositoryId) -> Repository:
         """The repository that the host has under a name now; its present name may be another.
@@ -397,7 +416,7 @@ class Provider:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
+            failure = self._broken(hook, f"{_raised(error)}{_place(error)}")
         finally:
             running.pop(me, None)
         failure.message = redactor.mask(failure.message)
@@ -487,6 +506,13 @@ def _secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
 
 def _what(value: Any) -> str:
     return "nothing (None)" if value is None else f"a {type(value).__name__}"
+
+
+def _raised(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        problems = describe_problems(error, Any, None)
+        return f"made a {error.title} that is not valid ({problems})"
+    return f"raised {type(error).__name__}: {error}"
 
 
 def _place(error: BaseException) -> str:

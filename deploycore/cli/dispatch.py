@@ -12,6 +12,7 @@ import typer
 from deploycore.calls import calls_left_behind
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
+from deploycore.cli.usage import CommandGroup
 from deploycore.cli.waiting import end_at_once
 from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
@@ -59,6 +60,7 @@ def _run(arguments: Sequence[str], modules: Iterable[str]) -> None:
 def application_of(commands: Iterable[str]) -> typer.Typer:
     """One application of these commands, and of those that share a module with them."""
     application = typer.Typer(
+        cls=CommandGroup,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["--help", "-h"]},

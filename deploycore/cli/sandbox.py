@@ -24,6 +24,7 @@ from deploycore.registry import (
     only_one,
 )
 from deploycore.sandbox import ProviderSandbox, SandboxConnection
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["add_command", "load_sandbox", "provider_name", "register"]
 
@@ -76,7 +77,8 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
         known = ", ".join(installed) or "none"
         raise ConfigurationError(
             f"There is no sandbox to choose: {kind or 'no kind'} was named, installed: {known}.",
-            hint="Install a provider plugin that ships one, or name one by --kind.",
+            hint=f"{did_you_mean(wanted, installed) if kind else ''}Install a provider plugin that"
+            " ships one, or name one by --kind.",
         )
     return wanted, import_entry_point(only_one(wanted, installed[wanted]))
 

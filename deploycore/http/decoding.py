@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from deploycore.errors import UnexpectedAnswer
+from deploycore.validation import find_problems
 
 __all__ = ["AnswerModel", "parse_answer"]
 
@@ -47,16 +48,16 @@ def parse_answer(expected: type[T], value: object, *, what: str) -> T:
     try:
         found: T = _adapter(expected).validate_python(value)
     except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        problems = find_problems(error, expected, value)
     else:
         return found
     shown = "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg']}"
+        f"{'.'.join(problem.path) or 'the whole'}: {problem.said}"
         for problem in problems[:_SHOWN_PROBLEMS]
     )
     raise UnexpectedAnswer(
         f"The host did not answer with {what} as its API describes it: {shown}.",
         hint="Check the configured address. If it is right, the host's API has changed: "
         "upgrade the plugin.",
-        field=".".join(map(str, problems[0]["loc"])) or None,
+        field=".".join(problems[0].path) or None,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
 from deploycore.errors import ConfigurationError
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "named_row"]
 
@@ -38,10 +38,8 @@ def named_row(
     if row is not None:
         return row
     names = [each for each in connection.scalars(select(table.c.name)) if isinstance(each, str)]
-    close = difflib.get_close_matches(name, names, n=1)
-    meant = f"Did you mean {close[0]!r}? " if close else ""
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",
-        hint=f"{meant}See which there are: {COMMANDS[noun]} list",
+        hint=f"{did_you_mean(name, names)}See which there are: {COMMANDS[noun]} list",
         **{noun: name},
     )

@@ -95,6 +95,16 @@ class Store:
             else:
                 connection.execute(insert(providers).values(values))
 
+    def refuse_taken_provider(self, name: str) -> None:
+        """Refuse the name of a provider that is there and not damaged.
+
+        Raises:
+            ConfigurationError: It is taken.
+        """
+        with self._database.reading() as connection:
+            if not _is_damaged_provider(connection, name):
+                _refuse_taken(connection, "provider", providers, name)
+
     def get_provider(self, name: str) -> ProviderRecord:
         """The provider of a name.
 
@@ -135,8 +145,13 @@ class Store:
         with self._database.reading() as connection:
             return next(_sealed_secrets(connection), None) is not None
 
-    def add_application(self, definition: Application) -> ApplicationRecord:
+    def add_application(
+        self, definition: Application, *, dry_run: bool = False
+    ) -> ApplicationRecord:
         """Keep a new application.
+
+        Args:
+            dry_run: Whether only to see that it can be done.
 
         Raises:
             ConfigurationError: The name is taken, the provider is unknown, or another
@@ -146,7 +161,10 @@ class Store:
         with self._database.writing() as connection:
             _refuse_taken(connection, "application", applications, definition.name)
             refuse_common_targets(connection, [definition], resolved)
-            return _put(connection, definition, resolved)
+            record = _put(connection, definition, resolved)
+            if dry_run:
+                connection.rollback()
+            return record
 
     def put_applications(
         self, definitions: Sequence[Application], *, dry_run: bool = False
