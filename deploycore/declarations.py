@@ -188,7 +188,7 @@ def _application(name: str, fields: Any) -> Application:
     if not isinstance(fields, Mapping):
         raise ConfigurationError(f"{where}: should be a mapping.", hint=_HINT)
     if "name" in fields:
-        raise ConfigurationError(f"{where}/name: is nothing that is known here.", hint=_HINT)
+        raise ConfigurationError(f"{where}/name: is not known here.", hint=_HINT)
     return parse_application({**fields, "name": name}, where=where)
 
 

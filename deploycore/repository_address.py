@@ -28,46 +28,11 @@ _NAME = re.compile(r"^(?!\.\.?$)[^\s\x00-\x1f\x7f@:?#\\]+$")
 _HOST = re.compile(r"^(?=.*\.)[A-Za-z0-9.-]+(?::[0-9]+)?$")
 # What follows a repository in the addresses of a host's pages. "-" is a separator that no
 # repository's name can be; the others count from the third part on.
-_PAGES = frozenset(
-    [
-        "-",
-        "src",
-        "tree",
-        "blob",
-        "raw",
-        "blame",
-        "edit",
-        "browse",
-        "branch",
-        "branches",
-        "commit",
-        "commits",
-        "compare",
-        "tag",
-        "tags",
-        "releases",
-        "release",
-        "pull",
-        "pulls",
-        "pull-requests",
-        "merge_requests",
-        "issues",
-        "wiki",
-        "wikis",
-        "actions",
-        "pipelines",
-        "settings",
-        "admin",
-        "forks",
-        "downloads",
-        "packages",
-        "projects",
-        "activity",
-        "graphs",
-        "network",
-        "security",
-        "pulse",
-    ]
+_PAGE = re.compile(
+    r"-|src|tree|blob|raw|blame|edit|browse|branch|branches|commit|commits|compare|tag"
+    r"|tags|releases|release|pull|pulls|pull-requests|merge_requests|issues|wiki|wikis"
+    r"|actions|pipelines|settings|admin|forks|downloads|packages|projects|activity|graphs"
+    r"|network|security|pulse"
 )
 
 
@@ -180,7 +145,7 @@ def _without_prefix(pasted: _Pasted, known: Collection[str]) -> tuple[str, ...]:
 
 def _without_page(path: tuple[str, ...]) -> tuple[str, ...]:
     for index, part in enumerate(path):
-        if part.endswith(".git") or (index >= 2 and part in _PAGES):
+        if part.endswith(".git") or (index >= 2 and _PAGE.fullmatch(part)):
             return path[: index + 1] if part.endswith(".git") else path[:index]
     return path
 

@@ -14,62 +14,16 @@ from deploycore.application import Application, Command
 
 __all__ = ["shell_warnings"]
 
-_OPERATORS = frozenset(
-    [
-        "|",
-        "||",
-        "&",
-        "&&",
-        ";",
-        ";;",
-        "|&",
-        "<",
-        "<<",
-        "<<<",
-        ">",
-        ">>",
-        ">|",
-        "&>",
-        "&>>",
-        "<>",
-        "(",
-        ")",
-        "{",
-        "}",
-        "!",
-    ]
-)
+_OPERATOR = re.compile(r"\||\|\||&|&&|;|;;|\|&|<|<<|<<<|>|>>|>\||&>|&>>|<>|\(|\)|\{|\}|!")
 _REDIRECTION = re.compile(r"^(?:[0-9]*(?:>>?|<|>&|<&)|&>>?)[^\s>]+$")
 _EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{|\()|`[^`]+`")
 _ASSIGNMENT = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
-_BUILTINS = frozenset(
-    [
-        ".",
-        "alias",
-        "cd",
-        "case",
-        "eval",
-        "exec",
-        "export",
-        "for",
-        "function",
-        "if",
-        "read",
-        "set",
-        "shift",
-        "source",
-        "trap",
-        "ulimit",
-        "umask",
-        "unset",
-        "until",
-        "while",
-        "[[",
-        "((",
-    ]
+_BUILTIN = re.compile(
+    r"\.|alias|cd|case|eval|exec|export|for|function|if|read|set|shift|source|trap|ulimit"
+    r"|umask|unset|until|while|\[\[|\(\("
 )
 _SHELLS = frozenset(["sh", "bash", "dash", "zsh", "ksh", "ash", "fish"])
-_TAKES_FILES = frozenset(["cat", "chmod", "chown", "cp", "ls", "ln", "mkdir", "mv", "rm", "touch"])
+_TAKES_FILES = re.compile(r"cat|chmod|chown|cp|ls|ln|mkdir|mv|rm|touch")
 
 
 def shell_warnings(application: Application) -> Iterator[str]:
@@ -98,7 +52,7 @@ def _reason(program: str, arguments: list[str]) -> str:
         return ""  # what follows is for it
     if _ASSIGNMENT.match(program):
         return f"{program.partition('=')[0]}=… is taken for the name of a program"
-    if program in _BUILTINS:
+    if _BUILTIN.fullmatch(program):
         return f"{program!r} is a command of shells, and taken for the name of a program"
     for word in (program, *arguments):
         if _is_for_shells(program, word):
@@ -109,14 +63,11 @@ def _reason(program: str, arguments: list[str]) -> str:
 def _is_for_shells(program: str, word: str) -> bool:
     if re.search(r"\s", word):
         return False  # it was in quotes, so that it is meant as it is
-    if word in _OPERATORS or _REDIRECTION.match(word) or _EXPANSION.search(word):
+    if _OPERATOR.fullmatch(word) or _REDIRECTION.match(word) or _EXPANSION.search(word):
         return True
     if len(word) > 1 and (word.endswith((";", "&")) or (word[0] == word[-1] and word[0] in "'\"")):
         return True
     if word == "~" or word.startswith("~/"):
         return True
-    return (
-        program in _TAKES_FILES
-        and not word.startswith("-")
-        and re.search(r"[*?]", word) is not None
-    )
+    takes_files = _TAKES_FILES.fullmatch(program) and not word.startswith("-")
+    return bool(takes_files and re.search(r"[*?]", word))

@@ -93,13 +93,13 @@ WRONG = [
     ("applications: [shop]", "apps.yaml", "should be a mapping of names"),
     ("applications: {7: {}}", "apps.yaml", "should be a mapping of names"),
     ("applications: {shop: main}", "apps.yaml", "applications/shop: should be a mapping"),
-    ("applications: {shop: {name: x}}", "apps.yaml", "applications/shop/name: is nothing"),
+    ("applications: {shop: {name: x}}", "apps.yaml", "applications/shop/name: is not known"),
     (YAML.replace("ref: main", "ref: main\n    ref: v2"), "apps.yaml", "'ref' stands here twice"),
     (YAML.replace("[make, all]", "{}"), "apps.yaml", "applications/shop/steps/build/1: should"),
     ("applications: !!python/object/apply:os.system ['true']", "apps.yaml", "is not YAML"),
     ("[" * 100_000, "apps.yaml", "is not YAML"),
     ("#" * 1_100_000, "apps.yaml", "is larger than"),
-    (YAML, "apps.json", "is no kind of file"),
+    (YAML, "apps.json", "is neither a YAML nor a TOML file"),
 ]
 
 

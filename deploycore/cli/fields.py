@@ -211,14 +211,22 @@ def _missing(
 ) -> list[ConfigField]:
     """The fields that are required, by what is given so far, in the order to ask for them."""
     chosen = settings.get(discriminator) if discriminator else None
+    choices = fields[discriminator].choices if discriminator else ()
+    possible = choices if chosen is None else (chosen,)
     return [
         field
         for field in fields.values()
         if field.name not in settings
         and field.name not in secrets
-        and (field.required or chosen in field.required_for)
-        and (not field.only_for or chosen is None or chosen in field.only_for)
+        and (field.name == discriminator or _is_required(field, possible))
     ]
+
+
+def _is_required(field: ConfigField, possible: Sequence[str]) -> bool:
+    """Whether a field must be given whichever of the possible members of a union it is."""
+    if not field.only_for:
+        return field.required
+    return all(choice in field.required_for for choice in possible)
 
 
 def _lacking(
@@ -226,7 +234,7 @@ def _lacking(
 ) -> ConfigurationError:
     names = [f"{field.name}{_among(field)}" for field in missing]
     if len(names) == 1:
-        message = f"The field {names[0]} is missing."
+        message = f"The field {missing[0].name} is missing{_among(missing[0])}."
     else:
         message = f"The fields {', '.join(names[:-1])} and {names[-1]} are missing."
     hints = [f"Give {'; '.join(map(_option_help, missing))}."]

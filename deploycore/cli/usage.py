@@ -6,14 +6,17 @@ told at once, and a misspelled option gets the one that was probably meant.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from deploycore.errors import DeploycoreError
 from deploycore.suggestions import did_you_mean
+from deploycore.validation import describe_problems
 
 __all__ = ["CommandGroup", "UsageError"]
 
@@ -61,9 +64,14 @@ def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
     if kind == "NoSuchOption":
         known = _options(context.command) if context is not None else []
         message = f"There is no option {error.option_name} for {path}."
-        hint = did_you_mean(error.option_name, known, shown="{}") + hint
+        hint = did_you_mean(error.option_name.lstrip("-"), known, shown="--{}") + hint
     elif kind == "MissingParameter" and context is not None:
         message = f"The command {path} lacks {_listed(_missing(context, given))}."
+    elif isinstance(error.__cause__, ValidationError):
+        value = describe_problems(error.__cause__, Any, None)
+        message = f"The value of {_shown(error.param)} is wrong: {value}."
+        wrong, *choices = re.findall("'([^']*)'", value) or [""]
+        hint = did_you_mean(wrong, choices) + hint
     else:
         message = error.format_message()
     raise UsageError(message, hint=hint) from None
@@ -71,7 +79,7 @@ def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
 
 def _options(command: Any) -> list[str]:
     names = [name for param in command.params for name in (*param.opts, *param.secondary_opts)]
-    return [name for name in names if name.startswith("--")]
+    return [name.removeprefix("--") for name in names if name.startswith("--")]
 
 
 def _missing(context: Any, given: Sequence[str]) -> Iterator[str]:

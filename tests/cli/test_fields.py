@@ -12,6 +12,7 @@ import pytest
 from pydantic import Field, SecretStr
 
 from deploycore.cli.fields import field_help, read_fields
+from deploycore.cli.usage import UsageError
 from deploycore.configuration import ProviderConfig
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
@@ -124,7 +125,7 @@ def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):
     ],
 )
 def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said):
-    with pytest.raises(ConfigurationError, match=said) as caught:
+    with pytest.raises((ConfigurationError, UsageError), match=said) as caught:
         read_fields(Config, arguments)
     assert SECRET not in str(caught.value) + caught.value.hint
 
