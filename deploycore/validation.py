@@ -228,6 +228,12 @@ def _clause(kind: str, context: Mapping[str, Any], message: str) -> str:
 class _Declared(dict[str, Any]):
     """An error's context; what is not in it is told in general words."""
 
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        super().__init__()
+        for name, value in context.items():
+            is_whole = isinstance(value, float) and value.is_integer()
+            self[name] = int(value) if is_whole else value
+
     def __missing__(self, key: str) -> str:
         return "another value"
 
