@@ -367,7 +367,8 @@ class Application(Model):
             environment reaches them but PATH, HOME, LANG and the like.
         steps: What is done with a release.
         health_check: How to tell that a release works; ``None`` for no check.
-        keep: How many releases stay, the live one and the one before it always among them.
+        keep: Of how many different commits that worked the releases stay; the live one, the one
+            before it and the one that a rollback goes to always stay.
         history_days: How long what is known of deployments, and their logs, stay.
         watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
             match one, else nothing is deployed.

@@ -36,6 +36,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
+from deploycore.times import for_machines
+
 __all__ = [
     "AuthenticationFailed",
     "Cancelled",
@@ -163,7 +165,9 @@ class RateLimited(ProviderError):
     def __init__(
         self, message: str, *, retry_at: datetime | None = None, hint: str = "", **details: Any
     ) -> None:
-        super().__init__(message, hint=hint, retry_at=retry_at and retry_at.isoformat(), **details)
+        super().__init__(
+            message, hint=hint, retry_at=retry_at and for_machines(retry_at), **details
+        )
         self.retry_at = retry_at
 
 

@@ -7,6 +7,7 @@ database, HTTP and git are imported by the calls that need them: help waits for 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
 if TYPE_CHECKING:
+    from deploycore.application_removal import Removals
     from deploycore.declarations import Change
     from deploycore.deploy import DeployListener, Engine, Release
     from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
@@ -273,8 +275,12 @@ class Installation:
         stored = None if secret is None else self.secrets.seal(secret)
         self.store.keep_application_secret(name, variable, stored)
 
-    def remove_application(self, name: str) -> Path:
-        """Forget an application, its history and its logs; its files stay.
+    def remove_application(self, name: str, *, purge: bool = False) -> Path:
+        """Remove an application, and its webhook at the git host; its files stay. For more, and to
+        know what remains, see ``removals``.
+
+        Args:
+            purge: Whether its history and its logs are erased; else they stay.
 
         Returns:
             Its target.
@@ -282,9 +288,16 @@ class Installation:
         Raises:
             ConfigurationError: There is no such application, or it is being deployed.
         """
-        target = self.store.remove_application(name)
-        self.engine.logs.remove(name)
+        target = self.store.get_application(name).definition.target
+        self.removals.remove(name, purge=purge)
         return target
+
+    @cached_property
+    def removals(self) -> Removals:
+        """What removes applications."""
+        from deploycore.application_removal import Removals
+
+        return Removals(self.store, self.webhooks, self.engine.logs)
 
     @cached_property
     def engine(self) -> Engine:
@@ -312,20 +325,34 @@ class Installation:
         application: str,
         *,
         requested_by: str = "",
-        only_if_changed: bool = False,
+        force: bool = False,
+        automatic: bool = False,
+        only_if_changed: bool | None = None,
         reuse: Reuse | None = None,
         wait: bool = True,
         claimed: bool = False,
         listener: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
-        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`."""
+        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`.
+
+        Args:
+            only_if_changed: Deprecated, and ignored: what is live already is skipped unless
+                ``force`` says otherwise.
+        """
         from deploycore.deploy import no_listener
 
+        if only_if_changed is not None:
+            warnings.warn(
+                "only_if_changed is deprecated: what is live already is skipped unless force=True.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         return self.engine.deploy(
             application,
             requested_by=requested_by,
-            only_if_changed=only_if_changed,
+            force=force,
+            automatic=automatic,
             reuse=reuse,
             wait=wait,
             claimed=claimed,

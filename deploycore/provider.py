@@ -9,10 +9,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from threading import get_ident
 from time import monotonic
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pluggy
 from pydantic import SecretStr, ValidationError
@@ -30,6 +31,9 @@ from deploycore.errors import (
 from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpClient, HttpSettings
+from deploycore.http.deprecation import Deprecation
+from deploycore.http.tally import ItemTally
+from deploycore.listings import MOST_REPEATS, Everything, Query, Repeats
 from deploycore.models import (
     Account,
     Branch,
@@ -49,14 +53,9 @@ __all__ = ["Provider", "ProviderCall", "open_provider"]
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
-ItemT = TypeVar("ItemT", contravariant=True)
 
 _SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
 
-# A listing that changes while it is read gives the last items of a page again on the next one,
-# so remembering more than a page is enough.
-REMEMBERED_ITEMS = 1000
-MOST_REPEATS = 5000
 _SUGGESTED_FROM = 100
 
 
@@ -173,10 +172,15 @@ class Provider:
 
         Raises:
             NotFound: The repository or the branch does not exist.
+            UnexpectedAnswer: Some of the branches could not be read; it may be among them.
         """
-        for branch in self.list_branches(repository, BranchQuery(name=name)):
+        tally, query = self._tally("list_branches", is_listing=True), BranchQuery(name=name)
+        arguments = {"repository": repository, "query": query}
+        for branch in self._listing("list_branches", Branch, query, tally, **arguments):
             if branch.name == name:
                 return branch
+        if tally.has_unread:
+            raise self._unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
             hint=f"{self._like_branch(repository, name)}See what there is:"
@@ -249,7 +253,7 @@ class Provider:
     def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
         """The webhooks of a repository, lazily."""
         self._demand("list_webhooks")
-        return self._listing("list_webhooks", Webhook, _Everything(), repository=repository)
+        return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
 
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
         """Remove a webhook by the host's identifier; whether there was one."""
@@ -299,6 +303,11 @@ class Provider:
         """How many seconds the host's clock is before ours; ``None`` until it has answered."""
         return self._http.clock_offset
 
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """The endpoints that the host called deprecated so far."""
+        return self._http.deprecations
+
     def __enter__(self) -> Self:
         return self
 
@@ -310,29 +319,46 @@ class Provider:
 
     def _client(self, config: ProviderConfig, settings: HttpSettings | None) -> HttpClient:
         return HttpClient(
-            config.api_base_url, auth=config.api_auth, redactor=self._redactor, settings=settings
+            config.api_base_url,
+            auth=config.api_auth,
+            redactor=self._redactor,
+            settings=settings,
+            subject=self._subject,
         )
 
     def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
         call = self._started(hook, arguments)
         secrets = _secrets_among(arguments)
         redactor = self._redactor.extended(secrets) if secrets else None
+        tally = self._tally(hook)
         try:
-            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments), redactor)
+            with tally.counting():
+                made = partial(getattr(self._hooks, hook), **arguments)
+                result = self._guard(hook, made, redactor)
             if not isinstance(result, expected):
                 raise self._broken(hook, f"returned {_what(result)}, not {expected.__name__}")
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
+        finally:
+            tally.tell()
         self._finished(call, result, None)
         return result
 
     def _listing(
-        self, hook: str, expected: type[ModelT], wanted: _Query[ModelT], **arguments: object
+        self,
+        hook: str,
+        expected: type[ModelT],
+        wanted: Query[ModelT],
+        tally: ItemTally | None = None,
+        /,
+        **arguments: object,
     ) -> Iterator[ModelT]:
         call = self._started(hook, arguments)
+        tally = tally or self._tally(hook, is_listing=True)
         try:
-            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
+            with tally.counting():
+                result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
             if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
                 items = f"an iterable of {expected.__name__}"
                 raise self._broken(hook, f"returned {_what(result)}, not {items}")
@@ -340,23 +366,26 @@ class Provider:
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
-        return self._items(call, source, expected, wanted)
+        return self._items(call, source, expected, wanted, tally)
 
     def _items(
         self,
         call: ProviderCall,
         source: Iterator[object],
         expected: type[ModelT],
-        query: _Query[ModelT],
+        query: Query[ModelT],
+        tally: ItemTally,
     ) -> Iterator[ModelT]:
         given = 0
         end = object()
-        repeats = _Repeats()
+        repeats = Repeats()
         failure: DeploycoreError | None = None
         try:
             while query.limit is None or given < query.limit:
-                item = self._guard(call.hook, lambda: next(source, end))
+                with tally.counting():
+                    item = self._guard(call.hook, lambda: next(source, end))
                 if item is end:
+                    self._guard(call.hook, tally.check)
                     break
                 if not isinstance(item, expected):
                     what = f"gave {_what(item)} as item {given + 1}, not {expected.__name__}"
@@ -373,10 +402,11 @@ class Provider:
             close = getattr(source, "close", None)
             if close is not None:
                 self._guard(call.hook, close)
+            tally.tell()
             self._finished(call, given, failure)
 
     def _is_new_and_wanted(
-        self, hook: str, item: ModelT, repeats: _Repeats, query: _Query[ModelT]
+        self, hook: str, item: ModelT, repeats: Repeats, query: Query[ModelT]
     ) -> bool:
         try:
             if not repeats.has(item):
@@ -428,6 +458,19 @@ class Provider:
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
+    def _tally(self, hook: str, *, is_listing: bool = False) -> ItemTally:
+        return ItemTally(f"{self._subject}: {hook}", is_listing=is_listing)
+
+    def _unread(self, repository: RepositoryId, name: str) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"Some branches of repository {repository} cannot be read in the host's answer; branch "
+            f"{name!r} was not found among the others.",
+            hint="See the warning in the log for the reasons, and upgrade the plugin.",
+            provider=self.name,
+            repository=str(repository),
+            branch=name,
+        )
+
     def _endless(self, hook: str) -> UnexpectedAnswer:
         return UnexpectedAnswer(
             f"The listing does not end: {MOST_REPEATS} items in a row had been given before.",
@@ -445,50 +488,6 @@ class Provider:
             plugin=self.plugin.label,
             hook=hook,
         )
-
-
-class _Query(Protocol[ItemT]):
-    """What a listing is asked for, whatever it lists."""
-
-    @property
-    def limit(self) -> int | None: ...
-
-    def wants(self, item: ItemT, /) -> bool: ...
-
-
-class _Everything:
-    """A query of no filters."""
-
-    limit: int | None = None
-
-    def wants(self, item: object, /) -> bool:
-        return True
-
-
-class _Repeats:
-    """Which of the latest items of a listing were given already."""
-
-    def __init__(self) -> None:
-        self._latest: dict[object, None] = {}
-        self.in_a_row = 0
-
-    def has(self, item: Repository | Branch | Webhook) -> bool:
-        key: object
-        match item:
-            case Branch():
-                key = item.name
-            case Repository():
-                key = (item.owner.username, item.slug)
-            case _:
-                key = item.id
-        if key in self._latest:
-            self.in_a_row += 1
-            return True
-        self.in_a_row = 0
-        self._latest[key] = None
-        if len(self._latest) > REMEMBERED_ITEMS:
-            del self._latest[next(iter(self._latest))]
-        return False
 
 
 def _private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:

@@ -27,6 +27,7 @@ from deploycore.calls import (
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
+from deploycore.isolation import Ending
 from deploycore.suggestions import did_you_mean
 
 __all__ = [
@@ -51,6 +52,9 @@ LISTED_SECONDS = 10.0
 NEEDED_SECONDS = 60.0
 """How long it may take of one that is needed: a machine may be slow, and there is no other."""
 _ALONE_SECONDS = 1.0
+
+_refused: dict[tuple[str, str, str, str], PluginError] = {}
+"""Plugins that must not be imported here, by entry point, and why."""
 
 _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
@@ -148,6 +152,8 @@ def imported(point: EntryPoint) -> Any:
     Raises:
         PluginError: The import fails, for whatever reason, or the name is not there.
     """
+    if (refusal := _refused.get(_key_of(point))) is not None:
+        raise refusal
     try:
         return point.load()
     except BaseException as error:
@@ -159,6 +165,15 @@ def imported(point: EntryPoint) -> Any:
         hint="Reinstall or upgrade the plugin; if that does not help, tell its author.",
         plugin=label_of(point),
     )
+
+
+def refuse_import(point: EntryPoint, error: PluginError) -> None:
+    """Import what an entry point names no more in this process: the import does not come back.
+
+    Args:
+        error: What is raised instead.
+    """
+    _refused[_key_of(point)] = error
 
 
 def each_apart(
@@ -192,6 +207,32 @@ def each_apart(
     return outcomes
 
 
+def isolated_import_error(kind: str, ending: Ending) -> PluginError:
+    """Why a plugin's import in a process of its own did not come back.
+
+    Args:
+        kind: The provider's, normalised.
+        ending: How the process came to its end.
+    """
+    points = entry_points_by_name(PROVIDER_GROUP).get(kind, ())
+    return stopped_import(only_one(kind, points), ending)
+
+
+def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
+    """Likewise, for what an entry point names."""
+    frame = ending.frame(("<module>",))
+    place = f" in {frame.file}, line {frame.line}" if frame else ""
+    reason = f"{ending}{place}"
+    if ending.cause != "ended":
+        reason = f"its import did not end{place}, and had to be stopped"
+    return PluginError(
+        f"The plugin {label_of(point)} can't be imported from {point.value}: {reason}.",
+        hint="Look at what it does when it is imported; upgrade or uninstall it.",
+        plugin=label_of(point),
+        hook="import",
+    )
+
+
 def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
     """Check a provider class against the contract.
 
@@ -223,6 +264,11 @@ def implemented_hooks(candidate: object) -> tuple[str, ...]:
 def label_of(point: EntryPoint) -> str:
     """How errors name the plugin that an entry point names."""
     return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
+
+
+def _key_of(point: EntryPoint) -> tuple[str, str, str, str]:
+    place = str(point.dist.locate_file("")) if point.dist else ""
+    return point.group, point.name, point.value, place
 
 
 def _load(kind: str, point: EntryPoint) -> Plugin:

@@ -123,6 +123,16 @@ class SecretBox:
             return f"file {stored.removeprefix(_FILE)}"
         return "stored, encrypted"
 
+    def variable_of(self, stored: str) -> str | None:
+        """The environment variable that a secret is in, where it is kept as a reference to one."""
+        return stored.removeprefix(_VARIABLE) if stored.startswith(_VARIABLE) else None
+
+    def is_elsewhere(self, stored: str) -> bool:
+        """Whether a secret is in an environment variable that is not set for this process; a
+        worker may have it all the same."""
+        variable = self.variable_of(stored)
+        return variable is not None and not os.environ.get(variable)
+
     def file_of(self, stored: str) -> Path | None:
         """The file that a secret is in, where it is kept as a reference to one."""
         return Path(stored.removeprefix(_FILE)) if stored.startswith(_FILE) else None

@@ -124,13 +124,24 @@ class Webhooks:
             ProviderError: The host refuses, or can't be reached; nothing is forgotten then.
         """
         record = self._store.webhooks.get(application)
-        removed = False
-        if at_host and record.hosts_id is not None:
-            definition = self._store.get_application(application).definition
-            with self._open_provider(definition.provider) as provider:
-                removed = provider.remove_webhook(definition.repository_id, record.hosts_id)
+        removed = at_host and self.remove_at_host(record)
         self._store.webhooks.remove(application)
         return removed
+
+    def remove_at_host(self, record: WebhookRecord) -> bool:
+        """Have the host forget a webhook, if it was told of it from here.
+
+        Returns:
+            Whether the host had it, and has it no longer.
+
+        Raises:
+            ProviderError: The host refuses, or can't be reached.
+        """
+        if record.hosts_id is None:
+            return False
+        definition = self._store.get_application(record.application).definition
+        with self._open_provider(definition.provider) as provider:
+            return provider.remove_webhook(definition.repository_id, record.hosts_id)
 
     def secrets(self, record: WebhookRecord, *, at: datetime) -> tuple[SecretStr, ...]:
         """The secrets that hold at a time: the present one, and the former one for a while.

@@ -131,7 +131,10 @@ WRONG = [
     ({"health_check": {"url": "ftp://x"}}, "health_check/url: should be an absolute http"),
     ({"health_check": {"url": "http://a:b@x"}}, "health_check/url: should hold no user"),
     ({"health_check": {"url": "http://x", "run": ["a"]}}, "health_check: should have one"),
-    ({"health_check": {"url": "http://x", "status": "fine"}}, "health_check/status: should be a status such as 200"),
+    (
+        {"health_check": {"url": "http://x", "status": "fine"}},
+        "health_check/status: should be a status such as 200",
+    ),
     ({"keep": 1}, "keep: should be 2 or more"),
     ({"watch": [""]}, "watch/0: "),
     ({"links": "follow"}, "links: should be 'refuse' or 'write-as-files'"),

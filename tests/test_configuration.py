@@ -85,7 +85,10 @@ def test_valid_values_become_the_member_they_name():
         ({"mode": "tokn"}, "mode"),
         ({}, "mode"),
         ({"mode": "password", "token": SecretStr("s3cret-value")}, "token: is not known here"),
-        ({"mode": "token", "token": SecretStr("s3cret-value"), "name": "a b"}, "name: should have up to 63 letters"),
+        (
+            {"mode": "token", "token": SecretStr("s3cret-value"), "name": "a b"},
+            "name: should have up to 63 letters",
+        ),
         ({"mode": "token", "token": ["s3cret-value"]}, "token: should be"),
     ],
 )

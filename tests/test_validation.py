@@ -72,7 +72,6 @@ class OneConfig(ProviderConfig):
     token: SecretStr | None = None
 
 
-
 class TwoConfig(OneConfig):
     mode: Literal["two"]
     needed: str
@@ -174,7 +173,10 @@ def test_no_type_of_error_is_told_in_pydantics_words(kind):
         **{name: 2 for name in ("min_length", "max_length", "actual_length", "expected_version")},
         **{name: 2 for name in ("decimal_places", "whole_digits", "tz_expected", "tz_actual")},
         **{name: "x" for name in ("error", "class", "pattern", "expected", "tag", "encoding")},
-        **{name: "x" for name in ("expected_tags", "discriminator", "expected_schemes", "class_name")},
+        **{
+            name: "x"
+            for name in ("expected_tags", "discriminator", "expected_schemes", "class_name")
+        },
         **{name: "x" for name in ("method_name", "encoding_error", "wrong_values", "attribute")},
         "field_type": "List",
     }

@@ -13,7 +13,7 @@ from deploycore.cli.options import (
     ProviderName,
     RepositoryArgument,
 )
-from deploycore.cli.output import say, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json_array, show_table
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import NotFound
 from deploycore.installation import Installation
@@ -62,7 +62,14 @@ def repos(
         if not rows and not name_filter:
             hint = opened.no_repositories_hint
     show_table(
-        ["REPOSITORY", "DEFAULT BRANCH", "ACCESS", "NAME"], rows, empty="No repositories found."
+        [
+            Column("REPOSITORY"),
+            Column("DEFAULT BRANCH", drop=3),
+            Column("ACCESS", drop=2),
+            Column("NAME", drop=1, is_prose=True),
+        ],
+        rows,
+        empty="No repositories found.",
     )
     if hint:
         say(f"  Next: {hint}")
@@ -91,4 +98,4 @@ def branches(
 
                 suggest_repository(error, wanted, opened.list_repos)
                 raise
-    show_table(["BRANCH", "COMMIT"], rows, empty="No branches found.")
+    show_table([Column("BRANCH"), Column("COMMIT")], rows, empty="No branches found.")

@@ -17,6 +17,7 @@ from deploycore.git import EscapingLinks
 from deploycore.git import clone as git_clone
 from deploycore.installation import Installation
 from deploycore.models import RepositoryId
+from deploycore.times import for_machines
 from deploycore.verification import suggest_repository
 
 __all__ = ["register"]
@@ -91,7 +92,7 @@ def clone(
                 "commit": done.commit,
                 "author": done.author,
                 "subject": done.subject,
-                "committed_at": done.committed_at and done.committed_at.isoformat(),
+                "committed_at": done.committed_at and for_machines(done.committed_at),
                 "files": done.files,
                 "bytes": done.bytes,
                 "submodules": done.submodules,

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploycore.cli.checks import naming_option
+from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.fields import field_help, read_fields
 from deploycore.cli.options import AsJson, ProviderName
-from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
 from deploycore.registry import load_plugin
+from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.models import Account
@@ -141,8 +143,8 @@ def list_(as_json: AsJson = False) -> None:
             show_json_array(_as_dict(installation, record) for record in records)
             return
     show_table(
-        ["NAME", "KIND", "ADDED"],
-        ([record.name, record.kind, f"{record.created_at:%Y-%m-%d %H:%M}"] for record in records),
+        [Column("NAME"), Column("KIND", drop=2), Column("ADDED", drop=1)],
+        ([record.name, record.kind, for_people(record.created_at)] for record in records),
         empty="No providers yet. Add one: deploycore provider add --help",
     )
 
@@ -157,13 +159,17 @@ def show(name: ProviderName, as_json: AsJson = False) -> None:
         show_json(shown)
         return
     rows = {"name": name, "kind": record.kind} | shown["settings"] | shown["secrets"]
-    show_table(["FIELD", "VALUE"], ([key, str(value)] for key, value in rows.items()), empty="")
+    show_record((Column(key), str(value)) for key, value in rows.items())
 
 
 @commands.command()
-def remove(name: ProviderName) -> None:
+def remove(name: ProviderName, yes: Yes = False) -> None:
     """Forget a provider and its stored secrets; refused while applications use it."""
     with Installation() as installation:
+        installation.store.refuse_provider_removal(name)
+        secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
+        lines = [f"The provider {name} goes, and with it what is stored of its secrets: {secrets}."]
+        confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
         installation.store.remove_provider(name)
     say(f"Provider {name} is removed.")
 
@@ -176,5 +182,5 @@ def _as_dict(installation: Installation, record: ProviderRecord) -> dict[str, An
         "secrets": {
             field: installation.secrets.describe(stored) for field, stored in record.secrets.items()
         },
-        "created_at": record.created_at.isoformat(),
+        "created_at": for_machines(record.created_at),
     }

@@ -11,10 +11,10 @@ import typer
 
 from deploycore.cli.options import Lease
 from deploycore.cli.output import say
+from deploycore.cli.process_log import log_to_standard_error
 from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
-from deploycore.printable import LogFormatter
 from deploycore.worker import Worker
 
 __all__ = ["register"]
@@ -121,13 +121,5 @@ def _tell(url: str) -> None:
 def _log_to_standard_error() -> None:
     from deploycore.server.edge import RequestIdFilter
 
-    handler = logging.StreamHandler()
-    handler.addFilter(RequestIdFilter())
-    handler.setFormatter(
-        LogFormatter("%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s")
-    )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    log_to_standard_error(RequestIdFilter(), extra_format="%(request_id)s ")
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers bring about its warnings
-    for name in ("procrastinate", "psycopg"):  # the worker tells it, without tracebacks
-        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -7,13 +7,14 @@ former release is put back in the same way, and its own steps tell whatever serv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploycore.application import Application, Step
+from deploycore.deploy.environment import Variables
 from deploycore.deploy.health import check_health
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
@@ -29,12 +30,12 @@ class StepRunner:
     """Runs an application's steps in a release.
 
     Attributes:
-        environment: The application's own variables, secrets revealed.
+        variables: The application's own variables.
         deadline: When all must be done, by the monotonic clock.
     """
 
     application: Application
-    environment: Mapping[str, str]
+    variables: Variables
     recorder: Recorder
     cancellation: Cancellation
     deadline: float
@@ -67,17 +68,19 @@ class StepRunner:
     ) -> None:
         steps: Sequence[Step] = getattr(self.application.steps, kind)
         for step in steps:
+            environment = self._environment(release)  # before the redactor is asked for
             self.recorder.note(f"{kind}: {step.name or step}")
-            run_command(
-                step,
-                directory=release,
-                environment=self._environment(release),
-                redactor=self.recorder.redactor,
-                output=self.recorder.output,
-                cancellation=cancellation,
-                deadline=deadline,
-                record=self._record,
-            )
+            with self._naming_missing():
+                run_command(
+                    step,
+                    directory=release,
+                    environment=environment,
+                    redactor=self.recorder.redactor,
+                    output=self.recorder.output,
+                    cancellation=cancellation,
+                    deadline=deadline,
+                    record=self._record,
+                )
 
     def check_health(self, release: Path) -> None:
         """See whether a release that is live works, if the application says how to tell.
@@ -89,17 +92,31 @@ class StepRunner:
         check = self.application.health_check
         if check is None:
             return
+        environment = self._environment(release) if check.url is None else {}
         self.recorder.note(f"health check: {check.url or check}")
-        check_health(
-            check,
-            directory=release,
-            environment=self._environment(release),
-            redactor=self.recorder.redactor,
-            output=self.recorder.output,
-            cancellation=self.cancellation,
-            deadline=self.deadline,
-            record=self._record,
-        )
+        with self._naming_missing():
+            check_health(
+                check,
+                directory=release,
+                environment=environment,
+                redactor=self.recorder.redactor,
+                output=self.recorder.output,
+                cancellation=self.cancellation,
+                deadline=self.deadline,
+                record=self._record,
+            )
+
+    @contextmanager
+    def _naming_missing(self) -> Iterator[None]:
+        """Have the hint of what fails here name the variables that a command ran without."""
+        try:
+            yield
+        except DeploycoreError as error:
+            if self.variables.missing:
+                names = ", ".join(self.variables.missing)
+                said = f"The command ran without these variables, which could not be read: {names}."
+                error.hint = " ".join(filter(None, (said, error.hint)))
+            raise
 
     @property
     def _record(self) -> Path:
@@ -129,7 +146,7 @@ class StepRunner:
             "DEPLOYCORE_COMMIT": record.commit or "",
             "DEPLOYCORE_RELEASE": str(release),
         }
-        return step_environment({**own, **self.environment})
+        return step_environment({**own, **self.variables.available(self.recorder.note)})
 
 
 class Activation:

@@ -20,6 +20,7 @@ from typing import Self
 from deploycore.deploy.events import DeployEvent
 from deploycore.disk import make_private_directory
 from deploycore.removal import remove_tree
+from deploycore.times import for_machines
 
 __all__ = ["DeploymentLog", "LogLine", "LogPart", "Logs"]
 
@@ -146,7 +147,7 @@ class DeploymentLog:
         if event.kind == "progress" or self._descriptor < 0:
             return
         line = {
-            "at": event.at.isoformat(),
+            "at": for_machines(event.at),
             "kind": event.kind,
             "phase": event.phase,
             "text": event.text,

@@ -23,7 +23,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -108,6 +108,17 @@ class Releases:
                 target=str(self.target),
             )
         return path
+
+    def is_intact(self, *, has_files: bool) -> bool:
+        """Whether the live release is there, and is not empty if it should have files."""
+        current = self.current
+        if current is None:
+            return False
+        try:
+            with os.scandir(current) as entries:
+                return not has_files or any(True for _ in entries)
+        except OSError:
+            return False
 
     def exists(self) -> bool:
         """Whether there is such a directory.
@@ -237,21 +248,6 @@ class Releases:
         except OSError as error:
             return _kept(release, error.strerror or type(error).__name__)
         return remove_tree(aside)
-
-    def prune(
-        self, names: Sequence[str], keep: int, protected: Collection[str]
-    ) -> dict[str, Remains | None]:
-        """Remove the oldest releases, so that so many are left.
-
-        Args:
-            names: Those that are there, the oldest first; clocks go back, so names don't tell.
-            protected: The names of releases that stay in any case.
-
-        Returns:
-            What is left of each that was to be removed; see ``discard``.
-        """
-        surplus = [name for name in names if name not in protected][: max(0, len(names) - keep)]
-        return {name: self.discard(self.directory / name) for name in surplus}
 
     def clear(self) -> list[Remains]:
         """Remove what killed processes left, and what could not be removed before.

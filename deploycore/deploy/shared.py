@@ -16,6 +16,7 @@ from deploycore.deploy.releases import Releases
 from deploycore.disk import (
     DIRECTORY_MODE,
     FILE_MODE,
+    BrokenLink,
     make_directory,
     real_path,
     sync_directory,
@@ -132,6 +133,12 @@ def _refuse_file_above(shared: Path, kept: Path) -> None:
 
 def _unwritable(path: str, error: OSError) -> DeployError:
     """A failure of the file system, with the shared path and the file that it was about."""
+    if isinstance(error, BrokenLink):
+        return DeployError(
+            f"The shared path {path!r} cannot be linked into the release: {error.strerror}.",
+            hint=error.HINT,
+            path=path,
+        )
     where = error.filename2 or error.filename
     at = f" at {str(where)!r}" if where else ""
     return DeployError(

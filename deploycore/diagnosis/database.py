@@ -119,12 +119,16 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
         failures[error.message] = (error, [])
         has_key = True
     secrets = list(_secrets(found))
+    elsewhere = [(place, stored) for place, stored in secrets if box.is_elsewhere(stored)]
     for place, stored in secrets:
+        if (place, stored) in elsewhere:
+            continue
         try:
             _reveal(box, place, stored)
         except DeploycoreError as error:
             failures.setdefault(error.message, (error, []))[1].append(place)
     yield from _open_files(box, secrets)
+    yield from _elsewhere(box, elsewhere)
     for failure, places in failures.values():
         needed = f" Needed by: {', '.join(places)}." if places else ""
         subject = "key" if isinstance(failure, StoreError) else "secrets"
@@ -135,8 +139,25 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
         yield fine("key", "There is no key yet; it is made when the first secret is stored.")
     else:
         yield fine("key", "The key is there, and for you alone.")
-    if secrets:
+    if secrets and not elsewhere:
         yield fine("secrets", f"All secrets can be read: {len(secrets)}.")
+    elif len(secrets) > len(elsewhere):
+        yield fine("secrets", f"All other secrets can be read: {len(secrets) - len(elsewhere)}.")
+
+
+def _elsewhere(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """The environment variables that are not set here: a worker or server may have them."""
+    places: dict[str, list[str]] = {}
+    for place, stored in secrets:
+        places.setdefault(box.variable_of(stored) or "", []).append(place)
+    for variable, needed in places.items():
+        yield warning(
+            "secrets",
+            f"The environment variable {variable} is not set, or empty, in this shell, so its"
+            f" secret was not checked. Needed by: {', '.join(needed)}.",
+            f"Set {variable} for each process that deploys, such as by Environment= in the worker's"
+            " service file. To check the secret, run doctor where it is set.",
+        )
 
 
 def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:

@@ -60,6 +60,13 @@ def _look_at(
     record: ProviderRecord, box: SecretBox, found: list[Finding], *, offline: bool
 ) -> None:
     subject = f"provider {record.name}"
+    elsewhere = [each for each in record.secrets.values() if box.is_elsewhere(each)]
+    if elsewhere:
+        names = ", ".join(sorted({box.variable_of(each) or "" for each in elsewhere}))
+        said = f"It was not checked: its secrets are not set in this shell ({names})."
+        hint = "Run doctor where they are set, such as in the environment of the worker's service."
+        found.append(warning(subject, said, hint))
+        return
     try:
         config, provider = _opened(record, box)
     except DeploycoreError as error:
@@ -104,6 +111,10 @@ def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[F
         milliseconds = round(1000 * (time.monotonic() - started))
         said = f"The credentials work: {account.username}; it answered in {milliseconds} ms."
         found.append(fine(subject, said))
+    found += [
+        warning(subject, str(each), "Upgrade the plugin. If it is the newest, tell its author.")
+        for each in provider.deprecations
+    ]
     if provider.clock_offset is not None:
         found.append(_clock(subject, provider.clock_offset))
 

@@ -22,6 +22,7 @@ from deploycore.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from deploycore.times import for_people
 
 __all__ = [
     "Answer",
@@ -29,6 +30,7 @@ __all__ = [
     "Failure",
     "error_for_status",
     "failure_of",
+    "link_of",
     "next_link",
     "retry_after",
 ]
@@ -80,7 +82,12 @@ _PARAMETER = re.compile(rf""";\s*([^\s=;,"]+)(?:\s*=\s*({_QUOTED}|[^\s;,"]*))?""
 
 
 def next_link(headers: Mapping[str, str], base: str) -> str | None:
-    """The link of relation ``next`` in an answer's ``Link`` header (RFC 8288).
+    """The link of relation ``next`` in an answer's ``Link`` header; see ``link_of``."""
+    return link_of("next", headers, base)
+
+
+def link_of(relation: str, headers: Mapping[str, str], base: str) -> str | None:
+    """The first link of a relation in an answer's ``Link`` header (RFC 8288).
 
     Not by ``requests.utils.parse_header_links``, which cuts addresses at a semicolon, and takes
     what is malformed for the end of a listing.
@@ -102,7 +109,7 @@ def next_link(headers: Mapping[str, str], base: str) -> str | None:
             raise ValueError("its Link header is malformed")
         named = ((name.lower(), value) for name, value in _PARAMETER.findall(link[2]))
         relations = next((value for name, value in named if name == "rel"), "")
-        if "next" in relations.strip('"').lower().split():
+        if relation in relations.strip('"').lower().split():
             return _joined(base, link[1])
         place = link.end()
     return None
@@ -217,7 +224,7 @@ def error_for_status(answer: Answer, what: str) -> ProviderError:
         gone = "is not there any more" if status == 410 else "is not there, or hidden"
         return NotFound(f"{what}: what was asked for {gone}.", status=status)
     if status == 429:
-        when = f"after {retry_at:%H:%M:%S} UTC" if retry_at else "later"
+        when = f"after {for_people(retry_at)}" if retry_at else "later"
         return RateLimited(
             f"{what}: the host asks for fewer requests.",
             retry_at=retry_at,

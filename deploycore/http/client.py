@@ -32,6 +32,7 @@ from deploycore.http.answers import (
     retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
+from deploycore.http.deprecation import Deprecation, Deprecations
 from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.http.transport import Transport
@@ -62,6 +63,7 @@ class HttpClient:
         redactor: Masks the provider's secrets in messages.
         settings: Timeouts, retries and limits.
         user_agent: By default deploycore and its version.
+        subject: Whose client it is, for the log: ``provider work``.
 
     Raises:
         ConfigurationError: The base URL is no http or https URL, holds user information, or
@@ -76,11 +78,13 @@ class HttpClient:
         redactor: Redactor | None = None,
         settings: HttpSettings | None = None,
         user_agent: str | None = None,
+        subject: str = "",
     ) -> None:
         self._origin = Origin.of_api(base_url, with_credentials=auth is not None)
         self._base = base_url.rstrip("/") + "/"
         self._settings = settings or HttpSettings()
         self._redactor = redactor or Redactor()
+        self._deprecations = Deprecations(subject, self._redactor.mask)
         self._explain: Explain | None = None
         self._authorisation = Authorisation(auth, self._redactor.learn)
         self._headers: Mapping[str, str] = {}
@@ -214,6 +218,11 @@ class HttpClient:
         """How many seconds the host's clock is before ours; ``None`` until it has answered."""
         return self._transport.host_clock.offset
 
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """The endpoints that the host called deprecated so far."""
+        return self._deprecations.met
+
     def __enter__(self) -> Self:
         return self
 
@@ -273,9 +282,11 @@ class HttpClient:
         except (ValueError, RecursionError):
             pass
         kind = answer.headers.get("Content-Type", "").partition(";")[0] or "no content type"
-        start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
-        what = f"it is not valid JSON ({kind}, {len(answer.body)} bytes, begins {start!r})"
-        raise self._unexpected(method, answer.url, what)
+        what = f"{kind}, {len(answer.body)} bytes"
+        if method == "GET":  # other answers may hold a new secret, which nothing can mask yet
+            start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
+            what += f", begins {start!r}"
+        raise self._unexpected(method, answer.url, f"it is not valid JSON ({what})")
 
     def _request(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
         """Send a request, again where that may help, and follow redirects on the origin."""
@@ -298,6 +309,8 @@ class HttpClient:
             started = self._clock()
             outcome = self._once(method, target, body, deadline)
             self._log(method, target, outcome, number, self._clock() - started)
+            if isinstance(outcome, Answer):
+                self._deprecations.note(method, target, outcome.headers)
             retry_at = self._retry_at(method, outcome)
             if not (outcome.worth_retrying or retry_at) or number == tries:
                 break

@@ -40,7 +40,7 @@ from deploycore.server.api import Api, Call
 from deploycore.server.bodies import Room, read_body, read_json
 from deploycore.server.checking import checked
 from deploycore.server.directory import Directory
-from deploycore.server.edge import ROUTE, Edge
+from deploycore.server.edge import ROUTE, Edge, note_application
 from deploycore.server.followers import Followers, position_of
 from deploycore.server.health import Readiness
 from deploycore.server.metrics import Metrics
@@ -189,12 +189,14 @@ class _Webhooks:
     async def receive(self, request: Request) -> Response:
         """Answer one delivery."""
         request.scope[ROUTE] = WEBHOOK_PATH
+        name = request.path_params["application"]
+        note_application(name)
         try:
-            verdict = await self._judged(request, request.path_params["application"])
+            verdict = await self._judged(request, name)
         except Refusal as refusal:
             self._count("refused", refusal.code)
             if refusal.status == 503:
-                self._acceptor.miss(request.path_params["application"])
+                self._acceptor.miss(name)
             raise
         self._count(verdict.outcome, verdict.reason)
         if verdict.outcome != "refused":
@@ -202,15 +204,14 @@ class _Webhooks:
                 status=verdict.outcome, trigger=verdict.trigger, reason=verdict.reason or None
             )
             answer = json_response(told.model_dump(exclude_none=True), status=verdict.status)
-            name = request.path_params["application"]
             if verdict.shows_pushes_arrive and self._acceptor.is_to_be_noted(name):
                 answer.background = BackgroundTask(self._acceptor.note_delivery, name)
             return answer
         raise Refusal(
             verdict.status,
             verdict.reason,
-            _MESSAGES[verdict.reason],
-            hint=_HINTS.get(verdict.reason, ""),
+            verdict.message or _MESSAGES[verdict.reason],
+            hint=verdict.hint or _HINTS.get(verdict.reason, ""),
             headers={"Retry-After": "60"} if verdict.status == 503 else {},
         )
 
@@ -271,6 +272,7 @@ class _Rest:
 
         async def answer(request: Request) -> Response:
             request.scope[ROUTE] = operation.path
+            note_application(request.path_params.get("application"))
             token = await self._token(request, operation)
             query = checked(operation.query, request.query_params)
             body = await read_json(request, self._options) if operation.body else {}

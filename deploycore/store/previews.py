@@ -21,7 +21,7 @@ from deploycore.store.reading import as_record, read_record, read_records
 from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
-__all__ = ["Previews", "begin"]
+__all__ = ["Previews", "begin", "detach", "end_all", "open_previews"]
 
 _PREVIEW = as_record(PreviewRecord, previews)
 _REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
@@ -66,14 +66,6 @@ class Previews:
             connection.execute(delete(closed_pull_requests).where(is_closed))
             connection.execute(insert(closed_pull_requests).values(values))
             return _ended(connection, parent.name, number)
-
-    def end_orphans(self) -> bool:
-        """Note the end of those whose parents were removed; whether there are any."""
-        names = select(applications.c.name)
-        is_one = previews.c.parent.not_in(names) & previews.c.ended_at.is_(None)
-        with self._database.writing() as connection:
-            ended = update(previews).where(is_one).values(ended_at=datetime.now(UTC))
-            return bool(connection.execute(ended).rowcount)
 
     def list(self) -> Sequence[PreviewRecord]:
         """All previews, by name, those that have ended and are still there too."""
@@ -155,6 +147,26 @@ def begin(
     }
     connection.execute(insert(previews).values(values))
     return True
+
+
+def open_previews(connection: Connection, parent: str) -> Sequence[str]:
+    """The names of the previews of an application whose pull requests are open."""
+    is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
+    names = connection.scalars(select(previews.c.name).where(is_open))
+    return [each for each in names if isinstance(each, str)]
+
+
+def end_all(connection: Connection, parent: str) -> None:
+    """Note that all previews of an application are to be removed, with their directories."""
+    is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
+    connection.execute(update(previews).where(is_open).values(ended_at=datetime.now(UTC)))
+
+
+def detach(connection: Connection, parent: str) -> None:
+    """Forget the previews of an application whose pull requests are open: their directories stay,
+    and belong to nobody. Those that have ended are still removed."""
+    is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
+    connection.execute(delete(previews).where(is_open))
 
 
 def _ended(connection: Connection, parent: str, number: int) -> bool:

@@ -232,7 +232,7 @@ class Worker:
             raise
         except DeploycoreError as error:
             # Of some applications; others are to be deployed all the same.
-            logger.warning("%s", error)
+            logger.warning("%s Next: %s", error, error.hint or "deploycore recover")
 
     def _dispatch(self) -> None:
         while not self._stopping:

@@ -95,7 +95,7 @@ def test_events_are_one_object_for_machines():
         "event": "output",
         "deployment": 7,
         "application": "shop",
-        "at": "2026-11-24T10:15:00+00:00",
+        "at": "2026-11-24T10:15:00Z",
         "phase": "building",
         "text": "x",
     }

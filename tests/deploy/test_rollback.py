@@ -37,9 +37,7 @@ def test_going_back_twice_goes_further_back(installation, three, target):
     installation.roll_back("site")
     installation.roll_back("site")
     assert (target / "current" / "page").read_text() == "one"
-    with pytest.raises(
-        ConfigurationError, match="release before the live one of site is not there"
-    ):
+    with pytest.raises(ConfigurationError, match="no release to roll back to"):
         installation.roll_back("site")
     assert (target / "current" / "page").read_text() == "one"
 
@@ -61,7 +59,7 @@ def test_what_is_not_there_or_live_already_is_refused(installation, three):
 
 def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation, create):
     create()
-    with pytest.raises(ConfigurationError, match="is not there"):
+    with pytest.raises(ConfigurationError, match="no release to roll back to"):
         installation.roll_back("site")
 
 

@@ -234,7 +234,7 @@ def test_a_branch_that_is_gone_leaves_the_release_live_and_is_recorded(
     shell, sandbox, connect, application
 ):
     before = releases(shell)
-    shell.succeed("app", "remove", "site")
+    shell.succeed("app", "remove", "site", "--yes")
     shell.succeed(
         *("app", "create", "site", "--provider", application, "--target", "live"),
         *("--repository", "acme/site", "--branch", "gone", "--offline"),

@@ -177,11 +177,11 @@ def test_what_changed_in_an_application_is_deployed_though_the_commit_is_the_sam
 
     create(watch=["src/"], environment={"A": {"secret": "stored"}})
     installation.keep_application_secret("site", "A", SecretStr("first-value"))
-    assert installation.deploy("site", only_if_changed=True).state == "healthy"
-    assert installation.deploy("site", only_if_changed=True).state == "skipped"
+    assert installation.deploy("site").state == "healthy"
+    assert installation.deploy("site").state == "skipped"
     installation.keep_application_secret("site", "A", SecretStr("second-value"))
-    assert installation.deploy("site", only_if_changed=True).state == "healthy"
-    assert installation.deploy("site").state == "skipped"  # nothing watched differs
+    assert installation.deploy("site").state == "healthy"
+    assert installation.deploy("site", force=True).state == "healthy"
 
 
 def test_targets_may_be_swapped_and_must_be_apart(installation, create, tmp_path):

@@ -208,7 +208,7 @@ SPELLINGS = [
     (ENTRY + " update = None\n", "update = 'None'"),
     (ENTRY + " update = !touch owned\n", "update = '!touch owned'"),
     (ENTRY + " update = junk\n", "update = 'junk'"),
-    (ENTRY + "[broken\n", "can't be read"),
+    (ENTRY + "[broken\n", "cannot be read"),
 ]
 
 

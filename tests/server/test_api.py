@@ -302,6 +302,18 @@ def test_a_deployment_that_is_asked_for_becomes_a_trigger(client, admin, trigger
     assert (shown["application"], shown["settled_at"], shown["deployment"]) == ("shop", None, None)
 
 
+@pytest.mark.parametrize(("body", "force"), [(None, False), ({}, False), ({"force": True}, True)])
+def test_a_commit_that_is_live_is_deployed_again_by_force(client, admin, triggers, body, force):
+    asked = client.post(f"{V1}/applications/shop/deployments", headers=admin, json=body)
+    assert (asked.status_code, asked.json()["force"]) == (202, force)
+    assert [each.force for each in triggers()] == [force]
+
+
+def test_an_unknown_field_of_a_request_to_deploy_is_refused(client, admin, triggers):
+    asked = client.post(f"{V1}/applications/shop/deployments", headers=admin, json={"forse": True})
+    assert (asked.status_code, triggers()) == (422, [])
+
+
 def test_asking_twice_is_two_triggers_which_one_deployment_settles(client, admin, triggers):
     for _ in range(2):
         client.post(f"{V1}/applications/shop/deployments", headers=admin)

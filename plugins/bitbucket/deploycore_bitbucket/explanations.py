@@ -25,6 +25,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 from deploycore_bitbucket.configuration import (
     API_TOKEN_PAGE,
     AccessTokenConfig,
@@ -416,7 +417,7 @@ def _announcement(answer: ErrorAnswer) -> str | None:
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
     seconds = retry_after(answer.headers, now)
     retry_at = None if seconds is None else now + timedelta(seconds=seconds)
-    when = f"Try again after {retry_at:%Y-%m-%d %H:%M:%S %Z}." if retry_at else _WITHIN_THE_HOUR
+    when = f"Try again after {for_people(retry_at)}." if retry_at else _WITHIN_THE_HOUR
     limit = answer.headers.get("X-RateLimit-Limit")
     if limit:
         known = f"The limit of this token is {limit} requests in a rolling hour."

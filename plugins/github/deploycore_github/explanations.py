@@ -28,6 +28,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 from deploycore_github.configuration import (
     CLASSIC,
     INSTALLATION,
@@ -184,7 +185,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     limit = answer.headers.get("X-RateLimit-Limit", "")
     hints = ["Wait at least a minute, then try again."]
     if retry_at is not None:
-        hints = [f"Try again after {retry_at:%Y-%m-%d %H:%M:%S} UTC."]
+        hints = [f"Try again after {for_people(retry_at)}."]
     if limit.isdecimal() and "secondary" not in said:
         hints.append(f"The limit of these credentials is {limit} requests an hour.")
     else:

@@ -26,6 +26,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 
 from deploycore_gitlab.configuration import (
     API_SCOPE,
@@ -433,7 +434,7 @@ def _unknown_commit(question: Question) -> NotFound:
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
     retry_at = _retry_at(answer.headers, now)
     when = (
-        f"Try again after {retry_at:%Y-%m-%d %H:%M:%S %Z}."
+        f"Try again after {for_people(retry_at)}."
         if retry_at
         else "Try again later: GitLab did not say when. Most of its limits are for a minute."
     )

@@ -33,6 +33,7 @@ from deploycore.events import (
     WebhookDelivery,
     WebhookEvent,
     as_documented,
+    delivered_json,
     unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
@@ -211,9 +212,9 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
         raise unexpected_delivery("GitLab", "it does not say in X-Gitlab-Event what it is about")
     events: tuple[WebhookEvent, ...] = ()
     if kind in _PUSHES:
-        events = (_push(json.loads(delivery.body), kind),)
+        events = (_push(json.loads(delivered_json(delivery, "GitLab")), kind),)
     elif kind == _MERGE_REQUEST:
-        events = _merge_request(json.loads(delivery.body))
+        events = _merge_request(json.loads(delivered_json(delivery, "GitLab")))
     identifier = headers.get("webhook-id") or headers.get("idempotency-key", "")
     sent_at = _sent_at(headers)
     return Delivered(delivery=identifier, sent_at=sent_at, events=events)

@@ -9,6 +9,7 @@ from deploycore.configuration import parse_config
 from deploycore.errors import AuthenticationFailed, NotFound, PermissionDenied, RateLimited
 from deploycore.http import ErrorAnswer
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 from pydantic import SecretStr
 from requests.structures import CaseInsensitiveDict
 
@@ -189,7 +190,7 @@ def test_a_rate_limit_says_when_to_try_again_where_gitlab_does(headers, retry_at
     error = explained(429, text="Retry later", headers=headers)
     assert isinstance(error, RateLimited)
     assert error.retry_at == retry_at
-    assert (f"{retry_at:%H:%M:%S}" if retry_at else "did not say when") in error.hint
+    assert (for_people(retry_at) if retry_at else "did not say when") in error.hint
 
 
 def test_the_limit_is_told_where_gitlab_does():
