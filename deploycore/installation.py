@@ -133,7 +133,6 @@ class Installation:
         values = {"name": name, **settings, **revealed}
         config = parse_config(plugin.config_type, values, kind=plugin.kind)
         if verify is not None:
-            self.store.refuse_taken_provider(name)
             with Provider(plugin, config, http_settings=self._http_settings) as provider:
                 verify(provider)
         record = ProviderRecord(

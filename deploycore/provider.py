@@ -6,19 +6,17 @@ so that the rest of the core sees models and typed errors only.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
 from threading import get_ident
 from time import monotonic
 from typing import Any, Self, TypeVar
 
 import pluggy
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from deploycore.calls import is_interrupt, running
+from deploycore.calls import describe_raised, is_interrupt, running
 from deploycore.configuration import ProviderConfig, addresses_in, parse_config
 from deploycore.errors import (
     ConfigurationError,
@@ -47,7 +45,6 @@ from deploycore.observers import Observers, installed_observers
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.registry import Plugin, load_plugin
 from deploycore.suggestions import did_you_mean
-from deploycore.validation import describe_problems
 
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
@@ -446,7 +443,7 @@ class Provider:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            failure = self._broken(hook, f"{_raised(error)}{_place(error)}")
+            failure = self._broken(hook, describe_raised(error))
         finally:
             running.pop(me, None)
         failure.message = redactor.mask(failure.message)
@@ -505,16 +502,3 @@ def _secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
 
 def _what(value: Any) -> str:
     return "nothing (None)" if value is None else f"a {type(value).__name__}"
-
-
-def _raised(error: BaseException) -> str:
-    if isinstance(error, ValidationError):
-        problems = describe_problems(error, Any, None)
-        return f"made a {error.title} that is not valid ({problems})"
-    return f"raised {type(error).__name__}: {error}"
-
-
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    return f" (at {PurePath(last.filename).name}:{last.lineno})" if last else ""

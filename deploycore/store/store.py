@@ -96,16 +96,6 @@ class Store:
             else:
                 connection.execute(insert(providers).values(values))
 
-    def refuse_taken_provider(self, name: str) -> None:
-        """Refuse the name of a provider that is there and not damaged.
-
-        Raises:
-            ConfigurationError: It is taken.
-        """
-        with self._database.reading() as connection:
-            if not _is_damaged_provider(connection, name):
-                _refuse_taken(connection, "provider", providers, name)
-
     def get_provider(self, name: str) -> ProviderRecord:
         """The provider of a name.
 
@@ -149,10 +139,7 @@ class Store:
     def add_application(
         self, definition: Application, *, dry_run: bool = False
     ) -> ApplicationRecord:
-        """Keep a new application.
-
-        Args:
-            dry_run: Whether only to see that it can be done.
+        """Keep a new application; with ``dry_run``, only see that it can be done.
 
         Raises:
             ConfigurationError: The name is taken, the provider is unknown, or another

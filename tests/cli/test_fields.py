@@ -107,6 +107,27 @@ def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):
     assert given.secrets["pass_word"] == SecretStr(SECRET)
 
 
+def test_a_question_is_explained(stdin, monkeypatch, capsys):
+    class Described(Base):
+        owner: str = Field(description="whose repositories, as in acme.example/<owner>")
+        token: SecretStr = Field(description="access token, made at acme.example/settings/tokens")
+
+    stdin("ada\n", terminal=True)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: SECRET)
+    read_fields(Described, [])
+    said = capsys.readouterr().err
+    assert "owner: whose repositories, as in acme.example/<owner>" in said
+    assert "token: access token, made at acme.example/settings/tokens" in said
+
+
+def test_all_that_is_missing_is_told_at_once(stdin):
+    with pytest.raises(ConfigurationError, match="fields user_name and pass_word are missing"):
+        read_fields(Config, ["--mode", "password"])
+    with pytest.raises(ConfigurationError) as caught:
+        read_fields(Config, [])
+    assert "With --mode password also --user-name VALUE; --pass-word-stdin" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
