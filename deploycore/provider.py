@@ -53,8 +53,6 @@ ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
 
 _SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
 
-_SUGGESTED_FROM = 100
-
 
 @dataclass(frozen=True)
 class ProviderCall:
@@ -106,8 +104,6 @@ class Provider:
         observers: Who is told of calls; by default the installed ones.
 
     Attributes:
-        name: The user's name of the configured provider.
-        plugin: The loaded plugin.
         addresses: The URLs that its configuration names, that of the API among them.
 
     Raises:
@@ -189,7 +185,7 @@ class Provider:
 
     def _like_branch(self, repository: RepositoryId, name: str) -> str:
         """A suggestion from the first branches; nothing where the host does not list them."""
-        query = BranchQuery(limit=_SUGGESTED_FROM)
+        query = BranchQuery(limit=100)
         try:
             return did_you_mean(name, [each.name for each in self.list_branches(repository, query)])
         except (ProviderError, PluginError):
