@@ -204,8 +204,9 @@ class Installation:
         application = self._understood(parse_application({**values, **more}))
         _refuse_malformed(application)
         self._refuse_taken_targets([application])
+        self.store.add_application(application, dry_run=True)
+        _refuse_foreign_targets([application])
         if verify:
-            self.store.add_application(application, dry_run=True)
             self._verify([application])
         return self.store.add_application(application)
 
@@ -239,8 +240,9 @@ class Installation:
         differing = {each.application for each in changes if each.kind != "unchanged"}
         changed = [each for each in wanted if each.name in differing]
         self._refuse_taken_targets(changed)
+        self.store.put_applications(changed, dry_run=True)
+        _refuse_foreign_targets(changed)
         if verify:
-            self.store.put_applications(changed, dry_run=True)
             self._verify(
                 [each for each in changed if _source(each) != _source(known.get(each.name))]
             )
@@ -404,8 +406,7 @@ class Installation:
         self.close()
 
     def _refuse_taken_targets(self, wanted: Sequence[Application]) -> None:
-        """Refuse targets where another application deploys already, by whichever path, or that
-        hold files which deploycore did not make."""
+        """Refuse targets where another application deploys already, by whichever path."""
         from deploycore.deploy.ownership import refuse_taken_target
 
         new = {each.name: each.target for each in wanted}
@@ -415,9 +416,6 @@ class Installation:
 
         for name, target in new.items():
             refuse_taken_target(name, target, target_of)
-        for each in wanted:
-            if each.host is None or each.host == gethostname():
-                _refuse_foreign_target(each.target)
 
     def _understood(self, application: Application) -> Application:
         """An application whose repository is ``owner/slug``, also where an address was given."""
@@ -435,11 +433,14 @@ class Installation:
         return self.secrets.seal(secret)
 
 
-def _refuse_foreign_target(target: Path) -> None:
+def _refuse_foreign_targets(applications: Iterable[Application]) -> None:
+    """Refuse targets on this machine that hold files which deploycore did not make."""
     from deploycore.deploy.releases import Releases
 
-    with suppress(OSError):  # who deploys may see more, and is told then
-        Releases(target).refuse_foreign_target()
+    for each in applications:
+        if each.host is None or each.host == gethostname():
+            with suppress(OSError):  # who deploys may see more, and is told then
+                Releases(each.target).refuse_foreign_target()
 
 
 def _source(application: Application | None) -> tuple[str, str, str] | None:
