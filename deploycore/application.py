@@ -27,7 +27,7 @@ from pydantic import (
 
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
-from deploycore.models import Model, RepositoryId
+from deploycore.models import Model, RepositoryId, is_commit_hash
 from deploycore.storable import find_unstorable, is_storable_text
 from deploycore.validation import NAME_PATTERN, Problem, find_problems
 
@@ -432,6 +432,17 @@ class Application(Model):
     def repository_id(self) -> RepositoryId:
         """What the provider's hooks take."""
         return RepositoryId.parse(self.repository)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is deployed by itself when its ref has moved, however that becomes known."""
+        return self.auto_deploy is not None and not is_commit_hash(self.ref)
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether the git host is asked for news of it at intervals."""
+        auto = self.auto_deploy
+        return auto is not None and auto.poll != "off" and self.is_followed
 
     def as_dict(self) -> dict[str, Any]:
         """What ``parse_application`` takes back: plain values, without those by default."""

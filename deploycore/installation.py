@@ -235,18 +235,18 @@ class Installation:
         wanted = list(map(self._understood, applications))
         for each in wanted:
             _refuse_malformed(each)
-        known = {each.name: each.definition for each in self.store.list_applications()}
+        stored = self.store.find_applications({each.name for each in wanted})
+        known = {name: record.definition for name, record in stored.items()}
         changes = [compare(known.get(each.name), each) for each in wanted]
         differing = {each.application for each in changes if each.kind != "unchanged"}
         changed = [each for each in wanted if each.name in differing]
-        self._refuse_taken_targets(changed)
-        self.store.put_applications(changed, dry_run=True)
-        _refuse_foreign_targets(changed)
-        if verify:
-            self._verify(
-                [each for each in changed if _source(each) != _source(known.get(each.name))]
-            )
-        self.store.put_applications(changed, dry_run=dry_run)
+        if changed:
+            self._refuse_taken_targets(changed)
+            self.store.put_applications(changed, dry_run=True)
+            _refuse_foreign_targets(changed)
+            if verify:
+                self._verify([each for each in changed if _asks_anew(known.get(each.name), each)])
+            self.store.put_applications(changed, dry_run=dry_run)
         return changes
 
     def read_repository(self, provider: str, text: str) -> RepositoryId:
@@ -443,11 +443,10 @@ def _refuse_foreign_targets(applications: Iterable[Application]) -> None:
                 Releases(each.target).refuse_foreign_target()
 
 
-def _source(application: Application | None) -> tuple[str, str, str] | None:
-    """What a git host is asked about."""
-    if application is None:
-        return None
-    return application.provider, application.repository, application.ref
+def _asks_anew(before: Application | None, after: Application) -> bool:
+    """Whether a git host has not been asked yet for what an application is deployed from."""
+    fields = ("provider", "repository", "ref")
+    return any(getattr(before, field, None) != getattr(after, field) for field in fields)
 
 
 def _refuse_malformed(application: Application) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "Filter",
     "Lease",
     "Limit",
+    "PerProvider",
     "ProviderName",
     "RepositoryArgument",
     "parse_duration",
@@ -40,6 +41,16 @@ Lease = Annotated[
         max=3600,
         metavar="SECONDS",
         help="Without a sign of life for so long (30) a worker counts as dead; the same for all.",
+    ),
+]
+PerProvider = Annotated[
+    int | None,
+    typer.Option(
+        "--per-provider",
+        min=1,
+        max=64,
+        help="Maximum number of deployments at once for one provider, or for one git host, if there"
+        " are several (default: half of all, or all but one while nothing else waits).",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
@@ -10,6 +11,8 @@ from deploycore.errors import ConfigurationError
 from deploycore.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "named_row"]
+
+_COMPARED = 500  # names before and after one that is not there
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -37,9 +40,18 @@ def named_row(
     row = connection.execute(query).mappings().one_or_none()
     if row is not None:
         return row
-    names = [each for each in connection.scalars(select(table.c.name)) if isinstance(each, str)]
+    names = _names_near(connection, table, name)
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",
         hint=f"{did_you_mean(name, names)}See which there are: {COMMANDS[noun]} list",
         **{noun: name},
     )
+
+
+def _names_near(connection: Connection, table: Table, name: str) -> Sequence[str]:
+    """Names that may be meant; of very many those that are next to it in order."""
+    column = table.c.name
+    before = select(column).where(column < name).order_by(column.desc()).limit(_COMPARED)
+    after = select(column).where(column > name).order_by(column).limit(_COMPARED)
+    found = (each for query in (before, after) for each in connection.scalars(query))
+    return [each for each in found if isinstance(each, str)]
