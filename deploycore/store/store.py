@@ -154,8 +154,10 @@ class Store:
         with self._database.reading() as connection:
             return next(_sealed_secrets(connection), None)
 
-    def add_application(self, definition: Application) -> ApplicationRecord:
-        """Keep a new application.
+    def add_application(
+        self, definition: Application, *, dry_run: bool = False
+    ) -> ApplicationRecord:
+        """Keep a new application; with ``dry_run``, only see that it can be done.
 
         Raises:
             ConfigurationError: The name is taken, the provider is unknown, or another
@@ -165,7 +167,10 @@ class Store:
         with self._database.writing() as connection:
             _refuse_taken(connection, "application", applications, definition.name)
             refuse_common_targets(wanted, stored_targets(connection, wanted))
-            return put(connection, definition, wanted[definition.name])
+            record = put(connection, definition, wanted[definition.name])
+            if dry_run:
+                connection.rollback()
+            return record
 
     def put_applications(
         self, definitions: Sequence[Application], *, dry_run: bool = False
