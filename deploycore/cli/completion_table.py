@@ -30,7 +30,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
             "--help": None,
         },
     ),
-    "apply": (("",), {"--dry-run": None, "--json": None, "--help": None}),
+    "apply": (("",), {"--dry-run": None, "--offline": None, "--json": None, "--help": None}),
     "export": (("applications", "..."), {"--help": None}),
     "deploy": (
         ("applications", "..."),
@@ -89,7 +89,10 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
         {"--kind": "sandboxes", "--port": "", "--seed": "", "--json": None, "--help": None},
     ),
     "demo": ((), {"--kind": "sandboxes", "--keep": "", "--help": None}),
-    "provider add": (("",), {"--kind": "kinds", "--json": None, "--help": None, "-h": None}),
+    "provider add": (
+        ("",),
+        {"--kind": "kinds", "--no-verify": None, "--json": None, "--help": None, "-h": None},
+    ),
     "provider test": (("providers",), {"--json": None, "--help": None}),
     "provider list": ((), {"--json": None, "--help": None}),
     "provider show": (("providers",), {"--json": None, "--help": None}),
@@ -113,6 +116,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
             "--health-url": "",
             "--keep": "",
             "--watch": "",
+            "--offline": None,
             "--json": None,
             "--help": None,
         },
