@@ -43,7 +43,7 @@ def _warnings(place: str, command: Command) -> Iterator[str]:
     if reason:
         yield (
             f"{place}: {reason}, since no shell runs this command. If a shell should run it, write"
-            f' {{shell: "…"}} in a file for deploycore apply, or {shlex.join(["sh", "-c", "…"])}.'
+            f' {{shell: "…"}} in the file of the application, or {shlex.join(["sh", "-c", "…"])}.'
         )
 
 

@@ -343,7 +343,7 @@ class Store:
         with self._database.reading() as connection:
             named_row(connection, "application", applications, name)
             for each in (name, *open_previews(connection, name)):
-                refuse_unfinished(connection, each, "can't be removed")
+                refuse_unfinished(connection, each, "cannot be removed")
 
     def remove_application(
         self, name: str, *, keep_history: bool = False, end_previews: bool = False
@@ -375,7 +375,7 @@ class Store:
                 names += open_previews(connection, name)
                 detach(connection, name)
             for each in names:
-                refuse_unfinished(connection, each, "can't be removed")
+                refuse_unfinished(connection, each, "cannot be removed")
                 if keep_history:
                     move_to_removed(connection, each, datetime.now(UTC))
                 else:
