@@ -16,6 +16,7 @@ from deploycore.store.ahead import find_times_ahead
 from deploycore.store.tables import claims as claims_table
 from deploycore.store.tables import polls as polls_table
 from deploycore.store.tables import previews as previews_table
+from deploycore.store.tables import reception as reception_table
 from deploycore.store.tables import tokens as tokens_table
 from deploycore.store.tables import triggers as triggers_table
 from deploycore.store.tables import webhooks as webhooks_table
@@ -127,6 +128,41 @@ def test_a_poll_that_was_set_by_a_clock_that_was_ahead_is_due(shop, ahead, jump,
     assert taken.commit == "1" * 40
     assert shop.polls.due(host="here") == []
     assert kinds_ahead(shop) == {}
+
+
+@jumps
+def test_a_check_that_was_requested_while_the_clock_was_ahead_is_due(shop, ahead, jump):
+    with ahead(jump):
+        shop.polls.take(["shop"], lease=60)
+        shop.polls.note("shop", after=60, seconds=60, not_before=86_400)
+        shop.polls.request(["shop"])
+        assert shop.polls.due(host="here") == []
+    assert kinds_ahead(shop).keys() >= {"next polls", "requested checks"}
+    shop.polls.request(["shop"])
+    (due,) = shop.polls.due(host="here")
+    assert (due.is_due, due.is_requested) == (True, True)
+    (taken,) = shop.polls.take(["shop"], lease=60)
+    shop.polls.note("shop", after=60, seconds=60, checked=taken)
+    assert shop.polls.requested() == {}
+    assert kinds_ahead(shop) == {}
+
+
+@jumps
+def test_a_server_that_was_seen_while_the_clock_was_ahead_is_not_seen_now(shop, ahead, jump):
+    shop.reception.note()
+    assert not shop.reception.is_interrupted()
+    change(shop, reception_table, seen_at=datetime.now(UTC) + jump)
+    assert shop.reception.is_interrupted()
+    assert "signs of life of servers" in kinds_ahead(shop)
+
+
+def test_an_application_that_is_changed_is_still_owed_its_check(shop, application):
+    shop.polls.request(["shop"])
+    for auto in (AutoDeploy(), AutoDeploy(poll="off")):
+        shop.put_applications([application(ref="other", auto_deploy=auto)])
+        assert shop.polls.requested().keys() == {"shop"}
+    shop.put_applications([application(ref="other")])
+    assert shop.polls.requested() == {}
 
 
 def test_a_poll_without_a_time_at_which_it_was_set_is_due_beyond_the_longest_interval(shop):

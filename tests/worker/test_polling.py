@@ -242,6 +242,26 @@ def test_while_no_server_runs_webhooks_that_delivered_do_not_pause_polling(
     assert told() == [("poll", commit)]
 
 
+def test_a_ref_that_is_back_where_it_was_polled_is_news_after_what_a_webhook_told(
+    installation, create, push, told, demo_sandbox, hurry
+):
+    first = push("one")
+    create("site")
+    installation.webhooks.prepare("site")
+    poller = Poller(installation)
+    poller.look()
+    second = push("two")
+    installation.store.triggers.add("site", cause="push", ref="main", commit=second)
+    installation.store.webhooks.note_delivery("site")
+    demo_sandbox.add_branches("acme", "site", ["main"], at=first)
+    interrupt_reception(installation)
+    assert poller.look() == 1
+    assert told() == [("poll", first), ("push", second), ("poll", first)]
+    hurry()  # checked, so that no check is requested: the webhook is a reason to compare
+    poller.look()
+    assert len(told()) == 3
+
+
 def test_a_worker_that_starts_while_no_server_runs_checks_all(installation, create, push):
     push("one")
     create("site", poll="off")

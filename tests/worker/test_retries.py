@@ -50,6 +50,7 @@ def test_what_may_be_well_in_a_while_is_tried_again(error):
         errors.HealthCheckFailed("Ill."),
         errors.Cancelled("Stop."),
         errors.DeployError("Vetoed."),
+        errors.RepositoryReplaced("Another one."),
         errors.DeploycoreError("A bug."),
     ],
     ids=lambda error: type(error).__name__,
