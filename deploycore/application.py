@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -25,11 +25,11 @@ from pydantic import (
     model_validator,
 )
 
-from deploycore.configuration import NAME_PATTERN
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
-from deploycore.models import Model, RepositoryId
+from deploycore.models import Model, RepositoryId, is_commit_hash
 from deploycore.storable import find_unstorable, is_storable_text
+from deploycore.validation import NAME_PATTERN, Problem, find_problems
 
 __all__ = [
     "Application",
@@ -52,19 +52,6 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1000)]
 
 _AS_TEXT, _AS_SECRET, _AS_RULES = "(text)", "(secret)", "(rules)"
-_TAGS = (_AS_TEXT, _AS_SECRET, _AS_RULES)
-# What pydantic says to programmers, for people who write a file.
-_SAID = {
-    "missing": "is missing",
-    "extra_forbidden": "is nothing that is known here",
-    "tuple_type": "should be a list",
-    "string_type": "should be text",
-    "mapping_type": "should be a mapping",
-    "dict_type": "should be a mapping",
-    "model_type": "should be a mapping",
-    "model_attributes_type": "should be a mapping",
-    "string_pattern_mismatch": "is not of the form that it should have",
-}
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
@@ -441,7 +428,7 @@ class Application(Model):
     @classmethod
     def _is_owner_and_slug(cls, text: str) -> str:
         try:
-            return str(RepositoryId.parse(text))
+            return str(RepositoryId.parse(text.strip().strip("/")))
         except ValueError:
             raise ValueError("should be OWNER/REPOSITORY") from None
 
@@ -470,6 +457,17 @@ class Application(Model):
         """What the provider's hooks take."""
         return RepositoryId.parse(self.repository)
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is deployed by itself when its ref has moved, however that becomes known."""
+        return self.auto_deploy is not None and not is_commit_hash(self.ref)
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether the git host is asked for news of it at intervals."""
+        auto = self.auto_deploy
+        return auto is not None and auto.poll != "off" and self.is_followed
+
     def as_dict(self) -> dict[str, Any]:
         """What ``parse_application`` takes back: plain values, without those by default."""
         return self.model_dump(mode="json", exclude_defaults=True)
@@ -494,7 +492,11 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
         if not problems:
             return Application.model_validate(dict(values))
     except ValidationError as error:
-        problems = "; ".join(_problems(error, where))
+        described = find_problems(error, Application, values)
+        problems = "; ".join(
+            Problem((*([where] if where else []), *each.path), each.said).text("/")
+            for each in described
+        )
     name = values.get("name")
     raise ConfigurationError(
         f"The application {name if _is_text(name) else ''!r} is not valid: {problems}.",
@@ -504,12 +506,3 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
 
 def _is_text(name: object) -> bool:
     return isinstance(name, str) and is_storable_text(name)
-
-
-def _problems(error: ValidationError, where: str) -> Iterator[str]:
-    for each in error.errors(include_input=False, include_url=False, include_context=False):
-        parts = [str(part) for part in each["loc"] if part not in _TAGS]
-        place = "/".join([*([where] if where else []), *parts])
-        said = _SAID.get(each["type"]) or each["msg"].removeprefix("Value error, ")
-        said = said.removeprefix("Input ").removesuffix(".")
-        yield f"{place}: {said}" if place else said

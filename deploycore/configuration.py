@@ -27,6 +27,8 @@ from pydantic.fields import FieldInfo
 from deploycore.errors import ConfigurationError
 from deploycore.loopback import is_loopback
 from deploycore.redaction import Redactor
+from deploycore.validation import NAME_PATTERN as NAME_PATTERN
+from deploycore.validation import describe_problems
 
 if TYPE_CHECKING:
     from deploycore.http import HttpAuth
@@ -41,6 +43,7 @@ __all__ = [
     "parse_config",
 ]
 
+_HTTP = re.compile("https?://")
 _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -80,7 +83,6 @@ machine alone."""
 TokenStr = Annotated[SecretStr, AfterValidator(_token)]
 """A secret of one word, as tokens and keys are; white space around it is taken off."""
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
 """The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
 
@@ -149,6 +151,13 @@ def discriminator_of(config_type: Any) -> str | None:
     return None
 
 
+def addresses_in(config: ProviderConfig) -> tuple[str, ...]:
+    """The URLs that a configuration names: where the API is, and where else its host is."""
+    values = (getattr(config, name) for name in type(config).model_fields)
+    named = (value for value in values if isinstance(value, str) and _HTTP.match(value))
+    return tuple(dict.fromkeys([*named, config.api_base_url]))
+
+
 def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
     """The fields of a ``Config`` besides ``name``, the discriminator first, in written order."""
     discriminator = discriminator_of(config_type)
@@ -186,7 +195,7 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     try:
         config: ProviderConfig = TypeAdapter(config_type).validate_python(dict(values))
     except ValidationError as error:
-        problems = _problems(config_type, error)
+        problems = describe_problems(error, config_type, values)
     else:
         return config
     redactor = Redactor(value for value in values.values() if isinstance(value, SecretStr))
@@ -196,17 +205,6 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
         hint=f"See the fields of a {kind} provider: deploycore provider add --kind {kind} --help",
         provider=str(name),
     )
-
-
-def _problems(config_type: Any, error: ValidationError) -> str:
-    tagged = discriminator_of(config_type) is not None
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        place = problem["loc"][1:] if tagged and len(problem["loc"]) > 1 else problem["loc"]
-        where = ".".join(map(str, place))
-        said = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {said}" if where else said)
-    return "; ".join(lines)
 
 
 def _is_secret(info: FieldInfo) -> bool:

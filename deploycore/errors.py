@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 CONTEXT_FIELDS = ("provider", "plugin", "hook")
+_DENIED, _ABSENT = (401, 403), (404, 410)  # statuses of HTTP
 
 
 class DeploycoreError(Exception):
@@ -78,7 +79,7 @@ class DeploycoreError(Exception):
     """
 
     code: ClassVar[str] = "error"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
         super().__init__(message)
@@ -190,9 +191,23 @@ class GitError(DeploycoreError):
 
 
 class RemoteRefused(GitError):
-    """The git server refused: credentials, an unknown repository, or an unknown ref."""
+    """The git server refused: credentials, an unknown repository, or an unknown ref.
+
+    The exit code is that of :class:`PermissionDenied` or :class:`NotFound` where that is why, so
+    that it does not depend on whether git or the host's API was asked.
+    """
 
     code = "remote_refused"
+
+    def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
+        super().__init__(message, hint=hint, **details)
+        status = self.details.get("status")
+        if "oid" in self.details:
+            return  # a file of Git LFS is neither a repository nor a branch
+        if status in _DENIED:
+            self.exit_code = PermissionDenied.exit_code
+        elif status in _ABSENT or ("ref" in self.details and status is None):
+            self.exit_code = NotFound.exit_code
 
 
 class CorruptPack(GitError):

@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -142,8 +142,8 @@ def remove_ended(installation: Installation) -> frozenset[str]:
     """
     store, here = installation.store, socket.gethostname()
     failures = set()
-    for preview in store.previews.list():
-        if preview.ended_at is None or preview.host not in (None, here):
+    for preview in store.previews.ended():
+        if preview.host not in (None, here):
             continue
         try:
             _remove(installation, preview)
@@ -166,12 +166,11 @@ def _remove(installation: Installation, preview: PreviewRecord) -> None:
     for each in store.deployments.unfinished(preview.name):
         with suppress(ConfigurationError):  # it has come to its end meanwhile
             installation.engine.cancel(each.id)
-    applications = {each.name: each.definition for each in store.list_applications()}
-    known = applications.get(preview.name)
-    if known is not None and known.target == preview.target:
+    targets = store.list_targets()
+    if targets.get(preview.name) == preview.target:
         _remove_application(installation, preview.name)
-        del applications[preview.name]
-    _remove_target(preview, applications.values())
+        del targets[preview.name]
+    _remove_target(preview, targets)
     store.previews.forget(preview.name)
     logger.info("preview %s of %s is removed", preview.name, preview.parent)
 
@@ -196,7 +195,7 @@ def _remove_application(installation: Installation, name: str) -> None:
         claims.release(name, remover)
 
 
-def _remove_target(preview: PreviewRecord, others: Iterable[Application]) -> None:
+def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
     """Remove a preview's directory, if it is surely nobody else's.
 
     Raises:
@@ -209,11 +208,11 @@ def _remove_target(preview: PreviewRecord, others: Iterable[Application]) -> Non
     real = Path(os.path.realpath(target.parent)) / target.name
     if not _is_below(real, Path(os.path.realpath(preview.within))):
         raise ConfigurationError(f"Its directory {target} leads out of {preview.within}.")
-    for other in others:
-        its = Path(os.path.realpath(other.target))
+    for name, other in others.items():
+        its = Path(os.path.realpath(other))
         if its == real or its in real.parents or real in its.parents:
             raise ConfigurationError(
-                f"Its directory {target} is, or holds, or is in, that of {other.name}."
+                f"Its directory {target} is, or holds, or is in, that of {name}."
             )
     Releases(target).remove()
 

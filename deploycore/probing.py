@@ -7,13 +7,16 @@ plugin is refused from then on; everything else that may be wrong with it is lef
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any
 
 from deploycore.calls import BackgroundCall, under_way
+from deploycore.errors import PluginError
 from deploycore.isolation import IsolatedProcess, Reporter
 from deploycore.registry import (
+    LISTED_SECONDS,
     OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
@@ -26,7 +29,6 @@ from deploycore.registry import (
 
 __all__ = ["import_all", "probe_imports"]
 
-_ALONE_SECONDS = 1.0
 _IDLE_SECONDS = 60.0
 _TOTAL_SECONDS = 600.0
 
@@ -51,8 +53,14 @@ def import_all(order: Mapping[str, Any], reporter: Reporter) -> None:
     for index, (name, value, group) in enumerate(order["points"]):
         reporter.tell("begin", index=index)
         point = EntryPoint(name, value, group)
-        BackgroundCall(lambda point=point: imported(point)).wait(_ALONE_SECONDS)  # type: ignore[misc]
+        BackgroundCall(partial(_import, point, index, reporter)).wait(LISTED_SECONDS)
     reporter.tell("end")
+
+
+def _import(point: EntryPoint, index: int, reporter: Reporter) -> None:
+    with suppress(PluginError):  # the registry tells
+        imported(point)
+    reporter.tell("done", index=index)
 
 
 def _probe(points: list[EntryPoint]) -> int:
@@ -61,7 +69,8 @@ def _probe(points: list[EntryPoint]) -> int:
     Returns:
         How many of them are known now: all, or as many as it took to end the child.
     """
-    current = None
+    begun: list[int] = []
+    last = len(points)
     order = {"points": [(point.name, point.value, point.group) for point in points]}
     with (
         ExitStack() as noted,
@@ -77,10 +86,15 @@ def _probe(points: list[EntryPoint]) -> int:
             noted.close()
             if event["event"] == "end":
                 return len(points)
-            current = event["index"]
-            point = points[current]
+            if event["event"] == "done":
+                begun.remove(event["index"])
+                continue
+            begun.append(event["index"])
+            last = event["index"] + 1
+            point = points[begun[-1]]
             noted.enter_context(under_way(f"plugin {point.name}", "import", label_of(point)))
-    if current is None or process.ending is None:
+    if not begun or process.ending is None:
         return len(points)  # the probe itself does not work here
-    refuse_import(points[current], stopped_import(points[current], process.ending))
-    return int(current) + 1
+    for index in begun:  # one that was left behind may be the one that ended it
+        refuse_import(points[index], stopped_import(points[index], process.ending))
+    return last

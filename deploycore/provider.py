@@ -6,11 +6,9 @@ so that the rest of the core sees models and typed errors only.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
 from threading import get_ident
 from time import monotonic
 from typing import Any, Self, TypeVar
@@ -18,13 +16,14 @@ from typing import Any, Self, TypeVar
 import pluggy
 from pydantic import SecretStr
 
-from deploycore.calls import is_interrupt, running
-from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.calls import describe_raised, is_interrupt, running
+from deploycore.configuration import ProviderConfig, addresses_in, parse_config
 from deploycore.errors import (
     ConfigurationError,
     DeploycoreError,
     NotFound,
     PluginError,
+    ProviderError,
     UnexpectedAnswer,
 )
 from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
@@ -45,6 +44,7 @@ from deploycore.models import (
 from deploycore.observers import Observers, installed_observers
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.registry import Plugin, load_plugin
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
@@ -103,6 +103,9 @@ class Provider:
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
 
+    Attributes:
+        addresses: The URLs that its configuration names, that of the API among them.
+
     Raises:
         PluginError: The plugin's constructor fails.
     """
@@ -121,6 +124,7 @@ class Provider:
         self._redactor = Redactor(secrets_in(config))
         self._observers = installed_observers() if observers is None else observers
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
+        self.addresses = self._guard("__init__", lambda: addresses_in(config))
         instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
         self._hooks = _private_manager(instance, plugin).hook
 
@@ -172,11 +176,20 @@ class Provider:
             raise self._unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
-            hint=f"List the branches: deploycore branches {self.name} {repository}.",
+            hint=f"{self._like_branch(repository, name)}List the branches:"
+            f" deploycore branches {self.name} {repository}",
             provider=self.name,
             repository=str(repository),
             branch=name,
         )
+
+    def _like_branch(self, repository: RepositoryId, name: str) -> str:
+        """A suggestion from the first branches; nothing where the host does not list them."""
+        query = BranchQuery(limit=100)
+        try:
+            return did_you_mean(name, [each.name for each in self.list_branches(repository, query)])
+        except (ProviderError, PluginError):
+            return ""  # that the branch does not exist is what is told
 
     def find_repository(self, repository: RepositoryId) -> Repository:
         """The repository that the host has under a name now; its present name may be another.
@@ -426,7 +439,7 @@ class Provider:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
+            failure = self._broken(hook, describe_raised(error))
         finally:
             running.pop(me, None)
         failure.message = redactor.mask(failure.message)
@@ -485,9 +498,3 @@ def _secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
 
 def _what(value: Any) -> str:
     return "nothing (None)" if value is None else f"a {type(value).__name__}"
-
-
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    return f" (at {PurePath(last.filename).name}:{last.lineno})" if last else ""

@@ -28,6 +28,7 @@ from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
 from deploycore.isolation import Ending
+from deploycore.suggestions import did_you_mean
 
 __all__ = [
     "CONTRACT_GROUP",
@@ -112,7 +113,8 @@ def load_plugin(kind: str) -> Plugin:
         known = ", ".join(installed) or "none"
         raise ConfigurationError(
             f"No plugin for providers of kind {kind!r} is installed (installed: {known}).",
-            hint="Check the spelling, or install the plugin's distribution next to deploycore.",
+            hint=f"{did_you_mean(kind, installed)}Check the spelling, or install the plugin's"
+            " distribution next to deploycore.",
             kind=kind,
         )
     return _load(kind, only_one(kind, installed[kind]))

@@ -84,6 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     completing = _COMPLETION_VARIABLE in os.environ
+    if not completing and arguments[:1] == ["help"] and len(arguments) > 1:
+        arguments = [*arguments[1:], "--help"]
     if completing:
         from deploycore.cli.completion import complete
 
@@ -121,7 +123,7 @@ Usage: deploycore COMMAND [ARGUMENTS]
 
 From a git host to files on this machine, through provider plugins.
 
-Commands (each has --help):
+Commands (deploycore help COMMAND says more):
 {commands}
 
 Options:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.fields import read_secret
 from deploycore.cli.history import deployment_as_dict, show_deployments
@@ -41,7 +42,10 @@ def create(
     name: Annotated[str, typer.Argument(help="Your name for it.", show_default=False)],
     provider: Annotated[str, typer.Option("--provider", help="A configured provider.")],
     repository: Annotated[
-        str, typer.Option("--repository", metavar="OWNER/REPOSITORY", help="What to deploy.")
+        str,
+        typer.Option(
+            "--repository", metavar="OWNER/REPOSITORY", help="What to deploy, or its URL."
+        ),
     ],
     ref: Annotated[
         str, typer.Option("--ref", "--branch", help="A branch, a tag, or a full commit hash.")
@@ -90,9 +94,13 @@ def create(
     watch: Annotated[
         Lines, typer.Option(help="Deploy only if a file changed that this pattern matches.")
     ] = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create an application. Nothing is fetched yet. For all there is, see deploycore apply."""
+    """Create an application. Nothing is deployed yet. For all fields, see deploycore apply.
+
+    The git host is asked whether the repository and the branch exist.
+    """
     more: dict[str, Any] = {
         "submodules": submodules,
         "lfs": lfs,
@@ -109,13 +117,22 @@ def create(
     }
     if health_url:
         more["health_check"] = {"url": health_url}
-    with Installation() as installation:
+    with Installation() as installation, telling_of_waits(), naming_offline(offline=offline):
         record = installation.add_application(
-            name, provider=provider, repository=repository, ref=ref, target=target, **more
+            name,
+            provider=provider,
+            repository=repository,
+            ref=ref,
+            target=target,
+            verify=not offline,
+            **more,
         )
+    say_warnings(record.definition)
     if as_json:
         show_json(_as_dict(record))
         return
+    if record.definition.repository != repository:
+        say(f"The repository is {record.definition.repository}.")
     say(f"Application {name} is created. Deploy it: deploycore deploy {name}")
 
 

@@ -23,6 +23,7 @@ from deploycore.cli.standard_streams import (
     interrupts_raise,
 )
 from deploycore.cli.streams import foreign_output_to_stderr
+from deploycore.cli.usage import CommandGroup
 from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
 from deploycore.printable import LogFormatter
@@ -91,6 +92,7 @@ def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
 def application_of(commands: Iterable[str]) -> typer.Typer:
     """One application of these commands, and of those that share a module with them."""
     application = typer.Typer(
+        cls=CommandGroup,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["--help", "-h"]},

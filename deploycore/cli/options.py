@@ -9,17 +9,16 @@ from typing import Annotated
 import typer
 
 from deploycore.errors import ConfigurationError
-from deploycore.models import RepositoryId
 
 __all__ = [
     "AsJson",
     "Filter",
     "Lease",
     "Limit",
+    "PerProvider",
     "ProviderName",
     "RepositoryArgument",
     "parse_duration",
-    "parse_repository",
 ]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -28,7 +27,7 @@ _DURATION = re.compile(r"([0-9]{1,5})([smhdw])")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ProviderName = Annotated[str, typer.Argument(help="The provider's name.", show_default=False)]
 RepositoryArgument = Annotated[
-    str, typer.Argument(metavar="OWNER/REPOSITORY", help="For example acme/shop.")
+    str, typer.Argument(metavar="OWNER/REPOSITORY", help="For example acme/shop, or its URL.")
 ]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="TEXT", help="Only names that contain this.")
@@ -44,19 +43,16 @@ Lease = Annotated[
         help="Without a sign of life for so long (30) a worker counts as dead; the same for all.",
     ),
 ]
-
-
-def parse_repository(text: str) -> RepositoryId:
-    """Read ``OWNER/REPOSITORY``.
-
-    Raises:
-        ConfigurationError: It is not of that form.
-    """
-    try:
-        return RepositoryId.parse(text)
-    except ValueError:
-        problem = f"{text!r} does not name a repository."
-    raise ConfigurationError(problem, hint="Write OWNER/REPOSITORY, for example acme/shop.")
+PerProvider = Annotated[
+    int | None,
+    typer.Option(
+        "--per-provider",
+        min=1,
+        max=64,
+        help="Maximum number of deployments at once for one provider, or for one git host, if there"
+        " are several (default: half of all, or all but one while nothing else waits).",
+    ),
+]
 
 
 def parse_duration(text: str, option: str) -> timedelta:

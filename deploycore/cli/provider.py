@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.fields import field_help, read_fields
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
+from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
 from deploycore.registry import load_plugin
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
+    from deploycore.models import Account
     from deploycore.store import ProviderRecord
 
 __all__ = ["register"]
@@ -25,6 +28,9 @@ commands = typer.Typer(no_args_is_help=True, help="Connect git hosts.")
 
 Kind = Annotated[
     str | None, typer.Option("--kind", help="Which plugin: see deploycore plugins.", metavar="KIND")
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Store the credentials without trying them.")
 ]
 Help = Annotated[bool, typer.Option("--help", "-h", help="Show this message, and KIND's fields.")]
 
@@ -42,6 +48,7 @@ def add(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Your name for it.")] = None,
     kind: Kind = None,
+    no_verify: NoVerify = False,
     as_json: AsJson = False,
     show_help: Help = False,
 ) -> None:
@@ -50,26 +57,47 @@ def add(
     Which fields there are depends on the kind: add --help behind --kind KIND to see them.
     Secrets are never taken from the command line: they are asked for, or read by
     --FIELD-stdin, or kept as a reference by --FIELD-env NAME or --FIELD-file PATH.
+    Nothing is stored unless the git host accepts them.
     """
     if show_help or name is None or kind is None:
         typer.echo(context.get_help())
         if kind is not None:
             typer.echo(field_help(load_plugin(kind).config_type))
         if not show_help:
-            missing = "NAME" if name is None else "--kind"
-            raise typer.BadParameter(f"{missing} is missing.")
+            missing = [each for each, value in (("NAME", name), ("--kind", kind)) if value is None]
+            raise UsageError(
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+                hint="Write deploycore provider add NAME --kind KIND, and the fields of that kind.",
+            )
         return
     if name.startswith("-"):
-        raise typer.BadParameter("NAME comes first: deploycore provider add NAME --kind KIND …")
+        raise UsageError(
+            "NAME comes first.", hint="Write deploycore provider add NAME --kind KIND …"
+        )
     with telling_of_waits(interruptible=False):
         plugin = load_plugin(kind)
     given = read_fields(plugin.config_type, context.args)
-    with Installation() as installation:
-        record = installation.add_provider(name, plugin.kind, given.settings, given.secrets)
+    accounts: list[Account] = []
+    with (
+        Installation() as installation,
+        telling_of_waits(),
+        naming_option("" if no_verify else "To store it without trying it, add --no-verify."),
+    ):
+        record = installation.add_provider(
+            name,
+            plugin.kind,
+            given.settings,
+            given.secrets,
+            verify=None if no_verify else lambda opened: accounts.append(opened.authenticate()),
+        )
         if as_json:
             show_json(_as_dict(installation, record))
             return
-    say(f"Provider {name} is added. Test it: deploycore provider test {name}")
+    if accounts:
+        say(f"Provider {name} is added: signed in as {accounts[0].username}.")
+        say(f"  List its repositories: deploycore repos {name}")
+    else:
+        say(f"Provider {name} is added. Test it: deploycore provider test {name}")
 
 
 @commands.command("test")

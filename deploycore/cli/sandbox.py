@@ -25,6 +25,7 @@ from deploycore.registry import (
     only_one,
 )
 from deploycore.sandbox import ProviderSandbox, SandboxConnection, seeded
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["add_command", "load_sandbox", "provider_name", "provider_names", "register"]
 
@@ -86,7 +87,8 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
         known = ", ".join(installed) or "none"
         raise ConfigurationError(
             f"There is no sandbox to start: {kind or 'no kind'} was named, installed: {known}.",
-            hint="Install a provider plugin that has a sandbox, or name one: --kind KIND.",
+            hint=f"{did_you_mean(wanted, installed) if kind else ''}Install a provider plugin that"
+            " has a sandbox, or name one: --kind KIND.",
         )
     return wanted, import_entry_point(only_one(wanted, installed[wanted]))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from deploycore.cli.options import Lease
+from deploycore.cli.options import Lease, PerProvider
 from deploycore.cli.output import say
 from deploycore.cli.process_log import log_to_standard_error
 from deploycore.distribution import install_command
@@ -74,6 +74,7 @@ def serve(
         ),
     ] = 60,
     lease: Lease = None,
+    per_provider: PerProvider = None,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C: webhooks, REST API, metrics.
 
@@ -107,10 +108,18 @@ def serve(
             options,
             host=host,
             port=port,
-            worker=Worker(installation, threads=workers, lease=lease) if workers else None,
+            worker=_worker(installation, workers, lease, per_provider),
             drain=drain,
             on_started=_tell,
         )
+
+
+def _worker(
+    installation: Installation, threads: int, lease: float | None, per_provider: int | None
+) -> Worker | None:
+    if not threads:
+        return None
+    return Worker(installation, threads=threads, lease=lease, per_provider=per_provider)
 
 
 def _tell(url: str) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from deploycore.cli.options import AsJson, Lease
+from deploycore.cli.options import AsJson, Lease, PerProvider
 from deploycore.cli.output import say, show_json_line
 from deploycore.cli.process_log import log_to_standard_error
 from deploycore.cli.standard_streams import signals_to_end
@@ -46,6 +46,7 @@ def worker(
         ),
     ] = 60.0,
     lease: Lease = None,
+    per_provider: PerProvider = None,
     as_json: AsJson = False,
 ) -> None:
     """Deploy what pushes and other triggers ask for, until Ctrl-C or SIGTERM.
@@ -63,6 +64,7 @@ def worker(
             threads=threads,
             drain=drain,
             lease=lease,
+            per_provider=per_provider,
             listener=_print_event if as_json else no_listener,
         )
         if not as_json:  # before the first line of its threads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -309,8 +310,7 @@ class Engine:
             StoreError: The database can't be used.
         """
         settled, failures = [], []
-        known = self._store.list_applications()
-        for application in (each for each in known if name in (None, each.name)):
+        for application in self._to_recover(name):
             try:
                 settled += self._recovered(application, listener)
             except DeploycoreError as error:
@@ -321,6 +321,18 @@ class Engine:
                 hint="Correct the problems above, then run: deploycore recover",
             )
         return settled
+
+    def _to_recover(self, name: str | None) -> list[ApplicationRecord]:
+        """The applications of which a dead process may have left something: on record, or where
+        their releases are."""
+        if name is not None:
+            return list(self._store.find_applications([name]).values())
+        on_record = {each.application for each in self._store.deployments.unfinished()}
+        return [
+            each
+            for each in self._store.list_applications()
+            if each.name in on_record or os.path.lexists(each.definition.target)
+        ]
 
     def cancel(self, deployment: int) -> DeploymentRecord:
         """Ask for a deployment to stop, in whatever process it is.

@@ -16,7 +16,15 @@ from deploycore.application import Timeouts
 from deploycore.calls import Unanswered, call_within
 from deploycore.errors import GitError, PluginError
 from deploycore.events import CommitStatus, DeploymentStatus
-from deploycore.models import Account, Branch, CloneUrl, Repository, RepositoryId
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
 from deploycore.provider import Provider
 
 __all__ = ["InterruptibleProvider", "fetch_hint"]
@@ -70,6 +78,16 @@ class InterruptibleProvider:
         if not self._provider.supports("find_repository"):
             return None
         return self._call("find_repository", lambda: self._provider.find_repository(repository))
+
+    def list_repos(self, query: RepositoryQuery) -> list[Repository]:
+        """See ``Provider.list_repos``; all of them, so the query should have a limit."""
+        return self._call("list_repos", lambda: list(self._provider.list_repos(query)))
+
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> list[Branch]:
+        """See ``Provider.list_branches``; all of them, so the query should have a limit."""
+        return self._call(
+            "list_branches", lambda: list(self._provider.list_branches(repository, query))
+        )
 
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """See ``Provider.clone_url``."""

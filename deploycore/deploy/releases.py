@@ -179,7 +179,7 @@ class Releases:
             DeployError: It can't be read.
         """
         try:
-            self._refuse_foreign_target()
+            self.refuse_foreign_target()
         except OSError as error:
             raise self.unusable(error) from error
         _ = self.current  # refused, if it leads elsewhere
@@ -318,7 +318,7 @@ class Releases:
             if self.target.is_symlink():
                 self.target.unlink()
             elif self.target.exists():
-                self._refuse_foreign_target()
+                self.refuse_foreign_target()
                 aside = parent / f"{self._aside}{secrets.token_hex(_TOKEN)}"
                 with self.locked():
                     os.rename(self.target, aside)
@@ -371,7 +371,13 @@ class Releases:
             target=str(self.target),
         )
 
-    def _refuse_foreign_target(self) -> None:
+    def refuse_foreign_target(self) -> None:
+        """Refuse a target that holds what deploycore did not make.
+
+        Raises:
+            ConfigurationError: It does, or is no directory.
+            OSError: It can't be looked at.
+        """
         problem = ""
         real_path(self.directory)
         if self.target.is_dir():

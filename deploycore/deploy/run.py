@@ -22,9 +22,10 @@ from deploycore.deploy.identity import confirm_repository
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
+from deploycore.deploy.resolving import resolve_ref
 from deploycore.deploy.selection import withdrawn_commits
 from deploycore.deploy.shared import link_shared
-from deploycore.errors import DeployError, GitError, NotFound
+from deploycore.errors import DeployError, GitError
 from deploycore.git import (
     Cancellation,
     CheckedOut,
@@ -33,7 +34,6 @@ from deploycore.git import (
     Reuse,
     changes_match,
     export,
-    resolve,
 )
 from deploycore.git.disk import sync_tree
 from deploycore.models import is_commit_hash
@@ -201,28 +201,14 @@ class Run:
         ref, repository = self._application.ref, self._application.repository_id
         if is_commit_hash(ref):
             return ref
-        missing: NotFound | None = None
-        if not ref.startswith("refs/"):
-            try:
-                return provider.find_branch(repository, ref).commit
-            except NotFound as error:
-                if "branch" not in error.details:  # the repository is what was not found
-                    raise
-                missing = error
-        # The contract knows branches; of tags and other refs the git server tells.
-        try:
-            return resolve(
-                provider.clone_url(repository),
-                ref,
-                cache=self._git.cache,
-                cancellation=self._cancellation,
-                settings=self._git_settings(),
-            )
-        except GitError as error:
-            if missing and error.details.get("ref"):
-                raise missing from None
-            fetch_hint(provider, error)
-            raise
+        return resolve_ref(
+            provider,
+            repository,
+            ref,
+            cache=self._git.cache,
+            cancellation=self._cancellation,
+            settings=self._git_settings,
+        )
 
     def _live(self) -> DeploymentRecord | None:
         """The deployment that made the release that is live."""

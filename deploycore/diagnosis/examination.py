@@ -85,6 +85,7 @@ def _look_at(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     yield from _in_time("repositories", lambda: reception.look_at_repositories(found))
     yield from _in_time("webhooks", lambda: reception.look_at_reception(found))
     yield from _in_time("workers", lambda: workers.look_at_workers(found))
+    yield from _in_time("clock", lambda: workers.look_at_clock(found))
     yield from _in_time("deployments", lambda: applications.look_at_deployments(settings, found))
 
 

@@ -21,7 +21,8 @@ def look_at_reception(found: Inspection) -> Iterator[Finding]:
     """Whether a server receives deliveries, and what was missed meanwhile has been looked for."""
     seconds = found.server_seconds
     if found.webhooks and (seconds is None or seconds > RECEIVES_SECONDS):
-        seen = "No server has run" if seconds is None else f"No server was seen for {seconds:.0f} s"
+        for_how_long = "" if seconds is None else f" for {seconds:.0f} s"
+        seen = f"No server was seen{for_how_long}"
         yield warning(
             "webhooks",
             f"{seen}: deliveries for {found.webhooks} applications are lost.",

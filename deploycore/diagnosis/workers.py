@@ -1,4 +1,5 @@
-"""The workers: whether there is one, where applications deploy by themselves."""
+"""The workers: whether there is one, where applications deploy by themselves; and the clock that
+they share."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from deploycore.diagnosis.finding import Finding, fine, warning
 from deploycore.store.inspection import Inspection
 
-__all__ = ["look_at_workers"]
+__all__ = ["look_at_clock", "look_at_workers"]
 
 _QUIET_SECONDS = 900.0
 """With the longest lease a worker gives a sign of life every ten minutes."""
@@ -30,3 +31,16 @@ def look_at_workers(found: Inspection) -> Iterator[Finding]:
     yield warning(
         "workers", f"{seen}{waiting}.", "Start one: deploycore serve, or deploycore worker"
     )
+
+
+def look_at_clock(found: Inspection) -> Iterator[Finding]:
+    """Whether a clock that was ahead has left times that can't be true."""
+    for each in found.ahead:
+        more = ", …" if each.count > len(each.names) else ""
+        yield warning(
+            "clock",
+            f"Times that could not have been set: {each.what} ({each.count}) lie too far ahead, of"
+            f" {', '.join(each.names)}{more}. A clock was ahead when they were stored. deploycore"
+            " does not wait for them.",
+            "Check the clocks of this machine and of the database server: timedatectl status",
+        )

@@ -46,6 +46,7 @@ from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
+from deploycore.validation import find_problems
 
 __all__ = [
     "LfsClient",
@@ -622,8 +623,7 @@ def _parsed(kind: type[_Model], body: bytes) -> _Model | str:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return find_problems(error, kind, None)[0].text(".")
 
 
 def _until(action: _Action) -> float:

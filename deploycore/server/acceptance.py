@@ -177,8 +177,7 @@ class Acceptor:
         verdict = self._verdict(entry, delivered, source)
         if verdict.outcome == "ignored":
             # Nobody sends it again, and it may be wanted since what is known here was read.
-            self._directory.read_anew()
-            again = self._directory.find(name)
+            again = self._directory.read_anew(name)
             if again is not None and again != entry:
                 verdict = self._verdict(again, delivered, source)
         return verdict
@@ -261,7 +260,7 @@ class Acceptor:
         Quick, and for one thread, the event loop's.
         """
         now, noted = self._now(), self._noted.get(name)
-        if noted is not None and now - noted < _NOTED_EVERY:
+        if noted is not None and abs(now - noted) < _NOTED_EVERY:  # clocks are put back, too
             return False
         self._noted[name] = now
         return True

@@ -1,9 +1,10 @@
 """What the server knows of applications and their webhooks without asking the database each time.
 
-A copy in memory, so that strangers who guess cost next to nothing. It is read again when it is
-some seconds old. Before anybody is told that an application is unknown or a signature wrong, one
-row of the database is looked at: hosts do not send again, and another process may have registered
-the webhook, or replaced its secret, a moment ago.
+A copy in memory, so that strangers who guess cost next to nothing. What is known of an application
+is read again when it is some seconds old and somebody asks for it, which costs the same however
+many others there are. Before anybody is told that an application is unknown or a signature wrong,
+one row of the database is looked at: hosts do not send again, and another process may have
+registered the webhook, or replaced its secret, a moment ago.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,7 +32,6 @@ __all__ = ["Directory", "Entry"]
 logger = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 5.0
-_OLD_SECONDS = 10.0
 _NAME = re.compile(NAME_PATTERN)
 
 
@@ -61,6 +61,15 @@ class _Opened:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """An entry, when it was read, and after how many changes that were made here."""
+
+    entry: Entry
+    at: float
+    changes: int
+
+
+@dataclass(frozen=True)
 class _Secrets:
     stored: tuple[str, str | None]
     revealed: tuple[SecretStr, ...] = field(repr=False)
@@ -78,16 +87,15 @@ class Directory:
     ) -> None:
         self._installation = installation
         self._clock = clock
-        self._reading = threading.Lock()
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._entries: Mapping[str, Entry] = {}
-        self._read_at = -float("inf")
+        self._known: dict[str, _Known] = {}
+        self._changes = 0
         self._opened: dict[str, _Opened] = {}
         self._secrets: dict[str, _Secrets] = {}
 
     def is_known(self, name: str) -> bool:
         """Whether there was such an application when the database was last asked."""
-        return name in self._entries
+        return name in self._known
 
     def find(self, name: str) -> Entry | None:
         """The entry of an application; asks the database where what is known is old.
@@ -95,53 +103,61 @@ class Directory:
         Raises:
             StoreError: The database can't be used.
         """
-        # While somebody reads it anew, what is known goes for a little longer.
-        if not (self._reading.locked() and self._age() < _OLD_SECONDS):
-            self._refresh(_FRESH_SECONDS)
-        if name not in self._entries:
-            self.look_again(name)
-        return self._entries.get(name)
+        known = self._known.get(name)
+        if known is None or known.changes != self._changes or self._age(known) >= _FRESH_SECONDS:
+            return self.read_anew(name)
+        return known.entry
 
     def warm_up(self) -> None:
         """Do now what the first deliveries would wait for; what fails is told when it is needed."""
         try:
-            self._refresh(_FRESH_SECONDS)
-            needed = {each.provider.name: each.provider for each in self._entries.values()}
+            self._read_all()
+            needed = {each.entry.provider.name: each.entry.provider for each in self._all()}
             # The others last: webhooks are registered while the server runs.
             others = {each.name: each for each in self._installation.store.list_providers()}
         except DeploycoreError as error:
             logger.warning("webhooks can't be judged for now: %s", error)
             return
-        for entry in self._entries.values():
+        for known in self._all():
             with suppress(DeploycoreError):
-                self.secrets(entry)
+                self.secrets(known.entry)
         for record in (needed | others).values():
             with suppress(DeploycoreError):
                 self._handle(record)
 
     def look_again(self, name: str) -> None:
-        """Read anew, if the webhook of an application is not as it is known.
+        """Read an application anew, if its webhook is not as it is known.
 
         Raises:
             StoreError: The database can't be used.
         """
         if _NAME.fullmatch(name) is None:
             return
-        stored, known = self._installation.store.webhooks.find(name), self._entries.get(name)
-        if _proof(stored) != _proof(known.webhook if known else None):
-            self.read_anew()
+        stored, known = self._installation.store.webhooks.find(name), self._known.get(name)
+        if _proof(stored) != _proof(known.entry.webhook if known else None):
+            self.read_anew(name)
 
-    def read_anew(self) -> None:
-        """Read anew, however old it is.
+    def read_anew(self, name: str) -> Entry | None:
+        """Read an application anew, however lately that was done.
 
         Raises:
             StoreError: The database can't be used.
         """
-        self._refresh(0)
+        if _NAME.fullmatch(name) is None:
+            return None
+        at, changes = self._clock(), self._changes
+        found = self._installation.store.find_webhook(name)
+        if found is None:
+            self._known.pop(name, None)
+            self._secrets.pop(name, None)
+            return None
+        entry = Entry(*found)
+        self._known[name] = _Known(entry, at, changes)
+        return entry
 
     def invalidate(self) -> None:
-        """Forget how old it is: something was changed here."""
-        self._read_at = -float("inf")
+        """Forget how old all of it is: something was changed here."""
+        self._changes += 1
 
     def secrets(self, entry: Entry) -> tuple[SecretStr, ...]:
         """The secrets of a webhook that hold now.
@@ -160,9 +176,10 @@ class Directory:
 
     def is_open(self, name: str) -> bool:
         """Whether the provider of an application, if it is known, need not be opened; quick."""
-        entry = self._entries.get(name)
-        if entry is None:
+        known = self._known.get(name)
+        if known is None:
             return True
+        entry = known.entry
         opened = self._opened.get(entry.provider.name)
         return opened is not None and self._still_holds(opened, entry.provider)
 
@@ -192,36 +209,25 @@ class Directory:
             raise known.error or AssertionError
         return known.handle
 
-    def _age(self) -> float:
-        return self._clock() - self._read_at
+    def _age(self, known: _Known) -> float:
+        return self._clock() - known.at
 
-    def _refresh(self, seconds: float) -> None:
-        came_at = self._clock()
-        if self._age() < seconds:
-            return
-        with self._reading:
-            if self._read_at > came_at or self._age() < seconds:
-                return  # another thread has just read it
-            at = self._clock()
-            store = self._installation.store
-            webhooks = store.webhooks.list()
-            applications = {each.name: each for each in store.list_applications()}
-            providers = {each.name: each for each in store.list_providers()}
-            known = {each.application: each for each in store.repositories.list()}
-            self._entries = {
-                each.application: Entry(
-                    applications[each.application],
-                    each,
-                    provider,
-                    _valid(known.get(each.application), applications[each.application]),
-                )
-                for each in webhooks
-                if each.application in applications
-                and (provider := providers.get(applications[each.application].definition.provider))
-            }
-            for gone in self._secrets.keys() - self._entries.keys():
-                self._secrets.pop(gone, None)
-            self._read_at = at
+    def _all(self) -> tuple[_Known, ...]:
+        return tuple(self._known.values())
+
+    def _read_all(self) -> None:
+        at, changes, store = self._clock(), self._changes, self._installation.store
+        webhooks = store.webhooks.list()
+        applications = store.find_applications({each.application for each in webhooks})
+        providers = {each.name: each for each in store.list_providers()}
+        repositories = {each.application: each for each in store.repositories.list()}
+        for webhook in webhooks:
+            name, application = webhook.application, applications.get(webhook.application)
+            if application is not None and application.definition.provider in providers:
+                repository = _valid(repositories.get(name), application)
+                provider = providers[application.definition.provider]
+                entry = Entry(application, webhook, provider, repository)
+                self._known.setdefault(name, _Known(entry, at, changes))
 
     def _still_holds(self, opened: _Opened, record: ProviderRecord) -> bool:
         if opened.record != record:

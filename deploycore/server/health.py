@@ -8,13 +8,12 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.installation import Installation
-from deploycore.secrets import is_sealed
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.views import Health
 from deploycore.worker import Worker
@@ -76,7 +75,7 @@ class Readiness:
         return "ok"
 
     def _database(self) -> None:
-        self._installation.store.triggers.counts()
+        self._installation.store.triggers.seconds_to_next()
         self._installation.store.check_writing(patience=_WRITING_SECONDS)
 
     def _disk(self) -> None:
@@ -93,15 +92,9 @@ class Readiness:
             ) from None
 
     def _key(self) -> None:
-        for sealed in self._sealed():
+        sealed = self._installation.store.find_sealed_secret()
+        if sealed is not None:
             self._installation.secrets.reveal(sealed)
-            return
-
-    def _sealed(self) -> Iterator[str]:
-        for provider in self._installation.store.list_providers():
-            yield from filter(is_sealed, provider.secrets.values())
-        for webhook in self._installation.store.webhooks.list():
-            yield webhook.secret
 
 
 def _write_to(directory: Path) -> None:

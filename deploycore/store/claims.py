@@ -1,22 +1,24 @@
 """Which worker has which application in hand: one at a time in the whole fleet.
 
 A claim lapses unless its worker gives a sign of life, so that an application outlives whatever
-happens to who works on it. All times are the database's: clocks of machines differ.
+happens to who works on it. All times are the database's: clocks of machines differ. A claim that a
+clock which was ahead has left is void, as if it had lapsed (``times``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
 
 from deploycore.store.database import Database, present
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import ClaimRecord, WorkerRecord
 from deploycore.store.tables import applications, claims, workers
+from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most, holds, is_ahead
 
-__all__ = ["Claims"]
+__all__ = ["Claims", "is_claimed"]
 
 _FORGOTTEN = timedelta(days=1)
 _CLAIM = as_record(ClaimRecord, claims)
@@ -30,10 +32,13 @@ class Claims:
         self._database = database
 
     def register(self, worker: str, *, host: str, process: int) -> None:
-        """Make a worker known. Those that gave no sign of life for a day are forgotten."""
+        """Make a worker known. Those that gave no sign of life for a day are forgotten, and those
+        that did so when the clock was ahead; one of these that lives is known again soon."""
         with self._database.writing() as connection:
             now = present(connection)
-            connection.execute(delete(workers).where(workers.c.seen_at < now - _FORGOTTEN))
+            seen = workers.c.seen_at
+            is_gone = or_(seen < now - _FORGOTTEN, seen > now + TOLERANCE)
+            connection.execute(delete(workers).where(is_gone))
             values = {"id": worker, "host": host, "process": process}
             connection.execute(insert(workers).values(values | {"started_at": now, "seen_at": now}))
 
@@ -65,7 +70,7 @@ class Claims:
             renewed = (
                 update(claims)
                 .where(claims.c.worker == worker, claims.c.application.in_(free))
-                .values(expires_at=now + timedelta(seconds=lease))
+                .values(expires_at=now + at_most(lease, LONGEST_LEASE), renewed_at=now)
                 .returning(claims.c.application)
             )
             return set(connection.scalars(renewed))
@@ -74,7 +79,8 @@ class Claims:
         """Claim an application for a worker, if nobody has it, or who had it is dead.
 
         Args:
-            lease: Seconds after which the worker counts as dead, unless it gives a sign of life.
+            lease: Seconds after which the worker counts as dead, unless it gives a sign of life;
+                an hour at most.
 
         Returns:
             ``None`` where another worker has it, or is about to, or it is gone.
@@ -87,15 +93,16 @@ class Claims:
                 return None
             now = present(connection)
             former = _claim(connection, application)
-            if former is not None and former.expires_at > now:
+            if former is not None and _is_held(former, now):
                 return None
             connection.execute(delete(claims).where(claims.c.application == application))
             record = ClaimRecord(
                 application,
                 worker,
                 now,
-                now + timedelta(seconds=lease),
-                former.worker if former else None,
+                now + at_most(lease, LONGEST_LEASE),
+                renewed_at=now,
+                taken_from=former.worker if former else None,
             )
             values = {name: value for name, value in vars(record).items() if name in claims.c}
             connection.execute(insert(claims).values(values))
@@ -132,3 +139,13 @@ def _claim(connection: Connection, application: str) -> ClaimRecord | None:
     it lapses. A worker that has the application still renews it with its next heartbeat."""
     query = select(claims).where(claims.c.application == application)
     return next(read_records(connection, claims, query, _CLAIM), None)
+
+
+def is_claimed(now: datetime) -> ColumnElement[bool]:
+    """Whether a claim keeps others from its application."""
+    return holds(claims.c.expires_at, claims.c.renewed_at, now, LONGEST_LEASE)
+
+
+def _is_held(claim: ClaimRecord, now: datetime) -> bool:
+    is_void = is_ahead(claim.expires_at, now, LONGEST_LEASE) or is_ahead(claim.renewed_at, now)
+    return claim.expires_at > now and not is_void

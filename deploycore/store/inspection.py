@@ -20,6 +20,9 @@ from sqlalchemy.exc import OperationalError
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import migrations
+from deploycore.store.ahead import TimesAhead, find_times_ahead
+from deploycore.store.applications import readable_application
+from deploycore.store.claims import is_claimed
 from deploycore.store.columns import load_json
 from deploycore.store.database import engine_of, present, typed_errors
 from deploycore.store.drivers import read_text
@@ -34,10 +37,8 @@ from deploycore.store.records import (
 )
 from deploycore.store.repositories import record_of
 from deploycore.store.states import FINAL_STATES
-from deploycore.store.store import readable_application
 from deploycore.store.tables import (
     REVISION,
-    claims,
     deployments,
     metadata,
     polls,
@@ -48,6 +49,7 @@ from deploycore.store.tables import (
     webhooks,
     workers,
 )
+from deploycore.store.times import TOLERANCE, is_ahead
 
 __all__ = ["Inspection", "inspect_database", "known_releases"]
 
@@ -80,9 +82,10 @@ class Inspection:
         unchecked: How many applications are still to be checked because deliveries of webhooks
             may have been missed.
         unchecked_seconds: For how long the first of them is; 0 where none is.
-        server_seconds: How long ago a server was seen; ``None`` where none ever was.
+        server_seconds: How long ago a server was seen; ``None`` where that is not known.
         webhooks: How many applications have webhooks.
         repositories: What is known of applications' repositories.
+        ahead: Times that lie further ahead than they could have been set.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Inspection:
     server_seconds: float | None = None
     webhooks: int = 0
     repositories: tuple[RepositoryRecord, ...] = ()
+    ahead: tuple[TimesAhead, ...] = ()
 
     @property
     def is_current(self) -> bool:
@@ -251,15 +255,17 @@ def _read(connection: Connection, place: Place) -> Inspection:
         waiting_seconds=_seconds_waited(connection),
         **_reception(connection),
         repositories=records["repositories"],
+        ahead=find_times_ahead(connection),
     )
 
 
 def _seconds_since_a_sign(connection: Connection) -> float | None:
     now = present(connection)
-    if connection.scalar(select(claims.c.worker).where(claims.c.expires_at > now).limit(1)):
+    if connection.scalar(select(func.count()).where(is_claimed(now))):
         return 0.0
-    seen = select(workers.c.seen_at).order_by(workers.c.seen_at.desc())
-    return _seconds_before(now, first_readable(connection, seen))
+    believed = workers.c.seen_at <= now + TOLERANCE
+    seen = select(workers.c.seen_at).where(believed).order_by(workers.c.seen_at.desc())
+    return _seconds_before(now, first_readable(connection, seen.limit(_OLDEST_LOOKED_AT)))
 
 
 def _seconds_waited(connection: Connection) -> float:
@@ -276,6 +282,8 @@ def _reception(connection: Connection) -> dict[str, Any]:
     since = select(polls.c.requested_at).where(is_owed).order_by(polls.c.requested_at)
     oldest = first_readable(connection, since.limit(_OLDEST_LOOKED_AT))
     seen_at = first_readable(connection, select(reception.c.seen_at))
+    if is_ahead(seen_at, now):
+        seen_at = None
     return {
         "unchecked": connection.scalar(select(func.count()).where(is_owed)) or 0,
         "unchecked_seconds": _seconds_before(now, oldest) or 0.0,

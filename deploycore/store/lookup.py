@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
 from deploycore.errors import ConfigurationError
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "named_row"]
+
+_COMPARED = 500  # names before and after one that is not there
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -37,11 +40,18 @@ def named_row(
     row = connection.execute(query).mappings().one_or_none()
     if row is not None:
         return row
-    names = [each for each in connection.scalars(select(table.c.name)) if isinstance(each, str)]
-    close = difflib.get_close_matches(name, names, n=1)
-    meant = f"Did you mean {close[0]!r}? " if close else ""
+    names = _names_near(connection, table, name)
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",
-        hint=f"{meant}List them: {COMMANDS[noun]} list",
+        hint=f"{did_you_mean(name, names)}List them: {COMMANDS[noun]} list",
         **{noun: name},
     )
+
+
+def _names_near(connection: Connection, table: Table, name: str) -> Sequence[str]:
+    """Names that may be meant; of very many those that are next to it in order."""
+    column = table.c.name
+    before = select(column).where(column < name).order_by(column.desc()).limit(_COMPARED)
+    after = select(column).where(column > name).order_by(column).limit(_COMPARED)
+    found = (each for query in (before, after) for each in connection.scalars(query))
+    return [each for each in found if isinstance(each, str)]

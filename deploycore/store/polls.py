@@ -1,26 +1,87 @@
 """When git hosts are asked for news of applications: one process of a fleet at a time asks.
 
-Who takes an application has it until some time has passed, so that one that dies leaves it to
-another; and what was found out holds over restarts. All times are the database's.
+There is a row for each application that is polled, made with the application, so that what is due
+is found by an index. Who takes an application has it until some time has passed, so that one that
+dies leaves it to another; and what was found out holds over restarts. All times are the database's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
+from pydantic import ValidationError
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from deploycore.store.database import Database, present
-from deploycore.store.reading import as_record, damage_in, read_records
+from deploycore.application import Application
+from deploycore.store.database import Database, chunks, present
+from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import PollRecord
-from deploycore.store.tables import applications, polls
+from deploycore.store.tables import applications, polls, webhooks
+from deploycore.store.times import (
+    LONGEST_POLL_INTERVAL,
+    LONGEST_POSTPONEMENT,
+    TOLERANCE,
+    at_most,
+    is_ahead,
+)
 
-__all__ = ["Polls"]
+__all__ = ["Polled", "Polls", "Wait", "poll_now", "schedule"]
 
 _POLL = as_record(PollRecord, polls)
 _FEW_NAMES = 100
+
+
+@dataclass(frozen=True)
+class Polled:
+    """An application that is polled.
+
+    Attributes:
+        question: Applications with the same one share the answer.
+        definition: As it is stored, not validated; ``None`` where its record is damaged.
+        heard_at: When its webhook last delivered; ``None`` for never.
+        is_requested: Whether a check is owed, however it is polled otherwise.
+        is_due: Whether it is to be polled now.
+    """
+
+    name: str
+    question: str
+    definition: Mapping[str, Any] | None
+    heard_at: datetime | None
+    is_requested: bool
+    is_due: bool
+
+
+@dataclass(frozen=True)
+class Wait:
+    """When an application is to be polled again.
+
+    Attributes:
+        after: Seconds from now.
+        seconds: The interval that this comes from.
+        checked: What ``take`` gave, where the host has answered: the check that was requested
+            before that is done. One that was requested since is still owed.
+    """
+
+    application: str
+    after: float
+    seconds: float
+    checked: PollRecord | None = None
 
 
 class Polls:
@@ -36,47 +97,51 @@ class Polls:
         Args:
             lease: Seconds after which others may, unless ``note`` is called before.
         """
-        known = []
         with self._database.writing() as connection:
-            for name in sorted(names):  # in one order, so that nobody waits for one who waits
+            known: list[PollRecord] = []
+            for some in chunks(sorted(names)):
                 # Locked, so that of two who take it one has it. What somebody else keeps locked is
                 # left to them: it must not hold up the others.
-                free = select(applications.c.name).where(applications.c.name == name)
-                free = free.with_for_update(key_share=True, skip_locked=True)
-                if connection.scalar(free) is None:
-                    continue
-                query = select(polls).where(polls.c.application == name)
-                row = connection.execute(query).mappings().one_or_none()
-                if row is not None and damage_in(polls, row) is not None:
-                    # Nothing is lost with it: the application is polled now, and noted anew.
-                    connection.execute(delete(polls).where(polls.c.application == name))
-                    row = None
-                known.append((name, _POLL(row) if row else None))
+                query = _of(some).with_for_update(skip_locked=True)
+                known += _read(connection, query)
             now = present(connection)
-            if all(record is not None and record.due_at > now for _, record in known):
+            if not any(_is_due(each, now) for each in known):
                 return []
-            held = {"due_at": now + timedelta(seconds=lease)}
-            for name, record in known:
-                if record is None:
-                    values = {"application": name, "seconds": 0.0, **held}
-                    connection.execute(insert(polls).values(values))
-                else:
-                    connection.execute(
-                        update(polls).where(polls.c.application == name).values(held)
-                    )
-        return [record or PollRecord(name, now, 0.0, None) for name, record in known]
+            held = {"due_at": now + at_most(lease, LONGEST_POLL_INTERVAL), "set_at": now}
+            for some in chunks([each.application for each in known]):
+                taken = update(polls).where(polls.c.application.in_(some))
+                connection.execute(taken.values(held))
+            return known
 
-    def due(self) -> dict[str, bool]:
-        """Of each application that was ever polled, whether it is to be now."""
+    def due(self, *, host: str, limit: int = 100) -> list[Polled]:
+        """Applications that are to be polled now, and all that share an answer with them.
+
+        Args:
+            host: The name of this machine: what names another one is left to that.
+            limit: About so many that are due.
+        """
         with self._database.reading() as connection:
             now = present(connection)
-            rows = connection.execute(select(polls.c.application, polls.c.due_at))
-            # One whose time cannot be read is polled, which writes it anew.
-            return {
-                row.application: not row.due_at or row.due_at <= now
-                for row in rows
-                if isinstance(row.application, str)
-            }
+            names, questions = _due(connection, now, host, limit)
+            sharing: list[ColumnElement[bool]] = [
+                *(polls.c.question.in_(some) for some in chunks(sorted(questions))),
+                *(polls.c.application.in_(some) for some in chunks(sorted(names))),
+            ]
+            found: dict[str, Row[Any]] = {}
+            for is_asked in sharing:
+                found |= {row.application: row for row in _asked(connection, is_asked, host)}
+            definitions = _definitions(connection, found)
+        return [
+            Polled(
+                name,
+                row.question if isinstance(row.question, str) else name,
+                definitions.get(name),
+                row.delivered_at if isinstance(row.delivered_at, datetime) else None,
+                is_requested=bool(row.requested_at),
+                is_due=name in names or not row.due_at or row.due_at <= now,
+            )
+            for name, row in sorted(found.items())
+        ]
 
     def requested(self) -> dict[str, datetime]:
         """The applications whose refs are to be checked because deliveries may have been missed,
@@ -101,29 +166,23 @@ class Polls:
             spacing: Seconds between one application's check and the next one's.
         """
         with self._database.writing() as connection:
-            missing = _without_row(connection, names)  # locks applications first, as `take` does
+            # Applications are locked before their polls, as by whoever changes them.
+            _renew(connection, _without_row(connection, names))
+            known: list[PollRecord] = []
+            for some in chunks(sorted(set(names))):
+                known += _read(connection, _of(some).with_for_update())
             now = present(connection)
-            query = _of(select(polls), polls.c.application, names)
-            damaged: list[Mapping[Any, Any]] = []
-            records = read_records(connection, polls, query, _POLL, damaged=damaged)
-            known = {record.application: record for record in records}
-            for row in damaged:
-                # Nothing is lost with it: the application is checked, and noted anew.
-                missing.add(row["application"])
-                is_this = polls.c.application == row["application"]
-                connection.execute(delete(polls).where(is_this))
-            wanted = [each for each in sorted(set(names)) if each in known or each in missing]
-            for place, name in enumerate(wanted):
-                at = now + timedelta(seconds=spacing * place)
-                record = known.get(name)
-                if record is None:
-                    values = {"application": name, "seconds": 0.0, "due_at": at}
-                    connection.execute(insert(polls).values(values | {"requested_at": now}))
-                else:
-                    values = {"due_at": _due_at(record, at, now), "requested_at": now}
-                    connection.execute(
-                        update(polls).where(polls.c.application == name).values(values)
-                    )
+            values = [
+                {
+                    "named": record.application,
+                    "due_at": _due_at(record, now + timedelta(seconds=spacing * place), now),
+                    "set_at": now,
+                    "requested_at": now,
+                }
+                for place, record in enumerate(known)
+            ]
+            if values:
+                connection.execute(_update_named(), values)
 
     def note(
         self,
@@ -135,53 +194,222 @@ class Polls:
         checked: PollRecord | None = None,
         not_before: float | None = None,
     ) -> None:
-        """Note when an application is to be polled again.
+        """Note when an application is to be polled again; see ``Wait`` and ``note_all``."""
+        wait = Wait(application, after, seconds, checked)
+        self.note_all([wait], commit=commit, not_before=not_before)
+
+    def note_all(
+        self, waits: Iterable[Wait], *, commit: str | None = None, not_before: float | None = None
+    ) -> None:
+        """Note when applications that share an answer are to be polled again.
+
+        What somebody else keeps locked is polled again when its lease has ended.
 
         Args:
-            after: Seconds from now.
-            seconds: The interval that this comes from.
-            commit: What its ref was found to be; ``None`` where that was not found out.
-            checked: What ``take`` gave, where the host has answered: the check that was requested
-                before that is done. One that was requested since is still owed.
+            waits: Of each application.
+            commit: What their ref was found to be; ``None`` where that was not found out.
             not_before: Seconds from now for which the host wants no request.
         """
-        is_this = polls.c.application == application
+        by_name = {each.application: each for each in waits}
+        found: dict[str, Any] = {} if commit is None else {"commit": commit}
         with self._database.writing() as connection:
+            requested = _locked(connection, by_name)
             now = present(connection)
-            found: dict[str, object] = {"seconds": seconds}
-            if commit is not None:
-                found["commit"] = commit
             found["not_before"] = (
-                None if not_before is None else now + timedelta(seconds=not_before)
+                None if not_before is None else now + at_most(not_before, LONGEST_POSTPONEMENT)
             )
-            connection.execute(update(polls).where(is_this).values(found))
-            then: dict[str, object] = {"due_at": now + timedelta(seconds=after)}
-            if checked is None:
-                connection.execute(update(polls).where(is_this).values(then))
-                return
-            connection.execute(
-                update(polls)
-                .where(is_this, polls.c.requested_at.is_not_distinct_from(checked.requested_at))
-                .values(then | {"requested_at": None})
-            )
+            done, owed = [], []
+            for name, requested_at in requested.items():
+                wait, checked = by_name[name], by_name[name].checked
+                values = {"named": name, "seconds": wait.seconds, **found}
+                if checked is not None and checked.requested_at != requested_at:
+                    owed.append(values)
+                else:
+                    still = None if checked is not None else requested_at
+                    done.append({**values, **_after(now, wait.after), "requested_at": still})
+            for changed in filter(None, (done, owed)):
+                connection.execute(_update_named(), changed)
+
+    def pause(self, waits: Mapping[str, float]) -> None:
+        """Put off polling, by so many seconds for each application, without an answer. A check that
+        is owed is not put off."""
+        with self._database.writing() as connection:
+            requested = _locked(connection, waits)
+            now = present(connection)
+            values = [
+                {"named": name, **_after(now, waits[name])}
+                for name, requested_at in requested.items()
+                if requested_at is None
+            ]
+            if values:
+                connection.execute(_update_named(), values)
+
+
+def schedule(connection: Connection, definitions: Iterable[Application]) -> None:
+    """Have applications polled, or no longer, as their definitions say now."""
+    all_ = {each.name: each for each in definitions}
+    known: dict[str, Row[Any]] = {}
+    for some in chunks(sorted(all_)):
+        rows = select(polls.c.application, polls.c.question, polls.c.requested_at)
+        locked = rows.where(polls.c.application.in_(some)).order_by(polls.c.application)
+        found = connection.execute(locked.with_for_update())
+        known |= {row.application: row for row in found}
+    wanted = {
+        name: _values(each)
+        for name, each in sorted(all_.items())
+        if each.is_polled or (each.is_followed and name in known and known[name].requested_at)
+    }
+    for some in chunks([name for name in known if name not in wanted]):
+        connection.execute(delete(polls).where(polls.c.application.in_(some)))
+    # At once, since the interval may be another one now. What another question was answered with
+    # says nothing about this one.
+    now = present(connection)
+    at_once = {"due_at": now, "set_at": now}
+    anew = {**at_once, "commit": None, "seconds": 0.0}
+    same, other, new = [], [], []
+    for name, values in wanted.items():
+        if name not in known:
+            new.append({"application": name, **anew, **values})
+        elif values["question"] == known[name].question:
+            same.append({"named": name, **at_once, **values})
+        else:
+            other.append({"named": name, **anew, **values})
+    for changed in filter(None, (same, other)):
+        connection.execute(_update_named(), changed)
+    if new:
+        connection.execute(insert(polls), new)
+
+
+def poll_now(connection: Connection, application: str) -> None:
+    """Have an application polled as soon as somebody looks: what told its news is gone."""
+    now = present(connection)
+    is_this = polls.c.application == application
+    connection.execute(update(polls).where(is_this).values(due_at=now, set_at=now))
+
+
+def _update_named() -> Update:
+    return update(polls).where(polls.c.application == bindparam("named"))
+
+
+def _values(definition: Application) -> dict[str, Any]:
+    asked = (definition.provider, definition.repository, definition.ref)
+    question = hashlib.sha256("\0".join(asked).encode()).hexdigest()
+    return {"host": definition.host, "question": question}
+
+
+def _after(now: datetime, seconds: float) -> dict[str, datetime]:
+    return {"due_at": now + at_most(seconds, LONGEST_POLL_INTERVAL), "set_at": now}
+
+
+def _of(names: Sequence[str]) -> Select[Any]:
+    """The rows of some applications, in one order, so that nobody waits for one who waits."""
+    return select(polls).where(polls.c.application.in_(names)).order_by(polls.c.application)
+
+
+def _read(connection: Connection, query: Select[Any]) -> list[PollRecord]:
+    """The records of a query. One that is damaged is made anew: nothing is lost with it, since the
+    application is polled now."""
+    damaged: list[Mapping[Any, Any]] = []
+    known = list(read_records(connection, polls, query, _POLL, damaged=damaged))
+    names = [row["application"] for row in damaged]
+    if names:
+        connection.execute(delete(polls).where(polls.c.application.in_(names)))
+        _renew(connection, names)
+        known += read_records(connection, polls, _of(names), _POLL)
+    return sorted(known, key=lambda each: each.application)
+
+
+def _renew(connection: Connection, names: Collection[str]) -> None:
+    """Make rows of applications that have none; of damaged applications none."""
+    now = present(connection)
+    new = []
+    for name, definition in _definitions(connection, names).items():
+        try:
+            values = _values(Application.model_validate(definition))
+        except ValidationError:
+            continue  # stored by another version, which polls it
+        new.append({"application": name, "due_at": now, "set_at": now, "seconds": 0.0, **values})
+    if new:
+        connection.execute(insert(polls), new)
 
 
 def _without_row(connection: Connection, names: Sequence[str]) -> set[str]:
-    """Those of some applications that are there and were never polled; they are locked."""
+    """Those of some applications that are there and have no row; they are locked."""
     is_missing = applications.c.name.not_in(select(polls.c.application))
-    query = _of(select(applications.c.name).where(is_missing), applications.c.name, names)
-    query = query.order_by(applications.c.name).with_for_update()
-    return set(connection.scalars(query)) & set(names)
+    query = select(applications.c.name).where(is_missing).order_by(applications.c.name)
+    if len(names) <= _FEW_NAMES:
+        query = query.where(applications.c.name.in_(names))
+    return set(names).intersection(connection.scalars(query.with_for_update(key_share=True)))
 
 
-def _of(query: Select[Any], column: ColumnElement[str], names: Sequence[str]) -> Select[Any]:
-    """A query that is narrowed to some applications, where those are few."""
-    return query.where(column.in_(names)) if len(names) <= _FEW_NAMES else query
+def _locked(connection: Connection, names: Collection[str]) -> dict[str, datetime | None]:
+    """Since when checks of applications are owed; their rows are locked, and those that somebody
+    else keeps locked are left out."""
+    found: dict[str, datetime | None] = {}
+    for some in chunks(sorted(names)):
+        rows = select(polls.c.application, polls.c.requested_at)
+        query = rows.where(polls.c.application.in_(some)).order_by(polls.c.application)
+        for row in connection.execute(query.with_for_update(skip_locked=True)):
+            found[row.application] = row.requested_at or None
+    return found
+
+
+def _definitions(connection: Connection, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """The definitions of applications, as they are stored; those of damaged records are left
+    out."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for some in chunks(sorted(names)):
+        query = select(applications).where(applications.c.name.in_(some))
+        records = read_records(
+            connection, applications, query, lambda row: (row["name"], row["definition"])
+        )
+        found |= dict(records)
+    return found
+
+
+def _asked(connection: Connection, is_asked: ColumnElement[bool], host: str) -> Sequence[Row[Any]]:
+    """Rows of this machine, with when the application's webhook last delivered."""
+    c = polls.c
+    query: Select[Any] = (
+        select(c.application, c.question, c.due_at, c.requested_at, webhooks.c.delivered_at)
+        .outerjoin(webhooks, webhooks.c.application == c.application)
+        .where(is_asked, or_(c.host.is_(None), c.host == host))
+    )
+    return [row for row in connection.execute(query) if isinstance(row.application, str)]
+
+
+def _due(connection: Connection, now: datetime, host: str, limit: int) -> tuple[set[str], set[str]]:
+    """The names and questions of what is due; each condition is looked up in an index."""
+    names, questions = set(), set()
+    for is_here in (polls.c.host.is_(None), polls.c.host == host):
+        for is_due in (
+            polls.c.due_at <= now,
+            polls.c.due_at > now + LONGEST_POLL_INTERVAL + TOLERANCE,
+            polls.c.set_at > now + TOLERANCE,
+        ):
+            query = select(polls.c.application, polls.c.question).where(is_here, is_due)
+            for row in connection.execute(query.limit(limit)):
+                if isinstance(row.application, str):
+                    names.add(row.application)
+                if isinstance(row.question, str):
+                    questions.add(row.question)
+    return names, questions
+
+
+def _is_due(record: PollRecord, now: datetime) -> bool:
+    return (
+        record.due_at <= now
+        or is_ahead(record.due_at, now, LONGEST_POLL_INTERVAL)
+        or is_ahead(record.set_at, now)
+    )
 
 
 def _due_at(record: PollRecord, at: datetime, now: datetime) -> datetime:
     """When a check that is requested now, and may wait until ``at``, is to be done."""
-    allowed = max(at, record.not_before or at)
-    if record.requested_at is None and record.due_at <= now:
+    not_before = record.not_before
+    if is_ahead(not_before, now, LONGEST_POSTPONEMENT) or is_ahead(record.set_at, now):
+        not_before = None
+    allowed = max(at, not_before or at)
+    if record.requested_at is None and _is_due(record, now):
         return allowed  # polling was paused; all that have been paused are not due at once
     return min(allowed, record.due_at)

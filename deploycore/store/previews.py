@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from deploycore.application import Application
 from deploycore.errors import ConfigurationError, StoreError
@@ -67,6 +76,14 @@ class Previews:
             connection.execute(insert(closed_pull_requests).values(values))
             return _ended(connection, parent.name, number)
 
+    def ended(self) -> Sequence[PreviewRecord]:
+        """Previews that have ended and are still there, by name."""
+        query = select(previews).where(previews.c.ended_at.is_not(None))
+        with self._database.reading() as connection:
+            found = list(read_records(connection, previews, query, _PREVIEW))
+        # Sorted here: a database may go through all of them for the order's sake.
+        return sorted(found, key=lambda each: each.name)
+
     def list(self) -> Sequence[PreviewRecord]:
         """All previews, by name, those that have ended and are still there too."""
         with self._database.reading() as connection:
@@ -117,7 +134,8 @@ def begin(
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
-        if datetime.now(UTC) - known.removed_at > _REMOVED_SOON:
+        # A time that lies ahead is that of a clock that was: nobody knows how long ago it was.
+        if abs(datetime.now(UTC) - known.removed_at) > _REMOVED_SOON:
             raise ConfigurationError(
                 f"The previous preview {name!r} could not be removed yet.",
                 hint=f"See the reason in the worker's log, or remove {known.target}.",

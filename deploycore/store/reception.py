@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, update
 from deploycore.store.database import Database, present
 from deploycore.store.reading import first_readable
 from deploycore.store.tables import reception
+from deploycore.store.times import is_ahead
 
 __all__ = ["RECEIVES_SECONDS", "Reception"]
 
@@ -36,11 +37,15 @@ class Reception:
             return _seen_at(connection)
 
     def is_interrupted(self) -> bool:
-        """Whether servers were seen before and none is seen now; ``False`` if none ever was."""
+        """Whether servers were seen before and none is seen now; ``False`` if none ever was.
+
+        A time that lies ahead is that of a clock that was: a server that runs notes another soon.
+        """
         with self._database.reading() as connection:
             seen_at = _seen_at(connection)
             longest = timedelta(seconds=RECEIVES_SECONDS)
-            return seen_at is not None and present(connection) - seen_at > longest
+            now = present(connection)
+            return seen_at is not None and (now - seen_at > longest or is_ahead(seen_at, now))
 
 
 def _seen_at(connection: Connection) -> datetime | None:

@@ -16,6 +16,7 @@ __all__ = [
     "ClaimRecord",
     "DeploymentKind",
     "DeploymentRecord",
+    "PendingApplication",
     "PollRecord",
     "PreviewRecord",
     "ProviderRecord",
@@ -176,6 +177,8 @@ class TriggerRecord:
         deployment: What became of it, once it is settled.
         error_code: The ``code`` of the error that settled it, or of the last try.
         force: Whether what is live already is to be deployed again.
+        turn: Its place in the queue; the smallest goes first.
+        tried_at: When it was last tried in vain; ``None`` for never.
     """
 
     id: int
@@ -194,6 +197,22 @@ class TriggerRecord:
     deployment: int | None
     error_code: str | None
     force: bool = False
+    turn: int = 0
+    tried_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PendingApplication:
+    """An application that somebody should look at.
+
+    Attributes:
+        provider: The name of its provider.
+        is_retried: Whether the last try failed.
+    """
+
+    application: str
+    provider: str
+    is_retried: bool
 
 
 @dataclass(frozen=True)
@@ -240,6 +259,7 @@ class ClaimRecord:
     Attributes:
         worker: Its id.
         expires_at: When it counts as dead, unless it gives a sign of life before.
+        renewed_at: When that was set.
         taken_from: The worker that had it before and did not, where it was taken over.
     """
 
@@ -247,6 +267,7 @@ class ClaimRecord:
     worker: str
     claimed_at: datetime
     expires_at: datetime
+    renewed_at: datetime | None = None
     taken_from: str | None = None
 
 
@@ -303,6 +324,9 @@ class PollRecord:
         commit: What the ref was found to be the last time.
         requested_at: When a check was requested that has not been done yet; ``None`` if none was.
         not_before: When the host allows the next request, if it said so.
+        set_at: When ``due_at`` was set.
+        host: The machine that asks; ``None`` for any.
+        question: A digest of what is asked: those with the same one share the answer.
     """
 
     application: str
@@ -311,6 +335,9 @@ class PollRecord:
     commit: str | None
     requested_at: datetime | None = None
     not_before: datetime | None = None
+    set_at: datetime | None = None
+    host: str | None = None
+    question: str = ""
 
 
 @dataclass(frozen=True)

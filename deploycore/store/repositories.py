@@ -13,13 +13,15 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from deploycore.application import Application
+from deploycore.store.applications import readable_application
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
+from deploycore.store.polls import schedule
 from deploycore.store.reading import checksums, read_records
 from deploycore.store.records import RepositoryRecord
 from deploycore.store.tables import applications, closed_pull_requests, repositories
 
-__all__ = ["Repositories", "record_of"]
+__all__ = ["Repositories", "find_repository", "record_of"]
 
 _FORMER_NAMES_MOST = 10
 
@@ -33,7 +35,7 @@ class Repositories:
     def find(self, definition: Application) -> RepositoryRecord | None:
         """What is known of the repository that an application deploys now; ``None``: nothing."""
         with self._database.reading() as connection:
-            return _find(connection, definition)
+            return find_repository(connection, definition)
 
     def list(self) -> list[RepositoryRecord]:
         """All that is known, by application."""
@@ -84,14 +86,15 @@ class Repositories:
 
         Raises:
             ConfigurationError: There is no such application.
+            StoreError: It is stored in an unknown form.
         """
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, definition.name, locked=True)
-            stored = dict(row["definition"])
+            stored = dict(row["definition"] or {})
             now = (stored.get("provider"), stored.get("repository"))
             if now != (definition.provider, definition.repository):
                 return False
-            known = _find(connection, definition)
+            known = find_repository(connection, definition)
             names = (definition.repository, *(known.former_names if known else ()))
             at = datetime.now(UTC)
             values: dict[str, Any] = {"definition": stored | {"repository": name}}
@@ -101,6 +104,8 @@ class Repositories:
                 .where(applications.c.name == definition.name)
                 .values(changed_at=at, **values)
             )
+            # The repository is a part of what is asked.
+            schedule(connection, [readable_application({**row, **values}).definition])
             _rename_closed(connection, definition, name)
             noted = {
                 "repository": name,
@@ -126,7 +131,7 @@ class Repositories:
     def _change(self, definition: Application, values: Mapping[str, object]) -> None:
         with self._database.writing() as connection:
             named_row(connection, "application", applications, definition.name, locked=True)
-            known = _find(connection, definition)
+            known = find_repository(connection, definition)
             name = definition.repository
             record = known or RepositoryRecord(definition.name, definition.provider, name)
             names = [each for each in (record.repository, *record.former_names) if each != name]
@@ -138,7 +143,8 @@ def record_of(row: Mapping[Any, Any]) -> RepositoryRecord:
     return RepositoryRecord(**{**row, "former_names": tuple(row["former_names"])})
 
 
-def _find(connection: Connection, definition: Application) -> RepositoryRecord | None:
+def find_repository(connection: Connection, definition: Application) -> RepositoryRecord | None:
+    """What is known of the repository that an application deploys now."""
     query = select(repositories).where(repositories.c.application == definition.name)
     # A record that is damaged is as good as none: the host tells the identifier again.
     found = next(read_records(connection, repositories, query, record_of), None)

@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, Table, delete, insert, select, text, update
 
 from deploycore.application import Application
 from deploycore.configuration import NAME_PATTERN
-from deploycore.errors import ConfigurationError, StoreError
+from deploycore.errors import ConfigurationError
 from deploycore.secrets import SecretBox, is_sealed
 from deploycore.settings import Settings
+from deploycore.store.applications import (
+    NOWHERE,
+    application_of,
+    make_way,
+    prepared,
+    put,
+    put_all,
+    readable_application,
+    refuse_unfinished,
+    refuse_unknown_providers,
+)
 from deploycore.store.claims import Claims
-from deploycore.store.database import Database, check_writable
+from deploycore.store.database import Database, check_writable, chunks
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
-from deploycore.store.polls import Polls
+from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
 from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
 from deploycore.store.reception import Reception
-from deploycore.store.records import ApplicationRecord, ProviderRecord
+from deploycore.store.records import (
+    ApplicationRecord,
+    ProviderRecord,
+    RepositoryRecord,
+    WebhookRecord,
+)
 from deploycore.store.removed import forget_removed, move_to_removed
-from deploycore.store.repositories import Repositories
-from deploycore.store.states import may_precede
-from deploycore.store.tables import applications, deployments, providers, webhooks
-from deploycore.store.targets import refuse_common_targets, resolve_targets
+from deploycore.store.repositories import Repositories, find_repository
+from deploycore.store.tables import applications, providers, webhooks
+from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
 from deploycore.store.tokens import Tokens
 from deploycore.store.triggers import Triggers
-from deploycore.store.webhooks import Webhooks
+from deploycore.store.webhooks import Webhooks, find_webhook, webhook_of
 
 __all__ = ["Store"]
 
 _PROVIDER = as_record(ProviderRecord, providers)
-_UNREADABLE = Path("/nowhere")
 
 
 class Store:
@@ -133,21 +146,31 @@ class Store:
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""
-        with self._database.reading() as connection:
-            return next(_sealed_secrets(connection), None) is not None
+        return self.find_sealed_secret() is not None
 
-    def add_application(self, definition: Application) -> ApplicationRecord:
-        """Keep a new application.
+    def find_sealed_secret(self) -> str | None:
+        """Any secret that is stored encrypted, of a record that is not damaged; all of a database
+        have one key."""
+        with self._database.reading() as connection:
+            return next(_sealed_secrets(connection), None)
+
+    def add_application(
+        self, definition: Application, *, dry_run: bool = False
+    ) -> ApplicationRecord:
+        """Keep a new application; with ``dry_run``, only see that it can be done.
 
         Raises:
             ConfigurationError: The name is taken, the provider is unknown, or another
                 application has the target.
         """
-        resolved = resolve_targets([definition])
+        wanted = places_of([definition])
         with self._database.writing() as connection:
             _refuse_taken(connection, "application", applications, definition.name)
-            refuse_common_targets(connection, [definition], resolved)
-            return _put(connection, definition, resolved)
+            refuse_common_targets(wanted, stored_targets(connection, wanted))
+            record = put(connection, definition, wanted[definition.name])
+            if dry_run:
+                connection.rollback()
+            return record
 
     def put_applications(
         self, definitions: Sequence[Application], *, dry_run: bool = False
@@ -161,13 +184,27 @@ class Store:
             ConfigurationError: A provider is unknown, two applications have one target, or one
                 that is being deployed would get another target.
         """
-        resolved = resolve_targets(definitions)
+        definitions = list({each.name: each for each in definitions}.values())
+        wanted = places_of(definitions)
+        # Checked before anybody has to wait for this: below, only if something has changed since.
+        with self._database.reading() as connection:
+            checked = stored_targets(connection, wanted)
+            refuse_common_targets(wanted, checked)
+            refuse_unknown_providers(connection, definitions)
+        written = [prepared(each, wanted[each.name]) for each in definitions]
         with self._database.writing() as connection:
-            refuse_common_targets(connection, definitions, resolved)
-            for definition in definitions:
-                _make_way(connection, definition)
-            for definition in definitions:
-                _put(connection, definition, resolved)
+            stored = stored_targets(connection, wanted)
+            if stored != checked:
+                refuse_common_targets(wanted, stored)
+            refuse_unknown_providers(connection, definitions)
+            moved = [
+                each.name
+                for each in definitions
+                if each.name in stored and stored[each.name].written != each.target
+            ]
+            make_way(connection, moved)
+            put_all(connection, written, stored.keys())
+            schedule(connection, definitions)
             if dry_run:
                 connection.rollback()
 
@@ -197,7 +234,7 @@ class Store:
                 of something else than this preview, or a former one can't be removed.
             StoreError: A former one of this name is just being removed.
         """
-        resolved = resolve_targets([definition])
+        wanted = places_of([definition])
         with self._database.writing() as connection:
             if not begin(
                 connection,
@@ -212,8 +249,8 @@ class Store:
             is_this = applications.c.name == definition.name
             known = connection.scalar(select(applications.c.definition).where(is_this))
             if known != definition.as_dict():
-                refuse_common_targets(connection, [definition], resolved)
-                _put(connection, definition, resolved)
+                refuse_common_targets(wanted, stored_targets(connection, wanted))
+                put(connection, definition, wanted[definition.name])
             return True
 
     def keep_application_secret(self, name: str, variable: str, stored: str | None) -> None:
@@ -253,6 +290,42 @@ class Store:
         with self._database.reading() as connection:
             return application_of(named_row(connection, "application", applications, name))
 
+    def find_applications(self, names: Collection[str]) -> dict[str, ApplicationRecord]:
+        """Those of some names that are there, by name. One that is damaged, or stored in an unknown
+        form, is logged and left out."""
+        found = {}
+        with self._database.reading() as connection:
+            for some in chunks(sorted(names)):
+                query = select(applications).where(applications.c.name.in_(some))
+                records = read_records(connection, applications, query, readable_application)
+                found.update({each.name: each for each in records})
+        return found
+
+    def find_webhook(
+        self, name: str
+    ) -> tuple[ApplicationRecord, WebhookRecord, ProviderRecord, RepositoryRecord | None] | None:
+        """An application with its webhook and provider, and what is known of its repository, for
+        who asks often; ``None`` where it has no webhook.
+
+        Raises:
+            StoreError: One of these records is damaged, or stored in an unknown form.
+        """
+        with self._database.reading() as connection:
+            webhook = find_webhook(connection, name)
+            if webhook is None:
+                return None
+            application = application_of(named_row(connection, "application", applications, name))
+            definition = application.definition
+            row = named_row(connection, "provider", providers, definition.provider)
+            provider = read_record(providers, row, _PROVIDER)
+            return application, webhook, provider, find_repository(connection, definition)
+
+    def list_targets(self) -> dict[str, Path]:
+        """The target of each application, by its name; one that cannot be read is left out."""
+        with self._database.reading() as connection:
+            found = stored_targets(connection)
+        return {name: each.written for name, each in found.items() if each.written is not None}
+
     def list_applications(self) -> list[ApplicationRecord]:
         """All applications, by name. One that is damaged, or stored in an unknown form, is logged
         and left out, so that it keeps nobody from the others."""
@@ -270,7 +343,7 @@ class Store:
         with self._database.reading() as connection:
             named_row(connection, "application", applications, name)
             for each in (name, *open_previews(connection, name)):
-                _refuse_unfinished(connection, each, "can't be removed")
+                refuse_unfinished(connection, each, "can't be removed")
 
     def remove_application(
         self, name: str, *, keep_history: bool = False, end_previews: bool = False
@@ -302,13 +375,13 @@ class Store:
                 names += open_previews(connection, name)
                 detach(connection, name)
             for each in names:
-                _refuse_unfinished(connection, each, "can't be removed")
+                refuse_unfinished(connection, each, "can't be removed")
                 if keep_history:
                     move_to_removed(connection, each, datetime.now(UTC))
                 else:
                     forget_removed(connection, each)
                 connection.execute(delete(applications).where(applications.c.name == each))
-            target: Path = row["target"] or _UNREADABLE
+            target: Path = row["target"] or NOWHERE
             return target
 
     def forget_removed_history(self, name: str) -> int:
@@ -381,96 +454,6 @@ def _refuse_used_provider(connection: Connection, name: str) -> None:
         )
 
 
-def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
-    """The application of a row.
-
-    Raises:
-        StoreError: It is damaged, or stored in an unknown form.
-    """
-    return read_record(applications, row, readable_application)
-
-
-def readable_application(row: Mapping[Any, Any]) -> ApplicationRecord:
-    """The application of a row whose values were found to be readable.
-
-    Raises:
-        StoreError: It is stored in an unknown form.
-    """
-    try:
-        definition = Application.model_validate(row["definition"])
-    except ValidationError:
-        definition = None
-    if definition is None:
-        raise StoreError(
-            f"The application {row['name']!r} is stored in a form that this deploycore does not"
-            " know.",
-            hint="Upgrade deploycore, or apply the application's file again.",
-            application=row["name"],
-        )
-    return ApplicationRecord(
-        definition, row["secrets"], row["revision"], row["created_at"], row["changed_at"]
-    )
-
-
-def _make_way(connection: Connection, definition: Application) -> None:
-    """Free the target that an application has, if it is going to have another one."""
-    is_this = (applications.c.name == definition.name) & (
-        applications.c.target != definition.target
-    )
-    if connection.scalar(select(applications.c.name).where(is_this)) is None:
-        return
-    _refuse_unfinished(connection, definition.name, "can't get another target")
-    away = _UNREADABLE / definition.name  # what no application has: it would be nobody's
-    connection.execute(
-        update(applications).where(is_this).values(target=away, resolved_target=None)
-    )
-
-
-def _refuse_unfinished(connection: Connection, name: str, what: str) -> None:
-    """Refuse to take away what a deployment, or its recovery, goes by."""
-    unfinished = select(deployments.c.id).where(
-        deployments.c.application == name, deployments.c.state.in_(may_precede("failed"))
-    )
-    found = connection.scalar(unfinished.limit(1))
-    if found is not None:
-        raise ConfigurationError(
-            f"The application {name!r} {what}: deployment {found} has not come to its end.",
-            hint=f"Wait for it, or: deploycore cancel {found}. If its process has died:"
-            " deploycore recover",
-            application=name,
-            deployment=found,
-        )
-
-
-def _put(
-    connection: Connection, definition: Application, resolved: Mapping[str, Path]
-) -> ApplicationRecord:
-    named_row(connection, "provider", providers, definition.provider)
-    at = datetime.now(UTC)
-    values = {
-        "provider": definition.provider,
-        "target": definition.target,
-        "resolved_target": resolved[definition.name],
-        "definition": definition.as_dict(),
-        "host": definition.host,
-        "changed_at": at,
-    }
-    values |= checksums(applications, values | {"name": definition.name})
-    is_this = applications.c.name == definition.name
-    changed = (
-        update(applications)
-        .where(is_this)
-        .values(values | {"revision": applications.c.revision + 1})
-    )
-    row = connection.execute(changed.returning(*applications.c)).mappings().one_or_none()
-    if row is None:
-        values |= {"name": definition.name, "secrets": {}, "created_at": at, "revision": 1}
-        values |= checksums(applications, values)
-        added = insert(applications).values(values).returning(*applications.c)
-        row = connection.execute(added).mappings().one()
-    return application_of(row)
-
-
 def _is_damaged_provider(connection: Connection, name: str) -> bool:
     query = select(providers).where(providers.c.name == name)
     row = connection.execute(query).mappings().one_or_none()
@@ -488,10 +471,10 @@ def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) ->
 
 
 def _sealed_secrets(connection: Connection) -> Iterator[str]:
-    for table in (providers, applications):
-        for secrets in connection.scalars(select(table.c.secrets)):
-            if isinstance(secrets, dict):
-                yield from filter(is_sealed, secrets.values())
-    for secret in connection.scalars(select(webhooks.c.secret)):
-        if isinstance(secret, str) and is_sealed(secret):
-            yield secret
+    for provider in read_records(connection, providers, select(providers), _PROVIDER):
+        yield from filter(is_sealed, provider.secrets.values())
+    for webhook in read_records(connection, webhooks, select(webhooks), webhook_of):
+        yield from filter(is_sealed, [webhook.secret])
+    query = select(applications)
+    for secrets in read_records(connection, applications, query, lambda row: row["secrets"]):
+        yield from filter(is_sealed, secrets.values())

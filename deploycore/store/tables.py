@@ -80,7 +80,7 @@ applications = Table(
     Column("provider", ForeignKey(providers.c.name), nullable=False, index=True),
     Column("target", PathText, nullable=False, unique=True),
     # What the target led to when it was written; NULL in rows of versions before 0009.
-    Column("resolved_target", PathText),
+    Column("resolved_target", PathText, index=True),
     Column("definition", Document(), nullable=False),
     Column("secrets", Document(str), nullable=False),
     Column("revision", Number, nullable=False),
@@ -167,11 +167,28 @@ triggers = Table(
     Column("deployment", Number),
     Column("error_code", Words),
     Column("force", Flag, nullable=False),
+    # Its place in the queue: behind all that was there when it was added, or last tried.
+    Column("turn", Number, nullable=False, server_default="0"),
+    Column("tried_at", UtcDateTime),
     UniqueConstraint("application", "delivery", name="uq_triggers_application_delivery"),
     UniqueConstraint("application", "digest", name="uq_triggers_application_digest"),
-    Index(None, "settled_at", "application"),
+    Index(None, "application", "id"),
+    Index(None, "application", "ref", "id"),
     sqlite_autoincrement=True,
 )
+# Nearly all have been settled; who asks for the others must not read those. There is no index of
+# ``settled_at`` for both: SQLite would take it for each question about those that are open.
+for _name, _columns in (
+    ("queue", (triggers.c.priority.desc(), triggers.c.turn, triggers.c.id)),
+    ("turn", (triggers.c.turn,)),
+    ("postponed", (triggers.c.not_before,)),
+    ("open", (triggers.c.application, triggers.c.id)),
+    ("settled", (triggers.c.settled_at,)),
+):
+    _rows = triggers.c.settled_at.is_(None)
+    if _name == "settled":
+        _rows = triggers.c.settled_at.is_not(None)
+    Index(f"ix_triggers_{_name}", *_columns, sqlite_where=_rows, postgresql_where=_rows)
 
 # Processes that work on triggers, each with a sign of life.
 workers = Table(
@@ -192,6 +209,7 @@ claims = Table(
     Column("worker", Line(36), nullable=False),
     Column("claimed_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime),
 )
 
 # The secrets of an application's webhook: the present one, and the former one for a while; without
@@ -210,7 +228,8 @@ webhooks = Table(
     Column("secret_checksum", Line(64)),
 )
 
-# When the git host is asked for news of an application, and what it said the last time.
+# When the git host is asked for news of an application, and what it said the last time. There is a
+# row for each application that is polled, so that what is due is found without reading the others.
 # ``requested_at`` is set while a check is owed because deliveries may have been missed;
 # ``not_before`` is when the host allows the next request, where it said so.
 polls = Table(
@@ -222,6 +241,12 @@ polls = Table(
     Column("commit", Words),
     Column("requested_at", UtcDateTime, index=True),
     Column("not_before", UtcDateTime),
+    Column("set_at", UtcDateTime),
+    Column("host", Words),
+    # A digest of what is asked: applications with the same one share the answer.
+    Column("question", Line(64), nullable=False, server_default="", index=True),
+    Index(None, "host", "due_at"),
+    Index(None, "host", "set_at"),
 )
 
 # One row: when a server of this installation was last known to receive deliveries.
@@ -265,6 +290,9 @@ previews = Table(
     Column("ended_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
 )
+_is_live, _has_ended = previews.c.ended_at.is_(None), previews.c.ended_at.is_not(None)
+Index("ix_previews_live", previews.c.parent, sqlite_where=_is_live, postgresql_where=_is_live)
+Index("ix_previews_ended", previews.c.name, sqlite_where=_has_ended, postgresql_where=_has_ended)
 
 # Pull requests that have come to their end: what is told of them later must not bring them back.
 # Another repository of the same application counts its own anew.

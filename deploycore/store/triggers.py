@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import builtins
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Exists,
+    Row,
+    Select,
     case,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -26,11 +30,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from deploycore.errors import ConfigurationError
+from deploycore.store.claims import is_claimed
 from deploycore.store.database import Database, chunks, present
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, first_readable, read_record, read_records
-from deploycore.store.records import TriggerCounts, TriggerRecord
+from deploycore.store.records import PendingApplication, TriggerCounts, TriggerRecord
 from deploycore.store.tables import applications, claims, triggers
+from deploycore.store.times import LONGEST_POSTPONEMENT, at_most, holds
 
 __all__ = ["REMEMBERED", "Triggers"]
 
@@ -44,8 +50,17 @@ DELIVERY_SECONDS = 5.0
 
 _PRUNED_AT_ONCE = 1000
 _OLDEST_LOOKED_AT = 20
+_ROWS_EACH = 4  # triggers of one application that are read at first
+_ROWS_MORE = 8
 _IS_OPEN = triggers.c.settled_at.is_(None)
 _IS_NEW = triggers.c.attempts == 0
+_MOST_TURNS = 2**31 - 1
+_LAST_TURN = (
+    select(triggers.c.turn)
+    .where(_IS_OPEN, triggers.c.turn < _MOST_TURNS)  # others are damaged
+    .order_by(triggers.c.turn.desc())
+    .limit(1)
+)
 _TRIGGER = as_record(TriggerRecord, triggers)
 _ADDED = insert(triggers).returning(*triggers.c)
 _ADDED_ONCE = postgresql.insert(triggers).on_conflict_do_nothing().returning(*triggers.c)
@@ -125,7 +140,9 @@ class Triggers:
             if same is not None and _is_remembered(connection, same, at):
                 return None
             values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
-            row = connection.execute(_added(connection), values).mappings().one_or_none()
+            turn = func.coalesce(_LAST_TURN.scalar_subquery(), 0) + 1
+            added = _added(connection).values(values | {"turn": turn})
+            row = connection.execute(added).mappings().one_or_none()
             if row is None:
                 return None  # of two deliveries of the same, the other one came first
             record = read_record(triggers, row, _TRIGGER)
@@ -147,50 +164,55 @@ class Triggers:
         """Applications that somebody should look at now, and that nobody has in hand.
 
         Those with the highest priority come first, of the same priority the one that waits for
-        the longest time.
+        the longest time. What was tried in vain has gone behind all others.
 
         Args:
             host: The name of this machine: what names another one is left to that.
             application: Only this one.
             limit: At most so many.
         """
+        return [each.application for each in self.queue(host, application, limit=limit)]
+
+    def queue(
+        self,
+        host: str,
+        application: str | None = None,
+        *,
+        limit: int | None = None,
+        without: Collection[str] = (),
+        retries: bool = True,
+    ) -> Sequence[PendingApplication]:
+        """The same, with what a worker shares its slots by.
+
+        Args:
+            without: Names of providers whose applications are left out.
+            retries: Whether those are listed whose last try failed.
+        """
         with self._database.reading() as connection:
-            now = present(connection)
-            in_hand = select(claims.c.application).where(claims.c.expires_at > now)
-            named = applications.c.host
-            # A host that asked for fewer requests is obeyed whatever comes in; after any other
-            # failure, what is new is a reason to try at once.
-            limited = case((triggers.c.error_code == "rate_limited", triggers.c.not_before))
-            query = (
-                select(triggers.c.application)
-                .join(applications, applications.c.name == triggers.c.application)
-                .where(
-                    _IS_OPEN,
-                    triggers.c.application.not_in(in_hand),
-                    or_(named.is_(None), named == host),
-                )
-                .group_by(triggers.c.application)
-                .having(
-                    # What is new is due, though a clock be put back meanwhile.
-                    func.max(case((_IS_NEW | (triggers.c.not_before <= now), 1), else_=0)) == 1,
-                    or_(func.max(limited).is_(None), func.max(limited) <= now),
-                )
-                .order_by(func.max(triggers.c.priority).desc(), func.min(triggers.c.id))
-                .limit(limit)
-            )
+            query = _due(present(connection), host)
             if application is not None:
                 query = query.where(triggers.c.application == application)
-            return connection.scalars(query).all()
+            if without:
+                query = query.where(applications.c.provider.not_in(without))
+            if not retries:
+                query = query.where(~_is_retried())
+            if limit is None:
+                return _distinct(connection.execute(query).all())
+            rows = limit * _ROWS_EACH
+            while True:  # one application may have very many
+                found = connection.execute(query.limit(rows)).all()
+                distinct = _distinct(found)[:limit]
+                if len(distinct) == limit or len(found) < rows:
+                    return distinct
+                rows *= _ROWS_MORE
 
     def seconds_to_next(self) -> float | None:
         """How long until ``pending`` may have more, if nothing is added: until a trigger that is
         postponed may be tried, or a claim lapses. ``None`` where there are neither."""
         with self._database.reading() as connection:
             now = present(connection)
-            tried = select(triggers.c.not_before).where(
-                _IS_OPEN, ~_IS_NEW, triggers.c.not_before > now
-            )
-            lapses = select(claims.c.expires_at).where(claims.c.expires_at > now)
+            tried = select(triggers.c.not_before).where(_IS_OPEN, _is_postponed(now))
+            lapses = select(claims.c.expires_at).where(is_claimed(now))
             found = [
                 first_readable(
                     connection, query.order_by(query.selected_columns[0]).limit(_OLDEST_LOOKED_AT)
@@ -280,17 +302,23 @@ class Triggers:
                 connection.execute(settled.where(triggers.c.id.in_(some), _IS_OPEN))
 
     def postpone(self, ids: Sequence[int], *, seconds: float, error_code: str) -> None:
-        """Have triggers tried again later.
+        """Have triggers tried again later, behind all that is there now.
 
         Args:
-            seconds: When, from now on.
+            seconds: When, from now on; 25 hours at most.
             error_code: The ``code`` of what went wrong this time.
         """
         with self._database.writing() as connection:
+            now = present(connection)
+            # Read apart: some databases look at the rows that are changed meanwhile.
+            last = first_readable(connection, _LAST_TURN)
             postponed = update(triggers).values(
                 attempts=triggers.c.attempts + 1,
-                not_before=present(connection) + timedelta(seconds=seconds),
+                not_before=now + at_most(seconds, LONGEST_POSTPONEMENT),
                 error_code=error_code,
+                turn=(last or 0) + 1,
+                priority=case((triggers.c.priority > 0, 0), else_=triggers.c.priority),
+                tried_at=now,
             )
             for some in chunks(ids):
                 connection.execute(postponed.where(triggers.c.id.in_(some), _IS_OPEN))
@@ -330,7 +358,7 @@ class Triggers:
         """How many triggers there are."""
         with self._database.reading() as connection:
             now = present(connection)
-            is_due = _IS_NEW | (triggers.c.not_before <= now)
+            is_due = ~_is_postponed(now)
             failed = triggers.c.error_code.is_not(None)
             query = select(
                 _count(_IS_OPEN & is_due),
@@ -348,6 +376,51 @@ class Triggers:
                 listener(application)
             except Exception as error:
                 logger.warning("a listener was not told of a trigger: %s", type(error).__name__)
+
+
+def _is_postponed(now: datetime) -> ColumnElement[bool]:
+    """Whether a trigger waits for its next try. What is new is due, though a clock be put back."""
+    return ~_IS_NEW & holds(triggers.c.not_before, triggers.c.tried_at, now, LONGEST_POSTPONEMENT)
+
+
+def _due(now: datetime, host: str) -> Select[Any]:
+    """The application of each trigger that is due, in the order of the queue."""
+    # A host that asked for fewer requests is obeyed whatever comes in; after any other failure,
+    # what is new is a reason to try at once.
+    limited = triggers.alias("limited")
+    is_limited = exists().where(
+        limited.c.application == triggers.c.application,
+        limited.c.settled_at.is_(None),
+        limited.c.error_code == "rate_limited",
+        holds(limited.c.not_before, limited.c.tried_at, now, LONGEST_POSTPONEMENT),
+    )
+    in_hand = exists().where(claims.c.application == triggers.c.application, is_claimed(now))
+    named = applications.c.host
+    return (
+        select(triggers.c.application, applications.c.provider, _is_retried().label("is_retried"))
+        .join(applications, applications.c.name == triggers.c.application)
+        .where(_IS_OPEN, ~_is_postponed(now), ~in_hand, ~is_limited)
+        .where(or_(named.is_(None), named == host))
+        .order_by(triggers.c.priority.desc(), triggers.c.turn, triggers.c.id)
+    )
+
+
+def _is_retried() -> Exists:
+    tried = triggers.alias("tried")
+    return exists().where(
+        tried.c.application == triggers.c.application,
+        tried.c.settled_at.is_(None),
+        tried.c.attempts > 0,
+    )
+
+
+def _distinct(rows: Iterable[Row[Any]]) -> list[PendingApplication]:
+    found: dict[str, PendingApplication] = {}
+    for row in rows:
+        provider = row.provider if isinstance(row.provider, str) else ""  # damaged
+        each = PendingApplication(row.application, provider, bool(row.is_retried))
+        found.setdefault(each.application, each)
+    return list(found.values())
 
 
 def _the_same(

@@ -11,13 +11,14 @@ from sqlalchemy import Connection, delete, insert, select, update
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
+from deploycore.store.polls import poll_now
 from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.records import WebhookRecord
 from deploycore.store.tables import applications, webhooks
 
-__all__ = ["Webhooks"]
+__all__ = ["Webhooks", "find_webhook", "webhook_of"]
 
-_WEBHOOK = as_record(WebhookRecord, webhooks)
+webhook_of = as_record(WebhookRecord, webhooks)
 
 
 class Webhooks:
@@ -47,7 +48,7 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application, locked=True)
-            known = _find(connection, application)
+            known = find_webhook(connection, application)
             if known is not None:
                 return known
             self._refuse_second_key(connection)
@@ -59,7 +60,7 @@ class Webhooks:
             }
             values |= checksums(webhooks, values)
             added = insert(webhooks).values(values).returning(*webhooks.c)
-            return read_record(webhooks, connection.execute(added).mappings().one(), _WEBHOOK)
+            return read_record(webhooks, connection.execute(added).mappings().one(), webhook_of)
 
     def get(self, application: str) -> WebhookRecord:
         """The webhook of an application.
@@ -69,19 +70,19 @@ class Webhooks:
         """
         with self._database.reading() as connection:
             named_row(connection, "application", applications, application)
-            found = _find(connection, application)
+            found = find_webhook(connection, application)
         return found or _raise_missing(application)
 
     def find(self, application: str) -> WebhookRecord | None:
         """The webhook of an application, where there is one: one row, for who asks often."""
         with self._database.reading() as connection:
-            return _find(connection, application)
+            return find_webhook(connection, application)
 
     def list(self) -> list[WebhookRecord]:
         """All webhooks, by application."""
         query = select(webhooks).order_by(webhooks.c.application)
         with self._database.reading() as connection:
-            return list(read_records(connection, webhooks, query, _WEBHOOK))
+            return list(read_records(connection, webhooks, query, webhook_of))
 
     def begin_rotation(self, application: str, secret: str) -> WebhookRecord:
         """Let a new secret hold beside the present one, until ``end_rotation`` says otherwise.
@@ -94,7 +95,7 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application, locked=True)
-            known = _find(connection, application) or _raise_missing(application)
+            known = find_webhook(connection, application) or _raise_missing(application)
             if known.former is not None and known.former_until is None:
                 return known
             self._refuse_second_key(connection)
@@ -111,7 +112,7 @@ class Webhooks:
             ConfigurationError: There is no such webhook.
         """
         with self._database.writing() as connection:
-            known = _find(connection, application) or _raise_missing(application)
+            known = find_webhook(connection, application) or _raise_missing(application)
             if known.former is None or known.former_until is not None:
                 return known
             return _changed(connection, application, {"former_until": former_until})
@@ -144,18 +145,20 @@ class Webhooks:
             gone = delete(webhooks).where(webhooks.c.application == application)
             if not connection.execute(gone).rowcount:
                 _raise_missing(application)
+            poll_now(connection, application)
 
 
-def _find(connection: Connection, application: str) -> WebhookRecord | None:
+def find_webhook(connection: Connection, application: str) -> WebhookRecord | None:
+    """The webhook of an application, if it has one."""
     query = select(webhooks).where(webhooks.c.application == application)
     row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else read_record(webhooks, row, _WEBHOOK)
+    return None if row is None else read_record(webhooks, row, webhook_of)
 
 
 def _changed(connection: Connection, application: str, values: dict[str, Any]) -> WebhookRecord:
     changed = update(webhooks).where(webhooks.c.application == application).values(values)
     row = connection.execute(changed.returning(*webhooks.c)).mappings().one_or_none()
-    return _raise_missing(application) if row is None else read_record(webhooks, row, _WEBHOOK)
+    return _raise_missing(application) if row is None else read_record(webhooks, row, webhook_of)
 
 
 def _raise_missing(application: str) -> NoReturn:

@@ -6,11 +6,10 @@ be on another machine than the workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from deploycore.application import Application
 from deploycore.installation import Installation
-from deploycore.models import is_commit_hash
 
 __all__ = ["request_checks", "spacing_for"]
 
@@ -22,7 +21,7 @@ SHORTEST_SPACING = 0.1
 """At most ten a second: of 10,000 applications the last one is checked after 17 minutes."""
 
 
-def request_checks(installation: Installation, names: Iterable[str] | None = None) -> int:
+def request_checks(installation: Installation, names: Collection[str] | None = None) -> int:
     """Request that the refs of applications which deploy by themselves are checked once.
 
     That includes applications that are not polled otherwise, and previews, which have new commits
@@ -39,12 +38,11 @@ def request_checks(installation: Installation, names: Iterable[str] | None = Non
     """
     store = installation.store
     previews = {each.name for each in store.previews.list() if each.ended_at is None}
-    only = None if names is None else set(names)
+    known = store.list_applications() if names is None else store.find_applications(names).values()
     wanted = [
         each.name
-        for each in store.list_applications()
-        if (only is None or each.name in only)
-        and _deploys_by_itself(each.definition, is_preview=each.name in previews)
+        for each in known
+        if _deploys_by_itself(each.definition, is_preview=each.name in previews)
     ]
     if wanted:
         store.polls.request(wanted, spacing=spacing_for(len(wanted)))
@@ -58,6 +56,6 @@ def spacing_for(count: int) -> float:
 
 def _deploys_by_itself(definition: Application, *, is_preview: bool) -> bool:
     auto = definition.auto_deploy
-    if auto is None or is_commit_hash(definition.ref):
+    if auto is None or not definition.is_followed:
         return False
     return auto.push or auto.poll != "off" or is_preview

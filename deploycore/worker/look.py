@@ -15,7 +15,7 @@ from deploycore.deploy import DeployListener, no_listener, typed_error
 from deploycore.errors import DeploycoreError, UnexpectedAnswer
 from deploycore.git import Cancellation
 from deploycore.installation import Installation
-from deploycore.store import DeploymentRecord, TriggerRecord
+from deploycore.store import DeploymentRecord, PendingApplication, TriggerRecord
 from deploycore.worker.events import WorkerEvent, WorkerListener
 from deploycore.worker.retries import GIVEN_UP_AFTER, seconds_to_retry
 
@@ -32,11 +32,13 @@ class Hand:
     """What holds one application.
 
     Attributes:
+        pending: The application.
         claimed: Since when it is the worker's, by the monotonic clock; ``None`` before.
         cancellation: Stops the deployment.
         interrupted: Whether the worker itself has stopped it, so that somebody else goes on.
     """
 
+    pending: PendingApplication
     claimed: float | None = None
     cancellation: Cancellation = field(default_factory=Cancellation)
     interrupted: bool = False

@@ -13,12 +13,12 @@ import random
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from deploycore.application import Application, AutoDeploy
+from deploycore.application import Application, AutoDeploy, parse_application
 from deploycore.deploy import InterruptibleProvider, confirm_repository, fetch_hint
 from deploycore.errors import (
     Cancelled,
@@ -31,8 +31,8 @@ from deploycore.errors import (
 )
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
-from deploycore.models import is_commit_hash
 from deploycore.store import PollRecord
+from deploycore.store.polls import Polled, Wait
 from deploycore.worker.catch_up import request_checks
 from deploycore.worker.retries import seconds_until_allowed
 
@@ -44,6 +44,7 @@ FIRST_SECONDS = 60.0
 MOST_SECONDS = 900.0
 LONGEST_PAUSE = 3600.0
 WEBHOOK_IS_WELL = timedelta(hours=6)
+_CLOCKS_DIFFER = timedelta(minutes=1)
 _GROWTH = 1.5
 _JITTER = 0.1
 _LEASE_SECONDS = 300.0
@@ -54,12 +55,15 @@ _CAUSE = "poll"
 
 
 @dataclass(frozen=True)
-class _Question:
-    """What one request answers."""
+class _Asked:
+    """An application that is asked for.
 
-    provider: str
-    repository: str
-    ref: str
+    Attributes:
+        has_webhook: Whether its webhook delivers, or has delivered.
+    """
+
+    definition: Application
+    has_webhook: bool
 
 
 class Poller:
@@ -76,6 +80,7 @@ class Poller:
         self._cancellation = Cancellation()
         self._thread: threading.Thread | None = None
         self._failing: set[str] = set()
+        self._is_interrupted = False
 
     def start(self) -> None:
         """Begin to poll, in a thread.
@@ -83,8 +88,7 @@ class Poller:
         Raises:
             StoreError: The database can't be used.
         """
-        if self._installation.store.reception.is_interrupted():
-            request_checks(self._installation)
+        self._look_at_reception()
         self._thread = threading.Thread(
             target=self._run, name="deploycore-worker-poll", daemon=True
         )
@@ -108,17 +112,19 @@ class Poller:
         """
         asked = 0
         unwell: set[str] = set()
-        for question, applications in self._due().items():
+        self._look_at_reception()
+        for applications in self._due():
             if self._stopped.is_set():
                 break
-            if question.provider in unwell:
+            provider = applications[0].definition.provider
+            if provider in unwell:
                 continue  # at the next look: other hosts don't wait for one that hangs
-            by_name = {each.name: each for each in applications}
+            by_name = {each.definition.name: each for each in applications}
             taken = self._installation.store.polls.take(list(by_name), lease=_LEASE_SECONDS)
             if taken:
                 asked += 1
                 if not self._poll([(by_name[each.application], each) for each in taken]):
-                    unwell.add(question.provider)
+                    unwell.add(provider)
         return asked
 
     def _run(self) -> None:
@@ -130,71 +136,74 @@ class Poller:
             except Exception as error:
                 logger.error("polling met something unforeseen: %s", type(error).__name__)
 
-    def _due(self) -> Mapping[_Question, list[Application]]:
-        """What is to be asked now, with all that the answer is good for, due or not."""
-        store, here = self._installation.store, socket.gethostname()
-        heard = {each.application: each.delivered_at for each in store.webhooks.list()}
-        if store.reception.is_interrupted():
-            heard = {}  # no server runs: that a webhook delivered before says nothing of now
-        due, requested, now = store.polls.due(), store.polls.requested(), datetime.now(UTC)
-        found: dict[_Question, list[Application]] = defaultdict(list)
-        to_ask = set()
-        for each in store.list_applications():
-            definition = each.definition
-            if definition.host not in (None, here):
-                continue
-            if each.name in requested or is_polled(definition, heard.get(each.name), now):
-                question = _Question(definition.provider, definition.repository, definition.ref)
-                found[question].append(definition)
-                if due.get(each.name, True):
-                    to_ask.add(question)
-        return {question: found[question] for question in to_ask}
+    def _look_at_reception(self) -> None:
+        """When no server is seen any longer, check all: where webhooks delivered, polling has been
+        paused."""
+        is_interrupted = self._installation.store.reception.is_interrupted()
+        if is_interrupted and not self._is_interrupted:
+            request_checks(self._installation)
+        self._is_interrupted = is_interrupted
 
-    def _poll(self, applications: Sequence[tuple[Application, PollRecord]]) -> bool:
+    def _due(self) -> list[list[_Asked]]:
+        """What is to be asked now, by what it asks, with all that the answer is good for."""
+        store, now = self._installation.store, datetime.now(UTC)
+        found: dict[str, list[_Asked]] = defaultdict(list)
+        to_ask: dict[str, None] = {}
+        paused: dict[str, float] = {}
+        for each in store.polls.due(host=socket.gethostname()):
+            definition = self._definition(each)
+            # Where no server runs, that a webhook delivered before says nothing of now.
+            heard_at = None if self._is_interrupted else each.heard_at
+            if definition is None:
+                continue
+            if each.is_requested or is_polled(definition, heard_at, now):
+                found[each.question].append(_Asked(definition, each.heard_at is not None))
+                if each.is_due:
+                    to_ask[each.question] = None
+            elif each.is_due:  # until its webhook has been silent for too long
+                silent = now - (heard_at or now)
+                paused[each.name] = max(FIRST_SECONDS, (WEBHOOK_IS_WELL - silent).total_seconds())
+        if paused:
+            store.polls.pause(paused)
+        return [found[question] for question in to_ask]
+
+    def _definition(self, polled: Polled) -> Application | None:
+        """The definition of an application; ``None``, and not due for a while, where it can't be
+        read."""
+        try:
+            if polled.definition is not None:
+                return parse_application(polled.definition)
+        except ConfigurationError as error:
+            self._tell_failure(polled.name, error)
+        if polled.is_due:
+            wait = LONGEST_PAUSE
+            self._installation.store.polls.note(polled.name, after=wait, seconds=wait)
+        return None
+
+    def _poll(self, applications: Sequence[tuple[_Asked, PollRecord]]) -> bool:
         """Ask for what these applications share, and note it; whether the host has told."""
         error: DeploycoreError | None = None
         commit: str | None = None
         try:
-            commit = self._ask(applications[0][0])
+            commit = self._ask(applications[0][0].definition)
         except Cancelled:
             return False  # the worker stops; the lease lapses
         except DeploycoreError as raised:
             error = raised
         except Exception as raised:  # whatever it is, it must not keep the others
             error = DeploycoreError(f"This is a bug in deploycore: {type(raised).__name__}.")
-        for definition, record in applications:
-            self._tell_failure(definition.name, error)
-            if commit is not None:
+        waits = []
+        for asked, record in applications:
+            self._tell_failure(asked.definition.name, error)
+            is_new = commit is not None and commit != record.commit
+            # A webhook may have told of others since: then the ref is back where it was.
+            if commit is not None and (is_new or asked.has_webhook or record.requested_at):
                 with suppress(ConfigurationError):  # it is gone meanwhile
-                    self._trigger(definition, commit)
-            self._note(definition, record, commit, error)
+                    self._trigger(asked.definition, commit)
+            waits.append(_wait(asked.definition, record, error, is_new=is_new))
+        not_before = None if error is None else seconds_until_allowed(error, datetime.now(UTC))
+        self._installation.store.polls.note_all(waits, commit=commit, not_before=not_before)
         return error is None
-
-    def _note(
-        self,
-        definition: Application,
-        record: PollRecord,
-        commit: str | None,
-        error: DeploycoreError | None,
-    ) -> None:
-        """Note what was answered, and when to ask again."""
-        seconds = interval_after(
-            _poll_of(definition),
-            record.seconds,
-            is_new=commit is not None and commit != record.commit,
-            failed=error is not None,
-        )
-        after = seconds * (1 - _JITTER + 2 * _JITTER * random.random())  # noqa: S311
-        wait = None if error is None else seconds_until_allowed(error, datetime.now(UTC))
-        is_answer = error is None or (isinstance(error, GitError) and "ref" in error.details)
-        self._installation.store.polls.note(
-            definition.name,
-            after=max(after, wait or 0.0),
-            seconds=seconds,
-            commit=commit,
-            checked=record if is_answer else None,
-            not_before=wait,
-        )
 
     def _ask(self, definition: Application) -> str:
         """The commit that the ref of an application points to now.
@@ -273,10 +282,12 @@ def is_polled(definition: Application, heard_at: datetime | None, now: datetime)
     Args:
         heard_at: When its webhook last delivered; ``None`` for never.
     """
-    auto = definition.auto_deploy
-    if auto is None or auto.poll == "off" or is_commit_hash(definition.ref):
+    if not definition.is_polled:
         return False
-    return auto.poll != "auto" or heard_at is None or now - heard_at > WEBHOOK_IS_WELL
+    if _poll_of(definition) != "auto" or heard_at is None:
+        return True
+    # One that lies ahead was noted by a clock that was: nobody knows how long ago that is.
+    return not -_CLOCKS_DIFFER < now - heard_at <= WEBHOOK_IS_WELL
 
 
 def interval_after(
@@ -300,3 +311,17 @@ def interval_after(
 
 def _poll_of(definition: Application) -> float | str:
     return (definition.auto_deploy or AutoDeploy()).poll
+
+
+def _wait(
+    definition: Application, record: PollRecord, error: DeploycoreError | None, *, is_new: bool
+) -> Wait:
+    """When to ask again for an application, after an answer or an error."""
+    seconds = interval_after(
+        _poll_of(definition), record.seconds, is_new=is_new, failed=error is not None
+    )
+    after = seconds * (1 - _JITTER + 2 * _JITTER * random.random())  # noqa: S311
+    if error is not None:
+        after = max(after, seconds_until_allowed(error, datetime.now(UTC)) or 0.0)
+    is_answer = error is None or (isinstance(error, GitError) and "ref" in error.details)
+    return Wait(definition.name, after, seconds, record if is_answer else None)

@@ -20,12 +20,14 @@ from typing import Self
 
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.installation import Installation
+from deploycore.store import PendingApplication
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
 from deploycore.worker.fleet import Nudges, open_nudges
 from deploycore.worker.look import Hand, look_at
 from deploycore.worker.polling import Poller
 from deploycore.worker.pruning import Pruner
 from deploycore.worker.reporting import Reporter
+from deploycore.worker.shares import Shares
 from deploycore.worker.upkeep import Upkeep
 
 __all__ = ["LEASE_SECONDS", "Worker"]
@@ -55,6 +57,8 @@ class Worker:
             all workers of a fleet. By default 30.
         sweep: Seconds between two looks where nothing wakes it; by default 2, or 15 where
             the fleet is nudged.
+        per_provider: How many applications of one provider, and of one git host, it has in hand at
+            once, at most; by default half of its threads, or all but one while nothing else waits.
         listener: Gets each event, in several threads.
 
     Attributes:
@@ -69,11 +73,13 @@ class Worker:
         drain: float = 60.0,
         lease: float | None = None,
         sweep: float | None = None,
+        per_provider: int | None = None,
         listener: WorkerListener = no_listener,
     ) -> None:
         self.id = str(uuid.uuid4())
         self._installation = installation
         self._threads = threads
+        self._shares = Shares(threads, per_provider, installation.store.list_providers)
         self._drain = drain
         self._lease = LEASE_SECONDS if lease is None else lease
         self._sweep = sweep
@@ -154,10 +160,9 @@ class Worker:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or len(self._hands) < self._threads)
         try:
-            pending = self._installation.store.triggers.pending(
-                host=self._host, application=application
-            )
-            hand = self._taken(application) if pending else None
+            pending = self._installation.store.triggers.queue(self._host, application, limit=1)
+            is_allowed = pending and not self._is_full_for(pending[0], alone=False)
+            hand = self._taken(pending[0]) if is_allowed else None
             if pending and hand is None:
                 self.wake()  # it may be there a moment later, and nobody is nudged again
         except StoreError as error:
@@ -255,8 +260,8 @@ class Worker:
         if not free:
             return sweep  # who gets free wakes it
         store = self._installation.store
-        pending = store.triggers.pending(host=self._host, limit=free + _MORE_CANDIDATES)
-        started = self._start_hands(pending)
+        pending, alone = self._queue(free + _MORE_CANDIDATES)
+        started = self._start_hands(pending, alone=alone)
         if started and started == len(pending):
             return _LEAST_WAIT  # there may be more
         with self._changed:
@@ -267,7 +272,26 @@ class Worker:
         soon = store.triggers.seconds_to_next()
         return sweep if soon is None else max(_LEAST_WAIT, min(sweep, soon))
 
-    def _start_hands(self, pending: Sequence[str]) -> int:
+    def _queue(self, limit: int) -> tuple[Sequence[PendingApplication], bool]:
+        """What may be taken up, and whether it is so because nothing else waits."""
+        triggers, alone = self._installation.store.triggers, False
+        while True:
+            held = self._held()
+            full = self._shares.full_providers(held, alone=alone)
+            retries = not self._shares.is_full_of_retries(held, alone=alone)
+            found = triggers.queue(self._host, limit=limit, without=full, retries=retries)
+            if found or alone or (retries and not full):
+                return found, alone
+            alone = True
+
+    def _held(self) -> list[PendingApplication]:
+        with self._changed:
+            return [hand.pending for hand in self._hands.values()]
+
+    def _is_full_for(self, wanted: PendingApplication, *, alone: bool) -> bool:
+        return self._shares.is_full_for(wanted, self._held(), alone=alone)
+
+    def _start_hands(self, pending: Sequence[PendingApplication], *, alone: bool) -> int:
         """Begin to work on the first of these, as long as others are not faster; gives how many.
 
         When somebody else has one by now, the rest is likely to be as old news: then the store is
@@ -275,31 +299,31 @@ class Worker:
         """
         lost, self._lost = self._lost, ""
         started = 0
-        for application in pending:
-            if application == lost:
+        for each in pending:
+            if each.application == lost or self._is_full_for(each, alone=alone):
                 continue
-            if not self._start_hand(application):
+            if not self._start_hand(each):
                 with self._changed:
-                    self._lost = application if len(self._hands) < self._threads else ""
+                    self._lost = each.application if len(self._hands) < self._threads else ""
                 break
             started += 1
         return started
 
-    def _start_hand(self, application: str) -> bool:
-        hand = self._taken(application)
+    def _start_hand(self, pending: PendingApplication) -> bool:
+        hand = self._taken(pending)
         if hand is None:
             return False
         threading.Thread(
             target=self._hold,
-            args=(application, hand),
-            name=f"deploycore-worker-{application}",
+            args=(pending.application, hand),
+            name=f"deploycore-worker-{pending.application}",
             daemon=True,
         ).start()
         return True
 
-    def _taken(self, application: str) -> Hand | None:
+    def _taken(self, pending: PendingApplication) -> Hand | None:
         """A hand that has the application's claim; ``None`` where that can't be had."""
-        hand = Hand()
+        application, hand = pending.application, Hand(pending)
         with self._changed:
             is_full = len(self._hands) >= self._threads
             if self._stopping or is_full or application in self._hands:

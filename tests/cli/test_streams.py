@@ -20,6 +20,8 @@ from deploycore import Installation, Settings, render_declaration
 from deploycore.cli import COMMANDS
 from deploycore.cli.dispatch import application_of
 
+pytestmark = pytest.mark.timeout(600)  # a run of all commands, on a busy machine
+
 FULL = "No space left on device"
 
 # Each with {clone} for a new directory. Without those that go on until they are told to end.
@@ -169,7 +171,7 @@ class Place:
         given.write_text(json.dumps(lines))
         found.unlink(missing_ok=True)
         command = [sys.executable, "-c", DRIVER, str(given), str(found)]
-        done = self.run(command, environment=environment, **streams).wait(timeout=110)
+        done = self.run(command, environment=environment, **streams).wait(timeout=550)
         assert done == 0
         return json.loads(found.read_text())
 

@@ -603,6 +603,33 @@ def test_a_worker_that_has_something_in_hand_is_alive_though_its_signs_are_rare(
     assert look().of("workers", "ok")
 
 
+def test_times_that_a_clock_which_was_ahead_has_left_are_told(
+    look, installation, application, settings
+):
+    automatic(installation, application)
+    claims = installation.store.claims
+    claims.register("w", host="here", process=1)
+    claims.take(application, "w", lease=30)
+    installation.store.triggers.add(application, cause="push")
+    assert look().of("clock") == []
+    installation.close()
+    later = minutes_ago(-10_000)
+    execute(
+        settings,
+        f"UPDATE workers SET seen_at = '{later}'",
+        f"UPDATE claims SET expires_at = '{later}'",
+        f"UPDATE polls SET due_at = '{later}'",
+        f"UPDATE triggers SET received_at = '{later}'",
+    )
+    found = look()
+    told = {each.message.split(": ")[1].partition(" (")[0] for each in found.of("clock")}
+    assert told == {"claims of workers", "next polls", "triggers", "heartbeats of workers"}
+    assert {each.level for each in found.of("clock")} == {"warning"}
+    (workers,) = found.of("workers")
+    assert workers.level == "warning"  # such a sign of life is none
+    assert "No worker runs" in workers.message
+
+
 def minutes_ago(minutes):
     return f"{datetime.now(UTC) - timedelta(minutes=minutes):%Y-%m-%d %H:%M:%S.%f}"
 

@@ -128,7 +128,9 @@ def test_several_are_deployed_and_whoever_fails_is_told(shell, declared, connect
     other = text.partition("applications:\n")[2].replace("  site:", "  other:")
     other = other.replace("ref: main", "ref: gone").replace("/live", "/other")
     declared.write_text(text + other)
-    shell.succeed("apply", "apps.yaml")
+    code, said = shell.fail("apply", "apps.yaml")
+    assert (code, "no branch 'gone'" in said, "--offline" in said) == (5, True, True)
+    assert shell.json("apply", "apps.yaml", "--offline")[1]["change"] == "create"
     shell.succeed("app", "secret", "other", "TOKEN", "--stdin", given=shell.made_up)
     done = shell.run("deploy", "--all")
     assert done.returncode == 5

@@ -112,7 +112,7 @@ def test_an_interrupt_ends_a_deployment_whatever_the_plugin_does(shell, acme, li
     met = acme('        yield Branch(name="main"', lines)
     target = shell.directory / "live"
     named = ["--provider", "work", "--repository", "ada/engine", "--branch", "main"]
-    shell.succeed("app", "create", "engine", *named, "--target", str(target))
+    shell.succeed("app", "create", "engine", *named, "--target", str(target), "--offline")
     code, said = interrupted(shell, begun(shell, met, "deploy", "engine"))
     assert code == 130
     assert "Traceback" not in said

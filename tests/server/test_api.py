@@ -190,7 +190,7 @@ def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
     [
         ({}, "is missing"),
         ({"name": "blog"}, "name: is not a known field"),
-        ({"kep": 3}, "kep: is nothing that is known here"),
+        ({"kep": 3}, "kep: is not known here (Did you mean 'keep'?)"),
         ({"target": "/t", "provider": "none", "repository": "a/b", "ref": "m"}, "no provider"),
         ({"target": "/t", "provider": "work", "repository": "ab", "ref": "m"}, "OWNER/REPOSITORY"),
         ({"ref": "\ud800"}, "ref"),

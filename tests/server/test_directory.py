@@ -135,9 +135,40 @@ def test_the_server_starts_beside_a_plugin_that_hangs(installation, monkeypatch)
     application.close()
 
 
-def test_who_comes_while_it_is_read_anew_goes_by_what_is_known(directory, secret, clock):
+def test_what_is_old_is_read_again_for_the_one_application(
+    installation, directory, secret, clock, monkeypatch
+):
     entry = directory.find("shop")
+    for name in ("list_applications", "list_providers", "find_applications"):
+        monkeypatch.setattr(installation.store, name, None)
+    monkeypatch.setattr(installation.store.webhooks, "list", None)
+    assert directory.find("shop") is entry
     clock.now += 6
-    with directory._reading:  # somebody else does
-        assert directory.find("shop") is entry
     assert directory.find("shop") is not entry
+    clock.now += 1
+    entry = directory.find("shop")
+    directory.invalidate()
+    assert directory.find("shop") is not entry
+    assert directory.find("nothing") is None
+    assert not directory.is_known("nothing")
+
+
+def test_an_ignored_delivery_reads_its_own_application_alone(
+    installation, directory, secret, monkeypatch
+):
+    directory.warm_up()
+    for name in ("list_applications", "list_providers", "find_applications"):
+        monkeypatch.setattr(installation.store, name, None)
+    monkeypatch.setattr(installation.store.webhooks, "list", None)
+    acceptor = Acceptor(
+        installation,
+        directory,
+        replay_window=timedelta(hours=24),
+        previews=lambda *given: "ignored",
+    )
+    body = body_of(push(ref="elsewhere"))
+    delivery = WebhookDelivery({k.lower(): v for k, v in signed(body, secret).items()}, body)
+    assert acceptor.accept("shop", delivery).outcome == "ignored"
+    unsigned = WebhookDelivery({}, body)
+    assert acceptor.accept("shop", unsigned).status == 401
+    assert acceptor.accept("nothing", unsigned).status == 404

@@ -59,7 +59,7 @@ def test_a_server_without_its_database_is_not_ready(client, installation, monkey
     def fail():
         raise StoreError("gone")
 
-    monkeypatch.setattr(installation.store.triggers, "counts", fail)
+    monkeypatch.setattr(installation.store.triggers, "seconds_to_next", fail)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["database"]) == (503, "failed")
 
@@ -150,9 +150,9 @@ def test_readiness_is_looked_at_once_a_second_however_often_it_is_asked(
     client, installation, monkeypatch
 ):
     asked = []
-    original = installation.store.triggers.counts
+    original = installation.store.triggers.seconds_to_next
     monkeypatch.setattr(
-        installation.store.triggers, "counts", lambda: asked.append(1) or original()
+        installation.store.triggers, "seconds_to_next", lambda: asked.append(1) or original()
     )
     monkeypatch.setattr("deploycore.server.health._FRESH_SECONDS", 1e9)
     for _ in range(20):
@@ -205,7 +205,7 @@ def test_metrics_without_the_database_are_those_of_the_process(
         raise StoreError("gone")
 
     client = serving(metrics_open=True)
-    monkeypatch.setattr(installation.store.triggers, "counts", fail)
+    monkeypatch.setattr(installation.store.triggers, "seconds_to_next", fail)
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert "deploycore_worker_threads 0.0" in answer.text

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, create_engine
 
+from deploycore.application import AutoDeploy
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.settings import Settings
 from deploycore.store import Store
@@ -23,6 +24,7 @@ from deploycore.store.columns import (
     Number,
     PathText,
     Real,
+    Texts,
     UtcDateTime,
     _Text,
 )
@@ -39,6 +41,7 @@ DAMAGED: list[tuple[type, list[object]]] = [
     (Flag, [NOT_TEXT[0], SECRET, 7]),
     (Number, [NOT_TEXT[0], SECRET, 1.5, memoryview(b"x")]),
     (Real, [NOT_TEXT[0], SECRET, float("inf")]),
+    (Texts, [NOT_TEXT[0], "[" + SECRET, "{}", "null", '["\\ud83d"]', "[1]", 5]),
     (
         Document,
         [
@@ -63,7 +66,9 @@ def fill(store: Store, provider, application) -> None:
     store.add_provider(provider("aaa"))
     store.add_provider(provider("acme"))
     for name in ("blog", "shop"):
-        given = application(name, provider="aaa" if name == "shop" else "acme")
+        given = application(
+            name, provider="aaa" if name == "shop" else "acme", auto_deploy=AutoDeploy()
+        )
         store.add_application(given)
         store.keep_application_secret(name, "TOKEN", "env:TOKEN")
         for release in ("r1", "r2"):
@@ -86,6 +91,8 @@ def fill(store: Store, provider, application) -> None:
             opens=True,
         )
         store.tokens.add(name, digest=name * 16, role="read", expires_at=None)
+        store.repositories.learn(given, "17")
+    store.reception.note()
 
 
 def reads(store: Store) -> dict[str, Callable[[], Any]]:
@@ -102,7 +109,12 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "webhooks": store.webhooks.list,
         "previews": store.previews.list,
         "tokens": store.tokens.list,
-        "polls": store.polls.due,
+        "polls": lambda: store.polls.due(host="here"),
+        "requested": store.polls.requested,
+        "repositories": store.repositories.list,
+        "ended previews": store.previews.ended,
+        "targets": store.list_targets,
+        "found": lambda: store.find_applications(["blog", "shop"]),
         "blog": lambda: [store.get_application("blog")],
         "acme": lambda: [store.get_provider("acme")],
         "blog's deployments": lambda: deployments.list("blog"),
@@ -112,6 +124,7 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "blog's open": lambda: triggers.open("blog"),
         "blog's newest": lambda: [triggers.newest("blog", "main")],
         "blog's webhook": lambda: [store.webhooks.find("blog")],
+        "blog's delivery": lambda: store.find_webhook("blog")[:3],
     }
 
 
@@ -124,6 +137,7 @@ def others(store: Store) -> None:
     store.deployments.count_by_state()
     store.deployments.is_cancelled(1)
     store.holds_sealed_secrets()
+    store.reception.is_interrupted()
 
 
 def keys(records: Any) -> set[str]:
@@ -139,7 +153,7 @@ def values_for(column: Column[Any]) -> Iterator[object]:
     """What the column is damaged with: all there is for types that few columns have, else one value
     after the other, from column to column."""
     values = next(values for kind, values in DAMAGED if isinstance(column.type, kind))
-    if isinstance(column.type, Document | Flag | Real):
+    if isinstance(column.type, Document | Flag | Real | Texts):
         yield from values
     else:
         yield values[COLUMNS.index(column) % len(values)]
@@ -161,7 +175,9 @@ def filled(template, tmp_path, provider, application) -> Settings:
             fill(store, provider, application)
         with closing(sqlite3.connect(template / "deploycore.db")) as connection:
             connection.execute("PRAGMA writable_schema = ON")
-            connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+            connection.execute(
+                "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'"
+            )
             connection.commit()
     home = shutil.copytree(template, tmp_path / "home")
     return Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
@@ -170,7 +186,11 @@ def filled(template, tmp_path, provider, application) -> Settings:
 def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
     names = metadata.tables[table].c
     column = next(each for each in ("application", "parent", "name", "id") if each in names)
-    wanted = {"workers": "worker-of-shop", "providers": "aaa"}.get(table, "shop")
+    wanted = {
+        "workers": "worker-of-shop",
+        "providers": "aaa",
+        "reception": 1,
+    }.get(table, "shop")
     query = f"SELECT max(rowid) FROM {table} WHERE {column} = ?"
     return int(connection.execute(query, [wanted]).fetchone()[0])
 
@@ -364,6 +384,10 @@ ON_SERVER = [
     ("deployments", "state", "'unknown'"),
     ("tokens", "role", "'owner'"),
     ("polls", "seconds", "'NaN'"),
+    ("polls", "due_at", "'infinity'"),
+    ("triggers", "tried_at", "'infinity'"),
+    ("repositories", "former_names", "'{}'"),
+    ("reception", "seen_at", "'infinity'"),
     ("claims", "expires_at", "'-infinity'"),
     ("previews", "target", "'relative'"),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from deploycore.application import AutoDeploy
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store import Store
 from deploycore.store.tables import polls, previews
@@ -18,7 +19,7 @@ from deploycore.store.tables import polls, previews
 def shop(store, provider, application):
     """A store with an application, ``shop``."""
     store.add_provider(provider())
-    store.add_application(application())
+    store.add_application(application(auto_deploy=AutoDeploy()))
     return store
 
 
@@ -60,10 +61,10 @@ def test_of_many_who_would_poll_one_does(shop, any_settings):
 def test_what_was_found_out_is_there_the_next_time(shop):
     shop.polls.take(["shop"], lease=60)
     shop.polls.note("shop", after=30, seconds=90, commit="1" * 40)
-    assert shop.polls.due() == {"shop": False}
+    assert shop.polls.due(host="here") == []
     with shop._database.writing() as connection:
         connection.execute(update(polls).values(due_at=datetime.now(UTC) - timedelta(hours=1)))
-    assert shop.polls.due() == {"shop": True}
+    assert [each.name for each in shop.polls.due(host="here")] == ["shop"]
     (again,) = shop.polls.take(["shop"], lease=60)
     assert (again.seconds, again.commit) == (90, "1" * 40)
     assert shop.polls.take(["shop"], lease=60) == []

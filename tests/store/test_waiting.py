@@ -13,9 +13,11 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import create_engine, text
 
+from deploycore.application import AutoDeploy
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import Store, database, drivers, waiting
+from deploycore.store.polls import Wait
 
 HOLDER = """
 import sys
@@ -26,6 +28,7 @@ from deploycore.store.tables import applications
 
 with Store(Settings.from_environment()) as store, store._database.writing() as connection:
     named_row(connection, "application", applications, "shop", locked=True)
+    connection.exec_driver_sql("SELECT 1 FROM polls WHERE application = 'shop' FOR UPDATE")
     if "FOR UPDATE" in sys.argv:
         connection.exec_driver_sql("SELECT 1 FROM applications WHERE name = 'shop' FOR UPDATE")
     print("held", flush=True)
@@ -45,7 +48,7 @@ def store(settings, provider, application):
     with Store(settings) as store:
         store.add_provider(provider())
         for name in ("blog", "shop"):
-            store.add_application(application(name))
+            store.add_application(application(name, auto_deploy=AutoDeploy()))
         yield store
 
 
@@ -83,6 +86,9 @@ def test_the_row_of_a_frozen_process_keeps_no_push_waiting(store, settings):
         assert [each.application for each in store.polls.take(["blog", "shop"], lease=5)] == [
             "blog"
         ]
+        store.polls.pause({"blog": 60, "shop": 60})
+        store.polls.note_all([Wait(name, 3600, 60) for name in ("blog", "shop")])
+        assert [each.name for each in store.polls.due(host="here") if each.is_due] == ["shop"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("FOR UPDATE",)])

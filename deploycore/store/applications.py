@@ -1,0 +1,179 @@
+"""Rows of applications: read apart, and written many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from deploycore.application import Application
+from deploycore.errors import ConfigurationError, StoreError
+from deploycore.store.database import chunks
+from deploycore.store.lookup import named_row
+from deploycore.store.polls import schedule
+from deploycore.store.reading import checksums, read_record
+from deploycore.store.records import ApplicationRecord
+from deploycore.store.states import may_precede
+from deploycore.store.tables import applications, deployments, providers
+from deploycore.store.targets import Places
+
+__all__ = [
+    "NOWHERE",
+    "application_of",
+    "make_way",
+    "prepared",
+    "put",
+    "put_all",
+    "readable_application",
+    "refuse_unfinished",
+    "refuse_unknown_providers",
+]
+
+NOWHERE = Path("/nowhere")
+"""What no application has for its target."""
+
+_WRITTEN = (
+    "provider",
+    "target",
+    "resolved_target",
+    "definition",
+    "definition_checksum",
+    "host",
+    "changed_at",
+)
+
+
+def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
+    """The application of a row.
+
+    Raises:
+        StoreError: It is damaged, or stored in an unknown form.
+    """
+    return read_record(applications, row, readable_application)
+
+
+def readable_application(row: Mapping[Any, Any]) -> ApplicationRecord:
+    """The application of a row whose values were found to be readable.
+
+    Raises:
+        StoreError: It is stored in an unknown form.
+    """
+    try:
+        definition = Application.model_validate(row["definition"])
+    except ValidationError:
+        definition = None
+    if definition is None:
+        raise StoreError(
+            f"The application {row['name']!r} is stored in a form that this deploycore does not"
+            " know.",
+            hint="Upgrade deploycore, or apply the application's file again.",
+            application=row["name"],
+        )
+    return ApplicationRecord(
+        definition, row["secrets"], row["revision"], row["created_at"], row["changed_at"]
+    )
+
+
+def prepared(definition: Application, places: Places) -> dict[str, Any]:
+    """What is written of an application.
+
+    Args:
+        places: Its target's.
+    """
+    values = {
+        "name": definition.name,
+        "provider": definition.provider,
+        "target": definition.target,
+        "resolved_target": places.resolved,
+        "definition": definition.as_dict(),
+        "host": definition.host,
+    }
+    return values | checksums(applications, values)
+
+
+def put(connection: Connection, definition: Application, places: Places) -> ApplicationRecord:
+    """Write one application, new or not.
+
+    Raises:
+        ConfigurationError: Its provider is unknown.
+    """
+    refuse_unknown_providers(connection, [definition])
+    is_this = applications.c.name == definition.name
+    known = connection.scalars(select(applications.c.name).where(is_this)).all()
+    put_all(connection, [prepared(definition, places)], known)
+    schedule(connection, [definition])
+    row = connection.execute(select(applications).where(is_this)).mappings().one()
+    return application_of(row)
+
+
+def put_all(
+    connection: Connection, values: Sequence[Mapping[str, Any]], known: Collection[str]
+) -> None:
+    """Write applications.
+
+    Args:
+        values: What ``prepared`` gave for what is new, and for what has changed.
+        known: The names of those that are there.
+    """
+    at = datetime.now(UTC)
+    changed = [
+        {"named": each["name"], **each, "changed_at": at}
+        for each in values
+        if each["name"] in known
+    ]
+    first: dict[str, Any] = {"created_at": at, "changed_at": at, "secrets": {}, "revision": 1}
+    first |= checksums(applications, {"secrets": {}})
+    new = [{**first, **each} for each in values if each["name"] not in known]
+    if changed:
+        is_this = applications.c.name == bindparam("named")
+        columns: dict[str, Any] = {name: bindparam(name) for name in _WRITTEN}
+        columns["revision"] = applications.c.revision + 1
+        connection.execute(update(applications).where(is_this).values(columns), changed)
+    if new:
+        connection.execute(insert(applications), new)
+
+
+def make_way(connection: Connection, names: Sequence[str]) -> None:
+    """Free the targets of applications that are going to have others.
+
+    Raises:
+        ConfigurationError: One is being deployed.
+    """
+    for some in chunks(names):
+        unfinished = select(deployments.c.application).where(
+            deployments.c.application.in_(some), deployments.c.state.in_(may_precede("failed"))
+        )
+        found = connection.scalar(unfinished.limit(1))
+        if found is not None:
+            refuse_unfinished(connection, found, "can't get another target")
+    if names:
+        away = [{"named": name, "away": NOWHERE / name} for name in names]
+        is_this = applications.c.name == bindparam("named")
+        moved = update(applications).where(is_this)
+        connection.execute(moved.values(target=bindparam("away"), resolved_target=None), away)
+
+
+def refuse_unfinished(connection: Connection, name: str, what: str) -> None:
+    """Refuse to take away what a deployment, or its recovery, goes by."""
+    unfinished = select(deployments.c.id).where(
+        deployments.c.application == name, deployments.c.state.in_(may_precede("failed"))
+    )
+    found = connection.scalar(unfinished.limit(1))
+    if found is not None:
+        raise ConfigurationError(
+            f"The application {name!r} {what}: deployment {found} has not come to its end.",
+            hint=f"Wait for it, or: deploycore cancel {found}. If its process has died:"
+            " deploycore recover",
+            application=name,
+            deployment=found,
+        )
+
+
+def refuse_unknown_providers(connection: Connection, definitions: Sequence[Application]) -> None:
+    """Refuse applications of providers that are not there."""
+    for name in dict.fromkeys(each.provider for each in definitions):
+        named_row(connection, "provider", providers, name)

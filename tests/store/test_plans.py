@@ -1,0 +1,214 @@
+"""What is asked all the time is looked up in indexes, and what is written costs what it holds."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Engine, event
+
+from deploycore.application import AutoDeploy
+from deploycore.errors import ConfigurationError
+from deploycore.store import targets
+from deploycore.worker.polling import Poller
+
+HUNDREDS = 3
+_LARGE = ("applications", "triggers", "polls", "webhooks", "deployments", "previews")
+_IN_ORDER = ("ix_triggers_queue", "ix_triggers_turn", "ix_previews_live", "ix_previews_ended")
+_SORTS = "USE TEMP B-TREE"
+
+
+@pytest.fixture
+def shops(settings, provider, application):
+    """Applications ``shop0`` to ``shop299``, polled, with a webhook and triggers."""
+    from deploycore import Installation
+
+    with Installation(settings) as installation:
+        store = installation.store
+        store.add_provider(provider())
+        made = [
+            application(f"shop{number}", auto_deploy=AutoDeploy())
+            for number in range(100 * HUNDREDS)
+        ]
+        store.put_applications(made)
+        for each in made[:20]:
+            store.triggers.add(each.name, cause="push")
+        yield installation
+
+
+@contextmanager
+def statements():
+    """The statements of a block, with their parameters."""
+    seen: list[tuple[str, object]] = []
+
+    def note(connection, cursor, statement, parameters, context, many):
+        seen.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+def plans(store, seen) -> dict[str, list[str]]:
+    """How SQLite looks up each statement."""
+    found = {}
+    with store._database.reading() as connection:
+        for statement, parameters in seen:
+            if statement.split()[0] in ("SELECT", "UPDATE", "DELETE", "INSERT"):
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                found[statement] = [row[3] for row in rows]
+    return found
+
+
+def claimed_and_settled(installation):
+    store = installation.store
+    (first, *_) = store.triggers.queue("here", limit=2, without={"other"}, retries=False)
+    store.claims.take(first.application, "w1", lease=30)
+    store.claims.beat("w1", host="here", process=1, lease=30, held=[first.application])
+    found = store.triggers.open(first.application)
+    store.triggers.postpone([each.id for each in found], seconds=1, error_code="git")
+    store.triggers.settle([each.id for each in found])
+    store.claims.release(first.application, "w1")
+
+
+OFTEN = {
+    "the queue": lambda it: it.store.triggers.queue("here", limit=10),
+    "one application": lambda it: it.store.triggers.queue("here", "shop7", limit=1),
+    "until the next look": lambda it: it.store.triggers.seconds_to_next(),
+    "a trigger": lambda it: it.store.triggers.add("shop7", cause="push", delivery="1", digest="2"),
+    "what was told last": lambda it: it.store.triggers.newest("shop7", "main"),
+    "a claim": claimed_and_settled,
+    "what is to be polled": lambda it: it.store.polls.due(host="here", limit=5),
+    "polling": lambda it: it.store.polls.take(["shop7"], lease=30),
+    "a poll's answer": lambda it: it.store.polls.note("shop7", after=1, seconds=1, commit="c"),
+    "a delivery's application": lambda it: it.store.find_webhook("shop7"),
+    "a delivery's webhook": lambda it: it.store.webhooks.find("shop7"),
+    "previews to remove": lambda it: it.store.previews.ended(),
+    "deployments": lambda it: it.store.deployments.list("shop7", limit=5),
+    "unfinished deployments": lambda it: it.store.deployments.unfinished("shop7"),
+}
+
+
+@pytest.mark.parametrize("what", OFTEN)
+def test_what_is_asked_all_the_time_goes_through_no_table(shops, what):
+    with statements() as seen:
+        OFTEN[what](shops)
+    for statement, steps in plans(shops.store, seen).items():
+        for step in steps:
+            scanned = step.partition("SCAN ")[2].split(" ")
+            # By the index of what is open, in its order: it stops at what is wanted.
+            is_queue = scanned[-1] in _IN_ORDER
+            assert scanned[0] not in _LARGE or is_queue, statement
+            is_of_one = "triggers.application = ?" in statement
+            assert is_of_one or not step.startswith(_SORTS) or "triggers" not in statement
+
+
+def test_an_idle_look_asks_the_same_few_questions_however_many_there_are(shops):
+    poller = Poller(shops)
+    shops.store.polls.pause({f"shop{number}": 600 for number in range(100 * HUNDREDS)})
+    with statements() as seen:
+        assert poller.look() == 0
+    assert len([each for each, _ in seen if each.startswith("SELECT")]) == 7
+
+
+def test_applications_are_written_by_a_few_statements(shops, application):
+    counts = []
+    for many in (100, 200):
+        changed = [
+            application(f"shop{number}", ref=f"v{many}", auto_deploy=AutoDeploy())
+            for number in range(many)
+        ] + [application(f"new{many}-{number}") for number in range(many)]
+        with statements() as seen:
+            shops.apply(changed)
+        counts.append(len(seen))
+    assert counts[0] == counts[1] < 20
+
+
+def test_targets_are_compared_in_linear_time(application, monkeypatch):
+    looked_at = []
+    original = targets._and_above
+    monkeypatch.setattr(targets, "_and_above", lambda key: looked_at.append(key) or original(key))
+    stored = targets.places_of(application(f"old{number}") for number in range(200))
+    new = targets.places_of(application(f"new{number}") for number in range(200))
+    targets.refuse_common_targets(new, stored)
+    assert len(looked_at) == 400
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ("/srv/shop", "/srv/shop"),
+        ("/srv/shop", "//srv/shop"),
+        ("/srv/shop", "/srv/shop/below/it"),
+        ("/srv/shop/below/it", "/srv/shop"),
+        ("/srv/shop", "/"),
+    ],
+)
+def test_a_target_that_is_not_apart_is_refused_before_anybody_has_to_wait(
+    shops, application, monkeypatch, stored, wanted
+):
+    shops.store.put_applications([application("one", target=stored)])
+    monkeypatch.setattr(shops.store._database, "writing", None)
+    with pytest.raises(ConfigurationError, match="already has the target") as caught:
+        shops.store.put_applications([application("two", target=wanted)])
+    assert caught.value.details["application"] == "one" or wanted == "/"
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ("real/shop", "link/shop"),
+        ("link/shop", "real/shop"),
+        ("link/shop", "link2/shop"),
+        ("link/shop", "real/shop/below/it"),
+        ("link/shop/below/it", "real/shop"),
+        ("real/shop", "link"),
+    ],
+)
+@pytest.mark.parametrize("many", [1, 20])
+def test_a_target_that_leads_into_another_one_is_looked_up_as_it_resolves(
+    shops, application, tmp_path, stored, wanted, many
+):
+    (tmp_path / "real").mkdir()
+    for name in ("link", "link2"):
+        (tmp_path / name).symlink_to(tmp_path / "real")
+    shops.store.put_applications([application("one", target=tmp_path / stored)])
+    new = [application(f"two{number}") for number in range(many - 1)]
+    with pytest.raises(ConfigurationError, match="'one' already has the target"):
+        shops.store.put_applications([*new, application("two", target=tmp_path / wanted)])
+
+
+def test_an_unknown_provider_is_told_before_anybody_has_to_wait(shops, application, monkeypatch):
+    monkeypatch.setattr(shops.store._database, "writing", None)
+    with pytest.raises(ConfigurationError, match="no provider 'nobody'"):
+        shops.store.put_applications([application("two", provider="nobody")])
+
+
+def test_a_target_that_another_process_took_meanwhile_is_refused(shops, application, monkeypatch):
+    original, taken = shops.store._database.writing, []
+
+    def writing():
+        if not taken:
+            taken.append(True)
+            shops.store.put_applications([application("one", target="/srv/taken")])
+        return original()
+
+    monkeypatch.setattr(shops.store._database, "writing", writing)
+    with pytest.raises(ConfigurationError, match="already has the target"):
+        shops.store.put_applications([application("two", target="/srv/taken")])
+
+
+def test_a_name_close_to_one_of_very_many_is_found_among_its_neighbors(shops):
+    with statements() as seen, pytest.raises(ConfigurationError) as caught:
+        shops.store.get_application("shop2999")
+    assert "Did you mean" in caught.value.hint
+    assert all("LIMIT" in each for each, _ in seen[2:] if each.startswith("SELECT"))
+
+
+def test_one_application_is_written_without_reading_the_others(shops, application):
+    with statements() as seen:
+        shops.store.add_application(application("one", target="/srv/of/one"))
+        shops.apply([application("shop7", ref="other")])
+    for statement, steps in plans(shops.store, seen).items():
+        scanned = [step for step in steps if step.startswith("SCAN")]
+        assert not [each for each in scanned if each.split(" ")[1] in _LARGE], statement
