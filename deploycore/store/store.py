@@ -343,7 +343,7 @@ class Store:
         with self._database.reading() as connection:
             named_row(connection, "application", applications, name)
             for each in (name, *open_previews(connection, name)):
-                refuse_unfinished(connection, each, "can't be removed")
+                refuse_unfinished(connection, each, "cannot be removed")
 
     def remove_application(
         self, name: str, *, keep_history: bool = False, end_previews: bool = False
@@ -375,7 +375,7 @@ class Store:
                 names += open_previews(connection, name)
                 detach(connection, name)
             for each in names:
-                refuse_unfinished(connection, each, "can't be removed")
+                refuse_unfinished(connection, each, "cannot be removed")
                 if keep_history:
                     move_to_removed(connection, each, datetime.now(UTC))
                 else:
@@ -436,7 +436,7 @@ class Store:
 def _refuse_malformed(name: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigurationError(
-            f"{name!r} can't be the name of this provider.",
+            f"{name!r} is not a valid name for a provider.",
             hint="Use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit.",
         )
 
@@ -449,7 +449,8 @@ def _refuse_used_provider(connection: Connection, name: str) -> None:
     if users:
         raise ConfigurationError(
             f"The provider {name!r} is used by: {', '.join(users)}.",
-            hint=f"Remove what uses it first: deploycore app remove {users[0]}",
+            hint="Change the provider of these applications, or remove them: deploycore app"
+            f" remove {users[0]}",
             applications=list(users),
         )
 

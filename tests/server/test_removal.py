@@ -133,7 +133,7 @@ def test_the_host_is_not_asked_if_that_is_said(command, installation, registered
 def test_an_application_that_is_being_deployed_keeps_its_webhook(installation, registered, told):
     before = told()
     installation.store.deployments.request("shop", ref="main")
-    with pytest.raises(ConfigurationError, match="has not come to its end"):
+    with pytest.raises(ConfigurationError, match="has not ended"):
         installation.removals.remove("shop")
     assert told() == before
     assert installation.store.webhooks.find("shop") is not None
