@@ -151,18 +151,18 @@ def test_unknown_names_are_answered_with_the_closest_and_the_next_command(shop):
     for call in provider_calls:
         with pytest.raises(ConfigurationError, match="no provider 'acm'") as caught:
             call("acm")
-        hint = "Did you mean 'acme'? See which there are: deploycore provider list"
+        hint = "Did you mean 'acme'? List them: deploycore provider list"
         assert caught.value.hint == hint
     for call in application_calls:
         with pytest.raises(ConfigurationError, match="no application 'shpo'") as caught:
             call("shpo")
-        assert caught.value.hint == "Did you mean 'shop'? See which there are: deploycore app list"
+        assert caught.value.hint == "Did you mean 'shop'? List them: deploycore app list"
 
 
 def test_a_name_that_resembles_none_gets_no_guess(shop):
     with pytest.raises(ConfigurationError) as caught:
         shop.get_provider("zzz")
-    assert caught.value.hint == "See which there are: deploycore provider list"
+    assert caught.value.hint == "List them: deploycore provider list"
 
 
 def test_a_provider_in_use_stays_and_its_users_are_named(shop, application):
