@@ -147,7 +147,7 @@ def test_history_and_logs_of_a_removed_application_are_still_found(command, inst
     assert (shown["id"], shown["removed_at"] is not None) == (number, True)
     assert command("logs", "shop").returncode == 0
     assert logs(installation) == [f"{number}.jsonl"]
-    with pytest.raises(ConfigurationError, match="has come to an end"):
+    with pytest.raises(ConfigurationError, match="has already ended"):
         installation.engine.cancel(number)
 
 
