@@ -71,7 +71,7 @@ def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]
     if found.is_busy:
         yield problem(
             subject,
-            f"Another process has locked {found.name}.",
+            f"{found.name} is locked by another process.",
             f"Find out which one: fuser {found.path}",
         )
     elif found.path is not None and not os.access(found.path, os.W_OK):

@@ -436,7 +436,7 @@ class Store:
 def _refuse_malformed(name: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigurationError(
-            f"{name!r} can't be the name of this provider.",
+            f"{name!r} is not a valid name for a provider.",
             hint="Use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit.",
         )
 
@@ -449,7 +449,8 @@ def _refuse_used_provider(connection: Connection, name: str) -> None:
     if users:
         raise ConfigurationError(
             f"The provider {name!r} is used by: {', '.join(users)}.",
-            hint=f"Remove what uses it first: deploycore app remove {users[0]}",
+            hint="Change the provider of these applications, or remove them: deploycore app"
+            f" remove {users[0]}",
             applications=list(users),
         )
 

@@ -72,8 +72,8 @@ def test_an_installation_that_is_well_has_nothing_to_tell_but_that(
 def test_a_machine_without_anything_is_well_and_stays_without(look, home):
     diagnosis = look(offline=False)
     assert {each.level for each in diagnosis.findings} == {"ok"}
-    assert "is made when it is needed" in diagnosis.of("data directory")[0].message
-    assert "is made when it is needed" in diagnosis.of("database")[0].message
+    assert "is created when it is needed" in diagnosis.of("data directory")[0].message
+    assert "is created when it is needed" in diagnosis.of("database")[0].message
     assert not home.exists()
 
 
@@ -119,7 +119,7 @@ def test_settings_that_are_wrong_are_told_and_plugins_looked_at_all_the_same():
     ("place", "said"),
     [
         ("file", "is a file"),
-        ("file/below", "cannot be made"),
+        ("file/below", "cannot be created"),
         ("~/x", "You have no home directory"),
     ],
 )
@@ -286,7 +286,7 @@ def test_a_database_that_nobody_else_may_write_is_told(
     diagnosis = look()
     holder.execute("ROLLBACK")
     holder.close()
-    assert "keeps everybody from writing" in diagnosis.of("database", "problem")[0].message
+    assert "is locked by another process" in diagnosis.of("database", "problem")[0].message
     assert diagnosis.of("application site", "ok")
 
 
@@ -376,7 +376,7 @@ def test_a_key_that_others_may_read_is_told_even_where_nothing_is_stored(look, h
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "is missing"), (b"nonsense", "is not a key"), (b"A" * 43 + b"=", "another one")],
+    [(None, "is missing"), (b"nonsense", "is not a key"), (b"A" * 43 + b"=", "another key")],
 )
 def test_a_key_that_does_not_fit_is_told_once_and_who_needs_it(
     look, installation, application, home, content, said

@@ -59,8 +59,8 @@ def fails(target, settings):
     [
         (401, "does not accept the credentials"),
         (403, "does not allow"),
-        (404, "no such repository"),
-        (410, "withdrawn"),
+        (404, "did not find the repository"),
+        (410, "no longer offers"),
         (418, "refused"),
         (429, "fewer requests"),
     ],
@@ -362,7 +362,7 @@ def test_an_endless_pack_is_cut_off(server, fails):
     assert "1,000,000 bytes" in error.message
     error = fails(f"{server.origin}/shop.git")
     assert isinstance(error, LimitExceeded)
-    assert "4,294,967,295 objects; at most 1,000,000" in error.message
+    assert "4,294,967,295 objects; the limit is 1,000,000" in error.message
 
 
 def test_damage_anywhere_in_the_answer_never_gives_wrong_files(make, server, target, settings):

@@ -133,7 +133,7 @@ def test_the_host_is_not_asked_if_that_is_said(command, installation, registered
 def test_an_application_that_is_being_deployed_keeps_its_webhook(installation, registered, told):
     before = told()
     installation.store.deployments.request("shop", ref="main")
-    with pytest.raises(ConfigurationError, match="has not come to its end"):
+    with pytest.raises(ConfigurationError, match="has not ended"):
         installation.removals.remove("shop")
     assert told() == before
     assert installation.store.webhooks.find("shop") is not None
@@ -147,7 +147,7 @@ def test_history_and_logs_of_a_removed_application_are_still_found(command, inst
     assert (shown["id"], shown["removed_at"] is not None) == (number, True)
     assert command("logs", "shop").returncode == 0
     assert logs(installation) == [f"{number}.jsonl"]
-    with pytest.raises(ConfigurationError, match="has come to an end"):
+    with pytest.raises(ConfigurationError, match="has already ended"):
         installation.engine.cancel(number)
 
 

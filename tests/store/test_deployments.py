@@ -209,7 +209,7 @@ def test_deployments_go_with_their_application_and_their_numbers_do_not_return(
     shop, request_one, application
 ):
     first = request_one()
-    with pytest.raises(ConfigurationError, match="has not come to its end"):
+    with pytest.raises(ConfigurationError, match="has not ended"):
         shop.remove_application("shop")
     shop.deployments.advance(first.id, "failed")
     shop.remove_application("shop")

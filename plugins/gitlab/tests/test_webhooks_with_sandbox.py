@@ -339,7 +339,7 @@ def test_a_fine_grained_token_does_what_its_permissions_say(sandbox, connect, st
     for call in calls(provider, start).values():
         with pytest.raises(PermissionDenied, match="fine-grained token may not") as caught:
             call()
-        assert "a classic one, with api." in caught.value.hint
+        assert "a classic token with api." in caught.value.hint
     with pytest.raises(PermissionDenied) as caught:
         provider.register_webhook(SHOP, URL, SECRET)
     assert "Webhook: Read, Create and Update" in caught.value.hint
