@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING, Any, Self
@@ -204,9 +204,10 @@ class Installation:
         application = self._understood(parse_application({**values, **more}))
         _refuse_malformed(application)
         self._refuse_taken_targets([application])
-        self.store.add_application(application, dry_run=True)
-        _refuse_foreign_targets([application])
+        may_store = partial(self.store.add_application, application, dry_run=True)
+        _refuse_foreign_targets([application], may_store)
         if verify:
+            may_store()
             self._verify([application])
         return self.store.add_application(application)
 
@@ -242,9 +243,10 @@ class Installation:
         changed = [each for each in wanted if each.name in differing]
         if changed:
             self._refuse_taken_targets(changed)
-            self.store.put_applications(changed, dry_run=True)
-            _refuse_foreign_targets(changed)
+            may_store = partial(self.store.put_applications, changed, dry_run=True)
+            _refuse_foreign_targets(changed, may_store)
             if verify:
+                may_store()
                 self._verify([each for each in changed if _asks_anew(known.get(each.name), each)])
             self.store.put_applications(changed, dry_run=dry_run)
         return changes
@@ -433,14 +435,25 @@ class Installation:
         return self.secrets.seal(secret)
 
 
-def _refuse_foreign_targets(applications: Iterable[Application]) -> None:
-    """Refuse targets on this machine that hold files which deploycore did not make."""
+def _refuse_foreign_targets(
+    applications: Iterable[Application], may_store: Callable[[], object]
+) -> None:
+    """Refuse targets on this machine that hold files which deploycore did not make.
+
+    Args:
+        may_store: Raises where the applications could not be stored anyway, which is told first:
+            what is in a target may be another application's releases.
+    """
     from deploycore.deploy.releases import Releases
 
     for each in applications:
         if each.host is None or each.host == gethostname():
-            with suppress(OSError):  # who deploys may see more, and is told then
-                Releases(each.target).refuse_foreign_target()
+            try:
+                with suppress(OSError):  # who deploys may see more, and is told then
+                    Releases(each.target).refuse_foreign_target()
+            except ConfigurationError:
+                may_store()
+                raise
 
 
 def _asks_anew(before: Application | None, after: Application) -> bool:
