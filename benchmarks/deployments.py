@@ -267,7 +267,7 @@ def growth(bench: Bench, rounds: int, history: int) -> bool:
 
     def once() -> float:
         return statistics.median(
-            seconds(lambda: bench.engine.deploy("site")) for _ in range(rounds)
+            seconds(lambda: bench.engine.deploy("site", force=True)) for _ in range(rounds)
         )
 
     before = once()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -25,11 +25,11 @@ from pydantic import (
     model_validator,
 )
 
-from deploycore.configuration import NAME_PATTERN
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 from deploycore.models import Model, RepositoryId, is_commit_hash
 from deploycore.storable import find_unstorable, is_storable_text
+from deploycore.validation import NAME_PATTERN, Problem, find_problems
 
 __all__ = [
     "Application",
@@ -52,19 +52,6 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1000)]
 
 _AS_TEXT, _AS_SECRET, _AS_RULES = "(text)", "(secret)", "(rules)"
-_TAGS = (_AS_TEXT, _AS_SECRET, _AS_RULES)
-# What pydantic says to programmers, for people who write a file.
-_SAID = {
-    "missing": "is missing",
-    "extra_forbidden": "is nothing that is known here",
-    "tuple_type": "should be a list",
-    "string_type": "should be text",
-    "mapping_type": "should be a mapping",
-    "dict_type": "should be a mapping",
-    "model_type": "should be a mapping",
-    "model_attributes_type": "should be a mapping",
-    "string_pattern_mismatch": "is not of the form that it should have",
-}
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
@@ -85,7 +72,7 @@ def _absolute(path: Path) -> Path:
     try:
         path = path.expanduser()
     except RuntimeError:
-        raise ValueError("should not begin with the name of nobody") from None
+        raise ValueError("must not begin with the name of a user who does not exist") from None
     if not str(path).isprintable():
         raise ValueError("should hold no control characters")
     if not path.is_absolute():
@@ -278,15 +265,39 @@ class Links(Model):
     allow: tuple[RelativePath, ...] = ()
 
 
+_Limit = Annotated[int, Field(ge=0, le=2**53)]
+
+
 class Limits(Model):
-    """How much a repository may have.
+    """How much a repository may have. A limit that is ``None`` is that of ``GitSettings``.
 
     Attributes:
-        submodules: Submodules together, those of submodules included; ``None`` for the limit of
-            ``GitSettings``, 1,000.
+        submodules: Submodules together, those of submodules included (1,000).
+        submodule_depth: Submodules within submodules (8).
+        files: Files and directories together, submodules included (400,000).
+        path_depth: Directories within directories (128).
+        objects: Objects of git that are received at once (1,000,000).
+        pack_bytes: Bytes that are received for one repository (4 GiB).
+        object_bytes: Bytes of the largest file (512 MiB).
+        checkout_bytes: Bytes of all files together (16 GiB).
+        tree_bytes: Bytes of all names of files and directories together (48 MiB).
+        held_bytes: Bytes in memory for links, submodules and attributes (16 MiB).
+        lfs_objects: Files in Git LFS (10,000).
+        lfs_bytes: Bytes of all files in Git LFS together (16 GiB).
     """
 
     submodules: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    submodule_depth: Annotated[int, Field(ge=0, le=64)] | None = None
+    files: _Limit | None = None
+    path_depth: Annotated[int, Field(ge=0, le=1_000)] | None = None
+    objects: _Limit | None = None
+    pack_bytes: _Limit | None = None
+    object_bytes: _Limit | None = None
+    checkout_bytes: _Limit | None = None
+    tree_bytes: _Limit | None = None
+    held_bytes: _Limit | None = None
+    lfs_objects: _Limit | None = None
+    lfs_bytes: _Limit | None = None
 
 
 LinkRules = Annotated[
@@ -380,7 +391,8 @@ class Application(Model):
             environment reaches them but PATH, HOME, LANG and the like.
         steps: What is done with a release.
         health_check: How to tell that a release works; ``None`` for no check.
-        keep: How many releases stay, the live one and the one before it always among them.
+        keep: Of how many different commits that worked the releases stay; the live one, the one
+            before it and the one that a rollback goes to always stay.
         history_days: How long what is known of deployments, and their logs, stay.
         watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
             match one, else nothing is deployed.
@@ -416,7 +428,7 @@ class Application(Model):
     @classmethod
     def _is_owner_and_slug(cls, text: str) -> str:
         try:
-            return str(RepositoryId.parse(text))
+            return str(RepositoryId.parse(text.strip().strip("/")))
         except ValueError:
             raise ValueError("should be OWNER/REPOSITORY") from None
 
@@ -425,7 +437,7 @@ class Application(Model):
     def _are_variables(cls, given: Mapping[str, str | SecretSource]) -> Mapping[str, Any]:
         for name, value in given.items():
             if not _VARIABLE.fullmatch(name):
-                raise ValueError(f"{name!r} can't be the name of a variable")
+                raise ValueError(f"{name!r} cannot be the name of a variable")
             if isinstance(value, str) and "\0" in value:
                 raise ValueError(f"the value of {name} holds a NUL")
         return dict(given)
@@ -480,7 +492,11 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
         if not problems:
             return Application.model_validate(dict(values))
     except ValidationError as error:
-        problems = "; ".join(_problems(error, where))
+        described = find_problems(error, Application, values)
+        problems = "; ".join(
+            Problem((*([where] if where else []), *each.path), each.said).text("/")
+            for each in described
+        )
     name = values.get("name")
     raise ConfigurationError(
         f"The application {name if _is_text(name) else ''!r} is not valid: {problems}.",
@@ -490,12 +506,3 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
 
 def _is_text(name: object) -> bool:
     return isinstance(name, str) and is_storable_text(name)
-
-
-def _problems(error: ValidationError, where: str) -> Iterator[str]:
-    for each in error.errors(include_input=False, include_url=False, include_context=False):
-        parts = [str(part) for part in each["loc"] if part not in _TAGS]
-        place = "/".join([*([where] if where else []), *parts])
-        said = _SAID.get(each["type"]) or each["msg"].removeprefix("Value error, ")
-        said = said.removeprefix("Input ").removesuffix(".")
-        yield f"{place}: {said}" if place else said

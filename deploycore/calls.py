@@ -11,10 +11,16 @@ import contextvars
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Generic, TextIO, TypeVar, cast
+
+from pydantic import ValidationError
+
+from deploycore.validation import describe_problems
 
 __all__ = [
     "BackgroundCall",
@@ -23,6 +29,7 @@ __all__ = [
     "call_within",
     "calls_left_behind",
     "calls_under_way",
+    "describe_raised",
     "is_interrupt",
     "printing_to_stderr",
     "running",
@@ -240,6 +247,16 @@ def is_interrupt(error: BaseException) -> bool:
         isinstance(error, KeyboardInterrupt)
         and threading.current_thread() is threading.main_thread()
     )
+
+
+def describe_raised(error: BaseException) -> str:
+    """What a plugin's code raised, and where, as half a sentence for an error's message."""
+    said = str(error)
+    if isinstance(error, ValidationError):
+        said = f"{error.title} is not valid: {describe_problems(error, Any, None)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" (at {PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"raised {type(error).__name__}: {said}{where}"
 
 
 def calls_left_behind() -> bool:

@@ -27,6 +27,8 @@ from pydantic.fields import FieldInfo
 from deploycore.errors import ConfigurationError
 from deploycore.loopback import is_loopback
 from deploycore.redaction import Redactor
+from deploycore.validation import NAME_PATTERN as NAME_PATTERN
+from deploycore.validation import describe_problems
 
 if TYPE_CHECKING:
     from deploycore.http import HttpAuth
@@ -41,6 +43,7 @@ __all__ = [
     "parse_config",
 ]
 
+_HTTP = re.compile("https?://")
 _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -57,12 +60,10 @@ def _address(text: str) -> str:
         raise ValueError(fault)
     if "@" in parts.netloc or re.search(r"[?#\\\s]", text):
         raise ValueError(
-            "it must be free of user information, query, fragment, backslashes and white space"
+            "it must not have user information, a query, a fragment, backslashes or white space"
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(
-            "http is for loopback addresses alone, since secrets travel here: use https"
-        )
+        raise ValueError("http is allowed for loopback addresses only: use https")
     return text
 
 
@@ -71,7 +72,7 @@ def _token(secret: SecretStr) -> SecretStr:
     if not value:
         raise ValueError("it is empty")
     if _NOT_IN_A_TOKEN.search(value):
-        raise ValueError("it holds white space or control characters; copy it once more")
+        raise ValueError("it has white space or control characters; copy it again")
     return SecretStr(value)
 
 
@@ -82,7 +83,6 @@ machine alone."""
 TokenStr = Annotated[SecretStr, AfterValidator(_token)]
 """A secret of one word, as tokens and keys are; white space around it is taken off."""
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
 """The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
 
@@ -151,6 +151,13 @@ def discriminator_of(config_type: Any) -> str | None:
     return None
 
 
+def addresses_in(config: ProviderConfig) -> tuple[str, ...]:
+    """The URLs that a configuration names: where the API is, and where else its host is."""
+    values = (getattr(config, name) for name in type(config).model_fields)
+    named = (value for value in values if isinstance(value, str) and _HTTP.match(value))
+    return tuple(dict.fromkeys([*named, config.api_base_url]))
+
+
 def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
     """The fields of a ``Config`` besides ``name``, the discriminator first, in written order."""
     discriminator = discriminator_of(config_type)
@@ -188,27 +195,16 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     try:
         config: ProviderConfig = TypeAdapter(config_type).validate_python(dict(values))
     except ValidationError as error:
-        problems = _problems(config_type, error)
+        problems = describe_problems(error, config_type, values)
     else:
         return config
     redactor = Redactor(value for value in values.values() if isinstance(value, SecretStr))
     name = values.get("name")
     raise ConfigurationError(
         redactor.mask(f"The configuration of {kind} provider {name!r} is not valid: {problems}"),
-        hint=f"Look at what a {kind} provider takes: deploycore provider add --kind {kind} --help.",
+        hint=f"See the fields of a {kind} provider: deploycore provider add --kind {kind} --help",
         provider=str(name),
     )
-
-
-def _problems(config_type: Any, error: ValidationError) -> str:
-    tagged = discriminator_of(config_type) is not None
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False, include_context=False):
-        place = problem["loc"][1:] if tagged and len(problem["loc"]) > 1 else problem["loc"]
-        where = ".".join(map(str, place))
-        said = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {said}" if where else said)
-    return "; ".join(lines)
 
 
 def _is_secret(info: FieldInfo) -> bool:

@@ -14,6 +14,7 @@ No secret is ever in such a file, only where one is to be found.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,11 +27,20 @@ from deploycore.application import Application, parse_application
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 
-__all__ = ["Change", "compare", "parse_declaration", "read_declaration", "render_declaration"]
+__all__ = [
+    "MOST_BYTES",
+    "Change",
+    "compare",
+    "decode_declaration",
+    "parse_declaration",
+    "read_declaration",
+    "render_declaration",
+]
 
 _TOP = "applications"
-_BYTES_MOST = 1024 * 1024
-_HINT = f"See what such a file looks like: {documentation_page('applications.md')}"
+MOST_BYTES = 1024 * 1024
+"""How large a file may be."""
+_HINT = f"See the format of the file: {documentation_page('applications.md')}"
 
 
 @dataclass(frozen=True)
@@ -60,30 +70,55 @@ def read_declaration(path: Path) -> list[Application]:
     kind = path.suffix.lower()
     if kind not in (".yaml", ".yml", ".toml"):
         raise ConfigurationError(
-            f"{path} is no kind of file that is known here.", hint="Name it .yaml, .yml or .toml."
+            f"{path} is not a YAML or TOML file.",
+            hint="Name it .yaml, .yml or .toml; or give - to read standard input.",
         )
     try:
         with path.open("rb") as file:
-            data = file.read(_BYTES_MOST + 1)
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(
-            f"{path} can't be read: {error.strerror or error}.", hint="Check the name."
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check the name."
         ) from None
-    if len(data) > _BYTES_MOST:
-        raise ConfigurationError(f"{path} is larger than {_BYTES_MOST:,} bytes.", hint=_HINT)
+    return decode_declaration(data, str(path), "toml" if kind == ".toml" else "yaml")
+
+
+def decode_declaration(
+    data: bytes, name: str, kind: Literal["yaml", "toml"] | None = None
+) -> list[Application]:
+    """The applications of a file's content.
+
+    Args:
+        name: What the file is called, for messages.
+        kind: ``None`` to tell from the first line.
+
+    Raises:
+        ConfigurationError: As for ``read_declaration``.
+    """
+    if kind is None:
+        kind = "toml" if _is_toml(data) else "yaml"
+    if len(data) > MOST_BYTES:
+        raise ConfigurationError(f"{name} is larger than {MOST_BYTES:,} bytes.", hint=_HINT)
     try:
         text = data.decode()
-        values = tomllib.loads(text) if kind == ".toml" else _yaml(text)
+        values = tomllib.loads(text) if kind == "toml" else _yaml(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         problem = _said(error)
     else:
         try:
             return parse_declaration(values)
         except ConfigurationError as error:
-            error.message = f"{path}: {error.message}"
+            error.message = f"{name}: {error.message}"
             error.args = (error.message,)
             raise
-    raise ConfigurationError(f"{path} is not {kind[1:].upper()}: {problem}", hint=_HINT)
+    raise ConfigurationError(f"{name} is not {kind.upper()}: {problem}", hint=_HINT)
+
+
+def _is_toml(data: bytes) -> bool:
+    """Whether the first line that says something is one of TOML, and so not a key in YAML."""
+    lines = (line.strip() for line in data.splitlines())
+    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
+    return re.match(rb"""\[|[\w."'-]+\s*=""", first) is not None
 
 
 def _said(error: Exception) -> str:
@@ -105,11 +140,13 @@ def parse_declaration(values: Any) -> list[Application]:
     """
     if not isinstance(values, Mapping) or set(values) != {_TOP}:
         raise ConfigurationError(
-            f"It should have {_TOP!r} at its top, and nothing else.", hint=_HINT
+            f"It must have {_TOP!r} at the top level, and nothing else.", hint=_HINT
         )
     found = values[_TOP]
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-        raise ConfigurationError(f"{_TOP}: should be a mapping of names.", hint=_HINT)
+        raise ConfigurationError(
+            f"{_TOP}: must be a mapping of application names to applications.", hint=_HINT
+        )
     return [_application(name, fields) for name, fields in found.items()]
 
 
@@ -151,9 +188,11 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _application(name: str, fields: Any) -> Application:
     where = f"{_TOP}/{name}"
     if not isinstance(fields, Mapping):
-        raise ConfigurationError(f"{where}: should be a mapping.", hint=_HINT)
+        raise ConfigurationError(f"{where}: must be a mapping.", hint=_HINT)
     if "name" in fields:
-        raise ConfigurationError(f"{where}/name: is nothing that is known here.", hint=_HINT)
+        raise ConfigurationError(
+            f"{where}/name: is not a known field; the key above it is the name.", hint=_HINT
+        )
     return parse_application({**fields, "name": name}, where=where)
 
 

@@ -55,8 +55,8 @@ def report_hint() -> str:
     if address:
         return f"This is a bug in deploycore or a plugin. Report it with this message: {address}"
     return (
-        "This is a bug in deploycore or a plugin. Report it, with this message, to whoever"
-        " maintains this installation."
+        "This is a bug in deploycore or a plugin. Report it, with this message, to the"
+        " administrator of this installation."
     )
 
 

@@ -36,6 +36,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
+from deploycore.times import for_machines
+
 __all__ = [
     "AuthenticationFailed",
     "Cancelled",
@@ -63,6 +65,7 @@ __all__ = [
 ]
 
 CONTEXT_FIELDS = ("provider", "plugin", "hook")
+_DENIED, _ABSENT = (401, 403), (404, 410)  # statuses of HTTP
 
 
 class DeploycoreError(Exception):
@@ -76,7 +79,7 @@ class DeploycoreError(Exception):
     """
 
     code: ClassVar[str] = "error"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
         super().__init__(message)
@@ -162,7 +165,9 @@ class RateLimited(ProviderError):
     def __init__(
         self, message: str, *, retry_at: datetime | None = None, hint: str = "", **details: Any
     ) -> None:
-        super().__init__(message, hint=hint, retry_at=retry_at and retry_at.isoformat(), **details)
+        super().__init__(
+            message, hint=hint, retry_at=retry_at and for_machines(retry_at), **details
+        )
         self.retry_at = retry_at
 
 
@@ -186,9 +191,23 @@ class GitError(DeploycoreError):
 
 
 class RemoteRefused(GitError):
-    """The git server refused: credentials, an unknown repository, or an unknown ref."""
+    """The git server refused: credentials, an unknown repository, or an unknown ref.
+
+    The exit code is that of :class:`PermissionDenied` or :class:`NotFound` where that is why, so
+    that it does not depend on whether git or the host's API was asked.
+    """
 
     code = "remote_refused"
+
+    def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
+        super().__init__(message, hint=hint, **details)
+        status = self.details.get("status")
+        if "oid" in self.details:
+            return  # a file of Git LFS is neither a repository nor a branch
+        if status in _DENIED:
+            self.exit_code = PermissionDenied.exit_code
+        elif status in _ABSENT or ("ref" in self.details and status is None):
+            self.exit_code = NotFound.exit_code
 
 
 class CorruptPack(GitError):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
+from urllib.parse import parse_qs
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, ValidationError
 
@@ -30,9 +31,13 @@ __all__ = [
     "WebhookDelivery",
     "WebhookEvent",
     "as_documented",
+    "delivered_json",
     "hmac_sha256_matches",
     "unexpected_delivery",
 ]
+
+_FORM = "application/x-www-form-urlencoded"
+_FIELDS_MOST = 10
 
 ACTOR_LENGTH = 200
 """Characters of a person's name that are kept."""
@@ -232,6 +237,49 @@ def hmac_sha256_matches(body: bytes, signature: str, secrets: Iterable[SecretStr
     return matches
 
 
+def delivered_json(delivery: WebhookDelivery, host: str, *, form_field: str | None = None) -> bytes:
+    """The JSON of a delivery, as it was sent, by the delivery's content type.
+
+    A delivery without a content type is taken for JSON.
+
+    Args:
+        host: Its name, for people.
+        form_field: The field that holds the JSON where the host can send it in a form; ``None``
+            for a host that sends JSON alone.
+
+    Raises:
+        UnexpectedAnswer: It is neither JSON nor such a form.
+    """
+    given = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not given or given == "application/json" or given.endswith("+json"):
+        return delivery.body
+    if given == _FORM and form_field is not None:
+        return _field_of_form(delivery.body, host, form_field)
+    kind = "a form" if given == _FORM else f"of the content type {_printable(given)[:60]}"
+    raise unexpected_delivery(
+        host,
+        f"it is {kind}, and has to be JSON",
+        hint="Let the webhook send application/json: set its content type at the git host.",
+    )
+
+
+def _field_of_form(body: bytes, host: str, name: str) -> bytes:
+    """The content of a field that a form has exactly once."""
+    try:
+        text = body.decode("ascii", "replace")
+        found = parse_qs(text, errors="strict", max_num_fields=_FIELDS_MOST).get(name, [])
+        content = found[0].encode() if len(found) == 1 else None
+    except ValueError:  # for too many fields, and for bytes that are no text
+        raise unexpected_delivery(host, "it is a form that holds not valid JSON") from None
+    if content is not None:
+        return content
+    raise unexpected_delivery(
+        host,
+        f"it is a form without a {name}, or with several",
+        hint="Let the webhook send application/json: set its content type at the git host.",
+    )
+
+
 @contextmanager
 def as_documented(host: str) -> Iterator[None]:
     """What a delivery is read within: JSON that is none, and what makes no event, are errors of
@@ -254,14 +302,17 @@ def as_documented(host: str) -> Iterator[None]:
     raise unexpected_delivery(host, wrong)
 
 
-def unexpected_delivery(host: str, what: str) -> UnexpectedAnswer:
+def unexpected_delivery(
+    host: str, what: str, *, hint: str = "Upgrade the plugin. Polling still works."
+) -> UnexpectedAnswer:
     """The error of a delivery that is not as the host documents it.
 
     Args:
         host: Its name, for people.
         what: What is wrong, as half a sentence.
+        hint: What to do about it.
     """
     return UnexpectedAnswer(
-        f"The delivery is not as {host} documents its webhooks: {what}.",
-        hint="Upgrade the plugin; polling works all the same.",
+        f"The delivery does not match {host}'s documentation of webhooks: {what}.",
+        hint=hint,
     )

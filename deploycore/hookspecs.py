@@ -16,6 +16,10 @@ Rules for every provider hook:
   behind in its thread: its client is closed, and what it gives after all is dropped.
 * An optional hook that a host has nothing for is left out, never written to raise.
 * No secret in a result, a log line or an error; ``CloneUrl.credential`` is the one exception.
+  None in a file, the environment or the arguments of a child process either.
+* The process is shared. A plugin does not print, does not change the working directory, the root
+  logger or another setting of the process, and leaves no thread behind once its client is closed.
+  It connects to the configured host alone.
 """
 
 from __future__ import annotations

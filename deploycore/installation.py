@@ -7,11 +7,14 @@ database, HTTP and git are imported by the calls that need them: help waits for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
@@ -21,10 +24,12 @@ from deploycore.configuration import parse_config
 from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
 from deploycore.registry import load_plugin
+from deploycore.repository_address import read_repository
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
 if TYPE_CHECKING:
+    from deploycore.application_removal import Removals
     from deploycore.declarations import Change
     from deploycore.deploy import DeployListener, Engine, Release
     from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
@@ -95,14 +100,18 @@ class Installation:
         kind: str,
         settings: Mapping[str, str],
         secrets: Mapping[str, SecretStr | SecretReference],
+        *,
+        verify: Callable[[Provider], object] | None = None,
     ) -> ProviderRecord:
-        """Validate a provider's configuration and keep it. No request is sent.
+        """Validate a provider's configuration and keep it. By itself it sends no request.
 
         Args:
             name: The user's name for it.
             kind: The plugin's kind.
             settings: The fields of the plugin's ``Config`` that are no secrets.
             secrets: The fields that are: values, which are stored encrypted, or references.
+            verify: Called with the opened provider before anything is stored, such as
+                ``Provider.authenticate``; what it raises leaves nothing stored.
 
         Raises:
             ConfigurationError: A value is missing or wrong, the name is taken, or a
@@ -110,6 +119,7 @@ class Installation:
             PluginError: The plugin is broken.
             StoreError: It can't be written.
         """
+        from deploycore.provider import Provider
         from deploycore.store import ProviderRecord
 
         plugin = load_plugin(kind)
@@ -120,7 +130,11 @@ class Installation:
                 revealed[field] = self.secrets.reveal(stored)
             else:
                 revealed[field] = secret
-        parse_config(plugin.config_type, {"name": name, **settings, **revealed}, kind=plugin.kind)
+        values = {"name": name, **settings, **revealed}
+        config = parse_config(plugin.config_type, values, kind=plugin.kind)
+        if verify is not None:
+            with Provider(plugin, config, http_settings=self._http_settings) as provider:
+                verify(provider)
         record = ProviderRecord(
             name=name,
             kind=plugin.kind,
@@ -158,6 +172,7 @@ class Installation:
         target: Path | str,
         ref: str | None = None,
         branch: str | None = None,
+        verify: bool = False,
         **more: Any,
     ) -> ApplicationRecord:
         """Say what to deploy where. Nothing is fetched or written to the target.
@@ -165,14 +180,18 @@ class Installation:
         Args:
             name: The user's name for it.
             provider: The name of a configured provider.
+            repository: ``owner/slug``, or an address of it on the provider's host.
             target: The directory for releases; made absolute.
             ref: A branch, a tag, or the full hash of a commit.
             branch: Another name for ``ref``.
+            verify: Whether the git host is asked for the repository and the ref first.
             more: Any other field of :class:`deploycore.application.Application`.
 
         Raises:
-            ConfigurationError: A value is wrong, the provider is unknown, the name is taken, or
-                another application has the target.
+            ConfigurationError: A value is wrong, the provider is unknown, the name is taken,
+                another application has the target, or it holds other files.
+            NotFound: With ``verify``: there is no such repository or ref.
+            ProviderError, GitError, PluginError: With ``verify``: it can't be asked for.
             StoreError: It can't be written.
         """
         values = {
@@ -182,12 +201,19 @@ class Installation:
             "ref": branch if ref is None else ref,
             "target": Path(target).expanduser().absolute(),
         }
-        application = parse_application({**values, **more})
+        application = self._understood(parse_application({**values, **more}))
         _refuse_malformed(application)
         self._refuse_taken_targets([application])
+        may_store = partial(self.store.add_application, application, dry_run=True)
+        _refuse_foreign_targets([application], may_store)
+        if verify:
+            may_store()
+            self._verify([application])
         return self.store.add_application(application)
 
-    def apply(self, applications: Iterable[Application], *, dry_run: bool = False) -> list[Change]:
+    def apply(
+        self, applications: Iterable[Application], *, dry_run: bool = False, verify: bool = False
+    ) -> list[Change]:
         """Make applications what they are said to be: all of them, or none where one can't.
 
         Those that are not mentioned stay as they are. Doing it again changes nothing.
@@ -195,14 +221,19 @@ class Installation:
         Args:
             applications: For example from ``deploycore.declarations.read_declaration``.
             dry_run: Whether only to tell what would change.
+            verify: Whether the git hosts are asked for each repository and ref that is new or
+                changed, also with ``dry_run``.
 
         Raises:
-            ConfigurationError: A provider is unknown, or two applications have one target.
+            ConfigurationError: A provider is unknown, two applications have one target, or a
+                target holds other files.
+            NotFound: With ``verify``: there is no such repository or ref.
+            ProviderError, GitError, PluginError: With ``verify``: it can't be asked for.
             StoreError: It can't be written.
         """
         from deploycore.declarations import compare
 
-        wanted = list(applications)
+        wanted = list(map(self._understood, applications))
         for each in wanted:
             _refuse_malformed(each)
         stored = self.store.find_applications({each.name for each in wanted})
@@ -212,8 +243,27 @@ class Installation:
         changed = [each for each in wanted if each.name in differing]
         if changed:
             self._refuse_taken_targets(changed)
+            may_store = partial(self.store.put_applications, changed, dry_run=True)
+            _refuse_foreign_targets(changed, may_store)
+            if verify:
+                may_store()
+                self._verify([each for each in changed if _asks_anew(known.get(each.name), each)])
             self.store.put_applications(changed, dry_run=dry_run)
         return changes
+
+    def read_repository(self, provider: str, text: str) -> RepositoryId:
+        """The repository that a person means: ``owner/slug``, or an address on a provider's host.
+
+        Raises:
+            ConfigurationError: It names none, or one of another host; or it is an address, and
+                there is no provider of this name.
+        """
+
+        def addresses() -> Collection[str]:
+            with self.open_provider(provider) as opened:
+                return opened.addresses
+
+        return read_repository(text, addresses)
 
     def keep_application_secret(self, name: str, variable: str, secret: SecretStr | None) -> None:
         """Store the value of an application's variable, encrypted; ``None`` forgets it.
@@ -228,8 +278,12 @@ class Installation:
         stored = None if secret is None else self.secrets.seal(secret)
         self.store.keep_application_secret(name, variable, stored)
 
-    def remove_application(self, name: str) -> Path:
-        """Forget an application, its history and its logs; its files stay.
+    def remove_application(self, name: str, *, purge: bool = False) -> Path:
+        """Remove an application, and its webhook at the git host; its files stay. For more, and to
+        know what remains, see ``removals``.
+
+        Args:
+            purge: Whether its history and its logs are erased; else they stay.
 
         Returns:
             Its target.
@@ -237,9 +291,16 @@ class Installation:
         Raises:
             ConfigurationError: There is no such application, or it is being deployed.
         """
-        target = self.store.remove_application(name)
-        self.engine.logs.remove(name)
+        target = self.store.get_application(name).definition.target
+        self.removals.remove(name, purge=purge)
         return target
+
+    @cached_property
+    def removals(self) -> Removals:
+        """What removes applications."""
+        from deploycore.application_removal import Removals
+
+        return Removals(self.store, self.webhooks, self.engine.logs)
 
     @cached_property
     def engine(self) -> Engine:
@@ -267,20 +328,34 @@ class Installation:
         application: str,
         *,
         requested_by: str = "",
-        only_if_changed: bool = False,
+        force: bool = False,
+        automatic: bool = False,
+        only_if_changed: bool | None = None,
         reuse: Reuse | None = None,
         wait: bool = True,
         claimed: bool = False,
         listener: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
-        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`."""
+        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`.
+
+        Args:
+            only_if_changed: Deprecated, and ignored: what is live already is skipped unless
+                ``force`` says otherwise.
+        """
         from deploycore.deploy import no_listener
 
+        if only_if_changed is not None:
+            warnings.warn(
+                "only_if_changed is deprecated: what is live already is skipped unless force=True.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         return self.engine.deploy(
             application,
             requested_by=requested_by,
-            only_if_changed=only_if_changed,
+            force=force,
+            automatic=automatic,
             reuse=reuse,
             wait=wait,
             claimed=claimed,
@@ -344,10 +419,47 @@ class Installation:
         for name, target in new.items():
             refuse_taken_target(name, target, target_of)
 
+    def _understood(self, application: Application) -> Application:
+        """An application whose repository is ``owner/slug``, also where an address was given."""
+        repository = str(self.read_repository(application.provider, application.repository))
+        return application.model_copy(update={"repository": repository})
+
+    def _verify(self, applications: Sequence[Application]) -> None:
+        from deploycore.verification import verify_applications
+
+        verify_applications(applications, self.open_provider, self.git_settings)
+
     def _stored(self, secret: SecretStr | SecretReference) -> str:
         if isinstance(secret, SecretReference):
             return self.secrets.keep_reference(secret.text)
         return self.secrets.seal(secret)
+
+
+def _refuse_foreign_targets(
+    applications: Iterable[Application], may_store: Callable[[], object]
+) -> None:
+    """Refuse targets on this machine that hold files which deploycore did not make.
+
+    Args:
+        may_store: Raises where the applications could not be stored anyway, which is told first:
+            what is in a target may be another application's releases.
+    """
+    from deploycore.deploy.releases import Releases
+
+    for each in applications:
+        if each.host is None or each.host == gethostname():
+            try:
+                with suppress(OSError):  # who deploys may see more, and is told then
+                    Releases(each.target).refuse_foreign_target()
+            except ConfigurationError:
+                may_store()
+                raise
+
+
+def _asks_anew(before: Application | None, after: Application) -> bool:
+    """Whether a git host has not been asked yet for what an application is deployed from."""
+    fields = ("provider", "repository", "ref")
+    return any(getattr(before, field, None) != getattr(after, field) for field in fields)
 
 
 def _refuse_malformed(application: Application) -> None:

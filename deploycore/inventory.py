@@ -195,7 +195,7 @@ def _sandbox(point: EntryPoint) -> _Seen:
 
 def _unusable(point: EntryPoint, reason: str) -> PluginError:
     return PluginError(
-        f"The plugin {label_of(point)} can't be used: {reason}",
-        hint="Upgrade the plugin, or tell its author.",
+        f"The plugin {label_of(point)} cannot be used: {reason}",
+        hint="Upgrade the plugin. If that does not help, tell its author.",
         plugin=label_of(point),
     )

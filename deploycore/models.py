@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from deploycore.errors import ConfigurationError
+
 __all__ = [
     "Account",
     "Branch",
@@ -100,6 +102,26 @@ class RepositoryId(Model):
 
     def __str__(self) -> str:
         return f"{self.owner}/{self.slug}"
+
+    @property
+    def path(self) -> str:
+        """``owner/slug``, percent-encoded for the path of an address, such as a clone URL.
+
+        The slashes of a nested owner (``acme/web``) separate segments, as hosts have them in
+        addresses of repositories; within a segment, every reserved character is encoded. Where
+        an API takes an owner as one segment, use ``quote(owner, safe="")`` instead.
+
+        Raises:
+            ConfigurationError: A segment is empty, ``.`` or ``..``, and names another place.
+        """
+        segments = str(self).split("/")
+        if not {"", ".", ".."}.isdisjoint(segments):
+            raise ConfigurationError(
+                f"The name {str(self)!r} cannot be that of a repository.",
+                hint="Check the names of owner and repository.",
+                repository=str(self),
+            )
+        return "/".join(quote(segment, safe="") for segment in segments)
 
 
 class CloneLink(Model):

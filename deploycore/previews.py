@@ -90,6 +90,7 @@ def handle(
         commit=event.commit,
         actor=event.actor,
     )
+    logger.info("preview %s of %s: pull request %s", made.name, parent.name, event.number)
     return "made"
 
 
@@ -140,7 +141,6 @@ def remove_ended(installation: Installation) -> frozenset[str]:
         What could not be removed, and why.
     """
     store, here = installation.store, socket.gethostname()
-    store.previews.end_orphans()
     failures = set()
     for preview in store.previews.ended():
         if preview.host not in (None, here):
@@ -150,10 +150,10 @@ def remove_ended(installation: Installation) -> frozenset[str]:
         except Locked:
             continue
         except DeploycoreError as error:
-            failures.add(f"the preview {preview.name} can't be removed: {error.message}")
+            failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
         except Exception as error:  # whatever it is, it must not keep the others
             failures.add(
-                f"the preview {preview.name} can't be removed, by an error of deploycore itself:"
+                f"the preview {preview.name} cannot be removed, by an error of deploycore itself:"
                 f" {type(error).__name__}"
             )
     return frozenset(failures)
@@ -172,6 +172,7 @@ def _remove(installation: Installation, preview: PreviewRecord) -> None:
         del targets[preview.name]
     _remove_target(preview, targets)
     store.previews.forget(preview.name)
+    logger.info("preview %s of %s is removed", preview.name, preview.parent)
 
 
 def _remove_application(installation: Installation, name: str) -> None:
@@ -188,7 +189,8 @@ def _remove_application(installation: Installation, name: str) -> None:
             installation.recover(name)
         if claim is None or installation.store.deployments.unfinished(name):
             raise Locked(f"The preview {name!r} is being deployed.")
-        installation.remove_application(name)
+        # Nobody asks for the history of each pull request, and there is no end of them.
+        installation.remove_application(name, purge=True)
     finally:
         claims.release(name, remover)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import unicodedata
+from datetime import UTC, datetime
 from typing import Any
+
+from deploycore.times import for_machines
 
 __all__ = ["LogFormatter", "printable"]
 
@@ -21,8 +24,16 @@ def printable(text: str) -> str:
 class LogFormatter(logging.Formatter):
     """Formats log lines, whatever they hold: headers, paths, names, or text of plugins.
 
-    A record is one line of at most 4,000 characters, and the lines of its traceback.
+    Times are in UTC, as in RFC 3339: lines of several machines can be sorted, and programs read
+    them. A record is one line of at most 4,000 characters, and the lines of its traceback.
     """
+
+    def formatTime(  # noqa: N802 - logging's name
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        """Format the time of a record, to the millisecond."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        return for_machines(at, timespec="milliseconds")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Format a record without its traceback."""

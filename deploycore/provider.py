@@ -6,29 +6,32 @@ so that the rest of the core sees models and typed errors only.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from functools import partial
 from threading import get_ident
 from time import monotonic
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pluggy
 from pydantic import SecretStr
 
-from deploycore.calls import is_interrupt, running
-from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.calls import describe_raised, is_interrupt, running
+from deploycore.configuration import ProviderConfig, addresses_in, parse_config
 from deploycore.errors import (
     ConfigurationError,
     DeploycoreError,
     NotFound,
     PluginError,
+    ProviderError,
     UnexpectedAnswer,
 )
 from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpClient, HttpSettings
+from deploycore.http.deprecation import Deprecation
+from deploycore.http.tally import ItemTally
+from deploycore.listings import MOST_REPEATS, Everything, Query, Repeats
 from deploycore.models import (
     Account,
     Branch,
@@ -41,19 +44,14 @@ from deploycore.models import (
 from deploycore.observers import Observers, installed_observers
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.registry import Plugin, load_plugin
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
-ItemT = TypeVar("ItemT", contravariant=True)
 
 _SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
-
-# A listing that changes while it is read gives the last items of a page again on the next one,
-# so remembering more than a page is enough.
-REMEMBERED_ITEMS = 1000
-MOST_REPEATS = 5000
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,9 @@ class Provider:
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
 
+    Attributes:
+        addresses: The URLs that its configuration names, that of the API among them.
+
     Raises:
         PluginError: The plugin's constructor fails.
     """
@@ -123,6 +124,7 @@ class Provider:
         self._redactor = Redactor(secrets_in(config))
         self._observers = installed_observers() if observers is None else observers
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
+        self.addresses = self._guard("__init__", lambda: addresses_in(config))
         instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
         self._hooks = _private_manager(instance, plugin).hook
 
@@ -163,17 +165,31 @@ class Provider:
 
         Raises:
             NotFound: The repository or the branch does not exist.
+            UnexpectedAnswer: Some of the branches could not be read; it may be among them.
         """
-        for branch in self.list_branches(repository, BranchQuery(name=name)):
+        tally, query = self._tally("list_branches", is_listing=True), BranchQuery(name=name)
+        arguments = {"repository": repository, "query": query}
+        for branch in self._listing("list_branches", Branch, query, tally, **arguments):
             if branch.name == name:
                 return branch
+        if tally.has_unread:
+            raise self._unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
-            hint=f"See what there is: deploycore branches {self.name} {repository}.",
+            hint=f"{self._like_branch(repository, name)}List the branches:"
+            f" deploycore branches {self.name} {repository}",
             provider=self.name,
             repository=str(repository),
             branch=name,
         )
+
+    def _like_branch(self, repository: RepositoryId, name: str) -> str:
+        """A suggestion from the first branches; nothing where the host does not list them."""
+        query = BranchQuery(limit=100)
+        try:
+            return did_you_mean(name, [each.name for each in self.list_branches(repository, query)])
+        except (ProviderError, PluginError):
+            return ""  # that the branch does not exist is what is told
 
     def find_repository(self, repository: RepositoryId) -> Repository:
         """The repository that the host has under a name now; its present name may be another.
@@ -230,7 +246,7 @@ class Provider:
     def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
         """The webhooks of a repository, lazily."""
         self._demand("list_webhooks")
-        return self._listing("list_webhooks", Webhook, _Everything(), repository=repository)
+        return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
 
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
         """Remove a webhook by the host's identifier; whether there was one."""
@@ -265,8 +281,8 @@ class Provider:
     def _demand(self, hook: str) -> None:
         if not self.supports(hook):
             raise ConfigurationError(
-                f"Providers of kind {self.plugin.kind} have no {hook}.",
-                hint="Upgrade the plugin, or do without: polling needs nothing of the host.",
+                f"Providers of kind {self.plugin.kind} do not support {hook}.",
+                hint="Upgrade the plugin, or use polling, which works with every plugin.",
                 provider=self.name,
                 plugin=self.plugin.label,
             )
@@ -280,6 +296,11 @@ class Provider:
         """How many seconds the host's clock is before ours; ``None`` until it has answered."""
         return self._http.clock_offset
 
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """The endpoints that the host called deprecated so far."""
+        return self._http.deprecations
+
     def __enter__(self) -> Self:
         return self
 
@@ -291,29 +312,46 @@ class Provider:
 
     def _client(self, config: ProviderConfig, settings: HttpSettings | None) -> HttpClient:
         return HttpClient(
-            config.api_base_url, auth=config.api_auth, redactor=self._redactor, settings=settings
+            config.api_base_url,
+            auth=config.api_auth,
+            redactor=self._redactor,
+            settings=settings,
+            subject=self._subject,
         )
 
     def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
         call = self._started(hook, arguments)
         secrets = _secrets_among(arguments)
         redactor = self._redactor.extended(secrets) if secrets else None
+        tally = self._tally(hook)
         try:
-            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments), redactor)
+            with tally.counting():
+                made = partial(getattr(self._hooks, hook), **arguments)
+                result = self._guard(hook, made, redactor)
             if not isinstance(result, expected):
                 raise self._broken(hook, f"returned {_what(result)}, not {expected.__name__}")
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
+        finally:
+            tally.tell()
         self._finished(call, result, None)
         return result
 
     def _listing(
-        self, hook: str, expected: type[ModelT], wanted: _Query[ModelT], **arguments: object
+        self,
+        hook: str,
+        expected: type[ModelT],
+        wanted: Query[ModelT],
+        tally: ItemTally | None = None,
+        /,
+        **arguments: object,
     ) -> Iterator[ModelT]:
         call = self._started(hook, arguments)
+        tally = tally or self._tally(hook, is_listing=True)
         try:
-            result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
+            with tally.counting():
+                result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
             if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
                 items = f"an iterable of {expected.__name__}"
                 raise self._broken(hook, f"returned {_what(result)}, not {items}")
@@ -321,23 +359,26 @@ class Provider:
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
-        return self._items(call, source, expected, wanted)
+        return self._items(call, source, expected, wanted, tally)
 
     def _items(
         self,
         call: ProviderCall,
         source: Iterator[object],
         expected: type[ModelT],
-        query: _Query[ModelT],
+        query: Query[ModelT],
+        tally: ItemTally,
     ) -> Iterator[ModelT]:
         given = 0
         end = object()
-        repeats = _Repeats()
+        repeats = Repeats()
         failure: DeploycoreError | None = None
         try:
             while query.limit is None or given < query.limit:
-                item = self._guard(call.hook, lambda: next(source, end))
+                with tally.counting():
+                    item = self._guard(call.hook, lambda: next(source, end))
                 if item is end:
+                    self._guard(call.hook, tally.check)
                     break
                 if not isinstance(item, expected):
                     what = f"gave {_what(item)} as item {given + 1}, not {expected.__name__}"
@@ -354,10 +395,11 @@ class Provider:
             close = getattr(source, "close", None)
             if close is not None:
                 self._guard(call.hook, close)
+            tally.tell()
             self._finished(call, given, failure)
 
     def _is_new_and_wanted(
-        self, hook: str, item: ModelT, repeats: _Repeats, query: _Query[ModelT]
+        self, hook: str, item: ModelT, repeats: Repeats, query: Query[ModelT]
     ) -> bool:
         try:
             if not repeats.has(item):
@@ -397,7 +439,7 @@ class Provider:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            failure = self._broken(hook, f"raised {type(error).__name__}: {error}{_place(error)}")
+            failure = self._broken(hook, describe_raised(error))
         finally:
             running.pop(me, None)
         failure.message = redactor.mask(failure.message)
@@ -409,10 +451,23 @@ class Provider:
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
+    def _tally(self, hook: str, *, is_listing: bool = False) -> ItemTally:
+        return ItemTally(f"{self._subject}: {hook}", is_listing=is_listing)
+
+    def _unread(self, repository: RepositoryId, name: str) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"Some branches of repository {repository} cannot be read in the host's answer; branch "
+            f"{name!r} was not found among the others.",
+            hint="See the warning in the log for the reasons, and upgrade the plugin.",
+            provider=self.name,
+            repository=str(repository),
+            branch=name,
+        )
+
     def _endless(self, hook: str) -> UnexpectedAnswer:
         return UnexpectedAnswer(
-            f"The listing does not end: {MOST_REPEATS} items in a row had been given before.",
-            hint="Try again later; if it stays like this, tell the git host's support.",
+            f"The listing does not end: the host repeated {MOST_REPEATS} items in a row.",
+            hint="Try again later. If it happens again, tell the git host's support.",
             provider=self.name,
             plugin=self.plugin.label,
             hook=hook,
@@ -421,55 +476,11 @@ class Provider:
     def _broken(self, hook: str, what: str) -> PluginError:
         return PluginError(
             self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
-            hint="Upgrade the plugin, or tell its author.",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
             provider=self.name,
             plugin=self.plugin.label,
             hook=hook,
         )
-
-
-class _Query(Protocol[ItemT]):
-    """What a listing is asked for, whatever it lists."""
-
-    @property
-    def limit(self) -> int | None: ...
-
-    def wants(self, item: ItemT, /) -> bool: ...
-
-
-class _Everything:
-    """A query of no filters."""
-
-    limit: int | None = None
-
-    def wants(self, item: object, /) -> bool:
-        return True
-
-
-class _Repeats:
-    """Which of the latest items of a listing were given already."""
-
-    def __init__(self) -> None:
-        self._latest: dict[object, None] = {}
-        self.in_a_row = 0
-
-    def has(self, item: Repository | Branch | Webhook) -> bool:
-        key: object
-        match item:
-            case Branch():
-                key = item.name
-            case Repository():
-                key = (item.owner.username, item.slug)
-            case _:
-                key = item.id
-        if key in self._latest:
-            self.in_a_row += 1
-            return True
-        self.in_a_row = 0
-        self._latest[key] = None
-        if len(self._latest) > REMEMBERED_ITEMS:
-            del self._latest[next(iter(self._latest))]
-        return False
 
 
 def _private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
@@ -487,9 +498,3 @@ def _secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
 
 def _what(value: Any) -> str:
     return "nothing (None)" if value is None else f"a {type(value).__name__}"
-
-
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    return f" (at {PurePath(last.filename).name}:{last.lineno})" if last else ""

@@ -27,6 +27,8 @@ from deploycore.calls import (
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
+from deploycore.isolation import Ending
+from deploycore.suggestions import did_you_mean
 
 __all__ = [
     "CONTRACT_GROUP",
@@ -50,6 +52,9 @@ LISTED_SECONDS = 10.0
 NEEDED_SECONDS = 60.0
 """How long it may take of one that is needed: a machine may be slow, and there is no other."""
 _ALONE_SECONDS = 1.0
+
+_refused: dict[tuple[str, str, str, str], PluginError] = {}
+"""Plugins that must not be imported here, by entry point, and why."""
 
 _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
@@ -108,7 +113,8 @@ def load_plugin(kind: str) -> Plugin:
         known = ", ".join(installed) or "none"
         raise ConfigurationError(
             f"No plugin for providers of kind {kind!r} is installed (installed: {known}).",
-            hint="Check the spelling, or install the plugin's distribution next to deploycore.",
+            hint=f"{did_you_mean(kind, installed)}Check the spelling, or install the plugin's"
+            " distribution next to deploycore.",
             kind=kind,
         )
     return _load(kind, only_one(kind, installed[kind]))
@@ -123,7 +129,7 @@ def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
     if len(points) > 1:
         rivals = " and ".join(sorted(label_of(point) for point in points))
         raise PluginError(
-            f"The kind {kind!r} is provided by {rivals}; deploycore can't tell which one to use.",
+            f"The kind {kind!r} is provided by {rivals}; deploycore cannot choose between them.",
             hint="Uninstall all but one of them.",
             kind=kind,
         )
@@ -146,6 +152,8 @@ def imported(point: EntryPoint) -> Any:
     Raises:
         PluginError: The import fails, for whatever reason, or the name is not there.
     """
+    if (refusal := _refused.get(_key_of(point))) is not None:
+        raise refusal
     try:
         return point.load()
     except BaseException as error:
@@ -153,10 +161,19 @@ def imported(point: EntryPoint) -> Any:
             raise
         reason = f"{type(error).__name__}: {error}"
     raise PluginError(
-        f"The plugin {label_of(point)} can't be imported from {point.value}: {reason}",
-        hint="Reinstall or upgrade the plugin; if that does not help, tell its author.",
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}",
+        hint="Reinstall or upgrade the plugin. If that does not help, tell its author.",
         plugin=label_of(point),
     )
+
+
+def refuse_import(point: EntryPoint, error: PluginError) -> None:
+    """Import what an entry point names no more in this process: the import does not come back.
+
+    Args:
+        error: What is raised instead.
+    """
+    _refused[_key_of(point)] = error
 
 
 def each_apart(
@@ -190,6 +207,32 @@ def each_apart(
     return outcomes
 
 
+def isolated_import_error(kind: str, ending: Ending) -> PluginError:
+    """Why a plugin's import in a process of its own did not come back.
+
+    Args:
+        kind: The provider's, normalised.
+        ending: How the process came to its end.
+    """
+    points = entry_points_by_name(PROVIDER_GROUP).get(kind, ())
+    return stopped_import(only_one(kind, points), ending)
+
+
+def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
+    """Likewise, for what an entry point names."""
+    frame = ending.frame(("<module>",))
+    place = f" in {frame.file}, line {frame.line}" if frame else ""
+    reason = f"{ending}{place}"
+    if ending.cause != "ended":
+        reason = f"its import did not end{place}, and had to be stopped"
+    return PluginError(
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}.",
+        hint="Upgrade or uninstall the plugin. Its import must not end the process.",
+        plugin=label_of(point),
+        hook="import",
+    )
+
+
 def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
     """Check a provider class against the contract.
 
@@ -205,8 +248,8 @@ def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
     """
     if faults := list(_faults(candidate)):
         raise PluginError(
-            f"The plugin {plugin} does not fulfil the provider contract: {'; '.join(faults)}.",
-            hint="Upgrade the plugin, or tell its author.",
+            f"The plugin {plugin} does not implement the provider contract: {'; '.join(faults)}.",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
             plugin=plugin,
         )
     return implemented_hooks(candidate)
@@ -221,6 +264,11 @@ def implemented_hooks(candidate: object) -> tuple[str, ...]:
 def label_of(point: EntryPoint) -> str:
     """How errors name the plugin that an entry point names."""
     return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
+
+
+def _key_of(point: EntryPoint) -> tuple[str, str, str, str]:
+    place = str(point.dist.locate_file("")) if point.dist else ""
+    return point.group, point.name, point.value, place
 
 
 def _load(kind: str, point: EntryPoint) -> Plugin:
@@ -270,8 +318,8 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
                 raise
             reason = f"{type(error).__name__}: {error}"
         raise PluginError(
-            f"The plugin {label_of(point)} can't be looked at: {reason}",
-            hint="Upgrade the plugin, or tell its author.",
+            f"The plugin {label_of(point)} cannot be inspected: {reason}",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
             plugin=label_of(point),
         )
 
@@ -280,10 +328,10 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
 
 def _endless(point: EntryPoint, seconds: float) -> PluginError:
     return PluginError(
-        f"The plugin {label_of(point)} can't be imported from {point.value}: its import did not"
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: the import did not"
         f" end within {seconds:g} s.",
-        hint="Look at what it does when it is imported, such as waiting for a network; upgrade or"
-        " uninstall it.",
+        hint="Upgrade or uninstall the plugin. Its import must not wait, for example for a"
+        " network.",
         plugin=label_of(point),
         hook="import",
     )
@@ -325,7 +373,7 @@ def _config_faults(candidate: type) -> Iterable[str]:
         elif not _is_complete(member):
             # A SecretStr that pydantic can't see would be taken for a field to show.
             yield (
-                f"its Config {member.__name__} has annotations that can't be resolved; import "
+                f"its Config {member.__name__} has annotations that cannot be resolved; import "
                 "their types at run time, not under TYPE_CHECKING"
             )
 
@@ -350,7 +398,7 @@ def _hook_faults(candidate: type) -> Iterable[str]:
             yield f"{name} lacks @hookimpl" if bare else f"the required hook {name} is missing"
     for name, function in implemented.items():
         if name not in specified:
-            yield f"{name} is marked @hookimpl, but the contract has no such hook"
+            yield f"{name} is marked @hookimpl, but is not a hook of the contract"
         else:
             yield from _signature_faults(name, function, specified[name])
 

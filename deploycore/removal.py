@@ -192,7 +192,7 @@ class _Walk:
                 os.close(here)
 
     def _deal_with(self, here: int, name: str, is_directory: bool) -> int | None:
-        """Remove an entry that is no directory, or enter one that is: then its descriptor."""
+        """Remove an entry that is not a directory, or enter one that is: then its descriptor."""
         try:
             if is_directory:
                 return self._enter(here, name)

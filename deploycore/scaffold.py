@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 
 from deploycore.errors import ConfigurationError
-from deploycore.registry import PROVIDER_GROUP, entry_points_by_name, normalise_kind
+from deploycore.registry import (
+    CONTRACT_GROUP,
+    PROVIDER_GROUP,
+    SANDBOX_GROUP,
+    entry_points_by_name,
+    normalise_kind,
+)
 from deploycore.removal import remove_tree
 
 __all__ = ["render_template", "template_directory"]
@@ -62,7 +70,7 @@ def template_directory() -> Path:
             return place
     raise ConfigurationError(
         "This installation of deploycore lacks the template for providers.",
-        hint="Install deploycore again, from a wheel or a whole source tree.",
+        hint="Reinstall deploycore from a wheel or a complete source tree.",
     )
 
 
@@ -70,7 +78,8 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
     """Write a distribution for a new provider.
 
     Args:
-        kind: What the provider is called, such as ``my-host``; its spelling is normalised.
+        kind: What the provider is called, such as ``my-host``, or its distribution, such as
+            ``deploycore-my-host``; its spelling is normalised.
         directory: Where to; by default ``deploycore-<kind>`` in the current directory. Must not
             exist, or be empty.
 
@@ -83,45 +92,88 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
     """
     kind = _usable(kind)
     target = (directory if directory is not None else Path(f"deploycore-{kind}")).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(
-            f"The directory {target} is there already, and not empty.",
-            hint="Give another one by --dir.",
-            directory=str(target),
-        )
     try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ConfigurationError(
+                f"The directory {target} already exists and is not empty.",
+                hint="Choose another directory: --dir DIRECTORY.",
+                directory=str(target),
+            )
         _write(_Names(kind), template_directory(), target)
     except OSError as error:
         reason = error.strerror or str(error)
     else:
         return target
     raise ConfigurationError(
-        f"The directory {target} can't be written: {reason}.",
-        hint="Give another one by --dir.",
+        f"The directory {target} cannot be written: {reason}.",
+        hint="Choose another directory: --dir DIRECTORY.",
         directory=str(target),
     )
 
 
-def _usable(kind: str) -> str:
-    normalised = normalise_kind(kind)
-    if not _KIND.fullmatch(normalised) or len(normalised) > _LONGEST_KIND:
-        raise ConfigurationError(
-            f"A provider can't be called {kind!r}.",
-            hint="Use letters, digits and hyphens, a letter first, thirty characters at most.",
+def _usable(name: str) -> str:
+    """The kind that a name stands for.
+
+    Raises:
+        ConfigurationError: The name is not valid, or is taken; the hint has one that is neither,
+            if there is one.
+    """
+    kind = _without_prefix(normalise_kind(name))
+    problem, rule = _problem(kind)
+    if not problem:
+        return kind
+    suggested = _suggestion(name)
+    fits = bool(suggested) and suggested != kind and not _problem(suggested)[0]
+    hint = f"Use {suggested!r} instead: deploycore plugin new {suggested}. " if fits else ""
+    raise ConfigurationError(problem.format(name=name), hint=hint + rule)
+
+
+def _problem(kind: str) -> tuple[str, str]:
+    """What is wrong with a kind, and the rule for it; both empty where nothing is."""
+    if not _KIND.fullmatch(kind) or len(kind) > _LONGEST_KIND or kind == "deploycore":
+        return (
+            "A provider cannot be named {name!r}.",
+            "A name consists of letters (a to z), digits and hyphens. It starts with a letter, and"
+            f" has {_LONGEST_KIND} characters at most.",
         )
-    if normalised.startswith("test"):
-        raise ConfigurationError(
-            f"A provider can't be called {kind!r}: pytest would take its classes for tests.",
-            hint="Choose a name that does not begin with 'test'.",
+    if kind.startswith("test"):
+        return (
+            "A provider cannot be named {name!r}: pytest would collect its classes as tests.",
+            "Choose a name that does not begin with 'test'.",
         )
-    points = entry_points_by_name(PROVIDER_GROUP).get(normalised, ())
-    if points:
-        owner = points[0].dist.name if points[0].dist else "another distribution"
-        raise ConfigurationError(
-            f"The kind {normalised!r} is taken by {owner}, which is installed here.",
-            hint="Choose another name, or work on that distribution.",
+    if owner := _owner_of(kind):
+        return (
+            f"The kind {kind!r} is used by {owner}, which is installed here.",
+            "Choose another name, or change that distribution.",
         )
-    return normalised
+    return "", ""
+
+
+def _owner_of(kind: str) -> str:
+    """The installed distribution that has this kind, or the name that it would get."""
+    for group in (PROVIDER_GROUP, SANDBOX_GROUP, CONTRACT_GROUP):
+        for point in entry_points_by_name(group).get(kind, ()):
+            return point.dist.name if point.dist else "another distribution"
+    try:
+        return str(distribution(f"deploycore-{kind}").metadata["Name"])
+    except PackageNotFoundError:
+        return ""
+
+
+def _without_prefix(kind: str) -> str:
+    """``deploycore-my-host`` is the distribution of ``my-host``."""
+    while kind.startswith("deploycore-"):
+        kind = kind.removeprefix("deploycore-")
+    return kind
+
+
+def _suggestion(name: str) -> str:
+    """The valid name that is closest to this one; empty where no letter is left."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    kind = _without_prefix(re.sub("[^a-z0-9]+", "-", plain).strip("-"))
+    while (shorter := kind.removeprefix("test").lstrip("-0123456789")) != kind:
+        kind = shorter
+    return kind[:_LONGEST_KIND].rstrip("-")
 
 
 def _write(names: _Names, template: Path, target: Path) -> None:

@@ -103,7 +103,7 @@ class SecretBox:
         if stored.startswith(_FILE):
             return _from_file(Path(stored.removeprefix(_FILE)))
         raise StoreError(
-            "A secret is stored in a form that this deploycore does not know.",
+            "A stored secret has a format that this version of deploycore does not support.",
             hint="Upgrade deploycore, or remove the provider and add it again.",
         )
 
@@ -123,6 +123,16 @@ class SecretBox:
             return f"file {stored.removeprefix(_FILE)}"
         return "stored, encrypted"
 
+    def variable_of(self, stored: str) -> str | None:
+        """The environment variable that a secret is in, where it is kept as a reference to one."""
+        return stored.removeprefix(_VARIABLE) if stored.startswith(_VARIABLE) else None
+
+    def is_elsewhere(self, stored: str) -> bool:
+        """Whether a secret is in an environment variable that is not set for this process; a
+        worker may have it all the same."""
+        variable = self.variable_of(stored)
+        return variable is not None and not os.environ.get(variable)
+
     def file_of(self, stored: str) -> Path | None:
         """The file that a secret is in, where it is kept as a reference to one."""
         return Path(stored.removeprefix(_FILE)) if stored.startswith(_FILE) else None
@@ -138,10 +148,10 @@ class SecretBox:
         except InvalidToken:
             pass
         raise StoreError(
-            f"A stored secret can't be decrypted with the key in {self._key_place}: it was "
-            "encrypted with another one.",
-            hint="Put back the key that the providers were added with. If it is lost, remove "
-            "the providers whose secrets are stored encrypted, and add them again.",
+            f"A stored secret cannot be decrypted with the key in {self._key_place}: it was"
+            " encrypted with another key.",
+            hint="Restore the key that the providers were added with. If the key is lost, remove"
+            " the providers whose secrets are stored encrypted, and add them again.",
         )
 
     @property
@@ -159,9 +169,9 @@ class SecretBox:
             key = found.strip()
         if not is_fernet_key(key):
             raise StoreError(
-                f"What is in {self._key_place} is not a key: it must be 32 bytes in URL-safe "
+                f"The value in {self._key_place} is not a key: a key has 32 bytes in URL-safe "
                 "base64, 44 characters.",
-                hint="Put back the key that the providers were added with.",
+                hint="Restore the key that the providers were added with.",
             )
         return key
 
@@ -174,8 +184,8 @@ class SecretBox:
             _create_key_file(path)
         except OSError as error:
             raise StoreError(
-                f"The key file {path} can't be made: {error.strerror or error}.",
-                hint=f"Make its directory writable, or set {SECRET_KEY}.",
+                f"The key file {path} cannot be created: {error.strerror or error}.",
+                hint=f"Make its directory writable, or set {SECRET_KEY} to a key.",
                 path=str(path),
             ) from error
         key = self._key()
@@ -186,9 +196,9 @@ class SecretBox:
     def _key_missing(self) -> StoreError:
         path = self._settings.secret_key_file
         return StoreError(
-            f"The key of the stored secrets is missing: there is no {path}.",
-            hint=f"Put the key file back, or set {SECRET_KEY} to the key. If it is lost, remove "
-            "the providers whose secrets are stored encrypted, and add them again.",
+            f"The key of the stored secrets is missing: {path} does not exist.",
+            hint=f"Restore the key file, or set {SECRET_KEY} to the key. If the key is lost,"
+            " remove the providers whose secrets are stored encrypted, and add them again.",
             path=str(path),
         )
 
@@ -202,14 +212,14 @@ def _read_key_file(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise StoreError(
-            f"The key file {path} can't be read: {error.strerror or error}.",
-            hint=f"Make it a file that you may read, or set {SECRET_KEY} to the key.",
+            f"The key file {path} cannot be read: {error.strerror or error}.",
+            hint=f"Correct its permissions, or set {SECRET_KEY} to the key.",
             path=str(path),
         ) from error
     if os.name == "posix" and mode & 0o077:
         raise StoreError(
-            f"The key file {path} is open to other users of this machine (mode {mode:04o}).",
-            hint=f"Close it: chmod 600 {path}",
+            f"The key file {path} can be read by other users of this machine (mode {mode:04o}).",
+            hint=f"Correct its mode: chmod 600 {path}",
             path=str(path),
         )
     return content
@@ -251,7 +261,7 @@ def _from_file(path: Path) -> SecretStr:
         with os.fdopen(open_regular_file(path), "rb") as file:
             content = file.read(_FILE_BYTES_MOST + 1)
     except OSError as error:
-        raise _unusable_file(path, f"can't be read: {error.strerror or error}") from error
+        raise _unusable_file(path, f"cannot be read: {error.strerror or error}") from error
     if len(content) > _FILE_BYTES_MOST:
         raise _unusable_file(path, f"is larger than {_FILE_BYTES_MOST} bytes")
     text = _decoded(content)
@@ -266,7 +276,7 @@ def _from_file(path: Path) -> SecretStr:
 def _unusable_file(path: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(
         f"The file {path}, which should hold a secret, {problem}.",
-        hint="Put the secret alone into the file, readable by the user who runs deploycore.",
+        hint="Write only the secret into the file, and let the user who runs deploycore read it.",
         path=str(path),
     )
 
@@ -282,6 +292,4 @@ def _encoded(text: str, subject: str) -> bytes:
     with suppress(UnicodeEncodeError):
         return text.encode()
     # Raised out here, since the encoding error holds the text.
-    raise ConfigurationError(
-        f"{subject} holds bytes that are no text in UTF-8.", hint="Copy the secret again."
-    )
+    raise ConfigurationError(f"{subject} is not UTF-8 text.", hint="Copy the secret again.")

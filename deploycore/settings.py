@@ -98,7 +98,7 @@ class Settings:
                 reason = "a file is in its place"
             hint = f"Make it yourself, or set {HOME} to a directory that you may write to."
             raise StoreError(
-                f"The data directory {self.home} can't be made: {reason}.",
+                f"The data directory {self.home} cannot be created: {reason}.",
                 hint=error.HINT if isinstance(error, BrokenLink) else hint,
                 path=str(self.home),
             ) from error
@@ -136,8 +136,8 @@ def parse_public_url(text: str, where: str) -> str:
         is_right = False
     if not is_right:
         raise ConfigurationError(
-            f"{where} is not the address of a server.",
-            hint="Write something like https://deploy.example.com, with a path if there is one.",
+            f"{where} is not a valid address of a server.",
+            hint="Write, for example, https://deploy.example.com. A path is allowed.",
         )
     return text.strip().rstrip("/")
 
@@ -151,7 +151,7 @@ def _home(value: str | None) -> Path:
         return Path(value).expanduser().absolute()
     except RuntimeError as error:
         raise ConfigurationError(
-            f"{HOME} names the home directory of a user who has none: {value}.",
+            f"{HOME} names the home directory of a user without one: {value}.",
             hint=f"Set {HOME} to an absolute path.",
         ) from error
 
@@ -164,7 +164,7 @@ def _database_url(value: str | None, home: Path) -> str:
     if not re.match(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?://", value):
         raise ConfigurationError(
             f"{DATABASE_URL} is not a database URL.",
-            hint=f"Set {DATABASE_URL} to something like sqlite:////var/lib/deploycore.db "
+            hint=f"Set {DATABASE_URL}, for example to sqlite:////var/lib/deploycore.db "
             "or postgresql+psycopg://user:password@host/name.",
         )
     return value

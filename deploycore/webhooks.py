@@ -56,7 +56,7 @@ class Webhooks:
         found = self._public_url if base is None else parse_public_url(base, "The address")
         if found is None:
             raise ConfigurationError(
-                "It is not known where git hosts reach this server.",
+                "The server's public address is not set.",
                 hint=f"Give --url https://…, or set {PUBLIC_URL}.",
             )
         return f"{found}/webhooks/{application}"
@@ -124,13 +124,24 @@ class Webhooks:
             ProviderError: The host refuses, or can't be reached; nothing is forgotten then.
         """
         record = self._store.webhooks.get(application)
-        removed = False
-        if at_host and record.hosts_id is not None:
-            definition = self._store.get_application(application).definition
-            with self._open_provider(definition.provider) as provider:
-                removed = provider.remove_webhook(definition.repository_id, record.hosts_id)
+        removed = at_host and self.remove_at_host(record)
         self._store.webhooks.remove(application)
         return removed
+
+    def remove_at_host(self, record: WebhookRecord) -> bool:
+        """Have the host forget a webhook, if it was told of it from here.
+
+        Returns:
+            Whether the host had it, and has it no longer.
+
+        Raises:
+            ProviderError: The host refuses, or can't be reached.
+        """
+        if record.hosts_id is None:
+            return False
+        definition = self._store.get_application(record.application).definition
+        with self._open_provider(definition.provider) as provider:
+            return provider.remove_webhook(definition.repository_id, record.hosts_id)
 
     def secrets(self, record: WebhookRecord, *, at: datetime) -> tuple[SecretStr, ...]:
         """The secrets that hold at a time: the present one, and the former one for a while.
@@ -155,8 +166,8 @@ class Webhooks:
         with self._open_provider(definition.provider) as provider:
             if not provider.supports("register_webhook"):
                 raise ConfigurationError(
-                    f"Providers of kind {provider.plugin.kind} can't set up a webhook.",
-                    hint="Do it by hand, on the git host's pages: deploycore webhook register"
+                    f"Providers of kind {provider.plugin.kind} cannot set up a webhook.",
+                    hint="Set it up in the git host's web pages: deploycore webhook register"
                     f" {name} --by-hand --reveal-secret",
                     provider=provider.name,
                     application=name,

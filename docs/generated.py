@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from error_places import error_places
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
@@ -58,6 +59,7 @@ def _fill_in(_app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = (SOURCES / f"{name}.md").read_text()
     parts = {
         "commands": _commands,
+        "error messages": _error_messages,
         "errors": _errors,
         "exit codes": _exit_codes,
         "rest": _rest,
@@ -92,6 +94,26 @@ def _errors() -> str:
         for error in sorted(found, key=lambda error: (error.exit_code, error.__name__))
     )
     return _table(("error", "`code`", "exit code"), rows)
+
+
+def _error_messages() -> str:
+    """The sentence and the hint of each place that raises, by the folder it is in."""
+    sections: dict[str, list[tuple[str, str, str]]] = {}
+    for place in error_places():
+        folder, _, _ = place.key.partition("::")[0].rpartition("/")
+        row = (f"`{place.error}`", _plain(place.message), _plain(place.hint))
+        if place.message.strip("…"):
+            sections.setdefault(folder, []).append(row)
+    parts = (
+        f"## `{folder}`\n\n{_table(('error', 'message', 'what to do'), iter(rows))}"
+        for folder, rows in sections.items()
+    )
+    return "\n\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    """Text in which Markdown finds no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~$])", r"\\\1", text.replace("\n", " "))
 
 
 def _rest() -> str:

@@ -1,5 +1,7 @@
 """Renders the reference as Markdown into ``docs/reference``: ``python docs/render.py``.
 
+It writes the table for completion, too, which is made from the commands like their reference.
+
 A git host shows Markdown files but runs no Sphinx, so the rendered pages are committed. A test
 compares them with what this makes.
 """
@@ -40,7 +42,8 @@ def render(to: Path, doctrees: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the rendered pages to ``docs/reference``."""
+    """Write the rendered pages to ``docs/reference``, and the table for completion."""
+    subprocess.run([sys.executable, str(DOCS / "completion.py")], check=True)  # noqa: S603
     # Sphinx reads the names of the pages from this folder, so each source needs a file there.
     sources = {page.name for page in (DOCS / "reference_sources").glob("*.md")}
     COMMITTED.mkdir(exist_ok=True)

@@ -74,4 +74,4 @@ def test_a_bug_is_reported_to_the_address_of_the_packaging(installed):
 @pytest.mark.parametrize("urls", [[], ["Homepage, https://acme.example/"]])
 def test_without_an_address_a_bug_goes_to_who_maintains_the_installation(installed, urls):
     installed(urls=urls)
-    assert "whoever maintains this installation" in report_hint()
+    assert "the administrator of this installation" in report_hint()

@@ -44,7 +44,7 @@ def test_machines_get_code_message_hint_and_details():
 
 @pytest.mark.parametrize(
     ("retry_at", "told"),
-    [(None, {}), (datetime(2026, 1, 2, tzinfo=UTC), {"retry_at": "2026-01-02T00:00:00+00:00"})],
+    [(None, {}), (datetime(2026, 1, 2, tzinfo=UTC), {"retry_at": "2026-01-02T00:00:00Z"})],
 )
 def test_a_rate_limit_tells_when_to_try_again_where_it_is_known(retry_at, told):
     error = errors.RateLimited("Too many.", retry_at=retry_at)

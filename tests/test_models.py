@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from deploycore.errors import ConfigurationError
 from deploycore.models import Branch, CloneUrl, GitCredential, Owner, Repository, RepositoryId
 
 
@@ -77,3 +78,25 @@ def test_the_joined_form_comes_only_on_request_and_is_percent_encoded():
     assert "p@ss" not in repr(clone_url) + str(clone_url) + clone_url.model_dump_json()
     assert clone_url.without_credential() == CloneUrl(url=clone_url.url)
     assert clone_url.without_credential().reveal_joined() == clone_url.url
+
+
+@pytest.mark.parametrize(
+    ("owner", "slug", "path"),
+    [
+        ("ada", "engine", "ada/engine"),
+        ("acme/web/ops", "shop", "acme/web/ops/shop"),
+        ("größe & co/a?b", "c#d%25", "gr%C3%B6%C3%9Fe%20%26%20co/a%3Fb/c%23d%2525"),
+        ("~ada", "a.b-c_d", "~ada/a.b-c_d"),
+        ("{1f-2}", "...", "%7B1f-2%7D/..."),
+    ],
+)
+def test_the_path_of_a_repository_keeps_its_segments(owner, slug, path):
+    assert RepositoryId(owner=owner, slug=slug).path == path
+
+
+@pytest.mark.parametrize(
+    ("owner", "slug"), [("..", "shop"), ("acme/../x", "shop"), ("a//b", "shop"), ("acme", ".")]
+)
+def test_a_name_that_leads_to_another_place_has_no_path(owner, slug):
+    with pytest.raises(ConfigurationError, match="cannot be that of a repository"):
+        _ = RepositoryId(owner=owner, slug=slug).path

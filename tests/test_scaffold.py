@@ -32,6 +32,8 @@ def texts(directory):
         ("harbour", "harbour", "deploycore_harbour", "Harbour"),
         ("My_Git.Host", "my-git-host", "deploycore_my_git_host", "MyGitHost"),
         ("git4u", "git4u", "deploycore_git4u", "Git4U"),
+        ("deploycore-harbour", "harbour", "deploycore_harbour", "Harbour"),
+        ("Deploycore_My.Host", "my-host", "deploycore_my_host", "MyHost"),
     ],
 )
 def test_every_name_of_the_imaginary_host_is_replaced(tmp_path, name, kind, package, prefix):
@@ -73,16 +75,71 @@ def test_every_place_to_edit_is_marked_once_and_explained():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b", "test-host"]
+    "name",
+    ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b", "test-host", "deploycore"],
 )
 def test_a_name_that_will_not_do_is_refused(tmp_path, name):
-    with pytest.raises(ConfigurationError, match="can't be called"):
+    with pytest.raises(ConfigurationError, match="cannot be named"):
         render_template(name, tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("My Host", "my-host"),
+        ("deploycore-My Host", "my-host"),
+        ("_host", "host"),
+        ("1host", "host"),
+        ("a/b", "a-b"),
+        ("größe", "grosse"),
+        ("Göteborg", "goteborg"),
+        ("test-host", "host"),
+        ("test 1 host", "host"),
+        ("git.example.com:8443", "git-example-com-8443"),
+        ("harbour!", "harbour"),
+        ("x" * 40, "x" * 30),
+    ],
+)
+def test_a_name_that_will_not_do_is_told_one_that_will(tmp_path, name, suggested):
+    with pytest.raises(ConfigurationError) as caught:
+        render_template(name, tmp_path / "made")
+    assert f"deploycore plugin new {suggested}." in caught.value.hint
+    assert render_template(suggested, tmp_path / "made").is_dir()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "123", "主机", "test", "Bitbucket", "bit bucket 主", "-"]
+)
+def test_nothing_is_suggested_that_would_not_do(tmp_path, name):
+    with pytest.raises(ConfigurationError) as caught:
+        render_template(name, tmp_path / "made")
+    for suggested in re.findall(r"plugin new ([^ ]+)\.", caught.value.hint):
+        render_template(suggested, tmp_path / "made")
+
+
+def test_a_name_whose_distribution_is_installed_is_refused(tmp_path, monkeypatch):
+    metadata = tmp_path / "site" / "deploycore_harbour-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: deploycore-harbour\nVersion: 1\n"
+    )
+    monkeypatch.syspath_prepend(str(metadata.parent))
+    with pytest.raises(ConfigurationError, match="used by deploycore-harbour"):
+        render_template("Harbour", tmp_path / "made")
+
+
+def test_a_directory_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    def denied(self):
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        render_template("harbour", tmp_path)
+
+
 def test_a_kind_that_is_installed_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="taken by deploycore-bitbucket"):
+    with pytest.raises(ConfigurationError, match="used by deploycore-bitbucket"):
         render_template("Bitbucket", tmp_path / "made")
 
 
@@ -109,9 +166,10 @@ def test_an_empty_directory_will_do_even_the_one_that_we_are_in(tmp_path, monkey
     assert Path("deploycore_harbour/provider.py").is_file()
 
 
-def test_without_a_directory_it_goes_beside(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["harbour", "deploycore-harbour"])
+def test_without_a_directory_it_goes_beside(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    assert render_template("harbour") == tmp_path / "deploycore-harbour"
+    assert render_template(name) == tmp_path / "deploycore-harbour"
     assert (tmp_path / "deploycore-harbour" / "README.md").is_file()
 
 

@@ -92,16 +92,16 @@ def test_a_wrong_key_is_said_with_the_way_back(box, settings, environment):
     else:
         settings.secret_key_file.write_text(OTHER_KEY)
         place = str(settings.secret_key_file)
-    with pytest.raises(StoreError, match="encrypted with another one") as caught:
+    with pytest.raises(StoreError, match="encrypted with another key") as caught:
         box.reveal(stored)
     assert place in caught.value.message
-    assert "Put back the key" in caught.value.hint
+    assert "Restore the key" in caught.value.hint
     assert OTHER_KEY not in said(caught)
 
 
 def test_a_damaged_token_is_refused_like_a_wrong_key(box):
     stored = box.seal(SECRET)
-    with pytest.raises(StoreError, match="can't be decrypted"):
+    with pytest.raises(StoreError, match="cannot be decrypted"):
         box.reveal(stored[:-8])
 
 
@@ -120,7 +120,7 @@ def test_a_garbage_key_is_refused_and_kept(box, settings, content):
 def test_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(box, settings, mode):
     stored = box.seal(SECRET)
     settings.secret_key_file.chmod(mode)
-    with pytest.raises(StoreError, match="open to other users") as caught:
+    with pytest.raises(StoreError, match="be read by other users") as caught:
         box.reveal(stored)
     command = caught.value.hint.partition(": ")[2]
     subprocess.run(command, shell=True, check=True)
@@ -144,25 +144,25 @@ def test_a_key_that_cannot_be_made_is_said(box, settings, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(StoreError, match="can't be made: No space left"):
+    with pytest.raises(StoreError, match="cannot be created: No space left"):
         box.seal(SECRET)
     assert list(settings.home.iterdir()) == []
 
 
 def test_a_directory_in_the_place_of_the_key_is_said(box, settings):
     settings.secret_key_file.mkdir(parents=True)
-    with pytest.raises(StoreError, match="can't be read: Is a directory"):
+    with pytest.raises(StoreError, match="cannot be read: Is a directory"):
         box.seal(SECRET)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 def test_a_fifo_in_the_place_of_a_secret_is_said_and_not_waited_for(box, settings, tmp_path):
     os.mkfifo(tmp_path / "token")
-    with pytest.raises(ConfigurationError, match="can't be read: Not a regular file"):
+    with pytest.raises(ConfigurationError, match="cannot be read: Not a regular file"):
         box.reveal(f"file:{tmp_path}/token")
     settings.make_home()
     os.mkfifo(settings.secret_key_file)
-    with pytest.raises(StoreError, match="can't be read: Not a regular file"):
+    with pytest.raises(StoreError, match="cannot be read: Not a regular file"):
         box.has_key()
 
 
@@ -241,7 +241,7 @@ def test_one_line_end_of_a_file_is_dropped(box, tmp_path, content, secret):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "can't be read: No such file"),
+        (None, "cannot be read: No such file"),
         (b"", "is empty"),
         (b"\n", "is empty"),
         (b"tok\xff\xfeen-binary", "is not UTF-8"),
@@ -259,7 +259,7 @@ def test_a_file_without_a_usable_secret_is_named(box, tmp_path, content, problem
 
 
 def test_text_that_cannot_be_encoded_is_refused_without_being_repeated(box, monkeypatch):
-    with pytest.raises(ConfigurationError, match="no text in UTF-8") as sealed:
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text") as sealed:
         box.seal(SecretStr("half-a-secret\udcff"))
     monkeypatch.setenv("SHOP_TOKEN", "half-a-secret\udcff")
     with pytest.raises(ConfigurationError, match="SHOP_TOKEN") as revealed:
@@ -288,7 +288,7 @@ def test_what_is_no_reference_is_refused_without_being_repeated(box, text):
 
 
 def test_a_form_of_a_later_version_is_refused(box):
-    with pytest.raises(StoreError, match="does not know") as caught:
+    with pytest.raises(StoreError, match="does not support") as caught:
         box.reveal("vault:shop/token")
     assert "Upgrade" in caught.value.hint
 

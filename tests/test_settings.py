@@ -84,7 +84,7 @@ def test_a_malformed_database_url_is_refused_without_being_repeated():
 
 
 def test_the_home_of_an_unknown_user_is_refused():
-    with pytest.raises(ConfigurationError, match="a user who has none"):
+    with pytest.raises(ConfigurationError, match="a user without one"):
         Settings.from_environment({"DEPLOYCORE_HOME": "~nobody-of-this-name/x"})
 
 

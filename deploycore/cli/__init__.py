@@ -1,14 +1,22 @@
 """The command line: a thin door to the rest.
 
 This module answers ``deploycore --help`` by itself and imports one noun's module for
-anything else, so that start-up costs what the command needs. It imports nothing but ``sys``
-and ``os`` for that reason.
+anything else, so that start-up costs what the command needs. For that reason it imports
+nothing but parts of Python and :mod:`deploycore.cli.standard_streams`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+from deploycore.cli.standard_streams import (
+    INTERRUPTED,
+    LOST_OUTPUT,
+    find_lost_output,
+    interrupts_end_with,
+    prepare_streams,
+)
 
 __all__ = ["COMMANDS", "EXIT_CODES", "main", "overview"]
 
@@ -54,10 +62,10 @@ EXIT_CODES = {
     3: "a value or name that was given is wrong",
     4: "credentials are refused or lack a permission",
     5: "the workspace, repository or branch does not exist, or is hidden",
-    6: "the git host can't be reached, limits us, or answers nonsense",
+    6: "the git host cannot be reached, limits us, or answers nonsense",
     7: "git failed: refused, corrupt, unsafe, or over a limit",
     8: "the deployment failed, or another one is running",
-    9: "the database or its key can't be used",
+    9: "the database or its key cannot be used",
     10: "a plugin is broken",
     130: "cancelled",
 }
@@ -72,20 +80,36 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: What follows the program's name; by default the process's own.
     """
+    interrupts_end_with(INTERRUPTED)
+    prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     completing = _COMPLETION_VARIABLE in os.environ
+    if not completing and arguments[:1] == ["help"] and len(arguments) > 1:
+        arguments = [*arguments[1:], "--help"]
+    if completing:
+        from deploycore.cli.completion import complete
+
+        code = complete(os.environ[_COMPLETION_VARIABLE])
+        if code is not None:
+            sys.exit(code)
     if not completing and (not arguments or arguments[0] in ("--help", "-h", "help")):
-        print(overview())
-        sys.exit(0)
+        _print(overview())
     if arguments[:1] == ["--version"]:
         from deploycore import __version__
 
-        print(f"deploycore {__version__}")
-        sys.exit(0)
+        _print(f"deploycore {__version__}")
     from deploycore.cli.dispatch import run
 
     everything = completing or arguments[0] not in COMMANDS
     run(arguments, modules=list(COMMANDS) if everything else arguments[:1])
+
+
+def _print(text: str) -> None:
+    """Print it, and leave the process."""
+    print(text)
+    if reason := find_lost_output():
+        print(f"Error: {LOST_OUTPUT} {reason}.", file=sys.stderr)
+    sys.exit(1 if reason else 0)
 
 
 def overview() -> str:
@@ -99,7 +123,7 @@ Usage: deploycore COMMAND [ARGUMENTS]
 
 From a git host to files on this machine, through provider plugins.
 
-Commands (each has --help):
+Commands (deploycore help COMMAND says more):
 {commands}
 
 Options:

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.cli.checks import Offline, naming_offline, say_warnings
+from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.fields import read_secret
 from deploycore.cli.history import deployment_as_dict, show_deployments
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
+from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
+from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.store import ApplicationRecord, RepositoryRecord
@@ -37,7 +42,10 @@ def create(
     name: Annotated[str, typer.Argument(help="Your name for it.", show_default=False)],
     provider: Annotated[str, typer.Option("--provider", help="A configured provider.")],
     repository: Annotated[
-        str, typer.Option("--repository", metavar="OWNER/REPOSITORY", help="What to deploy.")
+        str,
+        typer.Option(
+            "--repository", metavar="OWNER/REPOSITORY", help="What to deploy, or its URL."
+        ),
     ],
     ref: Annotated[
         str, typer.Option("--ref", "--branch", help="A branch, a tag, or a full commit hash.")
@@ -86,9 +94,13 @@ def create(
     watch: Annotated[
         Lines, typer.Option(help="Deploy only if a file changed that this pattern matches.")
     ] = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create an application. Nothing is fetched yet. For all there is, see deploycore apply."""
+    """Create an application. Nothing is deployed yet. For all fields, see deploycore apply.
+
+    The git host is asked whether the repository and the branch exist.
+    """
     more: dict[str, Any] = {
         "submodules": submodules,
         "lfs": lfs,
@@ -105,13 +117,22 @@ def create(
     }
     if health_url:
         more["health_check"] = {"url": health_url}
-    with Installation() as installation:
+    with Installation() as installation, telling_of_waits(), naming_offline(offline=offline):
         record = installation.add_application(
-            name, provider=provider, repository=repository, ref=ref, target=target, **more
+            name,
+            provider=provider,
+            repository=repository,
+            ref=ref,
+            target=target,
+            verify=not offline,
+            **more,
         )
+    say_warnings(record.definition)
     if as_json:
         show_json(_as_dict(record))
         return
+    if record.definition.repository != repository:
+        say(f"The repository is {record.definition.repository}.")
     say(f"Application {name} is created. Deploy it: deploycore deploy {name}")
 
 
@@ -127,17 +148,23 @@ def list_(as_json: AsJson = False) -> None:
             for each in records
         )
         return
-    head = ["NAME", "PROVIDER", "REPOSITORY", "REF", "TARGET"]
+    columns = [
+        Column("NAME"),
+        Column("PROVIDER", drop=2),
+        Column("REPOSITORY"),
+        Column("REF"),
+        Column("TARGET", drop=1),
+    ]
     rows = [
         [app.name, app.provider, app.repository, app.ref, str(app.target)]
         for app in (record.definition for record in records)
     ]
     if parents:
-        head.append("PREVIEW OF")
+        columns.append(Column("PREVIEW OF", drop=3))
         for row in rows:
             row.append(parents.get(row[0], ""))
     show_table(
-        head,
+        columns,
         rows,
         empty="No applications yet. Create one: deploycore app create --help",
     )
@@ -167,12 +194,13 @@ def show(name: Name, as_json: AsJson = False) -> None:
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in _as_dict(record).items()
     }
+    rows["created_at"] = for_people(record.created_at)
     rows["current"] = str(current) if current else "(nothing is deployed yet)"
     if known is not None and known.renamed_at is not None and known.former_names:
         rows["repository"] += f" (renamed from {known.former_names[0]})"
     if known is not None and known.other_host_id is not None:
         rows["repository"] += " (another repository has this name now; nothing is deployed)"
-    show_table(["FIELD", "VALUE"], ([key, value] for key, value in rows.items()), empty="")
+    show_record((Column(key), value) for key, value in rows.items())
     say("")
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
 
@@ -183,10 +211,14 @@ def secret(
     variable: Annotated[str, typer.Argument(help="The variable's name.", show_default=False)],
     from_stdin: Annotated[bool, typer.Option("--stdin", help="Read it from there.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Forget the stored value.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Store the value of a variable whose source is 'stored', encrypted. It is asked for."""
     with Installation() as installation:
         application = installation.store.get_application(name)
+        if remove:
+            lines = [f"The stored value of {variable} is erased. Deployments of {name} need it."]
+            confirm_at_terminal(f"Forget the value of {variable}", lines, yes=yes)
         value = None if remove else read_secret(variable, from_stdin=from_stdin)
         installation.keep_application_secret(name, variable, value)
     say(f"The value of {variable} is {'forgotten' if remove else 'stored, encrypted'}.")
@@ -207,11 +239,43 @@ def accept_repository(name: Name) -> None:
 
 
 @commands.command()
-def remove(name: Name) -> None:
-    """Forget an application, its history and its logs; its releases stay on disk."""
+def remove(
+    name: Name,
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="Erase its history and logs too; also after its removal."),
+    ] = False,
+    with_previews: Annotated[
+        bool,
+        typer.Option(
+            "--with-previews", help="Remove the directories of its previews too, by a worker."
+        ),
+    ] = False,
+    keep_webhook: Annotated[
+        bool, typer.Option("--keep-webhook", help="Do not ask the git host to remove the webhook.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove an application. Its releases stay on disk, and its history and logs are kept.
+
+    Its webhook is removed at the git host too. If the host refuses or does not answer, the
+    application is removed all the same, and you are told what remains at the host.
+    """
     with Installation() as installation:
-        target = installation.remove_application(name)
-    say(f"Application {name} is removed. Its releases are still in {target}.")
+        plan = installation.removals.plan(name, purge=purge)
+        lines = removal_lines(
+            plan, purge=purge, with_previews=with_previews, keep_webhook=keep_webhook
+        )
+        confirm(f"Remove the application {name}", lines, yes=yes, as_json=as_json)
+        with telling_of_waits(interruptible=False):
+            done = installation.removals.remove(
+                name, purge=purge, end_previews=with_previews, keep_webhook=keep_webhook
+            )
+    if as_json:
+        show_json(removal_as_dict(done, purge=purge))
+        return
+    say_removed(done, purge=purge)
 
 
 def _as_dict(record: ApplicationRecord) -> dict[str, Any]:
@@ -223,7 +287,7 @@ def _as_dict(record: ApplicationRecord) -> dict[str, Any]:
         "ref": definition.ref,
         "target": str(definition.target),
         **definition.as_dict(),
-        "created_at": record.created_at.isoformat(),
+        "created_at": for_machines(record.created_at),
     }
 
 
@@ -234,7 +298,7 @@ def _repository_as_dict(known: RepositoryRecord | None) -> dict[str, Any] | None
     return {
         "host_id": known.host_id,
         "former_names": list(known.former_names),
-        "renamed_at": known.renamed_at and known.renamed_at.isoformat(),
+        "renamed_at": known.renamed_at and for_machines(known.renamed_at),
         "replaced_by": known.other_host_id,
     }
 
@@ -251,7 +315,7 @@ def _variable(text: str) -> tuple[str, str | dict[str, str]]:
     if not equals:
         # Not repeated: it may be a secret that was given in the wrong place.
         raise ConfigurationError(
-            "A value of --env is not of the form NAME=VALUE.",
+            "A value of --env does not have the form NAME=VALUE.",
             hint="For example --env RAILS_ENV=production or --env TOKEN=@env:TOKEN",
         )
     return name, {"secret": value[1:]} if value.startswith("@") else value

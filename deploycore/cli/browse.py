@@ -12,10 +12,10 @@ from deploycore.cli.options import (
     Limit,
     ProviderName,
     RepositoryArgument,
-    parse_repository,
 )
-from deploycore.cli.output import say, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json_array, show_table
 from deploycore.cli.waiting import telling_of_waits
+from deploycore.errors import NotFound
 from deploycore.installation import Installation
 from deploycore.models import BranchQuery, RepositoryQuery
 
@@ -62,7 +62,14 @@ def repos(
         if not rows and not name_filter:
             hint = opened.no_repositories_hint
     show_table(
-        ["REPOSITORY", "DEFAULT BRANCH", "ACCESS", "NAME"], rows, empty="No repositories found."
+        [
+            Column("REPOSITORY"),
+            Column("DEFAULT BRANCH", drop=3),
+            Column("ACCESS", drop=2),
+            Column("NAME", drop=1, is_prose=True),
+        ],
+        rows,
+        empty="No repositories found.",
     )
     if hint:
         say(f"  Next: {hint}")
@@ -76,16 +83,19 @@ def branches(
     as_json: AsJson = False,
 ) -> None:
     """List the branches of a repository, and the commits they point to."""
-    wanted = parse_repository(repository)
     query = BranchQuery(name_contains=name_filter or None, limit=limit)
-    with (
-        Installation() as installation,
-        telling_of_waits(),
-        installation.open_provider(provider) as opened,
-    ):
-        found = opened.list_branches(wanted, query)
-        if as_json:
-            show_json_array(item.model_dump() for item in found)
-            return
-        rows = [[item.name, item.commit] for item in found]
-    show_table(["BRANCH", "COMMIT"], rows, empty="No branches found.")
+    with Installation() as installation, telling_of_waits():
+        wanted = installation.read_repository(provider, repository)
+        with installation.open_provider(provider) as opened:
+            try:
+                found = opened.list_branches(wanted, query)
+                if as_json:
+                    show_json_array(item.model_dump() for item in found)
+                    return
+                rows = [[item.name, item.commit] for item in found]
+            except NotFound as error:
+                from deploycore.verification import suggest_repository
+
+                suggest_repository(error, wanted, opened.list_repos)
+                raise
+    show_table([Column("BRANCH"), Column("COMMIT")], rows, empty="No branches found.")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json, show_json_array, show_table
 from deploycore.errors import ConfigurationError
+from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.git import CacheEntry, RepositoryCache
@@ -36,13 +37,18 @@ def list_(as_json: AsJson = False) -> None:
         show_json_array(map(_as_dict, entries))
         return
     show_table(
-        ["REPOSITORY", "MIB", "COMMITS", "LAST USED"],
+        [
+            Column("REPOSITORY"),
+            Column("MIB", drop=3),
+            Column("COMMITS", drop=1),
+            Column("LAST USED", drop=2),
+        ],
         (
             [
                 entry.url or "(unknown)",
                 f"{entry.bytes / _MIB:,.1f}",
                 str(entry.commits),
-                f"{entry.used_at:%Y-%m-%d %H:%M:%S} UTC",
+                for_people(entry.used_at),
             ]
             for entry in entries
         ),
@@ -55,16 +61,16 @@ def remove(
     url: Annotated[str, typer.Argument(help="As the list shows it.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Remove one repository from the cache."""
+    """Remove one repository from the cache. The next deployment fetches it again."""
     if not _cache().remove(url):
         raise ConfigurationError(
-            f"The cache has no repository {url} that is not in use.",
-            hint="See what it has: deploycore cache list",
+            f"The cache has no repository {url}, or the repository is in use.",
+            hint="List the repositories in the cache: deploycore cache list",
         )
     if as_json:
         show_json({"removed": [url]})
         return
-    say(f"{url} is no longer in the cache.")
+    say(f"{url} is no longer in the cache. The next deployment that needs it fetches it again.")
 
 
 @commands.command()
@@ -96,5 +102,5 @@ def _as_dict(entry: CacheEntry) -> dict[str, Any]:
         "url": entry.url,
         "bytes": entry.bytes,
         "commits": entry.commits,
-        "used_at": entry.used_at.isoformat(),
+        "used_at": for_machines(entry.used_at),
     }

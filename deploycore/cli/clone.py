@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
-from deploycore.cli.options import AsJson, ProviderName, RepositoryArgument, parse_repository
+from deploycore.cli.options import AsJson, ProviderName, RepositoryArgument
 from deploycore.cli.output import say, show_json
 from deploycore.cli.progress import cancelled_by_signals, reporting
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.deploy import InterruptibleProvider, fetch_hint
-from deploycore.errors import GitError
+from deploycore.errors import DeploycoreError, GitError, NotFound
 from deploycore.git import EscapingLinks
 from deploycore.git import clone as git_clone
 from deploycore.installation import Installation
+from deploycore.models import RepositoryId
+from deploycore.times import for_machines
+from deploycore.verification import suggest_repository
 
 __all__ = ["register"]
 
@@ -49,8 +52,6 @@ def clone(
     as_json: AsJson = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, without its history."""
-    wanted = parse_repository(repository)
-    target = (directory or Path(wanted.slug)).absolute()
     with (
         Installation() as installation,
         telling_of_waits(interruptible=False),
@@ -62,6 +63,8 @@ def clone(
         ) as opened,
         reporting(silent=as_json) as reporter,
     ):
+        wanted = installation.read_repository(provider, repository)
+        target = (directory or Path(wanted.slug)).absolute()
         try:
             done = git_clone(
                 opened.clone_url(wanted),
@@ -77,6 +80,7 @@ def clone(
             fetch_hint(opened, error)
             if "link_target" in error.details:
                 error.hint = "Clone with --links write-as-links, as git does, or write-as-files."
+            _suggest(opened, wanted, branch, error)
             error.add_context(provider=provider, repository=str(wanted))
             raise
     if as_json:
@@ -88,7 +92,7 @@ def clone(
                 "commit": done.commit,
                 "author": done.author,
                 "subject": done.subject,
-                "committed_at": done.committed_at and done.committed_at.isoformat(),
+                "committed_at": done.committed_at and for_machines(done.committed_at),
                 "files": done.files,
                 "bytes": done.bytes,
                 "submodules": done.submodules,
@@ -101,3 +105,18 @@ def clone(
     say(f"  {done.files:,} files, {done.bytes:,} bytes")
     for note in done.notes:
         say(f"  {note}")
+
+
+def _suggest(
+    provider: InterruptibleProvider, repository: RepositoryId, branch: str | None, error: GitError
+) -> None:
+    """Name in the hint what may have been meant, where there is no such branch or repository."""
+    suggest_repository(error, repository, provider.list_repos)
+    if branch is None or "ref" not in error.details:
+        return
+    try:
+        provider.find_branch(repository, branch)
+    except NotFound as missing:
+        error.hint = missing.hint
+    except DeploycoreError:
+        return  # what git said is what is told

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json_array
-from deploycore.declarations import read_declaration, render_declaration
+from deploycore.cli.waiting import telling_of_waits
+from deploycore.declarations import (
+    MOST_BYTES,
+    decode_declaration,
+    read_declaration,
+    render_declaration,
+)
 from deploycore.installation import Installation
 
 if TYPE_CHECKING:
+    from deploycore.application import Application
     from deploycore.declarations import Change
 
 __all__ = ["register"]
@@ -30,20 +39,27 @@ def register(application: typer.Typer) -> None:
 
 def apply(
     file: Annotated[
-        Path, typer.Argument(help="YAML or TOML file, as 'deploycore export' prints it.")
+        Path,
+        typer.Argument(
+            help="YAML or TOML file, as 'deploycore export' prints it; - for standard input."
+        ),
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would change.")
     ] = False,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Make applications what a file says; all of them, or none where something is wrong.
 
-    Applications that the file does not mention stay as they are. Nothing is deployed.
+    Applications that the file does not mention stay as they are. Nothing is deployed. The git
+    hosts are asked for each repository and branch that is new or changed.
     """
-    applications = read_declaration(file)
-    with Installation() as installation:
-        changes = installation.apply(applications, dry_run=dry_run)
+    applications = _read(file)
+    with Installation() as installation, telling_of_waits(), naming_offline(offline=offline):
+        changes = installation.apply(applications, dry_run=dry_run, verify=not offline)
+    for application in applications:
+        say_warnings(application)
     if as_json:
         show_json_array(map(_as_dict, changes))
         return
@@ -64,6 +80,12 @@ def export(
         records = [store.get_application(name) for name in names or ()]
         records = records or store.list_applications()
     typer.echo(render_declaration(record.definition for record in records), nl=False)
+
+
+def _read(file: Path) -> list[Application]:
+    if str(file) != "-":
+        return read_declaration(file)
+    return decode_declaration(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input")
 
 
 def _as_dict(change: Change) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -22,6 +24,7 @@ import typer
 import deploycore
 from deploycore.cli.output import say
 from deploycore.cli.sandbox import Kind, add_command, load_sandbox, provider_name
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import DeploycoreError
 from deploycore.registry import SANDBOX_GROUP, entry_points_by_name
 from deploycore.sandbox import ProviderSandbox, SandboxConnection
@@ -69,6 +72,8 @@ def demo(
     found, sandbox_class = load_sandbox(
         kind or next(iter(entry_points_by_name(SANDBOX_GROUP)), None)
     )
+    for number in signals_to_end():
+        signal.signal(number, _leave)
     say(f"On the sandbox of {found}.")
     started = time.monotonic()
     if keep is not None:
@@ -78,6 +83,11 @@ def demo(
         with tempfile.TemporaryDirectory(prefix="deploycore-demo-") as directory:
             _run(_Demo(found, sandbox_class.demo(), Path(directory)))
     say(f"\nThe demo succeeded in {time.monotonic() - started:.0f} s.")
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End, with the exit code that shells know, and leave nothing behind."""
+    raise SystemExit(128 + number)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,8 +46,13 @@ def deploy(
     parallel: Annotated[
         int, typer.Option("--parallel", min=1, max=64, help="How many at once.")
     ] = _PARALLEL,
-    only_if_changed: Annotated[
-        bool, typer.Option("--if-changed", help="Not if the newest commit is live already.")
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Make a new release even if the newest commit is live."),
+    ] = False,
+    if_changed: Annotated[
+        bool,
+        typer.Option("--if-changed", help="Deprecated: this is the default.", hidden=True),
     ] = False,
     hard_link: Annotated[
         bool,
@@ -61,8 +67,15 @@ def deploy(
 ) -> None:
     """Deploy the newest commit of one application, or of several at once.
 
+    A commit that is live already is skipped, unless the application's definition or a stored
+    secret has changed since.
+
     With --json each event is one JSON object on a line of its own; the last is the result.
     """
+    if force and if_changed:
+        raise typer.BadParameter("--force and --if-changed exclude each other.")
+    if if_changed:
+        print("Note: --if-changed is the default now and has no effect.", file=sys.stderr)
     with Installation() as installation:
         names = _chosen(installation, applications or [], all_)
         reuse: Reuse | None = "hard-link" if hard_link else None
@@ -75,7 +88,7 @@ def deploy(
                     names,
                     parallel=parallel,
                     requested_by=_person(),
-                    only_if_changed=only_if_changed,
+                    force=force,
                     reuse=reuse,
                     wait=not no_wait,
                     listener=_print_event if as_json else no_listener,
@@ -87,7 +100,7 @@ def deploy(
             done = installation.deploy(
                 names[0],
                 requested_by=_person(),
-                only_if_changed=only_if_changed,
+                force=force,
                 reuse=reuse,
                 wait=not no_wait,
                 listener=listener,
@@ -100,12 +113,16 @@ def rollback(
     application: Annotated[str, typer.Argument(help="The application's name.")],
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="RELEASE", help="Or its commit; by default the one before."),
+        typer.Option(
+            "--to",
+            metavar="RELEASE",
+            help="Name or commit of the release (default: the last different commit that worked).",
+        ),
     ] = None,
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a former release the live one, in one step. The git host is not asked."""
+    """Roll back to a previous release, in one step. The git host is not asked."""
     with Installation() as installation:
         with _listening(as_json) as (listener, cancellation):
             done = installation.roll_back(
@@ -148,7 +165,7 @@ def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: 
     for outcome in outcomes:
         if outcome.error is not None:
             codes.append(outcome.error.exit_code)
-            show_error(outcome.error, as_json=as_json)
+            show_error(outcome.error, as_json=as_json, application=outcome.application)
         elif outcome.deployment is not None:
             _tell(installation, outcome.deployment, as_json)
     if codes:
@@ -160,7 +177,7 @@ def _chosen(installation: Installation, names: list[str], everything: bool) -> l
         names = [each.name for each in installation.store.list_applications()]
         if not names:
             raise ConfigurationError(
-                "There are no applications yet.", hint="Create one: deploycore app create --help"
+                "There are no applications.", hint="Create one: deploycore app create --help"
             )
     elif everything or not names:
         raise typer.BadParameter("Name one APPLICATION or more, or give --all.")
@@ -173,16 +190,41 @@ def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> 
     target = installation.store.get_application(done.application).definition.target
     if as_json:
         result: dict[str, Any] = {"event": "finished", **deployment_as_dict(done)}
+        if done.kind == "rollback":
+            result["from"] = {"commit": done.previous_commit, "release": done.previous}
+            result["to"] = {"commit": done.commit, "release": done.release}
         show_json_line(result | {"current": str(target / "current")})
         return
     if done.state == "skipped":
-        say(f"Nothing to deploy for {done.application}: see deploycore logs {done.id}")
+        _tell_skipped(installation, done)
         return
     began = done.started_at or done.requested_at
     seconds = (done.finished_at - began).total_seconds() if done.finished_at else 0.0
-    verb = "Rolled back" if done.kind == "rollback" else "Deployed"
-    say(f"{verb} {done.application}: commit {(done.commit or '')[:12]} in {max(seconds, 0):.1f} s")
+    if done.kind == "rollback":
+        from_ = f"commit {_short(done.previous_commit)} (release {done.previous})"
+        say(f"Rolled back {done.application} in {max(seconds, 0):.1f} s")
+        say(f"  from {from_ if done.previous else 'no release'}")
+        say(f"  to   commit {_short(done.commit)} (release {done.release})")
+    else:
+        commit = _short(done.commit)
+        say(f"Deployed {done.application}: commit {commit} in {max(seconds, 0):.1f} s")
     say(f"  live at {target / 'current'} -> releases/{done.release}")
+
+
+def _tell_skipped(installation: Installation, done: DeploymentRecord) -> None:
+    name = done.application
+    live = next((each for each in installation.releases(name) if each.is_live), None)
+    if live is not None and live.deployment and live.deployment.commit == done.commit:
+        say(
+            f"Skipped {name}: commit {_short(done.commit)} is live already (release {live.name})."
+            f"\n  To deploy it again: deploycore deploy {name} --force"
+        )
+    else:
+        say(f"Skipped {name}: there is nothing to deploy. See why: deploycore logs {done.id}")
+
+
+def _short(commit: str | None) -> str:
+    return commit[:12] if commit else "unknown"
 
 
 def _person() -> str:

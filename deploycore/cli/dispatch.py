@@ -6,18 +6,32 @@ import importlib
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 
 import typer
 
 from deploycore.calls import calls_left_behind
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
-from deploycore.cli.waiting import end_at_once
+from deploycore.cli.standard_streams import (
+    INTERRUPTED,
+    LOST_OUTPUT,
+    end_at_once,
+    end_without_reader,
+    find_lost_output,
+    interrupts_end_with,
+    interrupts_raise,
+)
+from deploycore.cli.streams import foreign_output_to_stderr
+from deploycore.cli.usage import CommandGroup
 from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
 from deploycore.printable import LogFormatter
 
 __all__ = ["application_of", "run"]
+
+_ENDLESS_READING = ("branches", "logs", "repos")
+"""Commands that print while they read, without a limit, and change nothing."""
 
 
 def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
@@ -29,36 +43,56 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
     """
     if logging.lastResort is not None:  # what logs warnings where a command sets up nothing else
         logging.lastResort.setFormatter(LogFormatter("%(message)s"))
-    try:
-        _run(arguments, modules)
-    except SystemExit as ending:
-        if calls_left_behind():
-            # A plugin's own threads would be waited for, which may be as long as it hangs.
-            end_at_once(ending.code if isinstance(ending.code, int) else 0)
-        raise
+    code = _run(arguments, modules)
+    if reason := find_lost_output():
+        lost = DeploycoreError(f"{LOST_OUTPUT} {reason}.")
+        show_error(lost, as_json="--json" in arguments)
+        code = code or 1
+    # What is left to do is no longer the command: an interrupt does not change how that ended.
+    interrupts_end_with(code)
+    if calls_left_behind():
+        # A plugin's own threads would be waited for, which may be as long as it hangs.
+        end_at_once(code)
+    sys.exit(code)
 
 
-def _run(arguments: Sequence[str], modules: Iterable[str]) -> None:
+def _run(arguments: Sequence[str], modules: Iterable[str]) -> int:
+    """Run a command line; its exit code."""
     as_json = "--json" in arguments
+    is_answer = as_json and not {"--help", "-h"}.intersection(arguments)
+    sys.unraisablehook = _end_if_interrupted
     try:
-        application_of(modules)(args=list(arguments), prog_name="deploycore")
+        with foreign_output_to_stderr() if is_answer else nullcontext():
+            application = application_of(modules)
+            interrupts_raise()
+            if arguments[:1] and arguments[0] in _ENDLESS_READING:
+                end_without_reader()
+            application(args=list(arguments), prog_name="deploycore")
     except DeploycoreError as error:
         show_error(error, as_json=as_json)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough; there is nobody left to write to.
-        sys.stderr.close()
-        sys.exit(1)
-    except (SystemExit, KeyboardInterrupt):
-        raise
+        return error.exit_code
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BaseException as error:
         show_error(_unforeseen(error), as_json=as_json)
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
+    """Python drops, and prints, an interrupt that comes up where nothing can be raised, such as
+    while it frees an object. The person who interrupts wants the command to end."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        end_at_once(INTERRUPTED)
+    sys.__unraisablehook__(unraisable)
 
 
 def application_of(commands: Iterable[str]) -> typer.Typer:
     """One application of these commands, and of those that share a module with them."""
     application = typer.Typer(
+        cls=CommandGroup,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["--help", "-h"]},
@@ -80,6 +114,6 @@ def _unforeseen(error: BaseException) -> DeploycoreError:
         module = traceback.tb_frame.f_globals.get("__name__", "?")
         place = f" in {module}, line {traceback.tb_lineno}"
     return DeploycoreError(
-        f"deploycore stopped at something unforeseen: {type(error).__name__}{place}.",
+        f"deploycore stopped because of an unexpected error: {type(error).__name__}{place}.",
         hint=report_hint(),
     )

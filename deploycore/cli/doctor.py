@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json, show_table
+from deploycore.cli.output import Column, say, show_json, show_table
+from deploycore.cli.tables import Cell
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.diagnosis import Finding, Level, diagnose
 
@@ -33,6 +34,7 @@ def doctor(
     the order in which things depend on each other.
     """
     with telling_of_waits():
+        _probe_plugins()
         findings = list(diagnose(offline=offline))
     counts = Counter(finding.level for finding in findings)
     if as_json:
@@ -45,18 +47,30 @@ def doctor(
             }
         )
     else:
-        show_table(["STATE", "WHAT", "FOUND"], _rows(findings), empty="")
+        columns = [
+            Column("STATE", style="state"),
+            Column("WHAT"),
+            Column("FOUND", is_prose=True),
+        ]
+        show_table(columns, map(_row, findings), empty="")
         say(_summary(counts))
     first = next((each for each in findings if each.level == "problem"), None)
     if first is not None:
         raise typer.Exit(first.exit_code)
 
 
-def _rows(findings: Sequence[Finding]) -> Iterator[list[str]]:
-    for finding in findings:
-        yield [finding.level, finding.subject, finding.message]
-        if finding.hint:
-            yield ["", "", f"Next: {finding.hint}"]
+def _probe_plugins() -> None:
+    """As far as the installation has what that takes."""
+    try:
+        from deploycore.probing import probe_imports
+    except ImportError:
+        return  # which the examination tells
+    probe_imports()
+
+
+def _row(finding: Finding) -> Sequence[Cell]:
+    hint = [f"Next: {finding.hint}"] if finding.hint else []
+    return [finding.level, finding.subject, [finding.message, *hint]]
 
 
 def _summary(counts: Counter[Level]) -> str:

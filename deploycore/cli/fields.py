@@ -16,9 +16,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from deploycore.cli.output import say_aside
+from deploycore.cli.usage import UsageError
 from deploycore.configuration import ConfigField, config_fields, discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["GivenFields", "field_help", "read_fields", "read_secret"]
 
@@ -53,8 +56,9 @@ def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
         arguments: The command line's rest: ``--field value`` or ``--field=value``.
 
     Raises:
-        ConfigurationError: An option is unknown, doubled or has no value, a secret stands on
-            the command line, or a required field is missing and nobody is there to ask.
+        UsageError: There is no such option.
+        ConfigurationError: An option is doubled or has no value, a secret stands on the command
+            line, or a required field is missing and nobody is there to ask.
     """
     fields = {field.name: field for field in config_fields(config_type)}
     settings: dict[str, str] = {}
@@ -109,10 +113,17 @@ def _field_of(fields: Mapping[str, ConfigField], option: str) -> tuple[ConfigFie
     if field and field.secret and source in _SOURCES:
         return field, source
     known = ", ".join(_option_help(field) for field in fields.values())
-    raise ConfigurationError(
+    raise UsageError(
         f"There is no field --{option.partition(' ')[0]} for this kind of provider.",
-        hint=f"The fields are: {known}.",
+        hint=did_you_mean(option, _spellings(fields.values()), shown="--{}").strip()
+        or f"The fields are: {known}.",
     )
+
+
+def _spellings(fields: Iterable[ConfigField]) -> Iterable[str]:
+    for field in fields:
+        spelled = _spelled(field).removeprefix("--")
+        yield from [f"{spelled}-{source}" for source in _SOURCES] if field.secret else [spelled]
 
 
 def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretReference:
@@ -177,31 +188,71 @@ def _ask_for_missing(
     secrets: dict[str, SecretStr | SecretReference],
 ) -> None:
     discriminator = discriminator_of(config_type)
-    if discriminator and discriminator not in settings:
-        _ask(fields[discriminator], settings, secrets)
+    missing = _missing(fields, discriminator, settings, secrets)
+    if missing and not sys.stdin.isatty():
+        raise _lacking(missing, fields, discriminator)
+    while missing:
+        field = missing[0]
+        say_aside(f"  {_described(field)}")
+        question = f"{field.name}{_among(field)}: "
+        if field.secret:
+            secrets[field.name] = SecretStr(getpass.getpass(question).strip())
+        else:
+            settings[field.name] = input(question).strip()
+        # Which others there are may depend on the answer.
+        missing = _missing(fields, discriminator, settings, secrets)
+
+
+def _missing(
+    fields: Mapping[str, ConfigField],
+    discriminator: str | None,
+    settings: Mapping[str, str],
+    secrets: Mapping[str, SecretStr | SecretReference],
+) -> list[ConfigField]:
+    """The fields that are required, by what is given so far, in the order to ask for them."""
     chosen = settings.get(discriminator) if discriminator else None
-    for field in fields.values():
-        required = field.required or chosen in field.required_for
-        applies = not field.only_for or chosen is None or chosen in field.only_for
-        if required and applies and field.name not in settings | secrets:
-            _ask(field, settings, secrets)
+    choices = fields[discriminator].choices if discriminator else ()
+    possible = choices if chosen is None else (chosen,)
+    return [
+        field
+        for field in fields.values()
+        if field.name not in settings
+        and field.name not in secrets
+        and (field.name == discriminator or _is_required(field, possible))
+    ]
 
 
-def _ask(
-    field: ConfigField,
-    settings: dict[str, str],
-    secrets: dict[str, SecretStr | SecretReference],
-) -> None:
-    if not sys.stdin.isatty():
-        raise ConfigurationError(
-            f"The field {field.name} is missing{_among(field)}.",
-            hint=f"Give {_option_help(field)}.",
-        )
-    question = f"{field.name}{_among(field)}: "
-    if field.secret:
-        secrets[field.name] = SecretStr(getpass.getpass(question).strip())
+def _is_required(field: ConfigField, possible: Sequence[str]) -> bool:
+    """Whether a field must be given whichever of the possible members of a union it is."""
+    if not field.only_for:
+        return field.required
+    return all(choice in field.required_for for choice in possible)
+
+
+def _lacking(
+    missing: Sequence[ConfigField], fields: Mapping[str, ConfigField], discriminator: str | None
+) -> ConfigurationError:
+    names = [f"{field.name}{_among(field)}" for field in missing]
+    if len(names) == 1:
+        message = f"The field {missing[0].name} is missing{_among(missing[0])}."
     else:
-        settings[field.name] = input(question).strip()
+        message = f"The fields {', '.join(names[:-1])} and {names[-1]} are missing."
+    hints = [f"Give {'; '.join(map(_option_help, missing))}."]
+    first = missing[0]
+    if first.name == discriminator:
+        for choice in first.choices:
+            needed = [
+                _option_help(field)
+                for field in fields.values()
+                if choice in field.required_for and field not in missing
+            ]
+            if needed:
+                hints.append(f"With {_spelled(first)} {choice} also {'; '.join(needed)}.")
+    return ConfigurationError(message, hint=" ".join(hints))
+
+
+def _described(field: ConfigField) -> str:
+    return f"{field.name}: {field.description}" if field.description else field.name
 
 
 def _among(field: ConfigField) -> str:

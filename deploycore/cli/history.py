@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import (
+    Column,
     say,
     say_aside,
     show_json,
     show_json_array,
     show_json_line,
+    show_record,
     show_table,
 )
 from deploycore.cli.progress import cancelled_by_signals
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.deploy import LogLine, Release
@@ -52,7 +56,14 @@ def releases(name: Name, as_json: AsJson = False) -> None:
         show_json_array(map(_release_as_dict, found))
         return
     show_table(
-        ["RELEASE", "STATE", "COMMIT", "AUTHOR", "SUBJECT", "SIZE"],
+        [
+            Column("RELEASE"),
+            Column("STATE", style="state"),
+            Column("COMMIT"),
+            Column("AUTHOR", drop=2, is_prose=True),
+            Column("SUBJECT", drop=3, is_prose=True),
+            Column("SIZE", drop=1),
+        ],
         (
             [
                 each.name,
@@ -77,9 +88,9 @@ def deployments(
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List deployments and rollbacks, the newest first."""
+    """List deployments and rollbacks, those of removed applications too, the newest first."""
     with Installation() as installation:
-        found = installation.store.deployments.list(name, limit=limit)
+        found = installation.store.deployments.history(name, limit=limit)
     if as_json:
         show_json_array(map(deployment_as_dict, found))
         return
@@ -95,9 +106,13 @@ def show(deployment: Number, as_json: AsJson = False) -> None:
         show_json(found)
         return
     phases = found.pop("seconds")
-    rows = {key: str(value) for key, value in found.items() if value is not None}
-    rows["phases"] = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in phases.items())
-    show_table(["FIELD", "VALUE"], ([key, value] for key, value in rows.items()), empty="")
+    found |= {name: at and for_people(at) for name, at in _times(record).items()}
+    found["phases"] = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in phases.items())
+    show_record(
+        (_SHOWN.get(name, Column(name)), str(value))
+        for name, value in found.items()
+        if value is not None
+    )
 
 
 def logs(
@@ -120,7 +135,7 @@ def logs(
             if as_json:
                 show_json_line(_line_as_dict(line))
             else:
-                say(f"{line.at.astimezone():%H:%M:%S}  {line.phase:14}  {_line_text(line)}")
+                say(f"{for_people(line.at)}  {line.phase:14}  {_line_text(line)}")
 
 
 def cancel(deployment: Number, as_json: AsJson = False) -> None:
@@ -157,12 +172,21 @@ def recover(as_json: AsJson = False) -> None:
 def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
     """Print a table of deployments."""
     show_table(
-        ["DEPLOYMENT", "APPLICATION", "REQUESTED", "KIND", "STATE", "COMMIT", "BY", "ERROR"],
+        [
+            Column("DEPLOYMENT"),
+            Column("APPLICATION"),
+            Column("REQUESTED", drop=3),
+            Column("KIND", drop=1),
+            Column("STATE", style="state"),
+            Column("COMMIT"),
+            Column("BY", drop=2, is_prose=True),
+            Column("ERROR", is_prose=True, style="bad"),
+        ],
         (
             [
                 str(each.id),
-                each.application,
-                f"{each.requested_at:%Y-%m-%d %H:%M:%S}",
+                each.application + (" (removed)" if each.removed_at else ""),
+                for_people(each.requested_at),
                 each.kind,
                 each.state,
                 (each.commit or "")[:12],
@@ -177,9 +201,11 @@ def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
 
 def deployment_as_dict(record: DeploymentRecord) -> dict[str, Any]:
     """A deployment as machines read it."""
-    times = ("requested_at", "started_at", "finished_at", "committed_at")
     plain = {name: getattr(record, name) for name in _FIELDS}
-    return plain | {name: _text(getattr(record, name)) for name in times}
+    return plain | {name: _text(at) for name, at in _times(record).items()}
+
+
+_TIMES = ("requested_at", "started_at", "finished_at", "committed_at", "removed_at")
 
 
 _FIELDS = (
@@ -193,6 +219,7 @@ _FIELDS = (
     "subject",
     "release",
     "previous",
+    "previous_commit",
     "files",
     "bytes",
     "seconds",
@@ -202,8 +229,26 @@ _FIELDS = (
 )
 
 
-def _text(at: Any) -> str | None:
-    return at and str(at.isoformat())
+_SHOWN = {
+    column.title: column
+    for column in (
+        Column("state", style="state"),
+        Column("error", is_prose=True, style="bad"),
+        Column("author", is_prose=True),
+        Column("subject", is_prose=True),
+        Column("requested_by", is_prose=True),
+        Column("phases", is_prose=True),
+    )
+}
+"""How ``show`` shows fields that are more than a plain value."""
+
+
+def _times(record: DeploymentRecord) -> dict[str, datetime | None]:
+    return {name: getattr(record, name) for name in _TIMES}
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else for_machines(at)
 
 
 def _find(installation: Installation, text: str) -> DeploymentRecord:
@@ -214,7 +259,11 @@ def _find(installation: Installation, text: str) -> DeploymentRecord:
     """
     if text.isascii() and text.isdigit() and len(text) < 19:
         return installation.store.deployments.get(int(text))
-    found = installation.store.deployments.list(text, limit=1)
+    deployments = installation.store.deployments
+    try:
+        found: Sequence[DeploymentRecord] = deployments.list(text, limit=1)
+    except ConfigurationError:
+        found = deployments.history(text, limit=1)  # it may have been removed
     if not found:
         raise ConfigurationError(
             f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"
@@ -251,7 +300,7 @@ def _size(size: int | None) -> str:
 
 
 def _line_as_dict(line: LogLine) -> dict[str, Any]:
-    return {"at": line.at.isoformat(), "kind": line.kind, "phase": line.phase, "text": line.text}
+    return {"at": for_machines(line.at), "kind": line.kind, "phase": line.phase, "text": line.text}
 
 
 def _line_text(line: LogLine) -> str:

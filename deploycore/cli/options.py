@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from deploycore.errors import ConfigurationError
-from deploycore.models import RepositoryId
 
 __all__ = [
     "AsJson",
@@ -20,7 +19,6 @@ __all__ = [
     "ProviderName",
     "RepositoryArgument",
     "parse_duration",
-    "parse_repository",
 ]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -29,7 +27,7 @@ _DURATION = re.compile(r"([0-9]{1,5})([smhdw])")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ProviderName = Annotated[str, typer.Argument(help="The provider's name.", show_default=False)]
 RepositoryArgument = Annotated[
-    str, typer.Argument(metavar="OWNER/REPOSITORY", help="For example acme/shop.")
+    str, typer.Argument(metavar="OWNER/REPOSITORY", help="For example acme/shop, or its URL.")
 ]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="TEXT", help="Only names that contain this.")
@@ -57,19 +55,6 @@ PerProvider = Annotated[
 ]
 
 
-def parse_repository(text: str) -> RepositoryId:
-    """Read ``OWNER/REPOSITORY``.
-
-    Raises:
-        ConfigurationError: It is not of that form.
-    """
-    try:
-        return RepositoryId.parse(text)
-    except ValueError:
-        problem = f"{text!r} does not name a repository."
-    raise ConfigurationError(problem, hint="Write OWNER/REPOSITORY, for example acme/shop.")
-
-
 def parse_duration(text: str, option: str) -> timedelta:
     """Read ``90d``, ``12h``, ``30m`` and the like.
 
@@ -79,6 +64,6 @@ def parse_duration(text: str, option: str) -> timedelta:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ConfigurationError(
-            f"{text!r} is no duration.", hint=f"Write {option} 90d, 12h, 30m, or 45s."
+            f"{text!r} is not a duration.", hint=f"Write {option} 90d, 12h, 30m, or 45s."
         )
     return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

@@ -7,32 +7,42 @@ reaches a terminal before its control characters are made visible.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
+from deploycore.cli.streams import command_output
+from deploycore.cli.tables import Cell, Column, Paint, Style, record_lines, table_lines
 from deploycore.errors import DeploycoreError
 from deploycore.printable import printable
 
 __all__ = [
+    "Column",
+    "has_colors",
     "printable",
     "say",
     "say_aside",
+    "say_state",
     "show_error",
     "show_json",
     "show_json_array",
     "show_json_line",
+    "show_record",
     "show_table",
 ]
 
-_WIDE = 10_000
+_LOOKS: Mapping[Style, str] = {"heading": "1", "good": "32", "bad": "31", "doubtful": "33"}
 _lock = threading.Lock()
 
 
 def say(text: str) -> None:
     """Print a line for a person to standard output."""
-    print(_encodable("\n".join(map(printable, text.split("\n"))), sys.stdout.encoding))
+    output = command_output()
+    text = "\n".join(map(printable, text.split("\n")))
+    print(_encodable(text, output.encoding), file=output)
 
 
 def say_aside(text: str) -> None:
@@ -40,65 +50,113 @@ def say_aside(text: str) -> None:
     print(_encodable(printable(text), sys.stderr.encoding), file=sys.stderr)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """Print a table for a person; ``empty`` is said where there are no rows."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def show_table(
+    columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, empty: str
+) -> None:
+    """Print a table for a person; ``empty`` is said where there are no rows.
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        encoding = sys.stdout.encoding
-        table.add_row(*(Text(_encodable(printable(cell), encoding)) for cell in row))
-    if not table.row_count:
+    At a terminal it is laid out for its width. Elsewhere nothing is wrapped, cut or left out.
+
+    Args:
+        columns: A name alone is an essential column, whose values stay on one line.
+    """
+    shown = [[_printable_cell(cell) for cell in row] for row in rows]
+    if not shown:
         say(empty)
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = min(_WIDE, console.measure(table, options=_unbounded(console)).maximum)
-    console.print(table)
+    heads = [Column(each) if isinstance(each, str) else each for each in columns]
+    _print_lines(table_lines(heads, shown, width=_width(), paint=_paint_for(command_output())))
+
+
+def show_record(fields: Iterable[tuple[Column, Cell]], *, indent: str = "") -> None:
+    """Print one record for a person, a field on a line; for the width as ``show_table`` does."""
+    shown = [(column, _printable_cell(cell)) for column, cell in fields]
+    paint = _paint_for(command_output())
+    _print_lines(record_lines(shown, width=_width(), paint=paint, indent=indent))
 
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(value, indent=2), file=command_output())
 
 
 def show_json_line(value: Mapping[str, Any]) -> None:
     """Print one JSON object of a stream, on a line of its own, at once."""
     line = json.dumps(value) + "\n"
     with _lock:  # several deployments may tell at once, each from a thread of its own
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        command_output().write(line)
+        command_output().flush()
 
 
 def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:
     """Print a JSON array, each item as it arrives, in memory for one item."""
-    separator = "[\n  "
+    separator, output = "[\n  ", command_output()
     for item in items:
-        print(separator + json.dumps(item), end="")
+        print(separator + json.dumps(item), end="", file=output)
         separator = ",\n  "
-    print("[]" if separator.startswith("[") else "\n]")
+    print("[]" if separator.startswith("[") else "\n]", file=output)
 
 
-def show_error(error: DeploycoreError, *, as_json: bool) -> None:
-    """Print an error to standard error: a sentence and the next step, or a JSON object."""
+def show_error(error: DeploycoreError, *, as_json: bool, application: str | None = None) -> None:
+    """Print an error to standard error: a sentence and the next step, or a JSON object.
+
+    Args:
+        application: Which of several the error is about.
+    """
+    error.add_context(application=application)
     if as_json:
         print(json.dumps({"error": error.as_dict()}), file=sys.stderr)
         return
-    text = f"Error: {printable(str(error))}"
+    about = f"{printable(application)}: " if application else ""
+    text = f"{_paint_for(sys.stderr)('bad', 'Error:')} {about}{printable(str(error))}"
     if error.hint:
         text += f"\n  Next: {printable(error.hint)}"
     print(_encodable(text, sys.stderr.encoding), file=sys.stderr)
+
+
+def say_state(subject: str, state: str, style: Style) -> None:
+    """Print ``subject: state`` for a person, the state in the look of a style."""
+    output = command_output()
+    state = _paint_for(output)(style, printable(state))
+    print(f"{_encodable(printable(subject), output.encoding)}: {state}", file=output)
+
+
+def has_colors(stream: TextIO) -> bool:
+    """Whether output to a stream is colored: see https://no-color.org and https://force-color.org.
+
+    A terminal that is ``dumb`` or unknown gets none.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _paint_for(stream: TextIO) -> Paint:
+    if not has_colors(stream):
+        return lambda style, text: text
+    return lambda style, text: f"\x1b[{_LOOKS[style]}m{text}\x1b[0m"
+
+
+def _width() -> int | None:
+    """The width of the terminal that standard output is; ``None`` where it is none."""
+    return shutil.get_terminal_size().columns if command_output().isatty() else None
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=command_output())
+
+
+def _printable_cell(cell: Cell) -> Cell:
+    encoding = command_output().encoding
+    if isinstance(cell, str):
+        return _encodable(printable(cell), encoding)
+    return [_encodable(printable(paragraph), encoding) for paragraph in cell]
 
 
 def _encodable(text: str, encoding: str | None) -> str:
     """The text with what a terminal of this encoding can't show as escapes."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _unbounded(console: Any) -> Any:
-    return console.options.update(width=_WIDE, max_width=_WIDE)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +10,9 @@ import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
+from deploycore.cli.streams import command_output
 from deploycore.scaffold import render_template
+from deploycore.testing.check import TOTAL_SECONDS, check_and_show
 
 __all__ = ["register"]
 
@@ -26,7 +26,7 @@ def register(application: typer.Typer) -> None:
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="What the git host is called, such as my-host.")],
+    name: Annotated[str, typer.Argument(help="Name of the git host, such as my-host.")],
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Where to; deploycore-NAME unless you say.")
     ] = None,
@@ -47,12 +47,23 @@ def check(
     only: Annotated[
         str, typer.Option("--only", help="Just the checks that have this in their name.")
     ] = "",
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout", min=1, metavar="SECONDS", help="How long all checks together may take."
+        ),
+    ] = TOTAL_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Run the conformance kit on an installed provider, against its own fake host."""
-    arguments = [sys.executable, "-m", "deploycore.testing.check", kind, f"--only={only}"]
-    done = subprocess.run([*arguments, "--json"] if as_json else arguments, check=False)  # noqa: S603
-    raise typer.Exit(done.returncode)
+    """Run the conformance kit on an installed provider, against its own fake host.
+
+    The checks run in a process of their own. A check that holds the interpreter or ends that
+    process fails, and the next ones go on in a new process.
+    """
+    code = check_and_show(
+        kind, only=only, seconds=timeout, as_json=as_json, output=command_output()
+    )
+    raise typer.Exit(code)
 
 
 def _near(directory: Path) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import printable, say, show_json_array
+from deploycore.cli.output import Column, say, say_state, show_json_array, show_record
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.inventory import PluginReport, plugin_reports
+from deploycore.probing import probe_imports
 
 __all__ = ["register"]
 
@@ -25,6 +27,7 @@ def plugins(as_json: AsJson = False) -> None:
     One that can't be used is shown with the reason; so is one whose import does not end.
     """
     with telling_of_waits():
+        probe_imports()
         reports = plugin_reports()
     if as_json:
         show_json_array(map(_as_dict, reports))
@@ -32,25 +35,27 @@ def plugins(as_json: AsJson = False) -> None:
     if not reports:
         say("No plugins are installed. Install one next to deploycore.")
     for report in reports:
-        say("\n".join(_lines(report)))
+        _show(report)
 
 
-def _lines(report: PluginReport) -> list[str]:
-    problem = report.problem
-    lines = [f"{report.type} {report.kind}: {'broken' if problem else 'ready'}"]
-    if problem is not None:
-        said = printable(problem.message)  # on one line, whatever an import has said
-        lines += [f"  problem       {said}", f"  next          {problem.hint}"]
-    lines += [
-        f"  distribution  {origin.label}{', editable' if origin.is_editable else ''}"
-        f" ({origin.entry_point})"
-        for origin in report.origins
-    ]
+def _show(report: PluginReport) -> None:
+    is_ready = report.problem is None
+    state = "ready" if is_ready else "broken"
+    say_state(f"{report.type} {report.kind}", state, "good" if is_ready else "bad")
+    show_record(_fields(report), indent="  ")
+
+
+def _fields(report: PluginReport) -> Iterator[tuple[Column, str]]:
+    if report.problem is not None:
+        yield Column("problem", is_prose=True, style="bad"), report.problem.message
+        yield Column("next", is_prose=True), report.problem.hint
+    for origin in report.origins:
+        label = f"{origin.label}{', editable' if origin.is_editable else ''}"
+        yield Column("distribution", is_prose=True), f"{label} ({origin.entry_point})"
     if report.contract_version is not None:
-        lines.append(f"  contract      {report.contract_version}")
+        yield Column("contract"), str(report.contract_version)
     if report.hooks:
-        lines.append(f"  hooks         {', '.join(report.hooks)}")
-    return lines
+        yield Column("hooks", is_prose=True), ", ".join(report.hooks)
 
 
 def _as_dict(report: PluginReport) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from deploycore.cli.output import printable
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.git import Cancellation, Progress
 
 if TYPE_CHECKING:
@@ -128,9 +129,7 @@ def cancelled_by_signals() -> Iterator[Cancellation]:
         with suppress(Exception):  # standard error may be gone, or in the middle of a write
             print("cancelling …", file=sys.stderr, flush=True)
 
-    # SIGHUP: the terminal, or the connection to it, is gone.
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = {number: signal.signal(number, cancel) for number in numbers}
+    former = {number: signal.signal(number, cancel) for number in signals_to_end()}
     try:
         yield cancellation
     finally:

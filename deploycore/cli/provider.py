@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.cli.checks import naming_option
+from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.fields import field_help, read_fields
 from deploycore.cli.options import AsJson, ProviderName
-from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
+from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
 from deploycore.registry import load_plugin
+from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
+    from deploycore.models import Account
     from deploycore.store import ProviderRecord
 
 __all__ = ["register"]
@@ -23,6 +28,9 @@ commands = typer.Typer(no_args_is_help=True, help="Connect git hosts.")
 
 Kind = Annotated[
     str | None, typer.Option("--kind", help="Which plugin: see deploycore plugins.", metavar="KIND")
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Store the credentials without trying them.")
 ]
 Help = Annotated[bool, typer.Option("--help", "-h", help="Show this message, and KIND's fields.")]
 
@@ -40,6 +48,7 @@ def add(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Your name for it.")] = None,
     kind: Kind = None,
+    no_verify: NoVerify = False,
     as_json: AsJson = False,
     show_help: Help = False,
 ) -> None:
@@ -48,26 +57,47 @@ def add(
     Which fields there are depends on the kind: add --help behind --kind KIND to see them.
     Secrets are never taken from the command line: they are asked for, or read by
     --FIELD-stdin, or kept as a reference by --FIELD-env NAME or --FIELD-file PATH.
+    Nothing is stored unless the git host accepts them.
     """
     if show_help or name is None or kind is None:
         typer.echo(context.get_help())
         if kind is not None:
             typer.echo(field_help(load_plugin(kind).config_type))
         if not show_help:
-            missing = "NAME" if name is None else "--kind"
-            raise typer.BadParameter(f"{missing} is missing.")
+            missing = [each for each, value in (("NAME", name), ("--kind", kind)) if value is None]
+            raise UsageError(
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+                hint="Write deploycore provider add NAME --kind KIND, and the fields of that kind.",
+            )
         return
     if name.startswith("-"):
-        raise typer.BadParameter("NAME comes first: deploycore provider add NAME --kind KIND …")
+        raise UsageError(
+            "NAME comes first.", hint="Write deploycore provider add NAME --kind KIND …"
+        )
     with telling_of_waits(interruptible=False):
         plugin = load_plugin(kind)
     given = read_fields(plugin.config_type, context.args)
-    with Installation() as installation:
-        record = installation.add_provider(name, plugin.kind, given.settings, given.secrets)
+    accounts: list[Account] = []
+    with (
+        Installation() as installation,
+        telling_of_waits(),
+        naming_option("" if no_verify else "To store it without trying it, add --no-verify."),
+    ):
+        record = installation.add_provider(
+            name,
+            plugin.kind,
+            given.settings,
+            given.secrets,
+            verify=None if no_verify else lambda opened: accounts.append(opened.authenticate()),
+        )
         if as_json:
             show_json(_as_dict(installation, record))
             return
-    say(f"Provider {name} is added. See whether it works: deploycore provider test {name}")
+    if accounts:
+        say(f"Provider {name} is added: signed in as {accounts[0].username}.")
+        say(f"  List its repositories: deploycore repos {name}")
+    else:
+        say(f"Provider {name} is added. Test it: deploycore provider test {name}")
 
 
 @commands.command("test")
@@ -113,8 +143,8 @@ def list_(as_json: AsJson = False) -> None:
             show_json_array(_as_dict(installation, record) for record in records)
             return
     show_table(
-        ["NAME", "KIND", "ADDED"],
-        ([record.name, record.kind, f"{record.created_at:%Y-%m-%d %H:%M}"] for record in records),
+        [Column("NAME"), Column("KIND", drop=2), Column("ADDED", drop=1)],
+        ([record.name, record.kind, for_people(record.created_at)] for record in records),
         empty="No providers yet. Add one: deploycore provider add --help",
     )
 
@@ -129,13 +159,17 @@ def show(name: ProviderName, as_json: AsJson = False) -> None:
         show_json(shown)
         return
     rows = {"name": name, "kind": record.kind} | shown["settings"] | shown["secrets"]
-    show_table(["FIELD", "VALUE"], ([key, str(value)] for key, value in rows.items()), empty="")
+    show_record((Column(key), str(value)) for key, value in rows.items())
 
 
 @commands.command()
-def remove(name: ProviderName) -> None:
+def remove(name: ProviderName, yes: Yes = False) -> None:
     """Forget a provider and its stored secrets; refused while applications use it."""
     with Installation() as installation:
+        installation.store.refuse_provider_removal(name)
+        secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
+        lines = [f"The provider {name} goes, and with it what is stored of its secrets: {secrets}."]
+        confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
         installation.store.remove_provider(name)
     say(f"Provider {name} is removed.")
 
@@ -148,5 +182,5 @@ def _as_dict(installation: Installation, record: ProviderRecord) -> dict[str, An
         "secrets": {
             field: installation.secrets.describe(stored) for field, stored in record.secrets.items()
         },
-        "created_at": record.created_at.isoformat(),
+        "created_at": for_machines(record.created_at),
     }

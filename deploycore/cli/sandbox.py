@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import ConfigurationError
 from deploycore.registry import (
     SANDBOX_GROUP,
@@ -23,9 +24,10 @@ from deploycore.registry import (
     normalise_kind,
     only_one,
 )
-from deploycore.sandbox import ProviderSandbox, SandboxConnection
+from deploycore.sandbox import ProviderSandbox, SandboxConnection, seeded
+from deploycore.suggestions import did_you_mean
 
-__all__ = ["add_command", "load_sandbox", "provider_name", "register"]
+__all__ = ["add_command", "load_sandbox", "provider_name", "provider_names", "register"]
 
 Kind = Annotated[
     str | None, typer.Option("--kind", help="Whose sandbox, where several are installed.")
@@ -40,18 +42,27 @@ def register(application: typer.Typer) -> None:
 def sandbox(
     kind: Kind = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
+    seed: Annotated[
+        str | None,
+        typer.Option(
+            "--seed",
+            metavar="TEXT",
+            help="Make the credentials from this text, so that they stay the same after a restart "
+            "(default: random). Use it with --port.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a provider's sandbox on this machine until Ctrl-C.
 
-    Its credentials are made up at each start and open nothing but the sandbox, so they are
-    printed, for you to connect with.
+    Its credentials are made up and open nothing but the sandbox, so they are printed, for you to
+    connect with. They are new at each start, unless you give a --seed.
     """
     found, sandbox_class = load_sandbox(kind)
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals_to_end():
         signal.signal(number, lambda *_: stopped.set())
-    running = _start(sandbox_class, port)
+    running = _start(sandbox_class, port) if seed is None else _seeded(sandbox_class, port, seed)
     try:
         if as_json:
             show_json(_as_dict(found, running))
@@ -75,8 +86,9 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
     if wanted not in installed or (not kind and len(installed) > 1):
         known = ", ".join(installed) or "none"
         raise ConfigurationError(
-            f"There is no sandbox to choose: {kind or 'no kind'} was named, installed: {known}.",
-            hint="Install a provider plugin that ships one, or name one by --kind.",
+            f"There is no sandbox to start: {kind or 'no kind'} was named, installed: {known}.",
+            hint=f"{did_you_mean(wanted, installed) if kind else ''}Install a provider plugin that"
+            " has a sandbox, or name one: --kind KIND.",
         )
     return wanted, import_entry_point(only_one(wanted, installed[wanted]))
 
@@ -95,9 +107,22 @@ def add_command(kind: str, connection: SandboxConnection, name: str) -> tuple[li
     return arguments, "".join(lines)
 
 
-def provider_name(connection: SandboxConnection) -> str:
-    """A name for the provider of a sandbox's connection."""
-    return re.sub("[^a-z0-9]+", "-", connection.title.lower()).strip("-")
+def provider_name(connection: SandboxConnection, kind: str = "") -> str:
+    """A name for the provider of a sandbox's connection: its kind, and how it signs in."""
+    return re.sub("[^a-z0-9]+", "-", f"{kind} {connection.title}".lower()).strip("-")
+
+
+def provider_names(kind: str, connections: Iterable[SandboxConnection]) -> list[str]:
+    """A name for each connection's provider, each another one."""
+    names: list[str] = []
+    for connection in connections:
+        wanted = name = provider_name(connection, kind)
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{wanted}-no{number}"
+        names.append(name)
+    return names
 
 
 def _start(sandbox_class: type[ProviderSandbox], port: int) -> ProviderSandbox:
@@ -106,14 +131,34 @@ def _start(sandbox_class: type[ProviderSandbox], port: int) -> ProviderSandbox:
     except OSError as error:
         reason = error.strerror or str(error)
     raise ConfigurationError(
-        f"The sandbox can't listen on port {port}: {reason}.", hint="Choose another --port."
+        f"The sandbox cannot listen on port {port}: {reason}.", hint="Choose another --port."
+    )
+
+
+def _seeded(sandbox_class: type[ProviderSandbox], port: int, seed: str) -> ProviderSandbox:
+    """A sandbox whose credentials all come from a seed.
+
+    Raises:
+        ConfigurationError: Its class makes them in another way.
+    """
+    if not seed:
+        raise ConfigurationError("The seed is empty.", hint="Give some text: --seed TEXT.")
+    with seeded(seed) as source:
+        running = _start(sandbox_class, port)
+    given = [value for each in running.connections for value in each.settings.values()]
+    if all(source.has_made(value) for value in given if isinstance(value, SecretStr)):
+        return running
+    running.stop()
+    raise ConfigurationError(
+        "This sandbox does not support --seed: it makes its credentials in its own way.",
+        hint="Run it without --seed. Authors of a plugin: use deploycore.sandbox.secret_source.",
     )
 
 
 def _introduce(kind: str, running: ProviderSandbox) -> None:
     say(f"The {kind} sandbox runs at {running.url} (Ctrl-C ends it). Connect with one of:")
-    for connection in running.connections:
-        name = provider_name(connection)
+    connections = running.connections
+    for connection, name in zip(connections, provider_names(kind, connections), strict=True):
         arguments, secrets = add_command(kind, connection, name)
         say(f"\n# {connection.title}; browse with: deploycore repos {name}")
         given = shlex.join(["%s\\n", *secrets.splitlines()])
@@ -121,16 +166,19 @@ def _introduce(kind: str, running: ProviderSandbox) -> None:
 
 
 def _as_dict(kind: str, running: ProviderSandbox) -> dict[str, Any]:
+    connections = running.connections
+    names = provider_names(kind, connections)
     return {
         "kind": kind,
         "url": running.url,
         "connections": [
             {
                 "title": connection.title,
+                "name": name,
                 "owner": connection.owner,
                 "settings": _revealed(connection.settings),
             }
-            for connection in running.connections
+            for connection, name in zip(connections, names, strict=True)
         ],
     }
 

@@ -11,10 +11,10 @@ import typer
 
 from deploycore.cli.options import Lease, PerProvider
 from deploycore.cli.output import say
+from deploycore.cli.process_log import log_to_standard_error
 from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
-from deploycore.printable import LogFormatter
 from deploycore.worker import Worker
 
 __all__ = ["register"]
@@ -43,8 +43,8 @@ def serve(
         bool,
         typer.Option(
             "--behind-proxy",
-            help="Believe X-Forwarded-For, X-Forwarded-Proto and X-Request-ID: only where"
-            " nobody but your proxy can reach this.",
+            help="Believe X-Forwarded-For, X-Forwarded-Proto and X-Request-ID: only where no"
+            " other client than your proxy can reach this.",
         ),
     ] = False,
     metrics_open: Annotated[
@@ -130,13 +130,5 @@ def _tell(url: str) -> None:
 def _log_to_standard_error() -> None:
     from deploycore.server.edge import RequestIdFilter
 
-    handler = logging.StreamHandler()
-    handler.addFilter(RequestIdFilter())
-    handler.setFormatter(
-        LogFormatter("%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s")
-    )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    log_to_standard_error(RequestIdFilter(), extra_format="%(request_id)s ")
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers bring about its warnings
-    for name in ("procrastinate", "psycopg"):  # the worker tells it, without tracebacks
-        logging.getLogger(name).setLevel(logging.CRITICAL)

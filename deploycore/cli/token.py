@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
-from deploycore.cli.output import say, show_json, show_json_array, show_table
+from deploycore.cli.output import Column, say, show_json, show_json_array, show_table
 from deploycore.installation import Installation
+from deploycore.times import for_machines, for_people
 from deploycore.tokens import digest_of, new_token
 
 if TYPE_CHECKING:
@@ -63,7 +65,12 @@ def list_(as_json: AsJson = False) -> None:
         show_json_array(map(_as_dict, records))
         return
     show_table(
-        ["TOKEN", "ROLE", "EXPIRES", "USED"],
+        [
+            Column("TOKEN"),
+            Column("ROLE"),
+            Column("EXPIRES", drop=2),
+            Column("USED", drop=1),
+        ],
         (
             [each.name, each.role, _text(each.expires_at, "never"), _text(each.used_at, "not yet")]
             for each in records
@@ -72,9 +79,14 @@ def list_(as_json: AsJson = False) -> None:
     )
 
 
-def remove(name: Name) -> None:
-    """Forget a token: nobody gets in with it any longer, a running server within a second."""
+def remove(name: Name, yes: Yes = False) -> None:
+    """Revoke a token: nobody gets in with it any longer, a running server within a second."""
     with Installation() as installation:
+        for each in installation.store.tokens.list():
+            if each.name == name:
+                used = _text(each.used_at, "never")
+                lines = [f"The token {name} may {each.role}, and was last used: {used}."]
+                confirm_at_terminal(f"Revoke the token {name}", lines, yes=yes)
         installation.store.tokens.remove(name)
     say(f"The token {name} is removed.")
 
@@ -84,11 +96,11 @@ def _later(lifetime: timedelta | None) -> datetime | None:
 
 
 def _text(at: datetime | None, otherwise: str) -> str:
-    return f"{at:%Y-%m-%d %H:%M}" if at else otherwise
+    return for_people(at) if at else otherwise
 
 
 def _as_dict(record: TokenRecord) -> dict[str, Any]:
     times = ("created_at", "expires_at", "used_at")
     found = {name: getattr(record, name) for name in times}
-    plain = {name: at and at.isoformat() for name, at in found.items()}
+    plain = {name: at and for_machines(at) for name, at in found.items()}
     return {"name": record.name, "role": record.role, **plain}

@@ -5,7 +5,6 @@ A thread looks now and then what runs, so that a listing pays nothing for it.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -16,14 +15,14 @@ from types import FrameType
 
 from deploycore.calls import UnderWay, calls_under_way
 from deploycore.cli.output import printable
+from deploycore.cli.standard_streams import INTERRUPTED, end_at_once
 
-__all__ = ["end_at_once", "telling_of_waits"]
+__all__ = ["telling_of_waits"]
 
 FIRST_SECONDS = 5.0
 AGAIN_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
 _GOODBYE_SECONDS = 1.0
-_INTERRUPTED = 130
 
 
 @contextmanager
@@ -46,14 +45,6 @@ def telling_of_waits(*, interruptible: bool = True) -> Iterator[None]:
         watch.stop()
 
 
-def end_at_once(code: int) -> None:
-    """End the process without waiting for threads; what was printed comes out."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # it may be closed, or somebody may be writing to it
-            stream.flush()
-    os._exit(code)
-
-
 class _Watch:
     def __init__(self) -> None:
         # A signal handler may run while its own thread holds the event's lock: it takes none.
@@ -63,7 +54,7 @@ class _Watch:
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.is_interrupted:
-            end_at_once(_INTERRUPTED)
+            end_at_once(INTERRUPTED)
         self.is_interrupted = True
         raise KeyboardInterrupt
 
@@ -77,7 +68,7 @@ class _Watch:
         if self.is_interrupted:
             # A plugin may swallow the interrupt, or wait for threads of its own.
             time.sleep(_GOODBYE_SECONDS)
-            end_at_once(_INTERRUPTED)
+            end_at_once(INTERRUPTED)
 
     def _tell(self, call: UnderWay) -> None:
         now = time.monotonic()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploycore.application_removal import describe_remaining
+from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
-from deploycore.cli.output import say, show_json, show_table
+from deploycore.cli.output import Column, say, show_json, show_record
+from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
+from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.store import WebhookRecord
@@ -93,14 +98,32 @@ def rotate(
 def remove(
     name: Name,
     keep_at_host: Annotated[
-        bool, typer.Option("--keep-at-host", help="Don't ask the host to forget it.")
+        bool, typer.Option("--keep-at-host", help="Do not ask the host to remove it.")
     ] = False,
+    yes: Yes = False,
 ) -> None:
-    """Forget a webhook and its secrets, here and at the git host."""
+    """Remove a webhook and its secrets, here and at the git host.
+
+    If the host refuses or cannot be reached, nothing is removed.
+    """
     with Installation() as installation:
-        removed = installation.webhooks.remove(name, at_host=not keep_at_host)
-    where = "here and at the git host" if removed else "here; the git host was not changed"
-    say(f"The webhook of {name} is removed {where}.")
+        record = installation.store.webhooks.get(name)
+        definition = installation.store.get_application(name).definition
+        at_host = describe_remaining(record, definition)
+        where = "stays at the git host" if keep_at_host else "goes, here and at the git host"
+        lines = [f"The webhook of {name} {where}: {at_host}", "Pushes deploy nothing then."]
+        confirm_at_terminal(f"Remove the webhook of {name}", lines, yes=yes)
+        try:
+            removed = installation.webhooks.remove(name, at_host=not keep_at_host)
+        except DeploycoreError as error:
+            hint = f"Or remove it there yourself, and here: deploycore webhook remove {name}"
+            error.hint = f"{error.hint} {hint} --keep-at-host. At the host: {at_host}".strip()
+            raise
+    if removed or (record.hosts_id is not None and not keep_at_host):
+        say(f"The webhook of {name} is removed here and at the git host.")
+    else:
+        say(f"The webhook of {name} is removed here; the git host was not changed.")
+        say(f"  Still there, for you to remove: {at_host}")
 
 
 def _show(
@@ -111,14 +134,13 @@ def _show(
     as_json: bool,
     address: str | None = None,
 ) -> None:
-    found = _as_dict(installation, record, address)
+    found = _as_dict(installation, record, address, as_text=for_machines if as_json else for_people)
     if reveal_secret:
         found["secret"] = installation.secrets.reveal(record.secret).get_secret_value()
     if as_json:
         show_json(found)
         return
-    rows = ([key, "" if value is None else str(value)] for key, value in found.items())
-    show_table(["FIELD", "VALUE"], rows, empty="")
+    show_record((Column(key), "" if value is None else str(value)) for key, value in found.items())
     definition = installation.store.get_application(record.application).definition
     if definition.auto_deploy is None or not definition.auto_deploy.push:
         say(
@@ -127,13 +149,17 @@ def _show(
 
 
 def _as_dict(
-    installation: Installation, record: WebhookRecord, address: str | None
+    installation: Installation,
+    record: WebhookRecord,
+    address: str | None,
+    *,
+    as_text: Callable[[datetime], str],
 ) -> dict[str, Any]:
     former = None
     if record.former is not None and record.former_until is None:
         former = "valid until the host is told: rotate or register again"
     elif record.former_until is not None and record.former_until > datetime.now(UTC):
-        former = f"valid until {record.former_until.isoformat()}"
+        former = f"valid until {as_text(record.former_until)}"
     url = record.url or address
     if url is None and installation.settings.public_url is not None:
         url = installation.webhooks.url(record.application)
@@ -143,6 +169,6 @@ def _as_dict(
         "hosts_id": record.hosts_id,
         "secret": installation.secrets.describe(record.secret),
         "former_secret": former,
-        "created_at": record.created_at.isoformat(),
-        "delivered_at": record.delivered_at and record.delivered_at.isoformat(),
+        "created_at": as_text(record.created_at),
+        "delivered_at": record.delivered_at and as_text(record.delivered_at),
     }

@@ -14,11 +14,13 @@ from typing import Annotated
 import typer
 
 from deploycore.cli.options import AsJson, Lease, PerProvider
-from deploycore.cli.output import printable, say, show_json_line
+from deploycore.cli.output import say, show_json_line
+from deploycore.cli.process_log import log_to_standard_error
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.installation import Installation
-from deploycore.printable import LogFormatter
 from deploycore.worker import Worker, WorkerEvent
+from deploycore.worker.events import no_listener
 
 __all__ = ["register"]
 
@@ -51,21 +53,11 @@ def worker(
 
     It then takes up nothing more and lets running deployments come to their end; a second signal
     cancels them at once. As many of these as you like may run, on one machine or on several with
-    one PostgreSQL database. With --json each event is one JSON object on a line of its own.
+    one PostgreSQL database. The log is on standard error, with times in UTC. With --json each event
+    is one JSON object on a line of standard output.
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogFormatter("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    for name in ("procrastinate", "psycopg"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # we tell it, without tracebacks
-
-    def listen(event: WorkerEvent) -> None:
-        if as_json:
-            show_json_line(event.as_dict())
-        else:
-            say(f"{event.at.astimezone():%H:%M:%S}  {_text(event)}")
-            sys.stdout.flush()
-
+    # With --json, the events on standard output tell of the deployments.
+    log_to_standard_error(level=logging.WARNING if as_json else logging.INFO)
     with Installation() as installation, _signals() as signals:
         running = Worker(
             installation,
@@ -73,7 +65,7 @@ def worker(
             drain=drain,
             lease=lease,
             per_provider=per_provider,
-            listener=listen,
+            listener=_print_event if as_json else no_listener,
         )
         if not as_json:  # before the first line of its threads
             hands = "1 thread" if threads == 1 else f"{threads} threads"
@@ -106,8 +98,7 @@ class _Signals:
 def _signals() -> Iterator[_Signals]:
     with Wakeup() as wakeup:
         signals = _Signals(wakeup)
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        former = {number: signal.signal(number, signals.hear) for number in numbers}
+        former = {number: signal.signal(number, signals.hear) for number in signals_to_end()}
         try:
             yield signals
         finally:
@@ -126,16 +117,5 @@ def _stop(running: Worker, signals: _Signals) -> None:
     stopping.join()
 
 
-def _text(event: WorkerEvent) -> str:
-    name, number = event.application, event.deployment
-    if event.kind == "claimed":
-        taken = f", taken over from worker {event.taken_from}" if event.taken_from else ""
-        return f"{name}: looks at it{taken}"
-    if event.kind == "interrupted":
-        return f"{name}: interrupted; left to another worker, or to the next start"
-    if event.kind == "postponed":
-        seconds = event.retry_seconds or 0.0
-        return f"{name}: {printable(event.error or '')} Tried again in {seconds:.0f} s."
-    if event.error_code is not None:
-        return f"{name}: {printable(event.error or '')} See: deploycore logs {number or name}"
-    return f"{name}: deployment {number} is {event.state}"
+def _print_event(event: WorkerEvent) -> None:
+    show_json_line(event.as_dict())

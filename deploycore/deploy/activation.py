@@ -7,13 +7,14 @@ former release is put back in the same way, and its own steps tell whatever serv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploycore.application import Application, Step
+from deploycore.deploy.environment import Variables
 from deploycore.deploy.health import check_health
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
@@ -29,12 +30,12 @@ class StepRunner:
     """Runs an application's steps in a release.
 
     Attributes:
-        environment: The application's own variables, secrets revealed.
+        variables: The application's own variables.
         deadline: When all must be done, by the monotonic clock.
     """
 
     application: Application
-    environment: Mapping[str, str]
+    variables: Variables
     recorder: Recorder
     cancellation: Cancellation
     deadline: float
@@ -67,17 +68,19 @@ class StepRunner:
     ) -> None:
         steps: Sequence[Step] = getattr(self.application.steps, kind)
         for step in steps:
+            environment = self._environment(release)  # before the redactor is asked for
             self.recorder.note(f"{kind}: {step.name or step}")
-            run_command(
-                step,
-                directory=release,
-                environment=self._environment(release),
-                redactor=self.recorder.redactor,
-                output=self.recorder.output,
-                cancellation=cancellation,
-                deadline=deadline,
-                record=self._record,
-            )
+            with self._naming_missing():
+                run_command(
+                    step,
+                    directory=release,
+                    environment=environment,
+                    redactor=self.recorder.redactor,
+                    output=self.recorder.output,
+                    cancellation=cancellation,
+                    deadline=deadline,
+                    record=self._record,
+                )
 
     def check_health(self, release: Path) -> None:
         """See whether a release that is live works, if the application says how to tell.
@@ -89,17 +92,31 @@ class StepRunner:
         check = self.application.health_check
         if check is None:
             return
+        environment = self._environment(release) if check.url is None else {}
         self.recorder.note(f"health check: {check.url or check}")
-        check_health(
-            check,
-            directory=release,
-            environment=self._environment(release),
-            redactor=self.recorder.redactor,
-            output=self.recorder.output,
-            cancellation=self.cancellation,
-            deadline=self.deadline,
-            record=self._record,
-        )
+        with self._naming_missing():
+            check_health(
+                check,
+                directory=release,
+                environment=environment,
+                redactor=self.recorder.redactor,
+                output=self.recorder.output,
+                cancellation=self.cancellation,
+                deadline=self.deadline,
+                record=self._record,
+            )
+
+    @contextmanager
+    def _naming_missing(self) -> Iterator[None]:
+        """Have the hint of what fails here name the variables that a command ran without."""
+        try:
+            yield
+        except DeploycoreError as error:
+            if self.variables.missing:
+                names = ", ".join(self.variables.missing)
+                said = f"The command ran without these variables, which could not be read: {names}."
+                error.hint = " ".join(filter(None, (said, error.hint)))
+            raise
 
     @property
     def _record(self) -> Path:
@@ -117,7 +134,7 @@ class StepRunner:
             seconds = self.application.timeouts.deploy
             raise LimitExceeded(
                 f"The deployment took more than {seconds:g} seconds.",
-                hint="Look into its log for what took so long, or raise timeouts/deploy.",
+                hint="See its log for the slow steps, or raise timeouts: {deploy: SECONDS}.",
                 limit="timeouts/deploy",
             )
 
@@ -129,7 +146,7 @@ class StepRunner:
             "DEPLOYCORE_COMMIT": record.commit or "",
             "DEPLOYCORE_RELEASE": str(release),
         }
-        return step_environment({**own, **self.environment})
+        return step_environment({**own, **self.variables.available(self.recorder.note)})
 
 
 class Activation:
@@ -165,8 +182,9 @@ class Activation:
         previous = self._releases.current
         if not self._releases.holds(release):
             raise DeployError(
-                f"The release {release.name} is gone: a step, or somebody else, has removed it.",
-                hint="Look at what the steps do.",
+                f"The release {release.name} was removed during the deployment, by a step or by"
+                " another program.",
+                hint="Correct the step that removes it, then deploy again.",
                 release=release.name,
             )
         self._recorder.enter(
@@ -202,10 +220,10 @@ class Activation:
             try:
                 live = self._put_back(previous)
             except DeploycoreError as failure:
-                self._recorder.note(f"the former release can't be put back: {failure.message}")
+                self._recorder.note(f"the previous release cannot be restored: {failure.message}")
                 error.hint = (
-                    f"The former release could not be put back ({failure.message}); what is live"
-                    " may not work. When that is mended: deploycore recover"
+                    f"The previous release could not be restored ({failure.message}); the live"
+                    " release may not work. Correct the problem, then run: deploycore recover"
                 )
                 return
             is_back = previous is not None and live == previous
@@ -253,4 +271,6 @@ def typed_error(error: BaseException) -> DeploycoreError:
         return error
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Cancelled("The deployment was interrupted.")
-    return DeploycoreError(f"deploycore stopped at something unforeseen: {type(error).__name__}.")
+    return DeploycoreError(
+        f"deploycore stopped because of an unexpected error: {type(error).__name__}."
+    )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploycore.deploy.releases import Releases, is_release_name
+from deploycore.deploy.selection import surplus_releases
 from deploycore.errors import DeploycoreError
 from deploycore.removal import Remains, shown
 from deploycore.store import DeploymentRecord, Store
@@ -55,25 +56,29 @@ class Cleaning:
         Args:
             record: The deployment's. While its end is not on record, a release that was being
                 activated is left to who settles it.
-            keep: How many releases stay.
+            keep: How many releases stay; see ``selection``.
         """
         if record.kind != "deploy":
             return
         with self._told():
             if record.state == "healthy":
-                self._prune({record.release or "", record.previous or ""}, keep)
+                self._prune(record, keep)
             elif record.release and record.state != "activating":
                 self._discard(record.release)
 
-    def _prune(self, protected: set[str], keep: int) -> None:
-        made = self._made()
-        names = sorted(made, key=lambda name: made[name].id)
-        for name, left in self._releases.prune(names, keep, protected).items():
+    def _prune(self, record: DeploymentRecord, keep: int) -> None:
+        names = self._releases.names()
+        history = self._store.deployments.release_history(self._application, names)
+        surplus = surplus_releases(
+            names, live=record.release, previous=record.previous, keep=keep, history=history
+        )
+        for name in surplus:
+            left = self._releases.discard(self._releases.directory / name)
             if left is None:
                 self._note(f"release {name} is removed; {keep} are kept")
             else:
                 self._tell(name, left)
-        strangers = self._releases.strangers(made)
+        strangers = self._releases.strangers(history.made)
         if strangers:
             self._note(strangers_told(self._releases.directory, strangers))
 

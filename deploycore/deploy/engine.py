@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -13,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from pydantic import SecretStr
-
-from deploycore.application import SecretSource
 from deploycore.deploy.activation import typed_error
 from deploycore.deploy.cleaning import Cleaning
+from deploycore.deploy.environment import Variables
 from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.log import Logs
@@ -26,7 +23,8 @@ from deploycore.deploy.ownership import claim_target, refuse_taken_target
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
 from deploycore.deploy.releases import Releases
-from deploycore.deploy.run import Environment, Git, Run
+from deploycore.deploy.run import Git, Run
+from deploycore.deploy.selection import find_way_back
 from deploycore.deploy.turns import Presence, wait_for_turn
 from deploycore.errors import (
     Cancelled,
@@ -49,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
 _SHORT = 7  # what a commit may be shortened to
-_STORED = "stored"
+_LAST_GOOD = "the last commit that worked"
 
 
 @dataclass(frozen=True)
@@ -137,22 +135,28 @@ class Engine:
         name: str,
         *,
         requested_by: str = "",
-        only_if_changed: bool = False,
+        force: bool = False,
+        automatic: bool = False,
         reuse: Reuse | None = None,
         wait: bool = True,
         claimed: bool = False,
         listener: DeployListener = no_listener,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
-        """Put the newest commit of an application live.
+        """Put the newest commit of an application live, if it is not live already.
+
+        Nothing is fetched or written where the commit is live, and the application's definition
+        and stored secrets are what it was deployed with. The values behind ``env:`` and ``file:``
+        references, and files in ``shared``, are not compared.
 
         Waits for its turn where another deployment of the application runs; one that is asked
         for later supersedes those that wait.
 
         Args:
             requested_by: Who or what asked for it, for the history.
-            only_if_changed: Whether to leave it at that where the commit is live already, and
-                the application has not changed since.
+            force: Whether to make a new release of a commit that is live already.
+            automatic: Whether no person asked for it. Then a commit that somebody rolled back
+                from is skipped.
             reuse: Instead of what the application says.
             wait: Whether to wait for a turn.
             claimed: Whether the caller has the application's claim (``Store.claims``), so that
@@ -180,7 +184,10 @@ class Engine:
         with self._turn(application, asked, listener, cancellation) as turn:
             provider = turn.application.definition.provider
             turn.run.deploy(
-                lambda: self._open_provider(provider), only_if_changed=only_if_changed, reuse=reuse
+                lambda: self._open_provider(provider),
+                force=force,
+                automatic=automatic,
+                reuse=reuse,
             )
         self._forget_old(turn.application, turn.recorder.record)
         return turn.recorder.record
@@ -191,7 +198,7 @@ class Engine:
         *,
         parallel: int = 4,
         requested_by: str = "",
-        only_if_changed: bool = False,
+        force: bool = False,
         reuse: Reuse | None = None,
         wait: bool = True,
         listener: DeployListener = no_listener,
@@ -211,7 +218,7 @@ class Engine:
                 done = self.deploy(
                     name,
                     requested_by=requested_by,
-                    only_if_changed=only_if_changed,
+                    force=force,
                     reuse=reuse,
                     wait=wait,
                     listener=listener,
@@ -219,6 +226,7 @@ class Engine:
                 )
             except Exception as raised:
                 error = typed_error(raised)
+                error.add_context(application=name)
                 known, record = error.details.get("deployment"), None
                 with suppress(DeploycoreError):
                     record = self._store.deployments.get(known) if known else None
@@ -242,10 +250,12 @@ class Engine:
         """Make a former release of an application the live one, without asking the git host.
 
         Args:
-            to: The release's name; by default the one that was made before the live one.
+            to: The release's name, or at least seven characters of its commit; by default the
+                last release of another commit that worked, and that nobody rolled back from.
 
         Returns:
-            The rollback as recorded, ``healthy``.
+            The rollback as recorded, ``healthy``; ``previous`` and ``previous_commit`` are what
+            it went back from.
 
         Raises:
             ConfigurationError: There is no such release, or it never worked.
@@ -254,7 +264,7 @@ class Engine:
         application = self._store.get_application(name)
         self._refuse_unusable(application)
         self._former(application, to)  # refused before anything is recorded
-        asked = _Asked("rollback", to or "the one before", requested_by, wait)
+        asked = _Asked("rollback", to or _LAST_GOOD, requested_by, wait)
         with self._turn(application, asked, listener, cancellation) as turn:
             # Chosen when it is known what is live by now.
             release, made_by = self._former(turn.application, to)
@@ -305,12 +315,10 @@ class Engine:
                 settled += self._recovered(application, listener)
             except DeploycoreError as error:
                 failures.append(f"{application.name}: {error.message}")
-        for each in settled:
-            logger.info("deployment %s is settled: %s", each.id, each.state)
         if failures:
             raise DeployError(
-                f"What processes left of these can't be recovered: {'; '.join(failures)}",
-                hint="Mend what is told, then: deploycore recover",
+                f"These interrupted deployments cannot be recovered: {'; '.join(failures)}",
+                hint="Correct the problems above, then run: deploycore recover",
             )
         return settled
 
@@ -411,12 +419,10 @@ class Engine:
         recorder: Recorder,
         cancellation: Cancellation,
         shielded: Callable[[], AbstractContextManager[None]],
-        *,
-        environment: Environment | None = None,
     ) -> Run:
         return Run(
             application,
-            self._environment(application) if environment is None else environment,
+            Variables(application, self._secrets),
             recorder,
             store=self._store,
             git=self._git,
@@ -468,7 +474,7 @@ class Engine:
             except DeployError as error:
                 if self._unfinished(application.name):
                     raise
-                logger.warning("%s can't be looked after: %s", application.name, error)
+                logger.warning("%s cannot be looked after: %s", application.name, error)
             for record in self._unfinished(application.name):
                 if is_alone and record.state == "queued" and record.home == str(self._home):
                     settled.append(self._abandoned(record))
@@ -510,55 +516,23 @@ class Engine:
                 continue
             with ExitStack() as stack:
                 recorder = self._recorder(record, stack, (listener,))
-                environment: Environment = {}
-                try:
-                    environment = self._environment(application)
-                except DeploycoreError as error:
-                    recorder.note(f"steps get no environment: {error.message}")
                 if orphans:
                     recorder.note(f"{orphans} processes of its step ran on, and are ended")
                 nobody = Cancellation()
-                run = self._run(
-                    application, recorder, nobody, nobody.shielded, environment=environment
-                )
+                run = self._run(application, recorder, nobody, nobody.shielded)
                 settle(releases, recorder, run.activation)
                 run.clean_up()
                 if not recorder.record.is_finished:
                     raise DeployError(
-                        f"What deployment {record.id} of {application.name} left could not be put"
-                        " right.",
-                        hint=f"See why: deploycore logs {record.id}. Then: deploycore recover",
+                        f"The interrupted deployment {record.id} of {application.name} could not"
+                        " be recovered.",
+                        hint=f"See the reason: deploycore logs {record.id}. Then run: deploycore"
+                        " recover",
                         deployment=record.id,
                     )
                 settled.append(recorder.record)
         Cleaning(releases, application.name, self._store, note).before()
         return settled
-
-    def _environment(self, application: ApplicationRecord) -> Environment:
-        """The application's variables, secrets revealed.
-
-        Raises:
-            ConfigurationError: A secret is not where it should be.
-            StoreError: The key of stored ones can't be used.
-        """
-        found: dict[str, str | SecretStr] = {}
-        for name, value in application.definition.environment.items():
-            if not isinstance(value, SecretSource):
-                found[name] = value
-                continue
-            stored = value.secret
-            if stored == _STORED:
-                stored = application.secrets.get(name, "")
-            else:
-                stored = self._secrets.keep_reference(stored)
-            if not stored:
-                raise ConfigurationError(
-                    f"The variable {name} of {application.name} is to be stored here, but is not.",
-                    hint=f"Store it: deploycore app secret {application.name} {name}",
-                    application=application.name,
-                )
-            found[name] = self._secrets.reveal(stored)
-        return found
 
     def _releases(self, application: ApplicationRecord) -> list[Release]:
         on_disk = Releases(application.definition.target)
@@ -579,25 +553,41 @@ class Engine:
             ConfigurationError: There is none, it is live, or it never worked.
         """
         found = self._releases(application)
-        live = next((each for each in found if each.is_live), None)
         if to is None:
-            before = (each for each in found if _is_good(each) and _order(each) < _order(live))
-            former = next(before, None)
-        else:
-            former = next((each for each in found if _is_named(each, to)), None)
+            return self._way_back(application, found)
+        former = _named(found, to)
         problem = ""
         if former is None:
-            problem = "is not there"
-        elif former == live:
+            problem = "does not exist"
+        elif former.is_live:
             problem = "is live already"
-        elif former.deployment is None or not _is_good(former):
+        elif former.deployment is None or former.deployment.state != "healthy":
             problem = "is not known to have worked"
         else:
             return former.path, former.deployment
-        wanted = f"release {to!r}" if to is not None else "release before the live one"
         raise ConfigurationError(
-            f"The {wanted} of {application.name} {problem}.",
-            hint=f"See which there are: deploycore releases {application.name}",
+            f"The release {to!r} of {application.name} {problem}.",
+            hint=f"List the releases: deploycore releases {application.name}",
+            application=application.name,
+        )
+
+    def _way_back(
+        self, application: ApplicationRecord, found: Sequence[Release]
+    ) -> tuple[Path, DeploymentRecord]:
+        names = [each.name for each in found]
+        live = next((each for each in found if each.is_live), None)
+        history = self._store.deployments.release_history(application.name, names)
+        name = find_way_back(names, live.name if live else None, history)
+        for each in found:
+            if each.name == name and each.deployment is not None:
+                return each.path, each.deployment
+        commit = (live and live.deployment and live.deployment.commit) or ""
+        raise ConfigurationError(
+            f"The application {application.name} has no release to roll back to: none on the disk"
+            " has another commit"
+            + (f" than {commit[:12]}, which is live," if commit else "")
+            + " that worked before and was not rolled back from.",
+            hint=_choose(application.name, has_others=any(not each.is_live for each in found)),
             application=application.name,
         )
 
@@ -616,28 +606,41 @@ class Engine:
             self.logs.remove(application.name, gone)
 
 
+def _choose(name: str, *, has_others: bool) -> str:
+    if not has_others:
+        return f"Deploy another commit: deploycore deploy {name}"
+    return (
+        f"List the releases: deploycore releases {name}. Then choose one:"
+        f" deploycore rollback {name} --to RELEASE"
+    )
+
+
 def _refuse_elsewhere(application: ApplicationRecord) -> None:
     """Leave an application that names its machine to that one."""
     host = application.definition.host
     if host not in (None, socket.gethostname()):
         raise ConfigurationError(
             f"The application {application.name!r} is deployed by the machine {host!r}, and this"
-            f" is {socket.gethostname()!r}.",
-            hint=f"Do it there, or change the host of {application.name}.",
+            f" machine is {socket.gethostname()!r}.",
+            hint=f"Run the command there, or change the host of {application.name}.",
             application=application.name,
             host=host,
         )
 
 
-def _is_good(release: Release) -> bool:
-    return release.deployment is not None and release.deployment.state == "healthy"
-
-
-def _order(release: Release | None) -> int:
+def _order(release: Release) -> int:
     """In which order releases were made; one of which nothing is known is the oldest."""
-    if release is None:
-        return sys.maxsize
     return release.deployment.id if release.deployment else 0
+
+
+def _named(found: Sequence[Release], text: str) -> Release | None:
+    """The release of a name or commit: of several copies the live one, else the newest that
+    worked."""
+    named = [each for each in found if _is_named(each, text)]
+    exact = [each for each in named if each.name == text]
+    live = [each for each in named if each.is_live]
+    good = [each for each in named if each.deployment and each.deployment.state == "healthy"]
+    return next(iter([*exact, *live, *good, *named]), None)
 
 
 def _is_named(release: Release, text: str) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from deploycore.git import Progress
+from deploycore.times import for_machines
 
 __all__ = ["DeployEvent", "DeployListener", "EventKind", "no_listener"]
 
@@ -42,7 +43,7 @@ class DeployEvent:
             "event": self.kind,
             "deployment": self.deployment,
             "application": self.application,
-            "at": self.at.isoformat(),
+            "at": for_machines(self.at),
             "phase": self.phase,
         }
         if self.git is not None:

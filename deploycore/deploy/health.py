@@ -70,8 +70,8 @@ def check_health(
         times = "once" if tries == 1 else f"{tries} times"
         raise HealthCheckFailed(
             f"The release failed its health check {times}; the last time: {reason}.",
-            hint="See the application's own log. If it only takes longer to start, raise the "
-            "check's retries, interval or deadline.",
+            hint="See the application's own log. If the application needs more time to start,"
+            " raise the check's retries, interval or deadline.",
             tries=tries,
             reason=reason,
         )
@@ -120,7 +120,7 @@ class _Trying:
         if isinstance(answer, str):
             return self.redactor.mask(answer)
         good = self.check.is_good(answer)
-        return None if good else f"{answer}, {self.check.status} is wanted"
+        return None if good else f"{answer}, {self.check.status} was expected"
 
     def _run(self) -> str | None:
         try:

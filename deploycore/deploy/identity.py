@@ -49,7 +49,7 @@ def confirm_repository(
     if known is not None and known.host_id not in (None, found.host_id):
         store.repositories.note_other(definition, found.host_id)
         raise RepositoryReplaced(
-            f"{definition.repository} is now another repository than the one that"
+            f"{definition.repository} is another repository now than the one that"
             f" {definition.name} was deployed from.",
             hint="Change the application's repository. If it is to be deployed from this one:"
             f" deploycore app accept-repository {definition.name}",

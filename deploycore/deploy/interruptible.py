@@ -16,7 +16,15 @@ from deploycore.application import Timeouts
 from deploycore.calls import Unanswered, call_within
 from deploycore.errors import GitError, PluginError
 from deploycore.events import CommitStatus, DeploymentStatus
-from deploycore.models import Account, Branch, CloneUrl, Repository, RepositoryId
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
 from deploycore.provider import Provider
 
 __all__ = ["InterruptibleProvider", "fetch_hint"]
@@ -70,6 +78,16 @@ class InterruptibleProvider:
         if not self._provider.supports("find_repository"):
             return None
         return self._call("find_repository", lambda: self._provider.find_repository(repository))
+
+    def list_repos(self, query: RepositoryQuery) -> list[Repository]:
+        """See ``Provider.list_repos``; all of them, so the query should have a limit."""
+        return self._call("list_repos", lambda: list(self._provider.list_repos(query)))
+
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> list[Branch]:
+        """See ``Provider.list_branches``; all of them, so the query should have a limit."""
+        return self._call(
+            "list_branches", lambda: list(self._provider.list_branches(repository, query))
+        )
 
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """See ``Provider.clone_url``."""
@@ -128,9 +146,9 @@ class InterruptibleProvider:
         if not plugin and self._opened is not None:
             plugin = self._opened.plugin.label
         raise PluginError(
-            f"The plugin did not answer within {self._seconds:g} s, and was left behind.",
-            hint="Try again; if it stays so, tell the plugin's author. What may take longer is"
-            " given more by timeouts/provider of the application.",
+            f"The plugin did not answer within {self._seconds:g} s, and the call was abandoned.",
+            hint="Try again. If it happens again, tell the plugin's author. A slow host gets"
+            " more time by timeouts: {provider: SECONDS} of the application.",
             provider=self._name,
             plugin=plugin or None,
             hook=under_way.hook if under_way else hook,

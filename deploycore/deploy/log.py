@@ -20,6 +20,7 @@ from typing import Self
 from deploycore.deploy.events import DeployEvent
 from deploycore.disk import make_private_directory
 from deploycore.removal import remove_tree
+from deploycore.times import for_machines
 
 __all__ = ["DeploymentLog", "LogLine", "LogPart", "Logs"]
 
@@ -146,7 +147,7 @@ class DeploymentLog:
         if event.kind == "progress" or self._descriptor < 0:
             return
         line = {
-            "at": event.at.isoformat(),
+            "at": for_machines(event.at),
             "kind": event.kind,
             "phase": event.phase,
             "text": event.text,
@@ -169,7 +170,7 @@ class DeploymentLog:
         self.close()
 
     def _give_up(self, error: OSError) -> None:
-        logger.warning("the log %s can't be written: %s", self._path, error.strerror)
+        logger.warning("the log %s cannot be written: %s", self._path, error.strerror)
         self.close()
 
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from deploycore.deploy.events import DeployEvent, DeployListener, EventKind
 from deploycore.deploy.lifecycle import Lifecycle
+from deploycore.deploy.operator_log import log_end, log_start
 from deploycore.deploy.turns import refuse_ended
 from deploycore.errors import Cancelled, DeploycoreError, StoreError
 from deploycore.git import Progress
@@ -74,6 +75,7 @@ class Recorder:
 
     def start(self) -> None:
         """Tell that it is the deployment's turn."""
+        log_start(self.record)
         self._lifecycle.started(self.record)
 
     def veto(self, commit: str) -> str | None:
@@ -123,6 +125,7 @@ class Recorder:
             if error is None:
                 raise
             self._look_again(failure)
+        log_end(self.record, error, self.redactor)
         self._tell("state", error.message if error else "")
         self._lifecycle.changed(self.record)
         self._lifecycle.finished(self.record, error)

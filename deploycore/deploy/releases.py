@@ -23,7 +23,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -103,11 +103,22 @@ class Releases:
         path = Path(os.path.normpath(self.target / link))
         if path.parent != self.directory:
             raise ConfigurationError(
-                f"{self.target / _CURRENT} leads to {link!r}, which is no release of it.",
-                hint=f"Have it lead to {_RELEASES}/NAME, or remove it.",
+                f"{self.target / _CURRENT} leads to {link!r}, which is not one of its releases.",
+                hint=f"Point it to {_RELEASES}/NAME, or remove it.",
                 target=str(self.target),
             )
         return path
+
+    def is_intact(self, *, has_files: bool) -> bool:
+        """Whether the live release is there, and is not empty if it should have files."""
+        current = self.current
+        if current is None:
+            return False
+        try:
+            with os.scandir(current) as entries:
+                return not has_files or any(True for _ in entries)
+        except OSError:
+            return False
 
     def exists(self) -> bool:
         """Whether there is such a directory.
@@ -131,7 +142,7 @@ class Releases:
             raise self.unusable(error) from error
 
     def names(self) -> list[str]:
-        """The names of the releases that are there, sorted; none where there is no directory.
+        """The names of the releases that are there, sorted; none where there is not a directory.
 
         Raises:
             DeployError: They can't be listed.
@@ -168,7 +179,7 @@ class Releases:
             DeployError: It can't be read.
         """
         try:
-            self._refuse_foreign_target()
+            self.refuse_foreign_target()
         except OSError as error:
             raise self.unusable(error) from error
         _ = self.current  # refused, if it leads elsewhere
@@ -237,21 +248,6 @@ class Releases:
         except OSError as error:
             return _kept(release, error.strerror or type(error).__name__)
         return remove_tree(aside)
-
-    def prune(
-        self, names: Sequence[str], keep: int, protected: Collection[str]
-    ) -> dict[str, Remains | None]:
-        """Remove the oldest releases, so that so many are left.
-
-        Args:
-            names: Those that are there, the oldest first; clocks go back, so names don't tell.
-            protected: The names of releases that stay in any case.
-
-        Returns:
-            What is left of each that was to be removed; see ``discard``.
-        """
-        surplus = [name for name in names if name not in protected][: max(0, len(names) - keep)]
-        return {name: self.discard(self.directory / name) for name in surplus}
 
     def clear(self) -> list[Remains]:
         """Remove what killed processes left, and what could not be removed before.
@@ -322,15 +318,15 @@ class Releases:
             if self.target.is_symlink():
                 self.target.unlink()
             elif self.target.exists():
-                self._refuse_foreign_target()
+                self.refuse_foreign_target()
                 aside = parent / f"{self._aside}{secrets.token_hex(_TOKEN)}"
                 with self.locked():
                     os.rename(self.target, aside)
                 asides.add(aside)
             for left in filter(None, map(remove_tree, sorted(asides))):
                 raise DeployError(
-                    f"What was in {self.target} could not be removed: {left}.",
-                    hint=f"Remove {left.path} yourself, or make that possible: it is tried again.",
+                    f"The files in {self.target} could not be removed: {left}.",
+                    hint=f"Remove {left.path}, or correct its permissions: deploycore tries again.",
                     target=str(self.target),
                 )
             if asides:
@@ -351,7 +347,7 @@ class Releases:
         except BlockingIOError as error:
             raise Locked(
                 f"Another deployment is running in {self.target}.",
-                hint="Wait until it is done, then deploy again.",
+                hint="Wait until it ends, then deploy again.",
                 target=str(self.target),
             ) from error
         except OSError as error:
@@ -368,27 +364,33 @@ class Releases:
     def unusable(self, error: OSError) -> DeployError:
         """What a failure of the file system here means for a person."""
         return DeployError(
-            f"The target {self.target} can't be written: {error.strerror or error}.",
+            f"The target {self.target} cannot be written: {error.strerror or error}.",
             hint=error.HINT
             if isinstance(error, BrokenLink)
-            else "Look at its permissions and at the space that is left on its disk.",
+            else "Check its permissions and the free space on its disk.",
             target=str(self.target),
         )
 
-    def _refuse_foreign_target(self) -> None:
+    def refuse_foreign_target(self) -> None:
+        """Refuse a target that holds what deploycore did not make.
+
+        Raises:
+            ConfigurationError: It does, or is no directory.
+            OSError: It can't be looked at.
+        """
         problem = ""
         real_path(self.directory)
         if self.target.is_dir():
             current = self.target / _CURRENT
             if os.path.lexists(current) and not current.is_symlink():
-                problem = f"{current} is not a link, so it can't be switched"
+                problem = f"{current} is not a link, so it cannot be switched"
             elif not self.directory.is_dir() and self._holds_foreign_files():
-                problem = f"{self.target} is not empty, and deploycore did not make what is there"
+                problem = f"{self.target} is not empty, and deploycore did not make its content"
         elif os.path.lexists(self.target):
             problem = f"{self.target} is not a directory"
         if problem:
             raise ConfigurationError(
-                f"The target can't be used: {problem}.",
+                f"The target cannot be used: {problem}.",
                 hint="Give the application an empty or new directory as its target.",
                 target=str(self.target),
             )

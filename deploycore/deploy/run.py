@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from deploycore.application import Links
 from deploycore.deploy.activation import Activation, StepRunner
 from deploycore.deploy.cleaning import Cleaning
+from deploycore.deploy.environment import Variables
 from deploycore.deploy.identity import confirm_repository
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
+from deploycore.deploy.resolving import resolve_ref
+from deploycore.deploy.selection import withdrawn_commits
 from deploycore.deploy.shared import link_shared
-from deploycore.errors import DeployError, GitError, NotFound
+from deploycore.errors import DeployError, GitError
 from deploycore.git import (
     Cancellation,
     CheckedOut,
@@ -33,7 +34,6 @@ from deploycore.git import (
     Reuse,
     changes_match,
     export,
-    resolve,
 )
 from deploycore.git.disk import sync_tree
 from deploycore.models import is_commit_hash
@@ -42,11 +42,13 @@ from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
 __all__ = ["Run"]
 
-Environment = Mapping[str, str | SecretStr]
-
 
 class _Skipped(Exception):
     """There is nothing to deploy; the text says why."""
+
+    def __init__(self, reason: str, commit: str) -> None:
+        super().__init__(reason)
+        self.commit = commit
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Run:
     """Brings one deployment through its states; for who has the application's turn.
 
     Args:
-        environment: The application's variables, secrets revealed.
+        variables: The application's variables.
         cancellation: Ends it at the next safe point.
         shielded: See ``Activation``.
 
@@ -76,7 +78,7 @@ class Run:
     def __init__(
         self,
         application: ApplicationRecord,
-        environment: Environment,
+        variables: Variables,
         recorder: Recorder,
         *,
         store: Store,
@@ -94,20 +96,17 @@ class Run:
         self._reuse: Reuse = definition.reuse
         self._releases = Releases(definition.target)
         self._deadline = time.monotonic() + definition.timeouts.deploy
-        own = [each for each in environment.values() if isinstance(each, SecretStr)]
-        recorder.hide(lambda: own)
-        revealed = {
-            name: each.get_secret_value() if isinstance(each, SecretStr) else each
-            for name, each in environment.items()
-        }
-        self._steps = StepRunner(definition, revealed, recorder, cancellation, self._deadline)
+        self._variables = variables
+        recorder.hide(lambda: variables.secrets)
+        self._steps = StepRunner(definition, variables, recorder, cancellation, self._deadline)
         self.activation = Activation(self._releases, self._steps, recorder, shielded)
 
     def deploy(
         self,
         open_provider: Callable[[], Provider],
         *,
-        only_if_changed: bool = False,
+        force: bool = False,
+        automatic: bool = False,
         reuse: Reuse | None = None,
     ) -> None:
         """Put the newest commit live; parameters as those of ``Engine.deploy``.
@@ -116,14 +115,17 @@ class Run:
             DeploycoreError: What went wrong. Who catches it records it, then cleans up.
         """
         self._reuse = reuse or self._application.reuse
+        self._variables.require()
         try:
-            release = self._fetched(open_provider, only_if_changed=only_if_changed)
-        except _Skipped as reason:
-            self._recorder.note(str(reason))
+            live = self._live()
+            release = self._fetched(open_provider, live, force=force, automatic=automatic)
+        except _Skipped as skipped:
+            self._recorder.note(str(skipped))
+            self._recorder.know(commit=skipped.commit)
             self._recorder.finish("skipped")
             return
         self._build(release)
-        self.activation.activate(release)
+        self.activation.activate(release, previous_commit=live.commit if live else None)
 
     def roll_back(self, release: Path, made_by: DeploymentRecord) -> None:
         """Make a former release the live one; nothing is fetched.
@@ -134,8 +136,15 @@ class Run:
         Raises:
             DeploycoreError: What went wrong; what was live is live again.
         """
+        live = self._live()
+        current = self._releases.current
+        self._recorder.note(
+            f"rolling back from commit {_short(live)} ({current.name if current else 'no release'})"
+            f" to commit {_short(made_by)} ({release.name})"
+        )
         self.activation.activate(
             release,
+            previous_commit=live.commit if live else None,
             commit=made_by.commit,
             author=made_by.author,
             subject=made_by.subject,
@@ -151,7 +160,14 @@ class Run:
         )
         cleaning.after(self._recorder.record, self._application.keep)
 
-    def _fetched(self, open_provider: Callable[[], Provider], *, only_if_changed: bool) -> Path:
+    def _fetched(
+        self,
+        open_provider: Callable[[], Provider],
+        live: DeploymentRecord | None,
+        *,
+        force: bool,
+        automatic: bool,
+    ) -> Path:
         self._steps.refuse_late()
         self._recorder.enter("authenticating", revision=self._revision)
         with InterruptibleProvider(
@@ -166,11 +182,12 @@ class Run:
             self._recorder.enter("resolving")
             self._confirm_repository(provider)
             commit = self._resolve(provider)
-            live = self._live()
-            if only_if_changed and self._is_live(live, commit):
-                raise _Skipped(f"commit {commit[:12]} is live already")
+            if not force and self._is_live(live, commit):
+                raise _Skipped(f"commit {commit[:12]} is live already", commit)
+            if automatic:
+                self._skip_withdrawn(commit)
             self._refuse_vetoed(commit)
-            return self._fetch(provider, commit, live)
+            return self._fetch(provider, commit, None if force else live)
 
     def _confirm_repository(self, provider: InterruptibleProvider) -> None:
         """Go on with the repository's present name, if it was renamed."""
@@ -184,28 +201,14 @@ class Run:
         ref, repository = self._application.ref, self._application.repository_id
         if is_commit_hash(ref):
             return ref
-        missing: NotFound | None = None
-        if not ref.startswith("refs/"):
-            try:
-                return provider.find_branch(repository, ref).commit
-            except NotFound as error:
-                if "branch" not in error.details:  # the repository is what was not found
-                    raise
-                missing = error
-        # The contract knows branches; of tags and other refs the git server tells.
-        try:
-            return resolve(
-                provider.clone_url(repository),
-                ref,
-                cache=self._git.cache,
-                cancellation=self._cancellation,
-                settings=self._git_settings(),
-            )
-        except GitError as error:
-            if missing and error.details.get("ref"):
-                raise missing from None
-            fetch_hint(provider, error)
-            raise
+        return resolve_ref(
+            provider,
+            repository,
+            ref,
+            cache=self._git.cache,
+            cancellation=self._cancellation,
+            settings=self._git_settings,
+        )
 
     def _live(self) -> DeploymentRecord | None:
         """The deployment that made the release that is live."""
@@ -216,15 +219,32 @@ class Run:
         return made.get(current.name)
 
     def _is_live(self, live: DeploymentRecord | None, commit: str) -> bool:
-        """Whether nothing would come of deploying this commit, as the application is now."""
-        return live is not None and live.commit == commit and live.revision == self._revision
+        """Whether nothing would come of deploying this commit, as the application is now.
+
+        What a deployment is made from is the commit and the application's revision, which grows
+        with each change of its definition and of a stored secret. A release that is gone, that
+        was emptied, or that was never found to work is deployed again.
+        """
+        if live is None or (live.commit, live.revision) != (commit, self._revision):
+            return False
+        return live.state == "healthy" and self._releases.is_intact(has_files=bool(live.files))
+
+    def _skip_withdrawn(self, commit: str) -> None:
+        """Leave out a commit that somebody rolled back from, until a person asks for it."""
+        history = self._store.deployments.commit_history(self._application.name, commit)
+        if commit in withdrawn_commits(history):
+            raise _Skipped(
+                f"commit {commit[:12]} was rolled back from; to deploy it again: deploycore"
+                f" deploy {self._application.name}",
+                commit,
+            )
 
     def _refuse_vetoed(self, commit: str) -> None:
         reason = self._recorder.veto(commit)
         if reason is not None:
             raise DeployError(
                 f"A plugin does not let commit {commit[:12]} be deployed: {reason}",
-                hint="Do what the plugin asks for, then deploy again.",
+                hint="Do what the plugin asks, then deploy again.",
                 commit=commit,
             )
 
@@ -280,14 +300,10 @@ class Run:
     def _git_settings(self) -> GitSettings:
         left = max(0.0, self._deadline - time.monotonic())
         most = min(self._git.settings.total_timeout, self._application.timeouts.fetch, left)
-        submodules = self._application.limits.submodules
-        return replace(
-            self._git.settings,
-            total_timeout=most,
-            submodules_most=self._git.settings.submodules_most
-            if submodules is None
-            else submodules,
-        )
+        limits = {
+            f"{name}_most": limit for name, limit in self._application.limits if limit is not None
+        }
+        return replace(self._git.settings, total_timeout=most, **limits)
 
     def _skip_unwatched(
         self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
@@ -307,7 +323,9 @@ class Run:
             cancellation=self._cancellation,
             settings=self._git_settings(),
         ):
-            raise _Skipped(f"no watched file differs between {live.commit[:12]} and {commit[:12]}")
+            raise _Skipped(
+                f"no watched file differs between {live.commit[:12]} and {commit[:12]}", commit
+            )
 
     def _build(self, release: Path) -> None:
         steps, shared = self._application.steps, self._application.shared
@@ -333,3 +351,8 @@ class Run:
             sync_tree(release, opened_before)
         except OSError as error:
             raise self._releases.unusable(error) from error
+
+
+def _short(made_by: DeploymentRecord | None) -> str:
+    commit = made_by.commit if made_by is not None else None
+    return commit[:12] if commit else "unknown"

@@ -16,6 +16,7 @@ from deploycore.deploy.releases import Releases
 from deploycore.disk import (
     DIRECTORY_MODE,
     FILE_MODE,
+    BrokenLink,
     make_directory,
     real_path,
     sync_directory,
@@ -69,8 +70,8 @@ def _link(
     elif kept.is_dir() != is_directory:
         wanted = "a directory" if is_directory else "a file"
         raise DeployError(
-            f"{kept} is not {wanted}, as the application says.",
-            hint="Move it away, or list the path under the other kind.",
+            f"{kept} is not {wanted}, as the application requires.",
+            hint="Move it away, or list the path under the other kind in the application's shared.",
             path=str(kept),
         )
     _remove(place)
@@ -90,9 +91,9 @@ def _make_parents(release: Path, path: str) -> None:
         place = place / name
         if place.is_symlink():
             raise UnsafeRepository(
-                f"The release has a link at {place.relative_to(release)}, where a directory with"
-                " something shared should be.",
-                hint="Remove the link from the repository, or share its place itself.",
+                f"The release has a link at {place.relative_to(release)}, but a shared path"
+                " needs a directory there.",
+                hint="Remove the link from the repository, or share the link's own path.",
                 path=str(place.relative_to(release)),
             )
         if place.exists() and not place.is_dir():
@@ -132,12 +133,18 @@ def _refuse_file_above(shared: Path, kept: Path) -> None:
 
 def _unwritable(path: str, error: OSError) -> DeployError:
     """A failure of the file system, with the shared path and the file that it was about."""
+    if isinstance(error, BrokenLink):
+        return DeployError(
+            f"The shared path {path!r} cannot be linked into the release: {error.strerror}.",
+            hint=error.HINT,
+            path=path,
+        )
     where = error.filename2 or error.filename
     at = f" at {str(where)!r}" if where else ""
     return DeployError(
         f"The shared path {path!r} cannot be linked into the release:"
         f" {error.strerror or type(error).__name__}{at}.",
-        hint="Look at the permissions there, and at the space that is left on the disk.",
+        hint="Check its permissions and the free space on the disk.",
         path=path,
     )
 

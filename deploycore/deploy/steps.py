@@ -221,14 +221,14 @@ def _title(command: Command, redactor: Redactor) -> str:
 def _too_long(command: Command) -> _Failure:
     return _Failure(
         f"took more than {command.timeout:g} seconds and was ended",
-        "Raise its timeout, if it may take longer.",
+        "Raise the step's timeout if it needs more time.",
         {"timeout": command.timeout},
     )
 
 
 _NO_TIME_LEFT = _Failure(
-    "was ended, since the time for all together was over",
-    "Raise the time for all together, or make the parts before it faster.",
+    "was ended, because the deployment's time was over",
+    "Raise timeouts: {deploy: SECONDS}, or make the steps before it faster.",
     {"deadline": True},
 )
 
@@ -236,7 +236,7 @@ _NO_TIME_LEFT = _Failure(
 def _ended_badly(status: int | None) -> _Failure | None:
     if status is None:
         return _Failure(
-            "ended in a way that can't be known, or can't be ended",
+            "ended with an unknown status, or could not be ended",
             "It may run as another user, or SIGCHLD may be ignored in deploycore's own process.",
         )
     if status < 0:
@@ -270,11 +270,11 @@ def _unfit(environment: Mapping[str, str]) -> _Failure:
     for name, value in environment.items():
         if not name or "=" in name or "\0" in name + value or not _can_be_encoded(name + value):
             return _Failure(
-                f"could not be started: its variable {name!r} holds what no variable can hold",
-                "Correct the value: it has a NUL or is no text.",
+                f"could not be started: its variable {name!r} has an invalid value",
+                "Correct the value: it has a NUL character or is not valid text.",
                 {"variable": name},
             )
-    return _Failure("could not be started: an argument is no text", "Correct the command.")
+    return _Failure("could not be started: an argument is not valid text", "Correct the command.")
 
 
 def _can_be_encoded(text: str) -> bool:
@@ -305,7 +305,7 @@ def _not_allowed(program: Path | None) -> _Failure:
     if mode & 0o111 or program is None:
         return _Failure(
             "could not be started: this user may not run its program",
-            "Look at the permissions of the program, and of the interpreter that a script names.",
+            "Check the permissions of the program, and of the interpreter that the script names.",
         )
     return _Failure(
         "could not be started: its program is not executable",
@@ -318,7 +318,9 @@ def _not_started(error: OSError, program: str, directory: Path) -> _Failure:
     if not directory.is_dir():
         return _Failure("could not be started: its directory is missing", "Deploy again.")
     if not os.access(directory, os.X_OK):
-        return _Failure("could not be started: its directory may not be entered", "Deploy again.")
+        return _Failure(
+            "could not be started: its directory may not be entered", "Check its permissions."
+        )
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program and (directory / program).exists():
             return _Failure(
@@ -333,13 +335,15 @@ def _not_started(error: OSError, program: str, directory: Path) -> _Failure:
         return _not_allowed(directory / program if "/" in program else None)
     if error.errno == errno.ENOEXEC:
         return _Failure(
-            "could not be started: its program is none that this system can run",
+            "could not be started: this system cannot run its program",
             "Begin a script with a line such as #!/bin/sh.",
         )
     if error.errno == errno.E2BIG:
         return _Failure(
             "could not be started: its arguments and variables are too long together",
-            "Pass what is long in a file.",
+            "Pass long values in a file.",
         )
     said = os.strerror(error.errno) if error.errno else "the system refuses"
-    return _Failure(f"could not be started: {said}", "See the limits of this machine's processes.")
+    return _Failure(
+        f"could not be started: {said}", "Check the process limits of this machine (ulimit -a)."
+    )

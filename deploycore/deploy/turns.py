@@ -54,7 +54,7 @@ class Presence:
                 if not wait:
                     raise Locked(
                         f"The application {application!r} is being recovered.",
-                        hint="Wait until that is done, then try again.",
+                        hint="Wait until the recovery ends, then try again.",
                         application=application,
                     )
                 cancellation.raise_if_cancelled()
@@ -86,8 +86,8 @@ class Presence:
             return False
         except OSError as error:
             raise DeployError(
-                f"The lock of {application} can't be had: {error.strerror or error}.",
-                hint=f"Look at the permissions of {self._directory}, and at the space that is"
+                f"The lock of {application} cannot be taken: {error.strerror or error}.",
+                hint=f"Check the permissions of {self._directory}, and at the space that is"
                 " left on its disk.",
             ) from error
         return True
@@ -139,7 +139,7 @@ def refuse_ended(record: DeploymentRecord, store: Store) -> None:
     if now.state == "superseded":
         raise Superseded(
             now.error or "A newer deployment was asked for.",
-            hint=f"See how that one goes: deploycore deployments {record.application}",
+            hint=f"See the newer deployment: deploycore deployments {record.application}",
             deployment=record.id,
         )
     if now.state == "cancelled":

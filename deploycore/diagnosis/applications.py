@@ -39,7 +39,7 @@ def _target(application: ApplicationRecord) -> Finding:
         what = "be made" if directory != target else "be written by you"
         return problem(
             subject,
-            f"The target {target} can't {what}.",
+            f"The target {target} cannot {what}.",
             f"Give {directory or target} to the user that deploys.",
             kind=DeployError,
         )
@@ -63,8 +63,8 @@ def look_at_deployments(settings: Settings, found: Inspection) -> Iterator[Findi
         if record.host not in ("", socket.gethostname()):
             yield warning(
                 subject,
-                f"It has no end on record, and was begun on {record.host}: nobody here can tell"
-                " whether it runs.",
+                f"It has no end on record, and was begun on {record.host}: its state is not"
+                " known on this machine.",
                 f"Look there: deploycore doctor; or: deploycore recover on {record.host}",
             )
         elif _runs(settings, record, targets.get(record.application)):
@@ -104,8 +104,8 @@ def look_at_locks(settings: Settings) -> Iterator[Finding]:
     elif is_held(lock):
         yield warning(
             "locks",
-            "Another process is setting up the database, or can't be told not to.",
+            "Another process is setting up the database, or cannot be told not to.",
             f"If that takes long, find out which one, and end it: fuser {lock}",
         )
     else:
-        yield fine("locks", "Nobody holds the lock of the database.")
+        yield fine("locks", "The database is not locked.")

@@ -34,8 +34,8 @@ def inspected(settings: Settings) -> Inspection:
         pass
     raise StoreError(
         f"The database did not answer within {DATABASE_SECONDS:g} s.",
-        hint=f"See whether {DATABASE_URL} names the right server, whether it is up, and whether"
-        " the network lets you reach it.",
+        hint=f"Check that {DATABASE_URL} names the right server, that the server is up, and that"
+        " the network reaches it.",
     )
 
 
@@ -46,7 +46,7 @@ def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]
         if found.path is not None and settings.secret_key_file.exists():
             yield _lost(settings, found, found.path)
             return
-        yield fine(subject, f"{found.name} is not there yet; it is made when it is needed.")
+        yield fine(subject, f"{found.name} does not exist yet; it is created when it is needed.")
         return
     if found.damage:
         yield problem(
@@ -64,24 +64,24 @@ def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]
     elif not found.is_current:
         yield warning(
             subject,
-            f"{found.name} is older than this deploycore; what it holds was not looked at.",
+            f"{found.name} is older than this deploycore; its content was not checked.",
             "Make a copy of it. The next command that uses it brings it up to date, such as:"
             " deploycore provider list",
         )
     if found.is_busy:
         yield problem(
             subject,
-            f"Another process keeps everybody from writing to {found.name}.",
+            f"{found.name} is locked by another process.",
             f"Find out which one: fuser {found.path}",
         )
     elif found.path is not None and not os.access(found.path, os.W_OK):
         yield problem(
             subject,
-            f"{found.name} can't be written by you.",
+            f"{found.name} cannot be written by you.",
             "Run deploycore as the user that it belongs to, or give it to this one.",
         )
     elif (mode := _mode_for_others(found)) is not None:
-        said = f"{found.name} is open to other users of this machine (mode {mode:04o})."
+        said = f"{found.name} can be read by other users of this machine (mode {mode:04o})."
         yield warning(subject, said, f"Close it: chmod 600 {found.path}")
     elif found.is_current and not found.damaged:
         yield fine(subject, f"{found.name} is whole and up to date.")
@@ -94,13 +94,13 @@ def _lost(settings: Settings, found: Inspection, path: Path) -> Finding:
     key = settings.secret_key_file
     if path.exists():
         said = f"{found.name} is empty, though there is the key of stored secrets: {key}."
-        return problem("database", said, "Put back a backup; what it held is not there any more.")
-    said = f"{found.name} is not there, though there is the key of stored secrets: {key}."
+        return problem("database", said, "Restore a backup: the database's content is lost.")
+    said = f"{found.name} does not exist, but the key of stored secrets does: {key}."
     return warning(
         "database",
         said,
-        f"See whether {DATABASE_URL} and {HOME} are right, or put back a backup. Else a new one is"
-        " made when it is needed.",
+        f"Check {DATABASE_URL} and {HOME}, or restore a backup. Otherwise deploycore creates a"
+        " new database.",
     )
 
 
@@ -119,12 +119,16 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
         failures[error.message] = (error, [])
         has_key = True
     secrets = list(_secrets(found))
+    elsewhere = [(place, stored) for place, stored in secrets if box.is_elsewhere(stored)]
     for place, stored in secrets:
+        if (place, stored) in elsewhere:
+            continue
         try:
             _reveal(box, place, stored)
         except DeploycoreError as error:
             failures.setdefault(error.message, (error, []))[1].append(place)
     yield from _open_files(box, secrets)
+    yield from _elsewhere(box, elsewhere)
     for failure, places in failures.values():
         needed = f" Needed by: {', '.join(places)}." if places else ""
         subject = "key" if isinstance(failure, StoreError) else "secrets"
@@ -135,8 +139,25 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
         yield fine("key", "There is no key yet; it is made when the first secret is stored.")
     else:
         yield fine("key", "The key is there, and for you alone.")
-    if secrets:
+    if secrets and not elsewhere:
         yield fine("secrets", f"All secrets can be read: {len(secrets)}.")
+    elif len(secrets) > len(elsewhere):
+        yield fine("secrets", f"All other secrets can be read: {len(secrets) - len(elsewhere)}.")
+
+
+def _elsewhere(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """The environment variables that are not set here: a worker or server may have them."""
+    places: dict[str, list[str]] = {}
+    for place, stored in secrets:
+        places.setdefault(box.variable_of(stored) or "", []).append(place)
+    for variable, needed in places.items():
+        yield warning(
+            "secrets",
+            f"The environment variable {variable} is not set, or empty, in this shell, so its"
+            f" secret was not checked. Needed by: {', '.join(needed)}.",
+            f"Set {variable} for each process that deploys, such as by Environment= in the worker's"
+            " service file. To check the secret, run doctor where it is set.",
+        )
 
 
 def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:
@@ -151,7 +172,7 @@ def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[
         except OSError:
             continue  # told where it is read
         if mode & 0o004:
-            said = f"Everybody on this machine may read the secret in {path} (mode {mode:04o})."
+            said = f"All users of this machine can read the secret in {path} (mode {mode:04o})."
             needed_by = f" Needed by: {', '.join(needed)}."
             yield warning("secrets", said + needed_by, f"Close it: chmod o-rwx {path}")
 
@@ -176,7 +197,7 @@ def _secrets_of(application: ApplicationRecord) -> Iterator[tuple[str, str]]:
 def _reveal(box: SecretBox, place: str, stored: str) -> None:
     if not stored:
         raise ConfigurationError(
-            "A secret is to be stored here, but is not.",
+            "A secret of an application is not stored.",
             hint="Store it: deploycore app secret APPLICATION NAME",
         )
     box.reveal(stored if is_sealed(stored) else box.keep_reference(stored))

@@ -110,8 +110,8 @@ def _in_time(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Fi
     call.leave(lambda result: None)
     yield problem(
         subject,
-        f"The look at it did not end within {LOOK_SECONDS:g} s.",
-        "See whether a disk, or a file system of the network, does not answer.",
+        f"The check did not end within {LOOK_SECONDS:g} s.",
+        "Check the disks and the network file systems of this machine.",
     )
 
 
@@ -119,7 +119,7 @@ def _unforeseen(subject: str, error: Exception) -> Finding:
     """Its text may hold anything, a secret too, so only its kind is shown."""
     return problem(
         subject,
-        f"This could not be looked at, for a reason that nobody foresaw: {type(error).__name__}.",
+        f"This could not be checked, because of an unexpected error: {type(error).__name__}.",
         report_hint(),
         kind=DeploycoreError,
     )

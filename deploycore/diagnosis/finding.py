@@ -65,6 +65,6 @@ def problem(
     """
     if isinstance(what, DeploycoreError):
         said = what.message if what.message.endswith((".", "…")) else f"{what.message}."
-        next_step = hint or what.hint or "Mend that, then look again: deploycore doctor"
+        next_step = hint or what.hint or "Correct that, then check again: deploycore doctor"
         return Finding("problem", subject, said, next_step, what.exit_code)
     return Finding("problem", subject, what, hint, kind.exit_code)

@@ -73,7 +73,7 @@ def _strangers(settings: Settings, applications: list[ApplicationRecord]) -> Ite
             yield warning(
                 f"application {name}",
                 f"{strangers_told(directory, strange)}.",
-                f"Move it out of {directory}, or remove it yourself if nobody needs it.",
+                f"Move it out of {directory}, or remove it if it is not needed.",
             )
 
 

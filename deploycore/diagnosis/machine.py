@@ -56,7 +56,7 @@ def look_at_software() -> Iterator[Finding]:
         yield warning(
             "deploycore",
             f"{said} But the code is that of {deploycore.__version__}.",
-            "Two installations are mixed: look at PYTHONPATH, or install it again.",
+            "Two installations are mixed: check PYTHONPATH, or reinstall it.",
         )
     else:
         yield fine("deploycore", said)
@@ -101,7 +101,7 @@ def look_at_home(settings: Settings) -> Iterator[Finding]:
         yield _absent(home, subject)
         return
     except OSError as error:
-        said = f"The data directory {home} can't be looked at: {error.strerror}."
+        said = f"The data directory {home} cannot be checked: {error.strerror}."
         yield problem(subject, said, _own(home))
         return
     if not stat.S_ISDIR(status.st_mode):
@@ -109,10 +109,10 @@ def look_at_home(settings: Settings) -> Iterator[Finding]:
         yield problem(subject, said, f"Move it away, or set {HOME} to a directory.")
         return
     if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
-        yield problem(subject, f"The data directory {home} can't be written by you.", _own(home))
+        yield problem(subject, f"The data directory {home} cannot be written by you.", _own(home))
         return
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        said = f"Everybody on this machine may write to the data directory {home}."
+        said = f"All users of this machine can write to the data directory {home}."
         yield problem(subject, said, f"Close it: chmod 700 {home}")
     elif status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         said = f"Others may write to the data directory {home} (mode {status.st_mode & 0o7777:o})."
@@ -142,8 +142,8 @@ def _absent(home: Path, subject: str) -> Finding:
         return problem(subject, said, f"Set {HOME} to an absolute path.")
     above = nearest_directory(home)
     if above is not None and os.access(above, os.W_OK | os.X_OK):
-        return fine(subject, f"{home} is not there yet; it is made when it is needed.")
-    said = f"The data directory {home} is not there, and can't be made"
+        return fine(subject, f"{home} does not exist yet; it is created when it is needed.")
+    said = f"The data directory {home} does not exist and cannot be created"
     place = f": you may not write to {above}" if above else ""
     return problem(subject, f"{said}{place}.", _own(home))
 
@@ -169,7 +169,7 @@ def _strange_owners(home: Path, owner: int, subject: str) -> Iterator[Finding]:
             str(path.relative_to(home)) for path in found if path.lstat().st_uid != owner
         )
     except OSError as error:
-        said = f"What is in {home} can't be looked at: {error.strerror}."
+        said = f"What is in {home} cannot be checked: {error.strerror}."
         yield warning(subject, said, _own(home))
         return
     if strange:
@@ -208,8 +208,8 @@ def look_at_disks(settings: Settings, targets: Iterable[Path]) -> Iterator[Findi
             seen.add(device)
             yield _room(directory, DeployError if is_target else None)
         except OSError as error:
-            said = f"The disk of {place} can't be looked at: {error.strerror}."
-            yield warning("disk", said, "See whether it is mounted.")
+            said = f"The disk of {place} cannot be checked: {error.strerror}."
+            yield warning("disk", said, "Check that it is mounted.")
 
 
 def _room(directory: Path, kind: type[DeploycoreError] | None) -> Finding:

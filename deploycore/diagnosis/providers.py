@@ -60,6 +60,13 @@ def _look_at(
     record: ProviderRecord, box: SecretBox, found: list[Finding], *, offline: bool
 ) -> None:
     subject = f"provider {record.name}"
+    elsewhere = [each for each in record.secrets.values() if box.is_elsewhere(each)]
+    if elsewhere:
+        names = ", ".join(sorted({box.variable_of(each) or "" for each in elsewhere}))
+        said = f"It was not checked: its secrets are not set in this shell ({names})."
+        hint = "Run doctor where they are set, such as in the environment of the worker's service."
+        found.append(warning(subject, said, hint))
+        return
     try:
         config, provider = _opened(record, box)
     except DeploycoreError as error:
@@ -68,7 +75,7 @@ def _look_at(
     except BaseException as error:
         if is_interrupt(error):
             raise
-        said = f"Its plugin can't be given its configuration: {type(error).__name__}."
+        said = f"Its plugin cannot be given its configuration: {type(error).__name__}."
         found.append(problem(subject, said, "Tell the plugin's author.", kind=PluginError))
         return
     with provider:
@@ -104,6 +111,10 @@ def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[F
         milliseconds = round(1000 * (time.monotonic() - started))
         said = f"The credentials work: {account.username}; it answered in {milliseconds} ms."
         found.append(fine(subject, said))
+    found += [
+        warning(subject, str(each), "Upgrade the plugin. If it is the newest, tell its author.")
+        for each in provider.deprecations
+    ]
     if provider.clock_offset is not None:
         found.append(_clock(subject, provider.clock_offset))
 
@@ -125,6 +136,6 @@ def _silent(record: ProviderRecord, under_way: UnderWay | None) -> Finding:
     return problem(
         f"provider {record.name}",
         f"It did not answer within {PROVIDER_SECONDS:g} s: {what}.",
-        "Look at the network; if that is well, tell the plugin's author.",
+        "Check the network. If the network works, tell the plugin's author.",
         kind=PluginError,
     )

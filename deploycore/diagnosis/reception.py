@@ -9,6 +9,7 @@ from deploycore.errors import RepositoryReplaced
 from deploycore.store.inspection import Inspection
 from deploycore.store.reception import RECEIVES_SECONDS
 from deploycore.store.records import ApplicationRecord, RepositoryRecord
+from deploycore.times import for_people
 
 __all__ = ["look_at_reception", "look_at_repositories"]
 
@@ -41,7 +42,7 @@ def look_at_reception(found: Inspection) -> Iterator[Finding]:
         yield warning(
             "missed deliveries",
             f"{what}.",
-            "See whether a worker runs, and what its log says of them: deploycore worker",
+            "Start a worker, or see a running worker's log: deploycore worker",
         )
 
 
@@ -69,7 +70,7 @@ def _repository(application: ApplicationRecord, known: RepositoryRecord) -> Iter
         yield warning(
             subject,
             f"A delivery about {known.ignored_name} was ignored at"
-            f" {known.ignored_at:%Y-%m-%d %H:%M} UTC, since {repository} is deployed.",
+            f" {for_people(known.ignored_at)}, since {repository} is deployed.",
             "If the repository was renamed, change the application's repository. Otherwise remove"
             f" the webhook from {known.ignored_name}.",
         )
@@ -77,6 +78,6 @@ def _repository(application: ApplicationRecord, known: RepositoryRecord) -> Iter
         yield fine(
             subject,
             f"Its repository {known.former_names[0]} was renamed {repository} at the host, as was"
-            f" learned at {known.renamed_at:%Y-%m-%d %H:%M} UTC. Write the new name where the"
+            f" learned at {for_people(known.renamed_at)}. Write the new name where the"
             " application is declared.",
         )

@@ -39,8 +39,8 @@ def refuse_unusable_source(source: CloneUrl, *, allow_plain_http: bool = False) 
     """
     if not is_address(source.url):
         raise ConfigurationError(
-            f"{clean(source.url)!r} is not an address that a git server can have.",
-            hint="Check its host and its port.",
+            f"{clean(source.url)!r} is not a valid address of a git server.",
+            hint="Correct its host or its port.",
         )
     origin = Origin.of(source.url)
     if allow_plain_http or origin.scheme == "https" or origin.is_loopback:

@@ -208,7 +208,7 @@ def refusing_damage(url: str) -> Iterator[None]:
         reason = clean(str(error))
     raise CorruptPack(
         f"What the git server of {url} sent is damaged: {reason}.",
-        hint="Try again; if it stays, run git fsck on the server's repository.",
+        hint="Try again. If it happens again, run git fsck on the server's repository.",
         url=url,
     )
 

@@ -503,7 +503,7 @@ class CachedRepository:
         try:
             yield
         except OSError as error:
-            logger.warning("the cache of %s can't %s: %s", self.url, what, error)
+            logger.warning("the cache of %s cannot %s: %s", self.url, what, error)
 
 
 class _CachedPack(Pack):
@@ -513,7 +513,7 @@ class _CachedPack(Pack):
         try:
             return super().read_at(offset, size)
         except OSError as error:
-            raise Damaged(f"a pack in the cache can't be read: {error.strerror}") from None
+            raise Damaged(f"a pack in the cache cannot be read: {error.strerror}") from None
 
 
 def _open_pack(path: Path, object_format: ObjectFormat) -> Pack:
@@ -554,7 +554,7 @@ def _the_oldest(directory: Path, keep: int) -> list[Path]:
 def _not_removed(path: Path, reason: str) -> ConfigurationError:
     return ConfigurationError(
         f"{path} could not be removed: {reason}.",
-        hint="Check the permissions of the cache's directory.",
+        hint="Correct the permissions of the cache's directory, then try again.",
         path=str(path),
     )
 

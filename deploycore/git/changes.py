@@ -113,9 +113,9 @@ class Changes:
         pointer = parse_pointer(content)
         if pointer is None:  # what is meant for a program should not be released in silence
             raise GitError(
-                f"The file {quoted(file.path)} begins as a pointer of Git LFS, but is none that"
-                " can be read.",
-                hint="Add the file again with git-lfs, and find out what changed its pointer.",
+                f"The file {quoted(file.path)} begins like a Git LFS pointer, but is not a valid"
+                " one.",
+                hint="Add the file again with git-lfs.",
                 path=shown(file.path),
             )
         return pointer

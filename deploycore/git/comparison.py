@@ -53,7 +53,7 @@ def _pattern(text: str) -> Pattern:
     try:
         return Pattern(os.fsencode(text))
     except MalformedPattern:
-        problem = f"{text!r} is no pattern as those of .gitignore."
+        problem = f"{text!r} is not a valid .gitignore pattern."
     raise ConfigurationError(problem, hint="Correct it in the application's watch.")
 
 

@@ -160,7 +160,7 @@ class Destinations:
 
     def _refused(self, url: str, why: str) -> UnsafeRepository:
         return UnsafeRepository(
-            f"The server of {self._source.url} sends on to {shown_origin(url)}, which is not"
+            f"The server of {self._source.url} redirects to {shown_origin(url)}, which is not"
             f" asked: {why}.",
             hint="Have the server name public https addresses, or addresses of its own origin.",
             url=self._source.url,

@@ -296,7 +296,7 @@ class Files:
         if answer is None:
             raise GitError(
                 "The process that writes files ended before it was done.",
-                hint="Look whether the system ended it for want of memory, then try again.",
+                hint="Check whether the system ran out of memory, then try again.",
             )
         failure, self._states[1] = answer
         if failure is None:
@@ -396,7 +396,7 @@ def _processors() -> int:
 
 def _same_name(path: bytes) -> UnsafeRepository:
     return UnsafeRepository(
-        f"The repository holds {quoted(path)} beside a name that this file system takes for"
+        f"The repository holds {quoted(path)} and another name that this file system treats as"
         " the same.",
         hint="Rename one of the two in the repository.",
         path=shown(path),

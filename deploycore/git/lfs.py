@@ -46,6 +46,7 @@ from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
+from deploycore.validation import find_problems
 
 __all__ = [
     "LfsClient",
@@ -97,22 +98,22 @@ _OWN = {"User-Agent": "git/deploycore", "Accept-Encoding": "identity"}
 
 _PUSH_AGAIN = (
     "Push the object again from a clone that has it: git lfs push --all. Without such a clone,"
-    " commit the file anew, or deploy with lfs: false."
+    " commit the file again, or deploy with lfs: false."
 )
-_LATER = "Try again later; if it stays, the host has a problem with its storage."
+_LATER = "Try again later. If it happens again, the host's storage has a problem."
 _OBJECT_HINTS = {
     401: "Check whether the credentials may read Git LFS on this host.",
     403: "Give the credentials the right to read this repository's files in Git LFS.",
-    422: "Look at the configuration of the LFS server.",
+    422: "Correct the configuration of the LFS server.",
 }
 _OBJECT_MESSAGES = {404: "does not have", 410: "no longer has", 422: "does not understand"}
 _HINTS = {
     404: "Check whether the host has Git LFS, whether it is switched on for this repository, and"
     " whether the credentials may see it.",
-    413: "Ask the host how many objects it gives at once; a hundred are asked for.",
-    422: "Look at the configuration of the LFS server.",
+    413: "Raise the LFS server's limit of objects in a request to 100.",
+    422: "Correct the configuration of the LFS server.",
     501: "Check whether the host has Git LFS.",
-    509: "Wait until the host's limit of bandwidth is lifted, or raise it there.",
+    509: "Wait until the host lifts its bandwidth limit, or raise the limit there.",
 }
 
 
@@ -376,7 +377,7 @@ class LfsClient:
         if len(body) > _ANSWER_BYTES_MOST:
             raise LimitExceeded(
                 f"The answer of {self._endpoint.url} is larger than {_ANSWER_BYTES_MOST:,} bytes.",
-                hint="Look at the configuration of the LFS server.",
+                hint="Correct the configuration of the LFS server.",
                 url=self._source.url,
             )
         if "json" not in kind:
@@ -441,7 +442,7 @@ class LfsClient:
                 raise UnsafeRepository(
                     f"The Git LFS server of {self._source.url} wants the header"
                     f" {clean(name, self._source)!r} sent, which is not done.",
-                    hint="Look at the configuration of the LFS server.",
+                    hint="Correct the configuration of the LFS server.",
                     url=self._source.url,
                 )
         return HTTPHeaderDict(given)
@@ -463,7 +464,7 @@ class LfsClient:
         raise RemoteRefused(
             f"The Git LFS object {offer.pointer.oid} of {self._source.url} is redirected more"
             f" than {_REDIRECTS_MOST} times.",
-            hint="Look at the configuration of the LFS server.",
+            hint="Correct the configuration of the LFS server.",
             url=self._source.url,
             oid=offer.pointer.oid,
         )
@@ -576,7 +577,7 @@ class LfsClient:
         return GitError(
             f"{self._endpoint.url} answered something that is not the batch API of Git LFS:"
             f" {clean(why, self._source)}.",
-            hint="Check whether the host has Git LFS, and its version.",
+            hint="Check that the host has Git LFS, and that its version supports the batch API.",
             url=self._source.url,
         )
 
@@ -622,8 +623,7 @@ def _parsed(kind: type[_Model], body: bytes) -> _Model | str:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return find_problems(error, kind, None)[0].text(".")
 
 
 def _until(action: _Action) -> float:

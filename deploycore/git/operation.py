@@ -14,6 +14,7 @@ from typing import TypeVar
 from deploycore.errors import LimitExceeded
 from deploycore.git.progress import Cancellation, Progress, ProgressListener
 from deploycore.git.settings import GitSettings
+from deploycore.git.wording import raising
 
 __all__ = ["Counts", "Operation", "letting_listeners_fail"]
 
@@ -131,7 +132,8 @@ class Operation:
             seconds = self.settings.total_timeout
             raise LimitExceeded(
                 f"The git operation took more than {seconds:g} seconds.",
-                hint="Try again when the network is better, or raise total_timeout.",
+                hint="Try again. If it happens again, raise timeouts: {fetch: SECONDS} of the"
+                " application, or total_timeout of GitSettings.",
                 limit="total_timeout",
             )
 
@@ -166,7 +168,7 @@ class Operation:
         if self._counts.entries > self.settings.files_most:
             raise LimitExceeded(
                 f"The repository has more than {self.settings.files_most:,} files and directories.",
-                hint="Raise files_most if this repository is to be trusted.",
+                hint=raising("files_most"),
                 limit="files_most",
             )
 
@@ -184,7 +186,7 @@ class Operation:
             raise LimitExceeded(
                 "The repository has too many symbolic links, submodules, .gitattributes or files"
                 " in LFS, or too long ones.",
-                hint="Raise held_bytes_most if this repository is to be trusted.",
+                hint=raising("held_bytes_most"),
                 limit="held_bytes_most",
             )
 
@@ -345,7 +347,7 @@ def letting_listeners_fail(perform: Callable[[], Result]) -> Result:
 def _too_large(what: str, most: int, limit: str) -> LimitExceeded:
     return LimitExceeded(
         f"The repository holds {what} of more than {most:,} bytes.",
-        hint=f"Raise {limit} if this repository is to be trusted.",
+        hint=raising(limit),
         limit=limit,
     )
 
@@ -353,6 +355,6 @@ def _too_large(what: str, most: int, limit: str) -> LimitExceeded:
 def _too_much_in_lfs(limit: str, most: str) -> LimitExceeded:
     return LimitExceeded(
         f"The repository has more than {most} in Git LFS.",
-        hint=f"Raise {limit} if this repository is to be trusted.",
+        hint=raising(limit),
         limit=limit,
     )

@@ -37,6 +37,7 @@ from deploycore.git.pack import (
     kind_and_size,
 )
 from deploycore.git.pack_index import index_of
+from deploycore.git.wording import raising
 
 __all__ = ["Consumer", "PackReceiver", "Received"]
 
@@ -245,8 +246,8 @@ class PackReceiver:
         most = self._operation.settings.objects_most
         if objects > most:
             raise LimitExceeded(
-                f"The server sends {objects:,} objects; at most {most:,} are taken.",
-                hint="Raise objects_most if this repository is to be trusted.",
+                f"The server sends {objects:,} objects; the limit is {most:,}.",
+                hint=raising("objects_most"),
                 limit="objects_most",
             )
 

@@ -55,7 +55,7 @@ from deploycore.git.translation import (
     protocol_refusal,
 )
 from deploycore.git.wire import media_type, open_pool
-from deploycore.git.wording import clean
+from deploycore.git.wording import clean, raising
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
@@ -338,7 +338,7 @@ class _Attempt:
             ref = result.symrefs.get(_HEAD, _HEAD)
             if not ref.startswith(_BRANCHES) or not check_ref_format(Ref(ref)):
                 raise RemoteRefused(
-                    f"The git server of {self._source.url} does not say which branch its HEAD is.",
+                    f"The git server of {self._source.url} does not name its default branch.",
                     hint="Name a branch.",
                     url=self._source.url,
                 )
@@ -387,8 +387,8 @@ class _Attempt:
         if not known:
             raise RemoteRefused(
                 f"The repository {self._source.url} has the object format"
-                f" {clean(' '.join(sorted(formats)))!r}, which is not known here.",
-                hint=f"Known are {' and '.join(each.name for each in OBJECT_FORMATS)}.",
+                f" {clean(' '.join(sorted(formats)))!r}, which is not supported.",
+                hint=f"Supported formats: {' and '.join(each.name for each in OBJECT_FORMATS)}.",
                 url=self._source.url,
             )
         if not any(_names(commit, each) for each in known):
@@ -420,8 +420,8 @@ class _Attempt:
 
     def _nothing_there(self) -> RemoteRefused:
         return RemoteRefused(
-            f"The repository {self._source.url} is empty, or its HEAD names no branch.",
-            hint="Push a first commit to it, or name a branch.",
+            f"The repository {self._source.url} is empty, or has no default branch.",
+            hint="Push a first commit, or name a branch.",
             url=self._source.url,
         )
 
@@ -443,7 +443,7 @@ class _Attempt:
             )
         return RemoteRefused(
             f"{where} ({error.message})",
-            hint="Try again with the newest commit."
+            hint="Deploy the newest commit of the branch."
             if named
             else "Check that the commit was pushed, and that it is the tip of a branch there.",
             url=self._source.url,
@@ -559,8 +559,8 @@ class _Client(AbstractHttpGitClient):
             raise RemoteRefused(
                 f"The git server of {self._source.url} cannot send a commit without its history"
                 " (it has no shallow fetches), which is needed here.",
-                hint="Ask who runs the server for a newer version, or use a host with one: git's"
-                " own server has had it since 2006.",
+                hint="Ask the server's administrator to upgrade it, or deploy from another host:"
+                " git has had shallow fetches since 2006.",
                 url=self._source.url,
             )
         self.peeled = found[4]
@@ -609,7 +609,7 @@ class _Client(AbstractHttpGitClient):
         self._operation.check()
         if url != (self._asking if data is None else self._fetching):
             raise RemoteRefused(
-                f"The git server of {self._source.url} sends on to another address, which is"
+                f"The git server of {self._source.url} redirects to another address, which is"
                 " not followed.",
                 url=self._source.url,
             )
@@ -711,7 +711,7 @@ class _Client(AbstractHttpGitClient):
         return RemoteRefused(
             f"{self._source.url} is not served as a git repository, but as"
             f" {clean(kind) or 'something without a type'}.",
-            hint="Check that the address is that of a git repository, not of a page about it.",
+            hint="Use the address that git clones from, not that of a web page.",
             url=self._source.url,
         )
 
@@ -728,8 +728,8 @@ class _Talk:
         self._left -= len(data) + (_LINE_OVERHEAD if begins_line else 0)
         if self._left < 0:
             raise LimitExceeded(
-                "The server says more than can be of use before it sends any files.",
-                hint="Look at the server: it may have hundreds of thousands of refs.",
+                "The git server sent too much data before it sent any files.",
+                hint="Check how many refs the repository has: hundreds of thousands are too many.",
                 limit="talk",
             )
 
@@ -808,6 +808,6 @@ def _names(commit: str, object_format: ObjectFormat) -> bool:
 def _too_many_bytes(operation: Operation) -> LimitExceeded:
     return LimitExceeded(
         f"The server sends more than {operation.settings.pack_bytes_most:,} bytes.",
-        hint="Raise pack_bytes_most if this repository is to be trusted.",
+        hint=raising("pack_bytes_most"),
         limit="pack_bytes_most",
     )

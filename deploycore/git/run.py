@@ -29,7 +29,7 @@ from deploycore.git.remote import Fetched, Wanted, fetch
 from deploycore.git.repository import make_repository
 from deploycore.git.submodules import Submodule, find_submodules
 from deploycore.git.target import Staging, refuse_unusable, staging_for
-from deploycore.git.wording import file_failure, quoted, shown
+from deploycore.git.wording import file_failure, quoted, raising, shown
 from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
 
@@ -101,7 +101,7 @@ def _prune(cache: RepositoryCache) -> None:
     try:
         cache.prune()
     except (DeploycoreError, OSError) as error:
-        logger.warning("the cache in %s can't be made smaller: %s", cache.directory, error)
+        logger.warning("the cache in %s cannot be made smaller: %s", cache.directory, error)
 
 
 @contextmanager
@@ -387,20 +387,16 @@ def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
 
 def _too_many(most: int) -> LimitExceeded:
     return LimitExceeded(
-        "The repository has more submodules, those of submodules included, than are allowed:"
-        f" submodules_most is {most}.",
-        hint="If you trust this repository, raise limits: {submodules: NUMBER} of the application,"
-        " or submodules_most of GitSettings.",
+        f"The repository has more than {most:,} submodules, those of submodules included.",
+        hint=raising("submodules_most"),
         limit="submodules_most",
     )
 
 
 def _too_deep(submodule: Submodule, most: int) -> LimitExceeded:
     return LimitExceeded(
-        f"The submodule {quoted(submodule.path)} is within more submodules than are"
-        f" allowed: submodule_depth_most is {most}.",
-        hint="Deploy without submodules, or raise submodule_depth_most of GitSettings if you"
-        " trust this repository.",
+        f"The submodule {quoted(submodule.path)} is nested in more than {most} submodules.",
+        hint=raising("submodule_depth_most"),
         limit="submodule_depth_most",
     )
 

@@ -135,7 +135,7 @@ def _entries(content: bytes) -> dict[bytes, _Entry]:
         return dict(_read(config))
     except Exception as error:
         reason = clean(str(error))
-    raise GitError(f".gitmodules can't be read: {reason}.", hint="Correct it in the repository.")
+    raise GitError(f".gitmodules cannot be read: {reason}.", hint="Correct it in the repository.")
 
 
 def _read(config: ConfigFile) -> Iterator[tuple[bytes, _Entry]]:
@@ -186,7 +186,7 @@ def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestina
     except ValueError:
         source = None
     if source is None or not is_address(url):
-        raise _unusable(path, "is no http or https URL")
+        raise _unusable(path, "is not an http or https URL")
     origin = Origin.of(source.url)
     if not allowed.takes_scheme_of(origin):
         raise _unusable(path, "is not https")
@@ -250,7 +250,7 @@ def _without_user(parts: SplitResult) -> str:
 
 def _unusable(path: bytes, why: str) -> UnsafeRepository:
     return UnsafeRepository(
-        f"The address of the submodule {quoted(path)} can't be used: it {why}.",
+        f"The address of the submodule {quoted(path)} cannot be used: it {why}.",
         hint="Give it an https or a relative URL in .gitmodules, or deploy without submodules.",
         path=shown(path),
     )

@@ -174,11 +174,11 @@ def _problem(target: Path) -> str:
     except FileNotFoundError:
         return ""
     except NotADirectoryError:
-        return "can't be made, since something above it is no directory"
+        return "cannot be made, since something above it is not a directory"
     if stat.S_ISLNK(mode):
         return "is a link"
     if not stat.S_ISDIR(mode):
-        return "is no directory"
+        return "is not a directory"
     with os.scandir(target) as entries:
         return "is not empty" if any(entries) else ""
 

@@ -38,15 +38,15 @@ __all__ = [
 _MESSAGES = {
     401: "does not accept the credentials",
     403: "does not allow these credentials to read it",
-    404: "knows no such repository, or hides it from these credentials",
-    410: "says that this way of access was withdrawn",
+    404: "did not find the repository, or these credentials cannot read it",
+    410: "no longer offers this way of access",
     429: "asks for fewer requests",
 }
 _HINTS = {
     401: "Check the user name and the secret, and whether the secret has expired.",
     403: "Give the credentials the right to read this repository.",
-    404: "Check the address, and whether the credentials may see the repository.",
-    410: "Look up which credentials the host takes now.",
+    404: "Check the address, and give the credentials read access to the repository.",
+    410: "See the host's documentation for the credentials that it accepts now.",
     429: "Wait some minutes, then try again.",
 }
 
@@ -63,8 +63,8 @@ def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str
         return RemoteRefused(
             f"The git server of {source.url} redirects to {elsewhere}, which is not followed"
             f" (HTTP {status}).",
-            hint="If that is where the repository is now, use its address. If that is a page to"
-            " sign in at, check the credentials.",
+            hint="If the repository has moved there, use the new address. If that is a sign-in"
+            " page, check the credentials.",
             status=status,
             url=source.url,
         )
@@ -84,7 +84,7 @@ def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
     """The error for a refusal in the git protocol: an ``ERR`` line, or the error side band."""
     return RemoteRefused(
         f'The git server of {source.url} refused: "{said}".',
-        hint="This reason is the server's own: do what it asks for, or ask who runs the server.",
+        hint="The reason is the server's own: do what it asks, or ask the server's administrator.",
         url=source.url,
     )
 
@@ -103,21 +103,21 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
     url = source.url
     if isinstance(error, ProxyError):
         return GitError(
-            f"The proxy on the way to {url} can't be reached, or refuses:"
+            f"The proxy for {url} cannot be reached, or refused the connection:"
             f" {clean(str(error.original_error), source)}.",
-            hint="Look at HTTPS_PROXY, or except the host in NO_PROXY.",
+            hint="Check HTTPS_PROXY, or add the host to NO_PROXY.",
             url=url,
         )
     if isinstance(error, NewConnectionError):  # a ConnectTimeoutError to urllib3
         return GitError(
-            f"The git server of {url} can't be reached.",
-            hint="Check the address, the network, and whether the host is up.",
+            f"The git server of {url} cannot be reached.",
+            hint="Check the address, that the host is up, and the network.",
             url=url,
         )
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         return GitError(
             f"The git server of {url} did not answer in time.",
-            hint="Check the network, and whether the host is up.",
+            hint="Check that the host is up, and check the network.",
             url=url,
         )
     if isinstance(error, SSLError | ssl.SSLError):
@@ -129,8 +129,8 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         )
     if isinstance(error, ProtocolError | HangupException | ConnectionError):
         return GitError(
-            f"The git server of {url} broke the connection off.",
-            hint="Try again; if it stays, the host or something on the way has a problem.",
+            f"The git server of {url} closed the connection early.",
+            hint="Try again. If it happens again, check the host and the network between.",
             url=url,
         )
     said = clean(str(error), source)

@@ -29,7 +29,7 @@ from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git.hash_table import PATH_HASH_BYTES, HashTable, path_digest, path_hash
 from deploycore.git.objects import ObjectFormat, TreeEntry, read_tree
 from deploycore.git.operation import Operation
-from deploycore.git.wording import clean, quoted, shown
+from deploycore.git.wording import clean, quoted, raising, shown
 
 __all__ = [
     "File",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _LINK_BYTES_MOST = 4095
-_MALFORMED = "Find the tree with git fsck in the repository, and commit its files anew."
+_MALFORMED = "Find the tree with git fsck in the repository, and commit its files again."
 _NAME_BYTES_MOST = 255
 _PATH_BYTES_MOST = 4095  # what a call of the system takes (PATH_MAX)
 _PRESENT_BYTES_MOST = 16 * 1024 * 1024
@@ -384,7 +384,7 @@ class Plan:
         return self._in_order is not None and bool(number) and number not in self._occupied
 
     def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
-        """The path and the entry of all that is no directory, in the order of git's index."""
+        """The path and the entry of all that is not a directory, in the order of git's index."""
         numbers = HashTable(PATH_HASH_BYTES)
         for number in range(len(self._contents)):
             numbers.add(path_hash(self.directory(number)), number)
@@ -423,7 +423,7 @@ def refuse_depth(path: bytes, most: int) -> None:
         raise LimitExceeded(
             f"The repository has more than {most} directories within each other,"
             f" at {clean(path, most=60)!r}.",
-            hint="Raise path_depth_most if this repository is to be trusted.",
+            hint=raising("path_depth_most"),
             limit="path_depth_most",
         )
 
@@ -446,7 +446,7 @@ def escaping_links(
         if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
             raise _unsafe(
                 path,
-                "which is a link with a target that no link can have",
+                "which is a link with an invalid target",
                 "Replace or remove it in the repository.",
             )
         if known is None and b".." in target:
@@ -583,7 +583,7 @@ def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
 @lru_cache(maxsize=4096)
 def _fault(name: bytes) -> str:
     if name in (b"", b".", b"..") or b"/" in name:
-        return "which is no name that a file can have"
+        return "which is not a valid file name"
     if name.lower() == b".git":
         return "which is the name of git's own directory"
     # Git looks at all parts of what would be a path on Windows.
@@ -669,6 +669,6 @@ def _too_long(path: bytes) -> LimitExceeded:
 def _too_many_trees(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository's names of files and directories take more than {most:,} bytes.",
-        hint="Raise tree_bytes_most if this repository is to be trusted.",
+        hint=raising("tree_bytes_most"),
         limit="tree_bytes_most",
     )

@@ -85,8 +85,8 @@ def _is_home(place: SplitResult, operation: Operation) -> bool:
 def _trusting(certificates: str) -> dict[str, Any]:
     if not os.path.exists(certificates):
         raise ConfigurationError(
-            f"The CA certificates {certificates!r} are not there.",
-            hint="Name a file, or a directory made by c_rehash, in REQUESTS_CA_BUNDLE.",
+            f"The CA certificates {certificates!r} do not exist.",
+            hint="Set REQUESTS_CA_BUNDLE to a PEM file, or to a directory made by c_rehash.",
             path=certificates,
         )
     return {"ca_cert_dir" if os.path.isdir(certificates) else "ca_certs": certificates}
@@ -102,7 +102,7 @@ def _showing(certificate: str, key: str | None) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(
-            f"The client certificate {certificate!r} can't be used: {reason}.",
+            f"The client certificate {certificate!r} cannot be used: {reason}.",
             hint="Name PEM files: one with the certificate, and the key in it or in one of its"
             " own, not encrypted.",
             path=certificate,
@@ -139,9 +139,8 @@ def _proxy(place: SplitResult) -> _Proxy | None:
         parts = Url()
     if parts.scheme not in ("http", "https") or not parts.host:
         raise ConfigurationError(
-            f"The proxy for {address} is none that can be used: it has to be http:// or https://"
-            " with a host.",
-            hint="Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the host in NO_PROXY.",
+            f"The proxy for {address} is not valid: it must be http:// or https:// with a host.",
+            hint="Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or add the host to NO_PROXY.",
         )
     # urllib3 would know Latin-1 alone, and tell others' passwords in its exception.
     said = b64encode(unquote_to_bytes(parts.auth or "")).decode()

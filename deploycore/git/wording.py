@@ -10,7 +10,7 @@ from deploycore.errors import GitError
 from deploycore.models import CloneUrl
 from deploycore.redaction import Redactor
 
-__all__ = ["clean", "file_failure", "quoted", "shown"]
+__all__ = ["clean", "file_failure", "quoted", "raising", "shown"]
 
 _SAID_MOST = 300
 _PATH_MOST = 200
@@ -52,6 +52,19 @@ def quoted(path: bytes) -> str:
     return f"{mark}{text}{mark}"
 
 
+def raising(limit: str) -> str:
+    """The hint for a limit that was reached.
+
+    Args:
+        limit: A field of ``GitSettings`` whose name without ``_most`` is one of an application's
+            ``limits``.
+    """
+    return (
+        f"If you trust this repository, set limits: {{{limit.removesuffix('_most')}: NUMBER}} for"
+        f" the application, or {limit} of GitSettings in Python."
+    )
+
+
 def _escape(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # a byte that is no UTF-8
@@ -69,9 +82,9 @@ def file_failure(path: object, error: OSError) -> GitError:
     name = None if is_link else error.filename
     within = f", at {clean(str(name))!r}" if name and str(name) != str(path) else ""
     return GitError(
-        f"{path} can't be written: {error.strerror or type(error).__name__}{within}.",
+        f"{path} cannot be written: {error.strerror or type(error).__name__}{within}.",
         hint=BrokenLink.HINT
         if is_link
-        else "Look at the directory's permissions and at the space that is left on its disk.",
+        else "Check the directory's permissions and the free space on its disk.",
         path=str(path),
     )

@@ -7,7 +7,7 @@ answers, stays on one origin with its credentials, and turns failures into typed
 from deploycore.http.answers import ErrorAnswer, retry_after
 from deploycore.http.authorisation import BasicAuth, BearerAuth, HeaderAuth, HttpAuth
 from deploycore.http.client import HttpClient
-from deploycore.http.decoding import AnswerModel, parse_answer
+from deploycore.http.decoding import AnswerModel, IncompleteItem, parse_answer, parse_items
 from deploycore.http.settings import HttpSettings
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "HttpAuth",
     "HttpClient",
     "HttpSettings",
+    "IncompleteItem",
     "parse_answer",
+    "parse_items",
     "retry_after",
 ]

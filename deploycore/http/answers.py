@@ -22,6 +22,7 @@ from deploycore.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from deploycore.times import for_people
 
 __all__ = [
     "Answer",
@@ -29,6 +30,7 @@ __all__ = [
     "Failure",
     "error_for_status",
     "failure_of",
+    "link_of",
     "next_link",
     "retry_after",
 ]
@@ -80,7 +82,12 @@ _PARAMETER = re.compile(rf""";\s*([^\s=;,"]+)(?:\s*=\s*({_QUOTED}|[^\s;,"]*))?""
 
 
 def next_link(headers: Mapping[str, str], base: str) -> str | None:
-    """The link of relation ``next`` in an answer's ``Link`` header (RFC 8288).
+    """The link of relation ``next`` in an answer's ``Link`` header; see ``link_of``."""
+    return link_of("next", headers, base)
+
+
+def link_of(relation: str, headers: Mapping[str, str], base: str) -> str | None:
+    """The first link of a relation in an answer's ``Link`` header (RFC 8288).
 
     Not by ``requests.utils.parse_header_links``, which cuts addresses at a semicolon, and takes
     what is malformed for the end of a listing.
@@ -102,7 +109,7 @@ def next_link(headers: Mapping[str, str], base: str) -> str | None:
             raise ValueError("its Link header is malformed")
         named = ((name.lower(), value) for name, value in _PARAMETER.findall(link[2]))
         relations = next((value for name, value in named if name == "rel"), "")
-        if "next" in relations.strip('"').lower().split():
+        if relation in relations.strip('"').lower().split():
             return _joined(base, link[1])
         place = link.end()
     return None
@@ -151,7 +158,7 @@ def failure_of(error: Exception) -> Failure:
                 "CA bundle in REQUESTS_CA_BUNDLE.",
             )
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
-            return Failure("its name can't be resolved", hint="Check the name and the network.")
+            return Failure("its name cannot be resolved", hint="Check the name and the network.")
     # A refused connection is no time-out, though urllib3 derives it from one.
     causes = [each for each in causes if type(each) is not urllib3.exceptions.NewConnectionError]
     for kinds, failure in _FAILURES:
@@ -168,7 +175,10 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
     ),
     (
         (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError),
-        Failure("the proxy does not let us through", hint="Check HTTPS_PROXY and NO_PROXY."),
+        Failure(
+            "the proxy refused the connection",
+            hint="Check HTTPS_PROXY, or add the host to NO_PROXY.",
+        ),
     ),
     (
         (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError),
@@ -209,17 +219,21 @@ def error_for_status(answer: Answer, what: str) -> ProviderError:
         )
     if status == 403:
         return PermissionDenied(
-            f"{what}: the credentials may not do this.",
-            hint="Check the permissions of the provider's credentials.",
+            f"{what}: the credentials do not have permission.",
+            hint="Give the provider's credentials the permission, or use others.",
             status=status,
         )
     if status in (404, 410):
-        gone = "is not there any more" if status == 410 else "is not there, or hidden"
-        return NotFound(f"{what}: what was asked for {gone}.", status=status)
+        gone = (
+            "no longer exists"
+            if status == 410
+            else "was not found, or these credentials cannot read it"
+        )
+        return NotFound(f"{what}: the resource {gone}.", status=status)
     if status == 429:
-        when = f"after {retry_at:%H:%M:%S} UTC" if retry_at else "later"
+        when = f"after {for_people(retry_at)}" if retry_at else "later"
         return RateLimited(
-            f"{what}: the host asks for fewer requests.",
+            f"{what}: the host's rate limit is exceeded.",
             retry_at=retry_at,
             hint=f"Try again {when}.",
             status=status,

@@ -32,6 +32,7 @@ from deploycore.http.answers import (
     retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
+from deploycore.http.deprecation import Deprecation, Deprecations
 from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.http.transport import Transport
@@ -62,9 +63,10 @@ class HttpClient:
         redactor: Masks the provider's secrets in messages.
         settings: Timeouts, retries and limits.
         user_agent: By default deploycore and its version.
+        subject: Whose client it is, for the log: ``provider work``.
 
     Raises:
-        ConfigurationError: The base URL is no http or https URL, holds user information, or
+        ConfigurationError: The base URL is not an http or https URL, holds user information, or
             would send credentials in the clear to another machine.
     """
 
@@ -76,11 +78,13 @@ class HttpClient:
         redactor: Redactor | None = None,
         settings: HttpSettings | None = None,
         user_agent: str | None = None,
+        subject: str = "",
     ) -> None:
         self._origin = Origin.of_api(base_url, with_credentials=auth is not None)
         self._base = base_url.rstrip("/") + "/"
         self._settings = settings or HttpSettings()
         self._redactor = redactor or Redactor()
+        self._deprecations = Deprecations(subject, self._redactor.mask)
         self._explain: Explain | None = None
         self._authorisation = Authorisation(auth, self._redactor.learn)
         self._headers: Mapping[str, str] = {}
@@ -214,6 +218,11 @@ class HttpClient:
         """How many seconds the host's clock is before ours; ``None`` until it has answered."""
         return self._transport.host_clock.offset
 
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """The endpoints that the host called deprecated so far."""
+        return self._deprecations.met
+
     def __enter__(self) -> Self:
         return self
 
@@ -246,7 +255,7 @@ class HttpClient:
             yield page
             following: object = next_url(answer, page)
             if following is not None and not isinstance(following, str):
-                raise self._unexpected("GET", answer.url, "its link to the next page is no text")
+                raise self._unexpected("GET", answer.url, "its link to the next page is not text")
             link = following
 
     def _linked(self, answer: Answer) -> str | None:
@@ -273,9 +282,11 @@ class HttpClient:
         except (ValueError, RecursionError):
             pass
         kind = answer.headers.get("Content-Type", "").partition(";")[0] or "no content type"
-        start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
-        what = f"it is not valid JSON ({kind}, {len(answer.body)} bytes, begins {start!r})"
-        raise self._unexpected(method, answer.url, what)
+        what = f"{kind}, {len(answer.body)} bytes"
+        if method == "GET":  # other answers may hold a new secret, which nothing can mask yet
+            start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
+            what += f", begins {start!r}"
+        raise self._unexpected(method, answer.url, f"it is not valid JSON ({what})")
 
     def _request(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
         """Send a request, again where that may help, and follow redirects on the origin."""
@@ -298,6 +309,8 @@ class HttpClient:
             started = self._clock()
             outcome = self._once(method, target, body, deadline)
             self._log(method, target, outcome, number, self._clock() - started)
+            if isinstance(outcome, Answer):
+                self._deprecations.note(method, target, outcome.headers)
             retry_at = self._retry_at(method, outcome)
             if not (outcome.worth_retrying or retry_at) or number == tries:
                 break
@@ -345,8 +358,8 @@ class HttpClient:
             segments = unquote(path.partition("?")[0]).split("/")
             if ".." in segments or "." in segments:
                 raise ConfigurationError(
-                    self._redactor.mask(f"The path {path!r} leads out of the API."),
-                    hint="Check the names of owner, repository and branch.",
+                    self._redactor.mask(f"The path {path!r} is outside the API's address."),
+                    hint="Check the names of the owner, the repository and the branch.",
                 )
             return self._base + path
         if not self._origin.covers(url):
@@ -357,7 +370,7 @@ class HttpClient:
     def _redirected(self, method: str, target: str, answer: Answer) -> str:
         location = answer.headers.get("Location", "")
         if not location:
-            raise self._unexpected(method, target, "it is a redirect to nowhere")
+            raise self._unexpected(method, target, "it redirects without an address")
         if method not in ("GET", "HEAD"):
             raise self._unexpected(method, target, "it is a redirect, which only GET may follow")
         try:
@@ -399,9 +412,9 @@ class HttpClient:
     def _unexpected(self, method: str, target: str, what: str) -> UnexpectedAnswer:
         place = f"{method} {path_of(target)} on {self._origin.host}"
         return UnexpectedAnswer(
-            self._redactor.mask(f"The answer to {place} can't be used: {what}."),
-            hint="Check the configured address. If it is right, the host has a problem or its "
-            "API has changed.",
+            self._redactor.mask(f"The answer to {place} cannot be used: {what}."),
+            hint="Check the configured address. If the address is right, the host has a problem"
+            " or its API has changed.",
         )
 
     def _log(

@@ -1,62 +1,193 @@
 """From a host's JSON to models of it, believing nothing.
 
 What is missing or of another type than the host documents is an ``UnexpectedAnswer`` that names
-the place, never the value: an answer may hold what must not be shown.
+the place, never the value: an answer may hold what must not be shown. A listing is read item by
+item: one that cannot be read is skipped and counted, and the others are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args, get_origin, overload
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from deploycore.errors import UnexpectedAnswer
+from deploycore.http.tally import current_tally
 
-__all__ = ["AnswerModel", "parse_answer"]
+__all__ = ["AnswerModel", "IncompleteItem", "parse_answer", "parse_items"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 _SHOWN_PROBLEMS = 3
+_HINT = (
+    "Check the configured address. If the address is right, the host's API has changed: upgrade the"
+    " plugin."
+)
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = lru_cache(maxsize=256)(TypeAdapter)
+
+_WORDS: Mapping[str, str] = {
+    "missing": "is missing",
+    "string_type": "is not a text",
+    "string_too_short": "is empty",
+    "bool_type": "is not true or false",
+    "int_type": "is not a whole number",
+    "list_type": "is not a list",
+    "model_type": "is not an object",
+    "dict_type": "is not an object",
+}
 
 
 class AnswerModel(BaseModel):
     """The base for models of a host's JSON: only the fields that are read, in strict types.
 
-    Fields that the model does not name are passed over, so that a host may add some.
+    Fields that the model does not name are passed over, so that a host may add some. A field
+    that has a default gets it also where the host gives null.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", strict=True, hide_input_in_errors=True, defer_build=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        absent = {key for key in _defaulted(cls) if key in data and data[key] is None}
+        if not absent:
+            return data
+        return {key: value for key, value in data.items() if key not in absent}
+
+
+class IncompleteItem(UnexpectedAnswer):
+    """An item that is valid by the host's description, and lacks a field that deploycore needs.
+
+    For a function that reads items: such an item is skipped, and a listing that has no other
+    items is empty. Where all items of a listing are invalid, the listing is an
+    ``UnexpectedAnswer``.
+    """
+
 
 def parse_answer(expected: type[T], value: object, *, what: str) -> T:
     """Read decoded JSON as a model of it, or as a list of some.
 
     Args:
-        expected: An :class:`AnswerModel`, ``list[…]`` of one, or a plain type.
+        expected: An :class:`AnswerModel`, ``list[…]`` of one, or a plain type. The items of a
+            list of models are read as :func:`parse_items` does.
         value: What :meth:`HttpClient.get_json` gave.
         what: What it should be, for the error: ``a page of repositories``.
 
     Raises:
         UnexpectedAnswer: It is something else; names the first places that are wrong.
     """
+    item = _item_model(expected)
+    if item is not None:
+        return cast("T", parse_items(item, value, what=what))
     try:
         found: T = _adapter(expected).validate_python(value)
     except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        problems = _problems(error)
     else:
         return found
-    shown = "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg']}"
-        for problem in problems[:_SHOWN_PROBLEMS]
+    raise _unexpected(what, problems)
+
+
+@overload
+def parse_items(expected: type[T], page: object, *, what: str) -> list[T]: ...
+@overload
+def parse_items(
+    expected: type[T], page: object, *, what: str, read: Callable[[T], U]
+) -> list[U]: ...
+def parse_items(
+    expected: type[T], page: object, *, what: str, read: Callable[[T], Any] | None = None
+) -> list[Any]:
+    """Read the items of a page of a listing one by one.
+
+    An item that cannot be read is skipped and counted; when the listing ends, the log has one
+    warning with the provider, the number of skipped items and the reasons, and never what they
+    hold. ``null`` is skipped, too: some hosts put it in the place of what was removed meanwhile.
+
+    Args:
+        expected: The model of an item; ``object`` where ``read`` looks at all of it.
+        page: The decoded list.
+        what: What the page should be, for messages: ``a page of repositories``.
+        read: Makes of an item what is wanted. An item for which it raises ``UnexpectedAnswer``
+            or pydantic's ``ValidationError`` is skipped.
+
+    Raises:
+        UnexpectedAnswer: It is not a list; or none of the listing's items can be read, although
+            the host gave some: then its API has changed. Within a listing hook this is found
+            when the listing ends, and else at once.
+    """
+    if not isinstance(page, list):
+        raise _unexpected(what, [("", "is not a list")])
+    tally, found, wrong = current_tally(), [], []
+    for number, item in enumerate(page):
+        if item is None:
+            tally.skipped(what, "null in the place of an item", is_null=True)
+            continue
+        try:
+            value = _adapter(expected).validate_python(item)
+            found.append(value if read is None else read(value))
+            continue
+        except ValidationError as error:
+            problems = _problems(error)
+        except IncompleteItem as error:
+            tally.skipped(what, _told([(_field_of(error), "is missing")]))
+            continue
+        except UnexpectedAnswer as error:
+            problems = [(_field_of(error), "is missing or wrong")]
+        tally.skipped(what, _told(problems[:1]))
+        wrong += [(f"{number}.{place}".rstrip("."), words) for place, words in problems]
+    tally.read(len(found), _unexpected(what, wrong) if wrong else None)
+    return found
+
+
+def _item_model(expected: Any) -> type[AnswerModel] | None:
+    """The model of which a list is expected."""
+    if get_origin(expected) is not list:
+        return None
+    (item,) = get_args(expected)
+    return item if isinstance(item, type) and issubclass(item, AnswerModel) else None
+
+
+@lru_cache(maxsize=256)
+def _defaulted(model: type[AnswerModel]) -> frozenset[str]:
+    """The keys of fields that have a default and do not take null."""
+    return frozenset(
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if not field.is_required() and type(None) not in get_args(field.annotation)
     )
-    raise UnexpectedAnswer(
+
+
+def _problems(error: ValidationError) -> list[tuple[str, str]]:
+    """Each place that is wrong, and how, in plain words and without what stands there."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return [
+        (".".join(map(str, problem["loc"])), _WORDS.get(problem["type"], "has an unexpected value"))
+        for problem in found
+    ]
+
+
+def _field_of(error: UnexpectedAnswer) -> str:
+    return str(error.details.get("field", ""))
+
+
+def _told(problems: list[tuple[str, str]]) -> str:
+    shown = problems[:_SHOWN_PROBLEMS]
+    return "; ".join(f"{place or 'the whole'} {words}" for place, words in shown)
+
+
+def _unexpected(what: str, problems: list[tuple[str, str]]) -> UnexpectedAnswer:
+    shown = "; ".join(
+        f"{place or 'the whole'}: it {words}" for place, words in problems[:_SHOWN_PROBLEMS]
+    )
+    return UnexpectedAnswer(
         f"The host did not answer with {what} as its API describes it: {shown}.",
-        hint="Check the configured address. If it is right, the host's API has changed: "
-        "upgrade the plugin.",
-        field=".".join(map(str, problems[0]["loc"])) or None,
+        hint=_HINT,
+        field=problems[0][0] or None,
     )

@@ -60,7 +60,7 @@ class Origin:
         """The origin of a configured address, if requests may be sent there.
 
         Raises:
-            ConfigurationError: It is no http or https URL, holds user information, or would
+            ConfigurationError: It is not an http or https URL, holds user information, or would
                 take credentials unencrypted to another machine.
         """
         try:

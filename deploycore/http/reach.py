@@ -66,7 +66,7 @@ def reach(url: str, *, seconds: float) -> Reached:
             if context is not None:
                 context.wrap_socket(connected, server_hostname=origin.host).close()
     except socket.gaierror:
-        problem, hint = "its name can't be resolved", "Check the name and the network."
+        problem, hint = "its name cannot be resolved", "Check the name and the network."
     except (OSError, ValueError) as error:
         failure = failure_of(TimeoutError() if wire.is_cut else error)
         problem, hint = failure.reason, failure.hint or "Check the address and the network."
@@ -74,7 +74,7 @@ def reach(url: str, *, seconds: float) -> Reached:
         taken = round(1000 * (time.monotonic() - started))
         return Reached(origin.host, bool(proxy), is_encrypted, taken)
     what = f"The proxy {origin.host}" if proxy else f"The host {origin.host}"
-    raise ProviderUnavailable(f"{what} can't be reached: {problem}.", hint=hint)
+    raise ProviderUnavailable(f"{what} cannot be reached: {problem}.", hint=hint)
 
 
 def _origin_of_proxy(proxy: str) -> Origin:

@@ -133,7 +133,7 @@ class Transport:
     def _failure(self, error: Exception, wire: Wire) -> Failure | None:
         """What an exception means; ``None``: it is a bug."""
         if wire.has_overrun:
-            return Failure("it sent too much that is no content", unexpected=True)
+            return Failure("it sent too much besides its content", unexpected=True)
         if self.closed.is_set():
             return Failure("the connection was closed")
         if wire.is_cut:
@@ -142,7 +142,7 @@ class Transport:
             return failure_of(error)
         if isinstance(error, ValueError):
             # http.client shows a header that it refuses, and so the secret in it.
-            return Failure("a header or the address can't be sent as it is", unexpected=True)
+            return Failure("a header or the address cannot be sent as it is", unexpected=True)
         return None
 
 

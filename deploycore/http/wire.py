@@ -278,7 +278,7 @@ class PlainConnection(HTTPConnection):
         except TimeoutError as error:
             raise ConnectTimeoutError(self, f"{self.host} did not answer in time") from error
         except OSError as error:
-            raise NewConnectionError(self, f"{self.host} can't be reached: {error}") from error
+            raise NewConnectionError(self, f"{self.host} cannot be reached: {error}") from error
         self._watched_by = wire
         sys.audit("http.client.connect", self, self.host, self.port)
         return connected

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -58,12 +58,15 @@ class Verdict:
         status: The answer's HTTP status.
         reason: Why it was refused or is of no interest: one of few words, for machines.
         trigger: The row that was made.
+        message, hint: Why it was refused, for people; empty for what the reason says by itself.
     """
 
     status: int
     outcome: Outcome
     reason: str = ""
     trigger: int | None = None
+    message: str = ""
+    hint: str = ""
 
     @property
     def shows_pushes_arrive(self) -> bool:
@@ -134,8 +137,10 @@ class Acceptor:
         """
         try:
             return self._judged(name, delivery, time.monotonic() if came_at is None else came_at)
-        except UnexpectedAnswer:
-            return _MALFORMED
+        except UnexpectedAnswer as error:
+            said = error.message, error.hint
+            self._quiet.warn(name, "a webhook of %s was refused: %s %s", name, *said)
+            return replace(_MALFORMED, message=error.message, hint=error.hint)
         except DeploycoreError as error:
             # Ours, or the plugin's: the host may send it again.
             self._quiet.warn(name, "a webhook of %s could not be judged: %s", name, error)

@@ -82,16 +82,17 @@ class Access:
             raise Refusal(
                 401,
                 "authentication_failed",
-                "There is no valid token.",
-                hint="Send 'Authorization: Bearer TOKEN'. Make a token: deploycore token add",
+                "The request has no valid token.",
+                hint="Send 'Authorization: Bearer TOKEN'. Create a token: deploycore token add"
+                " NAME --role ROLE",
                 headers={"WWW-Authenticate": 'Bearer realm="deploycore"'},
             )
         if not may(found.role, wanted):
             raise Refusal(
                 403,
                 "permission_denied",
-                f"The token {found.name} has the role {found.role}; {wanted} is wanted.",
-                hint="Use a token with that role.",
+                f"The token {found.name} has the role {found.role}, but {wanted} is required.",
+                hint="Use a token with that role: deploycore token add NAME --role ROLE",
                 details={"role": found.role, "wanted": wanted},
             )
         return found

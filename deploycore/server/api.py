@@ -21,6 +21,7 @@ from deploycore.installation import Installation
 from deploycore.server import views
 from deploycore.server.checking import checked
 from deploycore.server.directory import Directory
+from deploycore.server.edge import note_application
 from deploycore.server.health import Readiness
 from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
@@ -122,7 +123,9 @@ class Api:
         """Make an application what a declaration says; nothing is deployed."""
         name = call.path["application"]
         if "name" in call.body:
-            raise Refusal(422, "configuration", "name: is nothing that is known here.")
+            raise Refusal(
+                422, "configuration", "name: is not a known field; the path has the name."
+            )
         declared = parse_application({**call.body, "name": name})
         change = self._installation.apply([declared])[0]
         self._directory.invalidate()
@@ -133,23 +136,38 @@ class Api:
         )
 
     def delete_application(self, call: Call) -> Response:
-        """Forget an application, its history and its logs; its releases stay on disk."""
+        """Remove an application, and its webhook at the git host; its releases stay on disk.
+
+        Its history and logs are kept, unless the query says "purge". The answer is 204 where
+        nothing is left to do, and 200 with what remains for a person to remove.
+        """
         name = self._application(call.path["application"]).name
+        query: views.RemovalQuery = call.query
         try:
-            self._installation.remove_application(name)
+            done = self._installation.removals.remove(
+                name,
+                purge=query.purge,
+                end_previews=query.with_previews,
+                keep_webhook=query.keep_webhook,
+            )
         except ConfigurationError as error:
             raise refused_by(error, status=409) from None
         self._directory.invalidate()
-        return Response(status_code=204)
+        if not done.remains:
+            return Response(status_code=204)
+        error_text = done.error.message if done.error else None
+        return _answer(views.Removed(remains=done.remains, error=error_text))
 
     def list_deployments(self, call: Call) -> Response:
-        """List deployments and rollbacks, the newest first."""
+        """List deployments and rollbacks, those of removed applications too, the newest first."""
         query: views.DeploymentQuery = call.query
-        if query.application is not None:
-            self._application(query.application)
-        found = self._installation.store.deployments.list(
-            query.application, state=query.state, before=query.before, limit=query.limit + 1
-        )
+        note_application(query.application)
+        try:
+            found = self._installation.store.deployments.history(
+                query.application, state=query.state, before=query.before, limit=query.limit + 1
+            )
+        except ConfigurationError as error:
+            raise _missing(error) from None
         items = found[: query.limit]
         following = None
         if len(found) > len(items):
@@ -163,20 +181,23 @@ class Api:
         return _answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
 
     def request_deployment(self, call: Call) -> Response:
-        """Ask for an application's newest commit to be deployed, if it is not live already.
+        """Ask for an application's newest commit to be deployed.
 
-        What is kept is a trigger; a worker deploys, and the trigger tells which deployment it was.
+        A commit that is live already is skipped, unless the body says "force". What is kept is a
+        trigger; a worker deploys, and the trigger tells which deployment it was.
         """
         application = self._application(call.path["application"])
+        wanted = checked(views.DeploymentRequest, call.body)
         record = self._installation.store.triggers.add(
             application.name,
             cause=_CAUSE,
             ref=application.definition.ref,
             actor=call.actor,
             priority=_PRIORITY,
+            force=wanted.force,
         )
         if record is None:  # pragma: no cover  nothing tells two requests of people apart
-            raise Refusal(409, "known", "This was asked for before.")
+            raise Refusal(409, "known", "This request was already accepted.")
         location = f"{PREFIX}/triggers/{record.id}"
         return _answer(views.TriggerView.of(record), status=202, headers={"Location": location})
 
@@ -204,6 +225,7 @@ class Api:
             record = self._installation.store.triggers.get(number)
         except ConfigurationError as error:
             raise _missing(error) from None
+        note_application(record.application)
         return _answer(views.TriggerView.of(record))
 
     def read_log(self, call: Call) -> Response:
@@ -230,9 +252,11 @@ class Api:
             Refusal: There is none (404).
         """
         try:
-            return self._installation.store.deployments.get(_identifier(text))
+            record = self._installation.store.deployments.get(_identifier(text))
         except ConfigurationError as error:
             raise _missing(error) from None
+        note_application(record.application)
+        return record
 
     def _application(self, name: str) -> ApplicationRecord:
         try:
@@ -240,7 +264,12 @@ class Api:
                 return self._installation.store.get_application(name)
         except ConfigurationError as error:
             raise _missing(error) from None
-        raise Refusal(404, "not_found", "There is no such application.")
+        raise Refusal(
+            404,
+            "not_found",
+            f"There is no application {name[:64]!r}.",
+            hint=f"List the applications: GET {PREFIX}/applications",
+        )
 
 
 def _answer(
@@ -257,7 +286,12 @@ def _begun(record: DeploymentRecord) -> Response:
 def _identifier(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _INTEGER_MOST:
         return int(text)
-    raise Refusal(404, "not_found", "There is nothing of this number.")
+    raise Refusal(
+        404,
+        "not_found",
+        f"There is nothing with the number {text[:64]!r}.",
+        hint="Use the id of the deployment or trigger, a positive integer.",
+    )
 
 
 def _missing(error: ConfigurationError) -> Refusal:

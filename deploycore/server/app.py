@@ -40,7 +40,7 @@ from deploycore.server.api import Api, Call
 from deploycore.server.bodies import Room, read_body, read_json
 from deploycore.server.checking import checked
 from deploycore.server.directory import Directory
-from deploycore.server.edge import ROUTE, Edge
+from deploycore.server.edge import ROUTE, Edge, note_application
 from deploycore.server.followers import Followers, position_of
 from deploycore.server.health import Readiness
 from deploycore.server.metrics import Metrics
@@ -71,16 +71,17 @@ _OPENING_THREADS = 8
 """Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
 
 _MESSAGES = {
-    "unknown_application": "There is no such application, or it has no webhook.",
-    "bad_signature": "There is no right signature.",
-    "malformed": "This is not what the git host sends.",
-    "stale": "This was sent too long ago, or is from the future.",
-    "unavailable": "It can't be kept now.",
+    "unknown_application": "The application does not exist, or has no webhook.",
+    "bad_signature": "The signature is missing or wrong.",
+    "malformed": "The request is not a delivery that the git host sends.",
+    "stale": "The delivery's time is too old, or in the future.",
+    "unavailable": "The delivery cannot be stored now.",
 }
 _HINTS = {
-    "unknown_application": "Make one: deploycore webhook register APPLICATION",
-    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show APPLICATION",
-    "stale": "Set the clocks of both machines.",
+    "unknown_application": "Register its webhook: deploycore webhook register APPLICATION --url https://…",
+    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show"
+    " APPLICATION --reveal-secret",
+    "stale": "Correct the clocks of both machines.",
     "unavailable": "Send it again in a minute.",
 }
 
@@ -189,12 +190,14 @@ class _Webhooks:
     async def receive(self, request: Request) -> Response:
         """Answer one delivery."""
         request.scope[ROUTE] = WEBHOOK_PATH
+        name = request.path_params["application"]
+        note_application(name)
         try:
-            verdict = await self._judged(request, request.path_params["application"])
+            verdict = await self._judged(request, name)
         except Refusal as refusal:
             self._count("refused", refusal.code)
             if refusal.status == 503:
-                self._acceptor.miss(request.path_params["application"])
+                self._acceptor.miss(name)
             raise
         self._count(verdict.outcome, verdict.reason)
         if verdict.outcome != "refused":
@@ -202,15 +205,14 @@ class _Webhooks:
                 status=verdict.outcome, trigger=verdict.trigger, reason=verdict.reason or None
             )
             answer = json_response(told.model_dump(exclude_none=True), status=verdict.status)
-            name = request.path_params["application"]
             if verdict.shows_pushes_arrive and self._acceptor.is_to_be_noted(name):
                 answer.background = BackgroundTask(self._acceptor.note_delivery, name)
             return answer
         raise Refusal(
             verdict.status,
             verdict.reason,
-            _MESSAGES[verdict.reason],
-            hint=_HINTS.get(verdict.reason, ""),
+            verdict.message or _MESSAGES[verdict.reason],
+            hint=verdict.hint or _HINTS.get(verdict.reason, ""),
             headers={"Retry-After": "60"} if verdict.status == 503 else {},
         )
 
@@ -235,7 +237,7 @@ class _Webhooks:
         try:
             return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            self._quiet.warn("directory", "webhooks can't be judged: %s", error)
+            self._quiet.warn("directory", "webhooks cannot be judged: %s", error)
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
@@ -271,6 +273,7 @@ class _Rest:
 
         async def answer(request: Request) -> Response:
             request.scope[ROUTE] = operation.path
+            note_application(request.path_params.get("application"))
             token = await self._token(request, operation)
             query = checked(operation.query, request.query_params)
             body = await read_json(request, self._options) if operation.body else {}
@@ -291,9 +294,9 @@ class _Rest:
             try:
                 await run_in_threadpool(self._access.refresh)
             except DeploycoreError as error:
-                self._quiet.warn("tokens", "tokens can't be read: %s", error)
+                self._quiet.warn("tokens", "tokens cannot be read: %s", error)
                 raise Refusal(
-                    503, error.code, "Tokens can't be read now.", headers={"Retry-After": "30"}
+                    503, error.code, "Tokens cannot be read now.", headers={"Retry-After": "30"}
                 ) from None
         return self._access.bearer(request.headers.get("authorization"), role)
 

@@ -164,7 +164,9 @@ async def read_body(request: Request, options: ServerOptions, share: Share | Non
             408, "too_slow", "The body took too long to arrive.", headers={"Connection": "close"}
         ) from None
     except ClientDisconnect:
-        raise Refusal(400, "cut_off", "The body was cut off.") from None
+        raise Refusal(
+            400, "cut_off", "The connection ended before the body was complete."
+        ) from None
     return bytes(body)
 
 
@@ -200,15 +202,19 @@ async def read_json(request: Request, options: ServerOptions) -> dict[str, Any]:
         raise Refusal(
             415,
             "unsupported_media_type",
-            "The body is not declared as JSON.",
+            "The body's Content-Type is not JSON.",
             hint="Send it with Content-Type: application/json.",
         )
     try:
         found = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Refusal(400, "malformed", "The body is not JSON.") from None
+        raise Refusal(
+            400, "malformed", "The body is not valid JSON.", hint="Send one JSON object."
+        ) from None
     if not isinstance(found, dict):
-        raise Refusal(422, "configuration", "The body is no JSON object.")
+        raise Refusal(
+            422, "configuration", "The body is not a JSON object.", hint="Send one JSON object."
+        )
     return found
 
 

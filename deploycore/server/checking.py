@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from deploycore.server.problems import Refusal
+from deploycore.validation import describe_problems
 
 __all__ = ["checked"]
 
@@ -23,13 +24,10 @@ def checked(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = [
-            f"{'/'.join(map(str, each['loc']))}: {each['msg']}"
-            for each in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
+        problems = describe_problems(error, model, values, separator="/")
     raise Refusal(
         422,
         "configuration",
-        f"The request is not valid: {'; '.join(problems)}.",
-        hint="See what it may have in the OpenAPI document.",
+        f"The request is not valid: {problems}.",
+        hint="See the request's fields in the OpenAPI document: /api/v1/openapi.json",
     )

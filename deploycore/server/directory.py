@@ -116,7 +116,7 @@ class Directory:
             # The others last: webhooks are registered while the server runs.
             others = {each.name: each for each in self._installation.store.list_providers()}
         except DeploycoreError as error:
-            logger.warning("webhooks can't be judged for now: %s", error)
+            logger.warning("webhooks cannot be judged for now: %s", error)
             return
         for known in self._all():
             with suppress(DeploycoreError):

@@ -1,4 +1,7 @@
-"""The outermost layer: request ids, security headers, times, and no traceback to anybody."""
+"""The outermost layer: request ids, security headers, times, and no traceback to anybody.
+
+Each request is logged when its answer begins, with the application that it is about.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deploycore.configuration import NAME_PATTERN
 from deploycore.server.metrics import Metrics
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal, problem_of
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.senders import forwarded_address
 
-__all__ = ["ROUTE", "Edge", "RequestIdFilter", "request_id"]
+__all__ = ["ROUTE", "Edge", "RequestIdFilter", "note_application", "request_id"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +32,9 @@ ROUTE = "deploycore.route"
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the request that is being answered."""
+
+_subject: ContextVar[list[str]] = ContextVar("subject")
+"""The application that the request is about, once it is known: a list, which threads share."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
@@ -40,8 +47,22 @@ _HEADERS = {
 }
 
 _TWO_LENGTHS = Refusal(
-    400, "malformed", "The request has two lengths.", headers={"Connection": "close"}
+    400,
+    "malformed",
+    "The request has two Content-Length headers, or Content-Length and Transfer-Encoding.",
+    headers={"Connection": "close"},
 )
+
+
+def note_application(name: object) -> None:
+    """Have the request's line in the log name an application.
+
+    Args:
+        name: As the request has it. What can't be an application's name is left out.
+    """
+    subject = _subject.get(None)
+    if subject is not None and isinstance(name, str) and re.fullmatch(NAME_PATTERN, name):
+        subject[:] = [name]
 
 
 class RequestIdFilter(logging.Filter):
@@ -75,6 +96,7 @@ class Edge:
             _believe_proxy(scope)
         request = self._request_id(scope)
         request_id.set(request)
+        _subject.set([])
         began, status = time.perf_counter(), 0
 
         async def send_on(message: Message) -> None:
@@ -91,10 +113,10 @@ class Edge:
                 return
             await self._app(scope, receive, send_on)
         except Exception as error:
-            logger.error("something unforeseen: %s", _place_of(error))
+            logger.error("unexpected error: %s", _place_of(error))
             if status:
                 raise CutOff("an answer was cut off") from None
-            answer = problem_of(Refusal(500, "error", "Something unforeseen happened."))
+            answer = problem_of(Refusal(500, "error", "An unexpected error occurred."))
             await answer(scope, receive, send_on)
 
     def _request_id(self, scope: Scope) -> str:
@@ -109,7 +131,9 @@ class Edge:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(method, route, str(status)).observe(seconds)
         client = (scope.get("client") or ("-",))[0]
-        line = ("%s %s from %s: %d in %.1f ms", method, route, client, status, seconds * 1000)
+        about = "".join(f" for {name}" for name in _subject.get([]))
+        asked = f"{method} {route}{about}"
+        line = ("%s from %s: %d in %.1f ms", asked, client, status, seconds * 1000)
         if status < 400:
             logger.info(*line)
         else:

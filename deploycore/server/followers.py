@@ -70,7 +70,7 @@ class Followers:
                 503,
                 "too_many_followers",
                 f"{self._most} logs are being followed already.",
-                hint="Try again later, or ask for the log as JSON.",
+                hint="Try again later, or request the log as JSON.",
                 headers={"Retry-After": "10"},
             )
         self._count += 1
@@ -109,7 +109,7 @@ class Followers:
         self, deployment: int, position: int, may_stay: Callable[[], bool]
     ) -> tuple[DeploymentRecord, LogPart]:
         if not may_stay():
-            raise AuthenticationFailed("The token does not hold any longer.")
+            raise AuthenticationFailed("The token has expired or was removed.")
         # The state first: what is there when it has ended is all there is going to be.
         record = self._installation.store.deployments.get(deployment)
         logs = self._installation.engine.logs

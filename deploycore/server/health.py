@@ -87,7 +87,7 @@ class Readiness:
             reason = error.strerror or type(error).__name__
             raise StoreError(
                 f"The data directory {settings.home} cannot be written: {reason}.",
-                hint="Make room on that disk, or correct the directory's permissions.",
+                hint="Free space on that disk, or correct the directory's permissions.",
                 path=str(settings.home),
             ) from None
 

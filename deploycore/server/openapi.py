@@ -125,14 +125,14 @@ def _webhook() -> dict[str, Any]:
     responses = {
         200: ("It was known already.", answer),
         202: ("It is accepted, and on the disk; or it is of no interest.", answer),
-        400: ("The body was cut off.", problem),
-        401: ("There is no right signature.", problem),
-        404: ("There is no such application, or it has no webhook.", problem),
+        400: ("The connection ended before the body was complete.", problem),
+        401: ("The signature is missing or wrong.", problem),
+        404: ("The application does not exist, or has no webhook.", problem),
         408: ("The body took too long to arrive.", problem),
         413: ("The body is too large.", problem),
         422: ("It is not what the git host sends, or was sent too long ago.", problem),
-        500: ("Something unforeseen happened.", problem),
-        503: ("It can't be kept now; to be sent again.", problem),
+        500: ("An unexpected error occurred.", problem),
+        503: ("The delivery cannot be stored now; send it again.", problem),
     }
     return {
         "operationId": "receive_webhook",

@@ -67,7 +67,13 @@ OPERATIONS = (
         body=Application,
     ),
     Operation(
-        "DELETE", _APPLICATION, "admin", Api.delete_application, {204: None}, refusals=(409,)
+        "DELETE",
+        _APPLICATION,
+        "admin",
+        Api.delete_application,
+        {200: views.Removed, 204: None},
+        query=views.RemovalQuery,
+        refusals=(409,),
     ),
     Operation(
         "POST",
@@ -75,6 +81,7 @@ OPERATIONS = (
         "deploy",
         Api.request_deployment,
         {202: views.TriggerView},
+        body=views.DeploymentRequest,
         refusals=(409,),
     ),
     Operation(

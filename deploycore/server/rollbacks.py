@@ -68,7 +68,7 @@ class Rollbacks:
         thread = threading.Thread(target=run, name="deploycore-rollback", daemon=True)
         with self._lock:
             if self._stopping:
-                raise Cancelled("The server is being stopped.", hint="Try again soon.")
+                raise Cancelled("The server is stopping.", hint="Try again in a minute.")
             self._running[thread] = cancellation
             thread.start()
         return known.result()

@@ -52,7 +52,7 @@ def serve(
     drain: float,
     on_started: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; for the main thread.
+    """Serve until SIGTERM, SIGINT or SIGHUP; for the main thread.
 
     Args:
         host: The address to listen on.
@@ -162,8 +162,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             yield listener
         return
     raise ConfigurationError(
-        f"The server can't listen on {host}, port {port}: {reason}.",
-        hint="Choose another --host or --port, or end what has it.",
+        f"The server cannot listen on {host}, port {port}: {reason}.",
+        hint="Choose another --host or --port, or stop the program that uses it.",
     )
 
 
@@ -173,7 +173,10 @@ def _signals_to(server: _Server) -> Iterator[None]:
 
     uvicorn hears them while it runs only, and raises them again when it is done.
     """
-    former = {number: signal.signal(number, server.handle_exit) for number in _SIGNALS}
+    numbers = list(_SIGNALS)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has a process do
+        numbers.append(signal.SIGHUP)
+    former = {number: signal.signal(number, server.handle_exit) for number in numbers}
     try:
         yield
     finally:

@@ -67,7 +67,9 @@ class Turns:
             since = max(0.0, time.monotonic() - turn.began_at)
             patience = -1 if has_one_writer else max(0.0, _LONG_SECONDS - since)
             if not turn.lock.acquire(timeout=patience):
-                raise StoreError("Another delivery of this application waits for the database.")
+                raise StoreError(
+                    "Another delivery of this application is waiting for the database."
+                )
             try:
                 yield from self._written(turn, came_at)
             finally:
@@ -80,7 +82,9 @@ class Turns:
 
     def _written(self, turn: _Turn, came_at: float) -> Iterator[None]:
         if turn.failed_at > came_at:
-            raise StoreError("The database could not be written for who came before.")
+            raise StoreError(
+                "The database could not be written for an earlier delivery of this application."
+            )
         turn.began_at = began = time.monotonic()
         try:
             yield

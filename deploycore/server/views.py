@@ -28,6 +28,7 @@ __all__ = [
     "Changed",
     "DeploymentPage",
     "DeploymentQuery",
+    "DeploymentRequest",
     "DeploymentView",
     "Health",
     "LogLineView",
@@ -37,6 +38,8 @@ __all__ = [
     "Problem",
     "ProviderPage",
     "ProviderView",
+    "RemovalQuery",
+    "Removed",
     "RollbackRequest",
     "TriggerView",
 ]
@@ -163,6 +166,7 @@ class DeploymentView(View):
     committed_at: datetime | None
     release: str | None
     previous: str | None
+    previous_commit: str | None
     files: int | None
     bytes: int | None
     seconds: Mapping[str, float]
@@ -172,6 +176,7 @@ class DeploymentView(View):
     finished_at: datetime | None
     error_code: str | None
     error: str | None
+    removed_at: datetime | None
 
     @classmethod
     def of(cls, record: DeploymentRecord) -> DeploymentView:
@@ -200,6 +205,7 @@ class TriggerView(View):
     settled_at: datetime | None
     deployment: int | None
     error_code: str | None
+    force: bool
 
     @classmethod
     def of(cls, record: TriggerRecord) -> TriggerView:
@@ -252,11 +258,46 @@ class LogQuery(Given):
     after: Annotated[int, Field(ge=0, le=2**53)] = 0
 
 
+class DeploymentRequest(Given):
+    """How the newest commit is to be deployed.
+
+    Attributes:
+        force: Whether to make a new release of a commit that is live already.
+    """
+
+    force: bool = False
+
+
+class RemovalQuery(Given):
+    """What goes with an application.
+
+    Attributes:
+        purge: Whether its history and its logs are erased too.
+        with_previews: Whether the directories of its previews are removed too.
+        keep_webhook: Whether the git host is not asked to remove its webhook.
+    """
+
+    purge: bool = False
+    with_previews: bool = False
+    keep_webhook: bool = False
+
+
+class Removed(View):
+    """What a removed application leaves behind for a person to remove.
+
+    Attributes:
+        error: Why the git host still has the webhook.
+    """
+
+    remains: Sequence[str]
+    error: str | None
+
+
 class RollbackRequest(Given):
     """Which release is wanted back.
 
     Attributes:
-        to: A release's name, or its commit; by default the one before the live one.
+        to: A release's name, or its commit; by default the last different commit that worked.
     """
 
     to: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[0-9A-Za-z._-]+$")] | None = (

@@ -149,7 +149,7 @@ def make_way(connection: Connection, names: Sequence[str]) -> None:
         )
         found = connection.scalar(unfinished.limit(1))
         if found is not None:
-            refuse_unfinished(connection, found, "can't get another target")
+            refuse_unfinished(connection, found, "cannot get another target")
     if names:
         away = [{"named": name, "away": NOWHERE / name} for name in names]
         is_this = applications.c.name == bindparam("named")
@@ -165,7 +165,7 @@ def refuse_unfinished(connection: Connection, name: str, what: str) -> None:
     found = connection.scalar(unfinished.limit(1))
     if found is not None:
         raise ConfigurationError(
-            f"The application {name!r} {what}: deployment {found} has not come to its end.",
+            f"The application {name!r} {what}: deployment {found} has not ended.",
             hint=f"Wait for it, or: deploycore cancel {found}. If its process has died:"
             " deploycore recover",
             application=name,

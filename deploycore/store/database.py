@@ -139,7 +139,9 @@ class Database:
                 file = _identity(place.path)
                 if self._file is not None and file is None:
                     # What is open could still be written, and nobody would ever find it.
-                    raise place.error("is gone", "Put it back; who starts again starts anew.")
+                    raise place.error(
+                        "is gone", "Restore it from a backup. A restart creates an empty database."
+                    )
                 if file != self._file:  # such as a backup that was put back
                     self._engine.dispose()
                     self._engine = None
@@ -212,7 +214,7 @@ def engine_of(database_url: str) -> Engine:
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and (url.database in (None, "", ":memory:") or "mode=memory" in database_url):
         raise StoreError(
-            f"{DATABASE_URL} names a database in memory, which would forget everything.",
+            f"{DATABASE_URL} names a database in memory, which keeps nothing.",
             hint="Name a file: sqlite:////absolute/path.",
         )
     missing = ""
@@ -228,8 +230,8 @@ def engine_of(database_url: str) -> Engine:
         )
     except NoSuchModuleError:
         raise StoreError(
-            f"There is no kind of database called {url.drivername!r}, which {DATABASE_URL} names.",
-            hint=f"Write something like {_EXAMPLES}.",
+            f"{DATABASE_URL} names an unknown kind of database: {url.drivername!r}.",
+            hint=f"Write, for example, {_EXAMPLES}.",
         ) from None
     except ImportError as error:
         missing = error.name or url.get_driver_name()
@@ -263,8 +265,8 @@ def _parsed(database_url: str) -> URL:
     except (ArgumentError, ValueError):
         pass
     raise StoreError(
-        f"{DATABASE_URL} can't be understood.",
-        hint=f"Write something like {_EXAMPLES}; percent-encode what is special in a password.",
+        f"{DATABASE_URL} is not a valid database URL.",
+        hint=f"Write, for example, {_EXAMPLES}. Percent-encode special characters in a password.",
     )
 
 
@@ -380,6 +382,6 @@ def typed_errors(place: Place) -> Iterator[None]:
 
 def _unstorable(why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"A value that should be stored, or looked for, {why}.",
-        hint="Check the names, paths and texts that you gave.",
+        f"A value cannot be stored or found, because it {why}.",
+        hint="Correct the names, paths and texts that you gave.",
     )

@@ -7,18 +7,30 @@ processes that mean to do so one succeeds and the other is told.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, case, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.store.columns import Damaged
 from deploycore.store.database import Database, chunks
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, first_readable, read_record, read_records
-from deploycore.store.records import DeploymentKind, DeploymentRecord
+from deploycore.store.records import DeploymentKind, DeploymentRecord, ReleaseHistory
+from deploycore.store.removed import count_removed, find_removed, list_removed
 from deploycore.store.states import FINAL_STATES, DeploymentState, may_precede
 from deploycore.store.tables import applications, deployments
 
@@ -146,8 +158,8 @@ class Deployments:
                 return _record(row)
             found = _get(connection, deployment)
         raise ConfigurationError(
-            f"Deployment {deployment} has come to an end already: it is {found.state}.",
-            hint=f"See how it went: deploycore show {deployment}",
+            f"Deployment {deployment} has already ended: it is {found.state}.",
+            hint=f"See the deployment: deploycore show {deployment}",
             deployment=deployment,
         )
 
@@ -194,6 +206,41 @@ class Deployments:
                 query = query.where(deployments.c.application == application)
             return list(_records(connection, query))
 
+    def history(
+        self,
+        application: str | None = None,
+        *,
+        state: DeploymentState | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Sequence[DeploymentRecord]:
+        """Deployments, those of removed applications included, the newest first; for people.
+
+        Args:
+            application: Only those of applications of this name, present or removed.
+            state, before, limit: As those of ``list``.
+
+        Raises:
+            ConfigurationError: There is no such application, and no history of one.
+        """
+        with self._database.reading() as connection:
+            removed = list_removed(connection, application, state=state, before=before, limit=limit)
+            is_known = application is not None and count_removed(connection, application) > 0
+        try:
+            present = self.list(application, state=state, before=before, limit=limit)
+        except ConfigurationError:
+            if not is_known:
+                raise
+            present = []
+        found = sorted(present + removed, key=lambda each: each.id, reverse=True)
+        return found if limit is None else found[:limit]
+
+    def count(self, application: str) -> tuple[int, int]:
+        """How many deployments an application has, and how many removed ones of its name had."""
+        query = select(func.count()).where(deployments.c.application == application)
+        with self._database.reading() as connection:
+            return int(connection.scalar(query) or 0), count_removed(connection, application)
+
     def unfinished(self, application: str | None = None) -> Sequence[DeploymentRecord]:
         """Deployments that have not come to an end, the oldest first."""
         query = select(deployments).where(deployments.c.state.in_(_UNFINISHED))
@@ -216,6 +263,40 @@ class Deployments:
                 found += _records(connection, query)
         found.sort(key=lambda each: each.id)  # as above
         return {record.release: record for record in found if record.release}
+
+    def release_history(self, application: str, releases: Sequence[str]) -> ReleaseHistory:
+        """What is known of these releases, and what was live since the first of them was made."""
+        made = self.of_releases(application, releases)
+        if not made:
+            return ReleaseHistory({}, ())
+        return self._history(application, made, min(each.id for each in made.values()))
+
+    def commit_history(self, application: str, commit: str) -> ReleaseHistory:
+        """The same since a commit was first live; nothing where it never was."""
+        first = select(func.min(deployments.c.id)).where(
+            deployments.c.application == application,
+            deployments.c.commit == commit,
+            deployments.c.state == "healthy",
+        )
+        with self._database.reading() as connection:
+            since = connection.scalar(first)
+        if since is None:
+            return ReleaseHistory({}, ())
+        return self._history(application, {}, since)
+
+    def _history(
+        self, application: str, made: Mapping[str, DeploymentRecord], since: int
+    ) -> ReleaseHistory:
+        query = select(deployments).where(
+            deployments.c.application == application,
+            deployments.c.id >= since,
+            deployments.c.state == "healthy",
+        )
+        with self._database.reading() as connection:
+            events = sorted(_records(connection, query), key=lambda each: each.id)
+        named = {each.release for each in events} | {each.previous for each in events}
+        unknown = sorted(name for name in named if name is not None and name not in made)
+        return ReleaseHistory({**self.of_releases(application, unknown), **made}, events)
 
     def count_by_state(self) -> dict[DeploymentState, int]:
         """How many deployments there are in each state that one is in."""
@@ -246,10 +327,16 @@ class Deployments:
         long_ago = datetime.now(UTC) - timedelta(days=days)
         # The oldest alone are looked at, so that this costs the same however many there are.
         old = (
-            select(deployments.c.id, deployments.c.finished_at, deployments.c.release)
+            select(deployments.c.id, deployments.c.finished_at)
             .where(deployments.c.application == application)
+            .where(func.coalesce(deployments.c.release.not_in(but), true()))
+            # That somebody rolled back from a release is known as long as that is there.
+            .where(
+                (deployments.c.kind != "rollback")
+                | func.coalesce(deployments.c.previous.not_in(but), true())
+            )
             .order_by(deployments.c.id)
-            .limit(_FORGOTTEN_AT_ONCE + len(but))
+            .limit(_FORGOTTEN_AT_ONCE)
         )
         with self._database.reading() as connection:
             found = connection.execute(old).all()
@@ -258,7 +345,6 @@ class Deployments:
             for each in found
             if each.finished_at  # which is there, and can be read
             and each.finished_at < long_ago
-            and each.release not in but
             and each.id < before
         ]
         if gone:
@@ -276,9 +362,9 @@ class Deployments:
             query = select(deployments.c.state).where(deployments.c.id == deployment)
             found = first_readable(connection, query) or "removed"
         raise StoreError(
-            f"Deployment {deployment} is {found}, so it can't become"
+            f"Deployment {deployment} is {found}, and cannot become"
             f" {values.get('state', 'another')}.",
-            hint="Another process may have brought it to its end.",
+            hint="Another process may have ended it. See the list: deploycore deployments",
             deployment=deployment,
             state=found,
         )
@@ -300,9 +386,12 @@ def _get(connection: Connection, deployment: int) -> DeploymentRecord:
     query = select(deployments).where(deployments.c.id == deployment)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
+        removed = find_removed(connection, deployment)
+        if removed is not None:
+            return removed
         raise ConfigurationError(
             f"There is no deployment {deployment}.",
-            hint="See which there are: deploycore deployments",
+            hint="List the deployments: deploycore deployments",
             deployment=deployment,
         )
     return _record(row)

@@ -26,35 +26,35 @@ _SQLITE_FAILURES = {
     # https://sqlite.org/rescode.html, the primary codes
     sqlite3.SQLITE_NOTADB: (
         "is damaged, or is no SQLite database",
-        "Put back a backup, or move the file away to start with an empty database.",
+        "Restore a backup, or move the file away to start with an empty database.",
     ),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged",
-        "Put back a backup, or move the file away to start with an empty database.",
+        "Restore a backup, or move the file away to start with an empty database.",
     ),
     sqlite3.SQLITE_BUSY: (
-        "is busy: another process keeps everybody from writing to it",
-        "Try again; if it stays so, find out which process has the file open.",
+        "is busy: another process has locked it",
+        "Try again. If it happens again, find the process that has the file open.",
     ),
     sqlite3.SQLITE_FULL: (
-        "can't grow: the disk is full",
-        "Make room on that disk, then try again; nothing was half-written.",
+        "cannot be written: the disk is full",
+        "Free space on that disk, then try again. Nothing was half-written.",
     ),
     sqlite3.SQLITE_READONLY: (
-        "can't be written",
+        "cannot be written",
         f"Make the file and its directory writable, or set {HOME} to another directory.",
     ),
     sqlite3.SQLITE_CANTOPEN: (
-        "can't be opened",
-        "See whether its directory is there, and whether you may read and write both.",
+        "cannot be opened",
+        "Check that its directory exists, and that you may read and write both.",
     ),
     sqlite3.SQLITE_PERM: (
-        "can't be opened",
-        "See whether you may read and write the file and its directory.",
+        "cannot be opened",
+        "Check that you may read and write the file and its directory.",
     ),
     sqlite3.SQLITE_IOERR: (
-        "can't be read or written: the disk reports an error",
-        "See whether the disk is there, has room and is healthy, then try again.",
+        "cannot be read or written: the disk reports an error",
+        "Check that the disk is mounted, has free space and is healthy, then try again.",
     ),
 }
 
@@ -62,16 +62,16 @@ _SERVER_FAILURES = {
     # https://www.postgresql.org/docs/current/errcodes-appendix.html
     "55P03": (
         "kept an operation waiting for a row that another process has locked",
-        "Try again; if it stays so, find out which process holds it: SELECT * FROM"
+        "Try again. If it happens again, find the process that holds the lock: SELECT * FROM"
         " pg_stat_activity WHERE state = 'idle in transaction'",
     ),
     "57014": (
         "did not finish an operation in time",
-        "Try again; if it stays so, find out what keeps the database busy.",
+        "Try again. If it happens again, find what keeps the database busy.",
     ),
     "25P03": (
-        "ended a transaction of this process, which had stopped for too long",
-        "Try again; find out why the process was stopped.",
+        "ended a transaction of this process, which was idle for too long",
+        "Try again. If it happens again, find what paused the process.",
     ),
     "53300": (
         "has no connection left",
@@ -110,19 +110,18 @@ def store_error(error: Exception, place: Place) -> StoreError:
     """The typed error for what SQLAlchemy, a driver, the lock or the file system raised."""
     if isinstance(error, Timeout):
         return place.error(
-            "is being set up by another process, which does not come to an end",
-            "Try again; if it stays so, end the other deploycore process.",
+            "is being set up by another process, which does not finish",
+            "Try again. If it happens again, stop the other deploycore process.",
         )
     if isinstance(error, OSError):
         return place.error(
-            f"can't be opened: {error.strerror or type(error).__name__}",
-            f"Give it a directory that is there and that you may write to, by {HOME} or "
-            f"{DATABASE_URL}.",
+            f"cannot be opened: {error.strerror or type(error).__name__}",
+            f"Set {HOME} or {DATABASE_URL} to a directory that exists and that you may write to.",
         )
     if isinstance(error, PoolTimeout):
         return place.error(
             "is busy: all connections of this process are in use",
-            "Try again in a moment; if it stays so, find out what keeps transactions waiting.",
+            "Try again in a minute. If it happens again, find what keeps transactions waiting.",
         )
     cause = error.orig if isinstance(error, StatementError) else error
     if (known := _SERVER_FAILURES.get(getattr(cause, "sqlstate", None) or "")) is not None:
@@ -134,7 +133,7 @@ def store_error(error: Exception, place: Place) -> StoreError:
             return place.error(*known)
     return place.error(
         f"refused an operation: {_said(cause, place)}",
-        f"See whether {DATABASE_URL} names the right database, and whether it is up.",
+        f"Check that {DATABASE_URL} names the right database, and that the server is up.",
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
 from deploycore.errors import ConfigurationError
+from deploycore.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "named_row"]
 
@@ -40,11 +40,10 @@ def named_row(
     row = connection.execute(query).mappings().one_or_none()
     if row is not None:
         return row
-    close = difflib.get_close_matches(name, _names_near(connection, table, name), n=1)
-    meant = f"Did you mean {close[0]!r}? " if close else ""
+    names = _names_near(connection, table, name)
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",
-        hint=f"{meant}See which there are: {COMMANDS[noun]} list",
+        hint=f"{did_you_mean(name, names)}List them: {COMMANDS[noun]} list",
         **{noun: name},
     )
 

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     and_,
     delete,
-    exists,
     func,
     insert,
     select,
@@ -31,7 +30,7 @@ from deploycore.store.reading import as_record, read_record, read_records
 from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
-__all__ = ["Previews", "begin"]
+__all__ = ["Previews", "begin", "detach", "end_all", "open_previews"]
 
 _PREVIEW = as_record(PreviewRecord, previews)
 _REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
@@ -76,17 +75,6 @@ class Previews:
             connection.execute(delete(closed_pull_requests).where(is_closed))
             connection.execute(insert(closed_pull_requests).values(values))
             return _ended(connection, parent.name, number)
-
-    def end_orphans(self) -> bool:
-        """Note the end of those whose parents were removed; whether there are any."""
-        has_parent = exists().where(applications.c.name == previews.c.parent)
-        is_one = ~has_parent & previews.c.ended_at.is_(None)
-        with self._database.reading() as connection:  # nearly always there are none
-            if connection.scalar(select(previews.c.name).where(is_one).limit(1)) is None:
-                return False
-        with self._database.writing() as connection:
-            ended = update(previews).where(is_one).values(ended_at=datetime.now(UTC))
-            return bool(connection.execute(ended).rowcount)
 
     def ended(self) -> Sequence[PreviewRecord]:
         """Previews that have ended and are still there, by name."""
@@ -142,19 +130,19 @@ def begin(
     if known is not None and (known.parent, known.number) != (parent.name, number):
         raise ConfigurationError(
             f"{name!r} is the preview of pull request {known.number} of {known.parent}.",
-            hint="Have the names of previews hold {application}.",
+            hint="Use {application} in previews: {name: …} of both applications.",
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
         # A time that lies ahead is that of a clock that was: nobody knows how long ago it was.
         if abs(datetime.now(UTC) - known.removed_at) > _REMOVED_SOON:
             raise ConfigurationError(
-                f"The former preview {name!r} could not be removed yet.",
-                hint=f"A worker's log says why. Or remove {known.target} yourself.",
+                f"The previous preview {name!r} could not be removed yet.",
+                hint=f"See the reason in the worker's log, or remove {known.target}.",
                 application=parent.name,
             )
         raise StoreError(
-            f"The former preview {name!r} is being removed.", hint="Try again in a moment."
+            f"The previous preview {name!r} is being removed.", hint="Try again in a minute."
         )
     _refuse_more(connection, name, parent.name, limit)
     if known is not None and known.target != definition.target:
@@ -177,6 +165,26 @@ def begin(
     }
     connection.execute(insert(previews).values(values))
     return True
+
+
+def open_previews(connection: Connection, parent: str) -> Sequence[str]:
+    """The names of the previews of an application whose pull requests are open."""
+    is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
+    names = connection.scalars(select(previews.c.name).where(is_open))
+    return [each for each in names if isinstance(each, str)]
+
+
+def end_all(connection: Connection, parent: str) -> None:
+    """Note that all previews of an application are to be removed, with their directories."""
+    is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
+    connection.execute(update(previews).where(is_open).values(ended_at=datetime.now(UTC)))
+
+
+def detach(connection: Connection, parent: str) -> None:
+    """Forget the previews of an application whose pull requests are open: their directories stay,
+    and belong to nobody. Those that have ended are still removed."""
+    is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
+    connection.execute(delete(previews).where(is_open))
 
 
 def _ended(connection: Connection, parent: str, number: int) -> bool:
@@ -206,8 +214,9 @@ def _refuse_application(connection: Connection, name: str, preview: PreviewRecor
     target = connection.scalar(select(applications.c.target).where(applications.c.name == name))
     if target is not None and (preview is None or target != preview.target):
         raise ConfigurationError(
-            f"There is an application {name!r} that is no preview.",
-            hint="Give previews another name, or rename that one.",
+            f"The name {name!r} of the preview is used by an application.",
+            hint="Change previews: {name: …} of the parent, or remove that application and"
+            " create it under another name.",
             application=name,
         )
 
@@ -218,7 +227,7 @@ def _refuse_more(connection: Connection, name: str, parent: str, limit: int) -> 
     )
     if int(connection.scalar(others) or 0) >= limit:
         raise ConfigurationError(
-            f"The application {parent!r} has {limit} previews already, which is its limit.",
-            hint="Close pull requests, or raise previews/limit.",
+            f"The application {parent!r} has {limit} previews, which is its limit.",
+            hint="Close pull requests, or raise previews: {limit: NUMBER} of the application.",
             application=parent,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ __all__ = [
     "PollRecord",
     "PreviewRecord",
     "ProviderRecord",
+    "ReleaseHistory",
     "RepositoryRecord",
     "Role",
     "TokenRecord",
@@ -104,6 +105,8 @@ class DeploymentRecord:
         unproved: Whether more had to be done, once it was live, to see that it works.
         host: The name of the machine that it runs, or waits, on; empty if that is not known.
         home: The data directory of the process that runs it, or waits with it.
+        previous_commit: The commit of the release that was live before, if that is known.
+        removed_at: When its application was removed; ``None`` while that is there.
     """
 
     id: int
@@ -131,11 +134,27 @@ class DeploymentRecord:
     unproved: bool
     host: str
     home: str
+    previous_commit: str | None = None
+    removed_at: datetime | None = None
 
     @property
     def is_finished(self) -> bool:
         """Whether it has come to an end."""
         return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True)
+class ReleaseHistory:
+    """What is known of the releases of an application.
+
+    Attributes:
+        made: The deployment that made each release, by the release's name.
+        events: The deployments and rollbacks that ended ``healthy``, the oldest first, from the
+            one on that made the oldest of the releases in question.
+    """
+
+    made: Mapping[str, DeploymentRecord]
+    events: Sequence[DeploymentRecord]
 
 
 @dataclass(frozen=True)
@@ -157,6 +176,7 @@ class TriggerRecord:
         settled_at: ``None`` while it is open.
         deployment: What became of it, once it is settled.
         error_code: The ``code`` of the error that settled it, or of the last try.
+        force: Whether what is live already is to be deployed again.
         turn: Its place in the queue; the smallest goes first.
         tried_at: When it was last tried in vain; ``None`` for never.
     """
@@ -176,6 +196,7 @@ class TriggerRecord:
     settled_at: datetime | None
     deployment: int | None
     error_code: str | None
+    force: bool = False
     turn: int = 0
     tried_at: datetime | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +31,7 @@ from deploycore.store.database import Database, check_writable, chunks
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.polls import Polls, schedule
-from deploycore.store.previews import Previews, begin
+from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
 from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
 from deploycore.store.reception import Reception
 from deploycore.store.records import (
@@ -39,6 +40,7 @@ from deploycore.store.records import (
     RepositoryRecord,
     WebhookRecord,
 )
+from deploycore.store.removed import forget_removed, move_to_removed
 from deploycore.store.repositories import Repositories, find_repository
 from deploycore.store.tables import applications, providers, webhooks
 from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
@@ -130,17 +132,17 @@ class Store:
             ConfigurationError: There is none of this name, or applications use it.
         """
         with self._database.writing() as connection:
-            named_row(connection, "provider", providers, name)
-            using = select(applications.c.name).where(applications.c.provider == name)
-            names = connection.scalars(using.order_by(applications.c.name))
-            users = [each if isinstance(each, str) else "(unreadable)" for each in names]
-            if users:
-                raise ConfigurationError(
-                    f"The provider {name!r} is used by: {', '.join(users)}.",
-                    hint=f"Remove what uses it first: deploycore app remove {users[0]}",
-                    applications=list(users),
-                )
+            _refuse_used_provider(connection, name)
             connection.execute(delete(providers).where(providers.c.name == name))
+
+    def refuse_provider_removal(self, name: str) -> None:
+        """See whether a provider could be removed.
+
+        Raises:
+            ConfigurationError: There is none of this name, or applications use it.
+        """
+        with self._database.reading() as connection:
+            _refuse_used_provider(connection, name)
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""
@@ -152,8 +154,10 @@ class Store:
         with self._database.reading() as connection:
             return next(_sealed_secrets(connection), None)
 
-    def add_application(self, definition: Application) -> ApplicationRecord:
-        """Keep a new application.
+    def add_application(
+        self, definition: Application, *, dry_run: bool = False
+    ) -> ApplicationRecord:
+        """Keep a new application; with ``dry_run``, only see that it can be done.
 
         Raises:
             ConfigurationError: The name is taken, the provider is unknown, or another
@@ -163,7 +167,10 @@ class Store:
         with self._database.writing() as connection:
             _refuse_taken(connection, "application", applications, definition.name)
             refuse_common_targets(wanted, stored_targets(connection, wanted))
-            return put(connection, definition, wanted[definition.name])
+            record = put(connection, definition, wanted[definition.name])
+            if dry_run:
+                connection.rollback()
+            return record
 
     def put_applications(
         self, definitions: Sequence[Application], *, dry_run: bool = False
@@ -326,21 +333,61 @@ class Store:
             query = select(applications).order_by(applications.c.name)
             return list(read_records(connection, applications, query, readable_application))
 
-    def remove_application(self, name: str) -> Path:
-        """Forget an application and its deployments; its files stay.
+    def refuse_removal(self, name: str) -> None:
+        """See whether an application could be removed now.
+
+        Raises:
+            ConfigurationError: There is none of this name, or it, or a preview of it, is being
+                deployed.
+        """
+        with self._database.reading() as connection:
+            named_row(connection, "application", applications, name)
+            for each in (name, *open_previews(connection, name)):
+                refuse_unfinished(connection, each, "cannot be removed")
+
+    def remove_application(
+        self, name: str, *, keep_history: bool = False, end_previews: bool = False
+    ) -> Path:
+        """Forget an application and what belongs to it: its secrets, webhook, triggers and polls.
+        Its files stay.
+
+        Its previews go with it. Of those whose pull requests are open the directories stay too.
+
+        Args:
+            keep_history: Whether ``Deployments.history`` still has its deployments; else they are
+                forgotten, and so are those of former applications of its name.
+            end_previews: Whether its previews are to be removed with their directories, by the
+                next worker, as if their pull requests had been closed.
 
         Returns:
             Its target; ``/nowhere`` where its record is damaged and does not tell.
 
         Raises:
-            ConfigurationError: There is none of this name, or it is being deployed.
+            ConfigurationError: There is none of this name, or it, or a preview of it, is being
+                deployed.
         """
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, name, locked=True)
-            refuse_unfinished(connection, name, "can't be removed")
-            connection.execute(delete(applications).where(applications.c.name == name))
+            names = [name]
+            if end_previews:
+                end_all(connection, name)
+            else:
+                names += open_previews(connection, name)
+                detach(connection, name)
+            for each in names:
+                refuse_unfinished(connection, each, "cannot be removed")
+                if keep_history:
+                    move_to_removed(connection, each, datetime.now(UTC))
+                else:
+                    forget_removed(connection, each)
+                connection.execute(delete(applications).where(applications.c.name == each))
             target: Path = row["target"] or NOWHERE
             return target
+
+    def forget_removed_history(self, name: str) -> int:
+        """Forget the deployments of removed applications of a name; gives how many there were."""
+        with self._database.writing() as connection:
+            return forget_removed(connection, name)
 
     @property
     def has_one_writer(self) -> bool:
@@ -389,8 +436,22 @@ class Store:
 def _refuse_malformed(name: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigurationError(
-            f"{name!r} can't be the name of this provider.",
+            f"{name!r} is not a valid name for a provider.",
             hint="Use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit.",
+        )
+
+
+def _refuse_used_provider(connection: Connection, name: str) -> None:
+    named_row(connection, "provider", providers, name)
+    using = select(applications.c.name).where(applications.c.provider == name)
+    names = connection.scalars(using.order_by(applications.c.name))
+    users = [each if isinstance(each, str) else "(unreadable)" for each in names]
+    if users:
+        raise ConfigurationError(
+            f"The provider {name!r} is used by: {', '.join(users)}.",
+            hint="Change the provider of these applications, or remove them: deploycore app"
+            f" remove {users[0]}",
+            applications=list(users),
         )
 
 

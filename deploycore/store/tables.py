@@ -37,6 +37,7 @@ __all__ = [
     "previews",
     "providers",
     "reception",
+    "removed_deployments",
     "repositories",
     "tokens",
     "triggers",
@@ -119,11 +120,28 @@ deployments = Table(
     Column("unproved", Flag, nullable=False),
     Column("host", Words, nullable=False),
     Column("home", Words, nullable=False),
+    Column("previous_commit", Words),
     Index(None, "application", "id"),
     Index(None, "application", "release"),
     # What has ended is nearly all; who asks for the rest must not read it.
     Index(None, "state", "application"),
     sqlite_autoincrement=True,  # the number of a removed deployment must not return
+)
+
+# The history of removed applications. It is kept apart, so that nothing that an application does
+# can take a deployment of a former one of the same name for its own.
+removed_deployments = Table(
+    "removed_deployments",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("application", Line(NAME_LENGTH), nullable=False),
+    *(
+        Column(each.name, each.type, nullable=each.nullable)
+        for each in deployments.c
+        if each.name not in ("id", "application")
+    ),
+    Column("removed_at", UtcDateTime, nullable=False),
+    Index(None, "application", "id"),
 )
 
 # Why an application is to be looked at: what a webhook, a poll or a person said. It stays until
@@ -148,6 +166,7 @@ triggers = Table(
     Column("settled_at", UtcDateTime),
     Column("deployment", Number),
     Column("error_code", Words),
+    Column("force", Flag, nullable=False),
     # Its place in the queue: behind all that was there when it was added, or last tried.
     Column("turn", Number, nullable=False, server_default="0"),
     Column("tried_at", UtcDateTime),

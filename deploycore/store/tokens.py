@@ -39,7 +39,7 @@ class Tokens:
         """
         if not re.fullmatch(NAME_PATTERN, name):
             raise ConfigurationError(
-                f"{name!r} can't be the name of a token.",
+                f"{name!r} is not a valid name for a token.",
                 hint="Use letters, digits, '.', '_' and '-', at most 63.",
             )
         record = TokenRecord(name, digest, role, datetime.now(UTC), expires_at, None)
@@ -47,7 +47,7 @@ class Tokens:
             taken = select(tokens.c.name).where(tokens.c.name == name)
             if connection.scalar(taken) is not None:
                 raise ConfigurationError(
-                    f"The token name {name!r} is taken.",
+                    f"The token name {name!r} is already used.",
                     hint=f"Choose another name, or remove it first: deploycore token remove {name}",
                     token=name,
                 )

@@ -101,6 +101,7 @@ class Triggers:
         delivery: str | None = None,
         digest: str | None = None,
         priority: int = 0,
+        force: bool = False,
         settled: bool = False,
     ) -> TriggerRecord | None:
         """Record that an application is to be looked at.
@@ -111,6 +112,7 @@ class Triggers:
             digest: Of the body of what told of it. Of two with one delivery or one digest the
                 second is not added, as long as the first is remembered (``REMEMBERED``).
             priority: Those with more go first.
+            force: Whether what is live already is to be deployed again.
             settled: There is nothing to look at; it is only to be known when it comes again.
 
         Returns:
@@ -126,6 +128,7 @@ class Triggers:
             "commit": commit,
             "actor": actor,
             "priority": priority,
+            "force": force,
             "delivery": delivery or None,
             "digest": digest or None,
             "attempts": 0,

@@ -164,6 +164,6 @@ def _changed(connection: Connection, application: str, values: dict[str, Any]) -
 def _raise_missing(application: str) -> NoReturn:
     raise ConfigurationError(
         f"The application {application!r} has no webhook.",
-        hint=f"Make one: deploycore webhook register {application} --url …",
+        hint=f"Register one: deploycore webhook register {application} --url …",
         application=application,
     )

@@ -1,49 +1,51 @@
 """``python -m deploycore.testing.check KIND``: the conformance kit on an installed provider.
 
-``deploycore plugin check`` runs this in a process of its own: the kit needs pytest, which no
-other command does, and a plugin's tests should not run within the command that reports them.
+``deploycore plugin check`` runs this. The plugin itself is imported and run by nothing but a child
+(:mod:`deploycore.testing.check_run`), since it may hold the interpreter or end its process. A
+check that does so fails, and the next ones run in a new child.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
-import re
 import sys
-import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, DeploycoreError, PluginError
 from deploycore.hookspecs import ProviderSpec
-from deploycore.registry import (
-    CONTRACT_GROUP,
-    Plugin,
-    entry_points_by_name,
-    load_plugin,
-    normalise_kind,
-    only_one,
-)
+from deploycore.isolation import Ending, IsolatedProcess
+from deploycore.registry import isolated_import_error, normalise_kind
 
-__all__ = ["Outcome", "check_plugin", "main", "refuse_other_classes"]
+__all__ = ["TOTAL_SECONDS", "CheckedPlugin", "Outcome", "check_and_show", "check_plugin", "main"]
 
-_MODULE = """\
-from deploycore.testing.check import refuse_other_classes
-from {module} import {name} as Contract
+TOTAL_SECONDS = 1800.0
+"""How long all checks together may take, by default."""
+_PHASE_SECONDS = 180.0
+"""How long one may take: more than the kit itself grants a check before it fails it."""
+_MOST_INCIDENTS = 3
 
-refuse_other_classes(Contract, {kind!r})
+_HOOKS = frozenset(name for name in vars(ProviderSpec) if not name.startswith("_"))
 
 
-class TestContract(Contract):
-    pass
-"""
+@dataclass(frozen=True)
+class CheckedPlugin:
+    """The plugin that is checked, as the child found it.
+
+    Attributes:
+        label: Its distribution and version.
+        hooks: Those that it implements.
+        directory: Where its provider class is; empty if that is not known.
+    """
+
+    kind: str
+    label: str
+    hooks: tuple[str, ...]
+    directory: str = ""
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Outcome:
 
     Attributes:
         passed: How many checks passed.
-        failed, set_aside, skipped: Names of checks, and why.
+        failed, set_aside, skipped, not_run: Names of checks, and why.
         knobs: What the contract class says that makes checks ask for less, or for something else.
     """
 
@@ -60,201 +62,160 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     set_aside: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
     knobs: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
-def check_plugin(kind: str, *, only: str = "") -> tuple[Plugin, Outcome]:
+def check_plugin(
+    kind: str, *, only: str = "", seconds: float = TOTAL_SECONDS
+) -> tuple[CheckedPlugin, Outcome]:
     """Run the kit on the installed provider of a kind.
 
     Args:
         only: Just the checks whose name contains this.
+        seconds: How long all of it may take.
 
     Raises:
         PluginError: It can't be loaded, or does not even have the form of a provider.
         ConfigurationError: No such provider, no contract class, or pytest is not installed.
     """
-    plugin = load_plugin(kind)
-    point = _contract(plugin)
-    try:
-        import pytest
-    except ImportError:
-        pytest = None  # type: ignore[assignment]
-    if pytest is None:
-        raise ConfigurationError(
-            "The conformance kit needs pytest, which is not installed.",
-            hint=f"Install it beside deploycore: {install_command('testing')}",
-        )
-    with tempfile.TemporaryDirectory(prefix="deploycore-check-") as directory:
-        return plugin, _run(Path(directory), plugin, point, only)
+    run = _Run(normalise_kind(kind), only, seconds)
+    plugin = run.checked()
+    return plugin, run.outcome
 
 
-def refuse_other_classes(contract: Any, kind: str) -> None:
-    """Stop the collection of what is not the kit's class for this kind.
+class _Run:
+    """Runs checks in a child, and in a new one where a check ended or hung the former."""
 
-    Raises:
-        pytest.Collector.CollectError: It is no ``ProviderContract``, or one of another kind.
-    """
-    import pytest
-
-    from deploycore.testing import ProviderContract
-    from deploycore.testing.contract.base import asked
-
-    seen = ""
-    if not (isinstance(contract, type) and issubclass(contract, ProviderContract)):
-        seen = f"{contract!r} is no ProviderContract"
-    elif normalise_kind(contract.kind) != normalise_kind(kind):
-        seen = f"{contract.__name__} says kind = {contract.kind!r}, and is named for {kind!r}"
-    if seen:
-        rule = f"{CONTRACT_GROUP} names a ProviderContract that checks the provider of its name"
-        raise pytest.Collector.CollectError(f"{asked('class', rule)} {seen}")
-
-
-def _contract(plugin: Plugin) -> EntryPoint:
-    points = entry_points_by_name(CONTRACT_GROUP).get(normalise_kind(plugin.kind))
-    if not points:
-        raise ConfigurationError(
-            f"The plugin {plugin.label} has the form of a provider, but names no class for the "
-            f"conformance kit, so nothing more can be checked.",
-            hint=f"Its author adds one: an entry point in the group {CONTRACT_GROUP}.",
-            plugin=plugin.label,
-        )
-    return only_one(plugin.kind, points)
-
-
-def _run(directory: Path, plugin: Plugin, point: EntryPoint, only: str) -> Outcome:
-    import pytest
-
-    module = directory / "test_contract.py"
-    text = _MODULE.format(module=point.module, name=point.attr, kind=plugin.kind)
-    module.write_text(text, encoding="utf-8")
-    recorder = _Recorder(plugin.hooks, only)
-    started = time.monotonic()
-    arguments = [
-        str(module), f"--rootdir={directory}", "-c", str(directory / "none.ini"), "-q",
-        "-p", "no:cacheprovider", "-p", "no:xdist", "--import-mode=importlib", "-W", "error",
-    ]  # fmt: skip
-    (directory / "none.ini").write_text("[pytest]\n", encoding="utf-8")
-    with contextlib.redirect_stdout(io.StringIO()):
-        code = pytest.main(arguments, plugins=[recorder])
-    outcome = recorder.outcome
-    outcome.seconds = round(time.monotonic() - started, 1)
-    if code == pytest.ExitCode.NO_TESTS_COLLECTED and only and not outcome.failed:
-        outcome.failed["the kit"] = f"No check has {only!r} in its name."
-    elif code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not outcome.failed:
-        outcome.failed["the kit"] = f"pytest ended with {pytest.ExitCode(code).name}"
-    return outcome
-
-
-class _Recorder:
-    """A plugin of pytest that keeps what the checks came to, and shows how far they are."""
-
-    def __init__(self, hooks: Collection[str], only: str) -> None:
+    def __init__(self, kind: str, only: str, seconds: float) -> None:
         self.outcome = Outcome()
-        self._hooks = hooks
+        self._kind = kind
         self._only = only
-        self._count = 0
-        self._done = 0
+        self._seconds = seconds
+        self._plugin = CheckedPlugin("", "", ())
+        self._error: DeploycoreError | None = None
+        self._code = ""
+        self._current = ""
+        self._names: list[str] = []
         self._standard: set[str] = set()
-        self._overridden: set[str] = set()
         self._ended: set[str] = set()
+        self._done: dict[str, None] = {}
 
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Every standard check has to be among what could run."""
-        from deploycore.testing import ProviderContract
-        from deploycore.testing.contract.setting_aside import has_a_reason, knobs
+    def checked(self) -> CheckedPlugin:
+        """Run all, and fill the outcome."""
+        began = time.monotonic()
+        for incidents in range(1, _MOST_INCIDENTS + 1):
+            ending = self._run_child(self._seconds - (time.monotonic() - began))
+            if self._code:
+                self._judge()
+                break
+            self._blame(ending)
+            if incidents == _MOST_INCIDENTS or ending.cause == "late" or not self._rest():
+                self._leave_out(ending)
+                break
+        self.outcome.seconds = round(time.monotonic() - began, 1)
+        return self._plugin
 
-        standard = {name for name in dir(ProviderContract) if name.startswith("test_")}
-        collected = {item.originalname for item in items}
-        if not self.outcome.failed:
-            for name in sorted(standard - collected):
-                self.outcome.failed[name] = "The contract class leaves this standard check out."
-        items[:] = [item for item in items if self._only in item.name]
-        self._count = len(items)
-        for checks in {item.cls for item in items if issubclass(item.cls, ProviderContract)}:
-            self.outcome.knobs.update(knobs(checks))
-        self._standard = standard & {item.originalname for item in items}
-        self._overridden = {item.name for item in items if has_a_reason(item.function)}
+    def _run_child(self, seconds: float) -> Ending:
+        order = {"kind": self._kind, "only": self._only, "without": list(self._done)}
+        target = "deploycore.testing.check_run:run_checks"
+        with IsolatedProcess(
+            target, order, seconds=seconds, idle_seconds=_PHASE_SECONDS
+        ) as process:
+            for event in process.events():
+                getattr(self, f"_on_{event.pop('event')}")(**event)
+                if self._error is not None:
+                    raise self._error
+                if self._code:
+                    break  # whatever the plugin does at the exit of its process
+        return process.ending or Ending("ended", 0)
 
-    def pytest_collectreport(self, report: Any) -> None:
-        """A contract class that can't be imported or is refused."""
-        if report.failed:
-            self.outcome.failed["the contract class"] = _last_lines(report.longreprtext)
+    def _on_plugin(self, *, kind: str, label: str, hooks: list[str], directory: str) -> None:
+        self._plugin = CheckedPlugin(kind, label, tuple(hooks), directory)
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """One phase of a check has ended."""
-        name = report.nodeid.rpartition("::")[2]
-        if report.failed:
-            self.outcome.failed[name] = _last_lines(report.longreprtext)
-        elif hasattr(report, "wasxfail"):
-            self._is_set_aside(name, report)
-        elif report.skipped:
-            self._is_skipped(name, _reason(report.longrepr))
-        elif report.when == "call":
+    def _on_error(self, *, error: Mapping[str, Any]) -> None:
+        made = PluginError if error["code"] == PluginError.code else ConfigurationError
+        self._error = made(error["message"], hint=error["hint"], **error["details"])
+
+    def _on_collected(
+        self, *, names: list[str], standard: list[str], knobs: dict[str, str]
+    ) -> None:
+        self._names, self._standard = names, set(standard)
+        self.outcome.knobs = knobs
+
+    def _on_begin(self, *, name: str) -> None:
+        self._current = name
+
+    def _on_result(self, *, category: str, name: str, text: str) -> None:
+        if category == "passed":
             self.outcome.passed += 1
-            self._ended.add(_check(name))
-        if report.when == "teardown":
-            self._progress()
-
-    def pytest_sessionfinish(self) -> None:
-        """A standard check that came to nothing at all is none that was fulfilled."""
-        told = set(map(_check, [*self.outcome.failed, *self.outcome.skipped]))
-        for name in sorted(self._standard - self._ended - told):
-            self.outcome.failed[name] = "None of its runs came to an end."
-
-    def _is_set_aside(self, name: str, report: Any) -> None:
-        reason = report.wasxfail.removeprefix("reason: ")
-        if report.outcome == "skipped" and name in self._overridden:
-            self.outcome.set_aside[name] = reason
-            self._ended.add(_check(name))
-        elif report.outcome == "skipped":
-            self.outcome.failed[name] = f"It is set aside while it runs: {reason}"
-        elif report.when == "call":
-            self.outcome.failed[name] = f"It passes, but is set aside: {report.wasxfail}"
-
-    def _is_skipped(self, name: str, reason: str) -> None:
-        """Only the kit itself may skip one of its checks; an author's own are the author's."""
-        from deploycore.testing.contract.base import SKIPPED_BY_THE_KIT
-
-        check = _check(name)
-        known = SKIPPED_BY_THE_KIT.get(check) == reason or self._is_optional(check, reason)
-        if check not in self._standard or known:
-            self.outcome.skipped[name] = reason
         else:
-            self.outcome.failed[name] = f"It is skipped, and not by the kit: {reason}"
+            getattr(self.outcome, category)[name] = text
+        if category in ("passed", "set_aside"):
+            self._ended.add(_check(name))
 
-    def _is_optional(self, check: str, reason: str) -> bool:
-        """Whether a check is skipped for a hook that is optional, and really not there."""
-        from deploycore.testing.contract import OPTIONAL_CHECKS
-        from deploycore.testing.contract.base import NO_DEPLOYMENTS, NO_HOOK, NO_WEBHOOKS
-
-        missing = set(vars(ProviderSpec)).difference(self._hooks)
-        reasons = [NO_DEPLOYMENTS, NO_WEBHOOKS, *(NO_HOOK.format(hook=hook) for hook in missing)]
-        return check in OPTIONAL_CHECKS and reason in reasons
-
-    def _progress(self) -> None:
-        self._done += 1
+    def _on_done(self, *, name: str) -> None:
+        self._done[name] = None
+        self._current = ""
         if sys.stderr.isatty():
-            end = "\n" if self._done == self._count else ""
-            print(f"\r{self._done} of {self._count} checks", end=end, file=sys.stderr, flush=True)
+            done, count = len(self._done), len(self._names)
+            end = "\n" if done == count else ""
+            print(f"\r{done} of {count} checks", end=end, file=sys.stderr, flush=True)
+
+    def _on_end(self, *, code: str) -> None:
+        self._code = code
+
+    def _judge(self) -> None:
+        """What pytest said in the end, and what came to nothing at all: it is not fulfilled."""
+        failed = self.outcome.failed
+        told = set(map(_check, [*failed, *self.outcome.skipped]))
+        for name in sorted(self._standard - self._ended - told):
+            failed[name] = "None of its runs came to an end."
+        if self._code == "NO_TESTS_COLLECTED" and self._only and not failed:
+            failed["the kit"] = f"No check has {self._only!r} in its name."
+        elif self._code not in ("OK", "TESTS_FAILED") and not failed:
+            failed["the kit"] = f"pytest ended with {self._code}"
+
+    def _blame(self, ending: Ending) -> None:
+        """The check that ran when the child ended fails."""
+        if not self._plugin.kind:
+            raise isolated_import_error(self._kind, ending)
+        name = self._current or ("the kit" if self._names else "the contract class")
+        self.outcome.failed[name] = self._told(ending)
+        self._done[name] = None
+        self._current = ""
+
+    def _told(self, ending: Ending) -> str:
+        from deploycore.testing.contract.base import ENDS_BY_ITSELF, asked
+
+        within = Path(self._plugin.directory) if self._plugin.directory else None
+        frame = ending.frame(_HOOKS, within=within)
+        of = frame.function if frame and frame.function in _HOOKS else "class"
+        place = f" in {frame}" if frame else ""
+        seen = {
+            "ended": f"{ending}{place}",
+            "held": f"the interpreter was held{place}, so that no other thread could run; {ending}",
+            "idle": f"no end after {_PHASE_SECONDS:g} s{place}; {ending}",
+            "late": f"the time for all checks, {self._seconds:g} s, was over{place}; {ending}",
+        }
+        return f"{asked(of, ENDS_BY_ITSELF)} {seen[ending.cause]}".strip()
+
+    def _rest(self) -> list[str]:
+        return [name for name in self._names if name not in self._done]
+
+    def _leave_out(self, ending: Ending) -> None:
+        reason = (
+            f"the time for all checks, {self._seconds:g} s, was over: --timeout"
+            if ending.cause == "late"
+            else f"{_MOST_INCIDENTS} checks before it hung, or ended their process"
+        )
+        self.outcome.not_run = dict.fromkeys(self._rest(), reason)
 
 
 def _check(name: str) -> str:
     """The check that a run belongs to."""
     return name.partition("[")[0]
-
-
-def _last_lines(text: str) -> str:
-    """What a failed check says for people: from the rule on, without the code around it."""
-    lines = [re.sub(r"^E {1,7}", "", line) for line in text.splitlines()]
-    first = next((at for at, line in enumerate(lines) if "The contract asks" in line), None)
-    shown = lines[first:] if first is not None else lines[-12:]
-    return "\n".join(line for line in shown if line.strip())
-
-
-def _reason(longrepr: Any) -> str:
-    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
-    return str(text).removeprefix("Skipped: ")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -265,17 +226,33 @@ def main(arguments: list[str] | None = None) -> int:
         nothing could be checked.
     """
     options = _parser().parse_args(arguments)
+    return check_and_show(
+        options.kind, only=options.only, seconds=options.timeout, as_json=options.json
+    )
+
+
+def check_and_show(
+    kind: str, *, only: str, seconds: float, as_json: bool, output: TextIO | None = None
+) -> int:
+    """Likewise, for whoever has read the command line already.
+
+    Args:
+        only: Just the checks whose name contains this.
+        seconds: How long all checks may take.
+        as_json: Whether to print JSON, and nothing else.
+        output: Where the JSON goes (default: standard output).
+    """
     try:
-        plugin, outcome = check_plugin(options.kind, only=options.only)
+        plugin, outcome = check_plugin(kind, only=only, seconds=seconds)
     except (PluginError, ConfigurationError) as error:
-        _show_error(error, as_json=options.json)
+        _show_error(error, as_json=as_json)
         return error.exit_code
-    if options.json:
+    if as_json:
         about = {"kind": plugin.kind, "plugin": plugin.label, "hooks": list(plugin.hooks)}
-        conforms = None if options.only and not outcome.failed else not outcome.failed
-        print(json.dumps({**about, "conforms": conforms, **asdict(outcome)}, indent=2))
+        conforms = None if only and not outcome.failed else not outcome.failed
+        print(json.dumps({**about, "conforms": conforms, **asdict(outcome)}, indent=2), file=output)
     else:
-        _show(plugin, outcome, whole=not options.only)
+        _show(plugin, outcome, whole=not only)
     return PluginError.exit_code if outcome.failed else 0
 
 
@@ -284,6 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("kind")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", default="")
+    parser.add_argument("--timeout", type=float, default=TOTAL_SECONDS)
     return parser
 
 
@@ -294,13 +272,14 @@ def _show_error(error: DeploycoreError, *, as_json: bool) -> None:
         print(f"Error: {error}\n  Next: {error.hint}", file=sys.stderr)
 
 
-def _show(plugin: Plugin, outcome: Outcome, *, whole: bool) -> None:
+def _show(plugin: CheckedPlugin, outcome: Outcome, *, whole: bool) -> None:
     for name, text in outcome.knobs.items():
         print(f"The contract class says: {name} = {text}")
     for title, found in (
         ("Failed", outcome.failed),
         ("Set aside", outcome.set_aside),
         ("Skipped", _by_reason(outcome.skipped)),
+        ("Not run", _by_reason(outcome.not_run)),
     ):
         for name, text in found.items():
             indented = text.replace("\n", "\n    ")
@@ -312,6 +291,7 @@ def _show(plugin: Plugin, outcome: Outcome, *, whole: bool) -> None:
             ("failed", outcome.failed),
             ("set aside", outcome.set_aside),
             ("skipped", outcome.skipped),
+            ("not run", outcome.not_run),
         )
         if found
     ]

@@ -62,6 +62,8 @@ class Fault:
             ``*/git-upload-pack``.
         query: Likewise for the query string.
         times: How often, counted over matching requests; ``None`` for always.
+        signing_in: Whether it hits the requests of ``Faults.sign_in_path``, and no others;
+            otherwise it leaves those alone.
     """
 
     change: Change
@@ -69,6 +71,7 @@ class Fault:
     method: str = "*"
     query: str = "*"
     times: int | None = None
+    signing_in: bool = False
 
     def matches(self, request: Request) -> bool:
         return (
@@ -79,9 +82,15 @@ class Fault:
 
 
 class Faults:
-    """The faults in force. All that match a request are applied, in the order of adding."""
+    """The faults in force. All that match a request are applied, in the order of adding.
+
+    Attributes:
+        sign_in_path: A pattern for the paths of requests by which a client obtains a token that
+            expires, such as ``*/access_tokens``; empty where there are none.
+    """
 
     def __init__(self) -> None:
+        self.sign_in_path = ""
         self._lock = threading.Lock()
         self._armed: list[_Armed] = []
 
@@ -94,6 +103,10 @@ class Faults:
         with self._lock:
             self._armed.clear()
 
+    def is_sign_in(self, path: str) -> bool:
+        """Whether a request for this path obtains a token; see ``sign_in_path``."""
+        return bool(self.sign_in_path) and fnmatchcase(path, self.sign_in_path)
+
     def apply(self, request: Request, found: Answer) -> Answer:
         """The answer that a request gets."""
         for fault in self._claim(request):
@@ -105,8 +118,15 @@ class Faults:
         return found
 
     def _claim(self, request: Request) -> list[Fault]:
+        signs_in = self.is_sign_in(request.path)
         with self._lock:
-            hits = [armed for armed in self._armed if armed.left != 0 and armed.hits(request)]
+            hits = [
+                armed
+                for armed in self._armed
+                if armed.left != 0
+                and armed.fault.signing_in is signs_in
+                and armed.fault.matches(request)
+            ]
             for armed in hits:
                 armed.left = None if armed.left is None else armed.left - 1
             return [armed.fault for armed in hits]
@@ -118,9 +138,6 @@ class _Armed:
 
     fault: Fault
     left: int | None
-
-    def hits(self, request: Request) -> bool:
-        return self.fault.matches(request)
 
 
 def latency(seconds: float) -> Change:
@@ -188,14 +205,15 @@ def wrong_types() -> Change:
 def endless_pages(links: NextLink) -> Change:
     """There is always a next page, under a new link each time, with the items seen last."""
     last: list[Answer] = []
+    parameter = getattr(links, "parameter", "page")
 
     def prolong(request: Request, found: Answer) -> Answer:
         items = links.items(found)
         if items is None:
             return found
         last[:] = [found] if items or not last else last
-        following = str(int(request.query.get("page", 1)) + 1)
-        return links.linked(last[0], request.link(page=following))
+        following = str(int(request.query.get(parameter, 1)) + 1)
+        return links.linked(last[0], request.link(**{parameter: following}))
 
     return Change("endless pages", prolong)
 

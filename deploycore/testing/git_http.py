@@ -55,6 +55,9 @@ class SmartHttp:
     def _permitted(self, request: Request, name: list[str], service: Service) -> Served:
         if service not in SERVICES:
             raise text_refusal(403, "Please upgrade your git client")
+        # Real servers route before they decode: %2F is a character of a name, and no separator.
+        if any("/" in part for part in name):
+            raise text_refusal(404, "Not found: %2F does not separate the segments of a path")
         return self.permit(request, "/".join(name).removesuffix(".git"), service)
 
 

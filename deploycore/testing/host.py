@@ -9,6 +9,7 @@ What it answers is up to a subclass, or to the routes that it is given::
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,6 +73,8 @@ class LoopbackHost:
         self.__routes = routes or {}
         self.__port = port
         self.__log: deque[LoggedRequest] = deque(maxlen=REMEMBERED_REQUESTS)
+        self.__count = 0
+        self.__counting = threading.Lock()
         self.__server: HttpServer | None = None
         self.__redactor: tuple[tuple[SecretStr, ...], Redactor] = ((), Redactor())
 
@@ -121,8 +124,8 @@ class LoopbackHost:
 
     @property
     def request_count(self) -> int:
-        """How many requests it got so far."""
-        return len(self.__log)
+        """How many requests it got so far, without those to sign in (``faults.sign_in_path``)."""
+        return self.__count
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
@@ -165,6 +168,9 @@ class LoopbackHost:
         found = replace(found, delay=found.delay + self.latency)
         answer = self.faults.apply(request, found)
         self.__log.append(self.logged(request, answer))
+        if not self.faults.is_sign_in(request.path):
+            with self.__counting:
+                self.__count += 1
         return answer
 
 

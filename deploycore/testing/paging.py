@@ -1,7 +1,8 @@
 """How git hosts say where the next page is, for sandboxes to say it and for faults to lie.
 
 Hosts differ in little else about pages: the link stands in the ``Link`` header (RFC 8288), as
-on GitHub, GitLab and Gitea, or in a field of the page, as on Bitbucket.
+on GitHub, GitLab and Gitea, or in a field of the page, as on Bitbucket. Other hosts give no link
+but a cursor in the page, which the client sends as a parameter of the next request.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, text_answer
 
-__all__ = ["JsonLink", "LinkHeader", "NextLink", "Pages"]
+__all__ = ["JsonCursor", "JsonLink", "LinkHeader", "NextLink", "Pages"]
 
 T = TypeVar("T")
 
@@ -83,6 +85,47 @@ class JsonLink:
 
     def emptied(self, answer: Answer) -> Answer:
         return replace(answer, body=json.dumps({**answer.json(), self.values: []}).encode())
+
+
+@dataclass(frozen=True)
+class JsonCursor:
+    """A page that is an object with a list and a cursor, which is no link.
+
+    In :class:`Pages`, ``number`` has to be the same as ``parameter``. A fault that gives a page a
+    link to another place puts it where the cursor belongs.
+
+    Attributes:
+        cursor: The field with the cursor; it is left out of the last page.
+        values: The field with the items.
+        parameter: The parameter by which a client sends the cursor.
+    """
+
+    cursor: str = "next_cursor"
+    values: str = "values"
+    parameter: str = "cursor"
+
+    def page(self, items: list[Any]) -> Any:
+        return {self.values: items}
+
+    def linked(self, answer: Answer, url: str | None) -> Answer:
+        return JsonLink(self.cursor, self.values).linked(answer, url and self._cursor(url))
+
+    def items(self, answer: Answer) -> list[Any] | None:
+        return JsonLink(self.cursor, self.values).items(answer)
+
+    def emptied(self, answer: Answer) -> Answer:
+        return JsonLink(self.cursor, self.values).emptied(answer)
+
+    def _cursor(self, url: str) -> str:
+        """What a link to a page has for its cursor; a text that is no such link as it is."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return url
+        if not (parts.scheme and parts.netloc):
+            return url
+        # A link without the parameter leads to the first page.
+        return parse_qs(parts.query).get(self.parameter, ["1"])[0]
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,11 @@ class PullRequests:
         with self._lock:
             return self._rows[self._place(row)]
 
+    def of(self, repository: str) -> list[PullRequest]:
+        """Those that are for a repository, by its full name, the newest first."""
+        with self._lock:
+            return [row for row in reversed(self._rows) if row.repository == repository]
+
     def clear(self) -> None:
         """Forget all of them."""
         with self._lock:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import secrets
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from pydantic import SecretStr
 
 from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
-from deploycore.sandbox import SandboxConnection
+from deploycore.sandbox import SandboxConnection, secret_source
 from deploycore.testing.faults import Change, rate_limited
 from deploycore.testing.git_http import SmartHttp, is_git_request, text_refusal
 from deploycore.testing.host import LoopbackHost, Route, route_of
@@ -160,8 +159,8 @@ class Sandbox(LoopbackHost, ABC):
         return None
 
     def new_secret(self, mode: str) -> SecretStr:
-        """A made-up secret of the host's look."""
-        return SecretStr(self.PREFIX + secrets.token_hex(16))
+        """A made-up secret of the host's look, by ``deploycore.sandbox.secret_source``."""
+        return SecretStr(self.PREFIX + secret_source().token_hex(16))
 
     def credential_of(self, secret: str) -> Credential | None:
         """The credential that a request's secret stands for.

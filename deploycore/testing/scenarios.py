@@ -172,7 +172,7 @@ class ContractHost(Protocol):
 
     @property
     def request_count(self) -> int:
-        """How many requests it got so far."""
+        """How many requests it got so far, without those to sign in (``faults.sign_in_path``)."""
 
     @property
     def secrets(self) -> Iterable[SecretStr]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from deploycore.times import for_machines
+
 __all__ = ["WorkerEvent", "WorkerEventKind", "WorkerListener", "no_listener"]
 
 WorkerEventKind = Literal["claimed", "settled", "postponed", "interrupted"]
@@ -25,6 +27,9 @@ class WorkerEvent:
         state: Of that deployment, where it went well.
         error_code: The ``code`` of what went wrong.
         error: That error, as a sentence for people.
+        hint: What to do about that error.
+        commit: Of that deployment, if it is known.
+        seconds: How long that deployment took, where it went well.
         retry_seconds: When it is tried again.
         taken_from: The dead worker that had it before.
     """
@@ -39,11 +44,14 @@ class WorkerEvent:
     error: str | None = None
     retry_seconds: float | None = None
     taken_from: str | None = None
+    hint: str | None = None
+    commit: str | None = None
+    seconds: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The event as machines read it; what is not known is left out."""
         known = {name: value for name, value in vars(self).items() if value is not None}
-        return {"event": known.pop("kind"), **known, "at": self.at.isoformat()}
+        return {"event": known.pop("kind"), **known, "at": for_machines(self.at)}
 
 
 WorkerListener = Callable[[WorkerEvent], None]

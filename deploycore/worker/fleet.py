@@ -113,7 +113,7 @@ class Nudges:
         if self._thread is not None:
             self._thread.join(_GOODBYE_SECONDS)
             if self._thread.is_alive():
-                logger.warning("nudges of the fleet can't be ended, and are left behind")
+                logger.warning("nudges of the fleet cannot be ended, and are left behind")
         if self._sender is not None:
             self._sender.close()
 

@@ -6,12 +6,13 @@ deployment began; one that comes meanwhile stays open, and has the application l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from deploycore.deploy import DeployListener, no_listener, typed_error
-from deploycore.errors import UnexpectedAnswer
+from deploycore.errors import DeploycoreError, UnexpectedAnswer
 from deploycore.git import Cancellation
 from deploycore.installation import Installation
 from deploycore.store import DeploymentRecord, PendingApplication, TriggerRecord
@@ -20,7 +21,10 @@ from deploycore.worker.retries import GIVEN_UP_AFTER, seconds_to_retry
 
 __all__ = ["Hand", "look_at"]
 
+logger = logging.getLogger(__name__)
+
 _LOOKS_FOR_A_COMMIT = 3
+_BY_PERSON = "request"  # the cause of what a person asks for over REST
 
 
 @dataclass
@@ -67,7 +71,8 @@ def look_at(
         done = installation.deploy(
             application,
             requested_by=_who(triggers),
-            only_if_changed=True,
+            force=any(each.force for each in triggers),
+            automatic=all(each.cause != _BY_PERSON for each in triggers),
             cancellation=hand.cancellation,
             claimed=True,
             listener=deployments,
@@ -88,6 +93,8 @@ def look_at(
             triggers=len(triggers),
             deployment=done.id,
             state=done.state,
+            commit=done.commit,
+            seconds=_seconds(done),
         )
     )
 
@@ -121,6 +128,7 @@ def _failed(
     if hand.interrupted:
         # Neither an end nor a failure; and where the claim is lost, they are somebody else's.
         listener(WorkerEvent("interrupted", application, now, triggers=len(triggers)))
+        logger.info("%s is left to another worker, or to the next start", application)
         return
     error = typed_error(raised)
     deployment = error.details.get("deployment")
@@ -134,6 +142,7 @@ def _failed(
         store.postpone(again, seconds=seconds, error_code=error.code)
     if over:
         store.settle(over, deployment=deployment, error_code=error.code)
+    _log_failure(application, error, seconds if again else None)
     listener(
         WorkerEvent(
             "postponed" if again else "settled",
@@ -143,9 +152,27 @@ def _failed(
             deployment=deployment,
             error_code=error.code,
             error=error.message,
+            hint=error.hint or None,
             retry_seconds=round(seconds, 1) if again and seconds is not None else None,
         )
     )
+
+
+def _log_failure(application: str, error: DeploycoreError, seconds: float | None) -> None:
+    """Log an error that no deployment's record has, and when the next try is."""
+    if "deployment" not in error.details:  # else the deployment's end was logged
+        hint = f" Next: {error.hint}" if error.hint else ""
+        level = logging.ERROR if seconds is None else logging.WARNING
+        logger.log(level, "%s was not deployed: %s%s", application, error.message, hint)
+    if seconds is not None:
+        logger.info("%s is tried again in %.0f s", application, seconds)
+
+
+def _seconds(done: DeploymentRecord) -> float | None:
+    if done.finished_at is None:
+        return None
+    began = done.started_at or done.requested_at
+    return round(max(0.0, (done.finished_at - began).total_seconds()), 3)
 
 
 def _who(triggers: Sequence[TriggerRecord]) -> str:

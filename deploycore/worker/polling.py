@@ -134,7 +134,7 @@ class Poller:
             except StoreError as error:
                 logger.warning("git hosts are not polled for now: %s", error)
             except Exception as error:
-                logger.error("polling met something unforeseen: %s", type(error).__name__)
+                logger.error("unexpected error while polling: %s", type(error).__name__)
 
     def _look_at_reception(self) -> None:
         """When no server is seen any longer, check all: where webhooks delivered, polling has been
@@ -273,7 +273,7 @@ class Poller:
             self._failing.discard(name)
         elif name not in self._failing:
             self._failing.add(name)
-            logger.warning("%s can't be polled for now: %s", name, error.message)
+            logger.warning("%s cannot be polled for now: %s", name, error.message)
 
 
 def is_polled(definition: Application, heard_at: datetime | None, now: datetime) -> bool:

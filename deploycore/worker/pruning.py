@@ -45,6 +45,6 @@ class Pruner:
             except StoreError as error:
                 logger.warning("old triggers are not pruned for now: %s", error)
             except Exception as error:
-                logger.error("pruning met something unforeseen: %s", type(error).__name__)
+                logger.error("unexpected error while pruning: %s", type(error).__name__)
             if self._stopped.wait(_SECONDS):
                 return

@@ -16,6 +16,7 @@ from functools import partial
 
 from deploycore.application import Application
 from deploycore.deploy import DeployEvent, InterruptibleProvider
+from deploycore.deploy.selection import withdrawn_commits
 from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.events import CommitState, CommitStatus, DeploymentStatus
 from deploycore.installation import Installation
@@ -134,6 +135,8 @@ class Reporter:
         record = self._newest_of_its_commit(told.deployment)
         if record.is_finished and not told.ends:
             return False  # its end waits in the queue too
+        if self._was_withdrawn(record):
+            return False  # it is not live, and nothing new has become of it
         status = status_of(
             record,
             ref=definition.ref,
@@ -159,6 +162,14 @@ class Reporter:
             return record
         newest = deployments.list(record.application, limit=_LATER_ONES)
         return next((each for each in newest if each.commit == record.commit), record)
+
+    def _was_withdrawn(self, record: DeploymentRecord) -> bool:
+        """Whether a deployment was skipped since somebody had rolled back from its commit."""
+        if record.state != "skipped" or record.commit is None:
+            return False
+        deployments = self._installation.store.deployments
+        history = deployments.commit_history(record.application, record.commit)
+        return record.commit in withdrawn_commits(history)
 
     def _live_commit(self, record: DeploymentRecord) -> str | None:
         """The commit that a deployment found live already: a report of that may have been lost,

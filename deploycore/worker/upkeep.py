@@ -54,6 +54,6 @@ class Upkeep:
             except StoreError as error:
                 logger.warning("previews are not removed for now: %s", error)
             except Exception as error:
-                logger.error("removing previews met something unforeseen: %s", type(error).__name__)
+                logger.error("unexpected error while removing previews: %s", type(error).__name__)
             if self._stopped.wait(self._look_seconds):
                 return

@@ -155,7 +155,7 @@ class Worker:
     def look_at(self, application: str) -> None:
         """Look at one application, in this thread, as soon as a hand is free.
 
-        Does nothing where there is nothing to do, somebody else has it, or the worker stops.
+        Does nothing where there is nothing to do, another worker has it, or the worker stops.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or len(self._hands) < self._threads)
@@ -166,7 +166,7 @@ class Worker:
             if pending and hand is None:
                 self.wake()  # it may be there a moment later, and nobody is nudged again
         except StoreError as error:
-            logger.warning("%s can't be looked at: %s", application, error)
+            logger.warning("%s cannot be checked: %s", application, error)
             return
         if hand is not None:
             self._hold(application, hand)
@@ -237,7 +237,7 @@ class Worker:
             raise
         except DeploycoreError as error:
             # Of some applications; others are to be deployed all the same.
-            logger.warning("%s", error)
+            logger.warning("%s Next: %s", error, error.hint or "deploycore recover")
 
     def _dispatch(self) -> None:
         while not self._stopping:
@@ -245,9 +245,9 @@ class Worker:
             try:
                 wait = self._look()
             except StoreError as error:
-                logger.warning("the worker can't look into the store: %s", error)
+                logger.warning("the worker cannot read the store: %s", error)
             except Exception as error:
-                logger.error("the worker met something unforeseen: %s", type(error).__name__)
+                logger.error("unexpected error in the worker: %s", type(error).__name__)
             with self._changed:
                 self._changed.wait_for(lambda: self._woken or self._stopping, wait)
 
@@ -352,10 +352,10 @@ class Worker:
         try:
             look_at(self._installation, application, hand, self._tell, self._reporter.listen)
         except StoreError as error:
-            logger.warning("%s is looked at again: %s", application, error)
+            logger.warning("%s is checked again: %s", application, error)
             self._ended.wait(_PAUSE_SECONDS)
         except Exception as error:
-            logger.error("%s met something unforeseen: %s", application, type(error).__name__)
+            logger.error("unexpected error in %s: %s", application, type(error).__name__)
             self._ended.wait(_PAUSE_SECONDS)
         finally:
             hand.claimed = None  # so that nobody takes what is given back for lost
@@ -386,9 +386,9 @@ class Worker:
             try:
                 self._beat()
             except StoreError as error:
-                logger.warning("the worker can't give a sign of life: %s", error)
+                logger.warning("the worker cannot give a sign of life: %s", error)
             except Exception as error:
-                logger.error("the worker met something unforeseen: %s", type(error).__name__)
+                logger.error("unexpected error in the worker: %s", type(error).__name__)
 
     def _beat(self) -> None:
         before = time.monotonic()
@@ -400,7 +400,7 @@ class Worker:
         self._beaten = before
         self._interrupt(
             lambda application, claimed: claimed < before and application not in kept,
-            "somebody else has it",
+            "another worker has it",
         )
 
     def _guard(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import Field, SecretStr
 
 from deploycore.cli.fields import field_help, read_fields
+from deploycore.cli.usage import UsageError
 from deploycore.configuration import ProviderConfig
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
@@ -86,7 +87,7 @@ def test_a_file_is_kept_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
     assert given.secrets["token"] == SecretReference(f"file:{tmp_path}/token.txt")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 def test_a_file_that_will_be_gone_is_refused_with_another_way(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()
@@ -104,6 +105,27 @@ def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):
     given = read_fields(Config, [])
     assert given.settings == {"mode": "password", "user_name": "ada"}
     assert given.secrets["pass_word"] == SecretStr(SECRET)
+
+
+def test_a_question_is_explained(stdin, monkeypatch, capsys):
+    class Described(Base):
+        owner: str = Field(description="whose repositories, as in acme.example/<owner>")
+        token: SecretStr = Field(description="access token, made at acme.example/settings/tokens")
+
+    stdin("ada\n", terminal=True)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: SECRET)
+    read_fields(Described, [])
+    said = capsys.readouterr().err
+    assert "owner: whose repositories, as in acme.example/<owner>" in said
+    assert "token: access token, made at acme.example/settings/tokens" in said
+
+
+def test_all_that_is_missing_is_told_at_once(stdin):
+    with pytest.raises(ConfigurationError, match="fields user_name and pass_word are missing"):
+        read_fields(Config, ["--mode", "password"])
+    with pytest.raises(ConfigurationError) as caught:
+        read_fields(Config, [])
+    assert "With --mode password also --user-name VALUE; --pass-word-stdin" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -124,7 +146,7 @@ def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):
     ],
 )
 def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said):
-    with pytest.raises(ConfigurationError, match=said) as caught:
+    with pytest.raises((ConfigurationError, UsageError), match=said) as caught:
         read_fields(Config, arguments)
     assert SECRET not in str(caught.value) + caught.value.hint
 

@@ -77,7 +77,7 @@ FAULTS = {
         ("    @hookimpl\n    def clone_url", "    def clone_url"),
         "clone_url lacks @hookimpl",
     ),
-    "a mistyped hook": (("def list_repos", "def list_repositories"), "no such hook"),
+    "a mistyped hook": (("def list_repos", "def list_repositories"), "not a hook of the contract"),
     "a missing parameter": (
         ("def list_branches(self, repository, query)", "def list_branches(self, repository)"),
         r"list_branches\(self, repository\) should be list_branches\(self, repository, query\)",
@@ -101,7 +101,7 @@ FAULTS = {
     "a foreign configuration": (("Config = AcmeConfig", "Config = dict"), "ProviderConfig"),
     "a secret that is not resolved": (
         ("token: SecretStr", 'token: "SecretThatIsNotImported"'),
-        "can't be resolved",
+        "cannot be resolved",
     ),
     "a wrong constructor": (("__init__(self, config, http)", "__init__(self)"), "__init__"),
 }
@@ -153,8 +153,8 @@ def test_an_import_that_hangs_is_named_and_keeps_nobody_from_the_others(
     reports = {report.kind: report for report in plugin_reports()}
     for kind, label in (("a", "a-hanging 1.0"), ("z", "z-hanging 1.0"), ("audit", "audit 1.0")):
         problem = reports[kind].problem
-        assert f"plugin {label} can't be imported" in problem.message
-        assert "its import did not end within 0.2 s" in problem.message
+        assert f"plugin {label} cannot be imported" in problem.message
+        assert "the import did not end within 0.2 s" in problem.message
     assert reports["m"].problem is None
     assert load_plugin("m").label == "acme-provider 1.0"
 
@@ -192,7 +192,7 @@ def test_rivals_are_listed_with_all_their_distributions(install_distribution, go
         "acme-provider 1.0",
         "rival-provider 2.0",
     }
-    assert "can't tell which one to use" in report.problem.message
+    assert "cannot choose between them" in report.problem.message
 
 
 def test_what_a_plugin_prints_while_it_is_imported_goes_to_standard_error(
@@ -231,8 +231,8 @@ class Hostile(metaclass=Meta):
     )
     install_distribution("hostile-provider", "hostile", source, target="Hostile")
     (report,) = (each for each in plugin_reports() if each.kind == "hostile")
-    assert "hostile-provider 1.0 can't be looked at: RuntimeError" in report.problem.message
-    with pytest.raises(PluginError, match="can't be looked at"):
+    assert "hostile-provider 1.0 cannot be inspected: RuntimeError" in report.problem.message
+    with pytest.raises(PluginError, match="cannot be inspected"):
         load_plugin("hostile")
 
 
@@ -267,9 +267,9 @@ def deploy_finished(deployment, error):
     reports = {(report.type, report.kind): report for report in plugin_reports()}
     assert set(reports["observer", "audit"].hooks) == {"provider_call_started", "deploy_finished"}
     assert reports["observer", "audit"].problem is None
-    assert "plugin typo 1.0 can't be used" in reports["observer", "typo"].problem.message
+    assert "plugin typo 1.0 cannot be used" in reports["observer", "typo"].problem.message
     assert "deploy_ended" in reports["observer", "typo"].problem.message
-    assert "plugin bare 1.0 can't be used" in reports["sandbox", "bare"].problem.message
+    assert "plugin bare 1.0 cannot be used" in reports["sandbox", "bare"].problem.message
     assert "It has no demo, url, connections" in reports["sandbox", "bare"].problem.message
 
 

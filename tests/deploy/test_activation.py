@@ -267,7 +267,7 @@ def test_a_stored_secret_reaches_steps_and_no_log(installation, create, home, no
         environment={"TOKEN": {"secret": "stored"}, "NOTES": str(notes)},
         steps={"build": [{"shell": 'echo "$TOKEN" > "$NOTES"; echo "it is $TOKEN"'}]},
     )
-    with pytest.raises(ConfigurationError, match="TOKEN of site is to be stored") as caught:
+    with pytest.raises(ConfigurationError, match="TOKEN of site has no stored value") as caught:
         installation.deploy("site")
     assert caught.value.hint == "Store it: deploycore app secret site TOKEN"
     installation.keep_application_secret("site", "TOKEN", SecretStr("s3cret-of-the-site"))

@@ -173,15 +173,18 @@ def test_a_good_answer_is_enough(check, serve, lines):
 
 def test_bad_tries_are_told_until_one_is_good(check, serve, lines):
     check(serve(saying(503, 404, 200)).url)
-    assert lines == ["try 1 of 3: 503, 200-299 is wanted", "try 2 of 3: 404, 200-299 is wanted"]
+    assert lines == [
+        "try 1 of 3: 503, 200-299 was expected",
+        "try 2 of 3: 404, 200-299 was expected",
+    ]
 
 
 def test_the_last_reason_is_in_the_error(check, serve, lines):
     error = failure(check, serve(saying(500, 500, 503)).url)
     assert str(error) == (
-        "The release failed its health check 3 times; the last time: 503, 200-299 is wanted."
+        "The release failed its health check 3 times; the last time: 503, 200-299 was expected."
     )
-    assert error.details == {"tries": 3, "reason": "503, 200-299 is wanted"}
+    assert error.details == {"tries": 3, "reason": "503, 200-299 was expected"}
     assert error.hint
     assert error.__context__ is None
     assert len(lines) == 3
@@ -189,7 +192,7 @@ def test_the_last_reason_is_in_the_error(check, serve, lines):
 
 def test_the_wanted_status_is_the_users_choice(check, serve):
     check(serve(saying(401)).url, status=401)
-    assert "200, 401 is wanted" in failure(check, serve(saying(200)).url, status=401).message
+    assert "200, 401 was expected" in failure(check, serve(saying(200)).url, status=401).message
 
 
 def test_redirects_are_answers_and_are_not_followed(check, serve):
@@ -201,7 +204,7 @@ def test_redirects_are_answers_and_are_not_followed(check, serve):
     server = serve(talk)
     error = failure(check, server.url, retries=0)
     assert error.message.endswith(
-        "failed its health check once; the last time: 302, 200-299 is wanted."
+        "failed its health check once; the last time: 302, 200-299 was expected."
     )
     assert len(server.asked) == 1
     check(server.url, status=302)
@@ -363,7 +366,7 @@ def test_a_command_has_its_time_for_each_try(check, lines):
     assert error.details["tries"] == 2
     assert "it took more than 0.2 seconds and was ended" in error.message
     failure(check, "sleep 60", deadline=0.3)
-    assert "the time for all together was over" in lines[-1]
+    assert "the deployment's time was over" in lines[-1]
 
 
 # --- cancellation ---

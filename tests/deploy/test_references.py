@@ -36,7 +36,7 @@ def test_the_host_is_asked_for_a_hash_though_it_is_in_the_cache(
     create(ref=commit)
     for _ in range(2):
         before = len(demo_sandbox.requests)
-        installation.deploy("site")
+        installation.deploy("site", force=True)
         asked = [each.path for each in list(demo_sandbox.requests)[before:]]
         assert any("/acme/site.git/" in path for path in asked)
 
@@ -66,30 +66,29 @@ def test_a_name_that_nothing_has_is_told_as_the_host_tells_it(installation, crea
         installation.deploy("other")
 
 
-def test_the_commit_that_is_live_is_not_deployed_again_if_that_is_asked_for(
-    installation, create, publish
-):
+def test_the_commit_that_is_live_is_not_deployed_again(installation, create, publish):
     create()
-    first = installation.deploy("site", only_if_changed=True)
-    again = installation.deploy("site", only_if_changed=True)
+    first = installation.deploy("site")
+    again = installation.deploy("site")
     assert (first.state, again.state, again.release) == ("healthy", "skipped", None)
+    assert (again.commit, len(installation.releases("site"))) == (first.commit, 1)
     (line,) = [each for each in installation.engine.logs.read("site", again.id) if each.text]
     assert line.text == f"commit {first.commit[:12]} is live already"
     publish("two")
-    assert installation.deploy("site", only_if_changed=True).state == "healthy"
+    assert installation.deploy("site").state == "healthy"
 
 
 def test_an_application_that_has_changed_is_deployed_again(installation, create):
     create()
-    installation.deploy("site", only_if_changed=True)
+    installation.deploy("site")
     changed = installation.store.get_application("site").definition.model_copy(update={"keep": 3})
     installation.apply([changed])
-    assert installation.deploy("site", only_if_changed=True).state == "healthy"
+    assert installation.deploy("site").state == "healthy"
 
 
-def test_without_being_asked_the_same_commit_becomes_a_new_release(installation, create):
+def test_the_same_commit_becomes_a_new_release_by_force(installation, create):
     create()
-    one, other = installation.deploy("site"), installation.deploy("site")
+    one, other = installation.deploy("site"), installation.deploy("site", force=True)
     assert one.commit == other.commit
     assert one.release != other.release
 

@@ -144,7 +144,7 @@ def test_a_current_that_is_a_directory_is_refused(tmp_path):
 
 def test_a_target_below_a_file_is_a_clear_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DeployError, match="can't be written"):
+    with pytest.raises(DeployError, match="cannot be written"):
         Releases(tmp_path / "file" / "target").prepare()
 
 

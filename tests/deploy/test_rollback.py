@@ -37,9 +37,7 @@ def test_going_back_twice_goes_further_back(installation, three, target):
     installation.roll_back("site")
     installation.roll_back("site")
     assert (target / "current" / "page").read_text() == "one"
-    with pytest.raises(
-        ConfigurationError, match="release before the live one of site is not there"
-    ):
+    with pytest.raises(ConfigurationError, match="no release to roll back to"):
         installation.roll_back("site")
     assert (target / "current" / "page").read_text() == "one"
 
@@ -53,7 +51,7 @@ def test_a_release_is_chosen_by_its_name_or_commit(installation, three, target, 
 
 
 def test_what_is_not_there_or_live_already_is_refused(installation, three):
-    for to, why in (("nope", "is not there"), (three[2].release, "is live already"), ("", "not")):
+    for to, why in (("nope", "does not exist"), (three[2].release, "is live already"), ("", "not")):
         with pytest.raises(ConfigurationError, match=why):
             installation.roll_back("site", to=to)
     assert len(installation.store.deployments.list("site")) == 3
@@ -61,8 +59,9 @@ def test_what_is_not_there_or_live_already_is_refused(installation, three):
 
 def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation, create):
     create()
-    with pytest.raises(ConfigurationError, match="is not there"):
+    with pytest.raises(ConfigurationError, match="no release to roll back to") as caught:
         installation.roll_back("site")
+    assert caught.value.hint == "Deploy another commit: deploycore deploy site"
 
 
 def test_a_directory_of_which_nothing_is_known_is_not_put_live(installation, three, target):

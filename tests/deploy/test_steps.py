@@ -312,7 +312,7 @@ def test_no_part_of_a_secret_is_left_where_output_is_left_out():
 def test_a_gigabyte_of_output_costs_little(run, lines, line):
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.monotonic()
-    run(line, timeout=110)
+    run(line, timeout=500)
     after = resource.getrusage(resource.RUSAGE_SELF)
     assert time.monotonic() - begun < 90
     assert after.ru_maxrss - before.ru_maxrss < 100 * 1024  # KiB
@@ -363,7 +363,7 @@ def test_a_program_that_may_not_be_run_is_told_by_its_reason(run, tmp_path, monk
         (["no-such-program-here"], "its program was not found"),
         (["bin/missing"], "its program was not found"),
         (["./plain"], "its program is not executable"),
-        (["./unknown"], "its program is none that this system can run"),
+        (["./unknown"], "this system cannot run its program"),
         (["./orphan"], "the interpreter of its script was not found"),
         (["true", "x" * 4000] + ["y" * 4000] * 3000, "are too long together"),
     ],
@@ -413,7 +413,7 @@ def test_a_step_that_takes_too_long_is_ended(run, lines):
 
 def test_a_deadline_for_all_ends_a_step_too(run):
     error = failure(run, "sleep 60", deadline=time.monotonic() + 0.2)
-    assert "the time for all together was over" in error.message
+    assert "the deployment's time was over" in error.message
     assert error.details["deadline"] is True
 
 
@@ -521,7 +521,7 @@ def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
 def test_a_child_that_nobody_can_wait_for_is_no_success(run):
     former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert "can't be known" in failure(run, "true").message
+        assert "unknown status" in failure(run, "true").message
     finally:
         signal.signal(signal.SIGCHLD, former)
 

@@ -103,9 +103,9 @@ def test_an_application_keeps_its_target_and_stays_while_it_is_deployed(
         waiting = Waiting(installation)
         wait_for(lambda: states(installation) == ["queued"])
         moved = installation.store.get_application("site").definition
-        with pytest.raises(ConfigurationError, match="can't get another target"):
+        with pytest.raises(ConfigurationError, match="cannot get another target"):
             installation.apply([moved.model_copy(update={"target": tmp_path / "elsewhere"})])
-        with pytest.raises(ConfigurationError, match="can't be removed"):
+        with pytest.raises(ConfigurationError, match="cannot be removed"):
             installation.remove_application("site")
     waiting.join(20)
     installation.apply([moved.model_copy(update={"target": tmp_path / "elsewhere"})])

@@ -46,8 +46,8 @@ def _impatient(monkeypatch):
 
 
 @contextmanager
-def host(status: int = 200, *, behind: float = 0.0, certificate=None):
-    """A host whose clock differs from this machine's."""
+def host(status: int = 200, *, behind: float = 0.0, certificate=None, headers=()):
+    """A host whose clock differs from this machine's, and which sends further headers."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -55,6 +55,8 @@ def host(status: int = 200, *, behind: float = 0.0, certificate=None):
             self.send_response_only(status)
             self.send_header("Date", email.utils.formatdate(time.time() + behind, usegmt=True))
             self.send_header("Content-Length", str(len(body)))
+            for each in headers:
+                self.send_header(*each)
             self.end_headers()
             self.wfile.write(body)
 
@@ -73,6 +75,19 @@ def host(status: int = 200, *, behind: float = 0.0, certificate=None):
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http{'s' if certificate else ''}://localhost:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_what_the_host_will_switch_off_is_told(look, connect, status):
+    headers = [("Deprecation", "@1688169599"), ("Sunset", "Sun, 30 Jun 2024 23:59:59 GMT")]
+    with host(status, headers=headers) as url:
+        connect("one", url)
+        findings = look(offline=False).of("provider one")
+    (found,) = [each for each in findings if "deprecated" in each.message]
+    assert found.level == "warning"
+    assert "GET /user on localhost is deprecated since 2023-06-30" in found.message
+    assert "stops working on 2024-06-30" in found.message
+    assert "Upgrade the plugin" in found.hint
 
 
 def test_a_host_that_answers_is_well(look, connect):
@@ -141,9 +156,9 @@ def test_each_step_on_the_way_is_told_apart(look, connect, certificate):
         name: diagnosis.of(f"provider {name}", "problem")[0]
         for name in ("refused", "silent", "unknown", "untrusted")
     }
-    assert said["refused"].message == "The host 127.0.0.1 can't be reached: Connection refused."
+    assert said["refused"].message == "The host 127.0.0.1 cannot be reached: Connection refused."
     assert "timed out" in said["silent"].message
-    assert "its name can't be resolved" in said["unknown"].message
+    assert "its name cannot be resolved" in said["unknown"].message
     assert "TLS: self-signed certificate" in said["untrusted"].message
     assert "the clock" in said["untrusted"].hint
     assert {each.exit_code for each in said.values()} == {6}
@@ -167,7 +182,7 @@ def test_a_proxy_that_is_not_there_is_named(look, connect, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://ada:made-up-secret-77aa0c1e@127.0.0.1:{port}")
     connect("one", "https://acme.example")
     found = look(offline=False).only("problem")
-    assert found.message == "The proxy 127.0.0.1 can't be reached: Connection refused."
+    assert found.message == "The proxy 127.0.0.1 cannot be reached: Connection refused."
 
 
 @pytest.mark.parametrize("place", ["authenticate", "__init__", "import"])

@@ -101,17 +101,26 @@ def test_going_back_by_hand_and_what_there_is_to_go_back_to(shell, declared, san
     assert (newest["state"], newest["subject"], first["state"]) == ("live", "two", "kept")
     *_, done = shell.stream("rollback", "site")
     assert (done["kind"], done["release"]) == ("rollback", first["release"])
+    assert done["from"] == {"commit": newest["commit"], "release": newest["release"]}
+    assert done["to"] == {"commit": first["commit"], "release": first["release"]}
     assert live(shell) == "one\n"
-    assert "Rolled back site" in shell.succeed("rollback", "site", "--to", newest["commit"][:10])
+    said = shell.succeed("rollback", "site", "--to", newest["commit"][:10])
+    assert f"from commit {first['commit'][:12]} (release {first['release']})" in said
+    assert f"to   commit {newest['commit'][:12]} (release {newest['release']})" in said
     assert live(shell) == "two\n"
     code, message = shell.fail("rollback", "site", "--to", "nope")
-    assert (code, "'nope' of site is not there" in message) == (3, True)
+    assert (code, "'nope' of site does not exist" in message) == (3, True)
 
 
-def test_a_commit_that_is_live_is_not_deployed_again_if_that_is_asked_for(shell, declared):
+def test_a_commit_that_is_live_is_not_deployed_again_but_by_force(shell, declared):
     shell.succeed("deploy", "site")
-    assert "Nothing to deploy" in shell.succeed("deploy", "site", "--if-changed")
+    said = shell.succeed("deploy", "site")
+    assert "is live already" in said
+    assert "deploycore deploy site --force" in said
     assert shell.stream("deploy", "site", "--if-changed")[-1]["state"] == "skipped"
+    assert shell.stream("deploy", "site", "--force")[-1]["state"] == "healthy"
+    assert len(shell.json("releases", "site")) == 2
+    assert shell.fail("deploy", "site", "--force", "--if-changed")[0] == 2
 
 
 def test_several_are_deployed_and_whoever_fails_is_told(shell, declared, connect):
@@ -119,13 +128,18 @@ def test_several_are_deployed_and_whoever_fails_is_told(shell, declared, connect
     other = text.partition("applications:\n")[2].replace("  site:", "  other:")
     other = other.replace("ref: main", "ref: gone").replace("/live", "/other")
     declared.write_text(text + other)
-    shell.succeed("apply", "apps.yaml")
+    code, said = shell.fail("apply", "apps.yaml")
+    assert (code, "no branch 'gone'" in said, "--offline" in said) == (5, True, True)
+    assert shell.json("apply", "apps.yaml", "--offline")[1]["change"] == "create"
     shell.succeed("app", "secret", "other", "TOKEN", "--stdin", given=shell.made_up)
     done = shell.run("deploy", "--all")
     assert done.returncode == 5
     assert "Deployed site" in done.stdout
-    assert "no branch 'gone'" in done.stderr
+    assert "Error: other: " in done.stderr
+    assert done.stderr.count("no branch 'gone'") == 1
     assert live(shell) == "one\n"
+    done = shell.run("deploy", "site", "other", "--json")
+    assert json.loads(done.stderr)["error"]["details"]["application"] == "other"
 
 
 def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, declared):
@@ -177,8 +191,8 @@ def test_what_a_killed_process_left_is_cleared_up(shell, declared):
         (["cancel", "99"], 3, "There is no deployment 99"),
         (["releases", "nope"], 3, "no application 'nope'"),
         (["deployments", "nope"], 3, "no application 'nope'"),
-        (["rollback", "site"], 3, "is not there"),
-        (["apply", "nope.yaml"], 3, "can't be read"),
+        (["rollback", "site"], 3, "no release to roll back to"),
+        (["apply", "nope.yaml"], 3, "cannot be read"),
         (["export", "nope"], 3, "no application 'nope'"),
         (["deploy", "site", "nope"], 3, "no application 'nope'"),
         (["deploy", "site", "--all"], 2, "APPLICATION"),

@@ -51,9 +51,9 @@ def test_nothing_is_made_where_nothing_is(shell):
 @pytest.mark.parametrize(
     ("environment", "code", "said"),
     [
-        ({"DEPLOYCORE_HOME": "/dev/null/x"}, 9, "can't be made"),
+        ({"DEPLOYCORE_HOME": "/dev/null/x"}, 9, "cannot be made"),
         ({"DEPLOYCORE_HOME": " "}, 3, "is set, but empty"),
-        ({"DEPLOYCORE_HOME": "~no-such-user/x"}, 3, "user who has none"),
+        ({"DEPLOYCORE_HOME": "~no-such-user/x"}, 3, "user without one"),
         ({"DEPLOYCORE_DATABASE_URL": "nonsense"}, 3, "is not a database URL"),
         ({"DEPLOYCORE_SECRET_KEY": "made-up-secret-5f2c81d0"}, 3, "is not a Fernet key"),
     ],

@@ -93,7 +93,7 @@ def perform(home: str, wanted: dict[str, Any]) -> int:
             if wanted["rollback"]:
                 installation.roll_back("site", listener=listen)
             else:
-                installation.deploy("site", listener=listen)
+                installation.deploy("site", force=True, listener=listen)
         except DeploycoreError as error:
             return REFUSED if error.code == wanted.get("may_fail") else 1
         finally:

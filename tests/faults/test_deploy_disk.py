@@ -81,7 +81,7 @@ def test_whatever_fails_in_the_switch_the_live_release_is_good(
         failing.at, failing.count = at, 0
         failure = None
         try:
-            installation.deploy("site", listener=arm)
+            installation.deploy("site", force=True, listener=arm)
         except DeployError as error:
             failure = error
         failing.armed = False
@@ -212,7 +212,7 @@ with Installation(Settings.from_environment({"DEPLOYCORE_HOME": home})) as insta
     sys.stdin.readline()
     for _ in range(times):
         try:
-            installation.deploy("site")
+            installation.deploy("site", force=True)
         except Superseded:
             pass
 """

@@ -49,7 +49,7 @@ def test_a_switch_back_that_fails_is_told_and_tried_again(installation, ill, tar
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(HealthCheckFailed) as caught:
         installation.deploy("site")
-    assert "could not be put back" in caught.value.hint
+    assert "could not be restored" in caught.value.hint
     assert "deploycore recover" in caught.value.hint
     assert last(installation).state == "activating"
     (settled,) = installation.recover()
@@ -107,7 +107,7 @@ def test_a_link_that_a_person_has_made_in_another_form_is_understood(
 def test_a_link_to_something_else_is_refused(installation, ill, target, leads):
     (target / "current").unlink()
     (target / "current").symlink_to(leads)
-    with pytest.raises(ConfigurationError, match="which is no release of it"):
+    with pytest.raises(ConfigurationError, match="which is not one of its releases"):
         installation.deploy("site")
     assert os.readlink(target / "current") == leads
 
@@ -177,11 +177,11 @@ def test_what_changed_in_an_application_is_deployed_though_the_commit_is_the_sam
 
     create(watch=["src/"], environment={"A": {"secret": "stored"}})
     installation.keep_application_secret("site", "A", SecretStr("first-value"))
-    assert installation.deploy("site", only_if_changed=True).state == "healthy"
-    assert installation.deploy("site", only_if_changed=True).state == "skipped"
+    assert installation.deploy("site").state == "healthy"
+    assert installation.deploy("site").state == "skipped"
     installation.keep_application_secret("site", "A", SecretStr("second-value"))
-    assert installation.deploy("site", only_if_changed=True).state == "healthy"
-    assert installation.deploy("site").state == "skipped"  # nothing watched differs
+    assert installation.deploy("site").state == "healthy"
+    assert installation.deploy("site", force=True).state == "healthy"
 
 
 def test_targets_may_be_swapped_and_must_be_apart(installation, create, tmp_path):

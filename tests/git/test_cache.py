@@ -215,7 +215,7 @@ def test_what_was_not_used_for_the_longest_time_makes_room(make, settings, tmp_p
 def test_an_unwritable_cache_does_not_fail_an_export(deploy, tmp_path, caplog):
     (tmp_path / "cache").write_bytes(b"a file")
     assert snapshot(deploy("1")) == snapshot(deploy("plain", cache=None))
-    assert "can't be written" in caplog.text
+    assert "cannot be written" in caplog.text
 
 
 def test_leftovers_of_a_killed_process_are_removed(deploy, cache):

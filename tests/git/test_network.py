@@ -59,8 +59,8 @@ def fails(target, settings):
     [
         (401, "does not accept the credentials"),
         (403, "does not allow"),
-        (404, "no such repository"),
-        (410, "withdrawn"),
+        (404, "did not find the repository"),
+        (410, "no longer offers"),
         (418, "refused"),
         (429, "fewer requests"),
     ],
@@ -201,11 +201,11 @@ def test_a_host_that_is_not_there_is_unreachable(fails):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = fails(f"http://127.0.0.1:{unused.getsockname()[1]}/shop.git")
-    assert "can't be reached" in error.message
+    assert "cannot be reached" in error.message
 
 
 def test_a_host_without_an_address_is_unreachable(fails):
-    assert "can't be reached" in fails("https://nowhere.invalid/shop.git").message
+    assert "cannot be reached" in fails("https://nowhere.invalid/shop.git").message
 
 
 def test_a_certificate_that_nobody_signed_is_refused_before_the_credential_is_sent(
@@ -264,7 +264,7 @@ def test_certificates_that_are_not_there_are_named(secure_server, fails, tmp_pat
 )
 def test_what_is_no_address_is_refused(fails, url):
     error = fails(url, ConfigurationError)
-    assert "not an address" in error.message
+    assert "not a valid address" in error.message
     assert error.message.isprintable()
 
 
@@ -362,7 +362,7 @@ def test_an_endless_pack_is_cut_off(server, fails):
     assert "1,000,000 bytes" in error.message
     error = fails(f"{server.origin}/shop.git")
     assert isinstance(error, LimitExceeded)
-    assert "4,294,967,295 objects; at most 1,000,000" in error.message
+    assert "4,294,967,295 objects; the limit is 1,000,000" in error.message
 
 
 def test_damage_anywhere_in_the_answer_never_gives_wrong_files(make, server, target, settings):

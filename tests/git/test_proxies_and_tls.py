@@ -281,5 +281,5 @@ def test_plain_http_needs_leave_to_carry_a_credential(target):
     with pytest.raises(ConfigurationError, match="not encrypted"):
         export(place, "main", target)
     allowed = GitSettings(allow_plain_http=True, retries=0, use_proxies=False)
-    with pytest.raises(GitError, match=r"can't be reached|did not answer"):
+    with pytest.raises(GitError, match=r"cannot be reached|did not answer"):
         export(place, "main", target, settings=allowed)

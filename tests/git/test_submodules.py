@@ -208,7 +208,7 @@ SPELLINGS = [
     (ENTRY + " update = None\n", "update = 'None'"),
     (ENTRY + " update = !touch owned\n", "update = '!touch owned'"),
     (ENTRY + " update = junk\n", "update = 'junk'"),
-    (ENTRY + "[broken\n", "can't be read"),
+    (ENTRY + "[broken\n", "cannot be read"),
 ]
 
 
@@ -454,7 +454,7 @@ def test_too_many_submodules_are_refused(make, target, settings):
     entries = {f"l{number}": (f"l{number}", "../lib.git") for number in range(3)}
     shop = make("shop", {**files, ".gitmodules": modules(**entries)})
     few = replace(settings, submodules_most=2)
-    with pytest.raises(LimitExceeded, match="submodules_most is 2"):
+    with pytest.raises(LimitExceeded, match="more than 2"):
         export(source(shop.url), "main", target, submodules=True, settings=few)
     assert nothing_left(target)
 
@@ -467,7 +467,7 @@ def test_submodules_that_are_too_deep_are_refused(make, target, settings):
             f"r{number}", {"in": (GITLINK, tip(inner)), ".gitmodules": modules(x=("in", url))}
         )
     flat = replace(settings, submodule_depth_most=2)
-    with pytest.raises(LimitExceeded, match="submodule_depth_most is 2"):
+    with pytest.raises(LimitExceeded, match="more than 2 submodules"):
         export(source(inner.url), "main", target, submodules=True, settings=flat)
     export(source(inner.url), "main", target, submodules=True, settings=settings)
     assert (target / "in/in/in/f").exists()

@@ -189,8 +189,8 @@ def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
     ("declaration", "said"),
     [
         ({}, "is missing"),
-        ({"name": "blog"}, "name: is nothing"),
-        ({"kep": 3}, "kep: is nothing that is known here"),
+        ({"name": "blog"}, "name: is not a known field"),
+        ({"kep": 3}, "kep: is not known here (Did you mean 'keep'?)"),
         ({"target": "/t", "provider": "none", "repository": "a/b", "ref": "m"}, "no provider"),
         ({"target": "/t", "provider": "work", "repository": "ab", "ref": "m"}, "OWNER/REPOSITORY"),
         ({"ref": "\ud800"}, "ref"),
@@ -300,6 +300,18 @@ def test_a_deployment_that_is_asked_for_becomes_a_trigger(client, admin, trigger
     assert (trigger.cause, trigger.actor, trigger.priority) == ("request", "token root", 10)
     shown = client.get(answer.headers["location"], headers=admin).json()
     assert (shown["application"], shown["settled_at"], shown["deployment"]) == ("shop", None, None)
+
+
+@pytest.mark.parametrize(("body", "force"), [(None, False), ({}, False), ({"force": True}, True)])
+def test_a_commit_that_is_live_is_deployed_again_by_force(client, admin, triggers, body, force):
+    asked = client.post(f"{V1}/applications/shop/deployments", headers=admin, json=body)
+    assert (asked.status_code, asked.json()["force"]) == (202, force)
+    assert [each.force for each in triggers()] == [force]
+
+
+def test_an_unknown_field_of_a_request_to_deploy_is_refused(client, admin, triggers):
+    asked = client.post(f"{V1}/applications/shop/deployments", headers=admin, json={"forse": True})
+    assert (asked.status_code, triggers()) == (422, [])
 
 
 def test_asking_twice_is_two_triggers_which_one_deployment_settles(client, admin, triggers):

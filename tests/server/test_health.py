@@ -25,7 +25,7 @@ def worker(installation, monkeypatch):
 
 def value(text: str, name: str) -> float:
     found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    assert found, f"{name} is not there"
+    assert found, f"{name} does not exist"
     return float(found[1])
 
 

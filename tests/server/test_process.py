@@ -202,7 +202,7 @@ def test_a_port_that_is_taken_is_told_with_the_next_step(command):
         port = str(taken.getsockname()[1])
         done = command("serve", "--port", port, "--workers", "0")
     assert done.returncode == 3
-    assert f"can't listen on 127.0.0.1, port {port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1, port {port}" in done.stderr
     assert "--port" in done.stderr
 
 

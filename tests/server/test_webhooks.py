@@ -212,6 +212,13 @@ def test_what_is_signed_and_yet_not_what_the_host_sends_is_refused(client, secre
     assert triggers() == []
 
 
+def test_why_a_delivery_is_not_understood_is_told_the_host_and_the_log(client, secret, caplog):
+    body = b'{"events": 3}'
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert "nothing that Acme sends" in answer.text
+    assert "a webhook of shop was refused: This is nothing that Acme sends" in caplog.text
+
+
 def test_a_redelivery_is_known_by_the_hosts_identifier(deliver, triggers):
     first = deliver(push(), delivery="same")
     again = deliver(push(after="c" * 40), delivery="same")

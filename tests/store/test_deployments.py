@@ -62,11 +62,11 @@ def test_a_deployment_is_recorded_from_its_request_to_its_end(deployments, reque
 
 def test_states_that_can_not_follow_are_refused_and_nothing_changes(deployments, request_one):
     asked = request_one()
-    with pytest.raises(StoreError, match="is queued, so it can't become healthy"):
+    with pytest.raises(StoreError, match="is queued, and cannot become healthy"):
         deployments.advance(asked.id, "healthy")
     through(deployments, asked, *WAY)
     for state in ("authenticating", "failed", "cancelled"):
-        with pytest.raises(StoreError, match="is healthy, so it can't become"):
+        with pytest.raises(StoreError, match="is healthy, and cannot become"):
             deployments.advance(asked.id, state)
     with pytest.raises(StoreError, match="is removed"):
         deployments.advance(999, "failed")
@@ -136,7 +136,7 @@ def test_one_that_waits_is_cancelled_at_once_and_one_that_runs_is_asked(deployme
         None,
     )
     assert deployments.is_cancelled(runs.id)
-    with pytest.raises(ConfigurationError, match="has come to an end already"):
+    with pytest.raises(ConfigurationError, match="has already ended"):
         deployments.request_cancellation(waits.id)
     with pytest.raises(ConfigurationError, match="There is no deployment 999"):
         deployments.request_cancellation(999)
@@ -209,7 +209,7 @@ def test_deployments_go_with_their_application_and_their_numbers_do_not_return(
     shop, request_one, application
 ):
     first = request_one()
-    with pytest.raises(ConfigurationError, match="has not come to its end"):
+    with pytest.raises(ConfigurationError, match="has not ended"):
         shop.remove_application("shop")
     shop.deployments.advance(first.id, "failed")
     shop.remove_application("shop")

@@ -132,7 +132,7 @@ def test_a_backup_that_is_put_back_is_what_is_written_from_then_on(filled, provi
 
 def test_a_directory_in_the_place_of_the_database_is_said(settings, database):
     database.mkdir(parents=True)
-    assert f"{database} can't be opened" in open_store(settings).value.message
+    assert f"{database} cannot be opened" in open_store(settings).value.message
 
 
 def test_a_file_in_the_place_of_the_home_is_said(settings):
@@ -140,13 +140,13 @@ def test_a_file_in_the_place_of_the_home_is_said(settings):
     error = open_store(settings).value
     assert (
         error.message
-        == f"The data directory {settings.home} can't be made: a file is in its place."
+        == f"The data directory {settings.home} cannot be created: a file is in its place."
     )
 
 
 def test_a_missing_directory_of_a_given_database_is_said(tmp_path):
     error = open_store(on(f"sqlite:///{tmp_path}/missing/shop.db", tmp_path)).value
-    assert f"{tmp_path}/missing/shop.db can't be opened: No such file" in error.message
+    assert f"{tmp_path}/missing/shop.db cannot be opened: No such file" in error.message
     assert "DEPLOYCORE_DATABASE_URL" in error.hint
 
 
@@ -173,7 +173,7 @@ def test_an_unwritable_home_is_said(unprivileged):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged)})
     give_up_writing(unprivileged)
     error = open_store(settings).value
-    assert f"{unprivileged}/deploycore.db can't be opened: Permission denied" in error.message
+    assert f"{unprivileged}/deploycore.db cannot be opened: Permission denied" in error.message
     assert "DEPLOYCORE_HOME" in error.hint
 
 
@@ -181,7 +181,7 @@ def test_an_unwritable_place_for_the_home_is_said(unprivileged):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged / "home")})
     give_up_writing(unprivileged)
     error = open_store(settings).value
-    assert f"{unprivileged}/home can't be made: Permission denied" in error.message
+    assert f"{unprivileged}/home cannot be created: Permission denied" in error.message
 
 
 def test_a_read_only_database_is_said(unprivileged, provider):
@@ -190,7 +190,7 @@ def test_a_read_only_database_is_said(unprivileged, provider):
         store.add_provider(provider())
     give_up_writing(unprivileged)
     with (
-        pytest.raises(StoreError, match=r"deploycore\.db can't be (written|opened)"),
+        pytest.raises(StoreError, match=r"deploycore\.db cannot be (written|opened)"),
         Store(settings) as store,
     ):
         store.add_provider(provider("other"))
@@ -265,9 +265,13 @@ def test_a_set_up_that_does_not_end_is_said(settings, monkeypatch):
     [
         ("sqlite://", "in memory", "sqlite:////absolute/path"),
         ("sqlite:///:memory:", "in memory", "sqlite:////absolute/path"),
-        ("oracular://u:s3cr3t@host/x", "no kind of database called 'oracular'", "sqlite:////"),
-        ("postgresql+psycopg://u:s3cr3t@host:por/x", "can't be understood", "percent-encode"),
-        ("postgresql+psycopg://u:s3:cr3t@h:p@h/x", "can't be understood", "percent-encode"),
+        ("oracular://u:s3cr3t@host/x", "unknown kind of database: 'oracular'", "sqlite:////"),
+        (
+            "postgresql+psycopg://u:s3cr3t@host:por/x",
+            "is not a valid database URL",
+            "Percent-encode",
+        ),
+        ("postgresql+psycopg://u:s3:cr3t@h:p@h/x", "is not a valid database URL", "Percent-encode"),
         ("postgresql+pg8000://u:s3cr3t@host/x", "needs the Python package 'pg8000'", "pip install"),
     ],
 )

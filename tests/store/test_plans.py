@@ -83,7 +83,7 @@ OFTEN = {
     "a poll's answer": lambda it: it.store.polls.note("shop7", after=1, seconds=1, commit="c"),
     "a delivery's application": lambda it: it.store.find_webhook("shop7"),
     "a delivery's webhook": lambda it: it.store.webhooks.find("shop7"),
-    "previews to remove": lambda it: (it.store.previews.end_orphans(), it.store.previews.ended()),
+    "previews to remove": lambda it: it.store.previews.ended(),
     "deployments": lambda it: it.store.deployments.list("shop7", limit=5),
     "unfinished deployments": lambda it: it.store.deployments.unfinished("shop7"),
 }

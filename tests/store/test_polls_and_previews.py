@@ -171,15 +171,24 @@ def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, applica
     begin()
     shop.remove_application("shop-pr-7")
     mine = shop.add_application(application("shop-pr-7", target=Path("/mine")))
-    with pytest.raises(ConfigurationError, match="is no preview"):
+    with pytest.raises(ConfigurationError, match="is used by an application"):
         begin()
     assert shop.get_application("shop-pr-7") == mine
 
 
-def test_those_whose_parent_is_gone_end(shop, begin, application):
+def test_those_whose_parent_is_removed_go_and_their_directories_if_that_is_said(shop, begin):
     begin()
-    shop.previews.close(application(), 8, merged=True)
-    assert not shop.previews.end_orphans()
-    shop.remove_application("shop")
-    assert shop.previews.end_orphans()
+    shop.remove_application("shop", end_previews=True)
     assert [each.ended_at is not None for each in shop.previews.list()] == [True]
+    assert names(shop) == ["shop-pr-7"]  # until a worker removes it with its directory
+
+
+def test_directories_of_open_pull_requests_belong_to_nobody_once_the_parent_is_removed(
+    shop, begin, application
+):
+    begin()
+    begin("shop-pr-8", "/srv/previews/8", number=8)
+    shop.previews.close(application(), 8, merged=True)
+    shop.remove_application("shop")
+    assert names(shop) == ["shop-pr-8"]
+    assert [each.name for each in shop.previews.list()] == ["shop-pr-8"]  # which has ended

@@ -116,7 +116,7 @@ def test_tokens_are_added_listed_and_removed(store):
     assert "1" * 64 not in repr(found)
     with pytest.raises(ConfigurationError, match="taken"):
         store.tokens.add("ci", digest="2" * 64, role="read", expires_at=None)
-    with pytest.raises(ConfigurationError, match="can't be the name"):
+    with pytest.raises(ConfigurationError, match="is not a valid name"):
         store.tokens.add("c i", digest="2" * 64, role="read", expires_at=None)
     store.tokens.remove("ci")
     with pytest.raises(ConfigurationError, match="no token 'ci'"):

@@ -114,7 +114,7 @@ def test_the_server_ends_a_transaction_that_does_nothing(store, settings, monkey
     def stop_in_the_middle(other: Store) -> None:
         with other._database.writing() as connection:
             connection.execute(text("SELECT 1 FROM applications WHERE name = 'shop' FOR UPDATE"))
-            # It is not ours any more once somebody else has it.
+            # It is not ours any more once another worker has it.
             assert store.deployments.request("shop", ref="main")
             held.set()
             connection.execute(text("SELECT 1"))

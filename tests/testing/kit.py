@@ -155,7 +155,7 @@ def standard_checks() -> set[str]:
 
 
 def is_optional(name: str, run: Outcome) -> bool:
-    """Whether a check did not run since the provider has not the hook that it is about."""
+    """Whether a check did not run since the provider has not what it is about."""
     return name in OPTIONAL_CHECKS and run.result == "skipped" and "which is optional" in run.text
 
 

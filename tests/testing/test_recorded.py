@@ -207,7 +207,7 @@ def test_what_was_not_recorded_is_said_with_the_file_to_record(play, ask):
     [
         ({}, r"there is no file .*one\.json: record it"),
         ({"one": "{"}, r"one\.json is not a recording"),
-        ({"one": {"owner": "ada"}}, "recorded_from: Field required"),
+        ({"one": {"owner": "ada"}}, "recorded_from: it is missing"),
         ({"one": {**RECORDED, "owner": "grace"}}, "set OWNER = 'grace'"),
     ],
 )

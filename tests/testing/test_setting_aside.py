@@ -51,6 +51,17 @@ def subclass(check=ProviderContract.test_signing_in_is_cheap, **members):
 
 
 def replacement(self):
+    raise AssertionError
+
+
+def with_ellipsis(self): ...
+
+
+def with_pass(self):
+    pass
+
+
+def with_docstring(self):
     """A check that checks nothing."""
 
 
@@ -58,7 +69,7 @@ def marked(*marks):
     """The same with marks."""
 
     def check(self):
-        pass
+        raise AssertionError
 
     check.pytestmark = list(marks)
     return check
@@ -128,6 +139,34 @@ def test_what_is_deleted_after_the_class_was_made_is_found():
 def test_xfail_with_a_reason_is_allowed():
     reason = pytest.mark.xfail(reason="Acme has no cheap question to ask")
     assert list(faults_in(subclass(marked(reason.mark)))) == []
+
+
+@pytest.mark.parametrize("body", [with_ellipsis, with_pass, with_docstring, lambda self: None])
+def test_an_override_without_a_body_is_refused(body):
+    mark = pytest.mark.xfail(reason="Acme has no cheap question to ask")
+    with pytest.raises(TypeError, match=f"{CHECK} has no body: let it raise AssertionError"):
+        subclass(mark(type(body)(body.__code__, globals(), CHECK)))
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("test_signing_in_is_cheep", replacement),
+        ("test_singing_in_is_cheap", with_ellipsis),
+        ("tests_signing_in_is_cheap", replacement),
+        ("test_signing_in_is_not_expensive", marked(pytest.mark.xfail(reason="it is").mark)),
+        ("test_signing_in_is_for_free", with_pass),
+    ],
+)
+def test_what_seems_to_be_a_misspelt_check_is_refused(name, member):
+    with pytest.raises(TypeError, match=f"{name} is no check of the kit.*{CHECK}"):
+        subclass(**{name: member})
+
+
+def test_a_misspelt_check_of_a_base_class_is_refused():
+    mixin = type("Mixin", (), {"test_signing_in_is_cheep": replacement})
+    with pytest.raises(TypeError, match=f"similar names: {CHECK}"):
+        type("Checks", (mixin, ProviderContract), {"__module__": "theirs"})
 
 
 def test_checks_of_the_authors_own_are_no_concern_of_the_kit():

@@ -57,6 +57,7 @@ class Deployments:
     def __init__(self, installation: Installation) -> None:
         self.asked: list[str] = []
         self.said: list[str] = []
+        self.ways: list[tuple[bool, bool]] = []
         self.errors: list[BaseException] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -65,9 +66,9 @@ class Deployments:
         self._lock = threading.Lock()
 
     def __call__(
-        self, name, *, requested_by, only_if_changed, claimed, cancellation, listener=None
+        self, name, *, requested_by, force, automatic, claimed, cancellation, listener=None
     ):
-        assert only_if_changed
+        self.ways.append((force, automatic))
         assert claimed
         with self._lock:
             self.asked.append(name)

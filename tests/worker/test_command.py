@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -25,11 +26,27 @@ def test_a_line_for_each_thing_that_happens(add, environment):
     add("one")
     done = worker(environment, "--once", "--threads", "1")
     assert done.returncode == 0, done.stderr
-    began, looks, failed = done.stdout.splitlines()
-    assert re.fullmatch(r"Worker \S+ works with 1 thread\. Stop it with Ctrl-C\.", began)
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  one: looks at it", looks)
-    assert re.search(r"one: .* is not valid: .* See: deploycore logs 1$", failed)
-    assert done.stderr == ""
+    assert re.fullmatch(r"Worker \S+ works with 1 thread\. Stop it with Ctrl-C\.\n", done.stdout)
+    started, ended = done.stderr.splitlines()
+    when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+    assert re.fullmatch(
+        rf"{when} INFO deploycore\.deployments: deployment 1 of one started: .*", started
+    )
+    assert re.fullmatch(
+        rf"{when} ERROR deploycore\.deployments: deployment 1 of one ended: state failed,"
+        r" commit unknown, duration \d+\.\d s: .* is not valid: .* Next: .*",
+        ended,
+    )
+
+
+def test_with_json_each_event_is_a_line_of_standard_output(add, environment):
+    add("one")
+    done = worker(environment, "--once", "--threads", "1", "--json")
+    claimed, settled = map(json.loads, done.stdout.splitlines())
+    assert (claimed["event"], settled["event"]) == ("claimed", "settled")
+    assert settled["application"] == "one"
+    assert settled["hint"]
+    assert settled["at"].endswith("Z")
 
 
 def test_a_database_that_can_not_be_used_is_told_with_its_exit_code(tmp_path):

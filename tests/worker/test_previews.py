@@ -365,13 +365,17 @@ def test_one_that_a_worker_has_in_hand_is_left_to_the_next_time(installation, pa
     assert [each.worker for each in installation.store.claims.list()] == ["somebody"]
 
 
-def test_previews_of_a_parent_that_is_gone_go_too(installation, parent, place):
+@pytest.mark.parametrize("with_previews", [False, True])
+def test_previews_of_a_parent_that_is_removed_go_and_their_directories_if_that_is_said(
+    installation, parent, place, with_previews
+):
     handle(installation, parent(), event())
     deployed(place / "7-topic")
-    installation.remove_application("one")
+    done = installation.removals.remove("one", end_previews=with_previews)
+    assert any(str(place / "7-topic") in each for each in done.remains) != with_previews
     assert remove_ended(installation) == frozenset()
     assert names(installation) == ["three", "two"]
-    assert list(place.iterdir()) == []
+    assert (list(place.iterdir()) == []) == with_previews
 
 
 def test_a_pattern_that_makes_no_application_is_refused(installation, parent, caplog):

@@ -103,6 +103,20 @@ def test_a_step_that_fails_fails_on_the_hosts_pages_and_says_no_more_than_its_co
     assert "inner-workings" not in found.description
 
 
+def test_a_commit_that_was_rolled_back_from_is_not_called_live(
+    installation, site, push, deploy, demo_sandbox
+):
+    site()
+    for content in ("one", "two"):
+        commit = push(content)
+        deploy()
+    installation.roll_back("site")
+    deploy()
+    assert installation.store.deployments.list("site")[0].state == "skipped"
+    (found,) = demo_sandbox.statuses("acme", "site", commit)
+    assert "nothing had to be done" not in found.description
+
+
 def test_what_is_live_already_is_told_again(installation, site, push, deploy, shown, demo_sandbox):
     """Who was to tell it may have died."""
     site()

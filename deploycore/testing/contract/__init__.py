@@ -25,23 +25,27 @@ from deploycore.testing.contract.authentication import Authentication
 from deploycore.testing.contract.class_and_configuration import ClassAndConfiguration
 from deploycore.testing.contract.cloning import Cloning
 from deploycore.testing.contract.failures import Failures
+from deploycore.testing.contract.later_requests import LaterRequests
 from deploycore.testing.contract.listing import Listing
 from deploycore.testing.contract.pagination import Pagination
 from deploycore.testing.contract.secrecy import Secrecy
 from deploycore.testing.contract.setting_aside import SettingAside
+from deploycore.testing.contract.side_effects import SideEffects
 from deploycore.testing.contract.statuses import HostDeployments, Statuses
 from deploycore.testing.contract.threads import Threads
+from deploycore.testing.contract.tokens import Tokens
 from deploycore.testing.contract.webhooks import Deliveries, Registering
+from deploycore.testing.contract.writing import Writing
 
 __all__ = ["OPTIONAL_CHECKS", "ProviderContract"]
 
 OPTIONAL_CHECKS = frozenset(
     name
-    for group in (Deliveries, Registering, Statuses, HostDeployments)
+    for group in (Deliveries, Registering, Statuses, HostDeployments, Writing, Tokens)
     for name in vars(group)
     if name.startswith("test_")
 )
-"""Those of hooks that a provider may leave out."""
+"""Those of hooks that a provider may leave out, and of tokens that it may not need."""
 
 
 class ProviderContract(
@@ -50,13 +54,17 @@ class ProviderContract(
     Listing,
     Pagination,
     Failures,
+    LaterRequests,
     Secrecy,
+    SideEffects,
     Threads,
     Cloning,
     Deliveries,
     Registering,
     Statuses,
     HostDeployments,
+    Writing,
+    Tokens,
     SettingAside,
 ):
     """All checks of the kit; an author's class says what ``ContractBase`` asks for.

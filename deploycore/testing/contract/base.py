@@ -28,6 +28,7 @@ from deploycore.testing.webhooks import hmac_sha256
 
 __all__ = [
     "ENDS",
+    "ENDS_BY_ITSELF",
     "NO_DEPLOYMENTS",
     "NO_HOOK",
     "NO_WEBHOOKS",
@@ -36,6 +37,7 @@ __all__ = [
     "ContractBase",
     "Leaks",
     "asked",
+    "hook_requests",
     "identity",
     "instance_of",
     "must_raise",
@@ -60,6 +62,7 @@ SECONDS_MOST = 30
 CHECK_SECONDS_MOST = 120
 PROVIDER_NAME = "contract"
 ENDS = "a call ends, whatever the host does: the http client tries again, and gives up"
+ENDS_BY_ITSELF = "a call returns or raises: it neither holds the interpreter nor ends the process"
 
 SKIPPED_BY_THE_KIT = {
     "test_a_stock_git_client_accepts_it": "there is no git client here",
@@ -67,6 +70,15 @@ SKIPPED_BY_THE_KIT = {
     "test_a_missing_scope_for_webhooks_is_named": "the least privileged may register webhooks",
     "test_a_missing_scope_for_statuses_is_named": "statuses ask for no scope: status_scope",
     "test_any_damage_is_an_event_or_an_unexpected_answer": "the host's deliveries are no JSON",
+    **dict.fromkeys(
+        (
+            "test_a_sign_in_that_fails_is_a_typed_error",
+            "test_a_token_that_is_refused_is_renewed_once",
+            "test_a_token_that_has_expired_is_renewed_before_it_is_used",
+            "test_a_token_is_not_quoted_in_an_error",
+        ),
+        "the provider obtains no tokens from the host, which is optional: sign_in_path",
+    ),
 }
 """The standard checks that the kit itself may skip, and how it says so. ``plugin check`` takes
 every other skip for a failure, but for those of hooks that are optional."""
@@ -136,6 +148,11 @@ def sent(host: ContractHost) -> Sequence[LoggedRequest]:
     """What the host was asked so far; nothing where it keeps no log."""
     found: Sequence[LoggedRequest] = getattr(host, "requests", ())
     return found
+
+
+def hook_requests(host: ContractHost) -> Sequence[LoggedRequest]:
+    """What the host was asked so far, without the requests to sign in."""
+    return [request for request in sent(host) if not host.faults.is_sign_in(request.path)]
 
 
 def instance_of(provider: Provider) -> Any:
@@ -208,6 +225,10 @@ class ContractBase:
             the least privileged credentials may do that.
         status_scope: Likewise what reporting a status asks for, which credentials without any
             scope lack; ``None`` where there is none.
+        sign_in_path: A pattern for the paths of the requests by which the provider obtains a
+            token that expires, such as ``*/access_tokens``; empty where it obtains none. Counts
+            and faults that are meant for hooks leave these requests alone, and checks of their
+            own fault them.
     """
 
     kind: ClassVar[str] = ""
@@ -221,6 +242,7 @@ class ContractBase:
     signature_header: ClassVar[str] = ""
     webhook_scope: ClassVar[str | None] = None
     status_scope: ClassVar[str | None] = None
+    sign_in_path: ClassVar[str] = ""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -282,6 +304,7 @@ class ContractBase:
     def host(self) -> Iterator[ContractHost]:
         """A running fake host that holds nothing yet."""
         running = self.start()
+        running.faults.sign_in_path = self.sign_in_path
         yield running
         running.stop()
         crashes = "\n".join(getattr(running, "crashes", ()))

@@ -10,7 +10,13 @@ import pytest
 from deploycore.errors import DeploycoreError, NotFound
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
 from deploycore.provider import Provider
-from deploycore.testing.contract.base import ContractBase, asked, identity, must_raise, sent
+from deploycore.testing.contract.base import (
+    ContractBase,
+    asked,
+    hook_requests,
+    identity,
+    must_raise,
+)
 from deploycore.testing.scenarios import (
     EMPTY,
     HIDDEN,
@@ -238,10 +244,10 @@ class Listing(ContractBase):
                 lambda: provider.list_branches(RepositoryId(owner=shop.owner, slug=slug)),
             ),
         ):
-            before = len(sent(host))
+            before = len(hook_requests(host))
             with must_raise(DeploycoreError, hook, "there is nothing of so odd a name"):
                 list(action())
-            seen = [(request.path, request.query) for request in sent(host)[before:]]
+            seen = [(request.path, request.query) for request in hook_requests(host)[before:]]
             # An author may refuse such a name without asking the host.
             assert not seen or any(_names(path, query, name) for path, query in seen), asked(
                 hook, f"the name {name!r} arrives as it is: quote it once, with safe=''"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from inspect import getattr_static
+import dis
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from inspect import getattr_static, isfunction
 from typing import Any
 
 import pytest
@@ -17,6 +19,13 @@ WAY = (
     '@pytest.mark.xfail(reason="…"), and a reason of a few words that a user can judge.'
 )
 SHORTEST_REASON = 12
+OWN_CLOSENESS = 0.85
+"""How close to the name of a standard check that of an author's own test may not be (difflib)."""
+OVERRIDE_CLOSENESS = 0.6
+"""Likewise where it is marked ``xfail`` or has no body, as what overrides a standard check."""
+_OF_EMPTY_BODIES = frozenset(
+    {"CACHE", "LOAD_CONST", "LOAD_SMALL_INT", "NOP", "RESUME", "RETURN_CONST", "RETURN_VALUE"}
+)
 EXPECTED = ("kind", "sandbox", "required_scope")
 """What every contract class says."""
 
@@ -53,10 +62,34 @@ def faults_in(checks: type) -> Iterator[str]:
                 yield f"{name} is overridden without such a reason"
             elif any(mark.args or "condition" in mark.kwargs for mark in _xfails(own)):
                 yield f"{name} is set aside on a condition"
+            elif is_empty(own):
+                yield f"{name} has no body: let it raise AssertionError"
+    yield from _misspelt(checks, standard)
     for owner in checks.__mro__:
         for mark in _marks(vars(owner)):
             if mark.name in ("skip", "skipif", "xfail"):
                 yield f"the whole class is marked {mark.name}"
+
+
+def is_empty(check: Any) -> bool:
+    """Whether a function does nothing: its body is ``...``, ``pass`` or a docstring alone."""
+    if not isfunction(check):
+        return False
+    return {each.opname for each in dis.get_instructions(check)} <= _OF_EMPTY_BODIES
+
+
+def _misspelt(checks: type, standard: Collection[str]) -> Iterator[str]:
+    """What seems to override a standard check, but has another name."""
+    for owner in checks.__mro__:
+        if owner is object or owner.__module__.startswith("deploycore.testing."):
+            continue
+        for name, member in vars(owner).items():
+            if name in standard or not callable(member):
+                continue
+            overrides = name.startswith("test_") and (bool(_xfails(member)) or is_empty(member))
+            closeness = OVERRIDE_CLOSENESS if overrides else OWN_CLOSENESS
+            if close := get_close_matches(name, standard, 3, closeness):
+                yield f"{name} is no check of the kit (similar names: {', '.join(close)})"
 
 
 def knobs(checks: type[ContractBase]) -> Mapping[str, str]:

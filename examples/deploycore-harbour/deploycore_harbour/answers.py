@@ -7,7 +7,7 @@ from typing import Literal
 from deploycore.http import AnswerModel
 from deploycore.models import Branch, CommitHash, NonEmpty, Owner, Repository
 
-__all__ = ["BranchPage", "MeAnswer", "ProjectPage"]
+__all__ = ["BranchAnswer", "MeAnswer", "Page", "PageLink", "ProjectAnswer"]
 
 
 class PersonAnswer(AnswerModel):
@@ -47,12 +47,10 @@ class BranchAnswer(AnswerModel):
         return Branch(name=self.name, commit=self.tip)
 
 
-class ProjectPage(AnswerModel):
-    items: list[ProjectAnswer]
+class Page(AnswerModel):
+    """What is on a page is read item by item, so that one bad item does not lose the others."""
 
-
-class BranchPage(AnswerModel):
-    items: list[BranchAnswer]
+    items: list[object]
 
 
 class PageLink(AnswerModel):

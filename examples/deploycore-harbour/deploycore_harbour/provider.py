@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from deploycore.errors import DeploycoreError, PermissionDenied
 from deploycore.hookspecs import hookimpl
-from deploycore.http import ErrorAnswer, HttpClient, parse_answer
+from deploycore.http import ErrorAnswer, HttpClient, parse_answer, parse_items
 from deploycore.models import (
     Account,
     Branch,
@@ -19,7 +19,13 @@ from deploycore.models import (
     RepositoryQuery,
 )
 
-from deploycore_harbour.answers import BranchPage, MeAnswer, PageLink, ProjectPage
+from deploycore_harbour.answers import (
+    BranchAnswer,
+    MeAnswer,
+    Page,
+    PageLink,
+    ProjectAnswer,
+)
 from deploycore_harbour.configuration import READ_PERMISSION, HarbourConfig
 
 __all__ = ["HarbourProvider"]
@@ -49,23 +55,25 @@ class HarbourProvider:
         """``GET /teams/{team}/projects``."""
         path = f"teams/{_quoted(query.owner or self._config.team)}/projects"
         for page in self._pages(path, query.name_contains):
-            found = parse_answer(ProjectPage, page, what="a page of projects")
-            yield from (item.repository(self._config.url) for item in found.items)
+            items = parse_answer(Page, page, what="a page of projects").items
+            projects = parse_items(ProjectAnswer, items, what="a page of projects")
+            yield from (project.repository(self._config.url) for project in projects)
 
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
         """``GET /projects/{team}/{project}/branches``."""
         path = f"projects/{_quoted(repository.owner)}/{_quoted(repository.slug)}/branches"
         for page in self._pages(path, query.name or query.name_contains):
-            found = parse_answer(BranchPage, page, what="a page of branches")
-            yield from (item.branch() for item in found.items)
+            items = parse_answer(Page, page, what="a page of branches").items
+            yield from parse_items(
+                BranchAnswer, items, what="a page of branches", read=BranchAnswer.branch
+            )
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
-        path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"
         credential = GitCredential(username=GIT_USERNAME, password=self._config.key)
-        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)
+        return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     def _pages(self, path: str, match: str | None) -> Iterator[object]:
         params: dict[str, str | int] = {"size": ITEMS_A_PAGE, **({"match": match} if match else {})}
@@ -88,4 +96,5 @@ def _more(page: object) -> str | None:
 
 
 def _quoted(name: str) -> str:
+    """One segment of an address of the API: a slash in a name separates nothing there."""
     return quote(name, safe="")

@@ -9,5 +9,6 @@ class TestHarbour(HarbourContract):
     One that can't hold for the host is set aside by overriding it with a reason::
 
         @pytest.mark.xfail(reason="Harbour has no private repositories")
-        def test_a_hidden_repository_is_not_found(self): ...
+        def test_a_repository_that_is_unknown_or_hidden_is_not_found(self):
+            raise AssertionError
     """

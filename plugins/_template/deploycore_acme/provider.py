@@ -76,9 +76,8 @@ class AcmeProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
-        path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"
         credential = GitCredential(username=GIT_USERNAME, password=self._config.token)
-        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)
+        return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     def _pages(self, path: str, search: str | None, limit: int | None) -> Iterator[object]:
         size = ITEMS_A_PAGE if limit is None or search else min(limit, ITEMS_A_PAGE)
@@ -101,4 +100,5 @@ def explain(answer: ErrorAnswer) -> DeploycoreError | None:
 
 
 def _quoted(name: str) -> str:
+    """One segment of an address of the API: a slash in a name separates nothing there."""
     return quote(name, safe="")

@@ -25,6 +25,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 from deploycore_bitbucket.configuration import (
     API_TOKEN_PAGE,
     AccessTokenConfig,
@@ -36,15 +37,15 @@ from deploycore_bitbucket.configuration import (
 __all__ = ["NO_REPOSITORIES_HINT", "Action", "Question", "explain", "explain_git_refusal"]
 
 NO_REPOSITORIES_HINT = (
-    "The connection works, but these credentials see no repository in the workspace. Check the "
-    "workspace slug (it stands in bitbucket.org/<workspace>), that the account has at least read "
+    "The connection works, but these credentials see no repository in the workspace. Check the"
+    " workspace slug (see bitbucket.org/<workspace>), that the account has at least read "
     "access to a repository there, and that the token has the scope to read repositories."
 )
 
 APP_PASSWORDS_ENDED = (
     "App passwords ended on Bitbucket Cloud on 2026-07-28. Make an API token with "
-    f"read:repository:bitbucket and read:user:bitbucket at {API_TOKEN_PAGE} and configure the "
-    "provider anew in mode api-token, with the email address of your Atlassian account."
+    f"read:repository:bitbucket and read:user:bitbucket at {API_TOKEN_PAGE} and configure the"
+    " provider again in mode api-token, with the email address of your Atlassian account."
 )
 
 WRONG_MECHANISM = "not accessible by this authentication mechanism"
@@ -88,7 +89,7 @@ class _Task:
     role: str
 
 
-_ADMINISTRATOR = "Webhooks are for administrators of the repository."
+_ADMINISTRATOR = "Only administrators of the repository can manage webhooks."
 
 # https://developer.atlassian.com/cloud/bitbucket/rest/api-group-webhooks/: creating one also
 # takes the scopes of what it tells of.
@@ -200,9 +201,13 @@ def explain_git_refusal(
     """
     if status == 410 or "CHANGE-3222" in message:
         is_app_password = config.mode == "app-password"
-        return APP_PASSWORDS_ENDED if is_app_password else "Bitbucket has withdrawn this address."
+        return (
+            APP_PASSWORDS_ENDED
+            if is_app_password
+            else "Bitbucket no longer offers this address: upgrade deploycore-bitbucket."
+        )
     if status == 429:
-        return "Bitbucket allows 60,000 git requests in a rolling hour; try again within the hour."
+        return "Bitbucket allows 60,000 git requests in a rolling hour. Try again in an hour."
     if status == 404:
         return (
             "Check the workspace and repository slugs; Bitbucket also answers 'not found' to "
@@ -257,9 +262,9 @@ def _check_credentials(config: AppPasswordConfig | ApiTokenConfig | AccessTokenC
 
 def _wrong_mechanism(question: Question) -> PermissionDenied:
     return PermissionDenied(
-        f"Bitbucket does not tell {question.subject} to this kind of credentials "
+        f"Credentials of this kind cannot read {question.subject} on Bitbucket "
         f"({question.config.mode}).",
-        hint="Use an API token (mode api-token) for this, or name a workspace or repository.",
+        hint="Use an API token (mode api-token), or name a workspace or repository.",
         **question.details,
     )
 
@@ -273,9 +278,9 @@ def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError | None:
     return ProviderError(
         f"Bitbucket refuses to {question.task.what} {question.subject}: {names} is not valid.",
         hint=(
-            "The address of a webhook has to be one that the internet can reach."
+            "Use a webhook address that the internet can reach."
             if question.action == "register webhook"
-            else "Upgrade deploycore-bitbucket; if there is no newer release, tell its author."
+            else "Upgrade deploycore-bitbucket. If you have the newest release, tell its author."
         ),
         **question.details,
     )
@@ -320,7 +325,7 @@ def _tick(question: Question, scopes: list[str]) -> str:
             )
         case "app-password":
             where = "Make an app password"
-    return f"{where} and tick: {boxes}. Scopes of a token can't be changed later."
+    return f"{where} and tick: {boxes}. Scopes of a token cannot be changed later."
 
 
 def _no_access(question: Question) -> PermissionDenied:
@@ -361,15 +366,14 @@ def _unknown(question: Question, said: str) -> NotFound | None:
     if question.commit is not None and not about_repository:
         return NotFound(
             f"The repository {question.repository} has no commit {question.commit}.",
-            hint="It may have been removed by a forced push; deploy what there is now.",
+            hint="A forced push may have removed it. Deploy the newest commit.",
             **question.details,
         )
     return NotFound(
-        f"There is no repository {question.repository}, or these credentials have no access to it.",
+        f"Repository {question.repository} was not found, or these credentials cannot read it.",
         hint=(
-            "Give the slugs that stand in its address, bitbucket.org/<workspace>/<repository>, and "
-            "check that the account or token has at least read access: Bitbucket answers the same "
-            "for both."
+            "Use the slugs in its address, bitbucket.org/<workspace>/<repository>, and check"
+            " that the account or token has read access: Bitbucket gives the same answer for both."
         ),
         **question.details,
     )
@@ -379,13 +383,12 @@ def _unknown_workspace(question: Question, workspace: str) -> NotFound:
     config = question.config
     defaulted = isinstance(config, AppPasswordConfig) and config.workspace is None
     hint = (
-        "Give the workspace's slug, which stands in its address bitbucket.org/<workspace>, and not "
-        "its display name."
+        "Use the workspace's slug in its address, bitbucket.org/<workspace>, not its display name."
     )
     if defaulted and workspace == config.default_workspace:
-        hint = f"None was configured, so the username was taken for it. {hint}"
+        hint = f"No workspace was configured, so the username was used. {hint}"
     return NotFound(
-        f"There is no workspace {workspace!r}, or these credentials have no access to it.",
+        f"Workspace {workspace!r} was not found, or these credentials cannot read it.",
         hint=hint,
         **question.details,
     )
@@ -398,9 +401,9 @@ def _withdrawn(answer: ErrorAnswer, question: Question, said: str) -> ProviderEr
         return _wrong_credentials(question)
     announcement = _announcement(answer)
     return UnexpectedAnswer(
-        f"Bitbucket has withdrawn {answer.path}, of which {question.subject} was asked.",
+        f"Bitbucket no longer offers {answer.path}, which was requested for {question.subject}.",
         hint=(
-            "Upgrade deploycore-bitbucket; if there is no newer release, tell its author."
+            "Upgrade deploycore-bitbucket. If you have the newest release, tell its author."
             + (f" Bitbucket's announcement: {announcement}" if announcement else "")
         ),
         **question.details,
@@ -416,7 +419,7 @@ def _announcement(answer: ErrorAnswer) -> str | None:
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
     seconds = retry_after(answer.headers, now)
     retry_at = None if seconds is None else now + timedelta(seconds=seconds)
-    when = f"Try again after {retry_at:%Y-%m-%d %H:%M:%S %Z}." if retry_at else _WITHIN_THE_HOUR
+    when = f"Try again after {for_people(retry_at)}." if retry_at else _WITHIN_THE_HOUR
     limit = answer.headers.get("X-RateLimit-Limit")
     if limit:
         known = f"The limit of this token is {limit} requests in a rolling hour."
@@ -425,16 +428,16 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
             "The limit of a token is 1,000 requests in a rolling hour, more in large workspaces."
         )
     else:
-        known = "The limit is 1,000 requests in a rolling hour for all that a user's programs ask."
+        known = "The limit is 1,000 requests in a rolling hour for all programs of a user."
     return RateLimited(
-        f"Bitbucket asks for fewer requests: the rate limit for {question.subject} is exceeded.",
+        f"Bitbucket's rate limit is exceeded, for {question.subject}.",
         retry_at=retry_at,
         hint=f"{when} {known}",
         **question.details,
     )
 
 
-_WITHIN_THE_HOUR = "Bitbucket did not say when to try again: it will work within the hour."
+_WITHIN_THE_HOUR = "Try again in an hour: Bitbucket did not say when."
 
 
 def _error(answer: ErrorAnswer) -> Mapping[str, object]:

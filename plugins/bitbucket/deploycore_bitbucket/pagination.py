@@ -25,6 +25,7 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from deploycore.errors import RateLimited, UnexpectedAnswer
+from deploycore.http import parse_items
 
 __all__ = ["MOST_ITEMS_A_PAGE", "PAGE_FIELDS", "Page", "PageSource", "items", "pages"]
 
@@ -69,16 +70,21 @@ class Page:
     def read(cls, answer: object) -> Page:
         """Read a decoded answer; only ``values`` and ``next`` have to be right.
 
+        A page without ``values`` has none: by the API description, no field of a page is required.
+
         Raises:
             UnexpectedAnswer: It is not a page.
         """
-        if not isinstance(answer, dict) or not isinstance(answer.get("values"), list):
-            raise _not_a_page("it has no list of values")
+        if not isinstance(answer, dict):
+            raise _not_a_page("it is no object")
+        values = answer.get("values")
+        if values is not None and not isinstance(values, list):
+            raise _not_a_page("its values are not a list")
         link = answer.get("next") or None
         if link is not None and not isinstance(link, str):
             raise _not_a_page("its next is not a link")
         return cls(
-            values=answer["values"],
+            values=values or [],
             next=link,
             size=_count(answer.get("size")),
             page=_count(answer.get("page")),
@@ -151,8 +157,9 @@ def items(
     read: Callable[[object], T],
     *,
     key: Callable[[T], Hashable],
+    what: str = "a page",
 ) -> Generator[T, None, None]:
-    """The items of pages, each once.
+    """The items of pages, each once; those that cannot be read are skipped and told.
 
     When something is added while a listing is read, what follows it moves, and the last items
     of one page come again as the first of the next. Remembering two pages is enough for that,
@@ -161,6 +168,7 @@ def items(
     Args:
         read: From a value of a page to an item.
         key: What tells two items apart.
+        what: What a page holds, for messages: ``a page of branches``.
 
     Raises:
         UnexpectedAnswer: Page after page brings nothing new, and a link to another one.
@@ -170,7 +178,7 @@ def items(
     with closing(source):
         for page in source:
             current: set[Hashable] = set()
-            for item in map(read, page.values):
+            for item in parse_items(object, page.values, what=what, read=read):
                 identity = key(item)
                 if identity not in before and identity not in current:
                     yield item
@@ -208,7 +216,7 @@ def _count(value: object) -> int | None:
 def _endless() -> UnexpectedAnswer:
     return UnexpectedAnswer(
         f"Bitbucket's listing does not end: {MOST_BARREN_PAGES} pages in a row had nothing new.",
-        hint="Try again later, and tell Bitbucket's support if it stays like this.",
+        hint="Try again later. If it happens again, tell Bitbucket's support.",
     )
 
 

@@ -53,6 +53,8 @@ __all__ = ["BitbucketProvider"]
 
 T = TypeVar("T", Repository, Branch)
 
+_REPOSITORY_KEY = attrgetter("owner.username", "slug")
+
 
 class BitbucketProvider:
     """One configured Bitbucket workspace.
@@ -98,7 +100,7 @@ class BitbucketProvider:
             self._asking(workspace), _repositories(workspace), REPOSITORY_FIELDS, names, query.limit
         )
         read = partial(repository_from, git_url=self._config.git_url)
-        found = pagination.items(pages, read, key=attrgetter("owner.username", "slug"))
+        found = pagination.items(pages, read, key=_REPOSITORY_KEY, what="a page of repositories")
         return _chosen(found, names, query.limit)
 
     @hookimpl
@@ -115,7 +117,7 @@ class BitbucketProvider:
             self._asking(repository.owner, repository), url, BRANCH_FIELDS, names, query.limit
         )
         read = partial(branch_from, repository=repository)
-        found = pagination.items(pages, read, key=attrgetter("name"))
+        found = pagination.items(pages, read, key=attrgetter("name"), what="a page of branches")
         return _chosen(found, names, query.limit)
 
     @hookimpl
@@ -128,10 +130,8 @@ class BitbucketProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
-        path = "/".join(quote(part, safe="") for part in (repository.owner, repository.slug))
-        return CloneUrl(
-            url=f"{self._config.git_url}/{path}.git", credential=self._config.git_credential
-        )
+        url = f"{self._config.git_url}/{repository.path}.git"
+        return CloneUrl(url=url, credential=self._config.git_credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
@@ -161,7 +161,7 @@ class BitbucketProvider:
             answer = http.send_json("POST", _hooks(repository), body=wanted)
         else:
             answer = http.send_json("PUT", _hooks(repository, known.id), body=wanted)
-        return webhooks.webhook_from(answer)
+        return webhooks.webhook_from(answer, url=url)
 
     @hookimpl
     def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
@@ -193,7 +193,7 @@ class BitbucketProvider:
         return True
 
     def _person(self) -> Account | None:
-        """Who the credentials belong to; ``None`` if they may not see that, but are right."""
+        """Who the credentials belong to; ``None`` if that is not told, though they are right."""
         try:
             user = self._asking().get_json("/user", params={"fields": ",".join(USER_FIELDS)})
         except PermissionDenied:
@@ -217,7 +217,8 @@ class BitbucketProvider:
         shown = ["next", *(f"values.{field}" for field in webhooks.WEBHOOK_FIELDS)]
         params: dict[str, str | int] = {"pagelen": MOST_ITEMS_A_PAGE, "fields": ",".join(shown)}
         pages = pagination.pages(http, _hooks(repository), params=params, prefetch=0)
-        return pagination.items(pages, webhooks.webhook_from, key=attrgetter("id"))
+        read, key = webhooks.webhook_from, attrgetter("id")
+        return pagination.items(pages, read, key=key, what="a page of webhooks")
 
     def _pages(
         self,

@@ -5,8 +5,6 @@ Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-st
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from deploycore.events import CommitState, CommitStatus
 from deploycore.models import RepositoryId
 
@@ -30,7 +28,7 @@ def build_status(status: CommitStatus, repository: RepositoryId, *, git_url: str
     Args:
         git_url: Where repositories have their pages.
     """
-    page = f"{git_url}/{quote(repository.owner)}/{quote(repository.slug)}/commits/{status.commit}"
+    page = f"{git_url}/{repository.path}/commits/{status.commit}"
     body = {
         "key": status.key,
         "state": _STATES[status.state],

@@ -24,10 +24,11 @@ from deploycore.events import (
     WebhookDelivery,
     WebhookEvent,
     as_documented,
+    delivered_json,
     hmac_sha256_matches,
     unexpected_delivery,
 )
-from deploycore.http import AnswerModel, parse_answer
+from deploycore.http import AnswerModel, IncompleteItem, parse_answer
 from deploycore.models import CommitHash, HostId, RepositoryId
 
 __all__ = ["EVENTS", "WEBHOOK_FIELDS", "delivered", "is_signed", "subscription", "webhook_from"]
@@ -81,8 +82,8 @@ class _Ref(AnswerModel):
 class _Change(AnswerModel):
     """``truncated``, here, is about the list of commits, which is not read."""
 
-    old: _Ref | None
-    new: _Ref | None
+    old: _Ref | None = None
+    new: _Ref | None = None
 
 
 class _Changes(AnswerModel):
@@ -130,8 +131,10 @@ class _AboutPullRequest(AnswerModel):
 
 
 class _Hook(AnswerModel):
-    uuid: Annotated[str, Field(min_length=1)]
-    url: Annotated[str, Field(min_length=1)]
+    """By the API description, none of the fields is required."""
+
+    uuid: str = ""
+    url: str = ""
     active: bool = True
 
 
@@ -153,12 +156,12 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = delivery.headers.get("x-event-key", "")
     if not kind:
-        raise unexpected_delivery("Bitbucket", "it does not say in X-Event-Key what it is about")
+        raise unexpected_delivery("Bitbucket", "it has no X-Event-Key header")
     events: tuple[WebhookEvent, ...] = ()
     if kind == PUSH:
-        events = (_push(json.loads(delivery.body)),)
+        events = (_push(json.loads(delivered_json(delivery, "Bitbucket"))),)
     elif kind in _ACTIONS:
-        events = (_pull_request(json.loads(delivery.body), kind),)
+        events = (_pull_request(json.loads(delivered_json(delivery, "Bitbucket")), kind),)
     return Delivered(delivery=delivery.headers.get("x-request-uuid", ""), events=events)
 
 
@@ -172,9 +175,9 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     length = len(secret.get_secret_value())
     if not 1 <= length <= LONGEST_SECRET:
         raise ConfigurationError(
-            f"Bitbucket takes secrets of 1 to {LONGEST_SECRET} characters for webhooks, and this "
-            f"one has {length}.",
-            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+            f"Bitbucket accepts webhook secrets of 1 to {LONGEST_SECRET} characters, and this"
+            f" one has {length}.",
+            hint="Choose another secret, for example 32 random bytes in hexadecimal.",
         )
     return {
         "description": DESCRIPTION,
@@ -185,14 +188,25 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     }
 
 
-def webhook_from(item: object) -> Webhook:
+def webhook_from(item: object, *, url: str = "") -> Webhook:
     """One value of ``GET /repositories/{workspace}/{repo_slug}/hooks``.
 
+    Args:
+        url: Where it sends to, if the answer does not say.
+
     Raises:
-        UnexpectedAnswer: A field is missing or of the wrong type.
+        IncompleteItem: It has no identifier, or no address.
+        UnexpectedAnswer: A field is of the wrong type.
     """
     hook = parse_answer(_Hook, item, what="a webhook")
-    return Webhook(id=hook.uuid, url=hook.url, active=hook.active)
+    for field, value in (("uuid", hook.uuid), ("url", hook.url or url)):
+        if not value:
+            raise IncompleteItem(
+                f"Bitbucket described a webhook without a field that deploycore needs: {field}.",
+                hint="Remove it in the repository's webhook settings in Bitbucket.",
+                field=field,
+            )
+    return Webhook(id=hook.uuid, url=hook.url or url, active=hook.active)
 
 
 def _push(body: object) -> PushEvent:

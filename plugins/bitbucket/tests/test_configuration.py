@@ -58,13 +58,13 @@ def test_workspace_defaults_to_the_username_in_app_password_mode(config):
 def test_workspace_is_required_where_no_username_can_stand_for_it(values, mode):
     given = values(mode)
     del given["workspace"]
-    with pytest.raises(ConfigurationError, match="workspace: Field required"):
+    with pytest.raises(ConfigurationError, match="workspace: is missing"):
         parse_config(BitbucketProvider.Config, given, kind="bitbucket")
 
 
 def test_modes_do_not_mix(config):
-    assert "email: Extra inputs" in refusal(config, "access-token", email="dana@example.com")
-    assert "username: Extra inputs" in refusal(config, "api-token", username="dana")
+    assert "email: is not known here" in refusal(config, "access-token", email="dana@example.com")
+    assert "username: is not known here" in refusal(config, "api-token", username="dana")
 
 
 def test_an_unknown_mode_is_refused_with_those_that_there_are(config, values):
@@ -165,8 +165,8 @@ def test_addresses_are_https_or_loopback(config, url):
         ("https://", "not an absolute https URL"),
         ("https://[", "not an absolute https URL"),
         ("https://dana:hunter2hunter2", "not an absolute https URL"),
-        ("https://dana:hunter2hunter2@api.bitbucket.org", "free of user information"),
-        ("https://api.bitbucket.org?x=1", "free of user information"),
+        ("https://dana:hunter2hunter2@api.bitbucket.org", "must not have user information"),
+        ("https://api.bitbucket.org?x=1", "must not have user information"),
         ("https://api.bitbucket.org/a b", "white space"),
     ],
     ids=itertools.count(),

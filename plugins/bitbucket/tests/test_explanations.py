@@ -141,7 +141,7 @@ def test_an_unknown_workspace_may_be_a_display_name(explained):
     for repository in (None, SHOP):
         error = explained(refusal, repository=repository)
         assert isinstance(error, NotFound)
-        assert "no workspace 'acme'" in error.message
+        assert "Workspace 'acme' was not found" in error.message
         assert "bitbucket.org/<workspace>" in error.hint
         assert "display name" in error.hint
 
@@ -149,16 +149,16 @@ def test_an_unknown_workspace_may_be_a_display_name(explained):
 def test_an_unknown_workspace_that_was_taken_from_the_username_says_so(explained):
     refusal = answer(404, "No workspace with identifier 'dana'.")
     error = explained(refusal, "app-password", about="dana", workspace=None)
-    assert "the username was taken for it" in error.hint
+    assert "the username was used" in error.hint
     error = explained(refusal, "app-password", about="other", workspace=None)
-    assert "the username was taken for it" not in error.hint
+    assert "the username was used" not in error.hint
 
 
 @pytest.mark.parametrize("message", [NO_REPOSITORY, "Repository acme/shop not found"])
 def test_an_unknown_repository_may_also_be_one_without_access(explained, message):
     error = explained(answer(404, message), repository=SHOP)
     assert isinstance(error, NotFound)
-    assert "no repository acme/shop" in error.message
+    assert "epository acme/shop was not found" in error.message
     assert "slugs" in error.hint
     assert "read access" in error.hint
     assert error.details["repository"] == "acme/shop"
@@ -179,7 +179,7 @@ def test_a_withdrawn_address_is_named_with_its_announcement(explained):
     for mode in ("app-password", "api-token", "access-token"):
         error = explained(refusal, mode)
         assert isinstance(error, UnexpectedAnswer)
-        assert "withdrawn /2.0/repositories" in error.message
+        assert "no longer offers /2.0/repositories" in error.message
         assert "Upgrade deploycore-bitbucket" in error.hint
         assert "changelog/#CHANGE-2770" in error.hint
 
@@ -212,7 +212,7 @@ def test_a_rate_limit_without_a_time_is_over_within_the_hour(explained, mode, kn
     error = explained(answer(429, text=LIMITED), mode)
     assert isinstance(error, RateLimited)
     assert error.retry_at is None
-    assert "within the hour" in error.hint
+    assert "in an hour" in error.hint
     assert known in error.hint
 
 
@@ -278,7 +278,7 @@ def test_git_refusing_credentials_says_what_to_check(config, mode, status):
 
 
 def test_git_over_its_rate_limit_says_when_to_try_again(config, mode):
-    assert "within the hour" in explain_git_refusal(config(mode), 429, "")
+    assert "in an hour" in explain_git_refusal(config(mode), 429, "")
 
 
 def test_git_withdrawing_something_else_does_not_blame_app_passwords(config):

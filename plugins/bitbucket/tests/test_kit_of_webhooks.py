@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from deploycore.testing.contract import Deliveries, Registering, Statuses
+from deploycore.testing.contract import Deliveries, Registering, Statuses, Writing
 from tests import forked
 
 MODULE = """
@@ -145,6 +145,34 @@ from itertools import islice
 right = Right._webhooks
 Right._webhooks = lambda self, http, repository: islice(right(self, http, repository), 10)
 """
+REGISTERING_SEES_THE_FIRST_PAGE = """
+from itertools import islice
+listing, registering = Right._webhooks, Right.register_webhook
+def register_webhook(self, repository, url, secret):
+    self._webhooks = lambda http, repository: islice(listing(self, http, repository), 10)
+    try:
+        return registering(self, repository, url, secret)
+    finally:
+        del self._webhooks
+Right.register_webhook = hookimpl(register_webhook)
+"""
+LATER_PAGES_MAY_BE_REFUSED = """
+right = Right._webhooks
+def _webhooks(self, http, repository):
+    given = False
+    try:
+        for webhook in right(self, http, repository):
+            given = True
+            yield webhook
+    except PermissionDenied:
+        if not given:
+            raise
+Right._webhooks = _webhooks
+"""
+TRIES_AGAIN = """
+right = Right._asking
+Right._asking = lambda self, *given, **named: right(self, *given, **named).repeating("POST")
+"""
 NO_SCOPE_IS_NAMED = """
 def unexplained(right):
     @hookimpl
@@ -205,6 +233,15 @@ WRONG = {
     "no-before": (NO_BEFORE, "test_a_push_says_what_moved"),
     "tags-are-branches": (TAGS_ARE_BRANCHES, "test_a_tag_is_no_branch"),
     "first-page": (FIRST_PAGE_ALONE, "test_webhooks_of_other_addresses_are_left_alone"),
+    "registering-first-page": (
+        REGISTERING_SEES_THE_FIRST_PAGE,
+        "test_webhooks_of_later_pages_are_known",
+    ),
+    "later-pages": (
+        LATER_PAGES_MAY_BE_REFUSED,
+        "test_what_goes_wrong_later_about_webhooks_is_a_typed_error",
+    ),
+    "tries-again": (TRIES_AGAIN, "test_a_webhook_is_not_made_twice"),
     "no-webhook-scope": (
         NO_SCOPE_IS_NAMED.format(hook="register_webhook", arguments=REGISTERING),
         "test_a_missing_scope_for_webhooks_is_named",
@@ -277,9 +314,13 @@ def test_every_check_of_webhooks_and_statuses_catches_something():
     named = {name for _, name in WRONG.values()}
     assert named == {
         name
-        for group in (Deliveries, Registering, Statuses)
+        for group in (Deliveries, Registering, Statuses, Writing)
         for name in vars(group)
         if name.startswith("test_")
+    } - {
+        # Of what Bitbucket has not; see the same of GitHub's plugin.
+        "test_what_goes_wrong_later_in_a_report_is_a_typed_error",
+        "test_a_deployment_is_not_added_twice",
     }
 
 

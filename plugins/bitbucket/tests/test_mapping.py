@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploycore.errors import UnexpectedAnswer
+from deploycore.http import IncompleteItem
 from deploycore.models import Account, Branch, CloneLink, Owner, Repository, RepositoryId
 from tests.damage import broken
 
@@ -85,15 +86,11 @@ def test_clone_links_lose_their_user_information(href):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("full_name", None),
         ("full_name", 7),
         ("full_name", "web-shop"),
         ("full_name", "/web-shop"),
         ("full_name", "a/b/c"),
-        ("name", None),
-        ("name", ""),
         ("name", ["Web Shop"]),
-        ("is_private", None),
         ("is_private", "yes"),
         ("mainbranch.name", 3),
         ("workspace.name", {}),
@@ -109,10 +106,40 @@ def test_a_malformed_repository_is_refused_by_field(path, value):
         assert "the repository acme/web-shop" in caught.value.message
 
 
-@pytest.mark.parametrize("link", [None, "https://x", {"name": "https"}, {"href": "https://x"}])
+@pytest.mark.parametrize(
+    ("link", "read"),
+    [
+        (None, ()),
+        ({}, ()),
+        ({"name": "https"}, ()),
+        ({"href": "https://x"}, (CloneLink(name="https", href="https://x"),)),
+        ({"href": "git@x:y.git"}, (CloneLink(name="ssh", href="git@x:y.git"),)),
+    ],
+)
+def test_a_clone_link_needs_an_address_alone(link, read):
+    assert repository(changed(REPOSITORY, "links.clone", [link])).clone_links == read
+
+
+@pytest.mark.parametrize("link", [{"name": 7, "href": "https://x"}, {"name": "https", "href": 7}])
 def test_a_malformed_clone_link_is_refused(link):
     with pytest.raises(UnexpectedAnswer, match="a clone link of the repository acme/web-shop"):
         repository(changed(REPOSITORY, "links.clone", [link]))
+
+
+def test_what_is_not_needed_of_a_repository_has_a_default():
+    assert repository({"full_name": "acme/web-shop"}) == Repository(
+        name="web-shop",
+        slug="web-shop",
+        url="https://bitbucket.org/acme/web-shop",
+        owner=Owner(username="acme"),
+        private=True,
+    )
+
+
+@pytest.mark.parametrize("item", [{}, {"type": "repository"}, {"full_name": None}])
+def test_a_repository_without_a_full_name_is_incomplete(item):
+    with pytest.raises(IncompleteItem, match="full_name"):
+        repository(item)
 
 
 def test_a_branch():
@@ -127,7 +154,7 @@ def test_a_branch_without_a_full_hash_is_refused(value):
 
 @pytest.mark.parametrize("item", [None, [], "main", {}, {"name": None, "target": {"hash": HASH}}])
 def test_a_branch_without_a_name_is_refused(item):
-    with pytest.raises(UnexpectedAnswer, match=r"a branch of acme/web-shop.*the field name"):
+    with pytest.raises(UnexpectedAnswer, match=r"a branch of acme/web-shop.*name"):
         branch_from(item, repository=SHOP)
 
 
@@ -146,8 +173,24 @@ def test_a_user(user, account):
     assert account_from(user) == account
 
 
-@pytest.mark.parametrize("user", [None, [], {}, {"username": 7}, {"display_name": "Dana Doe"}])
-def test_a_user_without_a_name_is_refused(user):
+@pytest.mark.parametrize(
+    ("user", "username"),
+    [
+        ({"type": "user", "display_name": "Dana Doe"}, "Dana Doe"),
+        ({"type": "user", "account_id": "557058:c0b"}, "557058:c0b"),
+        ({"type": "team", "uuid": "{c0b}"}, "{c0b}"),
+    ],
+)
+def test_an_account_is_named_by_what_there_is(user, username):
+    assert account_from(user).username == username
+
+
+def test_an_account_without_any_name_is_no_error():
+    assert account_from({"type": "user"}) is None
+
+
+@pytest.mark.parametrize("user", [None, [], {}, {"x": 1}, {"username": 7}, {"display_name": []}])
+def test_what_is_no_account_is_refused(user):
     with pytest.raises(UnexpectedAnswer, match="described the user"):
         account_from(user)
 

@@ -275,9 +275,16 @@ def test_a_rate_limit_that_stays_is_an_error():
         values(ChainServer(answers))
 
 
+@pytest.mark.parametrize("answer", [{}, {"values": None}, {"size": 0, "page": 1, "pagelen": 10}])
+def test_a_page_without_values_is_an_empty_one(answer):
+    assert values(ChainServer({START: answer})) == []
+    more = {START: {**answer, "next": link_to(2)}, link_to(2): {"values": [1]}}
+    assert values(ChainServer(more)) == [1]
+
+
 @pytest.mark.parametrize(
     "answer",
-    [None, [], "text", {}, {"values": None}, {"values": {}}, {"values": [], "next": 7}],
+    [None, [], "text", {"values": {}}, {"values": "text"}, {"values": [], "next": 7}],
 )
 def test_what_is_not_a_page_is_refused(answer):
     with pytest.raises(UnexpectedAnswer, match="not a page"):

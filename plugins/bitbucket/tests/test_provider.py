@@ -37,6 +37,7 @@ REPOSITORIES = f"{API}/repositories/acme"
 BRANCHES = f"{API}/repositories/acme/shop/refs/branches"
 SHOP = RepositoryId(owner="acme", slug="shop")
 HASH = "e7d158ff7ed5538c28f94cd97a9ad569680fc94e"
+USER = "type,username,nickname,display_name,account_id,uuid"
 PAGE = "next,size,page,pagelen"
 MECHANISM = "This API is not accessible by this authentication mechanism"
 ODD_NAMES = ["main", "feature/a b", "100%", "fix#1", "größe/日本", 'say-"hi"', "a&b=c", "v1.0+x"]
@@ -114,7 +115,7 @@ def test_credentials_of_a_person_are_proved_by_who_they_belong_to(provider, bitb
     user = {"username": "dana", "nickname": "Dana", "display_name": "Dana Doe", "type": "user"}
     bitbucket.get(f"{API}/user", json=user)
     assert provider(mode).authenticate() == Account(username="dana", display_name="Dana Doe")
-    assert asked(bitbucket) == [("/2.0/user", {"fields": ["username,nickname,display_name"]})]
+    assert asked(bitbucket) == [("/2.0/user", {"fields": [USER]})]
 
 
 def test_each_mode_authorises_in_its_own_way(provider, bitbucket, mode, secrets):
@@ -180,11 +181,11 @@ def test_wrong_credentials_are_not_asked_twice(provider, bitbucket, mode):
 def test_an_unknown_workspace_is_no_success_of_an_access_token(provider, bitbucket):
     body = error_body("No workspace with identifier 'acme'.")
     bitbucket.get(REPOSITORIES, status=404, json=body)
-    with pytest.raises(NotFound, match="no workspace 'acme'"):
+    with pytest.raises(NotFound, match="Workspace 'acme' was not found"):
         provider("access-token").authenticate()
 
 
-@pytest.mark.parametrize("body", ["{}", "[]", "null"])
+@pytest.mark.parametrize("body", ["7", "[]", "null"])
 def test_a_proof_that_is_no_page_is_no_proof(provider, bitbucket, body):
     bitbucket.get(REPOSITORIES, body=body, content_type="application/json")
     with pytest.raises(UnexpectedAnswer):
@@ -316,13 +317,23 @@ def test_the_username_is_the_workspace_where_none_is_configured(provider, bitbuc
     assert list(provider("app-password", workspace=None).list_repos()) == []
 
 
-def test_a_malformed_repository_is_named_after_those_before_it_were_given(provider, bitbucket):
+def test_a_malformed_repository_does_not_lose_the_others(provider, bitbucket, caplog):
     broken = {**repository("broken"), "is_private": "yes"}
-    bitbucket.get(REPOSITORIES, json={"values": [repository("whole"), broken]})
-    listing = provider().list_repos()
-    assert next(listing).slug == "whole"
-    with pytest.raises(UnexpectedAnswer, match=r"acme/broken.*is_private") as caught:
-        next(listing)
+    rows = [repository("one"), broken, None, {"type": "repository"}, repository("two")]
+    bitbucket.get(REPOSITORIES, json={"values": rows})
+    assert [found.slug for found in provider().list_repos()] == ["one", "two"]
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "list_repos: 3 item(s)" in said
+    assert "is_private is missing or wrong" in said
+    assert "full_name is missing" in said
+    assert "broken" not in said
+
+
+def test_a_listing_of_which_nothing_can_be_read_is_refused(provider, bitbucket):
+    broken = {**repository("broken"), "is_private": "yes"}
+    bitbucket.get(REPOSITORIES, json={"values": [broken]})
+    with pytest.raises(UnexpectedAnswer, match="is_private") as caught:
+        list(provider().list_repos())
     assert caught.value.details["hook"] == "list_repos"
 
 
@@ -375,7 +386,7 @@ def test_a_part_of_a_name_is_pushed_to_the_server(provider, bitbucket):
 
 def test_branches_of_an_unknown_repository_are_not_found(provider, bitbucket):
     bitbucket.get(BRANCHES, status=404, json=error_body("You may not have access"))
-    with pytest.raises(NotFound, match="no repository acme/shop") as caught:
+    with pytest.raises(NotFound, match="epository acme/shop was not found") as caught:
         list(provider().list_branches(SHOP, BranchQuery(name="main")))
     assert caught.value.details["repository"] == "acme/shop"
 

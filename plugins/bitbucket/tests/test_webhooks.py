@@ -285,7 +285,7 @@ def test_a_push_that_is_not_as_documented_is_refused(path, value):
         (["pullrequest", "source", "commit", "hash"], "d3022f"),
         (["pullrequest", "source", "commit", "hash"], "not-a-hash!!"),
         (["pullrequest", "destination", "branch"], None),
-        (["pullrequest", "title"], None),
+        (["pullrequest", "title"], 7),
     ],
 )
 def test_a_pull_request_that_is_not_as_documented_is_refused(path, value):

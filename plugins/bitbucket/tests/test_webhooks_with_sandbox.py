@@ -261,7 +261,7 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, con
     provider = connect()
     with pytest.raises(NotFound, match=f"no commit {'0' * 40}"):
         provider.report_status(SHOP, status(sandbox, commit="0" * 40))
-    with pytest.raises(NotFound, match="no repository acme/nothing"):
+    with pytest.raises(NotFound, match="epository acme/nothing was not found"):
         provider.report_status(RepositoryId(owner="acme", slug="nothing"), status(sandbox))
 
 

@@ -159,11 +159,11 @@ def test_wrong_credentials_are_named_by_mode(sandbox, connect, mode, wrong):
 def test_unknown_workspaces_and_repositories_are_told_apart(sandbox, connect):
     sandbox.add_repository("acme", "hidden", readers=[])
     opened = connect(sandbox)
-    with pytest.raises(NotFound, match="no workspace 'nowhere'"):
+    with pytest.raises(NotFound, match="Workspace 'nowhere' was not found"):
         list(opened.list_repos(RepositoryQuery(owner="nowhere")))
     for slug in ("nothing", "hidden"):
         repository = RepositoryId(owner="acme", slug=slug)
-        with pytest.raises(NotFound, match=f"no repository acme/{slug}"):
+        with pytest.raises(NotFound, match=f"epository acme/{slug} was not found"):
             opened.find_branch(repository, "main")
 
 

@@ -15,12 +15,17 @@ from pydantic import Field
 __all__ = ["BranchAnswer", "RepositoryAnswer", "SearchAnswer", "UserAnswer"]
 
 
-class UserAnswer(AnswerModel):
-    """A user or an organisation."""
+class OwnerAnswer(AnswerModel):
+    """Whose a repository is."""
 
-    id: int
     login: NonEmpty
     full_name: str = ""
+
+
+class UserAnswer(OwnerAnswer):
+    """A user or an organization."""
+
+    id: int
 
     def account(self) -> Account:
         """The same in deploycore's words."""
@@ -40,9 +45,9 @@ class RepositoryAnswer(AnswerModel):
 
     id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     name: NonEmpty
-    owner: UserAnswer
+    owner: OwnerAnswer
     html_url: NonEmpty
-    clone_url: NonEmpty
+    clone_url: str = ""
     ssh_url: str = ""
     private: bool
     internal: bool = False
@@ -51,9 +56,7 @@ class RepositoryAnswer(AnswerModel):
 
     def repository(self) -> Repository:
         """The same in deploycore's words."""
-        links = [CloneLink(name="https", href=self.clone_url)]
-        if self.ssh_url:
-            links.append(CloneLink(name="ssh", href=self.ssh_url))
+        links = (("https", self.clone_url), ("ssh", self.ssh_url))
         return Repository(
             name=self.name,
             slug=self.name,
@@ -61,15 +64,15 @@ class RepositoryAnswer(AnswerModel):
             owner=Owner(username=self.owner.login, display_name=self.owner.full_name or None),
             default_branch=None if self.empty else self.default_branch or None,
             private=self.private or self.internal,
-            clone_links=tuple(links),
+            clone_links=tuple(CloneLink(name=name, href=href) for name, href in links if href),
             host_id=None if self.id is None else str(self.id),
         )
 
 
 class SearchAnswer(AnswerModel):
-    """A page of what was searched for."""
+    """A page of what was searched for; ``data`` may be null where nothing was found."""
 
-    data: list[RepositoryAnswer]
+    data: list[object] = []
 
 
 class CommitAnswer(AnswerModel):

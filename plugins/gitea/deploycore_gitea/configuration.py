@@ -54,8 +54,8 @@ def _name(text: str) -> str:
     text = text.strip()
     if not re.fullmatch(r"[\w.-]+", text) or set(text) == {"."}:
         raise ValueError(
-            "this is no name of a user or an organisation, perhaps a display name or a whole "
-            "address; give what stands in the address: <url>/<owner>"
+            "this is not the name of a user or an organization; use the name in the address:"
+            " <url>/<owner>"
         )
     return text
 

@@ -43,10 +43,10 @@ __all__ = [
 ]
 
 NO_REPOSITORIES_HINT = (
-    "The connection works, but these credentials see no repository of the owner. Check the owner's "
-    "name (it stands in the address, <url>/<owner>), that the account has read access to a "
+    "The connection works, but these credentials see no repository of the owner. Check the"
+    " owner's name (see the address, <url>/<owner>), that the account has read access to a "
     "repository there, and that the token was made for all repositories and not for public ones "
-    f"only. A token without {READ_USER} can't tell an owner that does not exist from one without "
+    f"only. A token without {READ_USER} cannot tell an owner that does not exist from one without "
     "repositories."
 )
 
@@ -212,17 +212,16 @@ def _check_credentials(config: TokenConfig | BasicConfig, said: str) -> str:
         )
     use_a_token = (
         f"make a token with {READ_REPOSITORY} and {READ_USER} at {config.tokens_page} and "
-        "configure the provider anew in mode token."
+        "configure the provider again in mode token."
     )
     if _SECOND_FACTOR.search(said):
         return (
-            "The account has two-factor authentication, which wants a new code with each "
-            f"request. A password alone will not do: {use_a_token}"
+            f"The account has two-factor authentication, so a password is not enough: {use_a_token}"
         )
     return (
         "Check username and password. With two-factor authentication, with an account of "
-        "another sign-in service, or where the server has turned passwords off, they will not do: "
-        f"{use_a_token}"
+        "another sign-in service, or where the server has turned passwords off, a password does"
+        f" not work: {use_a_token}"
     )
 
 
@@ -235,13 +234,13 @@ def _denied(said: str, question: Question) -> PermissionDenied:
         return PermissionDenied(
             f"The token may not {question.what}: it lacks the scope {scopes}.",
             hint=f"Make a new token with {question.scopes} at "
-            f"{config.tokens_page}. Scopes of a token can't be changed later.",
+            f"{config.tokens_page}. Scopes of a token cannot be changed later.",
             missing_scopes=missing,
             **question.details,
         )
     if _PUBLIC_ONLY.search(said):
         return PermissionDenied(
-            f"The token may not {question.what}: it is for public ones only.",
+            f"The token may not {question.what}: it has access to public repositories only.",
             hint="Make a new token with access to all repositories (public, private and limited) "
             f"at {config.tokens_page}.",
             **question.details,
@@ -250,8 +249,8 @@ def _denied(said: str, question: Question) -> PermissionDenied:
         return _not_entitled(said, question, question.task)
     return PermissionDenied(
         f"{config.url} denies these credentials access to {question.subject}{_quoted(said)}.",
-        hint="Sign in with a browser and see whether the account is active and has read access; "
-        f"a token needs the scope {READ_REPOSITORY}.",
+        hint="Sign in with a browser, and check that the account is active and has read access."
+        " A token needs the scope {READ_REPOSITORY}.",
         **question.details,
     )
 
@@ -260,7 +259,7 @@ def _not_entitled(said: str, question: Question, task: _Task) -> PermissionDenie
     if _WEBHOOKS_OFF.search(said):
         hint = "This server has webhooks turned off: ask its administrator, or let deploycore poll."
     elif isinstance(question.config, TokenConfig):
-        hint = f"{task.role} A token needs the scope {WRITE_REPOSITORY} besides."
+        hint = f"{task.role} A token also needs the scope {WRITE_REPOSITORY}."
     else:
         hint = task.role
     return PermissionDenied(
@@ -271,7 +270,7 @@ def _not_entitled(said: str, question: Question, task: _Task) -> PermissionDenie
 def _not_taken(said: str, question: Question) -> ProviderError:
     return ProviderError(
         f"{question.config.url} refuses to {question.what}{_quoted(said)}.",
-        hint="The address of a webhook has to be a whole one, http:// or https://.",
+        hint="Use a complete webhook address that begins with http:// or https://.",
         **question.details,
     )
 
@@ -279,24 +278,21 @@ def _not_taken(said: str, question: Question) -> ProviderError:
 def _unknown(answer: ErrorAnswer, question: Question) -> NotFound:
     if question.repository is not None:
         return NotFound(
-            f"There is no repository {question.repository}, or these credentials have no access "
-            "to it.",
-            hint="Give the names that stand in its address, <url>/<owner>/<repository>, and check "
-            "that the account has read access: the answer is the same for both.",
+            f"Repository {question.repository} was not found, or these credentials cannot read it.",
+            hint="Use the names in its address, <url>/<owner>/<repository>, and check that the"
+            " account has read access: the server gives the same answer for both.",
             **question.details,
         )
     if question.owner is not None:
         return NotFound(
-            f"There is no user or organisation {question.owner!r}, or it is hidden from these "
-            "credentials.",
-            hint="Give the name that stands in the address, <url>/<owner>, and not the display "
-            "name.",
+            f"User or organization {question.owner!r} was not found, or these credentials cannot"
+            " see it.",
+            hint="Use the name in the address, <url>/<owner>, not the display name.",
             **question.details,
         )
     return NotFound(
-        f"There is no Gitea or Forgejo at {question.config.url}: {answer.path} is not there.",
-        hint="Give the address as a browser shows it on the start page, with its path if it has "
-        "one: https://example.com/git.",
+        f"No Gitea or Forgejo was found at {question.config.url}: {answer.path} does not exist.",
+        hint="Use the address that a browser shows on the start page, with its path: https://example.com/git.",
         **question.details,
     )
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable
 from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
 from deploycore.hookspecs import hookimpl
-from deploycore.http import HttpClient, parse_answer
+from deploycore.http import HttpClient, parse_answer, parse_items
 from deploycore.models import (
     Account,
     Branch,
@@ -117,7 +117,7 @@ class GiteaProvider:
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
         return CloneUrl(
-            url=f"{self._config.url}/{_path(repository)}.git",
+            url=f"{self._config.url}/{repository.path}.git",
             credential=self._config.git_credential,
         )
 
@@ -193,7 +193,7 @@ class GiteaProvider:
                 raise
         else:
             for page in chain([first], pages):
-                yield from parse_answer(list[RepositoryAnswer], page, what="a page of repositories")
+                yield from parse_items(RepositoryAnswer, page, what="a page of repositories")
             return
         yield from self._found(owner, _of(owner))
 
@@ -213,7 +213,8 @@ class GiteaProvider:
         params: Parameters = {"limit": MOST_ITEMS_A_PAGE, "sort": "id", **wanted}
         for page in self._asking(owner).linked_pages("repos/search", params=params):
             answer = parse_answer(SearchAnswer, page, what="a page of repositories")
-            yield from (row for row in answer.data if row.owner.login.lower() == owner.lower())
+            rows = parse_items(RepositoryAnswer, answer.data, what="a page of repositories")
+            yield from (row for row in rows if row.owner.login.lower() == owner.lower())
 
     def _branches(self, repository: RepositoryId, limit: int | None) -> Iterator[Branch]:
         path = f"repos/{_path(repository)}/branches"
@@ -221,8 +222,9 @@ class GiteaProvider:
             # The branches of an empty repository are null, and not an empty list.
             if page is None and self._describe(repository).empty:
                 return
-            answers = parse_answer(list[BranchAnswer], page, what="a page of branches")
-            yield from (answer.branch() for answer in answers)
+            yield from parse_items(
+                BranchAnswer, page, what="a page of branches", read=BranchAnswer.branch
+            )
 
     def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
         """A refusal is followed by a question for the repository itself: 404 is the same for an
@@ -251,7 +253,7 @@ class GiteaProvider:
             f"{address}1", next_url=lambda page: f"{address}{next(further)}" if page else None
         )
         for page in pages:
-            yield from parse_answer(list[HookAnswer], page, what="a page of webhooks")
+            yield from parse_items(HookAnswer, page, what="a page of webhooks")
 
     @staticmethod
     def _remove_hook(http: HttpClient, repository: RepositoryId, webhook: str) -> bool:
@@ -313,7 +315,7 @@ def _path(repository: RepositoryId) -> str:
 def _no_commit(repository: RepositoryId, commit: str) -> NotFound:
     return NotFound(
         f"The repository {repository} has no commit {commit}.",
-        hint="It may have been removed by a forced push; deploy what there is now.",
+        hint="A forced push may have removed it. Deploy the newest commit.",
         repository=str(repository),
         commit=commit,
     )

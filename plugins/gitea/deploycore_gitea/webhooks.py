@@ -11,9 +11,10 @@ which say what is sent when.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
-from deploycore.errors import ConfigurationError
+from deploycore.errors import ConfigurationError, UnexpectedAnswer
 from deploycore.events import (
     Delivered,
     PullRequestEvent,
@@ -23,12 +24,13 @@ from deploycore.events import (
     WebhookDelivery,
     WebhookEvent,
     as_documented,
+    delivered_json,
     hmac_sha256_matches,
     unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
 from deploycore.models import CommitHash, NonEmpty, RepositoryId
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 __all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
 
@@ -39,13 +41,15 @@ A branch or tag that is made is told by ``create`` and by ``push``, a branch tha
 ``delete`` alone. ``pull_request`` would also bring labels, reviews and comments.
 """
 
+FORM_FIELD = "payload"
+"""Where a webhook whose content type is a form has the JSON."""
+
 SENDING_JSON = frozenset({"gitea", "gogs", "forgejo"})
 """The types of webhooks whose deliveries these are; others are for chats."""
 
 
 _Kind = Literal["branch", "tag"]
 _KINDS: dict[str, _Kind] = {"refs/heads/": "branch", "refs/tags/": "tag"}
-_PULL_REQUESTS = ("pull_request", "pull_request_sync")
 _ACTIONS: dict[str, Literal["opened", "updated"]] = {
     "opened": "opened",
     "reopened": "opened",
@@ -147,29 +151,56 @@ class _AboutPullRequest(AnswerModel):
 
 
 class _HookConfig(AnswerModel):
-    url: NonEmpty
+    url: str = ""
 
 
 class HookAnswer(AnswerModel):
-    """A webhook, as ``GET /repos/{owner}/{repo}/hooks`` tells of each."""
+    """A webhook, as ``GET /repos/{owner}/{repo}/hooks`` tells of each.
+
+    Attributes:
+        url, config: Forgejo gives the address in ``url``, and calls ``config`` deprecated; Gitea
+            gives it in ``config`` alone.
+    """
 
     id: Annotated[int, Field(ge=0)]
     type: str = "gitea"
     active: bool
-    config: _HookConfig
+    url: str = ""
+    config: _HookConfig = _HookConfig()
+
+    @property
+    def address(self) -> str:
+        """Where it sends to; empty where the server does not say."""
+        return self.config.url or self.url
+
+    @model_validator(mode="after")
+    def _sends_somewhere(self) -> Self:
+        if not self.address:
+            raise ValueError("a webhook has an address")
+        return self
 
     def webhook(self) -> Webhook:
         """The same in deploycore's words."""
-        return Webhook(id=str(self.id), url=self.config.url, active=self.active)
+        return Webhook(id=str(self.id), url=self.address, active=self.active)
 
     def is_ours(self, url: str) -> bool:
         """Whether it sends what we read to an address."""
-        return self.config.url == url and self.type in SENDING_JSON
+        return self.address == url and self.type in SENDING_JSON
 
 
 def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-    """Whether ``X-Gitea-Signature``, or ``X-Forgejo-Signature``, is the HMAC of the raw body."""
-    return hmac_sha256_matches(delivery.body, _header(delivery, "signature"), secrets)
+    """Whether ``X-Gitea-Signature``, or ``X-Forgejo-Signature``, is the HMAC of the JSON.
+
+    Of a delivery that is sent as a form, that is the content of its field, and not the body.
+
+    Source: Gitea's and Forgejo's ``services/webhook``, which sign what they call the payload
+    content, and encode the form from it.
+    """
+    try:
+        signed = delivered_json(delivery, "Gitea", form_field=FORM_FIELD)
+    except UnexpectedAnswer:
+        signed = delivery.body  # signed by nobody, which takes the same time
+    return hmac_sha256_matches(signed, _header(delivery, "signature"), secrets)
 
 
 @as_documented("Gitea")
@@ -181,14 +212,11 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = _header(delivery, "event")
     if not kind:
-        raise unexpected_delivery("Gitea", "it does not say in X-Gitea-Event what it is about")
+        raise unexpected_delivery("Gitea", "it has no X-Gitea-Event header")
     event: WebhookEvent | None = None
-    if kind == "push":
-        event = _push(json.loads(delivery.body))
-    elif kind == "delete":
-        event = _delete(json.loads(delivery.body))
-    elif kind in _PULL_REQUESTS:
-        event = _pull_request(json.loads(delivery.body))
+    if kind in _READERS:
+        content = delivered_json(delivery, "Gitea", form_field=FORM_FIELD)
+        event = _READERS[kind](json.loads(content))
     events = () if event is None else (event,)
     return Delivered(delivery=_header(delivery, "delivery"), events=events)
 
@@ -201,8 +229,8 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """
     if not secret.get_secret_value():
         raise ConfigurationError(
-            "A webhook without a secret would not be signed.",
-            hint="Choose a secret; 32 random bytes in hexadecimal are plenty.",
+            "Gitea does not sign the deliveries of a webhook without a secret.",
+            hint="Choose a secret, for example 32 random bytes in hexadecimal.",
         )
     return {
         "type": "gitea",
@@ -277,3 +305,11 @@ def _commit(hash: str) -> str | None:
 
 def _name(user: _User | None) -> str:
     return (user.full_name or user.login) if user else ""
+
+
+_READERS: dict[str, Callable[[object], WebhookEvent | None]] = {
+    "push": _push,
+    "delete": _delete,
+    "pull_request": _pull_request,
+    "pull_request_sync": _pull_request,
+}

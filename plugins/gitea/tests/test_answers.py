@@ -13,7 +13,8 @@ from deploycore.errors import UnexpectedAnswer
 from deploycore.http import parse_answer
 from deploycore.models import Account, Branch, CloneLink, Owner, Repository
 
-from deploycore_gitea.answers import BranchAnswer, RepositoryAnswer, UserAnswer
+from deploycore_gitea.answers import BranchAnswer, RepositoryAnswer, SearchAnswer, UserAnswer
+from deploycore_gitea.webhooks import HookAnswer
 
 USER = {
     "id": 4,
@@ -159,8 +160,45 @@ def test_a_user_without_a_full_name_has_no_display_name():
     assert answer.account().display_name is None
 
 
-@pytest.mark.parametrize("field", ["name", "owner", "private", "clone_url", "html_url"])
+@pytest.mark.parametrize("field", ["name", "owner", "private", "html_url"])
 def test_a_repository_without_a_field_is_unexpected(field):
     rest = {name: value for name, value in REPOSITORY.items() if name != field}
     with pytest.raises(UnexpectedAnswer, match=field):
         parse_answer(RepositoryAnswer, rest, what="a repository")
+
+
+MINIMAL = {
+    "name": "shop",
+    "owner": {"login": "ada"},
+    "html_url": "https://git.example.com/ada/shop",
+    "private": True,
+}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"clone_url": None, "default_branch": None, "empty": None, "internal": None}]
+)
+def test_a_repository_of_the_fields_that_are_needed(more):
+    found = parse_answer(RepositoryAnswer, {**MINIMAL, **more}, what="a repository").repository()
+    assert (found.slug, found.default_branch, found.clone_links) == ("shop", None, ())
+
+
+@pytest.mark.parametrize("answer", [{"ok": True, "data": None}, {"ok": True}, {"data": []}])
+def test_a_search_that_finds_nothing(answer):
+    assert parse_answer(SearchAnswer, answer, what="a page").data == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"config": {"url": "https://x", "content_type": "json"}},
+        {"url": "https://x", "content_type": "json"},
+        {"url": "https://x", "config": None},
+        {"url": "https://x", "config": {"content_type": "json"}},
+        {"url": "https://x", "config": {"url": "https://x"}, "type": "forgejo"},
+    ],
+)
+def test_the_address_of_a_webhook_is_in_either_place(answer):
+    found = parse_answer(HookAnswer, {"id": 3, "active": True, **answer}, what="a webhook")
+    assert found.webhook().url == "https://x"
+    assert found.is_ours("https://x")

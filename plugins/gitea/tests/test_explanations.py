@@ -108,7 +108,7 @@ def test_several_missing_scopes_are_named(refused):
 def test_a_token_for_public_repositories_only_is_named_as_such(refused):
     error = refused(403, "token scope is limited to public repos", repository=SHOP)
     assert isinstance(error, PermissionDenied)
-    assert "public ones only" in error.message
+    assert "public repositories only" in error.message
     assert "all repositories" in error.hint
     assert missing_scopes(error) == []
 
@@ -177,14 +177,14 @@ def test_a_long_text_is_left_out_rather_than_cut(refused):
 
 
 def test_what_is_not_there_is_named(refused):
-    assert "repository ada/shop" in refused(404, "not found", repository=SHOP).message
-    assert "organisation 'ada'" in refused(404, "not found", owner="ada").message
+    assert "epository ada/shop was not found" in refused(404, "not found", repository=SHOP).message
+    assert "organization 'ada'" in refused(404, "not found", owner="ada").message
 
 
 def test_an_address_without_gitea_is_said_to_be_the_fault(refused):
     error = refused(404, "404 page not found")
     assert isinstance(error, NotFound)
-    assert "no Gitea or Forgejo at https://git.example.com" in error.message
+    assert "No Gitea or Forgejo was found at https://git.example.com" in error.message
     assert "path" in error.hint
 
 

@@ -395,7 +395,7 @@ def test_a_subscription_asks_for_pushes_deletions_and_pull_requests_with_its_sec
 
 
 def test_an_empty_secret_is_refused():
-    with pytest.raises(ConfigurationError, match="not be signed"):
+    with pytest.raises(ConfigurationError, match="does not sign"):
         subscription("https://deploy.example.com/hook", SecretStr(""))
 
 

@@ -209,7 +209,7 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, sta
     provider = on_sandbox()
     with pytest.raises(NotFound, match=f"no commit {'0' * 40}"):
         provider.report_status(SHOP, status("0" * 40))
-    with pytest.raises(NotFound, match="no repository ada/nothing"):
+    with pytest.raises(NotFound, match="epository ada/nothing was not found"):
         provider.report_status(RepositoryId(owner="ada", slug="nothing"), status(start))
     sandbox.faults.add(Fault(answer(404, ""), method="POST"))
     with pytest.raises(NotFound, match=f"no commit {'1' * 40}"):

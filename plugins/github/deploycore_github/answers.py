@@ -53,6 +53,8 @@ class RepositoryAnswer(AnswerModel):
 
     Attributes:
         id: Stays when the repository is renamed or transferred.
+        default_branch, clone_url, ssh_url: Optional in the schema ``minimal-repository``, which
+            the listings of organizations and users have.
     """
 
     id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
@@ -60,23 +62,21 @@ class RepositoryAnswer(AnswerModel):
     owner: OwnerAnswer
     html_url: NonEmpty
     private: bool
-    default_branch: NonEmpty
-    clone_url: NonEmpty
-    ssh_url: NonEmpty
+    default_branch: str | None = None
+    clone_url: str | None = None
+    ssh_url: str | None = None
 
     def repository(self) -> Repository:
         """The same in deploycore's words. GitHub has no other name for people than the slug."""
+        links = (("https", self.clone_url), ("ssh", self.ssh_url))
         return Repository(
             name=self.name,
             slug=self.name,
             url=self.html_url,
             owner=Owner(username=self.owner.login),
-            default_branch=self.default_branch,
+            default_branch=self.default_branch or None,
             private=self.private,
-            clone_links=(
-                CloneLink(name="https", href=self.clone_url),
-                CloneLink(name="ssh", href=self.ssh_url),
-            ),
+            clone_links=tuple(CloneLink(name=name, href=href) for name, href in links if href),
             host_id=None if self.id is None else str(self.id),
         )
 
@@ -84,7 +84,7 @@ class RepositoryAnswer(AnswerModel):
 class InstallationRepositoriesAnswer(AnswerModel):
     """A page of ``GET /installation/repositories``, the one listing that is no bare list."""
 
-    repositories: list[RepositoryAnswer]
+    repositories: list[object]
 
 
 class CommitAnswer(AnswerModel):
@@ -107,16 +107,17 @@ class InstalledAtAnswer(AnswerModel):
 
 
 class InstallationAnswer(AnswerModel):
-    """``GET /app/installations/{installation_id}``."""
+    """``GET /app/installations/{installation_id}``; by its schema, ``account`` may be null."""
 
-    account: InstalledAtAnswer
+    account: InstalledAtAnswer | None = None
     permissions: Mapping[str, str]
     suspended_at: str | None = None
 
     def as_account(self) -> Account:
         """The same in deploycore's words: the app acts for whom it is installed at."""
         scopes = tuple(f"{name}={level}" for name, level in sorted(self.permissions.items()))
-        return Account(username=self.account.login, scopes=scopes)
+        username = self.account.login if self.account else "installation"
+        return Account(username=username, scopes=scopes)
 
 
 class InstallationTokenAnswer(AnswerModel):

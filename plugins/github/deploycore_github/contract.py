@@ -20,6 +20,7 @@ class GitHubContract(ProviderContract):
     modes_without_scopes = ("classic",)
     required_scope = "Contents: Read-only"
     clone_requests = 1
+    sign_in_path = "*/app/installations/*/access_tokens"
     signature_header = "x-hub-signature-256"
     webhook_scope = "Webhooks: Read"
     status_scope = "Commit statuses: Read and write"

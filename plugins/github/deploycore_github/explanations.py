@@ -28,6 +28,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 from deploycore_github.configuration import (
     CLASSIC,
     INSTALLATION,
@@ -42,20 +43,20 @@ __all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal",
 
 NO_REPOSITORIES_HINT = (
     "The connection works, but these credentials see no repository. Check the owner; for a "
-    "fine-grained token its resource owner and repository access, and whether an organisation "
-    "still has to approve it; for a classic token the scope repo and, in organisations with "
-    "single sign-on, its authorisation (Configure SSO); for a GitHub App the repositories that "
+    "fine-grained token its resource owner and repository access, and whether an organization"
+    " still has to approve it; for a classic token the scope repo and, in organizations with"
+    " single sign-on, its authorisation (Configure SSO); for a GitHub App the repositories that "
     "its installation was given."
 )
 
 _NO_COMMIT = ("No commit found for SHA", "No ref found for")
 _REMEDIES = {
-    "already exists": "Another webhook sends there already, and was not listed: remove it in the "
+    "already exists": "Another webhook with this address exists: remove it in the "
     "settings of the repository, under Webhooks, then register again.",
-    "cannot have more than": "Remove a webhook that nobody needs, in the settings of the "
+    "cannot have more than": "Remove an unused webhook, in the settings of the "
     "repository under Webhooks: GitHub allows 20 for each kind of event.",
-    "maximum number of statuses": "GitHub keeps 1,000 statuses of a commit under one name: push a "
-    "new commit.",
+    "maximum number of statuses": "GitHub keeps at most 1,000 statuses of a commit under one"
+    " name: push a new commit.",
 }
 _PARTS = ("resource", "field", "code")
 _SAID_MOST = 300
@@ -146,16 +147,16 @@ def explain_git_refusal(
         return _authorise(config)
     if status == 403:
         # 'Write access to repository not granted' is what GitHub says to those that want to read.
-        return f"{_grant(question)} An organisation may also refuse this kind of token."
+        return f"{_grant(question)} An organization may also refuse this kind of token."
     if status == 404:
         return (
-            "Check owner and name of the repository; GitHub also answers 'not found' for what "
-            f"the credentials may not see. {_give_access(question)}"
+            "Check the owner and the name of the repository. GitHub also answers 'not found'"
+            f" if the credentials cannot read it. {_give_access(question)}"
         )
     if status is not None and 300 <= status < 400:
-        return "The repository was renamed or moved: give the name that it has now."
+        return "The repository was renamed or moved: use its new name."
     if status == 429:
-        return "GitHub asks for fewer requests: wait for some minutes."
+        return "GitHub's rate limit is exceeded. Try again in a few minutes."
     return None
 
 
@@ -164,7 +165,7 @@ def suspended(question: Question) -> PermissionDenied:
     page = question.config.installation_page if isinstance(question.config, AppConfig) else ""
     return PermissionDenied(
         f"The installation of {question.whose} is suspended.",
-        hint=f"Whose installation it is can unsuspend it: {page}",
+        hint=f"Ask the owner of the account to unsuspend it: {page}",
         **question.details,
     )
 
@@ -184,13 +185,14 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     limit = answer.headers.get("X-RateLimit-Limit", "")
     hints = ["Wait at least a minute, then try again."]
     if retry_at is not None:
-        hints = [f"Try again after {retry_at:%Y-%m-%d %H:%M:%S} UTC."]
+        hints = [f"Try again after {for_people(retry_at)}."]
     if limit.isdecimal() and "secondary" not in said:
         hints.append(f"The limit of these credentials is {limit} requests an hour.")
     else:
-        hints.append("GitHub limits how much is asked at once: let fewer deployments run together.")
+        hints.append("GitHub limits concurrent requests: run fewer deployments at once.")
     return RateLimited(
-        f"GitHub asks for fewer requests; this one was to {question.task.what} {question.subject}.",
+        f"GitHub's rate limit is exceeded, for the request to {question.task.what}"
+        f" {question.subject}.",
         retry_at=retry_at,
         hint=" ".join(hints),
         **question.details,
@@ -235,7 +237,10 @@ def _check_credentials(question: Question, said: str = "") -> str:
             f"{config.url}, and that it has not expired or been revoked{where}.{lasting}"
         )
     if "claim" in said:
-        return "Set this machine's clock: GitHub takes what the app signs for some minutes only."
+        return (
+            "Correct this machine's clock: GitHub accepts what the app signs for a few"
+            " minutes only."
+        )
     return (
         "Check that app_id is that of the app, that private_key is one of its keys and was not "
         f"deleted, and that the app is registered at {config.url}."
@@ -250,9 +255,9 @@ def _single_sign_on(answer: ErrorAnswer, question: Question) -> PermissionDenied
     # A link is shown only where it leads to the GitHub that the person knows.
     page = found[1] if found and found[1].startswith(f"{question.config.url}/") else ""
     return PermissionDenied(
-        f"The organisation has single sign-on (SAML), for which {question.whose} is not "
-        f"authorised: it may not {question.task.what} {question.subject}.",
-        hint=f"Open {page} in a browser and authorise the token."
+        f"The organization requires single sign-on (SAML), and {question.whose} is not"
+        f" authorized for it: it may not {question.task.what} {question.subject}.",
+        hint=f"Open {page} in a browser and authorize the token."
         if page
         else _authorise(question.config),
         **question.details,
@@ -261,10 +266,10 @@ def _single_sign_on(answer: ErrorAnswer, question: Question) -> PermissionDenied
 
 def _authorise(config: TokenConfig | AppConfig) -> str:
     if isinstance(config, AppConfig):
-        return "Sign in to the organisation's single sign-on once, then install the app anew."
+        return "Sign in to the organization's single sign-on once, then install the app again."
     page = config.kind.page or "settings/applications"
     return (
-        "Authorise the token for the organisation that has single sign-on (Configure SSO at "
+        "Authorize the token for the organization that requires single sign-on (Configure SSO at "
         f"{config.url}/{page})."
     )
 
@@ -342,8 +347,8 @@ def _denied(answer: ErrorAnswer, question: Question) -> PermissionDenied:
     return PermissionDenied(
         f"GitHub does not let {question.whose} {question.task.what} "
         f"{question.subject}{_quoted(answer)}.",
-        hint="Ask an owner of the organisation or repository: it may allow only some kinds of "
-        f"tokens, or only some addresses. This takes {_minimum(question)}. "
+        hint="Ask an owner of the organization or repository: it may allow only some kinds of"
+        f" tokens, or only some IP addresses. This takes {_minimum(question)}. "
         f"{question.task.role}".strip(),
         **question.details,
     )
@@ -362,16 +367,14 @@ def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError:
     if question.commit is not None and said.startswith(_NO_COMMIT):
         return NotFound(
             f"The repository {question.repository} has no commit {question.commit}.",
-            hint="It may have been removed by a forced push: deploy what there is now.",
+            hint="A forced push may have removed it. Deploy the newest commit.",
             **question.details,
         )
     complaints = "; ".join(_complaints(answer))
     found = (hint for words, hint in _REMEDIES.items() if words in f"{said} {complaints}".lower())
-    unknown = "Upgrade deploycore-github; if there is no newer release, tell its author."
+    unknown = "Upgrade deploycore-github. If you have the newest release, tell its author."
     if task is REGISTERING_WEBHOOK:
-        unknown = (
-            "The address has to be one that the internet can reach; where there is none, poll."
-        )
+        unknown = "Use an address that the internet can reach, or use polling."
     return ProviderError(
         f"GitHub refuses to {task.what} {question.subject}{_quoted(answer, complaints)}.",
         hint=next(found, unknown),
@@ -394,23 +397,23 @@ def _unknown(answer: ErrorAnswer, question: Question) -> ProviderError | None:
     config = question.config
     if isinstance(config, AppConfig) and "/app/installations/" in answer.path:
         return AuthenticationFailed(
-            f"GitHub at {config.url} knows no installation {config.installation_id} of "
-            f"{question.whose}{_quoted(answer)}.",
+            f"GitHub at {config.url} has no installation {config.installation_id} of"
+            f" {question.whose}{_quoted(answer)}.",
             hint="Check app_id, and installation_id: the number at the end of the installation's "
-            "address. It changes when the app is installed anew.",
+            "address. It changes when the app is installed again.",
             **question.details,
         )
     if question.repository is not None:
         return NotFound(
-            f"There is no repository {question.repository}, or these credentials may not see it.",
-            hint="Check its owner and name: GitHub answers the same for what it hides. "
+            f"Repository {question.repository} was not found, or these credentials cannot read it.",
+            hint="Check its owner and name: GitHub gives the same answer for a hidden repository. "
             f"{_give_access(question, answer.headers)} {question.task.role}".strip(),
             **question.details,
         )
     if question.owner is not None:
         return NotFound(
-            f"There is no user or organisation {question.owner!r} on {config.url}.",
-            hint="Give what stands in its address: github.com/<owner>.",
+            f"User or organization {question.owner!r} was not found on {config.url}.",
+            hint="Use the name in its address: github.com/<owner>.",
             **question.details,
         )
     return None
@@ -419,7 +422,7 @@ def _unknown(answer: ErrorAnswer, question: Question) -> ProviderError | None:
 def _give_access(question: Question, headers: Mapping[str, str] | None = None) -> str:
     config = question.config
     if isinstance(config, AppConfig):
-        return f"Look whether the installation includes it: {config.installation_page}"
+        return f"Check that the installation includes it: {config.installation_page}"
     if config.kind in (CLASSIC, OAUTH):
         granted = _names((headers or {}).get("X-OAuth-Scopes", ""))
         is_told = headers is not None and "X-OAuth-Scopes" in headers
@@ -429,12 +432,9 @@ def _give_access(question: Question, headers: Mapping[str, str] | None = None) -
                 "The token lacks the scope repo, without which private repositories are "
                 f"hidden{page}"
             )
-        return (
-            f"Look whether the account may read it, and whether the token has {_minimum(question)}."
-        )
+        return f"Check that the account can read it, and that the token has {_minimum(question)}."
     return (
-        "Look whether its owner is the token's resource owner, and whether it is among the "
-        "repositories that the token gives access to."
+        "Check that its owner is the token's resource owner, and that the token gives access to it."
     )
 
 

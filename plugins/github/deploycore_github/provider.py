@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from deploycore.errors import DeploycoreError, NotFound
 from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
 from deploycore.hookspecs import hookimpl
-from deploycore.http import ErrorAnswer, HttpClient, parse_answer
+from deploycore.http import ErrorAnswer, HttpClient, parse_answer, parse_items
 from deploycore.models import (
     Account,
     Branch,
@@ -132,8 +132,9 @@ class GitHubProvider:
             f"{_repository(repository)}/branches", params=_page(limit)
         )
         for page in pages:
-            answers = parse_answer(list[BranchAnswer], page, what="a page of branches")
-            yield from (answer.branch() for answer in answers)
+            yield from parse_items(
+                BranchAnswer, page, what="a page of branches", read=BranchAnswer.branch
+            )
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
@@ -147,9 +148,8 @@ class GitHubProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration; an app may have to ask for a token first."""
-        path = f"{_quoted(repository.owner)}/{_quoted(repository.slug)}.git"
         credential = GitCredential(username=GIT_USERNAME, password=self._token())
-        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)
+        return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
@@ -258,17 +258,19 @@ class GitHubProvider:
             answer = parse_answer(
                 InstallationRepositoriesAnswer, page, what="a page of an installation"
             )
-            yield answer.repositories
+            yield parse_items(RepositoryAnswer, answer.repositories, what="a page of repositories")
 
     def _installed_at(self) -> str | None:
         """Whose account it is; ``None`` where an installation token sees no repository."""
         if self._installation is not None:
-            return self._installation.described().account.login
+            account = self._installation.described().account
+            return account.login if account else self._first_owner()
         return self._first_owner()
 
     def _first_owner(self) -> str | None:
-        found = next(self._of_installation(1), [])
-        return found[0].owner.login if found else None
+        rows = (row for page in self._of_installation(1) for row in page)
+        found = next(rows, None)
+        return found.owner.login if found else None
 
     def _user(self) -> UserAnswer:
         return parse_answer(UserAnswer, self._asking().get_json("user"), what="the user")
@@ -323,12 +325,12 @@ def _repositories(
     http: HttpClient, path: str, params: dict[str, str | int]
 ) -> Iterator[list[RepositoryAnswer]]:
     for page in http.linked_pages(path, params=params):
-        yield parse_answer(list[RepositoryAnswer], page, what="a page of repositories")
+        yield parse_items(RepositoryAnswer, page, what="a page of repositories")
 
 
 def _webhooks(http: HttpClient, repository: RepositoryId) -> Iterator[Webhook]:
     for page in http.linked_pages(_hooks(repository), params=_page(None)):
-        for hook in parse_answer(list[HookAnswer], page, what="a page of webhooks"):
+        for hook in parse_items(HookAnswer, page, what="a page of webhooks"):
             if hook.config.url:
                 yield hook.webhook(hook.config.url)
 
@@ -337,7 +339,7 @@ def _deployment(http: HttpClient, place: str, status: DeploymentStatus) -> Deplo
     """The one that an earlier report has added, among the newest hundred of the commit."""
     asked = {"sha": status.commit, "environment": status.environment, **_page(None)}
     answer = http.get_json(place, params=asked)
-    known = parse_answer(list[DeploymentAnswer], answer, what="a page of deployments")
+    known = parse_items(DeploymentAnswer, answer, what="a page of deployments")
     return next((each for each in known if each.is_for(status.deployment)), None)
 
 

@@ -49,8 +49,10 @@ def _narrowed(**permissions: str) -> dict[str, str]:
     return {**permissions, "metadata": "read"}
 
 
-_ADMINISTRATORS = "Webhooks are for administrators of the repository: others hear 'Not Found'."
-_WRITERS = "It takes somebody who may push to the repository."
+_ADMINISTRATORS = (
+    "Only administrators of the repository can manage webhooks: GitHub answers others 'Not Found'."
+)
+_WRITERS = "The account needs write access to the repository."
 
 READING = Task("read", "Contents: Read-only", "repo", _narrowed(contents="read"))
 """All that most of deploycore does."""

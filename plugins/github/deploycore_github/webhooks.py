@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs
 
 from pydantic import Field, SecretStr
 
@@ -27,6 +26,7 @@ from deploycore.events import (
     WebhookDelivery,
     WebhookEvent,
     as_documented,
+    delivered_json,
     hmac_sha256_matches,
     unexpected_delivery,
 )
@@ -41,8 +41,7 @@ EVENTS = (PUSH, PULL_REQUEST)
 """What deploycore subscribes to."""
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
-FORM = "application/x-www-form-urlencoded"
-_FIELDS_MOST = 10
+FORM_FIELD = "payload"
 _CLOSED = "closed"
 _ACTIONS: dict[str, Literal["opened", "updated"]] = {
     "opened": "opened",
@@ -53,7 +52,7 @@ _ACTIONS: dict[str, Literal["opened", "updated"]] = {
 
 
 class _Actor(AnswerModel):
-    login: NonEmpty
+    login: str = ""
 
 
 class _Repository(AnswerModel):
@@ -152,7 +151,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """
     kind = delivery.headers.get("x-github-event", "")
     if not kind:
-        raise unexpected_delivery("GitHub", "it does not say in X-GitHub-Event what it is about")
+        raise unexpected_delivery("GitHub", "it has no X-GitHub-Event header")
     events: tuple[WebhookEvent, ...] = ()
     if kind == PUSH:
         events = (_push(_decoded(delivery)),)
@@ -169,8 +168,8 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """
     if not secret.get_secret_value():
         raise ConfigurationError(
-            "GitHub signs no deliveries of a webhook with an empty secret.",
-            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+            "GitHub does not sign the deliveries of a webhook with an empty secret.",
+            hint="Choose another secret, for example 32 random bytes in hexadecimal.",
         )
     return {
         "name": "web",
@@ -242,19 +241,6 @@ def _name(actor: _Actor | None) -> str:
 
 
 def _decoded(delivery: WebhookDelivery) -> object:
-    decoded: object = json.loads(_content(delivery))
-    return decoded
-
-
-def _content(delivery: WebhookDelivery) -> bytes | str:
     """The JSON, which a webhook that was set up by hand may send as the field of a form."""
-    kind = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != FORM:
-        return delivery.body
-    text = delivery.body.decode("ascii", "replace")
-    fields = parse_qs(text, errors="strict", max_num_fields=_FIELDS_MOST)
-    if len(fields.get("payload", ())) != 1:
-        raise unexpected_delivery(
-            "GitHub", "it is a form without a payload; let the webhook send application/json"
-        )
-    return fields["payload"][0]
+    decoded: object = json.loads(delivered_json(delivery, "GitHub", form_field=FORM_FIELD))
+    return decoded

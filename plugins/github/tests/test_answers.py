@@ -13,9 +13,10 @@ from deploycore_github.answers import (
     RepositoryAnswer,
     UserAnswer,
 )
+from deploycore_github.webhooks import HookAnswer
 
 from deploycore.errors import UnexpectedAnswer
-from deploycore.http import parse_answer
+from deploycore.http import parse_answer, parse_items
 from deploycore.models import Account, Branch, CloneLink, Owner, Repository
 
 HASH = "c5b97d5ae6c19d5c5df71a34c7fbeeda2479ccbc"
@@ -70,7 +71,8 @@ def test_a_page_of_an_installation():
     # https://docs.github.com/en/rest/apps/installations#list-repositories-accessible-to-the-app-installation
     page = {"total_count": 1, "repositories": [REPOSITORY]}
     found = parse_answer(InstallationRepositoriesAnswer, page, what="it")
-    assert [answer.repository() for answer in found.repositories] == [HELLO_WORLD]
+    read = RepositoryAnswer.repository
+    assert parse_items(RepositoryAnswer, found.repositories, what="it", read=read) == [HELLO_WORLD]
 
 
 def test_a_branch():
@@ -126,8 +128,40 @@ def test_an_installation_token():
     assert found.expires_at == datetime(2016, 7, 11, 22, 14, 10, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("field", ["name", "owner", "private", "html_url", "default_branch"])
+@pytest.mark.parametrize("field", ["name", "owner", "private", "html_url"])
 def test_a_missing_field_is_named(field):
     broken = {name: value for name, value in REPOSITORY.items() if name != field}
     with pytest.raises(UnexpectedAnswer, match=field):
         parse_answer(RepositoryAnswer, broken, what="it")
+
+
+# Of the schemas in the API's description, just what they require: ``minimal-repository``, which
+# organizations and users are listed with, ``short-branch``, ``hook``, ``installation``.
+MINIMAL = {
+    "repository": {
+        "id": 1296269,
+        "name": "Hello-World",
+        "full_name": "octocat/Hello-World",
+        "owner": {"login": "octocat", "id": 1},
+        "private": False,
+        "html_url": "https://github.com/octocat/Hello-World",
+    },
+    "branch": {"name": "main", "commit": {"sha": HASH, "url": "https://x"}, "protected": False},
+    "hook": {"id": 1, "active": True, "name": "web", "config": {}},
+    "installation": {"id": 1, "account": None, "permissions": {}, "suspended_at": None},
+}
+
+
+@pytest.mark.parametrize("left_out", [None, "default_branch", "clone_url", "ssh_url", "id"])
+def test_a_repository_of_the_fields_that_are_required(left_out):
+    answer = {**MINIMAL["repository"], **({left_out: None} if left_out else {})}
+    found = parse_answer(RepositoryAnswer, answer, what="it").repository()
+    assert (found.default_branch, found.clone_links) == (None, ())
+
+
+def test_other_answers_of_the_fields_that_are_required():
+    branch = parse_answer(BranchAnswer, MINIMAL["branch"], what="it").branch()
+    installation = parse_answer(InstallationAnswer, MINIMAL["installation"], what="it")
+    hook = parse_answer(HookAnswer, MINIMAL["hook"], what="it")
+    assert (branch.name, installation.as_account().username) == ("main", "installation")
+    assert (hook.active, hook.config.url) == (True, None)

@@ -123,5 +123,5 @@ def test_a_key_that_is_cut_or_of_another_kind_is_refused_and_not_shown(config, p
 
 @pytest.mark.parametrize("field", ["token", "owner"])
 def test_the_modes_are_not_mixed(config, field):
-    with pytest.raises(ConfigurationError, match=f"{field}: Extra inputs"):
+    with pytest.raises(ConfigurationError, match=f"{field}: is not known here"):
         config("app", **{field: "ada"})

@@ -224,7 +224,7 @@ def test_other_refusals_are_told_in_githubs_words(explained, message):
     error = explained(403, message, "classic", owner="guild")
     assert isinstance(error, PermissionDenied)
     assert message.rstrip(".")[:250] in error.message
-    assert "owner of the organisation" in error.hint
+    assert "owner of the organization" in error.hint
 
 
 def test_a_long_message_is_cut(explained):
@@ -302,14 +302,14 @@ def test_what_is_not_valid_is_told_in_githubs_words(config, errors, said):
     [
         ("fine-grained", {}, "resource owner"),
         ("classic", {"X-OAuth-Scopes": "gist"}, "lacks the scope repo"),
-        ("classic", {"X-OAuth-Scopes": "repo"}, "whether the account may read it"),
+        ("classic", {"X-OAuth-Scopes": "repo"}, "that the account can read it"),
         ("app", {}, "https://github.com/settings/installations/5001"),
     ],
 )
 def test_a_repository_that_is_not_found_may_be_hidden(explained, kind, headers, hint):
     error = explained(404, "Not Found", kind, headers, repository=SHOP)
     assert isinstance(error, NotFound)
-    assert "no repository guild/shop, or" in error.message
+    assert "epository guild/shop was not found" in error.message
     assert hint in error.hint
 
 
@@ -318,7 +318,7 @@ def test_an_installation_that_is_not_found_is_a_wrong_credential(explained, mess
     path = "/app/installations/5001/access_tokens"
     error = explained(404, message, "app", path=path)
     assert isinstance(error, AuthenticationFailed)
-    assert f"knows no installation 5001 of the GitHub App 1001 ({message})" in error.message
+    assert f"has no installation 5001 of the GitHub App 1001 ({message})" in error.message
 
 
 def test_what_github_gives_no_meaning_of_its_own_is_left_to_the_core(explained):
@@ -337,9 +337,9 @@ def test_what_github_gives_no_meaning_of_its_own_is_left_to_the_core(explained):
         ("fine-grained", 403, "Write access to repository not granted.", "Contents: Read-only"),
         ("classic", 403, "The 'guild' organization has enabled or enforced SAML SSO.", "Configure"),
         ("classic", 404, "Repository not found.", "the scope repo"),
-        ("app", 404, "Repository not found.", "whether the installation includes it"),
+        ("app", 404, "Repository not found.", "that the installation includes it"),
         ("fine-grained", 301, "", "renamed or moved"),
-        ("fine-grained", 429, "", "wait for some minutes"),
+        ("fine-grained", 429, "", "in a few minutes"),
     ],
 )
 def test_refusals_of_the_git_server_are_explained(config, kind, status, message, hint):

@@ -171,7 +171,7 @@ def test_an_installation_token_that_sees_nothing_is_right_all_the_same(
 
 @pytest.mark.parametrize("mode", ["token", "app"])
 def test_an_owner_that_is_not_there_is_named(sandbox, connect, mode):
-    with pytest.raises(NotFound, match="no user or organisation 'nobody'"):
+    with pytest.raises(NotFound, match="ser or organization 'nobody' was not found"):
         names(connect(mode), "nobody")
 
 
@@ -180,7 +180,7 @@ def test_a_classic_token_without_scopes_lists_what_is_public(full, connect):
 
 
 def test_a_classic_token_without_scopes_hears_why_a_repository_is_hidden(full, connect):
-    with pytest.raises(NotFound, match="no repository ada/shop") as caught:
+    with pytest.raises(NotFound, match="epository ada/shop was not found") as caught:
         list(connect("classic", Access.UNSCOPED).list_branches(SHOP))
     assert "lacks the scope repo" in caught.value.hint
 

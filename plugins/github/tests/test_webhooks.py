@@ -199,6 +199,14 @@ def test_a_delivery_that_does_not_say_what_it_is_about_is_refused():
         delivered(WebhookDelivery({}, b"{}"))
 
 
+@pytest.mark.parametrize("field", ["merged", "title", "draft", "body"])
+def test_null_in_what_is_not_needed_is_its_default(field):
+    body = {**pull_request("closed", **{field: None}), "sender": {"login": None}}
+    found = event(body, "pull_request")
+    assert found.action == "declined"
+    assert found.actor == ""
+
+
 # Forms, which GitHub sends where nobody has asked for JSON
 
 
@@ -280,7 +288,7 @@ def test_a_push_that_changes_nothing_is_refused():
         (["pull_request", "head", "sha"], "d3022f"),
         (["pull_request", "head", "repo", "full_name"], None),
         (["pull_request", "base", "ref"], None),
-        (["pull_request", "title"], None),
+        (["pull_request", "title"], 7),
         (["repository"], []),
     ],
 )

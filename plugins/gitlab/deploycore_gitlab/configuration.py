@@ -96,8 +96,8 @@ def _namespace(text: str) -> str:
         or {".", ".."} & set(text.split("/"))
     ):
         raise ValueError(
-            "this is no path of a group or user, perhaps a display name or a whole address; give "
-            "what stands in its address: gitlab.com/<namespace>"
+            "this is not the path of a group or user; use the path in its address:"
+            " gitlab.com/<namespace>"
         )
     return text
 

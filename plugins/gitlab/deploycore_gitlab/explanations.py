@@ -26,6 +26,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, retry_after
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 
 from deploycore_gitlab.configuration import (
     API_SCOPE,
@@ -198,17 +199,20 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
     match status:
         case 401 if field == "deploy_token":
             return (
-                "GitLab does not take the deploy token here: check deploy_token_username and "
+                "GitLab does not accept the deploy token here: check deploy_token_username and "
                 "deploy_token, that it has not expired or been revoked, that it was made for this "
                 f"project or a group around it, and that it has the scope {GIT_SCOPE}."
             )
         case 401:
             return (
-                "GitLab does not take the token for git: it may be wrong, expired, revoked, lack "
+                "GitLab does not accept the token for git: it may be wrong, expired, revoked, lack "
                 f"the scope {GIT_SCOPE}, or be one of another project or group."
             )
         case 403 if "banned" in message.lower() or message.strip().lower() == "forbidden":
-            return "GitLab has banned this address for a while, after too many wrong credentials."
+            return (
+                "GitLab has blocked this machine's IP address after too many wrong"
+                " credentials: correct them, then wait an hour."
+            )
         case 403:
             return (
                 f"Make {scope_hint}, or give its user at least the role Reporter in the project: "
@@ -220,7 +224,7 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
                 f"that the {field} may not see."
             )
         case 429:
-            return "GitLab asks for fewer requests; try again in a minute."
+            return "GitLab's rate limit is exceeded. Try again in a minute."
         case _:
             return None
 
@@ -244,11 +248,12 @@ def _refused_token(question: Question, said: str) -> AuthenticationFailed:
 def _check_token(config: AnyConfig) -> str:
     if isinstance(config, OAuthTokenConfig):
         return (
-            "Check token: OAuth tokens end after two hours. For what is to last, use mode "
-            f"access-token. {_make_one(config)}"
+            "Check the token: OAuth tokens expire after two hours. For permanent access, use"
+            f" mode access-token. {_make_one(config)}"
         )
     return (
-        "Check token and url: the token may be cut, expired, revoked, or of another GitLab. "
+        "Check token and url: the token may be incomplete, expired, revoked, or from another"
+        " GitLab. "
         f"{_make_one(config)}"
     )
 
@@ -269,10 +274,7 @@ def _make_one(config: AnyConfig, task: _Task | None = None) -> str:
 def _of_deploy_tokens(config: AnyConfig) -> str:
     if not isinstance(config, DeployTokenConfig):
         return ""
-    return (
-        " It goes into the field token: deploy tokens can't do this, which GitLab takes for git "
-        "alone."
-    )
+    return " Set it as the field token: GitLab accepts deploy tokens for git only."
 
 
 def _missing_scope(
@@ -283,7 +285,8 @@ def _missing_scope(
     wanted = API_SCOPE if API_SCOPE in scopes else " or ".join(scopes)
     return PermissionDenied(
         f"The token may not {to or question.doing}: it lacks the scope {wanted}.",
-        hint=f"The scopes of a token can't be changed. {_make_one(question.config, question.task)}",
+        hint="The scopes of a token cannot be changed."
+        f" {_make_one(question.config, question.task)}",
         missing_scopes=[wanted] if wanted in scopes else scopes,
         granted_scopes=granted,
         **question.details,
@@ -301,8 +304,8 @@ def _missing_permission(question: Question, said: str) -> PermissionDenied:
         asked, classic = f"this asks for {question.task.permissions}", WRITE_SCOPE
     return PermissionDenied(
         f"The fine-grained token may not {question.doing}{_quoted(said)}.",
-        hint="Make a fine-grained token with the permission that is named, for the right group or "
-        f"project: {asked}. Or a classic one, with {classic}.",
+        hint="Make a fine-grained token with the named permission for the group or project:"
+        f" {asked}. Or make a classic token with {classic}.",
         fine_grained=True,
         **question.details,
     )
@@ -314,7 +317,7 @@ def _no_access(question: Question, said: str) -> PermissionDenied:
     return PermissionDenied(
         f"GitLab denies this token access to {question.subject}{_quoted(said)}.",
         hint="To read a private project's code, the token's user needs at least the role Reporter "
-        "there; ask a maintainer of the project or an owner of the group.",
+        "there. Ask a maintainer of the project or an owner of the group.",
         **question.details,
     )
 
@@ -337,10 +340,10 @@ def _refused_webhook(question: Question, answer: ErrorAnswer) -> ProviderError:
     except (ValueError, RecursionError):
         said = ""
     return ProviderError(
-        f"GitLab does not take the webhook for {question.subject}{_quoted(said)}.",
-        hint="Give an address that GitLab can reach, with https. For one in its own network an "
-        "administrator has to allow it: Admin > Settings > Network > Outbound requests. "
-        "gitlab.com has at most 100 webhooks for a project.",
+        f"GitLab refuses the webhook for {question.subject}{_quoted(said)}.",
+        hint="Use an https address that GitLab can reach. An administrator has to allow"
+        " addresses in GitLab's own network: Admin > Settings > Network > Outbound requests. "
+        "gitlab.com allows at most 100 webhooks for a project.",
         **question.details,
     )
 
@@ -350,8 +353,8 @@ def _refused_report(question: Question, answer: ErrorAnswer, said: str) -> Provi
     if transition := _TRANSITION.match(said):
         return ProviderError(
             f"GitLab does not change the status {transition[1]!r} of commit {question.commit} in "
-            f"{question.subject} to the one that was told.",
-            hint="Nothing has to be done: the next deployment of the commit has a new status.",
+            f"{question.subject} to the new one.",
+            hint="No action is needed: the next deployment of the commit has a new status.",
             present_state=transition[1],
             **question.details,
         )
@@ -375,10 +378,10 @@ def _unknown(question: Question, said: str) -> NotFound | None:
     if question.namespace is None:
         return None
     return NotFound(
-        f"There is no group or user {question.namespace!r}, or this token may not see it.",
-        hint="Give the full path that stands in its address, as in gitlab.com/<group>/<subgroup>, "
-        "not its display name. GitLab answers the same where the token's user is no member, and "
-        "for the old path of a group that was renamed.",
+        f"Group or user {question.namespace!r} was not found, or this token cannot see it.",
+        hint="Use the full path in its address, as in gitlab.com/<group>/<subgroup>, not its"
+        " display name. GitLab gives the same answer if the token's user is not a member,"
+        " and for the old path of a renamed group.",
         **question.details,
     )
 
@@ -391,14 +394,15 @@ def _unknown_in_repository(question: Question, repository: RepositoryId, said: s
         return _unknown_commit(question)
     if "repository not found" in lower:
         return NotFound(
-            f"The project {repository} has no repository that this token may see.",
-            hint="Its repository may be switched off in Settings > General > Visibility.",
+            f"The project {repository} has no repository that this token can read.",
+            hint="Turn the repository on in Settings > General > Visibility, or give the token's"
+            " user access.",
             **question.details,
         )
     return NotFound(
-        f"There is no project {repository}, or this token may not see it.",
-        hint="Give the path that stands in its address, <group>/<subgroup>/<project>, and check "
-        "that the token's user is a member: GitLab answers the same for both. If all projects "
+        f"Project {repository} was not found, or this token cannot read it.",
+        hint="Use the path in its address, <group>/<subgroup>/<project>, and check that the"
+        " token's user is a member: GitLab gives the same answer for both. If all projects "
         "are missing, a proxy before GitLab may decode %2F in addresses.",
         **question.details,
     )
@@ -414,7 +418,7 @@ def _invalid_name(question: Question, said: str) -> NotFound | None:
 def _unknown_branch(question: Question, repository: RepositoryId) -> NotFound:
     return NotFound(
         f"The project {repository} has no branch {question.branch!r}.",
-        hint="See which branches there are: deploycore branches.",
+        hint=f"List the branches: deploycore branches {question.config.name} {repository}",
         branch=question.branch,
         **question.details,
     )
@@ -422,9 +426,9 @@ def _unknown_branch(question: Question, repository: RepositoryId) -> NotFound:
 
 def _unknown_commit(question: Question) -> NotFound:
     return NotFound(
-        f"There is no commit {question.commit} in {question.subject} that a branch or tag leads "
-        "to, or its ref is gone.",
-        hint="It may have been pushed away since, or its branch deleted. Nothing has to be done.",
+        f"Commit {question.commit} of {question.subject} is not on a branch or tag, or its"
+        " branch was deleted.",
+        hint="A forced push may have removed it. Deploy the newest commit.",
         commit=question.commit,
         **question.details,
     )
@@ -433,14 +437,14 @@ def _unknown_commit(question: Question) -> NotFound:
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
     retry_at = _retry_at(answer.headers, now)
     when = (
-        f"Try again after {retry_at:%Y-%m-%d %H:%M:%S %Z}."
+        f"Try again after {for_people(retry_at)}."
         if retry_at
-        else "Try again later: GitLab did not say when. Most of its limits are for a minute."
+        else "Try again in a few minutes: most of GitLab's limits are for a minute."
     )
     limit = answer.headers.get("RateLimit-Limit", "")
     known = f" The limit is {limit} requests a minute." if limit.isdigit() else ""
     return RateLimited(
-        f"GitLab asks for fewer requests: a rate limit is exceeded, for {question.subject}.",
+        f"GitLab's rate limit is exceeded, for {question.subject}.",
         retry_at=retry_at,
         hint=f"{when}{known}",
         **question.details,

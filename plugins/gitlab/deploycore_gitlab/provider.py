@@ -22,7 +22,7 @@ from deploycore.events import (
     WebhookDelivery,
 )
 from deploycore.hookspecs import hookimpl
-from deploycore.http import HttpClient, parse_answer
+from deploycore.http import HttpClient, parse_answer, parse_items
 from deploycore.models import (
     Account,
     Branch,
@@ -110,8 +110,9 @@ class GitLabProvider:
         if search := project_search(query.name_contains):
             params["search"] = search
         for page in self._project_pages(namespace, params):
-            answers = parse_answer(list[ProjectAnswer], page, what="a page of projects")
-            yield from (answer.repository() for answer in answers)
+            yield from parse_items(
+                ProjectAnswer, page, what="a page of projects", read=ProjectAnswer.repository
+            )
 
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
@@ -133,7 +134,7 @@ class GitLabProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Made from the configuration, without a request."""
-        url = f"{self._config.url}/{quote(str(repository))}.git"
+        url = f"{self._config.url}/{repository.path}.git"
         return CloneUrl(url=url, credential=self._config.git_credential)
 
     @hookimpl
@@ -222,7 +223,7 @@ class GitLabProvider:
             "per_page": NEWEST_DEPLOYMENTS,
         }
         page = http.get_json(address, params=params)
-        newest = parse_answer(list[DeploymentAnswer], page, what="a page of deployments")
+        newest = parse_items(DeploymentAnswer, page, what="a page of deployments")
         present = statuses.present_deployment(newest, status)
         if present is None:
             http.send_json("POST", address, body=statuses.new_deployment(status))
@@ -255,8 +256,9 @@ class GitLabProvider:
     def _webhooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[Webhook]:
         params: Parameters = {"per_page": ITEMS_A_PAGE}
         for page in http.linked_pages(_hooks_of(repository), params=params):
-            answers = parse_answer(list[HookAnswer], page, what="a page of webhooks")
-            yield from (answer.webhook() for answer in answers)
+            yield from parse_items(
+                HookAnswer, page, what="a page of webhooks", read=HookAnswer.webhook
+            )
 
     def _doing(
         self, action: Action, repository: RepositoryId, commit: str | None = None
@@ -350,9 +352,10 @@ class GitLabProvider:
         search = branch_search(part)
         params.update(_KEYSET if search is None else {"search": search})
         for page in http.linked_pages(_branches_of(repository), params=params):
-            answers = parse_answer(list[BranchAnswer], page, what="a page of branches")
-            yield from (answer.branch() for answer in answers)
-            if search is not None and len(answers) > ITEMS_A_PAGE:
+            yield from parse_items(
+                BranchAnswer, page, what="a page of branches", read=BranchAnswer.branch
+            )
+            if search is not None and len(page) > ITEMS_A_PAGE:
                 return
 
 

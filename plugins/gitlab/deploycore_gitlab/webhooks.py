@@ -33,6 +33,7 @@ from deploycore.events import (
     WebhookDelivery,
     WebhookEvent,
     as_documented,
+    delivered_json,
     unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
@@ -181,9 +182,8 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     value = secret.get_secret_value()
     if not value or not value.isascii() or not value.isprintable():
         raise ConfigurationError(
-            "GitLab's webhooks take a secret of one character or more, all of them printable "
-            "ASCII, and this one is not.",
-            hint="Choose another secret; 32 random bytes in hexadecimal are plenty.",
+            "GitLab accepts webhook secrets of printable ASCII characters only, and at least one.",
+            hint="Choose another secret, for example 32 random bytes in hexadecimal.",
         )
     return {
         "url": url,
@@ -208,12 +208,12 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     headers = delivery.headers
     kind = headers.get("x-gitlab-event", "")
     if not kind:
-        raise unexpected_delivery("GitLab", "it does not say in X-Gitlab-Event what it is about")
+        raise unexpected_delivery("GitLab", "it has no X-Gitlab-Event header")
     events: tuple[WebhookEvent, ...] = ()
     if kind in _PUSHES:
-        events = (_push(json.loads(delivery.body), kind),)
+        events = (_push(json.loads(delivered_json(delivery, "GitLab")), kind),)
     elif kind == _MERGE_REQUEST:
-        events = _merge_request(json.loads(delivery.body))
+        events = _merge_request(json.loads(delivered_json(delivery, "GitLab")))
     identifier = headers.get("webhook-id") or headers.get("idempotency-key", "")
     sent_at = _sent_at(headers)
     return Delivered(delivery=identifier, sent_at=sent_at, events=events)
@@ -250,7 +250,7 @@ def _sent_at(headers: Mapping[str, str]) -> datetime | None:
     if "webhook-timestamp" not in headers:
         return None
     if not _is_time(headers):
-        raise unexpected_delivery("GitLab", "its webhook-timestamp is no time")
+        raise unexpected_delivery("GitLab", "its webhook-timestamp is not a time")
     return datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
 
 

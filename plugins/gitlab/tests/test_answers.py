@@ -164,3 +164,11 @@ def test_tokens_tell_their_scopes_in_two_ways():
     # https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
     info = {"resource_owner_id": 1, "scope": ["api"], "expires_in": None, "created_at": 1575890427}
     assert parse_answer(OAuthTokenAnswer, info, what="the token").scope == ["api"]
+
+
+@pytest.mark.parametrize("value", [None, ...], ids=["null", "missing"])
+@pytest.mark.parametrize("field", ["id", "default_branch", "empty_repo", "http_url_to_repo"])
+def test_what_is_not_needed_of_a_project_has_a_default(field, value):
+    answer = {**PROJECT, field: value} if value is None else without(field)
+    found = parse_answer(ProjectAnswer, answer, what="a project").repository()
+    assert found.slug == PROJECT["path"]

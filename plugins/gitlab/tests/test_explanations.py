@@ -9,6 +9,7 @@ from deploycore.configuration import parse_config
 from deploycore.errors import AuthenticationFailed, NotFound, PermissionDenied, RateLimited
 from deploycore.http import ErrorAnswer
 from deploycore.models import RepositoryId
+from deploycore.times import for_people
 from pydantic import SecretStr
 from requests.structures import CaseInsensitiveDict
 
@@ -140,15 +141,15 @@ def test_long_words_and_pages_for_people_are_not_repeated():
 def test_an_unknown_namespace_is_a_group_a_user_or_hidden():
     error = explained(404, {"message": "404 User Not Found"}, namespace="acmee")
     assert isinstance(error, NotFound)
-    assert "no group or user 'acmee'" in error.message
+    assert "Group or user 'acmee' was not found" in error.message
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"message": "404 Project Not Found"}, "no project acme/platform/shop, or"),
-        ({"message": "404 Repository Not Found"}, "has no repository that this token may see"),
-        ({"error": "404 Not Found"}, "no project acme/platform/shop, or"),
+        ({"message": "404 Project Not Found"}, "Project acme/platform/shop was not found"),
+        ({"message": "404 Repository Not Found"}, "has no repository that this token can read"),
+        ({"error": "404 Not Found"}, "Project acme/platform/shop was not found"),
     ],
 )
 def test_an_unknown_project_is_told_from_one_without_a_repository(body, said):
@@ -189,7 +190,7 @@ def test_a_rate_limit_says_when_to_try_again_where_gitlab_does(headers, retry_at
     error = explained(429, text="Retry later", headers=headers)
     assert isinstance(error, RateLimited)
     assert error.retry_at == retry_at
-    assert (f"{retry_at:%H:%M:%S}" if retry_at else "did not say when") in error.hint
+    assert (for_people(retry_at) if retry_at else "in a few minutes") in error.hint
 
 
 def test_the_limit_is_told_where_gitlab_does():
@@ -207,7 +208,7 @@ DENIED = "HTTP Basic: Access denied. If a password was provided for Git authenti
         (401, DENIED, "read_repository"),
         (403, "You are not allowed to download code.", "read_repository"),
         (403, "You are not allowed to download code from this project.", "Reporter"),
-        (403, "Forbidden\n", "banned this address"),
+        (403, "Forbidden\n", "blocked this machine"),
         (404, "The project you were looking for could not be found", "full path"),
         (429, "Retry later", "in a minute"),
     ],

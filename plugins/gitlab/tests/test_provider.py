@@ -167,13 +167,13 @@ def test_without_a_namespace_all_is_listed_that_the_account_is_a_member_of(sandb
 
 
 def test_a_path_with_a_slash_is_never_taken_for_a_user(sandbox, connect, asked):
-    with pytest.raises(NotFound, match="no group or user 'acme/nothing'"):
+    with pytest.raises(NotFound, match="Group or user 'acme/nothing' was not found"):
         slugs(connect(sandbox, namespace="acme/nothing"))
     assert paths(asked(sandbox)) == ["/api/v4/groups/acme%2Fnothing/projects"]
 
 
 def test_a_name_that_is_neither_group_nor_user_is_not_found(sandbox, connect):
-    with pytest.raises(NotFound, match="no group or user 'nobody'"):
+    with pytest.raises(NotFound, match="Group or user 'nobody' was not found"):
         slugs(connect(sandbox, namespace="nobody"))
 
 
@@ -246,7 +246,7 @@ def test_a_name_that_git_forbids_is_a_branch_that_is_not_there(sandbox, connect,
 @pytest.mark.parametrize("name", ["main", ".."])
 def test_a_branch_of_an_unknown_project_is_an_error(sandbox, connect, name):
     sandbox.arrange(EMPTY)
-    with pytest.raises(NotFound, match="no project acme/platform/shop"):
+    with pytest.raises(NotFound, match="Project acme/platform/shop was not found"):
         names(connect(sandbox), name=name)
 
 

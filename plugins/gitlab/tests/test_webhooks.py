@@ -323,7 +323,7 @@ def test_a_push_of_nothing_to_nothing_is_refused():
         (["object_attributes", "source_branch"], ""),
         (["object_attributes", "target_branch"], None),
         (["object_attributes", "last_commit", "id"], "d3022f"),
-        (["object_attributes", "title"], None),
+        (["object_attributes", "title"], 7),
         (["changes"], []),
         (["project", "path_with_namespace"], ""),
     ],
@@ -556,3 +556,10 @@ def test_a_webhook_that_gitlab_tries_again_by_itself_is_active(status, active):
 def test_a_webhook_that_is_not_as_documented_is_refused(change):
     with pytest.raises(UnexpectedAnswer):
         hook(**change)
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
+def test_what_is_no_json_is_refused_with_what_to_do(kind):
+    with pytest.raises(UnexpectedAnswer, match="has to be JSON") as caught:
+        delivered(delivery(push(), **{"content-type": kind}))
+    assert "application/json" in caught.value.hint

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         sandbox.start()
     except OSError as error:
-        print(f"The sandbox can't listen on port {options.port}: {error.strerror}. "
+        print(f"The sandbox cannot listen on port {options.port}: {error.strerror}. "
               "Choose another by --port.", file=sys.stderr)  # fmt: skip
         return 1
     with sandbox:

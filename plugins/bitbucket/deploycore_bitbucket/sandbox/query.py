@@ -127,7 +127,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise InvalidQuery(f"What stands at {position} can't be read.")
+            raise InvalidQuery(f"What stands at {position} cannot be read.")
         yield match.lastgroup, match[match.lastgroup]
         position = match.end()
 

@@ -7,7 +7,6 @@ clones one.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import SecretStr
 
 from deploycore.errors import ConfigurationError, NotFound
+from deploycore.sandbox import secret_source
 
 __all__ = ["Credential", "Mode", "Repository", "State", "User", "Workspace", "new_secret"]
 
@@ -261,9 +261,10 @@ class State:
 def new_secret(mode: Mode) -> SecretStr:
     """A random secret that looks like Bitbucket's: prefix, length, and ``=``, ``-``, ``_``."""
     if mode == "app-password":
-        return SecretStr(PREFIXES[mode] + secrets.token_hex(_LENGTHS[mode] // 2))
-    checksum = secrets.token_hex(4).upper()
-    return SecretStr(f"{PREFIXES[mode]}3xFfGF0-_{secrets.token_urlsafe(_LENGTHS[mode])}={checksum}")
+        return SecretStr(PREFIXES[mode] + secret_source().token_hex(_LENGTHS[mode] // 2))
+    source = secret_source()
+    checksum = source.token_hex(4).upper()
+    return SecretStr(f"{PREFIXES[mode]}3xFfGF0-_{source.token_urlsafe(_LENGTHS[mode])}={checksum}")
 
 
 @lru_cache(maxsize=4096)

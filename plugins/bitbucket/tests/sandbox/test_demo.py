@@ -117,4 +117,4 @@ def test_the_command_says_when_the_port_is_taken(demo, capsys):
     finally:
         signal.signal(signal.SIGINT, handlers[0])
         signal.signal(signal.SIGTERM, handlers[1])
-    assert f"can't listen on port {port}" in capsys.readouterr().err
+    assert f"cannot listen on port {port}" in capsys.readouterr().err

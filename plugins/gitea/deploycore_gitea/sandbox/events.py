@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploycore.testing.pull_requests import Action, PullRequestChange
+from deploycore.testing.pull_requests import Action, PullRequest, PullRequestChange
 from deploycore.testing.repositories import CommitDetails, RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event
 
 from deploycore_gitea.sandbox import shapes
 
-__all__ = ["About", "of_pull_request", "of_ref"]
+__all__ = ["About", "of_pull_request", "of_ref", "pull_request"]
 
 NO_COMMIT = "0" * 40
 ACTIONS: Mapping[Action, str] = {"pushed": "synchronized", "merged": "closed"}
@@ -84,6 +84,21 @@ def of_pull_request(
     """
     row, action = change.row, ACTIONS.get(change.action, change.action)
     kind = "pull_request_sync" if change.action == "pushed" else "pull_request"
+    told = pull_request(about, row, source=source, branch_exists=branch_exists)
+    body = {"action": action, "number": row.number, "pull_request": told}
+    more = {"requested_reviewer": None, "commit_id": "", "review": None}
+    return _event(kind, "pull_request", about, {**body, **more})
+
+
+def pull_request(
+    about: About, row: PullRequest, *, source: Repository | None, branch_exists: bool
+) -> dict[str, Any]:
+    """A pull request, as events and the API tell of it (``PullRequest`` in the API's description).
+
+    Args:
+        source: Where the commits come from; ``None`` where that is gone.
+        branch_exists: Whether its branch is still there.
+    """
     exists = source is not None and branch_exists
     page = f"{about.url}/{row.repository}/pulls/{row.number}"
     head = {
@@ -100,7 +115,7 @@ def of_pull_request(
         "repo_id": about.row.number,
         "repo": about.repository,
     }
-    told = {
+    return {
         "id": row.number,
         "url": page,
         "number": row.number,
@@ -118,9 +133,6 @@ def of_pull_request(
         "head": head,
         "merge_base": row.target_commit,
     }
-    body = {"action": action, "number": row.number, "pull_request": told}
-    more = {"requested_reviewer": None, "commit_id": "", "review": None}
-    return _event(kind, "pull_request", about, {**body, **more})
 
 
 def _push(about: About, update: RefUpdate, before: str | None, read: Read) -> Event:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 
 from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
+from deploycore.sandbox import secret_source
 from deploycore.testing.host import Route
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
 from deploycore.testing.paging import LinkHeader, Pages
@@ -25,6 +25,7 @@ from deploycore_gitea.configuration import READ_REPOSITORY, READ_USER, WRITE_REP
 from deploycore_gitea.sandbox import events, shapes
 from deploycore_gitea.sandbox.events import About
 from deploycore_gitea.sandbox.hooks import RULES, HooksApi, body_of, signed
+from deploycore_gitea.sandbox.pulls import PullRequestsApi
 from deploycore_gitea.sandbox.shapes import MADE
 from deploycore_gitea.statuses import STATES
 
@@ -71,6 +72,7 @@ class GiteaSandbox(Sandbox):
         super().__init__(port=port, latency=latency)
         self._hooks = HooksApi(self.webhooks, self.refused)
         self._pull_requests = _PullRequests(self.git, self._row, self._tell)
+        self._pulls = PullRequestsApi(self._pull_requests, self._row, self.refused)
 
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
         where = {"mode": credential.mode, "url": self.url, "owner": self.OWNER}
@@ -86,7 +88,8 @@ class GiteaSandbox(Sandbox):
 
     def new_secret(self, mode: str) -> SecretStr:
         """A token is 40 hexadecimal digits."""
-        return SecretStr(secrets.token_hex(20) if mode == "token" else secrets.token_urlsafe(12))
+        source = secret_source()
+        return SecretStr(source.token_hex(20) if mode == "token" else source.token_urlsafe(12))
 
     def granted(self, mode: str, access: Access) -> Collection[str]:
         if mode == "basic" and access is Access.UNSCOPED:
@@ -231,6 +234,12 @@ class GiteaSandbox(Sandbox):
             "PATCH /api/v1/repos/{owner}/{slug}/hooks/{id}": self._change_hook,
             "DELETE /api/v1/repos/{owner}/{slug}/hooks/{id}": self._remove_hook,
             "GET /api/v1/repos/{owner}/{slug}/git/commits/{sha}": self._commit,
+            "GET /api/v1/repos/{owner}/{slug}/pulls": self._list_pulls,
+            "POST /api/v1/repos/{owner}/{slug}/pulls": self._open_pull,
+            "GET /api/v1/repos/{owner}/{slug}/pulls/{index}": self._one_pull,
+            "PATCH /api/v1/repos/{owner}/{slug}/pulls/{index}": self._edit_pull,
+            "GET /api/v1/repos/{owner}/{slug}/pulls/{index}/merge": self._is_merged,
+            "POST /api/v1/repos/{owner}/{slug}/pulls/{index}/merge": self._merge_pull,
             "POST /api/v1/repos/{owner}/{slug}/statuses/{sha}": self._add_status,
         }
 
@@ -318,6 +327,40 @@ class GiteaSandbox(Sandbox):
 
     def _remove_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
         return self._hooks.remove(self._may(request, owner, slug, NO_ADMINISTRATOR), id)
+
+    def _list_pulls(self, request: Request, owner: str, slug: str) -> Answer:
+        self.caller(request, READ_REPOSITORY)
+        rows = self._pulls.listed(request, self.repository(owner, slug))
+        return self.page(request, rows, self._pull_json)
+
+    def _open_pull(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._may(request, owner, slug, NO_WRITER)
+        return json_answer(self._pull_json(self._pulls.open(request, row)), 201)
+
+    def _one_pull(self, request: Request, owner: str, slug: str, index: str) -> Answer:
+        self.caller(request, READ_REPOSITORY)
+        found = self._pulls.found(self.repository(owner, slug), index)
+        return json_answer(self._pull_json(found))
+
+    def _edit_pull(self, request: Request, owner: str, slug: str, index: str) -> Answer:
+        found = self._pulls.found(self._may(request, owner, slug, NO_WRITER), index)
+        return json_answer(self._pull_json(self._pulls.edit(request, found)), 201)
+
+    def _is_merged(self, request: Request, owner: str, slug: str, index: str) -> Answer:
+        self.caller(request, READ_REPOSITORY)
+        return self._pulls.merged(self._pulls.found(self.repository(owner, slug), index))
+
+    def _merge_pull(self, request: Request, owner: str, slug: str, index: str) -> Answer:
+        found = self._pulls.found(self._may(request, owner, slug, NO_WRITER), index)
+        return self._pulls.merge(request, found)
+
+    def _pull_json(self, row: PullRequest) -> dict[str, Any]:
+        repository, source = self._row(row.repository), self._row(row.source)
+        if repository is None:
+            raise self.refused(404, row.repository)
+        is_there = source is not None and row.source_branch in self.git.branches(source)
+        about = About(repository, self.url, self.OWNER)
+        return events.pull_request(about, row, source=source, branch_exists=is_there)
 
     def _commit(self, request: Request, owner: str, slug: str, sha: str) -> Answer:
         self.caller(request, READ_REPOSITORY)

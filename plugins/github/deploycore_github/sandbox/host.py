@@ -5,7 +5,6 @@ Sources: https://docs.github.com/en/rest and, for what its git server says, GitH
 
 from __future__ import annotations
 
-import secrets
 import string
 import threading
 import time
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
+from deploycore.sandbox import secret_source
 from deploycore.testing.faults import Change, answer
 from deploycore.testing.git_http import is_git_request
 from deploycore.testing.messages import (
@@ -34,6 +34,7 @@ from deploycore.testing.paging import LinkHeader, Pages
 from deploycore.testing.repositories import Service
 from deploycore.testing.sandbox import Credential, Repository, Sandbox, credentials_of
 from deploycore.testing.scenarios import Access
+from deploycore_github.sandbox.keys import new_private_key
 from deploycore_github.sandbox.validation import DOCUMENTATION
 
 __all__ = ["API", "BY_APP", "DEPLOYMENTS", "HOOKS", "METADATA", "READ", "STATUSES", "GitHubHost"]
@@ -157,13 +158,7 @@ class GitHubHost(Sandbox):
     def new_secret(self, mode: str) -> SecretStr:
         """Of the length and the alphabet of GitHub's own."""
         if mode == "app":
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            pem = key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.TraditionalOpenSSL,
-                serialization.NoEncryption(),
-            )
-            return SecretStr(pem.decode())
+            return new_private_key()
         if mode == "classic":
             return SecretStr(f"ghp_{_letters(36)}")
         return SecretStr(f"github_pat_{_letters(22)}_{_letters(59)}")
@@ -518,7 +513,7 @@ def _public_key(pem: SecretStr) -> rsa.RSAPublicKey | None:
 
 
 def _letters(length: int) -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
+    return secret_source().text(length, string.ascii_letters + string.digits)
 
 
 def _positive(request: Request, name: str, default: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from urllib.parse import quote
 
 from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
+from deploycore.sandbox import secret_source
 from deploycore.testing.faults import Change, answer
 from deploycore.testing.git_http import text_refusal
 from deploycore.testing.host import Route
@@ -161,8 +161,8 @@ class GitLabSandbox(Sandbox):
     def new_secret(self, mode: str) -> SecretStr:
         """OAuth tokens have no prefix."""
         if mode == "oauth-token":
-            return SecretStr(secrets.token_hex(32))
-        return SecretStr(f"{self.PREFIX}{secrets.token_urlsafe(15)}")
+            return SecretStr(secret_source().token_hex(32))
+        return SecretStr(f"{self.PREFIX}{secret_source().token_urlsafe(15)}")
 
     def granted(self, mode: str, access: Access) -> Collection[str]:
         """One that opens everything, or the least that lists and clones: a token for the API
@@ -194,7 +194,7 @@ class GitLabSandbox(Sandbox):
         if mode == "deploy-token":
             token = DeployToken(
                 username=f"gitlab+deploy-token-{len(self._deploy_tokens) + 1}",
-                secret=SecretStr(f"gldt-{secrets.token_urlsafe(15)}"),
+                secret=SecretStr(f"gldt-{secret_source().token_urlsafe(15)}"),
                 scopes=frozenset(["read_registry" if access is Access.UNSCOPED else GIT_SCOPE]),
                 namespace=self.OWNER,
                 expired=access in (Access.EXPIRED, Access.WRONG),

@@ -1,0 +1,121 @@
+"""Answers for Tab that take longer than a person should wait: asked for beside, and kept.
+
+One file an answer, private to the user, with names alone in it. Who asks holds a lock on the file
+and hands it on to the process that finds the answer, so that there is one of them at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+import zlib
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from deploycore.cli.completion import database_url, home
+from deploycore.disk import make_private_directory
+
+__all__ = ["FRESH_SECONDS", "WAIT_SECONDS", "answer", "stamp_of_kind"]
+
+WAIT_SECONDS = 1.0
+FRESH_SECONDS = 60.0
+_LOOK_SECONDS = 0.02
+_NAME_MOST = 200
+_BYTES_MOST = 1 << 20
+
+
+def answer(question: list[str], *, seconds: float | None = FRESH_SECONDS) -> list[tuple[str, str]]:
+    """What is known, after a second at most.
+
+    Args:
+        question: As ``deploycore.cli.completion_answers`` understands it.
+        seconds: How long an answer holds; ``None`` for ever.
+
+    Returns:
+        Values, each with a description; the former answer if there is no new one yet.
+
+    Raises:
+        OSError: Nothing can be kept in the data directory.
+    """
+    path = _path(question)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        if not _lock(descriptor):
+            _wait_for(descriptor)
+        elif not _is_fresh(descriptor, seconds):
+            _ask(question, descriptor)
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def stamp_of_kind(kind: str) -> str:
+    """Changes when the plugin of a kind does; empty where there is none. Imports nothing of it."""
+    for point in entry_points(group="deploycore.providers", name=kind):
+        spec = find_spec(point.module.partition(".")[0])
+        if spec is None or spec.origin is None:
+            continue
+        files = Path(spec.origin).parent.glob("*.py") if spec.parent else [Path(spec.origin)]
+        changed = max(file.stat().st_mtime_ns for file in files)
+        return f"{point.dist.version if point.dist else ''}-{changed}"
+    return ""
+
+
+def _path(question: list[str]) -> Path:
+    place = Path(home())
+    for directory in (place, place / "cache", place / "cache" / "completion"):
+        make_private_directory(directory)
+    # Another database has other names; its address may hold a password.
+    suffix = f"{zlib.crc32(database_url().encode()):08x}"
+    name = ",".join(quote(word, safe="") for word in question)[:_NAME_MOST]
+    return place / "cache" / "completion" / f"{name},{suffix}"
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for(descriptor: int) -> None:
+    """Wait for another process that asks the same."""
+    until = time.monotonic() + WAIT_SECONDS
+    while not _lock(descriptor) and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_fresh(descriptor: int, seconds: float | None) -> bool:
+    found = os.fstat(descriptor)
+    return found.st_size > 0 and (seconds is None or 0 <= time.time() - found.st_mtime < seconds)
+
+
+def _ask(question: list[str], descriptor: int) -> None:
+    # -P: the directory in which somebody presses Tab must not be where modules come from.
+    command = [sys.executable, "-P", "-m", "deploycore.cli.completion_answers", str(descriptor)]
+    environment = {k: v for k, v in os.environ.items() if k != "_DEPLOYCORE_COMPLETE"}
+    asked = subprocess.Popen(  # noqa: S603 - our own program, by a list of arguments
+        [*command, *question],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=[descriptor],
+        start_new_session=True,
+    )
+    try:
+        asked.wait(WAIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        asked.returncode = 0  # it goes on, for the next Tab
+
+
+def _read(descriptor: int) -> list[tuple[str, str]]:
+    text = os.pread(descriptor, _BYTES_MOST, 0).decode(errors="replace")
+    lines = (line.partition("\t") for line in text.splitlines())
+    return [(value, about) for value, _, about in lines if value]

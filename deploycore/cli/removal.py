@@ -1,0 +1,122 @@
+"""What ``deploycore app remove`` says: before, as a question, and afterwards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deploycore.application_removal import Removal, RemovalPlan
+from deploycore.cli.output import printable, say
+from deploycore.store import WebhookRecord
+
+__all__ = ["removal_as_dict", "removal_lines", "say_removed"]
+
+
+def removal_lines(
+    plan: RemovalPlan, *, purge: bool, with_previews: bool, keep_webhook: bool
+) -> list[str]:
+    """What goes and what stays, a line each."""
+    if plan.definition is None:
+        return [
+            f"The application {plan.name} was removed before. Its history is erased for good:"
+            f" {_counted(plan.former, 'deployment')} and their logs."
+        ]
+    lines = [
+        f"This removes the application {plan.name}:",
+        f"  history   {_history(plan, purge=purge)}",
+    ]
+    if plan.webhook is not None:
+        lines.append(f"  webhook   {_webhook(plan.webhook, keep_webhook=keep_webhook)}")
+    if plan.secrets:
+        lines.append(f"  secrets   erased: {', '.join(plan.secrets)}")
+    lines += [f"  preview   {each}" for each in _previews(plan, with_previews=with_previews)]
+    lines.append(f"  releases  {_releases(plan, plan.definition.target)}")
+    return lines
+
+
+def _history(plan: RemovalPlan, *, purge: bool) -> str:
+    if purge:
+        former = f", {plan.former} of them of former applications" if plan.former else ""
+        count = _counted(plan.deployments + plan.former, "deployment")
+        return f"erased for good: {count} and their logs{former}"
+    if not plan.deployments:
+        return "there is none"
+    count = _counted(plan.deployments, "deployment")
+    return f"kept: {count} and their logs (deploycore deployments {plan.name}; --purge erases them)"
+
+
+def _webhook(webhook: WebhookRecord, *, keep_webhook: bool) -> str:
+    address = f", which sends to {webhook.url}" if webhook.url else ""
+    if webhook.hosts_id is None:
+        return f"its secret is erased{address}; if you have set it up by hand, remove it there"
+    what = f"{webhook.hosts_id}{address}"
+    return f"stays at the git host: {what}" if keep_webhook else f"removed at the git host: {what}"
+
+
+def _previews(plan: RemovalPlan, *, with_previews: bool) -> Iterator[str]:
+    for each in plan.previews:
+        what = "is removed too" if with_previews else "stays (--with-previews removes it)"
+        yield (
+            f"{each.name}, of the open pull request {each.number}, is removed; its directory"
+            f" {each.target} {what}"
+        )
+
+
+def _releases(plan: RemovalPlan, target: Path) -> str:
+    if plan.releases is None:
+        return f"stay in {target}, which cannot be read"
+    if not plan.releases:
+        return "there are none on disk"
+    return f"stay: {_counted(len(plan.releases), 'release')} in {target}"
+
+
+def say_removed(done: Removal, *, purge: bool) -> None:
+    """Say what was removed and, on standard error, what remains."""
+    plan = done.plan
+    if plan.definition is None:
+        say(f"The history of {plan.name} is erased.")
+        return
+    say(f"Application {plan.name} is removed.")
+    if plan.releases:
+        count = _counted(len(plan.releases), "release")
+        stay = "stays" if len(plan.releases) == 1 else "stay"
+        say(f"  {count} {stay} in {plan.definition.target}")
+    if not purge and plan.deployments:
+        say(f"  Its history is kept: deploycore deployments {plan.name}")
+    if plan.webhook is not None and plan.webhook.hosts_id is None and not done.remains:
+        say("  If you have set up its webhook by hand, remove it at the git host.")
+    if done.error is not None:
+        _warn(f"The webhook could not be removed at the git host: {done.error}")
+    for each in done.remains:
+        _warn(f"Still there, for you to remove: {each}")
+
+
+def removal_as_dict(done: Removal, *, purge: bool) -> dict[str, Any]:
+    """A removal as machines read it."""
+    plan = done.plan
+    webhook = plan.webhook
+    return {
+        "application": plan.name,
+        "target": str(plan.definition.target) if plan.definition else None,
+        "releases": None if plan.releases is None else list(plan.releases),
+        "deployments": plan.deployments + (plan.former if purge else 0),
+        "history": "erased" if purge else "kept",
+        "secrets": list(plan.secrets),
+        "webhook": webhook and {"hosts_id": webhook.hosts_id, "url": webhook.url},
+        "previews": [
+            {"name": each.name, "pull_request": each.number, "target": str(each.target)}
+            for each in plan.previews
+        ],
+        "remains": list(done.remains),
+        "error": done.error.as_dict() if done.error else None,
+    }
+
+
+def _warn(text: str) -> None:
+    print(printable(text), file=sys.stderr)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

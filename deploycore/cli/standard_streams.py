@@ -1,0 +1,216 @@
+"""Standard streams that every command can rely on, whatever they are connected to.
+
+The caller may close a stream, connect it to a full disk or to a reader that ends early, or hang
+up the terminal. None of this is a fault of the command, so code that prints never hears of it: a
+stream whose other end is gone takes what is printed and drops it. What a command does is not
+stopped by that, and its exit code says what it did. Only output that was to be stored, and was
+not, makes the command fail. Imported by every command, so it imports little.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import TextIO
+
+    from _typeshed import ReadableBuffer
+
+__all__ = [
+    "INTERRUPTED",
+    "LOST_OUTPUT",
+    "end_at_once",
+    "end_without_reader",
+    "find_lost_output",
+    "interrupts_end_with",
+    "interrupts_raise",
+    "prepare_streams",
+    "reliable_output",
+    "signals_to_end",
+]
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 and the number of the signal, as in shells."""
+
+LOST_OUTPUT = "Standard output cannot be written:"
+"""The beginning of the error; the reason follows."""
+
+_outputs: list[_Output] = []
+"""What stands for standard output: usually one."""
+
+_streams: list[TextIO] = []
+"""The text files on them."""
+
+_LEFT = (errno.EPIPE, errno.ECONNRESET)
+
+
+class _Output(io.FileIO):
+    """A file of standard output or standard error; writing to it never fails.
+
+    Attributes:
+        lost: Why something could not be written; 0 if everything was.
+        is_left: Whether nobody is there any more to read it.
+        needs_reader: Whether to end the process, successfully, when the reader is gone.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "wb", closefd=False)
+        self.lost = 0
+        self.needs_reader = False
+        self._was_terminal = self.isatty()
+
+    @property
+    def is_left(self) -> bool:
+        return self.lost in _LEFT or (self.lost == errno.EIO and self._was_terminal)
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        while not self.lost:
+            try:
+                written = super().write(data)
+            except OSError as error:
+                self.lost = error.errno or errno.EIO
+            else:
+                if written is not None:
+                    return written
+                self._wait()
+        if self.is_left and self.needs_reader:
+            self.needs_reader = False  # what is still to be printed is dropped
+            raise SystemExit(0)
+        return memoryview(data).nbytes
+
+    def _wait(self) -> None:
+        """Wait until more fits in: another process may have made the pipe a non-blocking one."""
+        import select
+
+        select.select([], [self], [])
+
+
+def prepare_streams() -> None:
+    """Make standard input, output and error usable. For the start of the process.
+
+    A closed one is opened on the null device: else the next file that is opened, such as the
+    database, would get its number, and what is printed would be written into that. What the
+    encoding cannot express is printed as an escape, such as ``\\xe9``.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, flags), True)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    _outputs.clear()
+    _streams.clear()
+    if _is_own(sys.stdout, 1):
+        sys.stdout = reliable_output(1, like=sys.stdout)
+    if _is_own(sys.stderr, 2):
+        sys.stderr = _reliable(_Output(2), like=sys.stderr)
+
+
+def reliable_output(number: int, *, like: TextIO | None) -> TextIO:
+    """A text file on a descriptor that leads to standard output; writing to it never fails.
+
+    Args:
+        number: The descriptor, which stays open.
+        like: Has the encoding and buffering to use.
+    """
+    output = _Output(number)
+    stream = _reliable(output, like=like)
+    _outputs.append(output)
+    _streams.append(stream)
+    return stream
+
+
+def end_without_reader() -> None:
+    """From now on, end the process when nobody reads standard output any more.
+
+    For commands that only print, and would go on for long.
+    """
+    for output in _outputs:
+        output.needs_reader = True
+
+
+def find_lost_output() -> str:
+    """Write out what was printed; why it could not be stored, or nothing if it was.
+
+    A reader that went away early has lost nothing that it wanted.
+    """
+    for stream in (*_streams, sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, SystemExit):
+            continue  # not a stream of ours, or the reader has left just now
+    return next((os.strerror(o.lost) for o in _outputs if o.lost and not o.is_left), "")
+
+
+def end_at_once(code: int) -> None:
+    """End the process without waiting for threads; what was printed comes out."""
+    for stream in (*_streams, sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # noqa: S112 - somebody may be writing to it
+            continue
+    os._exit(code)
+
+
+def interrupts_end_with(code: int) -> None:
+    """Have Ctrl-C end the process at once, with this exit code, where there is nothing to clear up.
+
+    An exception would come up anywhere, such as half-way through an import. An interrupt that the
+    caller has the process ignore stays ignored.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os._exit(code)
+
+    _replace_handler(end)
+
+
+def interrupts_raise() -> None:
+    """Have Ctrl-C raise ``KeyboardInterrupt``, as usual."""
+    _replace_handler(signal.default_int_handler)
+
+
+def signals_to_end() -> tuple[signal.Signals, ...]:
+    """What asks a process to end: Ctrl-C, SIGTERM, and SIGHUP, which says that the terminal, or the
+    connection to it, is gone. ``nohup`` has a process ignore that, and it stays ignored."""
+    first = (signal.SIGINT, signal.SIGTERM)
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return first if is_ignored else (*first, signal.SIGHUP)
+
+
+def _replace_handler(handler: Callable[[int, FrameType | None], object]) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return
+    # A program that runs a command in another thread minds its signals itself.
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, handler)
+
+
+def _is_own(stream: TextIO | None, number: int) -> bool:
+    """Whether a stream is the process's, and not one that a program, such as a test, put there."""
+    if stream is None:
+        return True
+    try:
+        return isinstance(stream, io.TextIOWrapper) and stream.fileno() == number
+    except (OSError, ValueError):
+        return False
+
+
+def _reliable(output: _Output, *, like: TextIO | None) -> TextIO:
+    known = like if isinstance(like, io.TextIOWrapper) else None
+    return io.TextIOWrapper(
+        io.BufferedWriter(output),
+        encoding=known.encoding if known else "utf-8",
+        errors="backslashreplace",
+        line_buffering=bool(known and known.line_buffering),
+        write_through=bool(known and known.write_through),
+    )

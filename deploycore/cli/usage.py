@@ -1,0 +1,108 @@
+"""What is wrong with a command line, as an error like all others: a sentence and the next step.
+
+Typer stops at the first thing that is missing, and suggests little. Here all that is missing is
+told at once, and a misspelled option gets the one that was probably meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from deploycore.errors import DeploycoreError
+from deploycore.suggestions import did_you_mean
+from deploycore.validation import describe_problems
+
+__all__ = ["CommandGroup", "UsageError"]
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only what is derived from it
+
+
+class UsageError(DeploycoreError):
+    """The command line is wrong."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class CommandGroup(TyperGroup):
+    """The commands, with errors of the command line as ``UsageError``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the command."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            _raise_translated(error, given)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is named."""
+        given = [*ctx._protected_args, *ctx.args]
+        try:
+            return super().invoke(ctx)
+        except _UsageError as error:
+            _raise_translated(error, given)
+
+
+def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
+    """Raise what Typer raised as an error of ours; the help that it shows instead stays its own.
+
+    Args:
+        given: The command line, from the command's name on.
+    """
+    kind, context = type(error).__name__, error.ctx
+    if kind == "NoArgsIsHelpError":
+        raise error
+    path = context.command_path if context is not None else "deploycore"
+    hint = f"See what it takes: {path} --help"
+    if kind == "NoSuchOption":
+        known = _options(context.command) if context is not None else []
+        message = f"There is no option {error.option_name} for {path}."
+        hint = did_you_mean(error.option_name.lstrip("-"), known, shown="--{}") + hint
+    elif kind == "MissingParameter" and context is not None:
+        message = f"The command {path} lacks {_listed(_missing(context, given))}."
+    elif isinstance(error.__cause__, ValidationError):
+        value = describe_problems(error.__cause__, Any, None)
+        message = f"The value of {_shown(error.param)} is wrong: {value}."
+        wrong, *choices = re.findall("'([^']*)'", value) or [""]
+        hint = did_you_mean(wrong, choices) + hint
+    else:
+        message = error.format_message()
+    raise UsageError(message, hint=hint) from None
+
+
+def _options(command: Any) -> list[str]:
+    names = [name for param in command.params for name in (*param.opts, *param.secondary_opts)]
+    return [name.removeprefix("--") for name in names if name.startswith("--")]
+
+
+def _missing(context: Any, given: Sequence[str]) -> Iterator[str]:
+    """The names of all required arguments and options that were not given."""
+    depth = 0
+    above = context
+    while above.parent is not None:
+        depth, above = depth + 1, above.parent
+    # Parsing that does not stop at what is missing, as for completion.
+    parsed = context.command.make_context(
+        context.info_name, list(given[depth:]), parent=context.parent, resilient_parsing=True
+    )
+    for param in context.command.params:
+        if param.required and parsed.params.get(param.name) in (None, (), []):
+            yield _shown(param)
+
+
+def _shown(param: Any) -> str:
+    if param.param_type_name == "option":
+        return str(max(param.opts, key=len))
+    return str(param.metavar or param.name.upper())
+
+
+def _listed(names: Iterator[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,0 +1,153 @@
+"""What hosts say of endpoints that they will switch off, by the headers of their answers.
+
+Sources: RFC 9745 (``Deprecation``, the link relation ``deprecation``), RFC 8594 (``Sunset``)
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from deploycore.http.answers import link_of
+from deploycore.http.origin import host_of, path_of
+
+__all__ = ["Deprecation", "Deprecations", "deprecation_of"]
+
+logger = logging.getLogger(__name__)
+
+_AGAIN = timedelta(days=1)
+_MOST_ENDPOINTS = 200
+_LINK_LENGTH = 200
+_STRUCTURED_DATE = re.compile(r"@(-?[0-9]{1,12})\s*(?:;.*)?")
+
+_told: dict[tuple[str, str], datetime] = {}
+"""When each provider's endpoint was last logged in this process, in which a provider may be opened
+many times."""
+_told_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Deprecation:
+    """What a host says of one endpoint.
+
+    Attributes:
+        endpoint: Method, path and host of the request.
+        since: From when on it is deprecated; ``None`` if it is, and the host does not say when.
+        sunset: When it stops working; ``None`` if the host does not say.
+        link: The host's page about it; empty if it names none.
+    """
+
+    endpoint: str
+    since: datetime | None = None
+    sunset: datetime | None = None
+    link: str = ""
+
+    def __str__(self) -> str:
+        since = f" since {self.since:%Y-%m-%d}" if self.since else ""
+        end = f" It stops working on {self.sunset:%Y-%m-%d}." if self.sunset else ""
+        link = f" See {self.link}" if self.link else ""
+        return f"The host says that {self.endpoint} is deprecated{since}.{end}{link}"
+
+
+def deprecation_of(endpoint: str, headers: Mapping[str, str], base: str) -> Deprecation | None:
+    """What an answer says; ``None`` if nothing, and where it makes no sense.
+
+    Args:
+        headers: Case-insensitive.
+        base: The address that was asked, which a relative link is relative to.
+    """
+    is_deprecated, since = _deprecation(headers.get("Deprecation", "").strip())
+    sunset = _http_date(headers.get("Sunset", ""))
+    link = _link(headers, base)
+    if not is_deprecated and sunset is None and not link:
+        return None
+    return Deprecation(endpoint, since, sunset, link)
+
+
+class Deprecations:
+    """The deprecations that one provider's requests have met, each logged once a day.
+
+    Args:
+        subject: Whose requests they are, for the log: ``provider work``.
+        mask: Hides secrets in a text.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        mask: Callable[[str], str],
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._subject = subject
+        self._mask = mask
+        self._now = now
+        self._met: dict[str, Deprecation] = {}
+
+    @property
+    def met(self) -> tuple[Deprecation, ...]:
+        """What was met so far, one for each endpoint."""
+        return tuple(self._met.values())
+
+    def note(self, method: str, url: str, headers: Mapping[str, str]) -> None:
+        """Read an answer that has just come."""
+        if not any(name in headers for name in ("Deprecation", "Sunset", "Link")):
+            return
+        endpoint = self._mask(f"{method} {path_of(url)} on {host_of(url)}")
+        found = deprecation_of(endpoint, headers, url)
+        if found is None or len(self._met) >= _MOST_ENDPOINTS:
+            return
+        self._met[endpoint] = found
+        if self._is_due(endpoint):
+            logger.warning("%s: %s", self._subject or "a provider", self._mask(str(found)))
+
+    def _is_due(self, endpoint: str) -> bool:
+        key, now = (self._subject, endpoint), self._now()
+        with _told_lock:
+            last = _told.get(key)
+            if last is not None and now - last < _AGAIN:
+                return False
+            for old in [each for each, at in _told.items() if now - at >= _AGAIN]:
+                del _told[old]
+            _told[key] = now
+            return True
+
+
+def _deprecation(value: str) -> tuple[bool, datetime | None]:
+    """Whether it is deprecated, and since when.
+
+    A date as RFC 9745 has it (``@1688169599``), or, as in drafts of it, a date of HTTP or ``true``.
+    """
+    if value.lower() in ("true", "?1"):
+        return True, None
+    structured = _STRUCTURED_DATE.fullmatch(value)
+    if structured is None:
+        since = _http_date(value)
+        return since is not None, since
+    try:
+        return True, datetime.fromtimestamp(int(structured[1]), UTC)
+    except (ValueError, OverflowError, OSError):
+        return True, None
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        found = email.utils.parsedate_to_datetime(value.strip())
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _link(headers: Mapping[str, str], base: str) -> str:
+    """The page about it; empty where there is none that can be shown."""
+    try:
+        link = link_of("deprecation", headers, base) or ""
+    except ValueError:
+        return ""
+    is_shown = link.startswith(("https://", "http://")) and link.isascii() and link.isprintable()
+    return link[:_LINK_LENGTH] if is_shown else ""

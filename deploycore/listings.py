@@ -1,0 +1,61 @@
+"""What a listing is asked for, and which of its items come again."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from deploycore.events import Webhook
+from deploycore.models import Branch, Repository
+
+__all__ = ["MOST_REPEATS", "Everything", "Query", "Repeats"]
+
+ItemT = TypeVar("ItemT", contravariant=True)
+
+# A listing that changes while it is read gives the last items of a page again on the next one,
+# so remembering more than a page is enough.
+REMEMBERED_ITEMS = 1000
+MOST_REPEATS = 5000
+
+
+class Query(Protocol[ItemT]):
+    """What a listing is asked for, whatever it lists."""
+
+    @property
+    def limit(self) -> int | None: ...
+
+    def wants(self, item: ItemT, /) -> bool: ...
+
+
+class Everything:
+    """A query of no filters."""
+
+    limit: int | None = None
+
+    def wants(self, item: object, /) -> bool:
+        return True
+
+
+class Repeats:
+    """Which of the latest items of a listing were given already."""
+
+    def __init__(self) -> None:
+        self._latest: dict[object, None] = {}
+        self.in_a_row = 0
+
+    def has(self, item: Repository | Branch | Webhook) -> bool:
+        key: object
+        match item:
+            case Branch():
+                key = item.name
+            case Repository():
+                key = (item.owner.username, item.slug)
+            case _:
+                key = item.id
+        if key in self._latest:
+            self.in_a_row += 1
+            return True
+        self.in_a_row = 0
+        self._latest[key] = None
+        if len(self._latest) > REMEMBERED_ITEMS:
+            del self._latest[next(iter(self._latest))]
+        return False

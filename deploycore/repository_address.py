@@ -1,0 +1,162 @@
+"""Which repository a person means: ``owner/repository``, or an address that was pasted.
+
+Browsers, ``git clone`` commands and remotes of clones hold addresses. They are read here without
+knowing any vendor: the host must be one that the provider's configuration names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from deploycore.errors import ConfigurationError
+from deploycore.models import RepositoryId
+
+__all__ = ["is_address", "read_repository"]
+
+Addresses = Callable[[], Collection[str]]
+
+_EXAMPLE = "Write OWNER/REPOSITORY, for example acme/shop."
+_CLONE = re.compile(r"^git\s+clone\s+(?:--\S+\s+)*")
+_URL = re.compile(r"^(?P<scheme>https?|ssh|git|git\+ssh|ssh\+git)://(?P<rest>.+)$", re.IGNORECASE)
+# "[<user>@]<host>:<path>", of which https://git-scm.com/docs/git-clone#_git_urls says that no
+# slash comes before the colon.
+_SCP = re.compile(r"^(?:[^\s/:@]+@)?(?P<host>\[[^\]/]+\]|[^\s/:@]+):(?P<path>[^:\s]+)$")
+_NAME = re.compile(r"^(?!\.\.?$)[^\s\x00-\x1f\x7f@:?#\\]+$")
+_HOST = re.compile(r"^(?=.*\.)[A-Za-z0-9.-]+(?::[0-9]+)?$")
+# What follows a repository in the addresses of a host's pages. "-" is a separator that no
+# repository's name can be; the others count from the third part on.
+_PAGE = re.compile(
+    r"-|src|tree|blob|raw|blame|edit|browse|branch|branches|commit|commits|compare|tag"
+    r"|tags|releases|release|pull|pulls|pull-requests|merge_requests|issues|wiki|wikis"
+    r"|actions|pipelines|settings|admin|forks|downloads|packages|projects|activity|graphs"
+    r"|network|security|pulse"
+)
+
+
+@dataclass(frozen=True)
+class _Pasted:
+    """The parts of an address.
+
+    Attributes:
+        host: In lower case, without user and port.
+        is_page: Whether a browser may have shown it.
+    """
+
+    host: str
+    path: tuple[str, ...]
+    is_page: bool
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is more than ``owner/repository``, so that the provider must be known."""
+    plain = _plain(text)
+    return _pasted(plain) is not None or plain != text or plain.endswith(".git")
+
+
+def read_repository(text: str, addresses: Addresses) -> RepositoryId:
+    """The repository that is meant.
+
+    Args:
+        text: ``owner/repository``, with ``.git`` or slashes at its end or without; or an address
+            by https, ssh or scp, of the repository or of one of its pages.
+        addresses: Gives the URLs that the provider's configuration names; asked for only where
+            the text may name a host.
+
+    Raises:
+        ConfigurationError: It names no repository, or one of another host. Nothing of a user or
+            password in it is repeated.
+    """
+    plain = _plain(text)
+    pasted = _pasted(plain)
+    if pasted is None:
+        parts = tuple(plain.strip("/").split("/"))
+        if len(parts) < 3 or not _HOST.match(parts[0]):
+            return _repository(parts)
+        known = addresses()
+        host = parts[0].rpartition(":")[0] or parts[0]
+        if not any(_is_same_site(host.lower(), _host(each)) for each in known):
+            return _repository(parts)  # groups of groups may have dots in their names
+        pasted = _Pasted(host.lower(), parts[1:], is_page=True)
+    else:
+        known = addresses()
+    _refuse_other_host(pasted, known)
+    path = _without_prefix(pasted, known)
+    return _repository(_without_page(path) if pasted.is_page else path)
+
+
+def _plain(text: str) -> str:
+    return _CLONE.sub("", text.strip()).strip("'\"<>")
+
+
+def _pasted(text: str) -> _Pasted | None:
+    if found := _URL.match(text):
+        try:
+            parts = urlsplit(text)
+            host = (parts.hostname or "").lower()
+        except ValueError:
+            host = ""
+        if not host:
+            raise ConfigurationError("The address of the repository is not a URL.", hint=_EXAMPLE)
+        return _Pasted(host, _split(parts.path), found["scheme"].lower().startswith("http"))
+    if found := _SCP.match(text):
+        return _Pasted(found["host"].lower().strip("[]"), _split(found["path"]), is_page=False)
+    return None
+
+
+def _split(path: str) -> tuple[str, ...]:
+    return tuple(unquote(part) for part in path.split("/") if part)
+
+
+def _refuse_other_host(pasted: _Pasted, known: Collection[str]) -> None:
+    hosts = sorted({_host(each) for each in known})
+    if any(_is_same_site(pasted.host, host) for host in hosts):
+        return
+    raise ConfigurationError(
+        f"The address names a repository on {pasted.host}, but the provider is for"
+        f" {' and '.join(hosts)}.",
+        hint="Use a provider for that host: deploycore provider list shows yours. Or give the"
+        " repository on this one as OWNER/REPOSITORY.",
+        host=pasted.host,
+    )
+
+
+def _host(address: str) -> str:
+    return (urlsplit(address).hostname or "").lower()
+
+
+def _is_same_site(host: str, known: str) -> bool:
+    """Whether they are equal, or one is a subdomain of the other: pages, API and SSH often are."""
+    wide, narrow = sorted((host, known), key=len)
+    is_name = "." in wide and not wide.replace(".", "").isdigit()
+    return host == known or (is_name and narrow.endswith(f".{wide}"))
+
+
+def _without_prefix(pasted: _Pasted, known: Collection[str]) -> tuple[str, ...]:
+    """The path below the address where the host's pages begin, which may be within a site."""
+    prefixes = [_split(urlsplit(each).path) for each in known if _host(each) == pasted.host]
+    for prefix in sorted(prefixes, key=len, reverse=True):
+        if prefix and pasted.path[: len(prefix)] == prefix:
+            return pasted.path[len(prefix) :]
+    return pasted.path
+
+
+def _without_page(path: tuple[str, ...]) -> tuple[str, ...]:
+    for index, part in enumerate(path):
+        if part.endswith(".git") or (index >= 2 and _PAGE.fullmatch(part)):
+            return path[: index + 1] if part.endswith(".git") else path[:index]
+    return path
+
+
+def _repository(parts: tuple[str, ...]) -> RepositoryId:
+    *owner, slug = parts or ("",)
+    slug = slug.removesuffix(".git")
+    whole = [*owner, slug]
+    if len(whole) < 2 or not all(map(_NAME.match, whole)):
+        text = "/".join(parts)[:200]
+        # What is before an @ may be a password.
+        shown = "The text given" if "@" in text else repr(text)
+        raise ConfigurationError(f"{shown} does not name a repository.", hint=_EXAMPLE)
+    return RepositoryId(owner="/".join(owner), slug=slug)

@@ -1,0 +1,78 @@
+"""The history of applications that were removed.
+
+Their deployments are moved to a table of their own, and keep their numbers. An application that
+gets the name later begins with no history, while people still find the former one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, insert, literal, select
+
+from deploycore.store.reading import as_record, read_record, read_records
+from deploycore.store.records import DeploymentRecord
+from deploycore.store.states import DeploymentState
+from deploycore.store.tables import deployments, removed_deployments
+
+__all__ = [
+    "count_removed",
+    "find_removed",
+    "forget_removed",
+    "list_removed",
+    "move_to_removed",
+]
+
+_DEPLOYMENT = as_record(DeploymentRecord, removed_deployments)
+
+
+def move_to_removed(connection: Connection, application: str, at: datetime) -> None:
+    """Move all deployments of an application that is about to be removed.
+
+    Args:
+        at: When it is removed.
+    """
+    names = [each.name for each in deployments.c]
+    moved = select(*deployments.c, literal(at, removed_deployments.c.removed_at.type)).where(
+        deployments.c.application == application
+    )
+    connection.execute(insert(removed_deployments).from_select([*names, "removed_at"], moved))
+
+
+def forget_removed(connection: Connection, application: str) -> int:
+    """Forget the history of all removed applications of a name; gives how many deployments."""
+    is_its = removed_deployments.c.application == application
+    return connection.execute(delete(removed_deployments).where(is_its)).rowcount
+
+
+def count_removed(connection: Connection, application: str) -> int:
+    """How many deployments removed applications of a name had."""
+    query = select(func.count()).where(removed_deployments.c.application == application)
+    return int(connection.scalar(query) or 0)
+
+
+def find_removed(connection: Connection, deployment: int) -> DeploymentRecord | None:
+    """The deployment of an id, if its application was removed."""
+    query = select(removed_deployments).where(removed_deployments.c.id == deployment)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else read_record(removed_deployments, row, _DEPLOYMENT)
+
+
+def list_removed(
+    connection: Connection,
+    application: str | None,
+    *,
+    state: DeploymentState | None,
+    before: int | None,
+    limit: int | None,
+) -> list[DeploymentRecord]:
+    """Deployments of removed applications, the newest first; see ``Deployments.history``."""
+    table = removed_deployments.c
+    query = select(removed_deployments).order_by(table.id.desc()).limit(limit)
+    if application is not None:
+        query = query.where(table.application == application)
+    if state is not None:
+        query = query.where(table.state == state)
+    if before is not None:
+        query = query.where(table.id < before)
+    return list(read_records(connection, removed_deployments, query, _DEPLOYMENT))

@@ -1,0 +1,179 @@
+"""A listing survives items that cannot be read, on every host: skipped, counted and told once."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from deploycore_bitbucket.contract import ContractSandbox as BitbucketSandbox
+from deploycore_gitea.sandbox import GiteaSandbox
+from deploycore_github.sandbox import GitHubSandbox
+from deploycore_gitlab.sandbox import GitLabSandbox
+from pydantic import SecretStr
+
+from deploycore.errors import NotFound, UnexpectedAnswer
+from deploycore.http import AnswerModel, HttpSettings, IncompleteItem, parse_answer, parse_items
+from deploycore.http.tally import ItemTally
+from deploycore.models import Branch, CommitHash, NonEmpty, RepositoryId
+from deploycore.provider import open_provider
+from deploycore.testing.faults import Fault, change_of_json
+from deploycore.testing.scenarios import TWO, Access
+
+SANDBOXES = {
+    "bitbucket": BitbucketSandbox,
+    "gitea": GiteaSandbox,
+    "github": GitHubSandbox,
+    "gitlab": GitLabSandbox,
+}
+BROKEN = (None, {"x": "content-of-an-item"}, 7, [], "text", {"name": 7, "full_name": 7})
+HASH = "e7d158ff7ed5538c28f94cd97a9ad569680fc94e"
+
+
+class Row(AnswerModel):
+    name: NonEmpty
+    commit: CommitHash = HASH
+    title: str = ""
+
+    def branch(self):
+        return Branch(name=self.name, commit=self.commit)
+
+
+@pytest.fixture(params=sorted(SANDBOXES))
+def host(request):
+    with SANDBOXES[request.param]() as sandbox:
+        yield request.param, sandbox
+
+
+@pytest.fixture
+def opened(host):
+    kind, sandbox = host
+    arranged = sandbox.arrange(TWO)
+    connection = sandbox.connect(next(iter(sandbox.MODES)), Access.FULL)
+    values = {"name": "work", **connection.settings}
+    with open_provider(kind, values, http_settings=HttpSettings(retries=0)) as provider:
+        yield provider, sandbox, arranged
+
+
+def listed_as(change):
+    """A fault that changes the list of each page, whichever shape the host's pages have."""
+
+    def apply(page):
+        if isinstance(page, list):
+            return change(page)
+        for key in ("values", "data", "repositories"):
+            if isinstance(page.get(key), list):
+                return {**page, key: change(page[key])}
+        return page
+
+    return Fault(change_of_json("another list", apply))
+
+
+def among_broken(items):
+    return [*BROKEN, *(each for item in items for each in (item, None))] if items else items
+
+
+def warnings_of(caplog):
+    return [each.getMessage() for each in caplog.records if each.name == "deploycore.http.tally"]
+
+
+def test_no_listing_is_lost_to_an_item_that_cannot_be_read(opened, caplog):
+    provider, sandbox, arranged = opened
+    repositories = [each.slug for each in provider.list_repos()]
+    shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
+    branches = sorted(each.name for each in provider.list_branches(shop))
+    assert len(repositories) == 3
+    assert len(branches) == 3
+    sandbox.faults.add(listed_as(among_broken))
+    assert [each.slug for each in provider.list_repos()] == repositories
+    (said,) = warnings_of(caplog)
+    assert "provider work: list_repos: 9 item(s)" in said
+    assert "null in the place of an item" in said
+    caplog.clear()
+    assert sorted(each.name for each in provider.list_branches(shop)) == branches
+    (said,) = warnings_of(caplog)
+    assert "provider work: list_branches: 9 item(s)" in said
+    assert "content-of-an-item" not in said
+
+
+def test_webhooks_are_listed_and_registered_beside_items_that_cannot_be_read(opened):
+    provider, sandbox, arranged = opened
+    shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
+    secret, url = SecretStr("made-up-" + "0" * 32), "https://deploy.example/webhooks/1"
+    first = provider.register_webhook(shop, url, secret)
+    sandbox.faults.add(listed_as(among_broken))
+    assert [each.id for each in provider.list_webhooks(shop)] == [first.id]
+    again = provider.register_webhook(shop, url, secret)
+    assert [each.id for each in provider.list_webhooks(shop)] == [again.id]
+
+
+def test_a_listing_of_nulls_is_empty_and_one_of_nonsense_is_refused(opened):
+    provider, sandbox, _ = opened
+    sandbox.faults.add(listed_as(lambda items: [None for _ in items]))
+    assert list(provider.list_repos()) == []
+    sandbox.faults.clear()
+    sandbox.faults.add(listed_as(lambda items: [7 for _ in items]))
+    with pytest.raises(UnexpectedAnswer, match="list_repos") as caught:
+        list(provider.list_repos())
+    assert caught.value.__cause__ is None
+
+
+def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missing(opened):
+    provider, sandbox, arranged = opened
+    shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
+    with pytest.raises(NotFound):
+        provider.find_branch(shop, "gone")
+    sandbox.faults.add(listed_as(lambda items: [{"name": 7}, *items]))
+    with pytest.raises((NotFound, UnexpectedAnswer)) as caught:
+        provider.find_branch(shop, "gone")
+    is_listed = provider.plugin.kind == "bitbucket"  # others ask for the branch by its address
+    assert isinstance(caught.value, UnexpectedAnswer) is is_listed
+
+
+def test_what_is_wrong_on_the_last_page_does_not_lose_the_pages_before():
+    tally = ItemTally("provider work: list_repos", is_listing=True)
+    with tally.counting():
+        assert parse_items(Row, [{"name": "shop"}], what="a page") == [Row(name="shop")]
+        assert parse_items(Row, [{"name": 7}], what="a page") == []
+    tally.check()
+    only = ItemTally("provider work: list_repos", is_listing=True)
+    with only.counting():
+        parse_items(Row, [{"name": 7}, None], what="a page of rows")
+        parse_items(Row, [], what="a page of rows")
+    with pytest.raises(UnexpectedAnswer, match=r"a page of rows .*0\.name: it is not a text"):
+        only.check()
+
+
+def test_a_conversion_that_fails_skips_the_item(caplog):
+    rows = [{"name": "a", "commit": HASH}, {"name": "b"}]
+
+    def read(row):
+        if row.name == "b":
+            Branch(name="b", commit="made-up-content")
+        return row.branch()
+
+    found = parse_items(Row, rows, what="a page of rows", read=read)
+    assert [each.name for each in found] == ["a"]
+    (said,) = warnings_of(caplog)
+    assert "1 × commit has an unexpected value" in said
+    assert "made-up-content" not in said
+
+
+def test_items_that_are_valid_and_lack_what_is_needed_are_no_error(caplog):
+    def read(_):
+        raise IncompleteItem("It has no name.", field="name")
+
+    assert parse_items(object, [{}], what="a page of rows", read=read) == []
+    assert "name is missing" in warnings_of(caplog)[0]
+
+
+def test_lists_of_models_are_read_item_by_item(caplog):
+    rows = [{"name": "a"}, None, {"name": 7}, {}, {"name": "b", "title": None}]
+    assert parse_answer(list[Row], rows, what="a page") == [Row(name="a"), Row(name="b")]
+    (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert "3 item(s)" in record.getMessage()
+
+
+@pytest.mark.parametrize("page", [None, {}, "text", 7, {"name": "a"}])
+def test_what_is_no_list_is_refused(page):
+    with pytest.raises(UnexpectedAnswer, match="the whole: it is not a list"):
+        parse_items(Row, page, what="a page")

@@ -1,0 +1,239 @@
+"""Removing an application: what goes is told first, the host's webhook too, and history stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.errors import ConfigurationError
+
+URL = "https://deploy.example.com/webhooks/shop"
+V1 = "/api/v1"
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What the host was told: lists of words."""
+    notes = tmp_path / "notes"
+    monkeypatch.setenv("ACME_NOTES", str(notes))
+    return lambda: [json.loads(line) for line in notes.read_text().splitlines()]
+
+
+@pytest.fixture
+def registered(installation, secret, told):
+    """An application whose webhook the host has."""
+    installation.webhooks.register("shop", URL)
+    return "shop"
+
+
+@pytest.fixture
+def deployed(installation, secret):
+    """Records a deployment with a log, and a release on the disk."""
+
+    def make(name: str = "shop") -> int:
+        store = installation.store.deployments
+        record = store.request(name, ref="main")
+        with installation.engine.logs.open(name, record.id):
+            pass
+        (installation.settings.home / "logs" / name / f"{record.id}.jsonl").write_text("{}")
+        target = installation.store.get_application(name).definition.target
+        (target / "releases" / "one").mkdir(parents=True, exist_ok=True)
+        store.advance(record.id, "failed")
+        return record.id
+
+    return make
+
+
+@pytest.fixture
+def command(home, installation, tmp_path):
+    """Runs a command: ``command("app", "list")``; at a terminal, if somebody types there."""
+    own = {"DEPLOYCORE_HOME": str(home), "PYTHONPATH": str(tmp_path / "site")}
+
+    def run(*arguments, typed: str | None = None, **variables):
+        ours, theirs = pty.openpty()
+        if typed is not None:
+            os.write(ours, typed.encode())
+        try:
+            return subprocess.run(
+                [sys.executable, "-m", "deploycore", *arguments],
+                env={**os.environ, **own, **variables},
+                stdin=subprocess.DEVNULL if typed is None else theirs,
+                capture_output=True,
+                text=True,
+            )
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    return run
+
+
+def names(installation) -> list[str]:
+    return [each.name for each in installation.store.list_applications()]
+
+
+def logs(installation, name: str = "shop") -> list[str]:
+    directory = installation.settings.home / "logs" / name
+    return sorted(os.listdir(directory)) if directory.exists() else []
+
+
+def test_without_a_terminal_nothing_is_removed_unless_that_is_said(command, installation, deployed):
+    deployed()
+    done = command("app", "remove", "shop")
+    assert (done.returncode, names(installation)) == (2, ["shop"])
+    assert "Add --yes" in done.stderr
+    assert "kept: 1 deployment and their logs" in done.stderr
+    machine = command("app", "remove", "shop", "--json")
+    assert json.loads(machine.stderr)["error"]["code"] == "confirmation_required"
+    assert (machine.returncode, names(installation)) == (2, ["shop"])
+    done = command("app", "remove", "shop", "--yes")
+    assert (done.returncode, names(installation)) == (0, [])
+    assert "1 release stays in" in done.stdout
+
+
+@pytest.mark.parametrize(("typed", "code", "left"), [("n\n", 130, ["shop"]), ("y\n", 0, [])])
+def test_at_a_terminal_a_person_is_asked(command, installation, secret, typed, code, left):
+    done = command("app", "remove", "shop", typed=typed)
+    assert (done.returncode, names(installation)) == (code, left)
+    assert "Remove the application shop?" in done.stderr
+    assert "releases  there are none on disk" in done.stderr
+    assert " stay in" not in done.stdout  # of releases that never were
+
+
+def test_the_host_forgets_the_webhook(command, installation, registered, told):
+    done = command("app", "remove", "shop", "--json", "--yes")
+    assert done.returncode == 0
+    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+    assert json.loads(done.stdout)["remains"] == []
+
+
+def test_what_remains_at_a_host_that_is_down_is_named_and_the_rest_goes(
+    command, installation, registered
+):
+    done = command("app", "remove", "shop", "--yes", ACME_FAILS="1")
+    assert (done.returncode, names(installation)) == (0, [])
+    for part in ("Acme is down", "webhook hook-1", "acme/shop", "provider work", URL):
+        assert part in done.stderr
+
+
+def test_the_host_is_not_asked_if_that_is_said(command, installation, registered, told):
+    before = told()
+    done = command("app", "remove", "shop", "--yes", "--keep-webhook")
+    assert done.returncode == 0
+    assert told() == before
+    assert "hook-1" in done.stderr
+
+
+def test_an_application_that_is_being_deployed_keeps_its_webhook(installation, registered, told):
+    before = told()
+    installation.store.deployments.request("shop", ref="main")
+    with pytest.raises(ConfigurationError, match="has not ended"):
+        installation.removals.remove("shop")
+    assert told() == before
+    assert installation.store.webhooks.find("shop") is not None
+
+
+def test_history_and_logs_of_a_removed_application_are_still_found(command, installation, deployed):
+    number = deployed()
+    installation.removals.remove("shop")
+    assert "shop (removed)" in command("deployments", "shop").stdout
+    shown = json.loads(command("show", str(number), "--json").stdout)
+    assert (shown["id"], shown["removed_at"] is not None) == (number, True)
+    assert command("logs", "shop").returncode == 0
+    assert logs(installation) == [f"{number}.jsonl"]
+    with pytest.raises(ConfigurationError, match="has already ended"):
+        installation.engine.cancel(number)
+
+
+def test_a_new_application_of_the_name_begins_afresh_beside_the_former_history(
+    command, installation, deployed, create
+):
+    former = deployed()
+    installation.removals.remove("shop")
+    create("shop")
+    deployments = installation.store.deployments
+    assert deployments.list("shop") == []
+    assert [each.deployment for each in installation.releases("shop")] == [None]
+    assert command("show", "shop").returncode == 3  # it has none of its own yet
+    present = deployed()
+    assert [each.id for each in deployments.list("shop")] == [present]
+    found = [(each.id, each.removed_at is not None) for each in deployments.history("shop")]
+    assert found == [(present, False), (former, True)]
+    assert deployments.count("shop") == (1, 1)
+    assert [each.id for each in deployments.history("shop", limit=1)] == [present]
+    assert [each.id for each in deployments.history(before=present)] == [former]
+
+
+@pytest.mark.parametrize("when", ["with it", "afterwards"])
+def test_purging_erases_history_and_logs(command, installation, deployed, when):
+    number = deployed()
+    if when == "afterwards":
+        installation.removals.remove("shop")
+        question = command("app", "remove", "shop", "--purge", typed="y\n")
+        assert "was removed before" in question.stderr
+    else:
+        installation.removals.remove("shop", purge=True)
+    assert logs(installation) == []
+    for find in (
+        lambda: installation.store.deployments.history("shop"),
+        lambda: installation.store.deployments.get(number),
+        lambda: installation.removals.plan("shop", purge=True),
+    ):
+        with pytest.raises(ConfigurationError, match="There is no"):
+            find()
+
+
+def test_rest_says_what_remains(serving, installation, registered, token, monkeypatch):
+    client, admin = serving(), token("admin")
+    monkeypatch.setenv("ACME_FAILS", "1")
+    answer = client.delete(f"{V1}/applications/shop", headers=admin)
+    assert answer.status_code == 200
+    assert "hook-1" in answer.json()["remains"][0]
+    assert answer.json()["error"] == "Acme is down."
+
+
+def test_rest_keeps_the_history_unless_it_is_purged(serving, installation, deployed, token):
+    client, admin = serving(), token("admin")
+    number = deployed()
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 204
+    (item,) = client.get(f"{V1}/deployments?application=shop", headers=admin).json()["items"]
+    assert (item["id"], item["removed_at"] is not None) == (number, True)
+    assert client.get(f"{V1}/deployments/{number}/log", headers=admin).status_code == 200
+    assert client.get(f"{V1}/deployments?application=blog", headers=admin).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "question"),
+    [
+        (("webhook", "remove", "shop"), "Remove the webhook of shop?"),
+        (("provider", "remove", "spare"), "Remove the provider spare?"),
+        (("token", "remove", "ci"), "Revoke the token ci?"),
+        (("app", "secret", "shop", "KEY", "--remove"), "Forget the value of KEY?"),
+    ],
+    ids=["webhook", "provider", "token", "secret"],
+)
+def test_other_removals_ask_at_a_terminal_and_obey(
+    command, installation, registered, token, arguments, question
+):
+    installation.add_provider("spare", "acme", {}, {"token": SecretStr("hunter2-of-acme")})
+    token("read", name="ci")
+    done = command(*arguments, typed="n\n")
+    assert (done.returncode, question in done.stderr) == (130, True)
+    assert installation.store.webhooks.find("shop") is not None
+    assert "spare" in [each.name for each in installation.store.list_providers()]
+    assert "ci" in [each.name for each in installation.store.tokens.list()]
+    assert command(*arguments, "--yes", typed="").returncode == 0
+
+
+def test_a_webhook_that_the_host_can_not_remove_is_named(command, installation, registered):
+    done = command("webhook", "remove", "shop", ACME_FAILS="1")
+    assert done.returncode != 0
+    for part in ("hook-1", URL, "--keep-at-host"):
+        assert part in done.stderr
+    assert installation.store.webhooks.find("shop") is not None

@@ -1,0 +1,121 @@
+"""Pasted addresses of repositories are understood, or refused without their secrets."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.errors import ConfigurationError
+from deploycore.repository_address import read_repository
+
+HOST = ("https://git.acme.example", "https://api.git.acme.example/2.0")
+BELOW = ("https://acme.example/git", "https://acme.example/git/api/v1")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("acme/shop", "acme/shop"),
+        (" acme/shop/ ", "acme/shop"),
+        ("/acme/shop", "acme/shop"),
+        ("acme/shop.git", "acme/shop"),
+        ("acme/group/shop.git", "acme/group/shop"),
+        ("my.group/sub/shop", "my.group/sub/shop"),
+        ("https://git.acme.example/acme/shop", "acme/shop"),
+        ("HTTPS://Git.Acme.Example/acme/shop/", "acme/shop"),
+        ("http://git.acme.example/acme/shop.git", "acme/shop"),
+        ("https://ada@git.acme.example/acme/shop.git", "acme/shop"),
+        ("https://git.acme.example:443/acme/group/sub/shop.git/", "acme/group/sub/shop"),
+        ("https://git.acme.example/acme/shop?tab=readme#readme", "acme/shop"),
+        ("https://git.acme.example/acme/shop/src/main", "acme/shop"),
+        ("https://git.acme.example/acme/shop/src/main/README.md", "acme/shop"),
+        ("https://git.acme.example/acme/shop/src", "acme/shop"),
+        ("https://git.acme.example/acme/shop/tree/main", "acme/shop"),
+        ("https://git.acme.example/acme/shop/tree/feature/x", "acme/shop"),
+        ("https://git.acme.example/acme/shop/src/branch/main", "acme/shop"),
+        ("https://git.acme.example/acme/shop/branch/main", "acme/shop"),
+        ("https://git.acme.example/acme/group/shop/-/tree/main", "acme/group/shop"),
+        ("https://git.acme.example/acme/shop/pull-requests/7", "acme/shop"),
+        ("https://git.acme.example/acme/shop/commits/1a2b", "acme/shop"),
+        ("https://git.acme.example/acme/shop.git/info/refs", "acme/shop"),
+        ("https://www.git.acme.example/acme/shop", "acme/shop"),
+        ("https://git.acme.example/acme/my%2Eshop", "acme/my.shop"),
+        ("git.acme.example/acme/shop", "acme/shop"),
+        ("git.acme.example/acme/group/shop.git", "acme/group/shop"),
+        ("git@git.acme.example:acme/shop.git", "acme/shop"),
+        ("git@git.acme.example:acme/group/shop", "acme/group/shop"),
+        ("git.acme.example:acme/shop.git", "acme/shop"),
+        ("git@git.acme.example:/acme/shop.git", "acme/shop"),
+        ("ssh://git@git.acme.example/acme/shop.git", "acme/shop"),
+        ("ssh://git@ssh.git.acme.example:443/acme/shop.git", "acme/shop"),
+        ("git+ssh://git@git.acme.example/acme/shop.git", "acme/shop"),
+        ("git://git.acme.example/acme/shop.git", "acme/shop"),
+        ("git clone git@git.acme.example:acme/shop.git", "acme/shop"),
+        ("git clone --depth=1 https://git.acme.example/acme/shop.git", "acme/shop"),
+        ("<https://git.acme.example/acme/shop>", "acme/shop"),
+    ],
+)
+def test_what_people_paste_is_understood(text, wanted):
+    assert str(read_repository(text, lambda: HOST)) == wanted
+
+
+def test_a_host_below_a_path_of_a_site_is_understood():
+    for text in (
+        "https://acme.example/git/ada/shop",
+        "https://acme.example/git/ada/shop.git",
+        "https://acme.example/git/ada/shop/src/branch/main",
+        "ssh://git@acme.example/ada/shop.git",
+    ):
+        assert str(read_repository(text, lambda: BELOW)) == "ada/shop"
+
+
+def test_a_provider_is_not_looked_at_for_a_plain_name():
+    def refuse():
+        raise AssertionError
+
+    assert str(read_repository("acme/group/shop", refuse)) == "acme/group/shop"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://elsewhere.example/acme/shop",
+        "https://ada:made-up-secret@elsewhere.example/acme/shop.git",
+        "git@elsewhere.example:acme/shop.git",
+        "ssh://git@elsewhere.example/acme/shop.git",
+        "https://notgit.acme.example.evil.example/acme/shop",
+        "https://10.0.0.1/acme/shop",
+    ],
+)
+def test_another_host_is_refused_by_its_name(text):
+    with pytest.raises(ConfigurationError, match="the provider is for") as caught:
+        read_repository(text, lambda: HOST)
+    assert "git.acme.example" in caught.value.message
+    assert "OWNER/REPOSITORY" in caught.value.hint
+    assert "made-up-secret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "shop",
+        "shop.git",
+        "acme/.git",
+        "acme//shop",
+        "acme/../shop",
+        "acme/my shop",
+        "https://git.acme.example",
+        "https://git.acme.example/",
+        "https://git.acme.example/acme",
+        "git@git.acme.example:shop.git",
+        "https://[",
+        "ada:made-up-secret@git.acme.example/acme/shop",
+        "file:///srv/git/acme/shop.git",
+    ],
+)
+def test_what_names_no_repository_is_refused_with_an_example(text):
+    with pytest.raises(ConfigurationError) as caught:
+        read_repository(text, lambda: HOST)
+    assert "OWNER/REPOSITORY" in caught.value.hint
+    assert "made-up-secret" not in f"{caught.value} {caught.value.hint}"

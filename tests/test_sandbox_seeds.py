@@ -1,0 +1,77 @@
+"""Credentials of sandboxes that stay the same after a restart, and names that differ."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.cli.sandbox import _seeded, load_sandbox, provider_names
+from deploycore.errors import ConfigurationError
+from deploycore.sandbox import SandboxConnection, SecretSource
+
+KINDS = ("bitbucket", "gitea", "github", "gitlab")
+
+
+def given(kind, seed):
+    running = _seeded(load_sandbox(kind)[1], 0, seed)
+    try:
+        return [
+            {
+                field: value.get_secret_value() if isinstance(value, SecretStr) else value
+                for field, value in connection.settings.items()
+                if not str(value).startswith(running.url)
+            }
+            for connection in running.connections
+        ]
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_gives_the_same_credentials_and_another_one_others(kind):
+    first = given(kind, "one")
+    assert given(kind, "one") == first
+    assert all(old != new for old, new in zip(first, given(kind, "two"), strict=True))
+
+
+def test_a_sandbox_that_makes_its_own_credentials_refuses_a_seed():
+    kind, sandbox_class = load_sandbox("gitea")
+    stopped = []
+
+    class Own(sandbox_class):
+        def new_secret(self, mode):
+            return SecretStr(secrets.token_hex(20))
+
+        def stop(self):
+            super().stop()
+            stopped.append(kind)
+
+    with pytest.raises(ConfigurationError, match="does not support --seed"):
+        _seeded(Own, 0, "one")
+    assert stopped
+
+
+def test_an_empty_seed_is_refused():
+    with pytest.raises(ConfigurationError, match="seed is empty"):
+        _seeded(load_sandbox("gitea")[1], 0, "")
+
+
+def test_without_a_seed_secrets_are_random():
+    assert SecretSource().token_hex(16) != SecretSource().token_hex(16)
+    assert len(SecretSource("x").token_bytes(100)) == 100
+
+
+def test_no_two_connections_of_all_kinds_get_one_name():
+    names = []
+    for kind in KINDS:
+        running = load_sandbox(kind)[1].demo()
+        try:
+            names += provider_names(kind, running.connections)
+        finally:
+            running.stop()
+    assert len(names) == len(set(names))
+    assert "gitea-access-token" in names
+    same = [SandboxConnection("Token", {}, "ada")] * 3
+    assert provider_names("acme", same) == ["acme-token", "acme-token-no2", "acme-token-no3"]

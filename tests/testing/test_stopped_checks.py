@@ -1,0 +1,189 @@
+"""A plugin that holds the interpreter, or ends its process, ends neither the command nor the rest
+of the checks; the report says which check it was, and where the plugin was."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from deploycore import isolation, registry
+from deploycore.errors import PluginError
+from deploycore.inventory import plugin_reports
+from deploycore.probing import probe_imports
+from deploycore.testing.check import check_plugin
+from tests.testing.kit import install_template
+from tests.testing.mutants import Replacement
+
+HELD = "import re; re.match('(a+)+$', 'a' * 64 + 'b')"
+ASKING = 'user = parse_answer(UserAnswer, self._http.get_json("user"), what="the user")'
+LISTING = 'path = f"owners/'
+CHEAP = "test_signing_in_is_cheap[token]"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a copy of the template that does something in a module, or in a hook."""
+
+    def run(statement, *, module="provider.py", before="GIT_USERNAME ="):
+        site = install_template(tmp_path, [Replacement(module, before, f"{statement}; {before}")])
+        monkeypatch.syspath_prepend(str(site))
+        return site
+
+    return run
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(isolation, "SILENT_SECONDS", 8.0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (HELD, "the interpreter was held in authenticate ("),
+        ("import os; os._exit(0)", "the process ended with exit code 0 in authenticate ("),
+        ("import ctypes; ctypes.string_at(0)", "ended by SIGSEGV in authenticate ("),
+        ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL"),
+    ],
+    ids=["held", "exit", "segfault", "killed"],
+)
+def test_a_check_in_which_it_happens_fails_and_is_named(install, impatient, statement, told):
+    install(statement, before=ASKING)
+    plugin, outcome = check_plugin("acme", only="cheap")
+    assert plugin.label == "deploycore-acme 0.1.0"
+    assert set(outcome.failed) == {CHEAP}
+    assert told in outcome.failed[CHEAP]
+    assert "The contract asks of" in outcome.failed[CHEAP]
+    assert outcome.not_run == {}
+
+
+def test_the_next_checks_run_and_not_for_ever(install):
+    install("import os; os._exit(3)", before=LISTING)
+    _, outcome = check_plugin("acme", only="list")
+    assert len(outcome.failed) == 3
+    assert all("exit code 3 in list_repos" in text for text in outcome.failed.values())
+    assert outcome.passed > 0
+    assert outcome.not_run
+    assert set(outcome.not_run).isdisjoint(outcome.failed)
+
+
+def test_an_import_that_does_not_come_back_is_an_error(install):
+    install("import os; os._exit(1)")
+    with pytest.raises(PluginError, match="exit code 1 in ") as caught:
+        check_plugin("acme")
+    assert "deploycore-acme 0.1.0 can't be imported" in caught.value.message
+    assert "provider.py, line" in caught.value.message
+    assert caught.value.details["hook"] == "import"
+
+
+def test_a_contract_class_whose_import_ends_the_process_fails(install):
+    install("import os; os._exit(1)", module="contract.py", before="__all__ =")
+    _, outcome = check_plugin("acme")
+    assert set(outcome.failed) == {"the contract class"}
+
+
+def test_the_time_for_all_checks_ends(install):
+    install("import time; time.sleep(600)", before=ASKING)
+    _, outcome = check_plugin("acme", seconds=8.0)
+    assert outcome.failed
+    assert outcome.not_run or outcome.passed == 0
+    assert "the time for all checks, 8 s, was over" in " ".join(outcome.failed.values())
+
+
+def test_what_remains_to_be_said_is_json(install):
+    site = install("import os; os._exit(0)", before=ASKING)
+    command = [sys.executable, "-m", "deploycore", "plugin", "check", "acme", "--json"]
+    done = subprocess.run(
+        [*command, "--only", "cheap"],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    assert done.returncode == 10
+    assert found["conforms"] is False
+    assert set(found["failed"]) == {CHEAP}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_child_ends_with_the_command(install, tmp_path, number):
+    note = tmp_path / "pid"
+    statement = (
+        f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    )
+    site = install(statement)
+    command = [sys.executable, "-m", "deploycore", "plugin", "check", "acme"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait_for(lambda: note.is_file() and note.read_text())
+    child = int(note.read_text())
+    assert child != process.pid
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    wait_for(lambda: not is_running(child))
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert b"Traceback" not in said
+
+
+def wait_for(condition):
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("command", [["plugins"], ["doctor", "--offline"]])
+def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
+    """A provider that ends the process, and one after it whose observer does so, too."""
+    site = tmp_path / "site"
+    for name, group in (("a_ending", "providers"), ("z_ending", "observers")):
+        metadata = site / f"{name}-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        points = f"[deploycore.{group}]\n{name} = {name}:Plugin\n"
+        (metadata / "entry_points.txt").write_text(points)
+        (site / f"{name}.py").write_text("import os\nos._exit(7)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "deploycore", *command, "--json"],
+        env={**os.environ, "PYTHONPATH": str(site), "DEPLOYCORE_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    rows = found["findings"] if isinstance(found, dict) else found
+    said = json.dumps(rows)
+    for name in ("a_ending", "z_ending"):
+        assert f"plugin {name} 1.0 can't be imported from {name}:Plugin: the process ended" in said
+    assert "exit code 7" in said
+
+
+def test_an_import_that_holds_the_interpreter_is_refused_and_the_others_are_not(install, impatient):
+    install(HELD)
+    try:
+        probe_imports()
+        reports = {(report.type, report.kind): report for report in plugin_reports()}
+    finally:
+        registry._refused.clear()
+    assert "its import did not end in " in reports["provider", "acme"].problem.message
+    assert reports["provider", "bitbucket"].problem is None

@@ -1,0 +1,26 @@
+"""What asks for a deployment decides whether a commit that was rolled back from is deployed."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.worker.look import Hand, look_at
+
+
+@pytest.mark.parametrize(
+    ("causes", "force", "way"),
+    [
+        (["push"], False, (False, True)),
+        (["poll", "push"], False, (False, True)),
+        (["request"], False, (False, False)),
+        (["push", "request"], False, (False, False)),
+        (["request"], True, (True, False)),
+    ],
+)
+def test_pushes_and_polls_are_automatic_and_requests_are_not(
+    installation, deployments, add, causes, force, way
+):
+    for cause in causes:
+        add(cause=cause, force=force)
+    look_at(installation, "one", Hand(), lambda event: None)
+    assert deployments.ways == [way]
