@@ -42,7 +42,7 @@ class Observers:
     @property
     def names(self) -> list[str]:
         """The names of the observers, in the order in which they are called."""
-        return [manager.list_name_plugin()[0][0] for manager in self._managers]
+        return [_name_of(manager) for manager in self._managers]
 
     def one_by_one(self) -> list[Observers]:
         """Each observer by itself."""
@@ -61,7 +61,7 @@ class Observers:
     def ask(self, hook: str, /, **arguments: object) -> Iterator[str]:
         """What observers answer to a hook, those that answer a text; failures as above."""
         for manager in self._managers:
-            name = manager.list_name_plugin()[0][0]
+            name = _name_of(manager)
             try:
                 with under_way(f"observer {name}", hook):
                     answers = getattr(manager.hook, hook)(**arguments)
@@ -106,6 +106,11 @@ def _loaded(name: str, point: EntryPoint) -> tuple[str, object]:
     observer = imported(point)
     _manager(name, observer)
     return name, observer
+
+
+def _name_of(manager: pluggy.PluginManager) -> str:
+    """The name of the one observer that a manager has."""
+    return manager.list_name_plugin()[0][0]
 
 
 def _manager(name: str, observer: object) -> pluggy.PluginManager:

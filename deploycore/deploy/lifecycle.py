@@ -59,28 +59,27 @@ class Lifecycle:
         Returns:
             Why one of them objects; ``None`` if none does.
         """
-        answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[tuple[Observers, str | None]] = queue.SimpleQueue()
 
         def ask(observer: Observers) -> None:
-            reason = next(observer.ask("veto_deploy", deployment=record), None)
-            answers.put((observer.names[0], reason))
+            answers.put((observer, next(observer.ask("veto_deploy", deployment=record), None)))
 
-        waiting = {}
-        for observer in self._observers.one_by_one():
-            waiting[observer.names[0]] = _start("deploycore-veto", partial(ask, observer))
+        waiting = self._observers.one_by_one()  # not by name: two plugins may have the same one
+        for observer in tuple(waiting):
+            _start("deploycore-veto", partial(ask, observer))
         until = time.monotonic() + VETO_SECONDS
         try:
             while waiting:
-                name, reason = answers.get(timeout=max(0.0, until - time.monotonic()))
+                observer, reason = answers.get(timeout=max(0.0, until - time.monotonic()))
                 if reason is not None:
                     return reason
-                waiting.pop(name, None)
+                waiting.remove(observer)
         except queue.Empty:
             logger.warning(
                 "deployment %s: no answer to veto_deploy within %g seconds from %s: ignored",
                 record.id,
                 VETO_SECONDS,
-                _named(waiting),
+                _named(each.names[0] for each in waiting),
             )
         return None
 
@@ -137,16 +136,12 @@ class _Listening:
             Whether they are.
         """
         former = _left_behind.get(self.name)
-        if former is not None and former.is_alive():
-            until = 0.0
-        self._thread.join(max(0.0, until - time.monotonic()))
-        if self._thread.is_alive():
-            if former is None or not former.is_alive():
-                _left_behind[self.name] = self._thread
-            return False
-        if former is not None and not former.is_alive():
-            _left_behind.pop(self.name, None)
-        return True
+        is_stuck = former is not None and former.is_alive()
+        self._thread.join(0.0 if is_stuck else max(0.0, until - time.monotonic()))
+        is_done = not self._thread.is_alive()
+        if not is_done and not is_stuck:
+            _left_behind[self.name] = self._thread
+        return is_done
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:

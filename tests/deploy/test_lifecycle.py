@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,11 +52,11 @@ class Hanging:
 
     @hookimpl
     def deploy_state_changed(self, deployment):
-        self.release.wait(30)
+        self.release.wait(600)  # longer than a test may take
 
     @hookimpl
     def veto_deploy(self, deployment):
-        self.release.wait(30)
+        self.release.wait(600)  # longer than a test may take
 
 
 class Objecting:
@@ -129,8 +130,10 @@ def test_a_plugin_that_hangs_silences_no_other(create, deploy, impatient, positi
     create()
     audit, hanging = Audit(), Hanging()
     deploy(*((hanging, audit) if position == "first" else (audit, hanging)))
-    hanging.release.set()
+    while ("finished", "healthy", None) not in audit.seen:  # a slow machine takes its time
+        time.sleep(0.01)
     assert audit.seen[-1] == ("finished", "healthy", None)
+    hanging.release.set()
 
 
 def test_a_last_request_that_takes_a_while_is_waited_for(create, deploy):
@@ -169,6 +172,27 @@ def test_a_plugin_may_object_before_anything_is_fetched(
         deploy(Objecting())
     assert not any("upload-pack" in each.path for each in demo_sandbox.requests)
     assert installation.store.deployments.list("site")[0].error_code == "deploy"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_plugins_of_one_name_are_both_asked(order):
+    asked = threading.Event()
+
+    class Quick:
+        @hookimpl
+        def veto_deploy(self, deployment):
+            asked.set()
+
+    class Late:
+        @hookimpl
+        def veto_deploy(self, deployment):
+            asked.wait(60)
+            time.sleep(0.2)  # the other answer is counted meanwhile
+            return "no"
+
+    plugins = [("twin", Quick()), ("twin", Late())][::order]
+    with lifecycle.Lifecycle(Observers(plugins)) as told:
+        assert told.veto(SimpleNamespace(id=1)) == "no"
 
 
 def test_a_rollback_is_told_and_not_asked_about(
