@@ -19,6 +19,12 @@ SANDBOX_INSTALLED = importlib.util.find_spec("deploycore_bitbucket") is not None
 
 def pytest_configure(config):
     config.addinivalue_line("markers", OUTSIDE)
+    if importlib.util.find_spec("hypothesis") is not None:
+        import hypothesis
+
+        # Time-outs are for what hangs; how long an example takes is up to the machine.
+        hypothesis.settings.register_profile("patient", deadline=None)
+        hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(optionalhook=True)

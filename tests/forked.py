@@ -54,7 +54,7 @@ def run(
     environment: Mapping[str, str],
     directory: Path,
     given: str = "",
-    timeout: float = 110,
+    timeout: float = 500,
 ) -> subprocess.CompletedProcess[str]:
     """What ``python -m MODULE ARGUMENTS`` prints and ends with.
 

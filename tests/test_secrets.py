@@ -155,7 +155,7 @@ def test_a_directory_in_the_place_of_the_key_is_said(box, settings):
         box.seal(SECRET)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 def test_a_fifo_in_the_place_of_a_secret_is_said_and_not_waited_for(box, settings, tmp_path):
     os.mkfifo(tmp_path / "token")
     with pytest.raises(ConfigurationError, match="can't be read: Not a regular file"):

@@ -86,7 +86,7 @@ def test_a_file_is_kept_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
     assert given.secrets["token"] == SecretReference(f"file:{tmp_path}/token.txt")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 def test_a_file_that_will_be_gone_is_refused_with_another_way(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()

@@ -238,7 +238,7 @@ def test_an_empty_database_without_a_key_is_one_that_was_never_used(look, home):
     assert look().of("database", "ok")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_regular_file_is_told_and_not_waited_for(look, home, make):
     home.mkdir(mode=0o700)

@@ -62,7 +62,7 @@ class Shell:
             given=given,
             environment=self.environment(**environment),
             directory=self.directory,
-            timeout=90,
+            timeout=500,
         )
         self.printed += [done.stdout, done.stderr]
         assert "Traceback" not in done.stderr, done.stderr

@@ -51,7 +51,7 @@ def check(template, tmp_path):
                 "HOME": str(tmp_path),
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             },
-            timeout=110,
+            timeout=500,
         )
 
     return run
