@@ -101,7 +101,7 @@ class PushEvent(Model):
         truncated: Whether there were more changes than the host tells of.
         actor: Who pushed, as far as the host tells; for people.
         repository_host_id: The host's identifier of the repository, as
-            :attr:`deploycore.models.Repository.host_id`; ``None`` if it is not told.
+            ``Repository.host_id``; ``None`` if it is not told.
     """
 
     repository: RepositoryId

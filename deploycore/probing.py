@@ -20,6 +20,7 @@ from deploycore.registry import (
     OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
+    endless_import,
     entry_points_by_name,
     imported,
     label_of,
@@ -48,12 +49,13 @@ def probe_imports() -> None:
 def import_all(order: Mapping[str, Any], reporter: Reporter) -> None:
     """The child's side: import one after another, and tell which.
 
-    An import that takes long is left behind: the registry can wait for it no less.
+    An import that takes long is left behind.
     """
     for index, (name, value, group) in enumerate(order["points"]):
         reporter.tell("begin", index=index)
         point = EntryPoint(name, value, group)
-        BackgroundCall(partial(_import, point, index, reporter)).wait(LISTED_SECONDS)
+        if not BackgroundCall(partial(_import, point, index, reporter)).wait(LISTED_SECONDS):
+            reporter.tell("late", index=index)
     reporter.tell("end")
 
 
@@ -88,6 +90,9 @@ def _probe(points: list[EntryPoint]) -> int:
                 return len(points)
             if event["event"] == "done":
                 begun.remove(event["index"])
+                continue
+            if event["event"] == "late":  # a second wait in this process would tell no more
+                refuse_import(points[event["index"]], endless_import(points[event["index"]]))
                 continue
             begun.append(event["index"])
             last = event["index"] + 1

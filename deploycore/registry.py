@@ -198,7 +198,7 @@ def each_apart(
     for point, call in begun:
         if not call.wait(call.began + LISTED_SECONDS - time.monotonic()):
             call.leave(lambda result: None)
-            outcomes.append(_endless(point, LISTED_SECONDS))
+            outcomes.append(endless_import(point))
             continue
         try:
             outcomes.append(call.result())
@@ -228,6 +228,18 @@ def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
     return PluginError(
         f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}.",
         hint="Upgrade or uninstall the plugin. Its import must not end the process.",
+        plugin=label_of(point),
+        hook="import",
+    )
+
+
+def endless_import(point: EntryPoint, seconds: float = LISTED_SECONDS) -> PluginError:
+    """Why an import was given up that did not end in time."""
+    return PluginError(
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: the import did not"
+        f" end within {seconds:g} s.",
+        hint="Upgrade or uninstall the plugin. Its import must not wait, for example for a"
+        " network.",
         plugin=label_of(point),
         hook="import",
     )
@@ -293,7 +305,7 @@ def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
         return _noting(point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS))()
     except Unanswered:
         pass
-    raise _endless(point, NEEDED_SECONDS)
+    raise endless_import(point, NEEDED_SECONDS)
 
 
 def _noting(point: EntryPoint, action: Callable[[], T]) -> Callable[[], T]:
@@ -324,17 +336,6 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
         )
 
     return translated
-
-
-def _endless(point: EntryPoint, seconds: float) -> PluginError:
-    return PluginError(
-        f"The plugin {label_of(point)} cannot be imported from {point.value}: the import did not"
-        f" end within {seconds:g} s.",
-        hint="Upgrade or uninstall the plugin. Its import must not wait, for example for a"
-        " network.",
-        plugin=label_of(point),
-        hook="import",
-    )
 
 
 def _faults(candidate: object) -> Iterable[str]:

@@ -219,7 +219,7 @@ def _read_key_file(path: Path) -> bytes | None:
     if os.name == "posix" and mode & 0o077:
         raise StoreError(
             f"The key file {path} can be read by other users of this machine (mode {mode:04o}).",
-            hint=f"Correct its mode: chmod 600 {path}",
+            hint=f"Restrict access: chmod 600 {path}",
             path=str(path),
         )
     return content

@@ -64,5 +64,5 @@ nitpick_ignore = [
 ]
 nitpick_ignore_regex = [
     ("py:class", r"(_pytest|collections\.abc|dulwich|pydantic)\..+"),
-    ("py:class", r"deploycore\..+\.(T|_\w+)"),
+    ("py:class", r"deploycore\..+\.(T|U|_\w+)"),
 ]

@@ -42,7 +42,8 @@ def say(text: str) -> None:
     """Print a line for a person to standard output."""
     output = command_output()
     text = "\n".join(map(printable, text.split("\n")))
-    print(_encodable(text, output.encoding), file=output)
+    # At once, since the next line may take a while, as when a log is followed.
+    print(_encodable(text, output.encoding), file=output, flush=True)
 
 
 def say_aside(text: str) -> None:
@@ -118,7 +119,7 @@ def say_state(subject: str, state: str, style: Style) -> None:
     """Print ``subject: state`` for a person, the state in the look of a style."""
     output = command_output()
     state = _paint_for(output)(style, printable(state))
-    print(f"{_encodable(printable(subject), output.encoding)}: {state}", file=output)
+    print(f"{_encodable(printable(subject), output.encoding)}: {state}", file=output, flush=True)
 
 
 def has_colors(stream: TextIO) -> bool:

@@ -82,7 +82,7 @@ def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]
         )
     elif (mode := _mode_for_others(found)) is not None:
         said = f"{found.name} can be read by other users of this machine (mode {mode:04o})."
-        yield warning(subject, said, f"Close it: chmod 600 {found.path}")
+        yield warning(subject, said, f"Restrict access: chmod 600 {found.path}")
     elif found.is_current and not found.damaged:
         yield fine(subject, f"{found.name} is whole and up to date.")
     for error in found.damaged:
@@ -174,7 +174,7 @@ def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[
         if mode & 0o004:
             said = f"All users of this machine can read the secret in {path} (mode {mode:04o})."
             needed_by = f" Needed by: {', '.join(needed)}."
-            yield warning("secrets", said + needed_by, f"Close it: chmod o-rwx {path}")
+            yield warning("secrets", said + needed_by, f"Restrict access: chmod o-rwx {path}")
 
 
 def _secrets(found: Inspection) -> Iterator[tuple[str, str]]:

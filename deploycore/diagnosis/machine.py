@@ -113,10 +113,10 @@ def look_at_home(settings: Settings) -> Iterator[Finding]:
         return
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         said = f"All users of this machine can write to the data directory {home}."
-        yield problem(subject, said, f"Close it: chmod 700 {home}")
+        yield problem(subject, said, f"Restrict access: chmod 700 {home}")
     elif status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         said = f"Others may write to the data directory {home} (mode {status.st_mode & 0o7777:o})."
-        yield warning(subject, said, f"Close it: chmod 700 {home}")
+        yield warning(subject, said, f"Restrict access: chmod 700 {home}")
     elif status.st_uid != os.geteuid():
         said = f"The data directory {home} belongs to another user ({_user(status.st_uid)})."
         yield warning(subject, said, "Run deploycore as that user: what you make is not theirs.")
@@ -133,7 +133,7 @@ def _open_to_others(home: Path) -> Iterator[Finding]:
             mode = path.stat().st_mode
             if mode & (stat.S_IWOTH | stat.S_IWGRP):
                 said = f"Others may write to {path} (mode {mode & 0o7777:o})."
-                yield warning("data directory", said, f"Close it: chmod 700 {path}")
+                yield warning("data directory", said, f"Restrict access: chmod 700 {path}")
 
 
 def _absent(home: Path, subject: str) -> Finding:

@@ -161,7 +161,7 @@ class Destinations:
     def _refused(self, url: str, why: str) -> UnsafeRepository:
         return UnsafeRepository(
             f"The server of {self._source.url} redirects to {shown_origin(url)}, which is not"
-            f" asked: {why}.",
+            f" followed: {why}.",
             hint="Have the server name public https addresses, or addresses of its own origin.",
             url=self._source.url,
         )
@@ -195,7 +195,7 @@ class SubmoduleDestinations(Destinations):
 
     def _refused(self, url: str, why: str) -> UnsafeRepository:
         return UnsafeRepository(
-            f"A submodule of {self._source.url} is at {shown_origin(url)}, which is not asked:"
+            f"A submodule of {self._source.url} is at {shown_origin(url)}, which is not allowed:"
             f" {why}.",
             hint="Give it a public https address, or one of the same origin, in .gitmodules, or"
             " deploy without submodules.",

@@ -129,8 +129,8 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         )
     if isinstance(error, ProtocolError | HangupException | ConnectionError):
         return GitError(
-            f"The git server of {url} closed the connection early.",
-            hint="Try again. If it happens again, check the host and the network between.",
+            f"The connection to {url} was closed before the answer was complete.",
+            hint="Try again. If it happens again, check the host, the network, and any proxy.",
             url=url,
         )
     said = clean(str(error), source)

@@ -8,12 +8,14 @@ from deploycore.http.answers import ErrorAnswer, retry_after
 from deploycore.http.authorisation import BasicAuth, BearerAuth, HeaderAuth, HttpAuth
 from deploycore.http.client import HttpClient
 from deploycore.http.decoding import AnswerModel, IncompleteItem, parse_answer, parse_items
+from deploycore.http.deprecation import Deprecation
 from deploycore.http.settings import HttpSettings
 
 __all__ = [
     "AnswerModel",
     "BasicAuth",
     "BearerAuth",
+    "Deprecation",
     "ErrorAnswer",
     "HeaderAuth",
     "HttpAuth",

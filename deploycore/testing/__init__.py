@@ -9,9 +9,8 @@ A provider's tests are one small class::
         sandbox = AcmeSandbox
 
 The parts stand in modules of their own: ``sandbox`` (the base class of a fake git host),
-``host`` (HTTP on loopback), ``faults``, ``git_http`` and ``repositories`` (git over HTTP),
-``recorded`` (answers of the real host, played again). They need nothing but deploycore; the
-kit itself needs pytest: install ``deploycore[testing]``.
+``host`` (HTTP on loopback), ``faults``, ``git_http`` and ``repositories`` (git over HTTP). They
+need nothing but deploycore; the kit itself needs pytest: install ``deploycore[testing]``.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class LoggedRequest:
     """A request that a host got, without any secret.
 
     Attributes:
-        path, query: As sent, known secrets masked.
+        path: As it was sent, known secrets masked.
+        query: Likewise.
     """
 
     method: str

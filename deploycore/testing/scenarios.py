@@ -1,7 +1,7 @@
 """What a fake host holds while a check of the kit runs.
 
-Scenarios are few and named, so that a host that was filled by hand, such as one that plays
-recorded answers, can have each of them as well as one that is filled by a program.
+Scenarios are few and named, so that a host that was filled by hand can have each of them as well
+as one that is filled by a program.
 """
 
 from __future__ import annotations

@@ -29,7 +29,11 @@ def serving(monkeypatch, home):
 
 
 def test_its_own_worker_has_the_lease_that_all_have(serving):
-    assert serving(workers=3, lease=600.0) == {"threads": 3, "lease": 600.0}
+    assert serving(workers=3, lease=600.0, per_provider=1) == {
+        "threads": 3,
+        "lease": 600.0,
+        "per_provider": 1,
+    }
 
 
 @pytest.mark.parametrize("lease", ["2", "3601", "long"])

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from deploycore.deploy.operator_log import log_end
 from deploycore.errors import DeploycoreError, DeployError
 from deploycore.redaction import Redactor
+from deploycore.store.records import PendingApplication
 from deploycore.worker.look import Hand, look_at
 
 
@@ -101,7 +102,8 @@ def test_what_has_no_record_is_logged_by_the_worker(installation, create, lines,
     target.mkdir()
     (target / "releases").write_text("no directory")
     installation.store.triggers.add("site", cause="push", ref="main")
-    look_at(installation, "site", Hand(), lambda event: None)
+    hand = Hand(PendingApplication("site", "bitbucket", is_retried=False))
+    look_at(installation, "site", hand, lambda event: None)
     (level, text), *_ = lines()
     assert level == "ERROR"
     assert text.startswith("site was not deployed: ")

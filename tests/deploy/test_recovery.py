@@ -220,7 +220,7 @@ def test_one_that_can_not_be_recovered_keeps_no_other_from_it(
     stuck, dead = die("fetching"), die("fetching", name="other")
     (home / "locks").mkdir(exist_ok=True)
     (home / "locks" / "site.lock").mkdir()
-    with pytest.raises(DeployError, match="site: The lock of site cannot be had"):
+    with pytest.raises(DeployError, match="site: The lock of site cannot be taken"):
         installation.recover()
     assert installation.store.deployments.get(dead.id).state == "failed"
     assert installation.store.deployments.get(stuck.id).state == "fetching"

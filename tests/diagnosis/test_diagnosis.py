@@ -145,7 +145,7 @@ def test_a_directory_that_an_earlier_version_left_open_is_told(look, provider, h
     (home / name).chmod(0o777)
     (found,) = look().of("data directory", "warning")
     assert f"Others may write to {home / name} (mode 777)" in found.message
-    assert found.hint == f"Close it: chmod 700 {home / name}"
+    assert found.hint == f"Restrict access: chmod 700 {home / name}"
 
 
 @pytest.mark.unprivileged(only=True)
@@ -432,7 +432,7 @@ def test_a_file_with_a_secret_that_everybody_may_read_is_told(
     found = look().only("warning")
     assert "can read the secret in" in found.message
     assert "provider one (token), provider two (token)" in found.message
-    assert found.hint == f"Close it: chmod o-rwx {file}"
+    assert found.hint == f"Restrict access: chmod o-rwx {file}"
     file.chmod(0o640)
     assert look().of("secrets", "ok")
     assert not look().of("secrets", "warning")

@@ -38,7 +38,7 @@ def problem_of(words: Sequence[str]) -> str | None:
 def problem_of_part(words: Sequence[str]) -> str | None:
     """What is wrong with a command that a sentence names, perhaps without its arguments."""
     command, rest = _command(words)
-    options = [word.partition("=")[0] for word in rest if word.startswith("-")]
+    options = [word.partition("=")[0] for word in rest if word.startswith("-") and word != "-"]
     if command is None:
         named = rest[:1]
         known = not named or named[0] in {*_options(_everything()), *_ANSWERED_BEFORE_TYPER}

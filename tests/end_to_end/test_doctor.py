@@ -39,7 +39,7 @@ def test_machines_get_everything_and_the_exit_code_of_the_first_problem(shell, c
     (shell.home / "secret.key").chmod(0o644)
     done = shell.run("doctor")
     assert done.returncode == 9
-    assert f"Next: Close it: chmod 600 {shell.home / 'secret.key'}" in done.stdout
+    assert f"Next: Restrict access: chmod 600 {shell.home / 'secret.key'}" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("Found: 2 problems and 0 warnings.")
 
 
@@ -51,7 +51,7 @@ def test_nothing_is_made_where_nothing_is(shell):
 @pytest.mark.parametrize(
     ("environment", "code", "said"),
     [
-        ({"DEPLOYCORE_HOME": "/dev/null/x"}, 9, "cannot be made"),
+        ({"DEPLOYCORE_HOME": "/dev/null/x"}, 9, "cannot be created"),
         ({"DEPLOYCORE_HOME": " "}, 3, "is set, but empty"),
         ({"DEPLOYCORE_HOME": "~no-such-user/x"}, 3, "user without one"),
         ({"DEPLOYCORE_DATABASE_URL": "nonsense"}, 3, "is not a database URL"),

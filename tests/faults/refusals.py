@@ -115,7 +115,7 @@ def main() -> None:
     import deploycore.store  # noqa: F401
 
     # Python itself may be where the other user may not read.
-    for name in ("ascii", "idna", "latin-1"):
+    for name in ("ascii", "idna", "latin-1", "utf-16-be", "utf-16-le"):
         codecs.lookup(name)
     home, place, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
     for line in sys.stdin:

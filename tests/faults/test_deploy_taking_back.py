@@ -147,7 +147,7 @@ def test_a_target_may_be_a_link(installation, create, publish, target, tmp_path)
 
 def test_a_release_that_a_step_has_removed_does_not_become_live(installation, create, target):
     create(steps={"build": [{"shell": 'rm -r "$PWD"'}]})
-    with pytest.raises(DeployError, match="is gone"):
+    with pytest.raises(DeployError, match="was removed during the deployment"):
         installation.deploy("site")
     assert not os.path.lexists(target / "current")
     assert last(installation).state == "failed"

@@ -106,7 +106,7 @@ def test_a_link_that_escapes_through_what_changed_is_refused_when_reused(deploy,
     shop.commit(shop.files(inside))
     first = deploy("1")
     shop.commit(shop.files({"d/e": (LINK, b".."), "same/up": inside["same/up"]}))
-    with pytest.raises(Exception, match="leads out of the tree"):
+    with pytest.raises(Exception, match="leads out of the repository's files"):
         deploy("2", former=first)
     assert not (tmp_path / "releases" / "2").exists()
 

@@ -81,7 +81,7 @@ def test_the_client_notices_whatever_the_status(caplog):
     responses.get(f"{URL}/gone", json={}, status=404, headers={"Sunset": DATE})
     with HttpClient("https://api.example.com/v1", subject="provider noticing") as http:
         http.explaining(lambda _: None).get_json("user")
-        with pytest.raises(Exception, match="not there"):
+        with pytest.raises(Exception, match="was not found"):
             http.get_json("user/gone")
         first, second = http.deprecations
     assert (first.since, second.sunset) == (JULY, JULY)

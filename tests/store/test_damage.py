@@ -70,6 +70,10 @@ def fill(store: Store, provider, application) -> None:
             name, provider="aaa" if name == "shop" else "acme", auto_deploy=AutoDeploy()
         )
         store.add_application(given)
+        former = store.deployments.request(name, ref="main")
+        store.deployments.advance(former.id, "cancelled")
+        store.remove_application(name, keep_history=True)
+        store.add_application(given)
         store.keep_application_secret(name, "TOKEN", "env:TOKEN")
         for release in ("r1", "r2"):
             asked = store.deployments.request(name, ref="main")
@@ -102,6 +106,8 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "providers": store.list_providers,
         "applications": store.list_applications,
         "deployments": deployments.list,
+        "history": deployments.history,
+        "blog's history": lambda: deployments.history("blog"),
         "unfinished": deployments.unfinished,
         "triggers": triggers.list,
         "claims": store.claims.list,

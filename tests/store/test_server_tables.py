@@ -114,7 +114,7 @@ def test_tokens_are_added_listed_and_removed(store):
     assert (found.name, found.role, found.digest) == ("ci", "deploy", made.digest)
     assert (found.expires_at, found.used_at is None) == (until, False)
     assert "1" * 64 not in repr(found)
-    with pytest.raises(ConfigurationError, match="taken"):
+    with pytest.raises(ConfigurationError, match="is already used"):
         store.tokens.add("ci", digest="2" * 64, role="read", expires_at=None)
     with pytest.raises(ConfigurationError, match="is not a valid name"):
         store.tokens.add("c i", digest="2" * 64, role="read", expires_at=None)

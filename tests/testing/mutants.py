@@ -98,7 +98,8 @@ BRANCH_LOOP = BRANCH_PAGES + BRANCH_ANSWERS + BRANCHES
 CREDENTIAL = (
     "        credential = GitCredential(username=GIT_USERNAME, password=self._config.token)\n"
 )
-CLONE_URL = '        return CloneUrl(url=f"{self._config.url}/{path}", credential=credential)\n'
+CLONE_ADDRESS = 'f"{self._config.url}/{repository.path}.git"'
+CLONE_URL = f"        return CloneUrl(url={CLONE_ADDRESS}, credential=credential)\n"
 PAGES = "        return self._http.linked_pages(path, params=params)\n"
 ONLY_403 = "    if answer.status != 403:\n        return None\n"
 HINT = 'hint=f"Make a token with the scope {READ_SCOPE}, and give it: deploycore provider add.",\n'
@@ -197,7 +198,7 @@ CLASS_AND_CONFIGURATION = (
         "invents a hook",
         in_provider("    def _pages(self", "    @hookimpl\n    def _pages(self"),
         LOADING,
-        refused="_pages is marked @hookimpl, but the contract has no such hook",
+        refused="_pages is marked @hookimpl, but is not a hook of the contract",
     ),
     Mutant(
         "wants more than the configuration and a client",
@@ -1224,18 +1225,21 @@ CLONING = (
             CLONE_URL,
             "        secret = self._config.token.get_secret_value()\n"
             '        host = self._config.url.replace("://", f"://token:{secret}@")\n'
-            '        return CloneUrl(url=f"{host}/{path}", credential=credential)\n',
+            '        address = f"{host}/{repository.path}.git"\n'
+            "        return CloneUrl(url=address, credential=credential)\n",
         ),
         ("test_the_address_is_clean_and_the_credential_apart",),
     ),
     Mutant(
         "clones from the host that everybody uses",
-        in_provider('f"{self._config.url}/{path}"', 'f"https://acme.example/{path}"'),
+        in_provider(
+            CLONE_ADDRESS, CLONE_ADDRESS.replace("{self._config.url}", "https://acme.example")
+        ),
         ("test_the_address_is_clean_and_the_credential_apart",),
     ),
     Mutant(
         "clones from the API's address",
-        in_provider('f"{self._config.url}/{path}"', 'f"{self._config.api_base_url}/{path}"'),
+        in_provider(CLONE_ADDRESS, CLONE_ADDRESS.replace("url", "api_base_url", 1)),
         ("test_the_core_clones_with_it", "test_a_stock_git_client_accepts_it"),
     ),
     Mutant(
@@ -1269,8 +1273,10 @@ CLONING = (
         in_provider(
             IMPORTS,
             f"import re\n{IMPORTS}",
-            "{_quoted(repository.owner)}/{_quoted(repository.slug)}.git",
-            "{_quoted(repository.owner)}/{re.sub('[^A-Za-z0-9._-]', '', repository.slug)}.git",
+            CLONE_ADDRESS,
+            CLONE_ADDRESS.replace(
+                "repository.path", "re.sub('[^A-Za-z0-9._/-]', '', str(repository))"
+            ),
         ),
         ("test_names_are_quoted_once_in_the_address",),
     ),

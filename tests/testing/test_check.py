@@ -83,7 +83,7 @@ def test_a_wrong_provider_is_told_what_is_asked_what_was_seen_and_where_it_stand
 def test_a_broken_plugin_is_named_before_anything_runs(check):
     done = check(provider=[("API_VERSION = 1", "")])
     assert done.returncode == 10
-    assert "deploycore-harbour 0.1.0 does not fulfil the provider contract" in done.stderr
+    assert "deploycore-harbour 0.1.0 does not implement the provider contract" in done.stderr
     assert "API_VERSION" in done.stderr
     assert "Traceback" not in done.stderr
 

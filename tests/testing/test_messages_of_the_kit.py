@@ -146,7 +146,7 @@ def test_sandboxes_run_without_pytest(tmp_path):
     done = run_without_pytest(
         tmp_path,
         "import deploycore.testing\n"
-        "from deploycore.testing import faults, git_http, host, recorded, recording, sandbox\n"
+        "from deploycore.testing import faults, git_http, host, sandbox\n"
         "from deploycore_acme.sandbox import AcmeSandbox\n"
         "made = AcmeSandbox.demo()\n"
         "print(len(made.connections))\n"

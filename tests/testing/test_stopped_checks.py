@@ -77,7 +77,7 @@ def test_an_import_that_does_not_come_back_is_an_error(install):
     install("import os; os._exit(1)")
     with pytest.raises(PluginError, match="exit code 1 in ") as caught:
         check_plugin("acme")
-    assert "deploycore-acme 0.1.0 can't be imported" in caught.value.message
+    assert "deploycore-acme 0.1.0 cannot be imported" in caught.value.message
     assert "provider.py, line" in caught.value.message
     assert caught.value.details["hook"] == "import"
 
@@ -174,7 +174,7 @@ def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
     rows = found["findings"] if isinstance(found, dict) else found
     said = json.dumps(rows)
     for name in ("a_ending", "z_ending"):
-        assert f"plugin {name} 1.0 can't be imported from {name}:Plugin: the process ended" in said
+        assert f"plugin {name} 1.0 cannot be imported from {name}:Plugin: the process ended" in said
     assert "exit code 7" in said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deploycore.store.records import PendingApplication
 from deploycore.worker.look import Hand, look_at
 
 
@@ -22,5 +23,6 @@ def test_pushes_and_polls_are_automatic_and_requests_are_not(
 ):
     for cause in causes:
         add(cause=cause, force=force)
-    look_at(installation, "one", Hand(), lambda event: None)
+    hand = Hand(PendingApplication("one", "fake", is_retried=False))
+    look_at(installation, "one", hand, lambda event: None)
     assert deployments.ways == [way]

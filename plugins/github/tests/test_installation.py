@@ -149,7 +149,7 @@ def test_the_app_may_be_named_by_its_client_id(sandbox, open_provider, config):
     ("field", "value", "said", "hint"),
     [
         ("app_id", "4711", "Integration not found", "Check app_id"),
-        ("installation_id", "4711", "knows no installation 4711", "installation_id"),
+        ("installation_id", "4711", "has no installation 4711", "installation_id"),
     ],
 )
 def test_a_wrong_number_is_told_from_a_wrong_key(

@@ -107,7 +107,7 @@ def test_a_namespace_is_a_path_without_slashes_around_it(given, path):
     ["", "/", "Acme Corporation", "https://gitlab.com/acme", "acme//platform", "acme/..", "a?b"],
 )
 def test_what_is_no_path_of_a_group_is_refused(given):
-    with pytest.raises(ConfigurationError, match="namespace: this is no path"):
+    with pytest.raises(ConfigurationError, match="namespace: this is not the path"):
         config(namespace=given)
 
 
