@@ -26,15 +26,15 @@ from git_runs import scratch
 from git_servers import Repository, Shape, build, change, serve
 
 from deploycore import Installation, Settings
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.configuration import ProviderConfig
 from deploycore.deploy import Engine
 from deploycore.git import RepositoryCache, export
 from deploycore.hookspecs import hookimpl
 from deploycore.models import Account, Branch, CloneUrl
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import Plugin, check_provider_class
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin, check_provider_class
 from deploycore.store import ProviderRecord
 from deploycore.store.tables import deployments
 

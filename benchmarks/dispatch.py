@@ -12,9 +12,9 @@ from collections.abc import Callable
 from deploycore.configuration import ProviderConfig
 from deploycore.hookspecs import hookimpl
 from deploycore.models import Account, Branch, CloneUrl, Repository, RepositoryId
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import Plugin, check_provider_class
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin, check_provider_class
 
 MOST_MICROSECONDS = 20.0
 CALLS = 20_000

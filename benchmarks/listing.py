@@ -25,9 +25,9 @@ from deploycore_bitbucket.pagination import PAGE_FIELDS
 from deploycore_bitbucket.sandbox import Sandbox
 
 from deploycore.configuration import parse_config
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import Plugin, check_provider_class
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin, check_provider_class
 
 LATENCY_SECONDS = 0.1
 WITH_LATENCY = 5_000

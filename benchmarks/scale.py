@@ -35,13 +35,13 @@ from sqlalchemy import Engine, event, insert, text, update
 from deploycore import Application, Installation, Settings
 from deploycore.cli import main
 from deploycore.events import WebhookDelivery
-from deploycore.previews import remove_ended
-from deploycore.server.acceptance import Acceptor
-from deploycore.server.directory import Directory
+from deploycore.server.deliveries import Acceptor
+from deploycore.server.known_webhooks import Directory
 from deploycore.store import tables
 from deploycore.testing.webhooks import hmac_sha256
 from deploycore.worker import Worker
 from deploycore.worker.polling import Poller
+from deploycore.worker.previews import remove_ended
 from tests.postgresql import running_server, why_not
 
 FLAT, LINEAR = 3.0, 20.0

@@ -7,11 +7,13 @@ deploycore`` costs nothing. Plugin authors import from the modules that name the
 
 from __future__ import annotations
 
+from deploycore.version import __version__
+
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
-    from deploycore.application import Application as Application
-    from deploycore.declarations import read_declaration as read_declaration
-    from deploycore.declarations import render_declaration as render_declaration
+    from deploycore.applications.application import Application as Application
+    from deploycore.applications.files import read_declaration as read_declaration
+    from deploycore.applications.files import render_declaration as render_declaration
     from deploycore.deploy import DeployEvent as DeployEvent
     from deploycore.errors import DeploycoreError as DeploycoreError
     from deploycore.git import Cancellation as Cancellation
@@ -24,23 +26,22 @@ if TYPE_CHECKING:
     from deploycore.provider import open_provider as open_provider
     from deploycore.settings import Settings as Settings
 
-__version__ = "0.1.0"
 
 _MODULES = {
-    "Application": "deploycore.application",
+    "Application": "deploycore.applications.application",
     "BranchQuery": "deploycore.models",
     "Cancellation": "deploycore.git",
     "DeployEvent": "deploycore.deploy",
     "DeploycoreError": "deploycore.errors",
-    "Installation": "deploycore.installation",
-    "Provider": "deploycore.provider",
+    "Installation": "deploycore.installation.installation",
+    "Provider": "deploycore.provider.handle",
     "RepositoryId": "deploycore.models",
     "RepositoryQuery": "deploycore.models",
-    "SecretReference": "deploycore.installation",
+    "SecretReference": "deploycore.installation.installation",
     "Settings": "deploycore.settings",
-    "open_provider": "deploycore.provider",
-    "read_declaration": "deploycore.declarations",
-    "render_declaration": "deploycore.declarations",
+    "open_provider": "deploycore.provider.handle",
+    "read_declaration": "deploycore.applications.files",
+    "render_declaration": "deploycore.applications.files",
 }
 
 __all__ = [

@@ -6,11 +6,12 @@ so that an author describes each value once and the core knows which of them are
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,26 +26,32 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from deploycore.errors import ConfigurationError
-from deploycore.loopback import is_loopback
 from deploycore.redaction import Redactor
-from deploycore.validation import NAME_PATTERN as NAME_PATTERN
-from deploycore.validation import describe_problems
-
-if TYPE_CHECKING:
-    from deploycore.http import HttpAuth
+from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
+from deploycore.text.validation import describe_problems
 
 __all__ = [
     "ConfigField",
+    "HttpAuth",
     "HttpsAddress",
     "ProviderConfig",
     "ProviderName",
     "TokenStr",
     "config_fields",
+    "is_loopback",
     "parse_config",
 ]
 
 _HTTP = re.compile("https?://")
 _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by a name or address that can't be another one."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _address(text: str) -> str:
@@ -85,6 +92,17 @@ TokenStr = Annotated[SecretStr, AfterValidator(_token)]
 
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
 """The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
+
+
+class HttpAuth(Protocol):
+    """Puts the authorisation into a request's headers, at the last moment."""
+
+    def header(self) -> tuple[str, SecretStr]:
+        """The header's name and its whole value.
+
+        Called once for each try, from any thread. It may ask the host for a token that does not
+        last; the errors of :mod:`deploycore.errors` that this raises end the request.
+        """
 
 
 class ProviderConfig(BaseModel):

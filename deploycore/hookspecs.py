@@ -33,7 +33,9 @@ from pydantic import SecretStr
 from deploycore.events import (
     CommitStatus,
     Delivered,
+    DeploymentRecord,
     DeploymentStatus,
+    ProviderCall,
     Webhook,
     WebhookDelivery,
 )
@@ -49,8 +51,6 @@ from deploycore.models import (
 
 if TYPE_CHECKING:
     from deploycore.errors import DeploycoreError
-    from deploycore.provider import ProviderCall
-    from deploycore.store import DeploymentRecord
 
 __all__ = ["API_VERSION", "REQUIRED_HOOKS", "ObserverSpec", "ProviderSpec", "hookimpl", "hookspec"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deploycore.disk import open_regular_file, sync_directory
+from deploycore.disk.durable import open_regular_file, sync_directory
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import SECRET_KEY, Settings, is_fernet_key
 

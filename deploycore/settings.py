@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from deploycore.disk import BrokenLink, make_private_directory
+from deploycore.disk.durable import BrokenLink, make_private_directory
 from deploycore.errors import ConfigurationError, StoreError
 
 __all__ = ["Settings", "is_fernet_key", "parse_public_url"]

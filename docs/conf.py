@@ -11,7 +11,7 @@ from pathlib import Path
 import deploycore
 import deploycore.deploy
 import deploycore.git
-import deploycore.installation
+import deploycore.installation.installation
 import deploycore.testing.contract
 import deploycore.testing.git_http
 import deploycore.testing.repositories

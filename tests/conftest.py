@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from deploycore import Installation, Settings
-from deploycore.observers import installed_observers
+from deploycore.provider.observers import installed_observers
 from tests.distributions import write_distribution
 from tests.postgresql import Server, running_server, why_not
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploycore.application import Application, parse_application
+from deploycore.applications.application import Application, parse_application
 from deploycore.errors import ConfigurationError
 
 LEAST = {

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from deploycore.calls import (
+from deploycore.provider.background import (
     BackgroundCall,
     Unanswered,
     call_within,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploycore.declarations import compare, read_declaration, render_declaration
+from deploycore.applications.files import compare, read_declaration, render_declaration
 from deploycore.errors import ConfigurationError
 
 YAML = """\

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deploycore import removal
-from deploycore.removal import measure_tree, remove_tree
+from deploycore.disk import removal
+from deploycore.disk.removal import measure_tree, remove_tree
 
 IS_ROOT = os.getuid() == 0
 as_root = pytest.mark.skipif(not IS_ROOT, reason="only root may do this")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from deploycore.applications.repository_address import read_repository
 from deploycore.errors import ConfigurationError
-from deploycore.repository_address import read_repository
 
 HOST = ("https://git.acme.example", "https://api.git.acme.example/2.0")
 BELOW = ("https://acme.example/git", "https://acme.example/git/api/v1")

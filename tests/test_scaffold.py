@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploycore.errors import ConfigurationError
-from deploycore.scaffold import render_template, template_directory
+from deploycore.provider.scaffold import render_template, template_directory
 
 EDIT = re.compile(r"EDIT (\d+)")
 
@@ -60,7 +60,7 @@ def test_only_what_belongs_to_the_template_is_copied(tmp_path, monkeypatch):
     for path in ("pyproject.toml", ".gitignore", "pkg/a.py", "pkg/__pycache__/a.pyc", ".venv/x"):
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         (source / path).write_text("acme")
-    monkeypatch.setattr("deploycore.scaffold.template_directory", lambda: source)
+    monkeypatch.setattr("deploycore.provider.scaffold.template_directory", lambda: source)
     made = render_template("harbour", tmp_path / "made")
     assert set(texts(made)) == {"pyproject.toml", ".gitignore", "pkg/a.py"}
 

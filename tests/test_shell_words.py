@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploycore.application import parse_application
-from deploycore.shell_words import shell_warnings
+from deploycore.applications.application import parse_application
+from deploycore.applications.shell_words import shell_warnings
 
 BASE = {"name": "shop", "provider": "work", "repository": "acme/shop", "ref": "main"}
 

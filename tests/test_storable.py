@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploycore.application import parse_application
+from deploycore.applications.application import parse_application
 from deploycore.errors import ConfigurationError
-from deploycore.storable import find_unstorable, why_unstorable
+from deploycore.text.storable import find_unstorable, why_unstorable
 
 UNSTORABLE = ["a\0b", "half \ud83d", "\udcff", 1 << 63, -(1 << 63) - 1, float("inf"), float("nan")]
 

@@ -25,12 +25,12 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import ConfigurationError
 from deploycore.events import PushEvent
 from deploycore.models import Branch, Repository
-from deploycore.validation import describe_problems
+from deploycore.text.validation import describe_problems
 
 PYDANTIC = re.compile(
     r"Input |Field required|Extra inputs|Value error|Assertion failed|String should|\(\?|\\|\^"

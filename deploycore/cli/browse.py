@@ -94,7 +94,7 @@ def branches(
                     return
                 rows = [[item.name, item.commit] for item in found]
             except NotFound as error:
-                from deploycore.verification import suggest_repository
+                from deploycore.installation.verification import suggest_repository
 
                 suggest_repository(error, wanted, opened.list_repos)
                 raise

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploycore.applications.shell_words import shell_warnings
 from deploycore.cli.output import say_aside
 from deploycore.errors import GitError, PluginError, ProviderError
-from deploycore.shell_words import shell_warnings
 
 if TYPE_CHECKING:
-    from deploycore.application import Application
+    from deploycore.applications.application import Application
 
 __all__ = ["Offline", "naming_offline", "naming_option", "say_warnings"]
 

@@ -16,9 +16,9 @@ from deploycore.errors import DeploycoreError, GitError, NotFound
 from deploycore.git import EscapingLinks
 from deploycore.git import clone as git_clone
 from deploycore.installation import Installation
+from deploycore.installation.verification import suggest_repository
 from deploycore.models import RepositoryId
 from deploycore.times import for_machines
-from deploycore.verification import suggest_repository
 
 __all__ = ["register"]
 

@@ -77,7 +77,7 @@ def _branches(provider: str, repository: str) -> Answer:
 
 def _fields(kind: str, stamp: str) -> Answer:
     from deploycore.configuration import config_fields
-    from deploycore.registry import load_plugin
+    from deploycore.provider.registry import load_plugin
 
     for field in config_fields(load_plugin(kind).config_type):
         option = "--" + field.name.replace("_", "-")

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deploycore.cli.completion import database_url, home
-from deploycore.disk import make_private_directory
+from deploycore.disk.durable import make_private_directory
 
 __all__ = ["FRESH_SECONDS", "WAIT_SECONDS", "answer", "stamp_of_kind"]
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploycore.cli.checks import Offline, naming_offline, say_warnings
-from deploycore.cli.options import AsJson
-from deploycore.cli.output import say, show_json_array
-from deploycore.cli.waiting import telling_of_waits
-from deploycore.declarations import (
+from deploycore.applications.files import (
     MOST_BYTES,
     decode_declaration,
     read_declaration,
     render_declaration,
 )
+from deploycore.cli.checks import Offline, naming_offline, say_warnings
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_json_array
+from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
 
 if TYPE_CHECKING:
-    from deploycore.application import Application
-    from deploycore.declarations import Change
+    from deploycore.applications.application import Application
+    from deploycore.applications.files import Change
 
 __all__ = ["register"]
 

@@ -26,7 +26,7 @@ from deploycore.cli.output import say
 from deploycore.cli.sandbox import Kind, add_command, load_sandbox, provider_name
 from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import DeploycoreError
-from deploycore.registry import SANDBOX_GROUP, entry_points_by_name
+from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
 from deploycore.sandbox import ProviderSandbox, SandboxConnection
 
 __all__ = ["register"]

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 
 import typer
 
-from deploycore.calls import calls_left_behind
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
 from deploycore.cli.standard_streams import (
@@ -26,7 +25,8 @@ from deploycore.cli.streams import foreign_output_to_stderr
 from deploycore.cli.usage import CommandGroup
 from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
-from deploycore.printable import LogFormatter
+from deploycore.provider.background import calls_left_behind
+from deploycore.text.printable import LogFormatter
 
 __all__ = ["application_of", "run"]
 

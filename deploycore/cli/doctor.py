@@ -12,7 +12,7 @@ from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, show_json, show_table
 from deploycore.cli.tables import Cell
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.diagnosis import Finding, Level, diagnose
+from deploycore.doctor import Finding, Level, diagnose
 
 __all__ = ["register"]
 
@@ -62,7 +62,7 @@ def doctor(
 def _probe_plugins() -> None:
     """As far as the installation has what that takes."""
     try:
-        from deploycore.probing import probe_imports
+        from deploycore.provider.probing import probe_imports
     except ImportError:
         return  # which the examination tells
     probe_imports()

@@ -21,7 +21,7 @@ from deploycore.cli.usage import UsageError
 from deploycore.configuration import ConfigField, config_fields, discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
-from deploycore.suggestions import did_you_mean
+from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["GivenFields", "field_help", "read_fields", "read_secret"]
 

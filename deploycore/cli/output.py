@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from deploycore.cli.streams import command_output
 from deploycore.cli.tables import Cell, Column, Paint, Style, record_lines, table_lines
 from deploycore.errors import DeploycoreError
-from deploycore.printable import printable
+from deploycore.text.printable import printable
 
 __all__ = [
     "Column",

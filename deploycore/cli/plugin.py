@@ -11,7 +11,7 @@ import typer
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
 from deploycore.cli.streams import command_output
-from deploycore.scaffold import render_template
+from deploycore.provider.scaffold import render_template
 from deploycore.testing.check import TOTAL_SECONDS, check_and_show
 
 __all__ = ["register"]

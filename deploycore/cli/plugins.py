@@ -10,8 +10,8 @@ import typer
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, say_state, show_json_array, show_record
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.inventory import PluginReport, plugin_reports
-from deploycore.probing import probe_imports
+from deploycore.provider.installed import PluginReport, plugin_reports
+from deploycore.provider.probing import probe_imports
 
 __all__ = ["register"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from deploycore.printable import LogFormatter
+from deploycore.text.printable import LogFormatter
 
 __all__ = ["log_to_standard_error"]
 

@@ -15,7 +15,7 @@ from deploycore.cli.output import Column, say, show_json, show_json_array, show_
 from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.installation import Installation
-from deploycore.registry import load_plugin
+from deploycore.provider.registry import load_plugin
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:

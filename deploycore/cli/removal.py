@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deploycore.application_removal import Removal, RemovalPlan
 from deploycore.cli.output import printable, say
+from deploycore.installation.application_removal import Removal, RemovalPlan
 from deploycore.store import WebhookRecord
 
 __all__ = ["removal_as_dict", "removal_lines", "say_removed"]

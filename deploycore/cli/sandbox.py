@@ -17,7 +17,7 @@ from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
 from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import ConfigurationError
-from deploycore.registry import (
+from deploycore.provider.registry import (
     SANDBOX_GROUP,
     entry_points_by_name,
     import_entry_point,
@@ -25,7 +25,7 @@ from deploycore.registry import (
     only_one,
 )
 from deploycore.sandbox import ProviderSandbox, SandboxConnection, seeded
-from deploycore.suggestions import did_you_mean
+from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["add_command", "load_sandbox", "provider_name", "provider_names", "register"]
 

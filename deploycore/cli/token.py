@@ -11,8 +11,8 @@ from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_table
 from deploycore.installation import Installation
+from deploycore.store.token_digests import digest_of, new_token
 from deploycore.times import for_machines, for_people
-from deploycore.tokens import digest_of, new_token
 
 if TYPE_CHECKING:
     from deploycore.store import TokenRecord

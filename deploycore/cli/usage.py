@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from deploycore.errors import DeploycoreError
-from deploycore.suggestions import did_you_mean
-from deploycore.validation import describe_problems
+from deploycore.text.suggestions import did_you_mean
+from deploycore.text.validation import describe_problems
 
 __all__ = ["CommandGroup", "UsageError"]
 

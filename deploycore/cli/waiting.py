@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from deploycore.calls import UnderWay, calls_under_way
 from deploycore.cli.output import printable
 from deploycore.cli.standard_streams import INTERRUPTED, end_at_once
+from deploycore.provider.background import UnderWay, calls_under_way
 
 __all__ = ["telling_of_waits"]
 

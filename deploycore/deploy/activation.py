@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploycore.application import Application, Step
+from deploycore.applications.application import Application, Step
 from deploycore.deploy.environment import Variables
 from deploycore.deploy.health import check_health
 from deploycore.deploy.recorder import Recorder

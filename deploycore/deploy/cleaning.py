@@ -13,8 +13,8 @@ from pathlib import Path
 
 from deploycore.deploy.releases import Releases, is_release_name
 from deploycore.deploy.selection import surplus_releases
+from deploycore.disk.removal import Remains, shown
 from deploycore.errors import DeploycoreError
-from deploycore.removal import Remains, shown
 from deploycore.store import DeploymentRecord, Store
 
 __all__ = ["Cleaning", "strangers_told"]

@@ -17,6 +17,7 @@ from deploycore.deploy.cleaning import Cleaning
 from deploycore.deploy.environment import Variables
 from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
+from deploycore.deploy.locks import Presence, wait_for_lock
 from deploycore.deploy.log import Logs
 from deploycore.deploy.orphans import end_orphans
 from deploycore.deploy.ownership import claim_target, refuse_taken_target
@@ -25,7 +26,7 @@ from deploycore.deploy.recovery import settle
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.run import Git, Run
 from deploycore.deploy.selection import find_way_back
-from deploycore.deploy.turns import Presence, wait_for_turn
+from deploycore.disk.removal import Remains
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -35,9 +36,8 @@ from deploycore.errors import (
     StoreError,
 )
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
-from deploycore.observers import Observers, installed_observers
 from deploycore.provider import Provider
-from deploycore.removal import Remains
+from deploycore.provider.observers import Observers, installed_observers
 from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
 
@@ -382,7 +382,7 @@ class Engine:
             try:
                 stack.enter_context(self._watching(record.id, own))
                 recorder.begin()
-                turn = wait_for_turn(releases, record, self._store, own)
+                turn = wait_for_lock(releases, record, self._store, own)
                 has_waited = asked.wait and stack.enter_context(turn)
                 has_waited |= bool(
                     self._settle(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from pydantic import SecretStr
 
-from deploycore.application import SecretSource
+from deploycore.applications.application import SecretSource
 from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord

@@ -11,7 +11,7 @@ import logging
 from contextlib import suppress
 from typing import Protocol
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.errors import NotFound, PermissionDenied, RepositoryReplaced
 from deploycore.models import Repository, RepositoryId
 from deploycore.store import ApplicationRecord, RepositoryRecord, Store

@@ -12,8 +12,7 @@ from typing import Self, TypeVar
 
 from pydantic import SecretStr
 
-from deploycore.application import Timeouts
-from deploycore.calls import Unanswered, call_within
+from deploycore.applications.application import Timeouts
 from deploycore.errors import GitError, PluginError
 from deploycore.events import CommitStatus, DeploymentStatus
 from deploycore.models import (
@@ -26,6 +25,7 @@ from deploycore.models import (
     RepositoryQuery,
 )
 from deploycore.provider import Provider
+from deploycore.provider.background import Unanswered, call_within
 
 __all__ = ["InterruptibleProvider", "fetch_hint"]
 

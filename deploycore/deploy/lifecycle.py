@@ -15,7 +15,7 @@ from functools import partial
 from typing import Self
 
 from deploycore.errors import DeploycoreError
-from deploycore.observers import Observers
+from deploycore.provider.observers import Observers
 from deploycore.store import DeploymentRecord
 
 __all__ = ["CLOSING_SECONDS", "VETO_SECONDS", "Lifecycle"]

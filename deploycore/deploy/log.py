@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Self
 
 from deploycore.deploy.events import DeployEvent
-from deploycore.disk import make_private_directory
-from deploycore.removal import remove_tree
+from deploycore.disk.durable import make_private_directory
+from deploycore.disk.removal import remove_tree
 from deploycore.times import for_machines
 
 __all__ = ["DeploymentLog", "LogLine", "LogPart", "Logs"]

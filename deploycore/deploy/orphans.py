@@ -21,7 +21,7 @@ from pathlib import Path
 
 from deploycore.deploy.containment import Containment, in_cgroup, kill_cgroup, marked, remove_cgroup
 from deploycore.deploy.process import GRACE_SECONDS, members, started_at
-from deploycore.disk import write_private_file
+from deploycore.disk.durable import write_private_file
 
 __all__ = ["end_orphans", "on_record"]
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploycore.deploy.releases import Releases
-from deploycore.disk import open_regular_file
+from deploycore.disk.durable import open_regular_file
 from deploycore.errors import ConfigurationError
 
 __all__ = ["claim_target", "refuse_taken_target"]

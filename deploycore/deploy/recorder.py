@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from deploycore.deploy.events import DeployEvent, DeployListener, EventKind
 from deploycore.deploy.lifecycle import Lifecycle
+from deploycore.deploy.locks import refuse_ended
 from deploycore.deploy.operator_log import log_end, log_start
-from deploycore.deploy.turns import refuse_ended
 from deploycore.errors import Cancelled, DeploycoreError, StoreError
 from deploycore.git import Progress
 from deploycore.redaction import Redactor

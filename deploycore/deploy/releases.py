@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from deploycore.disk import (
+from deploycore.disk.durable import (
     BrokenLink,
     is_held,
     lock_file,
@@ -37,9 +37,9 @@ from deploycore.disk import (
     real_path,
     sync_directory,
 )
+from deploycore.disk.removal import Remains, measure_tree, remove_tree
 from deploycore.errors import ConfigurationError, DeployError, Locked
 from deploycore.git import find_leftovers, remove_leftovers
-from deploycore.removal import Remains, measure_tree, remove_tree
 
 __all__ = ["Releases", "is_release_name"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploycore.application import Links
+from deploycore.applications.application import Links
 from deploycore.deploy.activation import Activation, StepRunner
 from deploycore.deploy.cleaning import Cleaning
 from deploycore.deploy.environment import Variables
@@ -25,6 +25,7 @@ from deploycore.deploy.releases import Releases
 from deploycore.deploy.resolving import resolve_ref
 from deploycore.deploy.selection import withdrawn_commits
 from deploycore.deploy.shared import link_shared
+from deploycore.disk.trees import sync_tree
 from deploycore.errors import DeployError, GitError
 from deploycore.git import (
     Cancellation,
@@ -35,7 +36,6 @@ from deploycore.git import (
     changes_match,
     export,
 )
-from deploycore.git.disk import sync_tree
 from deploycore.models import is_commit_hash
 from deploycore.provider import Provider
 from deploycore.store import ApplicationRecord, DeploymentRecord, Store

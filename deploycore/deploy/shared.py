@@ -11,9 +11,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from deploycore.application import Shared
+from deploycore.applications.application import Shared
 from deploycore.deploy.releases import Releases
-from deploycore.disk import (
+from deploycore.disk.durable import (
     DIRECTORY_MODE,
     FILE_MODE,
     BrokenLink,
@@ -21,9 +21,9 @@ from deploycore.disk import (
     real_path,
     sync_directory,
 )
+from deploycore.disk.removal import remove_tree
+from deploycore.disk.trees import sync_tree
 from deploycore.errors import DeployError, UnsafeRepository
-from deploycore.git.disk import sync_tree
-from deploycore.removal import remove_tree
 
 __all__ = ["link_shared"]
 

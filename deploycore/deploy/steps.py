@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploycore.application import Command, Step
+from deploycore.applications.application import Command, Step
 from deploycore.deploy.orphans import on_record
 from deploycore.deploy.process import Process
 from deploycore.deploy.step_output import StepOutput

@@ -7,7 +7,7 @@ server or a repository holds is not to be trusted.
 
 from __future__ import annotations
 
-from deploycore.git.cache import CacheEntry, RepositoryCache
+from deploycore.git.checkout.target import find_leftovers, remove_leftovers
 from deploycore.git.operations import (
     changes_match,
     clone,
@@ -22,8 +22,8 @@ from deploycore.git.progress import (
     ProgressListener,
     no_progress,
 )
+from deploycore.git.repositories.cache import CacheEntry, RepositoryCache
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
-from deploycore.git.target import find_leftovers, remove_leftovers
 
 __all__ = [
     "CacheEntry",

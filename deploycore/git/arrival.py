@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from deploycore.disk.removal import remove_tree
 from deploycore.errors import CorruptPack
-from deploycore.git.cache import CachedRepository
-from deploycore.git.checkout import Arriving
-from deploycore.git.files import Files
-from deploycore.git.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
+from deploycore.git.checkout.checkout import Arriving
+from deploycore.git.checkout.files import Files
 from deploycore.git.operation import Operation
-from deploycore.git.pack import Objects
-from deploycore.git.receive import PackReceiver, Received
+from deploycore.git.packs.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
+from deploycore.git.packs.pack import Objects
+from deploycore.git.packs.receive import PackReceiver, Received
+from deploycore.git.repositories.cache import CachedRepository
 from deploycore.git.wording import clean, file_failure
-from deploycore.removal import remove_tree
 
 __all__ = ["Arrival", "peeled", "refusing_damage"]
 

@@ -37,16 +37,16 @@ from deploycore.errors import (
     RemoteRefused,
     UnsafeRepository,
 )
-from deploycore.git.address import refuse_unusable_source
-from deploycore.git.destination import Destinations, shown_origin
 from deploycore.git.operation import Operation
-from deploycore.git.translation import http_refusal, is_transient, network_failure
-from deploycore.git.wire import media_type, open_pool
+from deploycore.git.wire.address import refuse_unusable_source
+from deploycore.git.wire.connections import media_type, open_pool
+from deploycore.git.wire.destination import Destinations, shown_origin
+from deploycore.git.wire.translation import http_refusal, is_transient, network_failure
 from deploycore.git.wording import clean
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
-from deploycore.validation import find_problems
+from deploycore.text.validation import find_problems
 
 __all__ = [
     "LfsClient",

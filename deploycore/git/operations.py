@@ -17,7 +17,7 @@ from deploycore.models import CloneUrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from deploycore.git.cache import RepositoryCache
+    from deploycore.git.repositories.cache import RepositoryCache
 
 __all__ = ["changes_match", "clone", "export", "refuse_malformed_patterns", "resolve"]
 
@@ -81,10 +81,10 @@ def export(
         Cancelled: The operation was asked to stop.
         GitError: Any other failure of the network or the file system.
     """
-    from deploycore.git.changes import Obeyed
-    from deploycore.git.checkout import LinkRules
-    from deploycore.git.remote import Wanted
+    from deploycore.git.checkout.changes import Obeyed
+    from deploycore.git.checkout.checkout import LinkRules
     from deploycore.git.run import Options, run
+    from deploycore.git.wire.remote import Wanted
 
     operation = Operation(
         settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
@@ -119,8 +119,8 @@ def resolve(
     Raises:
         DeploycoreError: As ``export`` does.
     """
-    from deploycore.git.remote import Wanted
-    from deploycore.git.resolving import ask
+    from deploycore.git.wire.remote import Wanted
+    from deploycore.git.wire.resolving import ask
 
     wanted = Wanted(ref)
     wanted.refuse_malformed()
@@ -152,8 +152,8 @@ def changes_match(
     from tempfile import TemporaryDirectory
     from zlib import error as ZlibError  # noqa: N812  a class, whatever its name
 
-    from deploycore.git.comparison import PathPatterns, differences
-    from deploycore.git.objects import Damaged
+    from deploycore.git.packs.objects import Damaged
+    from deploycore.git.repositories.comparison import PathPatterns, differences
 
     operation = Operation(settings or GitSettings(), no_progress, cancellation or Cancellation())
     watched = PathPatterns(patterns)
@@ -173,7 +173,7 @@ def refuse_malformed_patterns(patterns: Sequence[str]) -> None:
         ConfigurationError: One is malformed.
     """
     if patterns:
-        from deploycore.git.comparison import PathPatterns
+        from deploycore.git.repositories.comparison import PathPatterns
 
         PathPatterns(patterns)
 
@@ -205,9 +205,9 @@ def clone(
     Raises:
         DeploycoreError: As ``export`` does.
     """
-    from deploycore.git.checkout import LinkRules
-    from deploycore.git.remote import Wanted
+    from deploycore.git.checkout.checkout import LinkRules
     from deploycore.git.run import Options, run
+    from deploycore.git.wire.remote import Wanted
 
     operation = Operation(
         settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url

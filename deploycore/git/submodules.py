@@ -21,8 +21,8 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from dulwich.config import ConfigFile
 
 from deploycore.errors import GitError, UnsafeRepository
-from deploycore.git.address import is_address
-from deploycore.git.destination import SubmoduleDestinations
+from deploycore.git.wire.address import is_address
+from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wording import clean, quoted, shown
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl

@@ -5,7 +5,7 @@ Apart from the translation of network errors, since this needs no library and is
 
 from __future__ import annotations
 
-from deploycore.disk import BrokenLink
+from deploycore.disk.durable import BrokenLink
 from deploycore.errors import GitError
 from deploycore.models import CloneUrl
 from deploycore.redaction import Redactor

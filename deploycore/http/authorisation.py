@@ -5,23 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import requests.auth
 from pydantic import SecretStr
 
+from deploycore.configuration import HttpAuth
+
 __all__ = ["Authorisation", "BasicAuth", "BearerAuth", "HeaderAuth", "HttpAuth"]
-
-
-class HttpAuth(Protocol):
-    """Puts the authorisation into a request's headers, at the last moment."""
-
-    def header(self) -> tuple[str, SecretStr]:
-        """The header's name and its whole value.
-
-        Called once for each try, from any thread. It may ask the host for a token that does not
-        last; the errors of :mod:`deploycore.errors` that this raises end the request.
-        """
 
 
 @dataclass(frozen=True)

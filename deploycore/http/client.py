@@ -37,6 +37,7 @@ from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.http.transport import Transport
 from deploycore.redaction import Redactor
+from deploycore.version import __version__
 
 __all__ = ["HttpClient"]
 
@@ -426,7 +427,6 @@ class HttpClient:
 
 
 def _default_user_agent() -> str:
-    from deploycore import __version__
 
     return f"deploycore/{__version__}"
 

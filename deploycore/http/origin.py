@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import urllib3.exceptions
 import urllib3.util
 
+from deploycore.configuration import is_loopback
 from deploycore.errors import ConfigurationError
-from deploycore.loopback import is_loopback
 
 __all__ = ["Origin", "host_of", "path_of"]
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from deploycore.errors import StoreError
 from deploycore.server.problems import Refusal
 from deploycore.store import Role, Store, TokenRecord
-from deploycore.tokens import digest_of
+from deploycore.store.token_digests import digest_of
 
 __all__ = ["Access", "may"]
 

@@ -14,15 +14,15 @@ from urllib.parse import urlencode
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from deploycore.application import parse_application
+from deploycore.applications.application import parse_application
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.server import views
 from deploycore.server.checking import checked
-from deploycore.server.directory import Directory
 from deploycore.server.edge import note_application
 from deploycore.server.health import Readiness
+from deploycore.server.known_webhooks import Directory
 from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
 from deploycore.server.rollbacks import Rollbacks

@@ -27,22 +27,21 @@ from starlette.routing import Route
 from deploycore.errors import DeploycoreError
 from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
-from deploycore.previews import handle
-from deploycore.server.acceptance import (
+from deploycore.server.access import Access
+from deploycore.server.api import Api, Call
+from deploycore.server.bodies import Room, read_body, read_json
+from deploycore.server.checking import checked
+from deploycore.server.deliveries import (
     UNAVAILABLE,
     UNKNOWN_APPLICATION,
     Acceptor,
     PullRequestHandler,
     Verdict,
 )
-from deploycore.server.access import Access
-from deploycore.server.api import Api, Call
-from deploycore.server.bodies import Room, read_body, read_json
-from deploycore.server.checking import checked
-from deploycore.server.directory import Directory
 from deploycore.server.edge import ROUTE, Edge, note_application
 from deploycore.server.followers import Followers, position_of
 from deploycore.server.health import Readiness
+from deploycore.server.known_webhooks import Directory
 from deploycore.server.metrics import Metrics
 from deploycore.server.openapi import WEBHOOK_PATH, openapi_document
 from deploycore.server.operations import OPERATIONS, Operation
@@ -54,6 +53,7 @@ from deploycore.server.senders import sender_of
 from deploycore.server.views import Accepted
 from deploycore.store import TokenRecord
 from deploycore.worker import Worker
+from deploycore.worker.previews import handle
 
 __all__ = ["Application", "create_application"]
 

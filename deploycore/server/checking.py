@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from deploycore.server.problems import Refusal
-from deploycore.validation import describe_problems
+from deploycore.text.validation import describe_problems
 
 __all__ = ["checked"]
 

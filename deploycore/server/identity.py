@@ -13,7 +13,7 @@ import time
 from deploycore.deploy import is_same_name
 from deploycore.events import WebhookEvent
 from deploycore.installation import Installation
-from deploycore.server.directory import Entry
+from deploycore.server.known_webhooks import Entry
 from deploycore.server.quiet import QuietLogger
 from deploycore.worker import request_checks
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import deploycore
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
 from deploycore.server.api import METRICS_MEDIA_TYPE

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.server import views
 from deploycore.server.api import PREFIX, Api, Call
 from deploycore.store import Role

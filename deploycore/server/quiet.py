@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploycore.printable import printable
+from deploycore.text.printable import printable
 
 __all__ = ["QuietLogger"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.database import chunks
 from deploycore.store.lookup import named_row

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Dialect, Float, Integer, String, Text
 from sqlalchemy.types import TypeDecorator
 
-from deploycore.storable import find_unstorable, is_storable_text, why_unstorable
+from deploycore.text.storable import find_unstorable, is_storable_text, why_unstorable
 
 __all__ = [
     "BigNumber",

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from deploycore.errors import ConfigurationError
-from deploycore.suggestions import did_you_mean
+from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "named_row"]
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.store.database import Database, chunks, present
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import PollRecord

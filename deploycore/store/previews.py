@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row

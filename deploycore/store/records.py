@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from deploycore.application import Application
-from deploycore.store.states import FINAL_STATES, DeploymentState
+from deploycore.applications.application import Application
+from deploycore.events import DeploymentKind, DeploymentRecord
 
 __all__ = [
     "ApplicationRecord",
@@ -30,7 +30,6 @@ __all__ = [
     "WorkerRecord",
 ]
 
-DeploymentKind = Literal["deploy", "rollback"]
 
 Role = Literal["read", "deploy", "admin"]
 """What a token may do; each may do what those before it may."""
@@ -76,71 +75,6 @@ class ApplicationRecord:
     def name(self) -> str:
         """The user's name for it."""
         return self.definition.name
-
-
-@dataclass(frozen=True)
-class DeploymentRecord:
-    """One deployment of an application, or one rollback.
-
-    Attributes:
-        id: Grows with each deployment, and is never used again.
-        ref: The branch, tag or commit that was asked for.
-        commit: The full hash, once it is known.
-        release: The name of the release directory, once it is known.
-        previous: The release that was live when this one was about to be; ``None`` if none was.
-        requested_by: Who or what asked for it; may be empty.
-        requested_at: Timezone-aware, in UTC, as all times are.
-        started_at: ``None`` while it waits for its turn.
-        finished_at: ``None`` until it has come to an end.
-        error_code: The ``code`` of the error that ended it.
-        error: That error, as a sentence for people.
-        author: Of the commit.
-        subject: Of the commit.
-        committed_at: When that was made.
-        files: How many it has.
-        bytes: What they hold together.
-        seconds: How long each phase took, by its name.
-        cancel_requested: Whether somebody asked for it to stop.
-        revision: The application's, as it was deployed.
-        unproved: Whether more had to be done, once it was live, to see that it works.
-        host: The name of the machine that it runs, or waits, on; empty if that is not known.
-        home: The data directory of the process that runs it, or waits with it.
-        previous_commit: The commit of the release that was live before, if that is known.
-        removed_at: When its application was removed; ``None`` while that is there.
-    """
-
-    id: int
-    application: str
-    kind: DeploymentKind
-    state: DeploymentState
-    ref: str
-    commit: str | None
-    release: str | None
-    previous: str | None
-    requested_by: str
-    requested_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    error_code: str | None
-    error: str | None
-    author: str | None
-    subject: str | None
-    committed_at: datetime | None
-    files: int | None
-    bytes: int | None
-    seconds: Mapping[str, float]
-    cancel_requested: bool
-    revision: int | None
-    unproved: bool
-    host: str
-    home: str
-    previous_commit: str | None = None
-    removed_at: datetime | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it has come to an end."""
-        return self.state in FINAL_STATES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.store.applications import readable_application
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row

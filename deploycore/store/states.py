@@ -13,31 +13,9 @@ process has died knows what may have happened and what can't have.
 
 from __future__ import annotations
 
-from typing import Literal
+from deploycore.events import FINAL_STATES, DeploymentState
 
 __all__ = ["FINAL_STATES", "DeploymentState", "may_precede"]
-
-DeploymentState = Literal[
-    "queued",
-    "authenticating",
-    "resolving",
-    "fetching",
-    "building",
-    "activating",
-    "healthy",
-    "failed",
-    "cancelled",
-    "rolled_back",
-    "superseded",
-    "skipped",
-]
-"""``rolled_back``: it was live, did not work, and the former release is live again.
-``superseded``: a newer one was asked for while it waited.
-``skipped``: there was nothing to deploy, since nothing that matters has changed."""
-
-FINAL_STATES: frozenset[DeploymentState] = frozenset(
-    {"healthy", "failed", "cancelled", "rolled_back", "superseded", "skipped"}
-)
 
 _FOLLOWERS: dict[DeploymentState, set[DeploymentState]] = {
     # A rollback has nothing to fetch or build.

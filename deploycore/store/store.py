@@ -10,7 +10,7 @@ from typing import Self
 
 from sqlalchemy import Connection, Table, delete, insert, select, text, update
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import SecretBox, is_sealed

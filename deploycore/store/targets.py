@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, select, type_coerce
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError
 from deploycore.store.tables import applications
 

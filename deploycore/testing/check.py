@@ -18,8 +18,8 @@ from typing import Any, TextIO
 
 from deploycore.errors import ConfigurationError, DeploycoreError, PluginError
 from deploycore.hookspecs import ProviderSpec
-from deploycore.isolation import Ending, IsolatedProcess
-from deploycore.registry import isolated_import_error, normalise_kind
+from deploycore.provider.isolation import Ending, IsolatedProcess
+from deploycore.provider.registry import isolated_import_error, normalise_kind
 
 __all__ = ["TOTAL_SECONDS", "CheckedPlugin", "Outcome", "check_and_show", "check_plugin", "main"]
 

@@ -19,8 +19,8 @@ from typing import Any
 from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import ProviderSpec
-from deploycore.isolation import Reporter
-from deploycore.registry import (
+from deploycore.provider.isolation import Reporter
+from deploycore.provider.registry import (
     CONTRACT_GROUP,
     Plugin,
     entry_points_by_name,

@@ -247,7 +247,7 @@ def main(arguments: list[str]) -> None:
         arguments: The file, and the names of the modules.
     """
     report, *modules = arguments
-    importlib.import_module("deploycore.provider")  # what is imported before any plugin
+    importlib.import_module("deploycore.provider.handle")  # what is imported before any plugin
     before, threads = process_state(), set(threading.enumerate())
     failure = ""
     with Watch() as watch:

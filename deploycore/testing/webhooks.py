@@ -21,8 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from deploycore.configuration import is_loopback
 from deploycore.events import WebhookDelivery
-from deploycore.loopback import is_loopback
 from deploycore.testing.host import LoopbackHost
 from deploycore.testing.messages import Answer, Request, json_answer
 

@@ -2,7 +2,7 @@
 
 from deploycore.worker.catch_up import request_checks
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
-from deploycore.worker.fleet import announcing
+from deploycore.worker.notifications import announcing
 from deploycore.worker.retries import seconds_to_retry
 from deploycore.worker.worker import Worker
 

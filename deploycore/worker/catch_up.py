@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.installation import Installation
 
 __all__ = ["request_checks", "spacing_for"]

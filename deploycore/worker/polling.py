@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from deploycore.application import Application, AutoDeploy, parse_application
+from deploycore.applications.application import Application, AutoDeploy, parse_application
 from deploycore.deploy import InterruptibleProvider, confirm_repository, fetch_hint
 from deploycore.errors import (
     Cancelled,

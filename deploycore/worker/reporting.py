@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.deploy import DeployEvent, InterruptibleProvider
 from deploycore.deploy.selection import withdrawn_commits
 from deploycore.errors import ConfigurationError, DeploycoreError

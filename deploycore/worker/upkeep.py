@@ -7,7 +7,7 @@ import threading
 
 from deploycore.errors import StoreError
 from deploycore.installation import Installation
-from deploycore.previews import remove_ended
+from deploycore.worker.previews import remove_ended
 
 __all__ = ["Upkeep"]
 

@@ -1,8 +1,8 @@
 """The worker: claims applications that are to be looked at, and has its threads deploy them.
 
 What there is to do stands in the store. A worker looks there when it starts, when somebody in
-its process adds a trigger, when the fleet is nudged, when something was postponed until then,
-and every so often in any case; so nothing is lost where a nudge is.
+its process adds a trigger, when the fleet is notified, when something was postponed until then,
+and every so often in any case; so nothing is lost where a notification is.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from deploycore.errors import DeploycoreError, StoreError
 from deploycore.installation import Installation
 from deploycore.store import PendingApplication
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
-from deploycore.worker.fleet import Nudges, open_nudges
-from deploycore.worker.look import Hand, look_at
+from deploycore.worker.notifications import Notifications, open_notifications
 from deploycore.worker.polling import Poller
+from deploycore.worker.processing import Slot, process_application
 from deploycore.worker.pruning import Pruner
 from deploycore.worker.reporting import Reporter
 from deploycore.worker.shares import Shares
@@ -38,9 +38,9 @@ LEASE_SECONDS = 30.0
 _BEATS = 6  # in one lease
 _SHARE_OF_LEASE = 0.8  # after which a worker that can't renew its claims takes them for lost
 _SWEEP_SECONDS = 2.0
-_SWEEP_SECONDS_WITH_NUDGES = 15.0
+_NOTIFIED_SWEEP_SECONDS = 15.0
 _PAUSE_SECONDS = 1.0  # after the store failed
-_MORE_CANDIDATES = 8  # than there are hands: others claim too
+_MORE_CANDIDATES = 8  # than there are slots: others claim too
 _LEAST_WAIT = 0.02
 _LOST_WAIT = 0.02
 
@@ -51,13 +51,13 @@ class Worker:
     Use it as a context manager, or ``start`` and ``stop`` it.
 
     Args:
-        threads: How many applications it has in hand at once, at most.
+        threads: How many applications it has at work at once, at most.
         drain: Seconds that running deployments get when it stops.
         lease: Seconds after which it counts as dead, unless it gives a sign of life; the same for
             all workers of a fleet. By default 30.
         sweep: Seconds between two looks where nothing wakes it; by default 2, or 15 where
-            the fleet is nudged.
-        per_provider: How many applications of one provider, and of one git host, it has in hand at
+            the fleet is notified.
+        per_provider: How many applications of one provider, and of one git host, it has at work at
             once, at most; by default half of its threads, or all but one while nothing else waits.
         listener: Gets each event, in several threads.
 
@@ -87,7 +87,7 @@ class Worker:
         self._host, self._process = socket.gethostname(), os.getpid()
         # Guards all below, and wakes whoever waits for a change of it.
         self._changed = threading.Condition()
-        self._hands: dict[str, Hand] = {}
+        self._slots: dict[str, Slot] = {}
         self._woken = True
         self._lost = ""  # to another worker, at the last look
         self._is_idle = False
@@ -95,7 +95,7 @@ class Worker:
         self._ended = threading.Event()
         self._beaten = time.monotonic()
         self._running: list[threading.Thread] = []
-        self._nudges: Nudges | None = None
+        self._notifications: Notifications | None = None
         self._reporter = Reporter(installation)
         self._poller = Poller(installation)
         self._upkeep = Upkeep(installation)
@@ -104,7 +104,7 @@ class Worker:
 
     @property
     def threads(self) -> int:
-        """How many applications it can have in hand at once."""
+        """How many applications it can have at work at once."""
         return self._threads
 
     @property
@@ -124,13 +124,15 @@ class Worker:
         self._cleanup.callback(self._reporter.close)
         triggers = self._installation.store.triggers
         self._cleanup.callback(triggers.subscribe(lambda application: self.wake()))
-        self._nudges = open_nudges(self._installation)
-        if self._nudges is not None:
-            self._cleanup.callback(self._nudges.close)
-            self._cleanup.callback(triggers.subscribe(self._nudges.send))
-            self._nudges.listen(self.look_at, host=self._host, threads=self._threads)
+        self._notifications = open_notifications(self._installation)
+        if self._notifications is not None:
+            self._cleanup.callback(self._notifications.close)
+            self._cleanup.callback(triggers.subscribe(self._notifications.send))
+            self._notifications.listen(
+                self.check_application, host=self._host, threads=self._threads
+            )
         if self._sweep is None:
-            self._sweep = _SWEEP_SECONDS if self._nudges is None else _SWEEP_SECONDS_WITH_NUDGES
+            self._sweep = _SWEEP_SECONDS if self._notifications is None else _NOTIFIED_SWEEP_SECONDS
         self._poller.start()
         self._cleanup.callback(self._poller.stop)
         self._upkeep.start()
@@ -152,24 +154,24 @@ class Worker:
             self._woken, self._is_idle = True, False
             self._changed.notify_all()
 
-    def look_at(self, application: str) -> None:
-        """Look at one application, in this thread, as soon as a hand is free.
+    def check_application(self, application: str) -> None:
+        """Look at one application, in this thread, as soon as a slot is free.
 
         Does nothing where there is nothing to do, another worker has it, or the worker stops.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or len(self._hands) < self._threads)
+            self._changed.wait_for(lambda: self._stopping or len(self._slots) < self._threads)
         try:
             pending = self._installation.store.triggers.queue(self._host, application, limit=1)
             is_allowed = pending and not self._is_full_for(pending[0], alone=False)
-            hand = self._taken(pending[0]) if is_allowed else None
-            if pending and hand is None:
-                self.wake()  # it may be there a moment later, and nobody is nudged again
+            slot = self._taken(pending[0]) if is_allowed else None
+            if pending and slot is None:
+                self.wake()  # it may be there a moment later, and nobody is notified again
         except StoreError as error:
             logger.warning("%s cannot be checked: %s", application, error)
             return
-        if hand is not None:
-            self._hold(application, hand)
+        if slot is not None:
+            self._hold(application, slot)
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         """Wait until there is nothing more to do now; what is postponed is not waited for.
@@ -194,13 +196,13 @@ class Worker:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        if self._nudges is not None:
-            self._nudges.end_listening()
+        if self._notifications is not None:
+            self._notifications.end_listening()
         with self._changed:
-            self._changed.wait_for(lambda: not self._hands, drain)
+            self._changed.wait_for(lambda: not self._slots, drain)
         self.interrupt()
         with self._changed:
-            self._changed.wait_for(lambda: not self._hands)
+            self._changed.wait_for(lambda: not self._slots)
         self._ended.set()
         for thread in self._running:
             thread.join()
@@ -214,9 +216,9 @@ class Worker:
         """Cancel what runs at once; for somebody who does not want to wait until it is drained."""
         with self._changed:
             self._stopping = True
-            hands = list(self._hands.values())
-        for hand in hands:
-            hand.interrupt()
+            slots = list(self._slots.values())
+        for slot in slots:
+            slot.interrupt()
 
     def __enter__(self) -> Self:
         self.start()
@@ -252,22 +254,22 @@ class Worker:
                 self._changed.wait_for(lambda: self._woken or self._stopping, wait)
 
     def _look(self) -> float:
-        """Take what there is to do, as far as hands are free; gives seconds until the next look."""
+        """Take what there is to do, as far as slots are free; gives seconds until the next look."""
         sweep = self._sweep or _SWEEP_SECONDS
         with self._changed:
             self._woken = False
-            free = self._threads - len(self._hands)
+            free = self._threads - len(self._slots)
         if not free:
             return sweep  # who gets free wakes it
         store = self._installation.store
         pending, alone = self._queue(free + _MORE_CANDIDATES)
-        started = self._start_hands(pending, alone=alone)
+        started = self._start_slots(pending, alone=alone)
         if started and started == len(pending):
             return _LEAST_WAIT  # there may be more
         with self._changed:
-            if pending and len(self._hands) < self._threads:
+            if pending and len(self._slots) < self._threads:
                 return _LOST_WAIT  # others were faster, and there may be more here too
-            self._is_idle = not (self._hands or self._woken or started)
+            self._is_idle = not (self._slots or self._woken or started)
             self._changed.notify_all()
         soon = store.triggers.seconds_to_next()
         return sweep if soon is None else max(_LEAST_WAIT, min(sweep, soon))
@@ -286,12 +288,12 @@ class Worker:
 
     def _held(self) -> list[PendingApplication]:
         with self._changed:
-            return [hand.pending for hand in self._hands.values()]
+            return [slot.pending for slot in self._slots.values()]
 
     def _is_full_for(self, wanted: PendingApplication, *, alone: bool) -> bool:
         return self._shares.is_full_for(wanted, self._held(), alone=alone)
 
-    def _start_hands(self, pending: Sequence[PendingApplication], *, alone: bool) -> int:
+    def _start_slots(self, pending: Sequence[PendingApplication], *, alone: bool) -> int:
         """Begin to work on the first of these, as long as others are not faster; gives how many.
 
         When somebody else has one by now, the rest is likely to be as old news: then the store is
@@ -302,33 +304,33 @@ class Worker:
         for each in pending:
             if each.application == lost or self._is_full_for(each, alone=alone):
                 continue
-            if not self._start_hand(each):
+            if not self._start_slot(each):
                 with self._changed:
-                    self._lost = each.application if len(self._hands) < self._threads else ""
+                    self._lost = each.application if len(self._slots) < self._threads else ""
                 break
             started += 1
         return started
 
-    def _start_hand(self, pending: PendingApplication) -> bool:
-        hand = self._taken(pending)
-        if hand is None:
+    def _start_slot(self, pending: PendingApplication) -> bool:
+        slot = self._taken(pending)
+        if slot is None:
             return False
         threading.Thread(
             target=self._hold,
-            args=(pending.application, hand),
+            args=(pending.application, slot),
             name=f"deploycore-worker-{pending.application}",
             daemon=True,
         ).start()
         return True
 
-    def _taken(self, pending: PendingApplication) -> Hand | None:
-        """A hand that has the application's claim; ``None`` where that can't be had."""
-        application, hand = pending.application, Hand(pending)
+    def _taken(self, pending: PendingApplication) -> Slot | None:
+        """A slot that has the application's claim; ``None`` where that can't be had."""
+        application, slot = pending.application, Slot(pending)
         with self._changed:
-            is_full = len(self._hands) >= self._threads
-            if self._stopping or is_full or application in self._hands:
+            is_full = len(self._slots) >= self._threads
+            if self._stopping or is_full or application in self._slots:
                 return None
-            self._hands[application], self._is_idle = hand, False
+            self._slots[application], self._is_idle = slot, False
         claim = None
         before = time.monotonic()
         try:
@@ -338,7 +340,7 @@ class Worker:
                 self._let_go(application, wake=False)
         if claim is None:
             return None
-        hand.claimed = before
+        slot.claimed = before
         if claim.taken_from:
             logger.warning("%s is taken over from worker %s", application, claim.taken_from)
         self._tell(
@@ -346,11 +348,13 @@ class Worker:
                 "claimed", application, datetime.now(UTC), taken_from=claim.taken_from or None
             )
         )
-        return hand
+        return slot
 
-    def _hold(self, application: str, hand: Hand) -> None:
+    def _hold(self, application: str, slot: Slot) -> None:
         try:
-            look_at(self._installation, application, hand, self._tell, self._reporter.listen)
+            process_application(
+                self._installation, application, slot, self._tell, self._reporter.listen
+            )
         except StoreError as error:
             logger.warning("%s is checked again: %s", application, error)
             self._ended.wait(_PAUSE_SECONDS)
@@ -358,18 +362,20 @@ class Worker:
             logger.error("unexpected error in %s: %s", application, type(error).__name__)
             self._ended.wait(_PAUSE_SECONDS)
         finally:
-            hand.claimed = None  # so that nobody takes what is given back for lost
+            slot.claimed = None  # so that nobody takes what is given back for lost
             try:
                 self._installation.store.claims.release(application, self.id)
             except StoreError as error:
                 logger.warning("the claim on %s lapses by itself: %s", application, error)
-            if self._stopping and self._nudges is not None:
-                self._nudges.send(application)  # to whoever is left, if there is something left
+            if self._stopping and self._notifications is not None:
+                self._notifications.send(
+                    application
+                )  # to whoever is left, if there is something left
             self._let_go(application, wake=True)
 
     def _let_go(self, application: str, *, wake: bool) -> None:
         with self._changed:
-            del self._hands[application]
+            del self._slots[application]
             self._woken |= wake
             self._changed.notify_all()
 
@@ -393,7 +399,7 @@ class Worker:
     def _beat(self) -> None:
         before = time.monotonic()
         with self._changed:
-            held = list(self._hands)
+            held = list(self._slots)
         kept = self._installation.store.claims.beat(
             self.id, host=self._host, process=self._process, lease=self._lease, held=held
         )
@@ -419,12 +425,12 @@ class Worker:
     def _interrupt(self, is_lost: Callable[[str, float], bool], why: str) -> None:
         with self._changed:
             lost = [
-                (application, hand)
-                for application, hand in self._hands.items()
-                if hand.claimed is not None
-                and not hand.interrupted
-                and is_lost(application, hand.claimed)
+                (application, slot)
+                for application, slot in self._slots.items()
+                if slot.claimed is not None
+                and not slot.interrupted
+                and is_lost(application, slot.claimed)
             ]
-        for application, hand in lost:
+        for application, slot in lost:
             logger.warning("the claim on %s is lost: %s", application, why)
-            hand.interrupt()
+            slot.interrupt()

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from deploycore import Installation, Settings
 from deploycore.cli import COMMANDS, completion_table
-from deploycore.tokens import digest_of, new_token
+from deploycore.store.token_digests import digest_of, new_token
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"typer", "pydantic", "sqlalchemy", "rich", "dulwich", "httpx2", "deploycore.store"}

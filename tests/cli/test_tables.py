@@ -29,7 +29,7 @@ from deploycore.cli import (
 from deploycore.cli.output import show_error, show_record, show_table
 from deploycore.cli.tables import Column, record_lines, table_lines
 from deploycore.deploy import Release
-from deploycore.diagnosis import Finding
+from deploycore.doctor import Finding
 from deploycore.errors import NotFound
 from deploycore.installation import SecretReference
 from deploycore.models import Branch, Owner, Repository

@@ -19,9 +19,9 @@ from deploycore.errors import (
 from deploycore.events import WebhookDelivery
 from deploycore.hookspecs import hookimpl
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
-from deploycore.observers import Observers
 from deploycore.provider import Provider, open_provider
-from deploycore.registry import load_plugin
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import load_plugin
 
 SECRET = "hunter2-very-secret"
 REPOSITORY = RepositoryId(owner="ada", slug="engine")
@@ -324,7 +324,11 @@ def test_installed_observers_are_told_and_broken_ones_left_out(
         "wreck", "wreck", "import no_such_module", target="", group="deploycore.observers"
     )
     install_distribution(
-        "skipper", "skipper", "raise GeneratorExit", target="", group="deploycore.observers"
+        "skipper",
+        "skipper",
+        "raise GeneratorExit",
+        target="",
+        group="deploycore.observers",
     )
     with open_provider("acme", {"name": "work", "token": SecretStr(SECRET)}) as provider:
         provider.authenticate()

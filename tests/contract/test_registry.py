@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deploycore import registry
 from deploycore.errors import ConfigurationError, PluginError
-from deploycore.inventory import plugin_reports
-from deploycore.registry import load_plugin, normalise_kind
+from deploycore.provider import registry
+from deploycore.provider.installed import plugin_reports
+from deploycore.provider.registry import load_plugin, normalise_kind
 
 
 def test_a_good_plugin_loads_with_its_hooks_and_origin(install_distribution, good_provider):

@@ -10,7 +10,7 @@ import pytest
 
 from deploycore.deploy import Releases
 from deploycore.deploy.releases import is_release_name
-from deploycore.diagnosis import diagnose
+from deploycore.doctor import diagnose
 from deploycore.errors import DeployError, HealthCheckFailed, StepFailed
 
 STUCK = "stuck"

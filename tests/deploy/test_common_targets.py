@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from deploycore.application import parse_application
+from deploycore.applications.application import parse_application
 from deploycore.deploy.releases import Releases
 from deploycore.errors import ConfigurationError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploycore.application import Step
+from deploycore.applications.application import Step
 from deploycore.deploy import containment
 from deploycore.deploy import process as process_module
 from deploycore.deploy.containment import VARIABLE, Containment, marked

@@ -9,11 +9,11 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from deploycore import registry
-from deploycore.calls import calls_left_behind
 from deploycore.deploy import Releases
 from deploycore.errors import Cancelled, LimitExceeded, PluginError
 from deploycore.git import Cancellation
+from deploycore.provider import registry
+from deploycore.provider.background import calls_left_behind
 from tests.distributions import GOOD_PROVIDER
 
 SECRET = "hunter2-very-secret"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from deploycore.application import HealthCheck
+from deploycore.applications.application import HealthCheck
 from deploycore.deploy.health import check_health
 from deploycore.deploy.steps import step_environment
 from deploycore.errors import Cancelled, HealthCheckFailed

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.deploy import confirm_repository
 from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable, RepositoryReplaced
 from deploycore.models import Owner, Repository, RepositoryId

@@ -12,7 +12,7 @@ from deploycore import Installation
 from deploycore.deploy import Engine, lifecycle
 from deploycore.errors import DeployError
 from deploycore.hookspecs import hookimpl
-from deploycore.observers import Observers
+from deploycore.provider.observers import Observers
 
 
 class Audit:

@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 from deploycore_bitbucket.sandbox import Symlink
 
-from deploycore.application import Limits
+from deploycore.applications.application import Limits
 from deploycore.errors import LimitExceeded
 from deploycore.git import GitSettings
 

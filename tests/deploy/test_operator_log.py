@@ -12,7 +12,7 @@ from deploycore.deploy.operator_log import log_end
 from deploycore.errors import DeploycoreError, DeployError
 from deploycore.redaction import Redactor
 from deploycore.store.records import PendingApplication
-from deploycore.worker.look import Hand, look_at
+from deploycore.worker.processing import Slot, process_application
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def lines(caplog):
         found = [
             (each.levelname, each.getMessage())
             for each in caplog.records
-            if each.name in ("deploycore.deployments", "deploycore.worker.look")
+            if each.name in ("deploycore.deployments", "deploycore.worker.processing")
         ]
         caplog.clear()
         return found
@@ -102,8 +102,8 @@ def test_what_has_no_record_is_logged_by_the_worker(installation, create, lines,
     target.mkdir()
     (target / "releases").write_text("no directory")
     installation.store.triggers.add("site", cause="push", ref="main")
-    hand = Hand(PendingApplication("site", "bitbucket", is_retried=False))
-    look_at(installation, "site", hand, lambda event: None)
+    slot = Slot(PendingApplication("site", "bitbucket", is_retried=False))
+    process_application(installation, "site", slot, lambda event: None)
     (level, text), *_ = lines()
     assert level == "ERROR"
     assert text.startswith("site was not deployed: ")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from deploycore.deploy import Releases
-from deploycore.deploy.turns import Presence
+from deploycore.deploy.locks import Presence
 from deploycore.errors import DeployError
 from deploycore.git import Cancellation
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from deploycore.application import Shared
+from deploycore.applications.application import Shared
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.shared import link_shared
 from deploycore.errors import DeployError

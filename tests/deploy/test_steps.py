@@ -22,7 +22,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import SecretStr
 
-from deploycore.application import Command, Step
+from deploycore.applications.application import Command, Step
 from deploycore.deploy import process as process_module
 from deploycore.deploy import step_output
 from deploycore.deploy.containment import VARIABLE

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploycore.deploy.releases import Releases
-from deploycore.disk import lock_file
+from deploycore.disk.durable import lock_file
 from deploycore.git import clone
 from tests.git.servers import EXECUTABLE, Content, Server, source
 

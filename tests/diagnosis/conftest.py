@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploycore import Installation, Settings
-from deploycore.diagnosis import Finding, diagnose
+from deploycore.doctor import Finding, diagnose
 
 SHOWN_NOWHERE = "made-up-secret-77aa0c1e"
 

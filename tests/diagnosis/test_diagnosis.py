@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from deploycore import Installation, SecretReference, Settings, registry
-from deploycore.application import AutoDeploy
+from deploycore import Installation, SecretReference, Settings
+from deploycore.applications.application import AutoDeploy
 from deploycore.deploy import Releases
-from deploycore.deploy.turns import Presence
-from deploycore.diagnosis import database, diagnose, examination, finding, machine
+from deploycore.deploy.locks import Presence
+from deploycore.doctor import database, diagnose, examination, finding, machine
 from deploycore.errors import ConfigurationError
 from deploycore.git import Cancellation
+from deploycore.provider import registry
 
 SECRET = SecretStr("made-up-secret-77aa0c1e")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -469,7 +470,7 @@ def test_broken_plugins_are_told_beside_the_others(
 
 
 def test_a_machine_without_plugins_is_told(look, monkeypatch):
-    monkeypatch.setattr("deploycore.inventory.entry_points_by_name", lambda group: {})
+    monkeypatch.setattr("deploycore.provider.installed.entry_points_by_name", lambda group: {})
     assert "so no git host can be connected" in look().only("warning").message
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from pydantic import SecretStr
 
-from deploycore.diagnosis import providers
+from deploycore.doctor import providers
 from deploycore.http import HttpSettings
 from tests.distributions import GOOD_PROVIDER
 

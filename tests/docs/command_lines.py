@@ -11,8 +11,8 @@ from typer.main import get_command
 from deploycore.cli import COMMANDS
 from deploycore.cli.dispatch import application_of
 from deploycore.configuration import config_fields
-from deploycore.inventory import plugin_reports
-from deploycore.registry import load_plugin
+from deploycore.provider.installed import plugin_reports
+from deploycore.provider.registry import load_plugin
 
 _ANSWERED_BEFORE_TYPER = ("--version", "-h", "help")
 

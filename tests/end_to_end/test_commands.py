@@ -13,7 +13,7 @@ import requests
 
 from deploycore.cli import COMMANDS, EXIT_CODES
 from deploycore.cli.sandbox import load_sandbox, provider_name
-from deploycore.registry import SANDBOX_GROUP, entry_points_by_name
+from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
 from deploycore.sandbox import SandboxConnection
 
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import pytest
 
-from deploycore.calls import under_way
 from deploycore.cli import waiting
 from deploycore.cli.waiting import telling_of_waits
+from deploycore.provider.background import under_way
 from tests.distributions import GOOD_PROVIDER, write_distribution
 
 FOREVER = "__import__('time').sleep(10**6)"

@@ -105,7 +105,7 @@ def main() -> None:
     """Fork a child for each line."""
     import deploycore.deploy
     import deploycore.git.run
-    import deploycore.provider
+    import deploycore.provider.handle
     import deploycore.store  # noqa: F401
 
     home = sys.argv[1]

@@ -111,7 +111,7 @@ def main() -> None:
     """Fork a child for each line."""
     import deploycore.deploy
     import deploycore.git.run
-    import deploycore.provider
+    import deploycore.provider.handle
     import deploycore.store  # noqa: F401
 
     # Python itself may be where the other user may not read.

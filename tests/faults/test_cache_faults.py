@@ -14,8 +14,8 @@ import pytest
 
 from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, RepositoryCache, export
-from deploycore.git import cache as cache_module
-from deploycore.git.cache import CachedRepository
+from deploycore.git.repositories import cache as cache_module
+from deploycore.git.repositories.cache import CachedRepository
 from tests.git.servers import nothing_left, snapshot, source
 
 FILES = {"a.txt": b"a" * 1000, "d/b": bytes(range(256)) * 20, "d/c": b"c"}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploycore.deploy import Releases
-from deploycore.deploy.turns import Presence
+from deploycore.deploy.locks import Presence
 from tests.deploy.conftest import create, installation, provider, publish, target
 
 __all__ = ["create", "installation", "provider", "publish", "target"]

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git import operation as operation_module
-from deploycore.git.attributes import Attributes, LineEnding, convert
-from deploycore.git.changes import Changes, Obeyed
-from deploycore.git.objects import SHA1
+from deploycore.git.checkout.attributes import Attributes, LineEnding, convert
+from deploycore.git.checkout.changes import Changes, Obeyed
 from deploycore.git.operation import Operation
+from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress
 from tests.git.servers import (
     DIRECTORY,

@@ -15,7 +15,7 @@ from deploycore.errors import Cancelled, ConfigurationError, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, export
 from deploycore.git.operation import Operation
 from deploycore.git.progress import no_progress
-from deploycore.git.wire import open_pool
+from deploycore.git.wire.connections import open_pool
 from tests.git.servers import SECRET, nothing_left, snapshot, source
 from tests.git.test_proxies_and_tls import Proxy
 from tests.hostile.packs import blob, commit, tree

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploycore.git import hash_table
-from deploycore.git.hash_table import HashIndex, HashTable
+from deploycore.git.packs import hash_table
+from deploycore.git.packs.hash_table import HashIndex, HashTable
 
 
 def names(hash_bytes):

@@ -12,7 +12,7 @@ import pytest
 
 from deploycore.errors import CorruptPack, GitError, LimitExceeded, UnsafeRepository
 from deploycore.git import export
-from deploycore.git.objects import SHA1, Damaged, TreeEntry, read_tree
+from deploycore.git.packs.objects import SHA1, Damaged, TreeEntry, read_tree
 from tests.git.servers import DIRECTORY, FILE, GITLINK, LINK, nothing_left, source
 
 

@@ -29,10 +29,10 @@ from deploycore.errors import (
     UnsafeRepository,
 )
 from deploycore.git import RepositoryCache, export
-from deploycore.git.destination import Destinations, resolved
 from deploycore.git.lfs import LfsClient, Pointer, lfs_endpoint, parse_pointer
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
+from deploycore.git.wire.destination import Destinations, resolved
 from tests.git.lfs_server import MEDIA_TYPE, LfsOfGit, LfsServer, pointer_to
 from tests.git.servers import EXECUTABLE, GITLINK, SECRET, nothing_left, snapshot, source
 

@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from deploycore.errors import RemoteRefused
-from deploycore.git import RepositoryCache, clone, export, remote
+from deploycore.git import RepositoryCache, clone, export
+from deploycore.git.wire import remote
 from tests.git.servers import SECRET, nothing_left, snapshot, source
 
 FORMATS = ["sha1", "sha256"]

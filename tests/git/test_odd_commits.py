@@ -13,7 +13,7 @@ import pytest
 
 from deploycore.errors import CorruptPack
 from deploycore.git import clone
-from deploycore.git.objects import SHA1, Damaged, read_commit, tagged
+from deploycore.git.packs.objects import SHA1, Damaged, read_commit, tagged
 from tests.git.servers import nothing_left, source
 from tests.hostile.packs import COMMIT, TAG, Object, blob, pack_of, tree
 from tests.hostile.server import HostileServer

@@ -9,7 +9,7 @@ import pytest
 
 from deploycore.errors import GitError
 from deploycore.git import export
-from deploycore.git.objects import SHA1, read_commit
+from deploycore.git.packs.objects import SHA1, read_commit
 from tests.git.servers import GITLINK, source
 
 LOST = b"5" * 40

@@ -9,8 +9,9 @@ from multiprocessing import spawn
 
 import pytest
 
-from deploycore.git import RepositoryCache, export, manifest
-from deploycore.git import files as files_module
+from deploycore.git import RepositoryCache, export
+from deploycore.git.checkout import files as files_module
+from deploycore.git.checkout import manifest
 from tests.git.servers import EXECUTABLE, snapshot, source
 
 LARGE = os.urandom(3 * 1024 * 1024)

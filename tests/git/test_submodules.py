@@ -9,8 +9,8 @@ import pytest
 
 from deploycore.errors import Cancelled, GitError, LimitExceeded, RemoteRefused, UnsafeRepository
 from deploycore.git import Cancellation, RepositoryCache, clone, export, run
-from deploycore.git.destination import SubmoduleDestinations
 from deploycore.git.submodules import find_submodules
+from deploycore.git.wire.destination import SubmoduleDestinations
 from tests.git.servers import GITLINK, LINK, SECRET, nothing_left, snapshot, source
 
 

@@ -11,9 +11,10 @@ import threading
 
 import pytest
 
+from deploycore.disk import trees as disk
 from deploycore.errors import ConfigurationError, DeploycoreError, GitError
-from deploycore.git import clone, disk, export, remove_leftovers
-from deploycore.git.target import staging_for
+from deploycore.git import clone, export, remove_leftovers
+from deploycore.git.checkout.target import staging_for
 from tests.git.servers import EXECUTABLE, LINK, nothing_left, snapshot, source
 
 FILES = {"a": b"1", "d/b": b"22" * 2000, "d/run": (EXECUTABLE, b""), "d/l": (LINK, b"b")}
@@ -230,7 +231,7 @@ def test_an_empty_target_is_there_again_where_the_last_step_fails(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     target.mkdir()
-    monkeypatch.setattr("deploycore.git.target.sync_directory", fails)
+    monkeypatch.setattr("deploycore.git.checkout.target.sync_directory", fails)
     with pytest.raises(GitError, match="Input/output error"):
         export(source(make("shop", FILES).url), "main", target, settings=settings)
     assert snapshot(target.parent) == {b"target": ("directory",)}
@@ -263,7 +264,7 @@ def test_an_empty_target_is_as_it_was_where_the_last_step_fails(
 
     target.mkdir()
     target.chmod(0o2711)
-    monkeypatch.setattr("deploycore.git.target.sync_directory", fails)
+    monkeypatch.setattr("deploycore.git.checkout.target.sync_directory", fails)
     with pytest.raises(GitError, match="Input/output error"):
         export(source(make("shop", FILES).url), "main", target, settings=settings)
     assert target.stat().st_mode & 0o7777 == 0o2711

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploycore.errors import Cancelled, CorruptPack, LimitExceeded
-from deploycore.git import Cancellation, GitSettings, RepositoryCache, export, hash_table
+from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git import operation as operation_module
-from deploycore.git import pack as pack_module
-from deploycore.git import receive as receive_module
-from deploycore.git.delta import apply_in_steps
-from deploycore.git.objects import SHA1, Damaged
 from deploycore.git.operation import Operation
-from deploycore.git.pack import Objects, Pack
+from deploycore.git.packs import hash_table
+from deploycore.git.packs import pack as pack_module
+from deploycore.git.packs import receive as receive_module
+from deploycore.git.packs.delta import apply_in_steps
+from deploycore.git.packs.objects import SHA1, Damaged
+from deploycore.git.packs.pack import Objects, Pack
+from deploycore.git.packs.receive import PackReceiver
 from deploycore.git.progress import no_progress
-from deploycore.git.receive import PackReceiver
 from tests.git.servers import source
 from tests.hostile.packs import (
     BLOB,

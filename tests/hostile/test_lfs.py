@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploycore.errors import CorruptPack, GitError, LimitExceeded, UnsafeRepository
-from deploycore.git.destination import Destinations, resolved
+from deploycore.git.wire.destination import Destinations, resolved
 from tests.git.lfs_server import LfsOfGit, LfsServer, pointer_file
 from tests.git.servers import EXECUTABLE, LINK, SECRET, source
 

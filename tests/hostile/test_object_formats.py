@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from deploycore.errors import CorruptPack, GitError, LimitExceeded, RemoteRefused
-from deploycore.git.objects import OBJECT_FORMATS, Damaged, format_of
+from deploycore.git.packs.objects import OBJECT_FORMATS, Damaged, format_of
 from tests.git.conftest import stock_git
 from tests.hostile.packs import Object, blob, commit, delta, entry, insert, pack, tree, whole
 

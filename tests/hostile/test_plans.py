@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git import Cancellation, GitSettings
-from deploycore.git import tree as tree_module
-from deploycore.git.objects import SHA1
+from deploycore.git.checkout import tree as tree_module
+from deploycore.git.checkout.tree import Plan, escaping_links
 from deploycore.git.operation import Operation
+from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress
-from deploycore.git.tree import Plan, escaping_links
 from tests.hostile.packs import blob, commit, pack_of, tree
 from tests.hostile.test_packs import BASELINE, MIB
 

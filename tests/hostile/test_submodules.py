@@ -8,11 +8,11 @@ import pytest
 
 from deploycore.errors import UnsafeRepository
 from deploycore.git import RepositoryCache, export, run
-from deploycore.git.destination import SubmoduleDestinations, resolved
 from deploycore.git.lfs import LfsClient
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
 from deploycore.git.submodules import find_submodules
+from deploycore.git.wire.destination import SubmoduleDestinations, resolved
 from tests.git.conftest import secure_server
 from tests.git.lfs_server import LfsOfGit, LfsServer
 from tests.git.servers import GITLINK, SECRET, nothing_left, source

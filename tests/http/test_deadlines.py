@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from deploycore.application import HealthCheck
+from deploycore.applications.application import HealthCheck
 from deploycore.deploy.health import check_health
 from deploycore.errors import HealthCheckFailed, ProviderUnavailable, UnexpectedAnswer
 from deploycore.git import Cancellation

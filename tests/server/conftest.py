@@ -7,10 +7,10 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from deploycore import Installation, Settings
-from deploycore.previews import handle
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
-from deploycore.tokens import digest_of, new_token
+from deploycore.store.token_digests import digest_of, new_token
+from deploycore.worker.previews import handle
 from tests.server import acme
 
 

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from deploycore.errors import PluginError, StoreError
 from deploycore.events import WebhookDelivery
 from deploycore.server import serving
-from deploycore.server.acceptance import Acceptor
 from deploycore.server.app import create_application
-from deploycore.server.directory import Directory
+from deploycore.server.deliveries import Acceptor
+from deploycore.server.known_webhooks import Directory
 from tests.server.acme import body_of, push, signed
 
 

@@ -132,7 +132,7 @@ def test_a_worker_is_well_when_it_is_done_with_what_waited_for_it(
     def settle(installation, *rest):
         installation.store.triggers.settle([trigger.id])
 
-    monkeypatch.setattr("deploycore.worker.worker.look_at", settle)
+    monkeypatch.setattr("deploycore.worker.worker.process_application", settle)
     trigger = installation.store.triggers.add("shop", cause="push")
     with Worker(installation) as worker:
         assert worker.wait_until_idle(60)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from deploycore.tokens import digest_of, new_token
+from deploycore.store.token_digests import digest_of, new_token
 
 
 @pytest.fixture

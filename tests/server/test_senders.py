@@ -8,10 +8,10 @@ import logging
 import pytest
 
 from deploycore.cli.dispatch import run
-from deploycore.printable import LogFormatter
 from deploycore.server.bodies import Room, Share
 from deploycore.server.problems import Refusal
 from deploycore.server.senders import forwarded_address, sender_of
+from deploycore.text.printable import LogFormatter
 
 ESCAPE = "\x1b[31m"
 

@@ -51,7 +51,7 @@ def test_a_signal_that_comes_before_the_server_runs_ends_it_too(serve):
     assert worker.stopped
 
 
-def test_a_server_without_a_worker_nudges_the_fleet(serve, monkeypatch):
+def test_a_server_without_a_worker_notifies_the_fleet(serve, monkeypatch):
     told = []
 
     @contextmanager

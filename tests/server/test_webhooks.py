@@ -16,7 +16,8 @@ from sqlalchemy import Engine, event
 
 from deploycore.errors import StoreError
 from deploycore.events import WebhookDelivery
-from deploycore.server import acceptance, turns
+from deploycore.server import deliveries as acceptance
+from deploycore.server import storage_locks as turns
 from tests.server import asgi
 from tests.server.acme import body_of, pull_request, push, signed
 
@@ -619,10 +620,10 @@ def test_that_nothing_can_be_judged_is_not_logged_for_each_stranger(
         raise StoreError("The key is gone.")
 
     monkeypatch.setattr(installation.webhooks, "secrets", fail)
-    with caplog.at_level(logging.WARNING, "deploycore.server.acceptance"):
+    with caplog.at_level(logging.WARNING, "deploycore.server.deliveries"):
         for _ in range(50):
             assert client.post("/webhooks/shop", content=b"").status_code == 503
-    ours = [each for each in caplog.records if each.name == "deploycore.server.acceptance"]
+    ours = [each for each in caplog.records if each.name == "deploycore.server.deliveries"]
     assert 0 < len(ours) <= 10
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData, create_engine
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.settings import Settings
 from deploycore.store import ProviderRecord, Store
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from deploycore.application import AutoDeploy
+from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store import claims, polls, triggers
 from deploycore.store.ahead import find_times_ahead

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, create_engine
 
-from deploycore.application import AutoDeploy
+from deploycore.applications.application import AutoDeploy
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.settings import Settings
 from deploycore.store import Store

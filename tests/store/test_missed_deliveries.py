@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from deploycore.application import AutoDeploy
+from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store.reception import RECEIVES_SECONDS
 from deploycore.store.tables import applications, polls, reception

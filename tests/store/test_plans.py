@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, event
 
-from deploycore.application import AutoDeploy
+from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store import targets
 from deploycore.worker.polling import Poller

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from deploycore.application import AutoDeploy
+from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store import Store
 from deploycore.store.tables import polls, previews

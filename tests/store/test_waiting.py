@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import create_engine, text
 
-from deploycore.application import AutoDeploy
+from deploycore.applications.application import AutoDeploy
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import Store, database, drivers, waiting

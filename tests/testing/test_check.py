@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from deploycore.scaffold import render_template
+from deploycore.provider.scaffold import render_template
 from tests import forked
 
 

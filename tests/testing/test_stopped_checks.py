@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from deploycore import isolation, registry
 from deploycore.errors import PluginError
-from deploycore.inventory import plugin_reports
-from deploycore.probing import probe_imports
+from deploycore.provider import isolation, registry
+from deploycore.provider.installed import plugin_reports
+from deploycore.provider.probing import probe_imports
 from deploycore.testing.check import check_plugin
 from tests.testing.kit import install_template
 from tests.testing.mutants import Replacement

@@ -12,16 +12,16 @@ from deploycore_bitbucket.sandbox import Fault, faults
 from sqlalchemy import update
 
 from deploycore import Installation, RepositoryId, Settings
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.errors import RateLimited
 from deploycore.events import PullRequestEvent
 from deploycore.git import GitSettings
-from deploycore.previews import handle
 from deploycore.provider import Provider
 from deploycore.store.tables import polls, reception, triggers
 from deploycore.worker import Worker, polling, request_checks
 from deploycore.worker.catch_up import spacing_for
 from deploycore.worker.polling import Poller, interval_after, is_polled
+from deploycore.worker.previews import handle
 from tests.worker.conftest import wait_for
 
 SITE = RepositoryId(owner="acme", slug="site")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from deploycore import RepositoryId
-from deploycore import previews as module
 from deploycore.deploy import Releases
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.events import PullRequestEvent
-from deploycore.previews import handle, remove_ended
 from deploycore.worker import Worker
+from deploycore.worker import previews as module
+from deploycore.worker.previews import handle, remove_ended
 from tests.worker.conftest import wait_for
 
 SHOP = RepositoryId(owner="a", slug="b")

@@ -240,7 +240,7 @@ def test_a_host_that_hangs_is_left_behind(installation, applications, monkeypatc
 
 
 def auto_deploy():
-    from deploycore.application import AutoDeploy
+    from deploycore.applications.application import AutoDeploy
 
     return AutoDeploy()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploycore.store.records import PendingApplication
-from deploycore.worker.look import Hand, look_at
+from deploycore.worker.processing import Slot, process_application
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,6 @@ def test_pushes_and_polls_are_automatic_and_requests_are_not(
 ):
     for cause in causes:
         add(cause=cause, force=force)
-    hand = Hand(PendingApplication("one", "fake", is_retried=False))
-    look_at(installation, "one", hand, lambda event: None)
+    slot = Slot(PendingApplication("one", "fake", is_retried=False))
+    process_application(installation, "one", slot, lambda event: None)
     assert deployments.ways == [way]

@@ -154,7 +154,7 @@ def hosts(installation, monkeypatch) -> Hosts:
     made_up = Hosts(installation.store)
     monkeypatch.setattr(installation, "deploy", made_up.deploy)
     monkeypatch.setattr("deploycore.worker.retries.FIRST_SECONDS", 0.05)
-    monkeypatch.setattr("deploycore.worker.worker.open_nudges", lambda installation: None)
+    monkeypatch.setattr("deploycore.worker.worker.open_notifications", lambda installation: None)
     return made_up
 
 

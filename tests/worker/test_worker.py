@@ -450,8 +450,8 @@ def test_looking_at_one_application_leaves_the_others(installation, deployments,
     installation.store.triggers._listeners.clear()  # nobody wakes it
     add("one")
     add("two")
-    worker.look_at("two")
-    worker.look_at("three")
+    worker.check_application("two")
+    worker.check_application("three")
     assert deployments.asked == ["two"]
 
 

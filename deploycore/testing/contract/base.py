@@ -10,17 +10,17 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import pytest
 from pydantic import SecretStr
 
-from deploycore.calls import Unanswered, call_within
 from deploycore.configuration import ProviderConfig, parse_config
 from deploycore.errors import DeploycoreError, PluginError
 from deploycore.events import WebhookDelivery
 from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpSettings
 from deploycore.models import RepositoryId
-from deploycore.observers import Observers
 from deploycore.provider import Provider
+from deploycore.provider.background import Unanswered, call_within
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin, load_plugin
 from deploycore.redaction import Redactor
-from deploycore.registry import Plugin, load_plugin
 from deploycore.testing.host import LoggedRequest
 from deploycore.testing.paging import LinkHeader, NextLink
 from deploycore.testing.scenarios import Access, Arranged, ContractHost, NotArranged

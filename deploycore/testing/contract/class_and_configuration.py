@@ -11,7 +11,7 @@ from deploycore.configuration import config_fields, discriminator_of, parse_conf
 from deploycore.errors import ConfigurationError
 from deploycore.hookspecs import API_VERSION
 from deploycore.provider import Provider
-from deploycore.registry import Plugin
+from deploycore.provider.registry import Plugin
 from deploycore.testing.contract.base import (
     Connect,
     ContractBase,

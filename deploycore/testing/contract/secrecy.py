@@ -14,9 +14,9 @@ from deploycore.configuration import parse_config
 from deploycore.errors import DeploycoreError, ProviderError
 from deploycore.http import HttpSettings
 from deploycore.models import RepositoryId
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import Plugin
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin
 from deploycore.testing.contract.base import (
     HASTY,
     PATIENT,

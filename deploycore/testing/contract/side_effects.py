@@ -20,9 +20,9 @@ from pydantic import SecretStr
 from deploycore.configuration import parse_config
 from deploycore.errors import ProviderError
 from deploycore.events import CommitStatus
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import Plugin
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin
 from deploycore.testing.contract.base import (
     PATIENT,
     Connect,

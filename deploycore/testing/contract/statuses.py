@@ -17,7 +17,7 @@ from deploycore.errors import (
 from deploycore.events import CommitState, CommitStatus, DeploymentStatus
 from deploycore.models import RepositoryId
 from deploycore.provider import Provider
-from deploycore.registry import Plugin
+from deploycore.provider.registry import Plugin
 from deploycore.testing.contract.base import (
     NO_DEPLOYMENTS,
     NO_HOOK,

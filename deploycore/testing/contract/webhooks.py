@@ -34,7 +34,7 @@ from deploycore.events import (
 )
 from deploycore.models import RepositoryId
 from deploycore.provider import Provider
-from deploycore.registry import Plugin
+from deploycore.provider.registry import Plugin
 from deploycore.testing.contract.base import (
     NO_HOOK,
     NO_WEBHOOKS,

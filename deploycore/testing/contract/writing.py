@@ -12,7 +12,7 @@ import pytest
 from deploycore.errors import ProviderUnavailable
 from deploycore.events import CommitStatus, DeploymentStatus
 from deploycore.provider import Provider
-from deploycore.registry import Plugin
+from deploycore.provider.registry import Plugin
 from deploycore.testing.contract.base import (
     NO_DEPLOYMENTS,
     NO_HOOK,

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from deploycore.configuration import parse_config
 from deploycore.http import HttpSettings
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import Plugin, check_provider_class
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin, check_provider_class
 
 SECRETS = {
     "app-password": "ATBBqN7sV3tXw9yKpL2mZr4J",

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 from deploycore.configuration import parse_config
 from deploycore.http import HttpSettings
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import load_plugin
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import load_plugin
 from deploycore.testing.host import LoopbackHost
 from pydantic import SecretStr
 

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from deploycore.configuration import parse_config
 from deploycore.http import HttpSettings
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import load_plugin
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import load_plugin
 
 TOKENS = {
     "fine-grained": "github_pat_" + "made-up-secret-of-tests",

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 from deploycore.configuration import parse_config
 from deploycore.http import HttpSettings
-from deploycore.observers import Observers
 from deploycore.provider import Provider
-from deploycore.registry import Plugin, check_provider_class
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import Plugin, check_provider_class
 
 from deploycore_gitlab import GitLabProvider
 from deploycore_gitlab.sandbox import GitLabSandbox

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from deploycore.storable import is_storable_text
+from deploycore.text.storable import is_storable_text
 
 revision = "0006"
 down_revision = "0005"

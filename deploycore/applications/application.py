@@ -1,0 +1,508 @@
+"""What is deployed where, and how: an application, as people write it down.
+
+One model for every way in: the command line, a declarative file, the Python API. It is
+validated whole, so that a deployment never meets a value that makes no sense.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from deploycore.distribution import documentation_page
+from deploycore.errors import ConfigurationError
+from deploycore.models import Model, RepositoryId, is_commit_hash
+from deploycore.text.storable import find_unstorable, is_storable_text
+from deploycore.text.validation import NAME_PATTERN, Problem, find_problems
+
+__all__ = [
+    "Application",
+    "AutoDeploy",
+    "HealthCheck",
+    "Limits",
+    "Links",
+    "Previews",
+    "SecretSource",
+    "Shared",
+    "Step",
+    "Steps",
+    "Timeouts",
+    "parse_application",
+]
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00\n\r]+$")]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=1000)]
+
+_AS_TEXT, _AS_SECRET, _AS_RULES = "(text)", "(secret)", "(rules)"
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
+_STATUS = "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$"
+
+
+def _relative(text: str) -> str:
+    """A path that stays within a release: ``storage/uploads``, without a slash at its end."""
+    path = PurePosixPath(text)
+    if path.is_absolute() or not path.parts or ".." in path.parts or not text.isprintable():
+        raise ValueError("should be a path within the release")
+    if path.parts[0].lower() == ".git":
+        raise ValueError("should not be in .git")
+    return str(path)
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        raise ValueError("must not begin with the name of a user who does not exist") from None
+    if not str(path).isprintable():
+        raise ValueError("should hold no control characters")
+    if not path.is_absolute():
+        raise ValueError("should be an absolute path")
+    # Not resolved: whoever links a directory elsewhere means to be able to change the link.
+    if ".." in path.parts:
+        raise ValueError("should be a path without '..'")
+    # Of two leading slashes POSIX says nothing; Linux and macOS take them for one.
+    return Path("/" + str(path).lstrip("/"))
+
+
+RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class SecretSource(Model):
+    """Where the value of a variable is to be found each time it is needed.
+
+    Attributes:
+        secret: ``env:NAME``, ``file:/absolute/path``, or ``stored`` for one that was given to
+            ``deploycore app secret`` and is kept encrypted.
+    """
+
+    secret: str
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_source(cls, text: str) -> str:
+        if not _SECRET.fullmatch(text):
+            raise ValueError("should be env:NAME, file:/absolute/path or stored")
+        return text
+
+
+EnvironmentValue = Annotated[
+    Annotated[str, BeforeValidator(_number_as_text), Tag(_AS_TEXT)]
+    | Annotated[SecretSource, Tag(_AS_SECRET)],
+    Discriminator(
+        lambda value: _AS_SECRET if isinstance(value, Mapping | SecretSource) else _AS_TEXT
+    ),
+]
+
+
+def _command(value: Any) -> Any:
+    """The short forms of a step: a list of arguments, or a line that is split into them."""
+    if isinstance(value, str):
+        return {"run": _split(value)}
+    return {"run": value} if isinstance(value, list | tuple) else value
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise ValueError(f"should be a command line: {error}") from None
+
+
+class Command(Model):
+    """A program to run in the release.
+
+    Attributes:
+        run: The program and its arguments, each as it is: no shell looks at them.
+        shell: Instead of ``run``: a line for ``/bin/sh``.
+        timeout: Seconds that it may take.
+    """
+
+    run: Annotated[
+        tuple[Text, ...], BeforeValidator(lambda v: _split(v) if isinstance(v, str) else v)
+    ] = ()
+    shell: Annotated[str, Field(max_length=65_536, pattern=r"^[^\x00]*$")] | None = None
+    timeout: Seconds = 600.0
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if bool(self.run) == bool(self.shell and self.shell.strip()):
+            raise ValueError("should have either run or shell")
+        return self
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The program to start, with its arguments."""
+        return self.run if self.shell is None else ("/bin/sh", "-c", self.shell)
+
+    def __str__(self) -> str:
+        return shlex.join(self.run) if self.shell is None else self.shell
+
+
+class Step(Command):
+    """Something to do with a release, in the release's directory.
+
+    Attributes:
+        name: For people; by default the command.
+    """
+
+    name: Text | None = None
+
+
+StepList = tuple[Annotated[Step, BeforeValidator(_command)], ...]
+
+
+class Steps(Model):
+    """What is done with a release, and when.
+
+    Attributes:
+        build: When its files are there, and links to what is shared.
+        before_activate: When all builds are done: the last chance to fail without anybody
+            noticing.
+        after_activate: When it is live. If one fails, the former release is put back.
+    """
+
+    build: StepList = ()
+    before_activate: StepList = ()
+    after_activate: StepList = ()
+
+
+class Shared(Model):
+    """Paths that all releases have in common: kept in ``shared/``, linked into each release.
+
+    What a repository has there is taken as the first content, if there is none yet; a file
+    that neither has begins empty.
+    """
+
+    directories: tuple[RelativePath, ...] = ()
+    files: tuple[RelativePath, ...] = ()
+
+    @model_validator(mode="after")
+    def _are_apart(self) -> Self:
+        paths = sorted([*self.directories, *self.files], key=lambda path: path.split("/"))
+        for one, other in pairwise(paths):
+            if one == other or other.startswith(f"{one}/"):
+                raise ValueError(f"{other!r} is shared twice")
+        return self
+
+
+class HealthCheck(Command):
+    """How to tell that a release works, once it is live. If it does not, the former one returns.
+
+    Attributes:
+        url: ``http://`` or ``https://``; asked with GET, redirects are not followed. Instead of
+            it, ``run`` or ``shell`` name a command, which must end with 0.
+        status: The answers that are good: ``200``, or from one to another, ``200-299``.
+        timeout: Seconds for one try.
+        interval: Seconds between two tries.
+        retries: Tries after the first.
+        deadline: Seconds for all of them together.
+    """
+
+    url: Text | None = None
+    status: Annotated[str, BeforeValidator(_number_as_text), Field(pattern=_STATUS)] = "200-299"
+    timeout: Seconds = 5.0
+    interval: Seconds = 1.0
+    retries: Count = 10
+    deadline: Seconds = 60.0
+
+    @field_validator("url")
+    @classmethod
+    def _url_can_be_asked(cls, url: str | None) -> str | None:
+        if url is None:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("should be an absolute http or https URL")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("should hold no user and password")
+        return url
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        given = (self.url is not None, bool(self.run), bool(self.shell and self.shell.strip()))
+        if sum(given) != 1:
+            raise ValueError("should have one of url, run and shell")
+        return self
+
+    def is_good(self, status: int) -> bool:
+        """Whether an answer of this status says that the release works."""
+        first, _, last = self.status.partition("-")
+        return int(first) <= status <= int(last or first)
+
+
+class Links(Model):
+    """Symbolic links that may lead out of the release; others that do are refused.
+
+    Attributes:
+        allow: Paths of such links, or of directories with such links, within the release.
+    """
+
+    allow: tuple[RelativePath, ...] = ()
+
+
+_Limit = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Limits(Model):
+    """How much a repository may have. A limit that is ``None`` is that of ``GitSettings``.
+
+    Attributes:
+        submodules: Submodules together, those of submodules included (1,000).
+        submodule_depth: Submodules within submodules (8).
+        files: Files and directories together, submodules included (400,000).
+        path_depth: Directories within directories (128).
+        objects: Objects of git that are received at once (1,000,000).
+        pack_bytes: Bytes that are received for one repository (4 GiB).
+        object_bytes: Bytes of the largest file (512 MiB).
+        checkout_bytes: Bytes of all files together (16 GiB).
+        tree_bytes: Bytes of all names of files and directories together (48 MiB).
+        held_bytes: Bytes in memory for links, submodules and attributes (16 MiB).
+        lfs_objects: Files in Git LFS (10,000).
+        lfs_bytes: Bytes of all files in Git LFS together (16 GiB).
+    """
+
+    submodules: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    submodule_depth: Annotated[int, Field(ge=0, le=64)] | None = None
+    files: _Limit | None = None
+    path_depth: Annotated[int, Field(ge=0, le=1_000)] | None = None
+    objects: _Limit | None = None
+    pack_bytes: _Limit | None = None
+    object_bytes: _Limit | None = None
+    checkout_bytes: _Limit | None = None
+    tree_bytes: _Limit | None = None
+    held_bytes: _Limit | None = None
+    lfs_objects: _Limit | None = None
+    lfs_bytes: _Limit | None = None
+
+
+LinkRules = Annotated[
+    Annotated[Literal["refuse", "write-as-files"], Tag(_AS_TEXT)]
+    | Annotated[Links, Tag(_AS_RULES)],
+    Discriminator(lambda value: _AS_RULES if isinstance(value, Mapping | Links) else _AS_TEXT),
+]
+
+
+class Timeouts(Model):
+    """Seconds that parts of a deployment may take.
+
+    Attributes:
+        fetch: For git, submodules and LFS included.
+        deploy: For all of it, from the start to the last step.
+        provider: For each call of the provider's plugin.
+    """
+
+    fetch: Seconds = 1800.0
+    deploy: Seconds = 7200.0
+    provider: Seconds = 300.0
+
+
+class Previews(Model):
+    """Applications of their own for pull requests into an application's branch.
+
+    A preview has the application's definition but for what is said here. It never has the
+    application's secrets: only the environment that is written down here.
+
+    Attributes:
+        name: What a preview is called; ``{application}`` and ``{number}`` are replaced.
+        target: Its directory; the same, and ``{branch}``, made fit for a path.
+        environment: Its variables, instead of the application's.
+        limit: How many there are at once, at most; those beyond are not made.
+        forks: Whether pull requests from other repositories get one too: whoever can open a
+            pull request can then run their code on this machine.
+    """
+
+    name: Text = "{application}-pr-{number}"
+    target: Text
+    environment: Mapping[str, EnvironmentValue] = Field(default_factory=dict)
+    limit: Annotated[int, Field(ge=1, le=1000)] = 10
+    forks: bool = False
+
+    @model_validator(mode="after")
+    def _tells_them_apart(self) -> Self:
+        for field in ("name", "target"):
+            text = getattr(self, field)
+            if "{number}" not in text:
+                raise ValueError(f"{field} should hold {{number}}, so that previews are apart")
+        return self
+
+
+class AutoDeploy(Model):
+    """What makes an application deploy without being told to.
+
+    Attributes:
+        push: Whether a webhook's word of a push does.
+        poll: Whether the git host is asked now and then: ``auto`` where no webhook comes,
+            ``off``, or every so many seconds.
+        report_status: Whether the git host is told how it goes, for its pages.
+        previews: What pull requests get; ``None`` for nothing.
+    """
+
+    push: bool = True
+    poll: Literal["auto", "off"] | Annotated[float, Field(ge=10, le=86_400)] = "auto"
+    report_status: bool = True
+    previews: Previews | None = None
+
+
+class Application(Model):
+    """What is deployed where, and how.
+
+    Attributes:
+        name: The user's name for it.
+        provider: The name of a configured provider.
+        repository: ``owner/slug``.
+        ref: A branch, a tag, or the full hash of a commit.
+        target: The directory of ``releases/``, ``shared/`` and ``current``; absolute, and no
+            other application's.
+        submodules: Whether to fetch them too.
+        lfs: Whether files in Git LFS are downloaded, rather than their pointers written.
+        attributes: Whether ``export-ignore``, ``text`` and ``eol`` are obeyed.
+        links: What becomes of symbolic links that lead out of the release: ``refuse``,
+            ``write-as-files``, or which ones are allowed.
+        limits: How much the repository may have.
+        reuse: How files that did not change are taken over; see ``deploycore.git.export`` for
+            the risk of hard links.
+        shared: What all releases have in common.
+        environment: Variables for steps and health checks; nothing of deploycore's own
+            environment reaches them but PATH, HOME, LANG and the like.
+        steps: What is done with a release.
+        health_check: How to tell that a release works; ``None`` for no check.
+        keep: Of how many different commits that worked the releases stay; the live one, the one
+            before it and the one that a rollback goes to always stay.
+        history_days: How long what is known of deployments, and their logs, stay.
+        watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
+            match one, else nothing is deployed.
+        timeouts: What may take how long.
+        auto_deploy: What makes it deploy by itself; ``None``: it is deployed by hand.
+        host: The name of the one machine that deploys it, as ``hostname`` prints it there; ``None``
+            for any machine that has this configuration, whose target they must then share.
+    """
+
+    name: Name
+    provider: Name
+    repository: str
+    ref: Annotated[Text, Field(max_length=1024)]
+    target: AbsolutePath
+    submodules: bool = False
+    lfs: bool = False
+    attributes: bool = False
+    links: LinkRules = "refuse"
+    limits: Limits = Limits()
+    reuse: Literal["copy", "hard-link"] = "copy"
+    shared: Shared = Shared()
+    environment: Mapping[str, EnvironmentValue] = Field(default_factory=dict)
+    steps: Steps = Steps()
+    health_check: HealthCheck | None = None
+    keep: Annotated[int, Field(ge=2, le=1000)] = 5
+    history_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    watch: tuple[Text, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    auto_deploy: AutoDeploy | None = None
+    host: Text | None = None
+
+    @field_validator("repository")
+    @classmethod
+    def _is_owner_and_slug(cls, text: str) -> str:
+        try:
+            return str(RepositoryId.parse(text.strip().strip("/")))
+        except ValueError:
+            raise ValueError("should be OWNER/REPOSITORY") from None
+
+    @field_validator("environment")
+    @classmethod
+    def _are_variables(cls, given: Mapping[str, str | SecretSource]) -> Mapping[str, Any]:
+        for name, value in given.items():
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be the name of a variable")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"the value of {name} holds a NUL")
+        return dict(given)
+
+    @property
+    def links_written(self) -> list[str]:
+        """Paths of links that may lead out of the release; with a slash, of directories of them.
+
+        Those at shared paths never go live: they are replaced first.
+        """
+        allowed = self.links.allow if isinstance(self.links, Links) else ()
+        shared = (*self.shared.directories, *self.shared.files)
+        return [*allowed, *(f"{each}/" for each in allowed), *shared]
+
+    @property
+    def repository_id(self) -> RepositoryId:
+        """What the provider's hooks take."""
+        return RepositoryId.parse(self.repository)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is deployed by itself when its ref has moved, however that becomes known."""
+        return self.auto_deploy is not None and not is_commit_hash(self.ref)
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether the git host is asked for news of it at intervals."""
+        auto = self.auto_deploy
+        return auto is not None and auto.poll != "off" and self.is_followed
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``parse_application`` takes back: plain values, without those by default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def parse_application(values: Mapping[str, Any], *, where: str = "") -> Application:
+    """Validate an application that a person wrote.
+
+    Args:
+        values: As ``Application`` has them, in plain types.
+        where: Where they stand, for messages: ``applications/shop``.
+
+    Raises:
+        ConfigurationError: One clause for each value that is missing or wrong, with its path
+            and never with the value: ``steps/build/0: should have either run or shell``.
+    """
+    problems = "; ".join(
+        ": ".join(filter(None, ["/".join([*filter(None, [where]), *path]), why]))
+        for path, why in find_unstorable(values)
+    )
+    try:
+        if not problems:
+            return Application.model_validate(dict(values))
+    except ValidationError as error:
+        described = find_problems(error, Application, values)
+        problems = "; ".join(
+            Problem((*([where] if where else []), *each.path), each.said).text("/")
+            for each in described
+        )
+    name = values.get("name")
+    raise ConfigurationError(
+        f"The application {name if _is_text(name) else ''!r} is not valid: {problems}.",
+        hint=f"See what an application may have: {documentation_page('applications.md')}",
+    )
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str) and is_storable_text(name)

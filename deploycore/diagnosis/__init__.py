@@ -1,9 +1,0 @@
-"""What is wrong with an installation, and how to mend it: looked at from outside, nothing changed.
-
-For whom nothing works any more: no check relies on another one, or on anything being there.
-"""
-
-from deploycore.diagnosis.examination import diagnose
-from deploycore.diagnosis.finding import Finding, Level
-
-__all__ = ["Finding", "Level", "diagnose"]

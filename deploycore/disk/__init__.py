@@ -1,0 +1,1 @@
+"""Files and directories: durable writes, private modes, and removal of trees."""

@@ -1,0 +1,81 @@
+"""What was to be removed and is still there, and what is among releases and is not deploycore's."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+from deploycore.deploy.cleaning import strangers_told
+from deploycore.deploy.releases import Releases
+from deploycore.disk.removal import Remains, shown
+from deploycore.doctor.finding import Finding, warning
+from deploycore.errors import DeployError
+from deploycore.git import RepositoryCache
+from deploycore.settings import Settings
+from deploycore.store.inspection import Inspection, known_releases
+from deploycore.store.records import ApplicationRecord
+
+__all__ = ["look_at_leftovers"]
+
+_MIB = 1024 * 1024
+_SHOWN = 3
+
+
+def look_at_leftovers(settings: Settings, found: Inspection) -> Iterator[Finding]:
+    """What nobody needs and could not be removed: of applications, previews and the cache."""
+    here = [each for each in found.applications if _is_here(each.definition.host)]
+    for application in here:
+        releases = Releases(application.definition.target)
+        if not releases.is_locked():  # what a deployment is about to remove is no leftover
+            yield from _told(
+                f"application {application.name}",
+                releases.leftovers(),
+                "the next deployment, and deploycore recover",
+            )
+    for preview in found.ended_previews:
+        if _is_here(preview.host):
+            left = Releases(preview.target).leftovers_beside()
+            yield from _told(f"preview {preview.name}", left, "the worker")
+    cache = RepositoryCache(settings.git_cache).leftovers()
+    yield from _told("cache", cache, "the next deployment")
+    yield from _strangers(settings, here)
+
+
+def _told(subject: str, left: list[Remains], who: str) -> Iterator[Finding]:
+    if not left:
+        return
+    listed = ", ".join(shown(each.path) for each in left[:_SHOWN])
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    entries, size = sum(each.entries for each in left), sum(each.bytes for each in left) / _MIB
+    yield warning(
+        subject,
+        f"{entries} files and directories that were to be removed are still there and take"
+        f" {size:.1f} MiB: {listed}{more}.",
+        f"They may be owned by another user, immutable, or mounted: make them removable, or remove"
+        f" them yourself. It is tried again by {who}.",
+    )
+
+
+def _strangers(settings: Settings, applications: list[ApplicationRecord]) -> Iterator[Finding]:
+    wanted: dict[str, list[str]] = {}
+    for application in applications:
+        with suppress(DeployError):  # told where the target is examined
+            wanted[application.name] = Releases(application.definition.target).strangers(())
+    if not any(wanted.values()):
+        return
+    known = known_releases(settings, wanted)
+    for application in applications:
+        name = application.name
+        strange = [each for each in wanted.get(name, ()) if each not in known[name]]
+        if strange:
+            directory = Releases(application.definition.target).directory
+            yield warning(
+                f"application {name}",
+                f"{strangers_told(directory, strange)}.",
+                f"Move it out of {directory}, or remove it if it is not needed.",
+            )
+
+
+def _is_here(host: str | None) -> bool:
+    return host in (None, socket.gethostname())

@@ -1,0 +1,226 @@
+"""The machine below an installation: Python, the distribution, directories and disks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import deploycore
+from deploycore.distribution import install_command
+from deploycore.doctor.finding import Finding, fine, problem, warning
+from deploycore.errors import DeploycoreError, DeployError
+from deploycore.provider.installed import location_of
+from deploycore.settings import HOME, Settings
+
+__all__ = ["look_at_disks", "look_at_home", "look_at_software", "nearest_directory"]
+
+_DISTRIBUTION = "deploycore"
+_GIB = 1024**3
+LEAST_BYTES = 100 * 1024**2
+LOW_BYTES = _GIB
+_LEAST_FILES = 1000
+_SHOWN = 5
+
+
+def look_at_software() -> Iterator[Finding]:
+    """Python, and deploycore's own distribution with what it needs."""
+    version = platform.python_version()
+    try:
+        found = importlib.metadata.distribution(_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        yield warning(
+            "deploycore",
+            f"deploycore {deploycore.__version__} runs on Python {version}, but is not installed.",
+            f"Install it, so that its dependencies are there: {install_command()}",
+        )
+        return
+    location, is_editable = location_of(found)
+    kind = "editable, " if is_editable else ""
+    said = f"deploycore {found.version} ({kind}{location}) runs on Python {version}."
+    missing = sorted(_missing(found.requires or []))
+    if missing:
+        yield problem(
+            "deploycore",
+            f"{said} What it needs is not all there: {', '.join(missing)}.",
+            f"Install it again: {install_command()}",
+            kind=DeploycoreError,
+        )
+    elif found.version != deploycore.__version__:
+        yield warning(
+            "deploycore",
+            f"{said} But the code is that of {deploycore.__version__}.",
+            "Two installations are mixed: check PYTHONPATH, or reinstall it.",
+        )
+    else:
+        yield fine("deploycore", said)
+
+
+def _missing(requirements: Iterable[str]) -> Iterator[str]:
+    for requirement in requirements:
+        name, _, marker = requirement.partition(";")
+        if marker:
+            continue  # of an extra, or of another system
+        name = re.split(r"[^A-Za-z0-9._-]", name.strip())[0]
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield name
+            continue
+        if wanted := _wanted_instead(requirement, version):
+            yield f"{name}{wanted} (there is {version})"
+
+
+def _wanted_instead(requirement: str, version: str) -> str:
+    """The versions that are asked for, where this one is none of them.
+
+    Source: the "Version specifiers" of PyPA, as ``packaging`` reads them. It may not be there,
+    since deploycore itself does not need it; then nothing is said of versions.
+    """
+    try:
+        from packaging.requirements import Requirement
+
+        wanted = Requirement(requirement).specifier
+        return "" if wanted.contains(version, prereleases=True) else str(wanted)
+    except (ImportError, ValueError):
+        return ""
+
+
+def look_at_home(settings: Settings) -> Iterator[Finding]:
+    """The data directory: whether it is there, whose it is, and who else may write."""
+    home, subject = settings.home, "data directory"
+    try:
+        status = home.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        yield _absent(home, subject)
+        return
+    except OSError as error:
+        said = f"The data directory {home} cannot be checked: {error.strerror}."
+        yield problem(subject, said, _own(home))
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        said = f"The data directory {home} is a file."
+        yield problem(subject, said, f"Move it away, or set {HOME} to a directory.")
+        return
+    if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        yield problem(subject, f"The data directory {home} cannot be written by you.", _own(home))
+        return
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        said = f"All users of this machine can write to the data directory {home}."
+        yield problem(subject, said, f"Restrict access: chmod 700 {home}")
+    elif status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+        said = f"Others may write to the data directory {home} (mode {status.st_mode & 0o7777:o})."
+        yield warning(subject, said, f"Restrict access: chmod 700 {home}")
+    elif status.st_uid != os.geteuid():
+        said = f"The data directory {home} belongs to another user ({_user(status.st_uid)})."
+        yield warning(subject, said, "Run deploycore as that user: what you make is not theirs.")
+    else:
+        yield fine(subject, f"{home} is yours, and can be written.")
+    yield from _open_to_others(home)
+    yield from _strange_owners(home, status.st_uid, subject)
+
+
+def _open_to_others(home: Path) -> Iterator[Finding]:
+    """What earlier versions made with the umask that they had, be it none."""
+    for path in (home / "cache", home / "cache" / "git", home / "logs", home / "locks"):
+        with suppress(OSError):
+            mode = path.stat().st_mode
+            if mode & (stat.S_IWOTH | stat.S_IWGRP):
+                said = f"Others may write to {path} (mode {mode & 0o7777:o})."
+                yield warning("data directory", said, f"Restrict access: chmod 700 {path}")
+
+
+def _absent(home: Path, subject: str) -> Finding:
+    if not home.is_absolute():
+        said = f"You have no home directory, so there is no place for the data: {home}."
+        return problem(subject, said, f"Set {HOME} to an absolute path.")
+    above = nearest_directory(home)
+    if above is not None and os.access(above, os.W_OK | os.X_OK):
+        return fine(subject, f"{home} does not exist yet; it is created when it is needed.")
+    said = f"The data directory {home} does not exist and cannot be created"
+    place = f": you may not write to {above}" if above else ""
+    return problem(subject, f"{said}{place}.", _own(home))
+
+
+def _own(home: Path) -> str:
+    return f"Give {home} to the user that runs deploycore, or set {HOME} to another directory."
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _strange_owners(home: Path, owner: int, subject: str) -> Iterator[Finding]:
+    """What somebody else has left in it: one command as root is enough."""
+    try:
+        found = [*home.iterdir(), *(home / "locks").glob("*"), *(home / "logs").glob("*")]
+        strange = sorted(
+            str(path.relative_to(home)) for path in found if path.lstat().st_uid != owner
+        )
+    except OSError as error:
+        said = f"What is in {home} cannot be checked: {error.strerror}."
+        yield warning(subject, said, _own(home))
+        return
+    if strange:
+        more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
+        said = f"In {home} these do not belong to its owner: {', '.join(strange[:_SHOWN])}{more}."
+        yield problem(subject, said, f"Give them back: chown -R {_user(owner)} {home}")
+
+
+def nearest_directory(path: Path) -> Path | None:
+    """The nearest place above a path, or itself, that is there; ``None`` where that is a file, or
+    can't be looked at."""
+    for each in (path, *path.parents):
+        try:
+            if stat.S_ISDIR(each.stat().st_mode):
+                return each
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        return None
+    return None
+
+
+def look_at_disks(settings: Settings, targets: Iterable[Path]) -> Iterator[Finding]:
+    """How much room there is for the data and for releases, each disk once."""
+    seen = set()
+    places = [(settings.home, False), *((target, True) for target in targets)]
+    for place, is_target in places:
+        directory = nearest_directory(place)
+        if directory is None:
+            continue  # told where the place itself is looked at
+        try:
+            device = directory.stat().st_dev
+            if device in seen:
+                continue
+            seen.add(device)
+            yield _room(directory, DeployError if is_target else None)
+        except OSError as error:
+            said = f"The disk of {place} cannot be checked: {error.strerror}."
+            yield warning("disk", said, "Check that it is mounted.")
+
+
+def _room(directory: Path, kind: type[DeploycoreError] | None) -> Finding:
+    free = shutil.disk_usage(directory).free
+    files = os.statvfs(directory)
+    said = f"The disk of {directory} has {free / _GIB:.1f} GiB left"
+    hint = "Make room; deploycore cache prune frees what deployments have fetched."
+    no_files_left = bool(files.f_files) and files.f_favail < _LEAST_FILES
+    if free < LEAST_BYTES or no_files_left:
+        what = f"{said}, and room for {files.f_favail} files." if no_files_left else f"{said}."
+        return problem("disk", what, hint, **({"kind": kind} if kind else {}))
+    if free < LOW_BYTES:
+        return warning("disk", f"{said}.", hint)
+    return fine("disk", f"{said}.")

@@ -1,0 +1,27 @@
+"""What is installed of plugins, each as ``deploycore plugins`` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploycore.doctor.finding import Finding, fine, problem, warning
+from deploycore.provider.installed import plugin_reports
+
+__all__ = ["look_at_plugins"]
+
+
+def look_at_plugins() -> Iterator[Finding]:
+    """Every provider, observer and sandbox: whether it can be used."""
+    reports = plugin_reports()
+    for report in reports:
+        subject = f"{report.type} plugin {report.kind}"
+        if report.problem is not None:
+            yield problem(subject, report.problem)
+        else:
+            yield fine(subject, f"{report.origins[0].label} can be used.")
+    if not any(report.type == "provider" for report in reports):
+        yield warning(
+            "plugins",
+            "No plugin for a provider is installed, so no git host can be connected.",
+            "Install one into the same environment as deploycore.",
+        )

@@ -1,0 +1,141 @@
+"""The configured providers: whether each can be opened, its host be reached, and the credentials
+work. All at once, each with its own time, so that one that hangs holds up nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.doctor.finding import Finding, fine, problem, warning
+from deploycore.errors import DeploycoreError, PluginError
+from deploycore.http import HttpSettings
+from deploycore.http.reach import reach
+from deploycore.provider import Provider
+from deploycore.provider.background import BackgroundCall, UnderWay, is_interrupt
+from deploycore.provider.observers import Observers
+from deploycore.provider.registry import load_plugin
+from deploycore.secrets import SecretBox
+from deploycore.settings import Settings
+from deploycore.store.records import ProviderRecord
+
+__all__ = ["look_at_providers"]
+
+PROVIDER_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
+_MOST_OFFSET = 60.0
+_HTTP = HttpSettings(
+    connect_timeout=_CONNECT_SECONDS, read_timeout=10.0, total_timeout=15.0, retries=1
+)
+
+
+def look_at_providers(
+    settings: Settings, records: Sequence[ProviderRecord], *, offline: bool
+) -> Iterator[Finding]:
+    """Each provider in turn, though all are asked at once.
+
+    Args:
+        offline: Whether only to open them, and ask nobody.
+    """
+    box = SecretBox(settings)
+    calls = []
+    for record in records:
+        found: list[Finding] = []
+        # What was found until it hung is told, too.
+        action = partial(_look_at, record, box, found, offline=offline)
+        calls.append((record, found, BackgroundCall(action)))
+    for record, found, call in calls:
+        done = call.wait(call.began + PROVIDER_SECONDS - time.monotonic())
+        if done:
+            call.result()
+        yield from tuple(found)
+        if not done:
+            yield _silent(record, call.under_way)
+            call.leave(lambda result: None)
+
+
+def _look_at(
+    record: ProviderRecord, box: SecretBox, found: list[Finding], *, offline: bool
+) -> None:
+    subject = f"provider {record.name}"
+    elsewhere = [each for each in record.secrets.values() if box.is_elsewhere(each)]
+    if elsewhere:
+        names = ", ".join(sorted({box.variable_of(each) or "" for each in elsewhere}))
+        said = f"It was not checked: its secrets are not set in this shell ({names})."
+        hint = "Run doctor where they are set, such as in the environment of the worker's service."
+        found.append(warning(subject, said, hint))
+        return
+    try:
+        config, provider = _opened(record, box)
+    except DeploycoreError as error:
+        found.append(problem(subject, error))
+        return
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        said = f"Its plugin cannot be given its configuration: {type(error).__name__}."
+        found.append(problem(subject, said, "Tell the plugin's author.", kind=PluginError))
+        return
+    with provider:
+        if offline:
+            found.append(fine(subject, f"It can be opened by {provider.plugin.label}."))
+        else:
+            _ask(subject, config, provider, found)
+
+
+def _opened(record: ProviderRecord, box: SecretBox) -> tuple[ProviderConfig, Provider]:
+    secrets = {field: box.reveal(stored) for field, stored in record.secrets.items()}
+    plugin = load_plugin(record.kind)
+    values = {"name": record.name, **record.settings, **secrets}
+    config = parse_config(plugin.config_type, values, kind=plugin.kind)
+    return config, Provider(plugin, config, http_settings=_HTTP, observers=Observers())
+
+
+def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[Finding]) -> None:
+    try:
+        reached = reach(config.api_base_url, seconds=_CONNECT_SECONDS)
+    except DeploycoreError as error:
+        found.append(problem(subject, error))
+        return
+    who = f"The proxy {reached.host}" if reached.is_proxy else f"The host {reached.host}"
+    how = ", and its certificate is trusted" if reached.is_encrypted else ""
+    found.append(fine(subject, f"{who} can be reached in {reached.milliseconds} ms{how}."))
+    started = time.monotonic()
+    try:
+        account = provider.authenticate()
+    except DeploycoreError as error:
+        found.append(problem(subject, error))
+    else:
+        milliseconds = round(1000 * (time.monotonic() - started))
+        said = f"The credentials work: {account.username}; it answered in {milliseconds} ms."
+        found.append(fine(subject, said))
+    found += [
+        warning(subject, str(each), "Upgrade the plugin. If it is the newest, tell its author.")
+        for each in provider.deprecations
+    ]
+    if provider.clock_offset is not None:
+        found.append(_clock(subject, provider.clock_offset))
+
+
+def _clock(subject: str, offset: float) -> Finding:
+    if abs(offset) <= _MOST_OFFSET:
+        return fine("clock", f"It agrees with that of {subject}'s host.")
+    direction = "behind" if offset > 0 else "before"
+    return warning(
+        "clock",
+        f"This machine's clock is {abs(offset):,.0f} s {direction} that of {subject}'s host;"
+        " tokens and certificates fail by that.",
+        "Have the clock set by the network: timedatectl set-ntp true",
+    )
+
+
+def _silent(record: ProviderRecord, under_way: UnderWay | None) -> Finding:
+    what = f"{under_way.hook} of {under_way.plugin}" if under_way else "its host"
+    return problem(
+        f"provider {record.name}",
+        f"It did not answer within {PROVIDER_SECONDS:g} s: {what}.",
+        "Check the network. If the network works, tell the plugin's author.",
+        kind=PluginError,
+    )

@@ -1,0 +1,1 @@
+"""From objects to files: trees, attributes, links, and the directory that is written."""

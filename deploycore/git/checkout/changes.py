@@ -1,0 +1,194 @@
+"""What an export may do to files on their way to the disk, if it is asked to.
+
+Attributes say which files are left out, which line endings the others get, and which are kept
+in Git LFS: of those git has pointers, and their contents are downloaded when all else is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO, cast
+
+from deploycore.disk.trees import open_shared
+from deploycore.errors import GitError
+from deploycore.git.checkout.attributes import Attributes, LineEnding, convert, convert_file
+from deploycore.git.checkout.files import Files
+from deploycore.git.checkout.tree import File, Named, refuse_depth
+from deploycore.git.lfs import LfsClient, Pointer, begins_as_pointer, parse_pointer
+from deploycore.git.operation import Operation
+from deploycore.git.packs.objects import BLOB, TREE, TreeEntry, read_tree
+from deploycore.git.packs.pack import Content, Objects
+from deploycore.git.wire.destination import Destinations
+from deploycore.git.wording import quoted, shown
+from deploycore.models import CloneUrl
+
+__all__ = ["Changes", "Obeyed"]
+
+
+@dataclass(frozen=True)
+class Obeyed:
+    """Which attributes are obeyed.
+
+    Attributes:
+        archive: ``export-ignore``, ``text`` and ``eol``.
+        lfs: ``filter=lfs``.
+    """
+
+    archive: bool = False
+    lfs: bool = False
+
+
+class Changes:
+    """Obeys the attributes of one tree.
+
+    Args:
+        tree: Its hash.
+        directory: Where temporary files may be.
+
+    Attributes:
+        name: The same for two trees only if a file with the same content and the same path is
+            written in the same way from both.
+        ignored: Whether a path is left out; see ``Plan``. ``None`` if none ever is.
+
+    Raises:
+        Damaged: A tree or a ``.gitattributes`` is missing or damaged.
+        DeploycoreError: The tree holds too much.
+    """
+
+    def __init__(
+        self,
+        tree: bytes,
+        objects: Objects,
+        directory: Path,
+        operation: Operation,
+        obeyed: Obeyed,
+    ) -> None:
+        operation.allow_matching(sum(each.size for each in objects.packs))
+        found = _attribute_files(tree, objects, operation)
+        files = {}
+        for each in found:
+            operation.check_sometimes()
+            files[each.path] = objects.read(each.hash, BLOB)
+            operation.hold(len(each.path) + len(files[each.path]))
+        known = repr(sorted((each.path, each.hash) for each in found))
+        self.name = f"{obeyed} {hashlib.sha256(known.encode()).hexdigest()}"
+        self._attributes = Attributes(files, operation)
+        self.ignored = self._attributes.export_ignored if obeyed.archive else None
+        self._obeyed = obeyed
+        self._directory = directory
+        self._operation = operation
+        self._pointers: dict[Pointer, list[File]] = {}
+
+    def change(self, file: File, content: Content) -> Content | None:
+        """What is written of a file; ``None`` if that is to be downloaded."""
+        pointer = self._pointer(file, content) if self._obeyed.lfs else None
+        if pointer is not None:
+            self._operation.hold(len(file.path))
+            self._pointers.setdefault(pointer, []).append(file)
+            return None
+        if not self._obeyed.archive:
+            return content
+        ending = self._attributes.line_ending(file.path)
+        if ending is LineEnding.UNCHANGED:
+            return content
+        if isinstance(content, bytes):
+            return convert(content, ending)
+        changed = cast(BinaryIO, TemporaryFile(dir=self._directory))  # noqa: SIM115
+        convert_file(content, ending, changed)
+        return changed
+
+    def _pointer(self, file: File, content: Content) -> Pointer | None:
+        if not isinstance(content, bytes) or not begins_as_pointer(content):
+            return None
+        if not self._attributes.kept_in_lfs(file.path):
+            return None
+        pointer = parse_pointer(content)
+        if pointer is None:  # what is meant for a program should not be released in silence
+            raise GitError(
+                f"The file {quoted(file.path)} begins like a Git LFS pointer, but is not a valid"
+                " one.",
+                hint="Add the file again with git-lfs.",
+                path=shown(file.path),
+            )
+        return pointer
+
+    def download(
+        self, source: CloneUrl, ref: bytes, files: Files, within: Destinations | None
+    ) -> None:
+        """Write the files that are kept in Git LFS.
+
+        Args:
+            source: The repository.
+            ref: Full name of what is exported.
+            files: Where all other files are by now.
+            within: Where a submodule may lead; ``None`` if the repository is none.
+
+        Raises:
+            DeploycoreError: As ``LfsClient.fetch`` has it.
+            OSError: A file can't be written.
+        """
+        if not self._pointers:
+            return
+
+        @contextmanager
+        def place(pointer: Pointer) -> Iterator[BinaryIO]:
+            incoming = self._directory / f"{secrets.token_hex(8)}.lfs"
+            try:
+                with open(incoming, "xb", opener=open_shared) as sink:
+                    yield sink
+                for file in self._pointers[pointer]:
+                    path = os.fsencode(incoming)
+                    files.adopt(path, file.path, executable=file.executable)
+            finally:
+                incoming.unlink(missing_ok=True)
+
+        client = LfsClient(source, self._operation, ref, within=within)
+        client.fetch(self._pointers, place)
+
+
+def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> list[Named]:
+    """All ``.gitattributes`` of a tree.
+
+    Entries are counted as for a plan, by their paths, since a few trees can describe any number of
+    them; in the end that is undone, for they are counted again when they are written.
+    """
+    before = operation.counts.entries
+    found: list[Named] = []
+    pending = {root: [b""]}
+    while pending:
+        tree, paths = pending.popitem()
+        content = objects.read(tree, TREE)
+        lines = read_tree(content, objects.object_format)
+        entries, kept = _leading_to_attributes(lines, operation.entries_left)
+        operation.plan(entries * len(paths))
+        for path in paths:
+            refuse_depth(path, operation.settings.path_depth_most)
+            for each in kept:
+                inner = path + b"/" + each.name if path else each.name
+                if stat.S_ISDIR(each.mode):
+                    pending.setdefault(each.hash, []).append(inner)
+                else:
+                    operation.hold(len(inner))
+                    found.append(Named(inner, each.hash))
+    operation.count_again(replace(operation.counts, entries=before))
+    return found
+
+
+def _leading_to_attributes(tree: Iterable[TreeEntry], most: int) -> tuple[int, list[TreeEntry]]:
+    """How many entries a tree has, one more than ``most`` if there are more, and those wanted."""
+    entries, kept = 0, []
+    for each in tree:
+        entries += 1
+        if entries > most:
+            break
+        if stat.S_ISDIR(each.mode) or (stat.S_ISREG(each.mode) and each.name == b".gitattributes"):
+            kept.append(each)
+    return entries, kept

@@ -1,0 +1,517 @@
+"""Objects to files: at once as they arrive, where their place is known, and the rest in the end.
+
+Directories come first, then files in whatever order, then links; so nothing is ever written
+through a link that a repository brought. Contents are written as they are, unless the caller
+changes them: filters that run something are no business of an untrusted repository.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import merge
+from itertools import chain, islice
+
+from deploycore.disk.trees import open_shared
+from deploycore.git.checkout.files import Files
+from deploycore.git.checkout.manifest import (
+    Described,
+    Manifest,
+    ManifestDirectory,
+    describe,
+    order_of,
+)
+from deploycore.git.checkout.tree import (
+    File,
+    Plan,
+    escaping_links,
+    leads_out,
+    refuse_link_for_modules,
+)
+from deploycore.git.checkout.writer import NOT_TAKEN, STATE
+from deploycore.git.operation import Operation
+from deploycore.git.packs.objects import (
+    BLOB,
+    COMMIT,
+    TREE,
+    CommitInfo,
+    Damaged,
+    ObjectFormat,
+    TreeEntry,
+    read_commit,
+    read_tree,
+)
+from deploycore.git.packs.pack import Content, Objects
+from deploycore.git.settings import EscapingLinks
+
+__all__ = ["LINKS_WITHIN", "Arriving", "Checkout", "FormerCheckout", "LinkRules", "complete"]
+
+_FEW = 1500  # objects, for which a second process takes longer to start than it saves
+_STRETCH = 4 * 1024 * 1024  # bytes of a pack
+_NUMBER_BITS = 32
+_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
+
+
+@dataclass(frozen=True)
+class LinkRules:
+    """What becomes of symbolic links that lead out of the tree.
+
+    Attributes:
+        escaping: See ``EscapingLinks``.
+        allowed: Paths of links that are written as they are in any case; those that end in a
+            slash are directories with such links. Relative to the outermost repository.
+        prefix: Where the repository belongs in that one, with a slash at the end, or empty.
+    """
+
+    escaping: EscapingLinks = "refuse"
+    allowed: frozenset[bytes] = frozenset()
+    prefix: bytes = b""
+
+    def is_allowed(self, path: bytes) -> bool:
+        """Whether a link may lead out of the tree, itself or as one in a directory."""
+        whole = self.prefix + path
+        above = (whole[: each.end()] for each in re.finditer(b"/", whole))
+        return whole in self.allowed or any(way in self.allowed for way in above)
+
+
+LINKS_WITHIN = LinkRules()
+
+Change = Callable[[File, Content], Content | None]
+
+
+class FormerCheckout:
+    """What a former checkout has, as a plan asks for it.
+
+    Args:
+        objects: The trees of the former commit may be there; where one is not, the files of
+            its directory are not reused.
+    """
+
+    def __init__(self, manifest: Manifest, objects: Objects) -> None:
+        self.manifest = manifest
+        self._objects = objects
+        self._format = objects.object_format
+
+    def tree(self, directory: bytes) -> bytes | None:
+        """The hash of the tree that a directory was written from, if it was a directory."""
+        known = self.manifest.directory(directory)
+        return known.tree if known else None
+
+    def files(self, directory: bytes) -> Iterator[TreeEntry]:
+        """The files of a directory that can be reused, in the order of its tree."""
+        known = self.manifest.directory(directory)
+        if known is None or known.tree not in self._objects:
+            return
+        names = iter(known.names)
+        name = next(names, None)
+        for entry in read_tree(self._objects.read(known.tree, TREE), self._format):
+            if entry.name == name:
+                yield entry
+                name = next(names, None)
+
+    def states(self, directory: bytes, names: list[bytes]) -> bytes:
+        """The states of some files of a directory, in the same order as in the directory."""
+        known = self.manifest.directory(directory)
+        if known is None or names == known.names:
+            return known.states if known else b""
+        wanted = iter(names)
+        name = next(wanted, None)
+        found = []
+        for each, state in zip(known.names, STATE.iter_unpack(known.states), strict=True):
+            if each == name:
+                found.append(STATE.pack(*state))
+                name = next(wanted, None)
+        return b"".join(found)
+
+
+class Arriving:
+    """Writes a commit's files while its pack arrives; see ``Consumer``.
+
+    Args:
+        commit: Its hash; or ``None`` if nothing is to be written yet.
+        directory: For what can't be written to its place at once; on the same file system, and
+            with the same group and access control lists for what is made in it.
+        object_format: Of the repository.
+
+    Attributes:
+        plan: As far as it is known.
+        made: How many of its directories are there.
+    """
+
+    def __init__(
+        self,
+        commit: bytes | None,
+        files: Files,
+        directory: bytes,
+        operation: Operation,
+        object_format: ObjectFormat,
+    ) -> None:
+        self.plan: Plan | None = None
+        self._format = object_format
+        self._commit = commit
+        self._files = files
+        self._directory = directory
+        self._operation = operation
+        self._large: LargeBlob | None = None
+        self.made = 0
+
+    def begin(self, objects: int) -> None:
+        """So many objects are going to come."""
+        if objects > _FEW and self._commit:
+            self._files.start_process()
+
+    def take(self, kind: int, name: bytes, content: bytes) -> None:
+        """An object, complete."""
+        if kind == BLOB:
+            for file in self._places(name):
+                self._files.write(file.path, content, executable=file.executable)
+        elif kind == TREE:
+            if self.plan is not None:
+                self.plan.offer(name, content)
+        elif kind == COMMIT and name == self._commit and self.plan is None:
+            tree = read_commit(content, self._format).tree
+            self.plan = Plan(tree, self._operation, self._format)
+
+    def large_blob(self, size: int) -> LargeBlob:
+        """A blob too large for memory begins."""
+        self._operation.check()
+        self._large = LargeBlob(self if self.plan else None, self._directory)
+        return self._large
+
+    def drop(self) -> None:
+        """Nothing more comes; of what came in part, nothing stays."""
+        if self._large is not None:
+            self._large.drop()
+
+    def place(self, name: bytes, path: bytes) -> None:
+        """Give a large file, complete, its places."""
+        for file in self._places(name):
+            self._files.adopt(path, file.path, executable=file.executable)
+
+    def _places(self, blob: bytes) -> Iterable[File]:
+        """Where a blob belongs, as far as is known; the directories are there.
+
+        They are made for a file and not for a tree: a few trees can describe more directories
+        than any limit allows, and those would all be made, and removed again.
+        """
+        if self.plan is None:
+            return ()
+        found = self.plan.take(blob)
+        if found and self.made < len(self.plan.directories):
+            self._files.make_directories(self.plan.directories[self.made :])
+            self.made = len(self.plan.directories)
+        return found
+
+
+class LargeBlob:
+    """A file's content on its way to the disk, its hash not known yet.
+
+    Args:
+        arriving: Who has a place for it; ``None`` if nobody can have yet.
+    """
+
+    def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
+        self._arriving = arriving
+        self._path = os.path.join(directory, secrets.token_hex(8).encode() + b".blob")
+        self._file = open(self._path, "xb", opener=open_shared) if arriving else None  # noqa: SIM115
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        if self._file is not None:
+            self._file.write(piece)
+
+    def finish(self, name: bytes) -> None:
+        """All was written; this is its hash."""
+        if self._file is None or self._arriving is None:
+            return
+        self._file.close()
+        self._arriving.place(name, self._path)
+        self.drop()
+
+    def drop(self) -> None:
+        """Remove what was written, if that is still there."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            os.unlink(self._path)
+
+
+class Checkout:
+    """Writes what a commit's tree holds, from objects that are all at hand.
+
+    Args:
+        arriving: What was written while they arrived, if anything was.
+        former: A former checkout from which files are taken over.
+        ignored: Paths to leave out; see ``Plan``.
+        change: Makes of a file's content what is written, ``None`` if nothing is to be yet; a
+            file that it opens is closed here.
+        links: What becomes of links that lead out of the tree.
+    """
+
+    def __init__(
+        self,
+        commit: bytes,
+        objects: Objects,
+        files: Files,
+        operation: Operation,
+        *,
+        arriving: Arriving | None = None,
+        former: FormerCheckout | None = None,
+        ignored: Callable[[bytes, bool], bool] | None = None,
+        change: Change | None = None,
+        links: LinkRules = LINKS_WITHIN,
+    ) -> None:
+        self._format = objects.object_format
+        self.commit: CommitInfo = read_commit(objects.read(commit, COMMIT), self._format)
+        self._objects = objects
+        self._files = files
+        self._operation = operation
+        self._former = former
+        self._change = change
+        self._link_rules = links
+        known = arriving.plan if arriving else None
+        self.plan = known or Plan(
+            self.commit.tree, operation, self._format, former=former, ignored=ignored
+        )
+        self._made = arriving.made if arriving else 0
+        self._links: dict[bytes, bytes] = {}
+        self._looked_at: tuple[bytes, dict[bytes, File]] | None = None
+
+    def write_files(self) -> None:
+        """Write all directories and files; links are still to come.
+
+        Raises:
+            Damaged: Something is missing or damaged.
+            DeploycoreError: The repository holds what must not be written, or too much.
+            OSError: A call of the file system failed.
+        """
+        complete(self.plan, self._objects)
+        if len(self.plan.unwritten) > _FEW or self._has_many_reused():
+            self._files.start_process()
+        self._files.make_directories(islice(self._directories(), self._made, None))
+        self._reuse()
+        self._write_rest()
+        self._files.make_directories(self.gitlinks())
+        self._files.finish()
+        self._write_changed()
+
+    def write_links(self) -> None:
+        """Write the symbolic links, when all else is there, submodules included.
+
+        Raises:
+            UnsafeRepository: A link leads out of the tree, and the rules refuse that; or it is in
+                the place of ``.gitmodules``.
+            OSError: A call of the file system failed.
+        """
+        if self._former:
+            links = self._former.manifest.links
+            held = {p: t for p, t in links.items() if self._is_present(p)}
+            self._operation.expect(len(held))
+            for path, target in held.items():
+                self._operation.hold(len(path) + len(target))
+            self._links.update(held)
+        for path, blob in self.plan.symlinks:
+            self._links[path] = self._objects.read(blob, BLOB)
+            self._operation.hold(len(self._links[path]))
+        if not self._links:
+            return
+        rules = self._link_rules
+        as_files = set()
+        for path in escaping_links(self._links, self._occupied, self._operation):
+            if rules.escaping == "write-as-links" or rules.is_allowed(path):
+                continue
+            if rules.escaping == "refuse":
+                raise leads_out(rules.prefix + path, self._links[path])
+            as_files.add(path)
+        for path, target in self._links.items():
+            if path in as_files:
+                self._files.write_text_of_link(path, target)
+            else:
+                refuse_link_for_modules(path)
+                self._files.link(path, target)
+
+    def gitlinks(self) -> dict[bytes, bytes]:
+        """The commits of submodules, by path."""
+        found = {each.path: each.hash for each in self.plan.gitlinks}
+        if self._former:
+            known = self._former.manifest.gitlinks
+            found.update({path: each for path, each in known.items() if self._is_present(path)})
+        return found
+
+    def describe(self) -> Described:
+        """What is on disk now, for the next checkout."""
+        formerly = ((each.path, each.tree, each.names) for each in self._within_present())
+        directories = merge(self.plan.written(), formerly, key=lambda each: order_of(each[0]))
+        return describe(
+            self._files.root, directories, self._files.taken, self._links, self.gitlinks()
+        )
+
+    def find(self, path: bytes) -> File | None:
+        """A file of the tree, by its path, those that were taken over included."""
+        directory, _, name = path.rpartition(b"/")
+        return self._files_of(directory).get(name)
+
+    def read(self, path: bytes) -> bytes | None:
+        """The content of a small file of the tree; ``None`` if there is no such file.
+
+        Raises:
+            LimitExceeded: It is too large for memory.
+        """
+        file = self.find(path)
+        return self._objects.read(file.hash, BLOB) if file else None
+
+    def _files_of(self, directory: bytes) -> dict[bytes, File]:
+        """The files of a directory, which is asked for several times in a row."""
+        if self._looked_at is None or self._looked_at[0] != directory:
+            prefix = directory and directory + b"/"
+            tree = self._tree(directory)
+            entries = read_tree(tree, self._format) if tree is not None else ()
+            found = {
+                name: File(prefix + name, hash_, bool(mode & 0o100))
+                for name, mode, hash_, _ in entries
+                if stat.S_ISREG(mode)
+            }
+            self._looked_at = (directory, found)
+        return self._looked_at[1]
+
+    def _tree(self, directory: bytes) -> bytes | None:
+        """The content of a directory's tree, if there is such a directory."""
+        content = self._objects.read(self.commit.tree, TREE)
+        for name in directory.split(b"/") if directory else ():
+            entries = read_tree(content, self._format)
+            trees = (e.hash for e in entries if e.name == name and stat.S_ISDIR(e.mode))
+            tree = next(trees, None)
+            if tree is None:
+                return None
+            content = self._objects.read(tree, TREE)
+        return content
+
+    def _is_present(self, path: bytes) -> bool:
+        """Whether a path is in a directory that is the same in the former checkout."""
+        parts = path.split(b"/")
+        ways = (b"/".join(parts[:number]) for number in range(len(parts)))
+        return any(way in self._present for way in ways)
+
+    @cached_property
+    def _present(self) -> frozenset[bytes]:
+        return frozenset(self.plan.present)
+
+    def _within_present(self) -> Iterator[ManifestDirectory]:
+        """All directories that are the same in the former checkout, sorted by ``order_of``."""
+        if self._former:
+            for path in sorted(self.plan.present, key=order_of):
+                yield from self._former.manifest.within(path)
+
+    def _has_many_reused(self) -> bool:
+        few = 0
+        for each in self._within_present():
+            few += len(each.names)
+            if few > _FEW:
+                return True
+        return False
+
+    def _directories(self) -> Iterator[bytes]:
+        """The paths of all directories, each before what is in it; the root is left out."""
+        yield from self.plan.directories
+        for each in self._within_present():
+            if each.path not in self._present:
+                yield each.path
+
+    def _occupied(self) -> Iterator[bytes]:
+        """The paths of all directories, those of submodules included: these are no links."""
+        yield from self._directories()
+        yield from self.gitlinks()
+
+    def _reuse(self) -> None:
+        if self._former is None:
+            return
+        for path, _, names, states in self._within_present():
+            self._operation.expect(len(names))
+            if names:
+                self._files.reuse(path, names, states)
+        for path, names in self.plan.reused():
+            self._files.reuse(path, names, self._former.states(path, names))
+
+    def _write_rest(self) -> None:
+        blobs = self.plan.unwritten.ordered()
+        # In the order of the packs, where what a delta is based on is near. Sorted stretch by
+        # stretch, since a list of numbers takes five times what an array of them does.
+        stretches: dict[tuple[int, int], array[int]] = {}
+        for number, blob in enumerate(blobs):
+            pack, offset = self._objects.find(blob) or (None, 0)
+            stretch = stretches.setdefault((id(pack), offset // _STRETCH), array("Q"))
+            stretch.append(offset % _STRETCH << _NUMBER_BITS | number)
+        for each in sorted(stretches):
+            for place in sorted(stretches.pop(each)):
+                self._write_blob(blobs[place & _NUMBER_MASK])
+
+    def _write_blob(self, blob: bytes) -> None:
+        files = iter(self.plan.take(blob))
+        first = next(files, None)
+        if first is None:  # written already
+            return
+        content = self._objects.open(blob)
+        try:
+            for file in chain((first,), files):
+                self._write(file, content)
+        finally:
+            if not isinstance(content, bytes):
+                content.close()
+
+    def _write(self, file: File, content: Content) -> None:
+        changed = self._change(file, content) if self._change else content
+        if isinstance(changed, bytes):
+            self._files.write(file.path, changed, executable=file.executable)
+        if changed is None or isinstance(changed, bytes):
+            return
+        try:
+            changed.seek(0)
+            self._files.write_large(file.path, changed, executable=file.executable)
+        finally:
+            if changed is not content:
+                changed.close()
+
+    def _write_changed(self) -> None:
+        """Write what could not be taken over from the former checkout."""
+        if self._former is None:
+            return
+        formerly = ((each.path, each.names) for each in self._within_present())
+        for path, names in chain(formerly, self.plan.reused()):
+            states = self._files.taken(path)
+            if NOT_TAKEN not in states:
+                continue
+            counted = STATE.iter_unpack(self._former.states(path, names))
+            for number, (name, state) in enumerate(zip(names, counted, strict=True)):
+                if states[number * STATE.size : (number + 1) * STATE.size] == NOT_TAKEN:
+                    self._operation.take_back(state[0] >> 1)
+                    self._write_anew(order_of(path) + name)
+
+    def _write_anew(self, path: bytes) -> None:
+        file = self.find(path)
+        if file is None:
+            raise Damaged(f"the object of {path!r} is missing")
+        content = self._objects.open(file.hash)
+        try:
+            self._write(file, content)
+        finally:
+            if not isinstance(content, bytes):
+                content.close()
+
+
+def complete(plan: Plan, objects: Objects) -> None:
+    """Give a plan the trees that it lacks.
+
+    Raises:
+        Damaged: One is missing or damaged.
+        DeploycoreError: The repository holds what must not be written, or too much.
+    """
+    while missing := plan.missing():
+        for tree in missing:
+            # What one tree holds may be another of these.
+            plan.offer(tree, objects.read(tree, TREE))

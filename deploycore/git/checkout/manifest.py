@@ -1,0 +1,270 @@
+"""What a checkout left on disk, so that the next one need not write it again.
+
+For each directory: the hash of its tree, its files, and the state of each file: size, times,
+inode. A file whose state is what it was still holds what was written; one that a build step or
+a stranger has touched does not pass (git's index is used for the same). Where times are so
+coarse that a change might not show, new files do not pass either. A manifest that is
+damaged, of another version, or of another directory is as good as none.
+
+It is written and read one directory at a time: of a large repository it is too large for memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+import stat
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from deploycore.disk.durable import open_private
+from deploycore.git.checkout.writer import NOT_TAKEN, STATE, state_of
+from deploycore.git.packs.hash_table import PATH_HASH_BYTES, HashTable, path_hash
+
+__all__ = [
+    "CLOCK_STEP",
+    "Described",
+    "Manifest",
+    "ManifestDirectory",
+    "describe",
+    "order_of",
+    "read_manifest",
+    "write_manifest",
+]
+
+_MAGIC = f"deploycore manifest 3 {marshal.version} {sys.version_info[:2]}\n".encode()
+_DIGEST = 32
+_STEP = 64 * 1024
+# Of one directory: the lengths of its path and of the rest.
+_LENGTHS = struct.Struct("=II")
+# The clock of a file system advances in steps; two changes within one step look like one.
+CLOCK_STEP = 0.01
+# Some file systems know no parts of a second; FAT knows even seconds alone.
+_SECOND = 1_000_000_000
+_COARSEST = 2 * _SECOND
+
+
+class ManifestDirectory(NamedTuple):
+    """One directory of a checkout.
+
+    Attributes:
+        path: Its own; the root's is ``b""``.
+        tree: The hash of its tree.
+        names: Of its files, those that may be reused, in the order of the tree.
+        states: Of the same files, as ``STATE`` packs them.
+    """
+
+    path: bytes
+    tree: bytes
+    names: list[bytes]
+    states: bytes
+
+
+class Described(NamedTuple):
+    """One checkout, to be written.
+
+    Attributes:
+        root: The device and the inode of its directory.
+        directories: In the order of ``order_of``; to be gone through once.
+        links: What the symbolic links point to, by path.
+        gitlinks: The commits of submodules, by path.
+    """
+
+    root: tuple[int, int]
+    directories: Iterator[ManifestDirectory]
+    links: dict[bytes, bytes]
+    gitlinks: dict[bytes, bytes]
+
+
+class Manifest:
+    """One checkout, as it was written down.
+
+    Args:
+        file: Open where the first directory begins; belongs to this from now on.
+
+    Attributes:
+        links: What the symbolic links point to, by path.
+        gitlinks: The commits of submodules, by path.
+    """
+
+    def __init__(
+        self, file: BinaryIO, links: dict[bytes, bytes], gitlinks: dict[bytes, bytes]
+    ) -> None:
+        self.links = links
+        self.gitlinks = gitlinks
+        self._file = file
+        self._places = HashTable(PATH_HASH_BYTES)
+        place = file.tell()
+        while head := file.read(_LENGTHS.size):
+            path, rest = _LENGTHS.unpack(head)
+            self._places.add(path_hash(file.read(path)), place)
+            place = file.seek(rest, os.SEEK_CUR)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def directory(self, path: bytes) -> ManifestDirectory | None:
+        """One directory, if the checkout had it."""
+        return next(self._from(path), None)
+
+    def within(self, path: bytes) -> Iterator[ManifestDirectory]:
+        """A directory and all below it, each before what is in it."""
+        prefix = path and path + b"/"
+        for each in self._from(path):
+            if each.path != path and not each.path.startswith(prefix):
+                return
+            yield each
+
+    def _from(self, path: bytes) -> Iterator[ManifestDirectory]:
+        place = self._places.get(path_hash(path))
+        while place is not None:
+            # Others may read between two steps.
+            self._file.seek(place)
+            head = self._file.read(_LENGTHS.size)
+            if not head:
+                return
+            length, rest = _LENGTHS.unpack(head)
+            found = self._file.read(length)
+            # What this very program wrote, as the checksum said; marshal reads nothing else.
+            yield ManifestDirectory(found, *marshal.loads(self._file.read(rest)))  # noqa: S302
+            place += _LENGTHS.size + length + rest
+
+
+def order_of(path: bytes) -> bytes:
+    """What paths of directories are sorted by, so that what is below one follows it at once."""
+    return path and path + b"/"
+
+
+def describe(
+    root: int,
+    directories: Iterable[tuple[bytes, bytes, list[bytes]]],
+    states: Callable[[bytes], bytes],
+    links: dict[bytes, bytes],
+    gitlinks: dict[bytes, bytes],
+) -> Described:
+    """Look at the files of a checkout that is complete.
+
+    Whoever changes a file later must do so at least ``CLOCK_STEP`` seconds after the
+    directories were gone through.
+
+    Args:
+        root: A descriptor of its directory.
+        directories: The path, the tree and the names of the files of each, in the order of
+            ``order_of``.
+        states: Those of the files of a directory, by its path, where they are known.
+    """
+    at = os.fstat(root)
+    too_new = _too_new(root)
+
+    def look() -> Iterator[ManifestDirectory]:
+        for path, tree, names in directories:
+            known = states(path)
+            if len(known) != len(names) * STATE.size or NOT_TAKEN in known:
+                known = _states(root, order_of(path), names)
+            if too_new is not None:
+                known = _distrusting(known, too_new)
+            yield ManifestDirectory(path, tree, names, known)
+
+    return Described((at.st_dev, at.st_ino), look(), links, gitlinks)
+
+
+def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
+    return b"".join(
+        STATE.pack(*state_of(os.stat(prefix + name, dir_fd=root, follow_symlinks=False)))
+        for name in names
+    )
+
+
+def _too_new(root: int) -> int | None:
+    """From which time of modification on files may still change without a trace.
+
+    Returns:
+        Nanoseconds; ``None`` where the file system's clock is fine enough to be waited for.
+    """
+    with suppress(OSError):
+        os.utime(root)  # to now, by the clock of the file system
+        now = os.fstat(root).st_mtime_ns
+        if now % _SECOND == 0:
+            return now - _COARSEST
+    return None
+
+
+def _distrusting(states: bytes, too_new: int) -> bytes:
+    found = STATE.iter_unpack(states)
+    return b"".join(NOT_TAKEN if each[1] >= too_new else STATE.pack(*each) for each in found)
+
+
+def write_manifest(path: Path, described: Described) -> None:
+    """Keep a manifest, replacing the former one in one step.
+
+    Raises:
+        OSError: That failed, or a file that is described is not there.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with open(beside, "wb", opener=open_private) as file:
+            file.write(_MAGIC + bytes(_DIGEST))
+            digest = hashlib.sha256()
+            for piece in _pieces(described):
+                digest.update(piece)
+                file.write(piece)
+            file.seek(len(_MAGIC))
+            file.write(digest.digest())
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _pieces(described: Described) -> Iterator[bytes]:
+    yield marshal.dumps((described.root, described.links, described.gitlinks))
+    for path, *rest in described.directories:
+        content = marshal.dumps(rest)
+        yield _LENGTHS.pack(len(path), len(content)) + path + content
+
+
+def read_manifest(path: Path, root: Path) -> Manifest | None:
+    """The manifest of a checkout, open, if there is a good one.
+
+    Args:
+        root: Where the checkout is now.
+    """
+    try:
+        file = path.open("rb")
+    except OSError:
+        return None
+    try:
+        found = _checked(file, root.lstat())
+    except OSError:
+        found = None
+    if found is None:
+        file.close()
+    return found
+
+
+def _checked(file: BinaryIO, at: os.stat_result) -> Manifest | None:
+    if file.read(len(_MAGIC)) != _MAGIC:
+        return None
+    wanted, digest = file.read(_DIGEST), hashlib.sha256()
+    while piece := file.read(_STEP):
+        digest.update(piece)
+    if digest.digest() != wanted:
+        return None
+    file.seek(len(_MAGIC) + _DIGEST)
+    place, links, gitlinks = marshal.load(file)  # noqa: S302  as above
+    if (at.st_dev, at.st_ino) != place or not stat.S_ISDIR(at.st_mode):
+        return None
+    return Manifest(file, links, gitlinks)

@@ -1,0 +1,294 @@
+"""From nothing to a complete directory in one step, and nothing left over where that fails.
+
+Invariants, in the order in which they are kept:
+
+1. All is written within ``.<name>.deploycore-<random>`` beside the target, on its file system.
+2. That directory holds a lock file, ``flock``-ed while its process lives; the lock ends with
+   the process, however that ends.
+3. When all is written, all is flushed to the disk, and only then:
+4. one ``rename`` makes the tree the target; it succeeds only if nothing or an empty directory
+   is there (POSIX, rename(2)).
+5. The parent is flushed, so that the rename itself survives a power failure.
+
+An empty directory that was there gives its mode, owner and group to what takes its place.
+
+Whoever finds such a directory and gets its lock knows that its process is dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploycore.disk.durable import DIRECTORY_MODE, is_held, sync_directory
+from deploycore.disk.removal import Remains, remove_tree
+from deploycore.disk.trees import sync_tree
+from deploycore.errors import ConfigurationError
+from deploycore.git.wording import clean, file_failure
+
+__all__ = ["Staging", "find_leftovers", "refuse_unusable", "remove_leftovers", "staging_for"]
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"^\..*\.deploycore-[0-9a-f]{16}$", re.DOTALL)
+_LOCK = "lock"
+_TREE = "tree"
+_NAME_MOST = 100
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A place beside the target where its contents come into being.
+
+    Attributes:
+        target: What it is going to be.
+        directory: Private to this process; removed in the end.
+        lock: A descriptor of the lock's file, for a second process that writes here.
+    """
+
+    target: Path
+    directory: Path
+    lock: int
+
+    @property
+    def tree(self) -> Path:
+        """The directory that becomes the target."""
+        return self.directory / _TREE
+
+    def publish(self) -> None:
+        """Make the tree the target, durably, in one step.
+
+        Raises:
+            OSError: That failed; the target is as it was.
+        """
+        sync_tree(self.tree, self.lock)
+        was_there = _be_like(self.tree, self.target)
+        os.rename(self.tree, self.target)
+        try:
+            if was_there is not None:
+                os.chmod(self.target, stat.S_IMODE(was_there.st_mode))
+            sync_directory(self.target.parent)
+        except OSError:
+            os.rename(self.target, self.tree)
+            if was_there is not None:
+                self.target.mkdir(DIRECTORY_MODE)
+                _take(self.target, was_there)
+            raise
+
+
+def refuse_unusable(target: Path) -> None:
+    """Refuse a target that holds something, before any work is done.
+
+    Raises:
+        ConfigurationError: It is not empty, or no directory.
+        GitError: It can't be looked at.
+    """
+    try:
+        problem = _problem(target)
+    except OSError as error:
+        raise file_failure(target, error) from error
+    except ValueError:
+        problem = "holds a character that no path may have"
+    if problem:
+        raise ConfigurationError(
+            f"{clean(str(target))} {problem}.",
+            hint="Name a directory that is new or empty.",
+            path=str(target),
+        )
+
+
+@contextmanager
+def staging_for(target: Path) -> Iterator[Staging]:
+    """A staging place for ``target``; whatever is in it at the end is removed.
+
+    Leftovers of dead processes in the same parent are removed first. Parents that had to
+    be made are removed again where the target did not come to be.
+
+    Args:
+        target: Absolute, its parent without links (``real_path``), so that all that is done
+            here stays in one directory even if a link above it is changed meanwhile.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    made = _make_parents(target.parent)
+    try:
+        remove_leftovers(target.parent)
+        directory, lock = _locked_directory(target)
+        try:
+            (directory / _TREE).mkdir(DIRECTORY_MODE)
+            # Now, since what is made in it may get its group from it.
+            _be_like(directory / _TREE, target)
+            yield Staging(target, directory, lock)
+        finally:
+            _remove(directory)
+            os.close(lock)
+    finally:
+        for parent in made:
+            # Refused where something is in it, the target above all.
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def remove_leftovers(
+    parent: Path, *, refused: Callable[[Remains], None] | None = None
+) -> list[Path]:
+    """Remove staging places whose processes are dead; those of live ones are not touched.
+
+    Args:
+        parent: Where targets are.
+        refused: Gets what is left of each that could not be removed; by default it is logged.
+
+    Returns:
+        What was removed. What can't be locked is left in silence: it belongs to a live process, or
+        to another user.
+    """
+    return [path for path in _stagings(parent) if _removed(path, refused or _warn)]
+
+
+def find_leftovers(parent: Path) -> list[Path]:
+    """Staging places whose processes are dead; nothing is changed."""
+    return [path for path in _stagings(parent) if path.is_dir() and not is_held(path / _LOCK)]
+
+
+def _stagings(parent: Path) -> list[Path]:
+    try:
+        return sorted(parent / name for name in os.listdir(parent) if _NAME.match(name))
+    except OSError:
+        return []
+
+
+def _problem(target: Path) -> str:
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        return ""
+    except NotADirectoryError:
+        return "cannot be made, since something above it is not a directory"
+    if stat.S_ISLNK(mode):
+        return "is a link"
+    if not stat.S_ISDIR(mode):
+        return "is not a directory"
+    with os.scandir(target) as entries:
+        return "is not empty" if any(entries) else ""
+
+
+def _be_like(tree: Path, target: Path) -> os.stat_result | None:
+    """Give a directory what another one has, if that is there; its owner may always write."""
+    try:
+        found = target.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISDIR(found.st_mode):
+        return None
+    _take(tree, found, more=0o700)
+    return found
+
+
+def _take(directory: Path, like: os.stat_result, *, more: int = 0) -> None:
+    """Give a directory owner, group and mode, as far as this user may.
+
+    Args:
+        more: What its mode has besides.
+    """
+    is_like = directory.lstat()
+    for uid, gid in ((-1, like.st_gid), (like.st_uid, -1)):
+        if uid not in (-1, is_like.st_uid) or gid not in (-1, is_like.st_gid):
+            with suppress(PermissionError):  # only root gives files away
+                os.chown(directory, uid, gid, follow_symlinks=False)
+    os.chmod(directory, stat.S_IMODE(like.st_mode) | more)
+
+
+def _make_parents(parent: Path) -> list[Path]:
+    """Make a directory and those above it; returns those that were made, the deepest first."""
+    missing = []
+    for each in (parent, *parent.parents):
+        if each.exists():
+            break
+        missing.append(each)
+    made: list[Path] = []
+    try:
+        for each in reversed(missing):
+            each.mkdir(DIRECTORY_MODE, exist_ok=True)
+            made.insert(0, each)
+            sync_directory(each.parent)
+    except OSError:
+        for each in made:
+            each.rmdir()
+        raise
+    return made
+
+
+def _locked_directory(target: Path) -> tuple[Path, int]:
+    for _ in range(_TRIES):
+        name = f".{target.name[:_NAME_MOST]}.deploycore-{secrets.token_hex(8)}"
+        directory = target.parent / name
+        directory.mkdir(mode=0o700)
+        try:
+            lock = _lock(directory)
+        except OSError:
+            _remove(directory)
+            raise
+        if lock is not None:
+            return directory, lock
+        # Somebody took the new directory for a leftover before it was locked.
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
+
+
+def _lock(directory: Path) -> int | None:
+    """Lock a staging place; ``None`` where another process has it, or had it and removed it."""
+    path = directory / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.lstat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _removed(directory: Path, refused: Callable[[Remains], None]) -> bool:
+    try:
+        if not stat.S_ISDIR(directory.lstat().st_mode):
+            return False
+        lock = _lock(directory)
+    except OSError:
+        return False
+    if lock is None:
+        return False
+    try:
+        left = remove_tree(directory)
+    finally:
+        os.close(lock)
+    if left is not None:
+        refused(left)
+    return left is None
+
+
+def _remove(directory: Path) -> None:
+    """Remove as much as can be removed; the next operation here tries again."""
+    left = remove_tree(directory)
+    if left is not None:
+        _warn(left)
+
+
+def _warn(left: Remains) -> None:
+    logger.warning("%s could not be removed, and is tried again: %s", clean(str(left.path)), left)

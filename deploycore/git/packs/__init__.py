@@ -1,0 +1,1 @@
+"""Packs of objects: receiving, indexing and reading them."""

@@ -1,0 +1,509 @@
+"""Packs at rest: any object of them, checked against its hash each time it is read.
+
+Files are read in place and in steps, never mapped: a mapped pack counts as memory. An object
+of more than a mebibyte is held in a temporary file, so that memory is bounded whatever a
+repository holds; deltas are followed by a loop, however long the chain.
+
+Format: https://git-scm.com/docs/gitformat-pack
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader, RawIOBase
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
+
+from deploycore.git.operation import Operation
+from deploycore.git.packs.delta import SIZES_MOST, ReadAt, apply_in_memory, apply_in_steps, sizes
+from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = [
+    "IN_MEMORY_MOST",
+    "Content",
+    "Entry",
+    "Index",
+    "Objects",
+    "Pack",
+    "content_name",
+    "entry_header",
+    "kind_and_size",
+]
+
+IN_MEMORY_MOST = 1024 * 1024
+_OTHERS_BYTES_MOST = 16 * 1024 * 1024
+_OVERHEAD = 256  # bytes that a small object takes besides its content
+_GENERATION_BYTES = 4 * 1024 * 1024
+_STEP = 64 * 1024
+_HEADER_MOST = 64
+_SHIFT_MOST = 74  # of a size
+_CHAIN_MOST = 20_000  # deltas upon deltas; git makes no more than 4,095
+_OFFSET_DELTA, _NAME_DELTA = 6, 7
+
+Content = bytes | BinaryIO
+
+
+class Entry(NamedTuple):
+    """One entry of a pack.
+
+    Attributes:
+        size: Of what it unpacks to: an object, or a delta.
+        base: What a delta is based on: an offset in the same pack, or a hash; else ``None``.
+        data: Where its compressed data begins.
+    """
+
+    kind: int
+    size: int
+    base: int | bytes | None
+    data: int
+
+
+class Index(Protocol):
+    """Where a pack has its objects."""
+
+    def find(self, name: bytes) -> int | None:
+        """The offset of an object, by its hash."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
+def kind_and_size(buffer: bytes, position: int) -> tuple[int, int, int]:
+    """The first part of an entry's head: its kind, its size, and where that part ends.
+
+    Raises:
+        IndexError: The buffer ends too early.
+        Damaged: It is malformed.
+    """
+    byte = buffer[position]
+    position += 1
+    kind, size, shift = byte >> 4 & 7, byte & 15, 4
+    while byte & 0x80:
+        byte = buffer[position]
+        position += 1
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > _SHIFT_MOST:
+            raise Damaged("an object has an impossible size")
+    return kind, size, position
+
+
+def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> Entry | None:
+    """Read the head of an entry.
+
+    Args:
+        position: Where it begins in the buffer.
+        offset: Where it begins in the pack.
+        hash_bytes: How long the hash is by which a delta names its base.
+
+    Returns:
+        ``None`` if the buffer ends too early; ``data`` is a position in the buffer.
+
+    Raises:
+        Damaged: It is malformed.
+    """
+    length = len(buffer)
+    try:
+        kind, size, position = kind_and_size(buffer, position)
+    except IndexError:
+        return None
+    if kind in KINDS:
+        return Entry(kind, size, None, position)
+    if kind == _NAME_DELTA:
+        end = position + hash_bytes
+        if length < end:
+            return None
+        return Entry(kind, size, buffer[position:end], end)
+    if kind != _OFFSET_DELTA:
+        raise Damaged(f"it has an object of the unknown kind {kind}")
+    distance = -1
+    while True:
+        if position == length:
+            return None
+        byte = buffer[position]
+        position += 1
+        distance = (distance + 1) << 7 | (byte & 0x7F)
+        if not byte & 0x80:
+            break
+        if distance >> 63:
+            raise Damaged("a delta has an impossible base")
+    if not 0 < distance < offset:
+        raise Damaged("a delta has an impossible base")
+    return Entry(kind, size, offset - distance, position)
+
+
+class Pack:
+    """A pack file, open for reading.
+
+    Args:
+        descriptor: Of the file; belongs to the pack from now on.
+        index: Where its objects are.
+        object_format: Of the repository.
+    """
+
+    def __init__(self, descriptor: int, index: Index, object_format: ObjectFormat) -> None:
+        self.index = index
+        self._hash_bytes = object_format.hash_bytes
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+        self.index.close()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes of the file, fewer where it ends.
+
+        Raises:
+            OSError: They can't be read.
+        """
+        return os.pread(self._descriptor, size, offset)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return os.fstat(self._descriptor).st_size
+
+    def checksum(self) -> bytes:
+        """What the pack's trailer says."""
+        size = os.fstat(self._descriptor).st_size
+        return os.pread(self._descriptor, self._hash_bytes, max(0, size - self._hash_bytes))
+
+    def entry(self, offset: int) -> Entry:
+        """The entry at an offset; its ``data`` is an offset in the pack.
+
+        Raises:
+            Damaged: There is none.
+        """
+        found = entry_header(self.read_at(offset, _HEADER_MOST), 0, offset, self._hash_bytes)
+        if found is None:
+            raise Damaged("a pack ends too early")
+        return found._replace(data=offset + found.data)
+
+    def pieces(self, entry: Entry, check: Callable[[], None]) -> Iterator[bytes]:
+        """What an entry unpacks to, in pieces of at most 64 KiB.
+
+        Args:
+            check: Called before each reading; there may be gigabytes that unpack to nothing.
+
+        Raises:
+            Damaged: It is longer or shorter than it says.
+            zlib.error: It is damaged.
+        """
+        inflater = zlib.decompressobj()
+        position, produced, rest = entry.data, 0, b""
+        while not inflater.eof:
+            if not rest:
+                check()
+                rest = self.read_at(position, min(_STEP, entry.size + 128))
+                position += len(rest)
+                if not rest:
+                    raise Damaged("a pack ends too early")
+            # One byte more than was declared, to notice data that is longer.
+            piece = inflater.decompress(rest, min(entry.size - produced + 1, _STEP))
+            rest = inflater.unconsumed_tail
+            produced += len(piece)
+            if produced > entry.size:
+                break
+            if piece:
+                yield piece
+        if produced != entry.size:
+            raise Damaged("an object is not as long as it says")
+
+
+class Objects:
+    """The objects of some packs, by hash.
+
+    Args:
+        packs: Looked through in this order; they belong to this from now on.
+        directory: Where temporary files may be.
+        object_format: Of the repository that all of them belong to.
+    """
+
+    def __init__(
+        self,
+        packs: Sequence[Pack],
+        directory: str,
+        operation: Operation,
+        object_format: ObjectFormat,
+    ) -> None:
+        self.packs = list(packs)
+        self.object_format = object_format
+        self._directory = directory
+        self._operation = operation
+        # Two generations, the older dropped as a whole: cheaper than to age each object.
+        self._recent: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._former: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._recent_bytes = 0
+        # The last large content: what comes next in a pack is often based on it.
+        self._large: tuple[tuple[int, int], int, BinaryIO] | None = None
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self.forget_large()
+        for pack in self.packs:
+            with suppress(OSError):
+                pack.close()
+        self.packs.clear()
+
+    def __contains__(self, name: bytes) -> bool:
+        return self.find(name) is not None
+
+    def read(self, name: bytes, kind: int) -> bytes:
+        """An object, in memory.
+
+        Args:
+            name: Its hash.
+            kind: What it must be.
+
+        Raises:
+            Damaged: It is missing, damaged or of another kind.
+            LimitExceeded: It is larger than what is held in memory.
+        """
+        most = IN_MEMORY_MOST if kind == BLOB else _OTHERS_BYTES_MOST
+        content = self.open(name, kind)
+        if isinstance(content, bytes):
+            return content
+        with content:
+            whole = content.read(most + 1)
+        if len(whole) > most:
+            raise too_large(kind, most)
+        return whole
+
+    def kind(self, name: bytes) -> int:
+        """What an object is.
+
+        Raises:
+            Damaged: It is missing or damaged.
+        """
+        place = self.find(name)
+        if place is None:
+            raise Damaged(f"the object {name.hex()} is missing")
+        kind, content = self.resolve(*place)
+        if not isinstance(content, bytes):
+            content.close()
+        return kind
+
+    def open(self, name: bytes, kind: int = BLOB) -> Content:
+        """An object, as bytes if it is small, else as an open temporary file.
+
+        Raises:
+            Damaged: It is missing, damaged or of another kind.
+        """
+        place = self.find(name)
+        if place is None:
+            raise Damaged(f"the object {name.hex()} is missing")
+        found, content = self.resolve(*place)
+        if found != kind:
+            raise Damaged(f"{name.hex()} is no {KINDS[kind].decode()}")
+        if content_name(found, content, self.object_format) != name:
+            raise Damaged(f"the object {name.hex()} is damaged")
+        return content
+
+    def resolve(self, pack: Pack, offset: int) -> tuple[int, Content]:
+        """The kind and the content of an entry, the deltas that lead to it applied.
+
+        Raises:
+            Damaged: It can't be made.
+            LimitExceeded: It takes too much work.
+        """
+        chain: list[tuple[Pack, int, Entry]] = []
+        while (found := self._at_hand(pack, offset)) is None:
+            entry = pack.entry(offset)
+            chain.append((pack, offset, entry))
+            if entry.base is None:
+                break
+            if len(chain) > _CHAIN_MOST:
+                raise Damaged("deltas are based on each other, or on too many")
+            self._operation.check_sometimes()
+            pack, offset = self._base(pack, entry.base)
+        kind: int
+        content: Content
+        kind, content = found or (0, b"")
+        for pack, offset, entry in reversed(chain):
+            if entry.base is None:
+                kind, content = entry.kind, self._whole(pack, entry)
+            else:
+                content = self._applied(content, pack, entry)
+            if isinstance(content, bytes):
+                self.remember(pack, offset, kind, content)
+            else:
+                self._keep_large(pack, offset, kind, content)
+        return kind, content if isinstance(content, bytes) else _reader(content)
+
+    def size_of(self, pack: Pack, entry: Entry) -> int:
+        """How large the content of an entry is, as it says itself.
+
+        Raises:
+            Damaged: It is malformed.
+        """
+        if entry.base is None:
+            return entry.size
+        head = b""
+        for piece in pack.pieces(entry, self._operation.check):
+            head += piece
+            if len(head) >= SIZES_MOST:
+                break
+        return sizes(head)[1]
+
+    def remember(self, pack: Pack, offset: int, kind: int, content: bytes) -> None:
+        """Keep a content for a while, since deltas may be based on it."""
+        if self._recent_bytes > _GENERATION_BYTES:
+            self._former, self._recent, self._recent_bytes = self._recent, {}, 0
+        self._recent[id(pack), offset] = (kind, content)
+        self._recent_bytes += len(content) + _OVERHEAD
+
+    def recent(self, pack: Pack, offset: int) -> tuple[int, bytes] | None:
+        """A content that was read lately."""
+        place = (id(pack), offset)
+        return self._recent.get(place) or self._former.get(place)
+
+    def find(self, name: bytes) -> tuple[Pack, int] | None:
+        """Which pack has an object, and where."""
+        for pack in self.packs:
+            offset = pack.index.find(name)
+            if offset is not None:
+                return pack, offset
+        return None
+
+    def _at_hand(self, pack: Pack, offset: int) -> tuple[int, Content] | None:
+        if self._large is not None and self._large[0] == (id(pack), offset):
+            return self._large[1:]
+        return self.recent(pack, offset)
+
+    def _keep_large(self, pack: Pack, offset: int, kind: int, content: BinaryIO) -> None:
+        self.forget_large()
+        self._large = (id(pack), offset), kind, content
+
+    def forget_large(self) -> None:
+        """Let go of the large content that was read last, but not of the packs."""
+        if self._large is not None:
+            self._large[2].close()
+            self._large = None
+
+    def _base(self, pack: Pack, base: int | bytes) -> tuple[Pack, int]:
+        if isinstance(base, int):
+            return pack, base
+        place = self.find(base)
+        if place is None:
+            raise Damaged("a delta lacks its base")
+        return place
+
+    def _whole(self, pack: Pack, entry: Entry) -> Content:
+        self._operation.reread(entry.size)
+        pieces = pack.pieces(entry, self._operation.check)
+        if entry.size <= IN_MEMORY_MOST:
+            return b"".join(pieces)
+        with self._new_file() as (file, write):
+            for piece in pieces:
+                write(piece)
+        return file
+
+    @contextmanager
+    def _new_file(self) -> Iterator[tuple[BinaryIO, Callable[[bytes], object]]]:
+        """A file that is kept if all goes well, and what writes into it."""
+        file = cast(BinaryIO, TemporaryFile(dir=self._directory, buffering=0))  # noqa: SIM115
+
+        def write(piece: bytes) -> None:
+            self._operation.check()
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+        try:
+            yield file, write
+        except BaseException:
+            file.close()
+            raise
+
+    def _applied(self, base: Content, pack: Pack, entry: Entry) -> Content:
+        if isinstance(base, bytes) and entry.size <= IN_MEMORY_MOST:
+            delta = b"".join(pack.pieces(entry, self._operation.check))
+            made = sizes(delta)[1]
+            if made <= IN_MEMORY_MOST:
+                self._operation.reread(made + len(delta))
+                return apply_in_memory(base, delta)
+        return self._applied_in_steps(base, pack, entry)
+
+    def _applied_in_steps(self, base: Content, pack: Pack, entry: Entry) -> Content:
+        self._operation.reread(self.size_of(pack, entry) + entry.size)
+        pieces = pack.pieces(entry, self._operation.check)
+        with self._new_file() as (result, write):
+            wanted, made = apply_in_steps(_reading(base), pieces, write)
+            if wanted != _length(base):
+                raise Damaged("a delta does not fit its base")
+        if made > IN_MEMORY_MOST:
+            return result
+        with result:
+            return os.pread(result.fileno(), made, 0)
+
+
+def _length(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else os.fstat(content.fileno()).st_size
+
+
+def _reading(content: Content) -> ReadAt:
+    if isinstance(content, bytes):
+        return lambda start, size: content[start : start + size]
+    return lambda start, size: os.pread(content.fileno(), size, start)
+
+
+class _Reader(RawIOBase):
+    """Reads a file that others read, too, from a position of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        into = memoryview(buffer)
+        piece = os.pread(self._descriptor, len(into), self._position)
+        into[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        starts = {
+            os.SEEK_SET: 0,
+            os.SEEK_CUR: self._position,
+            os.SEEK_END: os.fstat(self._descriptor).st_size,
+        }
+        self._position = starts[whence] + offset
+        return self._position
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+def _reader(file: BinaryIO) -> BinaryIO:
+    return BufferedReader(_Reader(file.fileno()), _STEP)
+
+
+def content_name(kind: int, content: Content, object_format: ObjectFormat) -> bytes:
+    """The hash of a content; a file is left at its beginning."""
+    if isinstance(content, bytes):
+        return object_format.object_name(kind, content)
+    size = content.seek(0, os.SEEK_END)
+    digest = object_format.new_hash(b"%s %d\0" % (KINDS[kind], size))
+    content.seek(0)
+    while piece := content.read(_STEP):
+        digest.update(piece)
+    content.seek(0)
+    return digest.digest()

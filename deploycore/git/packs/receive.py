@@ -1,0 +1,600 @@
+"""A pack as it arrives: kept, unpacked, hashed and handed on in one pass.
+
+Git sends commits, then trees, then blobs, so by the time a file's content arrives it is known
+where it belongs. Nothing relies on that order: what can't be used yet is in the pack's file
+and is read from there in the end, as is a delta whose base has not come. Every object's hash
+is computed here, from what was received; a hash that somebody claims is believed nowhere.
+
+Format: https://git-scm.com/docs/gitformat-pack
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+from zlib import decompressobj
+
+from deploycore.errors import LimitExceeded
+from deploycore.git.operation import Operation
+from deploycore.git.packs.delta import SIZES_MOST, apply_in_memory, sizes
+from deploycore.git.packs.hash_table import HashIndex, HashTable
+from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
+from deploycore.git.packs.pack import (
+    IN_MEMORY_MOST,
+    Content,
+    Entry,
+    Objects,
+    Pack,
+    content_name,
+    entry_header,
+    kind_and_size,
+)
+from deploycore.git.packs.pack_index import index_of
+from deploycore.git.wording import raising
+
+__all__ = ["Consumer", "PackReceiver", "Received"]
+
+_HEADER = 12
+_STEP = 64 * 1024
+_AT_ONCE = 192 * 1024
+_QUICK_MOST = 256 * 1024
+_HEADER_MOST = 64
+_HELD_MOST = 16 * 1024 * 1024
+_NUMBER_BITS = 32
+_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
+
+
+class LargeFile(Protocol):
+    """Where the content of a large blob goes before its hash is known."""
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+
+    def finish(self, name: bytes) -> None:
+        """All was written; this is its hash."""
+
+
+class Consumer(Protocol):
+    """What makes use of objects while they arrive."""
+
+    def begin(self, objects: int) -> None:
+        """So many objects are going to come."""
+
+    def take(self, kind: int, name: bytes, content: bytes) -> None:
+        """An object, complete, and its hash."""
+
+    def large_blob(self, size: int) -> LargeFile:
+        """A blob too large for memory begins."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A pack that arrived whole.
+
+    Attributes:
+        path: Of its file.
+        pack: The file, open.
+        checksum: What names the pack in a repository.
+        index: Makes what belongs into its index file, in pieces.
+        object_format: Of the repository.
+    """
+
+    path: Path
+    pack: Pack
+    checksum: bytes
+    index: Callable[[], Iterator[bytes]]
+    object_format: ObjectFormat
+
+
+class _Arrived:
+    """The index of a pack that is not complete."""
+
+    def __init__(self, find: Callable[[bytes], int | None]) -> None:
+        self.find = find
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Unfinished:
+    """An entry of which a part has arrived."""
+
+    def __init__(
+        self, entry: Entry, offset: int, consumer: Consumer, object_format: ObjectFormat
+    ) -> None:
+        self.entry = entry
+        self.offset = offset
+        self.inflater = zlib.decompressobj()
+        self.produced = 0
+        self.held: list[bytes] = []
+        self.file: LargeFile | None = None
+        self.digest = None
+        kind, size = entry.kind, entry.size
+        if kind in KINDS:
+            self.digest = object_format.new_hash(b"%s %d\0" % (KINDS[kind], size))
+        # Of a large delta, only the beginning is held; it is read again in the end.
+        self.holds = size <= IN_MEMORY_MOST or (kind in KINDS and kind != BLOB)
+        if kind == BLOB and not self.holds:
+            self.file = consumer.large_blob(size)
+        elif self.holds and size > _HELD_MOST:
+            raise too_large(kind, _HELD_MOST)
+
+    def add(self, piece: bytes) -> None:
+        before = self.produced
+        self.produced += len(piece)
+        if self.produced > self.entry.size:
+            raise Damaged("an object is not as long as it says")
+        if self.digest is not None:
+            self.digest.update(piece)
+        if self.file is not None:
+            self.file.write(piece)
+        elif self.holds or before < SIZES_MOST:
+            self.held.append(piece)
+
+
+class PackReceiver:
+    """Takes a pack's bytes and gives its objects.
+
+    Args:
+        path: Where the pack is kept; a file that does not exist.
+        consumer: Gets each object as soon as it is complete, in whatever order.
+        operation: Whose limits hold.
+        known: Objects that are at hand already, on which deltas may be based; the pack is of
+            the same repository.
+
+    Raises:
+        OSError: The file can't be made.
+    """
+
+    def __init__(
+        self, path: Path, consumer: Consumer, operation: Operation, known: Objects
+    ) -> None:
+        self._path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o444)
+        self._consumer = consumer
+        self._operation = operation
+        self._format = known.object_format
+        self._hash_bytes = self._format.hash_bytes
+        self._no_hash = bytes(self._hash_bytes)
+        self._pack = Pack(self._descriptor, _Arrived(self._find), self._format)
+        self._objects = Objects(
+            [self._pack, *known.packs], os.fspath(path.parent), operation, self._format
+        )
+        self._waiting_bytes: list[bytes] = []
+        self._waiting_size = 0
+        self._rest = b""
+        self._digest = self._format.new_hash()
+        self._parsed = 0
+        self._left: int | None = None
+        self._unfinished: _Unfinished | None = None
+        self._offsets = array("Q")
+        self._names = bytearray()
+        # Deltas that wait for their base, by number, ascending; meanwhile their hash is zero.
+        self._missing = array("I")
+        self._by_name = HashIndex(self._names, self._hash_bytes)
+        self._foreign = HashTable(self._hash_bytes)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, however many.
+
+        Raises:
+            Damaged: The pack is damaged.
+            zlib.error: The same.
+            LimitExceeded: It holds too much.
+            OSError: The file can't be written.
+        """
+        self._waiting_bytes.append(data)
+        self._waiting_size += len(data)
+        if self._waiting_size >= _AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._waiting_bytes)
+        self._waiting_bytes.clear()
+        self._waiting_size = 0
+        _write(self._descriptor, data)
+        self._operation.check()
+        buffer = self._rest + data
+        position = self._parse(buffer)
+        self._digest.update(memoryview(buffer)[:position])
+        self._parsed += position
+        self._rest = buffer[position:]
+        if self._left == 0 and len(self._rest) > self._hash_bytes:
+            raise Damaged("it holds more than it says")
+
+    def _parse(self, buffer: bytes) -> int:
+        """Go through what is there; returns how far that was."""
+        position = 0
+        if self._left is None:
+            if len(buffer) < _HEADER:
+                return 0
+            self._left = _object_count(buffer)
+            self._refuse_too_many(self._left)
+            self._consumer.begin(self._left)
+            position = _HEADER
+        view = memoryview(buffer)
+        while self._left:
+            if self._unfinished is None:
+                position = self._take_run(buffer, view, position)
+                if not self._left:
+                    break
+                offset = self._parsed + position
+                entry = entry_header(buffer, position, offset, self._hash_bytes)
+                if entry is None:
+                    return position
+                self._operation.unpack(entry.size)
+                after = self._unpack_at_once(view, position, offset, entry)
+                if after:
+                    position = after
+                    continue
+                self._unfinished = _Unfinished(entry, offset, self._consumer, self._format)
+                position = entry.data
+            position = self._go_on(self._unfinished, view, position)
+            if self._unfinished is not None:
+                return position
+        return position
+
+    def _refuse_too_many(self, objects: int) -> None:
+        most = self._operation.settings.objects_most
+        if objects > most:
+            raise LimitExceeded(
+                f"The server sends {objects:,} objects; the limit is {most:,}.",
+                hint=raising("objects_most"),
+                limit="objects_most",
+            )
+
+    def _take_run(self, buffer: bytes, view: memoryview, position: int) -> int:
+        """Take entries as long as they are whole, small and no deltas, as most are.
+
+        The same as is done for any entry, without its calls; returns where the run ends.
+        """
+        last = len(buffer) - _HEADER_MOST
+        parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
+        remember, pack, name_of = self._objects.remember, self._pack, self._format.object_name
+        quick_most = min(_QUICK_MOST, self._operation.settings.object_bytes_most)
+        unpacked, before = 0, self._left or 0
+        while self._left and position < last:
+            kind, size, data = kind_and_size(buffer, position)
+            if kind not in KINDS or size > quick_most:
+                break
+            part = view[data : data + size + (size >> 8) + 64]
+            inflater = decompressobj()
+            content = inflater.decompress(part, size + 1)
+            if not inflater.eof or len(content) != size:
+                break
+            name = name_of(kind, content)
+            offsets.append(parsed + position)
+            self._names += name
+            remember(pack, parsed + position, kind, content)
+            consumer.take(kind, name, content)
+            position = data + len(part) - len(inflater.unused_data)
+            self._left -= 1
+            unpacked += size
+        self._operation.unpack(0, together=unpacked, objects=before - (self._left or 0))
+        return position
+
+    def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
+        """Unpack an entry that is there as a whole; returns where it ends, or 0 if it is not."""
+        size = entry.size
+        if size > IN_MEMORY_MOST:
+            return 0
+        # Only so much: what follows is copied by zlib.
+        stop = min(entry.data + size + (size >> 8) + 64, len(view))
+        inflater = zlib.decompressobj()
+        content = inflater.decompress(view[entry.data : stop], size + 1)
+        if not inflater.eof:
+            return 0
+        if len(content) != size:
+            raise Damaged("an object is not as long as it says")
+        end = stop - len(inflater.unused_data)
+        self._offsets.append(offset)
+        self._left -= 1  # type: ignore[operator]
+        kind = entry.kind
+        if kind not in KINDS:
+            self._take_delta(kind, entry.base, content)
+            return end
+        self._take(kind, self._format.object_name(kind, content), content)
+        return end
+
+    def _go_on(self, unfinished: _Unfinished, view: memoryview, position: int) -> int:
+        inflater = unfinished.inflater
+        size = unfinished.entry.size
+        tail = b""
+        while not inflater.eof:
+            if not tail:
+                if position == len(view):
+                    break
+                tail = view[position : position + _STEP]  # type: ignore[assignment]
+                position += len(tail)
+            most = min(size - unfinished.produced + 1, _STEP)
+            unfinished.add(inflater.decompress(tail, most))
+            tail = inflater.unconsumed_tail
+        position -= len(inflater.unused_data)
+        if inflater.eof:
+            self._finish_entry(unfinished)
+        return position
+
+    def _finish_entry(self, unfinished: _Unfinished) -> None:
+        entry = unfinished.entry
+        if unfinished.produced != entry.size:
+            raise Damaged("an object is not as long as it says")
+        self._unfinished = None
+        self._offsets.append(unfinished.offset)
+        self._left -= 1  # type: ignore[operator]
+        if unfinished.digest is None:
+            if unfinished.holds:
+                self._take_delta(entry.kind, entry.base, b"".join(unfinished.held))
+            else:
+                self._operation.unpack(sizes(b"".join(unfinished.held))[1])
+                self._leave()
+            return
+        name = unfinished.digest.digest()
+        if unfinished.file is not None:
+            unfinished.file.finish(name)
+            self._names += name
+        else:
+            self._take(entry.kind, name, b"".join(unfinished.held))
+
+    def _take(self, kind: int, name: bytes, content: bytes) -> None:
+        self._names += name
+        if len(content) <= IN_MEMORY_MOST:
+            self._objects.remember(self._pack, self._offsets[-1], kind, content)
+        self._consumer.take(kind, name, content)
+
+    def _leave(self) -> None:
+        """Leave a delta for the end."""
+        self._missing.append(len(self._offsets) - 1)
+        self._names += self._no_hash
+
+    def _take_delta(self, kind: int, base: int | bytes | None, delta: bytes) -> None:
+        self._operation.unpack(sizes(delta)[1])
+        found = self._small_base(base)
+        if found is None or sizes(delta)[1] > IN_MEMORY_MOST:
+            self._leave()
+            return
+        kind, content = found
+        content = apply_in_memory(content, delta)
+        name = self._format.object_name(kind, content)
+        if name == base:
+            raise _of_itself()
+        self._take(kind, name, content)
+
+    def _small_base(self, base: int | bytes | None) -> tuple[int, bytes] | None:
+        """What a delta is based on, if that is known already and small."""
+        pack, offset = self._place(base)
+        if pack is None:
+            return None
+        recent = self._objects.recent(pack, offset)
+        if recent is not None:
+            return recent
+        # A large one is made once, in the end, for all deltas that are based on it.
+        if self._objects.size_of(pack, pack.entry(offset)) > IN_MEMORY_MOST:
+            return None
+        kind, content = self._objects.resolve(pack, offset)
+        if isinstance(content, bytes):
+            return kind, content
+        content.close()
+        raise Damaged("a delta does not make what it says")
+
+    def _place(self, base: int | bytes | None) -> tuple[Pack | None, int]:
+        if isinstance(base, bytes):
+            pack, offset = self._objects.find(base) or (None, 0)
+            if pack not in (None, self._pack):
+                self._add_foreign(base)
+            return pack, offset
+        number = self._number(base or 0)
+        if self._name_of(number) == self._no_hash:
+            return None, 0
+        return self._pack, self._offsets[number]
+
+    def _add_foreign(self, base: bytes) -> None:
+        if self._foreign.get(base) is None:
+            self._foreign.add(base, 0)
+
+    def _number(self, offset: int) -> int:
+        number = bisect_left(self._offsets, offset)
+        if number == len(self._offsets) or self._offsets[number] != offset:
+            raise Damaged("a delta is based on what is no object")
+        return number
+
+    def _find(self, name: bytes) -> int | None:
+        # The entry that is looked at has an offset already, but no name yet.
+        number = self._by_name.find(name)
+        return None if number is None else self._offsets[number]
+
+    def _name_of(self, number: int) -> bytes:
+        size = self._hash_bytes
+        return bytes(self._names[number * size : (number + 1) * size])
+
+    def finish(self) -> Received:
+        """All bytes were fed.
+
+        Returns:
+            The pack, complete and checked, and open.
+
+        Raises:
+            Damaged: It is damaged, or lacks something.
+            LimitExceeded: It holds too much.
+            OSError: Its file can't be written.
+        """
+        self._flush()
+        if self._left is None or self._left or len(self._rest) < self._hash_bytes:
+            raise Damaged("it ends too early")
+        if self._rest != self._digest.digest():
+            raise Damaged("its checksum is wrong")
+        self._resolve_missing()
+        if len(self._foreign):
+            self._add_bases()
+        self._objects.forget_large()
+        return Received(self._path, self._pack, self._rest, self._index_content, self._format)
+
+    def _add_bases(self) -> None:
+        """Make a thin pack one that stands alone, by adding what its deltas are based on."""
+        os.ftruncate(self._descriptor, self._parsed)
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        for name in self._foreign.ordered():
+            self._add_base(name)
+        os.pwrite(self._descriptor, len(self._offsets).to_bytes(4), 8)
+        digest = self._format.new_hash()
+        position = 0
+        while piece := os.pread(self._descriptor, _AT_ONCE, position):
+            digest.update(piece)
+            position += len(piece)
+        self._rest = digest.digest()
+        _write(self._descriptor, self._rest)
+
+    def _add_base(self, name: bytes) -> None:
+        place = self._objects.find(name)
+        if place is None:
+            raise Damaged("a delta lacks its base")
+        kind, content = self._objects.resolve(*place)
+        try:
+            if content_name(kind, content, self._format) != name:
+                raise Damaged("a delta lacks its base")
+            self._offsets.append(self._parsed)
+            self._names += name
+            for piece in _entry(kind, content):
+                self._operation.check_sometimes()
+                _write(self._descriptor, piece)
+                self._parsed += len(piece)
+        finally:
+            _close(content)
+
+    def _index_content(self) -> Iterator[bytes]:
+        checksums = self._entry_checksums()
+        return index_of(self._names, self._offsets, checksums, self._rest, self._format)
+
+    def _entry_checksums(self) -> array[int]:
+        """The CRC-32 of each entry, for which the pack is read again."""
+        found = array("I")
+        for number, start in enumerate(self._offsets):
+            last = number + 1 == len(self._offsets)
+            end = self._parsed if last else self._offsets[number + 1]
+            checksum = 0
+            while start < end:
+                piece = os.pread(self._descriptor, min(end - start, _AT_ONCE), start)
+                checksum = zlib.crc32(piece, checksum)
+                start += len(piece) or end - start
+            found.append(checksum)
+        return found
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._objects.forget_large()
+        self._pack.close()
+
+    def _resolve_missing(self) -> None:
+        """Apply the deltas that had to wait."""
+        by_name, by_number, ready = HashTable(self._hash_bytes), [], []
+        for number in self._missing:
+            base = self._pack.entry(self._offsets[number]).base
+            if isinstance(base, bytes):
+                by_name.add(base, number)
+            elif self._name_of(below := self._number(base or 0)) == self._no_hash:
+                by_number.append(below << _NUMBER_BITS | number)
+            else:
+                ready.append(number)
+        upon = array("Q", sorted(by_number))
+        del by_number
+        for name in by_name.ordered():
+            if self._place(name)[0]:
+                ready += by_name.pop(name)
+        resolved = 0
+        while ready:
+            self._operation.check()
+            number = ready.pop()
+            name = self._resolve(number)
+            resolved += 1
+            ready += _those_upon(upon, number)
+            ready += by_name.pop(name)
+        if resolved != len(self._missing):
+            raise Damaged("a delta lacks its base")
+
+    def _resolve(self, number: int) -> bytes:
+        offset = self._offsets[number]
+        kind, content = self._objects.resolve(self._pack, offset)
+        try:
+            name = self._given(kind, content)
+        finally:
+            _close(content)
+        if name == self._pack.entry(offset).base:
+            raise _of_itself()
+        size = self._hash_bytes
+        self._names[number * size : (number + 1) * size] = name
+        self._by_name.named(number)
+        return name
+
+    def _given(self, kind: int, content: Content) -> bytes:
+        """The hash of what was made of a delta, which is handed on."""
+        name = content_name(kind, content, self._format)
+        if isinstance(content, bytes):
+            self._consumer.take(kind, name, content)
+        elif kind == BLOB:
+            file = self._consumer.large_blob(_size(content))
+            for piece in _pieces(content):
+                self._operation.check()
+                file.write(piece)
+            file.finish(name)
+        return name
+
+
+def _object_count(buffer: bytes) -> int:
+    if buffer[:4] != b"PACK" or int.from_bytes(buffer[4:8]) not in (2, 3):
+        raise Damaged("it does not begin as a pack does")
+    return int.from_bytes(buffer[8:_HEADER])
+
+
+def _those_upon(upon: array[int], number: int) -> list[int]:
+    """The numbers of the deltas that are based on an entry, from pairs that are sorted."""
+    first = bisect_left(upon, number << _NUMBER_BITS)
+    last = bisect_left(upon, (number + 1) << _NUMBER_BITS)
+    return [each & _NUMBER_MASK for each in upon[first:last]]
+
+
+def _entry(kind: int, content: Content) -> Iterator[bytes]:
+    """An object as an entry of a pack, in pieces."""
+    size = _size(content)
+    first, size = kind << 4 | size & 15, size >> 4
+    head = bytearray()
+    while size:
+        head.append(first | 0x80)
+        first, size = size & 0x7F, size >> 7
+    head.append(first)
+    yield bytes(head)
+    deflater = zlib.compressobj(1)
+    for piece in _pieces(content):
+        yield deflater.compress(piece)
+    yield deflater.flush()
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    file = BytesIO(content) if isinstance(content, bytes) else content
+    file.seek(0)
+    return iter(lambda: file.read(_STEP), b"")
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END)
+
+
+def _close(content: Content) -> None:
+    if not isinstance(content, bytes):
+        content.close()
+
+
+def _of_itself() -> Damaged:
+    return Damaged("a delta makes what it is based on")
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,1 @@
+"""Repositories on disk: the cache, and what differs between two commits."""

@@ -1,0 +1,160 @@
+"""The ``.git`` of a clone, written by hand so that nothing else gets into it.
+
+A shallow repository of one branch or tag, as ``git clone --depth 1 --branch`` makes it: its
+configuration holds the clean URL, and nothing of the user's own configuration is read. Of what is
+neither, HEAD holds the commit's hash, and no ref is named.
+
+Format: https://git-scm.com/docs/gitrepository-layout and https://git-scm.com/docs/git-config
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from dulwich.index import (
+    IndexChecksumWriter,
+    IndexEntry,
+    Stage,
+    index_entry_from_stat,
+    write_cache_entry,
+)
+from dulwich.object_format import get_object_format
+from dulwich.objects import ObjectID
+
+from deploycore.disk.durable import DIRECTORY_MODE
+from deploycore.disk.trees import open_shared, write_file
+from deploycore.git.packs.objects import SHA1, ObjectFormat, TreeEntry
+from deploycore.git.packs.receive import Received
+from deploycore.git.wire.remote import Fetched
+
+__all__ = ["core_section", "make_repository"]
+
+_INDEX_VERSION = 2
+_BRANCHES = b"refs/heads/"
+_TAGS = b"refs/tags/"
+_DIRECTORIES = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags")
+
+
+def make_repository(
+    tree: Path,
+    received: Received,
+    fetched: Fetched,
+    url: str,
+    entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]],
+    *,
+    shallow: bool,
+) -> None:
+    """Make a checked-out tree a git repository; the pack file is moved into it.
+
+    Args:
+        tree: Where the files are.
+        received: The pack; its file is moved.
+        url: Without credentials.
+        entries: Goes through the files, links and submodules of the tree, sorted by path.
+        shallow: Whether the commit has parents that were left out.
+
+    Raises:
+        OSError: A call of the file system failed.
+    """
+    git = tree / ".git"
+    git.mkdir(DIRECTORY_MODE)
+    for name in _DIRECTORIES:
+        (git / name).mkdir(DIRECTORY_MODE)
+    packs = git / "objects" / "pack"
+    name = f"pack-{received.checksum.hex()}"
+    os.rename(received.path, packs / f"{name}.pack")
+    write_file(packs / f"{name}.idx", received.index())
+    _write_index(git / "index", tree, entries, received.object_format)
+    write_file(git / "config", [_config(fetched.ref, url, received.object_format)])
+    write_file(git / "packed-refs", [_packed_refs(fetched)])
+    if shallow:
+        write_file(git / "shallow", [fetched.commit.encode(), b"\n"])
+    is_branch = fetched.ref.startswith(_BRANCHES)
+    head = b"ref: " + fetched.ref if is_branch else fetched.commit.encode()
+    write_file(git / "HEAD", [head, b"\n"])
+
+
+def core_section(object_format: ObjectFormat, *, bare: bool) -> str:
+    """What a repository's configuration begins with.
+
+    Version 1 of the layout is told only where it must be, since old programs refuse it.
+    """
+    lines = [
+        "[core]",
+        f"\trepositoryformatversion = {int(object_format is not SHA1)}",
+        "\tfilemode = true",
+        f"\tbare = {str(bare).lower()}",
+    ]
+    if not bare:
+        lines.append("\tlogallrefupdates = true")
+    if object_format is not SHA1:
+        lines += ["[extensions]", f"\tobjectformat = {object_format.name}"]
+    return "\n".join(lines) + "\n"
+
+
+def _config(ref: bytes, url: str, object_format: ObjectFormat) -> bytes:
+    lines = [b'[remote "origin"]', b"\turl = " + _quoted(url.encode())]
+    branch = ref.removeprefix(_BRANCHES)
+    if branch != ref:
+        tracked = b"refs/remotes/origin/" + branch
+        lines += [
+            b"\tfetch = " + _quoted(b"+" + ref + b":" + tracked),
+            b"[branch " + _quoted(branch) + b"]",
+            b"\tremote = origin",
+            b"\tmerge = " + _quoted(ref),
+        ]
+    elif ref.startswith(_TAGS):
+        lines.append(b"\tfetch = " + _quoted(b"+" + ref + b":" + ref))
+    return core_section(object_format, bare=False).encode() + b"\n".join((*lines, b""))
+
+
+def _quoted(value: bytes) -> bytes:
+    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def _packed_refs(fetched: Fetched) -> bytes:
+    commit, ref = fetched.commit.encode(), fetched.ref
+    lines = [b"# pack-refs with: peeled fully-peeled sorted "]
+    if ref.startswith(_BRANCHES):
+        remote = b"refs/remotes/origin/" + ref.removeprefix(_BRANCHES)
+        lines += [commit + b" " + ref, commit + b" " + remote]
+    elif ref.startswith(_TAGS) and fetched.tag:
+        lines += [fetched.tag.encode() + b" " + ref, b"^" + commit]
+    elif ref.startswith(_TAGS):
+        lines.append(commit + b" " + ref)
+    return b"\n".join((*lines, b""))
+
+
+def _write_index(
+    path: Path,
+    tree: Path,
+    entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]],
+    object_format: ObjectFormat,
+) -> None:
+    """Write git's index, entry by entry, since there may be more than memory is for."""
+    root, number = os.fsencode(tree), sum(1 for _ in entries())
+    known = get_object_format(object_format.name)
+    with open(path, "xb", opener=open_shared) as file:
+        writer = IndexChecksumWriter(file, known)
+        writer.write(b"DIRC" + struct.pack(">LL", _INDEX_VERSION, number))
+        for name, entry in entries():
+            made = _index_entry(os.path.join(root, name), entry)
+            serialized = made.serialize(name, Stage.NORMAL)
+            write_cache_entry(writer, serialized, version=_INDEX_VERSION, object_format=known)
+        writer.write_checksum()
+
+
+def _index_entry(path: bytes, entry: TreeEntry) -> IndexEntry:
+    found = os.lstat(path)
+    mode, size = stat.S_IFMT(entry.mode), found.st_size
+    if stat.S_ISREG(entry.mode):
+        mode = 0o100755 if entry.mode & 0o100 else 0o100644
+    elif not stat.S_ISLNK(entry.mode):
+        size = 0  # the place of a submodule
+    made = index_entry_from_stat(found, ObjectID(entry.hash.hex().encode()), mode)
+    made.size = size
+    return made

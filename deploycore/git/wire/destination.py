@@ -1,0 +1,225 @@
+"""Whether an address that a server's answer, or a repository, names may be asked.
+
+Answers can name any host, and so can ``.gitmodules``. Without these rules a git server, or whoever
+can push, could have this machine ask what it alone can reach: services on its loopback, machines
+of its network, and the metadata service of a cloud, which hands out credentials (server-side
+request forgery).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+from urllib3 import HTTPConnectionPool
+
+from deploycore.errors import UnsafeRepository
+from deploycore.git.wire.address import is_address
+from deploycore.git.wording import clean
+from deploycore.http.origin import Origin
+from deploycore.models import CloneUrl
+
+__all__ = ["Destinations", "SubmoduleDestinations", "resolved", "shown_origin"]
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+Resolve = Callable[[str], Iterable[str]]
+
+
+class _Reach(IntEnum):
+    """Whose addresses they are; who is at one may name those that come before it."""
+
+    PUBLIC = 0
+    PRIVATE = 1
+    LOOPBACK = 2
+    UNROUTED = 3
+
+
+def resolved(host: str) -> list[str]:
+    """All addresses of a name or of a literal, in any notation that connections understand.
+
+    Returns:
+        Nothing where the name has none: then no connection is made from here either. What is
+        below ``localhost`` is this machine even where the resolver does not say so, for behind
+        a proxy another resolver is asked (RFC 6761, 6.3).
+    """
+    if host.rstrip(".").lower().rpartition(".")[2] == "localhost":
+        return ["127.0.0.1", "::1"]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(place[0]) for *_, place in found]
+
+
+def shown_origin(url: str) -> str:
+    """Scheme, host and port, for messages: paths and queries of such addresses hold tokens."""
+    try:
+        origin = Origin.of(url)
+    except ValueError:
+        return "a malformed address"
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return clean(f"{origin.scheme}://{host}" + (f":{origin.port}" if origin.port else ""))
+
+
+class Destinations:
+    """Where the server of one repository may send us.
+
+    To its own origin; and by https to public addresses. A server whose own addresses are all
+    private may name private ones, one on loopback those and loopback: that is what a host of
+    one's own, with its storage beside it, looks like.
+
+    Args:
+        source: The repository, at the address that the user trusts.
+        resolve: The addresses of a host.
+        within: What bounds these further, the repository's own origin included: that of a
+            submodule is not one that the user trusts.
+    """
+
+    def __init__(
+        self,
+        source: CloneUrl,
+        resolve: Resolve = resolved,
+        *,
+        within: Destinations | None = None,
+    ) -> None:
+        self._source = source
+        self._home = Origin.of(source.url)
+        self._resolve = resolve
+        self._within = within
+
+    def origin_of(self, url: str) -> Origin:
+        """The origin of a URL that may be asked, as far as can be told without its addresses.
+
+        Raises:
+            UnsafeRepository: It is malformed, holds user information, or is not https.
+        """
+        if not is_address(url):
+            raise self._refused(url, "it is malformed")
+        origin = Origin.of(url)
+        if not origin.covers(url):
+            raise self._refused(url, "it holds user information, or is ambiguous")
+        if origin.scheme != "https" and origin != self._home:
+            raise self._refused(url, "it is not https")
+        return origin
+
+    def refuse_private(self, url: str) -> None:
+        """Let only those hosts pass that the source's server may name.
+
+        Raises:
+            UnsafeRepository: One of the host's addresses is none of those.
+        """
+        if self._within is not None:
+            self._within.refuse_private(url)
+        origin = self.origin_of(url)
+        if origin != self._home:
+            for address in self._resolve(origin.host):
+                self._refuse_address(url, address)
+
+    def watch(self, pool: HTTPConnectionPool, url: str) -> None:
+        """Check where connections really lead, before anything is sent on them.
+
+        Names can be made to resolve to something else a moment later (DNS rebinding). Behind a
+        proxy that can't be seen from here: there it is the proxy that decides.
+
+        Args:
+            pool: Connections to the origin of ``url``, none of them made yet.
+        """
+        if self._within is not None:
+            self._within.watch(pool, url)
+        if pool.proxy is not None or self.origin_of(url) == self._home:
+            return
+        made: Any = pool.ConnectionCls
+        refuse_address = self._refuse_address
+
+        class Watched(made):  # type: ignore[misc]
+            def _new_conn(self) -> socket.socket:
+                connected: socket.socket = super()._new_conn()
+                try:
+                    refuse_address(url, str(connected.getpeername()[0]))
+                except BaseException:
+                    connected.close()
+                    raise
+                return connected
+
+        pool.ConnectionCls = Watched
+
+    def _refuse_address(self, url: str, address: str) -> None:
+        if _reach(address) > self._own_reach:
+            raise self._refused(url, f"{clean(address)} is no public address")
+
+    @cached_property
+    def _own_reach(self) -> _Reach:
+        """The least of all the source's addresses, since one of them may be a stray record."""
+        reaches = [_reach(each) for each in self._resolve(self._home.host)]
+        return min(reaches, default=_Reach.PUBLIC)
+
+    def _refused(self, url: str, why: str) -> UnsafeRepository:
+        return UnsafeRepository(
+            f"The server of {self._source.url} redirects to {shown_origin(url)}, which is not"
+            f" followed: {why}.",
+            hint="Have the server name public https addresses, or addresses of its own origin.",
+            url=self._source.url,
+        )
+
+
+class SubmoduleDestinations(Destinations):
+    """Where submodules may be fetched from, those of submodules included; the same rules.
+
+    Besides, a source on loopback may name other ports of it by plain http.
+
+    Args:
+        source: The outermost repository.
+    """
+
+    def takes_scheme_of(self, origin: Origin) -> bool:
+        """Whether an origin is encrypted, or need not be."""
+        if origin.scheme == "https" or origin == self._home:
+            return True
+        return origin.scheme == "http" and origin.is_loopback and self._home.is_loopback
+
+    def origin_of(self, url: str) -> Origin:
+        """The origin of a URL, well-formed already, whose scheme may be asked.
+
+        Raises:
+            UnsafeRepository: It is not https.
+        """
+        origin = Origin.of(url)
+        if not self.takes_scheme_of(origin):
+            raise self._refused(url, "it is not https")
+        return origin
+
+    def _refused(self, url: str, why: str) -> UnsafeRepository:
+        return UnsafeRepository(
+            f"A submodule of {self._source.url} is at {shown_origin(url)}, which is not allowed:"
+            f" {why}.",
+            hint="Give it a public https address, or one of the same origin, in .gitmodules, or"
+            " deploy without submodules.",
+            url=self._source.url,
+        )
+
+
+def _reach(text: str) -> _Reach:
+    address = _unwrapped(ipaddress.ip_address(text))
+    if address.is_loopback:
+        return _Reach.LOOPBACK
+    odd = address.is_link_local or address.is_multicast or address.is_reserved
+    if odd or address.is_unspecified:
+        return _Reach.UNROUTED
+    site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return _Reach.PUBLIC if address.is_global and not site_local else _Reach.PRIVATE
+
+
+def _unwrapped(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 address stands for (RFC 4291, 2.5.5.2; 3056; 6052)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address

@@ -1,0 +1,142 @@
+"""Exceptions of the network and of the protocol to typed errors, once.
+
+dulwich alone raises from 13 unrelated roots, ``AssertionError`` and ``zlib.error`` included, so
+what is caught is broad, and only here. The results are made, not raised: the caller raises them
+outside of its ``except`` block, so that no foreign exception, which may hold headers, hangs on
+them as their context.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from dulwich.errors import HangupException
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from deploycore.errors import GitError, RemoteRefused
+from deploycore.git.wire.destination import shown_origin
+from deploycore.git.wording import clean
+from deploycore.http.origin import path_of
+from deploycore.models import CloneUrl
+
+__all__ = [
+    "http_refusal",
+    "is_transient",
+    "network_failure",
+    "protocol_refusal",
+]
+
+_MESSAGES = {
+    401: "does not accept the credentials",
+    403: "does not allow these credentials to read it",
+    404: "did not find the repository, or these credentials cannot read it",
+    410: "no longer offers this way of access",
+    429: "asks for fewer requests",
+}
+_HINTS = {
+    401: "Check the user name and the secret, and whether the secret has expired.",
+    403: "Give the credentials the right to read this repository.",
+    404: "Check the address, and give the credentials read access to the repository.",
+    410: "See the host's documentation for the credentials that it accepts now.",
+    429: "Wait some minutes, then try again.",
+}
+
+
+def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str = "") -> GitError:
+    """The error for an HTTP answer that is no success.
+
+    Args:
+        said: What the server gave as a reason; may be empty.
+        redirected_to: Where it redirects to, if it does; its query is not told.
+    """
+    if 300 <= status < 400:
+        elsewhere = clean(shown_origin(redirected_to) + path_of(redirected_to), source)
+        return RemoteRefused(
+            f"The git server of {source.url} redirects to {elsewhere}, which is not followed"
+            f" (HTTP {status}).",
+            hint="If the repository has moved there, use the new address. If that is a sign-in"
+            " page, check the credentials.",
+            status=status,
+            url=source.url,
+        )
+    told = f': "{said}"' if said else ""
+    kind = RemoteRefused if status < 500 else GitError
+    meaning = _MESSAGES.get(status, "refused" if status < 500 else "failed")
+    hint = _HINTS.get(status, "" if status < 500 else "Try again later; the host has a problem.")
+    return kind(
+        f"The git server of {source.url} {meaning} (HTTP {status}){told}.",
+        hint=hint,
+        status=status,
+        url=source.url,
+    )
+
+
+def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
+    """The error for a refusal in the git protocol: an ``ERR`` line, or the error side band."""
+    return RemoteRefused(
+        f'The git server of {source.url} refused: "{said}".',
+        hint="The reason is the server's own: do what it asks, or ask the server's administrator.",
+        url=source.url,
+    )
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same fetch may succeed when tried again: broken connections and timeouts."""
+    if isinstance(error, SSLError | NameResolutionError):
+        return False
+    if isinstance(error, HTTPError | HangupException | ConnectionError | TimeoutError):
+        return True
+    return isinstance(error, GitError) and error.details.get("status") in (502, 503, 504)
+
+
+def network_failure(source: CloneUrl, error: BaseException) -> GitError:
+    """The error for whatever dulwich and urllib3 raised while fetching."""
+    url = source.url
+    if isinstance(error, ProxyError):
+        return GitError(
+            f"The proxy for {url} cannot be reached, or refused the connection:"
+            f" {clean(str(error.original_error), source)}.",
+            hint="Check HTTPS_PROXY, or add the host to NO_PROXY.",
+            url=url,
+        )
+    if isinstance(error, NewConnectionError):  # a ConnectTimeoutError to urllib3
+        return GitError(
+            f"The git server of {url} cannot be reached.",
+            hint="Check the address, that the host is up, and the network.",
+            url=url,
+        )
+    if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+        return GitError(
+            f"The git server of {url} did not answer in time.",
+            hint="Check that the host is up, and check the network.",
+            url=url,
+        )
+    if isinstance(error, SSLError | ssl.SSLError):
+        return GitError(
+            f"The connection to {url} is not secure: {clean(str(error), source)}.",
+            hint="Check the host name and the clock; for a certificate of your own, name its CA "
+            "bundle in REQUESTS_CA_BUNDLE.",
+            url=url,
+        )
+    if isinstance(error, ProtocolError | HangupException | ConnectionError):
+        return GitError(
+            f"The connection to {url} was closed before the answer was complete.",
+            hint="Try again. If it happens again, check the host, the network, and any proxy.",
+            url=url,
+        )
+    said = clean(str(error), source)
+    return GitError(
+        f"The git server of {url} answered something that is not the git protocol"
+        f" ({type(error).__name__}{': ' + said if said else ''}).",
+        hint="Check that the address is that of a git repository.",
+        url=url,
+    )

@@ -1,0 +1,474 @@
+"""What is configured on this machine, as one object: the Python API behind every door.
+
+An :class:`Installation` joins the store, the secrets and the providers, so that the command
+line, and programs that ``import deploycore``, say what they want in one call each. The
+database, HTTP and git are imported by the calls that need them: help waits for none of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from socket import gethostname
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import SecretStr
+
+from deploycore.applications.application import Application, parse_application
+from deploycore.applications.repository_address import read_repository
+from deploycore.configuration import parse_config
+from deploycore.errors import ConfigurationError
+from deploycore.models import RepositoryId
+from deploycore.provider.registry import load_plugin
+from deploycore.secrets import SecretBox
+from deploycore.settings import Settings
+
+if TYPE_CHECKING:
+    from deploycore.applications.files import Change
+    from deploycore.deploy import DeployListener, Engine, Release
+    from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
+    from deploycore.http import HttpSettings
+    from deploycore.installation.application_removal import Removals
+    from deploycore.installation.webhooks import Webhooks
+    from deploycore.provider import Provider
+    from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord
+
+__all__ = ["Installation", "SecretReference"]
+
+
+@dataclass(frozen=True)
+class SecretReference:
+    """Where a secret is to be found each time it is needed: ``env:NAME`` or ``file:PATH``."""
+
+    text: str
+
+
+class Installation:
+    """The providers and applications of one machine.
+
+    Use it as a context manager, or ``close`` it.
+
+    Args:
+        settings: Where everything is kept; by default what the environment says.
+        http_settings: Timeouts, retries and limits of the providers' HTTP clients.
+        git_settings: Timeouts and limits of git.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        http_settings: HttpSettings | None = None,
+        git_settings: GitSettings | None = None,
+    ) -> None:
+        from deploycore.store import Store
+
+        settings = settings or Settings.from_environment()
+        self.store = Store(settings)
+        self.secrets = SecretBox(settings, sealed_secrets_exist=self.store.holds_sealed_secrets)
+        self._settings = settings
+        self._http_settings = http_settings
+        self._git_settings = git_settings
+
+    @property
+    def settings(self) -> Settings:
+        """Where everything is kept."""
+        return self._settings
+
+    @property
+    def git_settings(self) -> GitSettings:
+        """Timeouts and limits of git."""
+        from deploycore.git import GitSettings
+
+        return self._git_settings or GitSettings()
+
+    @property
+    def git_cache(self) -> RepositoryCache:
+        """The repositories that deployments have fetched."""
+        from deploycore.git import RepositoryCache
+
+        return RepositoryCache(self._settings.git_cache)
+
+    def add_provider(
+        self,
+        name: str,
+        kind: str,
+        settings: Mapping[str, str],
+        secrets: Mapping[str, SecretStr | SecretReference],
+        *,
+        verify: Callable[[Provider], object] | None = None,
+    ) -> ProviderRecord:
+        """Validate a provider's configuration and keep it. By itself it sends no request.
+
+        Args:
+            name: The user's name for it.
+            kind: The plugin's kind.
+            settings: The fields of the plugin's ``Config`` that are no secrets.
+            secrets: The fields that are: values, which are stored encrypted, or references.
+            verify: Called with the opened provider before anything is stored, such as
+                ``Provider.authenticate``; what it raises leaves nothing stored.
+
+        Raises:
+            ConfigurationError: A value is missing or wrong, the name is taken, or a
+                reference leads nowhere.
+            PluginError: The plugin is broken.
+            StoreError: It can't be written.
+        """
+        from deploycore.provider import Provider
+        from deploycore.store import ProviderRecord
+
+        plugin = load_plugin(kind)
+        revealed: dict[str, SecretStr] = {}
+        for field, secret in secrets.items():
+            if isinstance(secret, SecretReference):
+                stored = self.secrets.keep_reference(secret.text)
+                revealed[field] = self.secrets.reveal(stored)
+            else:
+                revealed[field] = secret
+        values = {"name": name, **settings, **revealed}
+        config = parse_config(plugin.config_type, values, kind=plugin.kind)
+        if verify is not None:
+            with Provider(plugin, config, http_settings=self._http_settings) as provider:
+                verify(provider)
+        record = ProviderRecord(
+            name=name,
+            kind=plugin.kind,
+            settings=dict(settings),
+            secrets={field: self._stored(secret) for field, secret in secrets.items()},
+            created_at=datetime.now(UTC),
+        )
+        self.store.add_provider(record)
+        return record
+
+    def open_provider(self, name: str) -> Provider:
+        """The handle on a configured provider, to use as a context manager.
+
+        Raises:
+            ConfigurationError: There is no provider of this name, its plugin is not
+                installed, or a reference of its secrets leads nowhere.
+            PluginError: The plugin is broken.
+            StoreError: The database or the key can't be used.
+        """
+        from deploycore.provider import Provider
+
+        record = self.store.get_provider(name)
+        secrets = {field: self.secrets.reveal(stored) for field, stored in record.secrets.items()}
+        plugin = load_plugin(record.kind)
+        values = {"name": name, **record.settings, **secrets}
+        config = parse_config(plugin.config_type, values, kind=plugin.kind)
+        return Provider(plugin, config, http_settings=self._http_settings)
+
+    def add_application(
+        self,
+        name: str,
+        *,
+        provider: str,
+        repository: RepositoryId | str,
+        target: Path | str,
+        ref: str | None = None,
+        branch: str | None = None,
+        verify: bool = False,
+        **more: Any,
+    ) -> ApplicationRecord:
+        """Say what to deploy where. Nothing is fetched or written to the target.
+
+        Args:
+            name: The user's name for it.
+            provider: The name of a configured provider.
+            repository: ``owner/slug``, or an address of it on the provider's host.
+            target: The directory for releases; made absolute.
+            ref: A branch, a tag, or the full hash of a commit.
+            branch: Another name for ``ref``.
+            verify: Whether the git host is asked for the repository and the ref first.
+            more: Any other field of :class:`deploycore.applications.application.Application`.
+
+        Raises:
+            ConfigurationError: A value is wrong, the provider is unknown, the name is taken,
+                another application has the target, or it holds other files.
+            NotFound: With ``verify``: there is no such repository or ref.
+            ProviderError, GitError, PluginError: With ``verify``: it can't be asked for.
+            StoreError: It can't be written.
+        """
+        values = {
+            "name": name,
+            "provider": provider,
+            "repository": str(repository),
+            "ref": branch if ref is None else ref,
+            "target": Path(target).expanduser().absolute(),
+        }
+        application = self._understood(parse_application({**values, **more}))
+        _refuse_malformed(application)
+        self._refuse_taken_targets([application])
+        may_store = partial(self.store.add_application, application, dry_run=True)
+        _refuse_foreign_targets([application], may_store)
+        if verify:
+            may_store()
+            self._verify([application])
+        return self.store.add_application(application)
+
+    def apply(
+        self, applications: Iterable[Application], *, dry_run: bool = False, verify: bool = False
+    ) -> list[Change]:
+        """Make applications what they are said to be: all of them, or none where one can't.
+
+        Those that are not mentioned stay as they are. Doing it again changes nothing.
+
+        Args:
+            applications: For example from ``deploycore.applications.files.read_declaration``.
+            dry_run: Whether only to tell what would change.
+            verify: Whether the git hosts are asked for each repository and ref that is new or
+                changed, also with ``dry_run``.
+
+        Raises:
+            ConfigurationError: A provider is unknown, two applications have one target, or a
+                target holds other files.
+            NotFound: With ``verify``: there is no such repository or ref.
+            ProviderError, GitError, PluginError: With ``verify``: it can't be asked for.
+            StoreError: It can't be written.
+        """
+        from deploycore.applications.files import compare
+
+        wanted = list(map(self._understood, applications))
+        for each in wanted:
+            _refuse_malformed(each)
+        stored = self.store.find_applications({each.name for each in wanted})
+        known = {name: record.definition for name, record in stored.items()}
+        changes = [compare(known.get(each.name), each) for each in wanted]
+        differing = {each.application for each in changes if each.kind != "unchanged"}
+        changed = [each for each in wanted if each.name in differing]
+        if changed:
+            self._refuse_taken_targets(changed)
+            may_store = partial(self.store.put_applications, changed, dry_run=True)
+            _refuse_foreign_targets(changed, may_store)
+            if verify:
+                may_store()
+                self._verify([each for each in changed if _asks_anew(known.get(each.name), each)])
+            self.store.put_applications(changed, dry_run=dry_run)
+        return changes
+
+    def read_repository(self, provider: str, text: str) -> RepositoryId:
+        """The repository that a person means: ``owner/slug``, or an address on a provider's host.
+
+        Raises:
+            ConfigurationError: It names none, or one of another host; or it is an address, and
+                there is no provider of this name.
+        """
+
+        def addresses() -> Collection[str]:
+            with self.open_provider(provider) as opened:
+                return opened.addresses
+
+        return read_repository(text, addresses)
+
+    def keep_application_secret(self, name: str, variable: str, secret: SecretStr | None) -> None:
+        """Store the value of an application's variable, encrypted; ``None`` forgets it.
+
+        Args:
+            variable: One whose source is ``stored``.
+
+        Raises:
+            ConfigurationError: There is no such application.
+            StoreError: It can't be written.
+        """
+        stored = None if secret is None else self.secrets.seal(secret)
+        self.store.keep_application_secret(name, variable, stored)
+
+    def remove_application(self, name: str, *, purge: bool = False) -> Path:
+        """Remove an application, and its webhook at the git host; its files stay. For more, and to
+        know what remains, see ``removals``.
+
+        Args:
+            purge: Whether its history and its logs are erased; else they stay.
+
+        Returns:
+            Its target.
+
+        Raises:
+            ConfigurationError: There is no such application, or it is being deployed.
+        """
+        target = self.store.get_application(name).definition.target
+        self.removals.remove(name, purge=purge)
+        return target
+
+    @cached_property
+    def removals(self) -> Removals:
+        """What removes applications."""
+        from deploycore.installation.application_removal import Removals
+
+        return Removals(self.store, self.webhooks, self.engine.logs)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What deploys: deployments, rollbacks, recovery, logs."""
+        from deploycore.deploy import Engine
+
+        return Engine(
+            self.store,
+            self.secrets,
+            self.open_provider,
+            home=self._settings.home,
+            git_cache=self.git_cache,
+            git_settings=self.git_settings,
+        )
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """What lets git hosts tell of pushes: secrets, and registering at the host."""
+        from deploycore.installation.webhooks import Webhooks
+
+        return Webhooks(self.store, self.secrets, self.open_provider, self._settings.public_url)
+
+    def deploy(
+        self,
+        application: str,
+        *,
+        requested_by: str = "",
+        force: bool = False,
+        automatic: bool = False,
+        only_if_changed: bool | None = None,
+        reuse: Reuse | None = None,
+        wait: bool = True,
+        claimed: bool = False,
+        listener: DeployListener | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> DeploymentRecord:
+        """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`.
+
+        Args:
+            only_if_changed: Deprecated, and ignored: what is live already is skipped unless
+                ``force`` says otherwise.
+        """
+        from deploycore.deploy import no_listener
+
+        if only_if_changed is not None:
+            warnings.warn(
+                "only_if_changed is deprecated: what is live already is skipped unless force=True.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        return self.engine.deploy(
+            application,
+            requested_by=requested_by,
+            force=force,
+            automatic=automatic,
+            reuse=reuse,
+            wait=wait,
+            claimed=claimed,
+            listener=listener or no_listener,
+            cancellation=cancellation,
+        )
+
+    def roll_back(
+        self,
+        application: str,
+        *,
+        to: str | None = None,
+        requested_by: str = "",
+        wait: bool = True,
+        listener: DeployListener | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> DeploymentRecord:
+        """Put a former release live; see :meth:`deploycore.deploy.Engine.roll_back`."""
+        from deploycore.deploy import no_listener
+
+        return self.engine.roll_back(
+            application,
+            to=to,
+            requested_by=requested_by,
+            wait=wait,
+            listener=listener or no_listener,
+            cancellation=cancellation,
+        )
+
+    def releases(self, application: str) -> list[Release]:
+        """The releases of an application that are on disk, the newest first."""
+        return self.engine.releases(application)
+
+    def recover(
+        self, application: str | None = None, *, listener: DeployListener | None = None
+    ) -> list[DeploymentRecord]:
+        """Bring deployments whose process has died to their end; for the start of a service."""
+        from deploycore.deploy import no_listener
+
+        return self.engine.recover(application, listener=listener or no_listener)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _refuse_taken_targets(self, wanted: Sequence[Application]) -> None:
+        """Refuse targets where another application deploys already, by whichever path."""
+        from deploycore.deploy.ownership import refuse_taken_target
+
+        new = {each.name: each.target for each in wanted}
+
+        def target_of(name: str) -> Path:
+            return new.get(name) or self.store.get_application(name).definition.target
+
+        for name, target in new.items():
+            refuse_taken_target(name, target, target_of)
+
+    def _understood(self, application: Application) -> Application:
+        """An application whose repository is ``owner/slug``, also where an address was given."""
+        repository = str(self.read_repository(application.provider, application.repository))
+        return application.model_copy(update={"repository": repository})
+
+    def _verify(self, applications: Sequence[Application]) -> None:
+        from deploycore.installation.verification import verify_applications
+
+        verify_applications(applications, self.open_provider, self.git_settings)
+
+    def _stored(self, secret: SecretStr | SecretReference) -> str:
+        if isinstance(secret, SecretReference):
+            return self.secrets.keep_reference(secret.text)
+        return self.secrets.seal(secret)
+
+
+def _refuse_foreign_targets(
+    applications: Iterable[Application], may_store: Callable[[], object]
+) -> None:
+    """Refuse targets on this machine that hold files which deploycore did not make.
+
+    Args:
+        may_store: Raises where the applications could not be stored anyway, which is told first:
+            what is in a target may be another application's releases.
+    """
+    from deploycore.deploy.releases import Releases
+
+    for each in applications:
+        if each.host is None or each.host == gethostname():
+            try:
+                with suppress(OSError):  # who deploys may see more, and is told then
+                    Releases(each.target).refuse_foreign_target()
+            except ConfigurationError:
+                may_store()
+                raise
+
+
+def _asks_anew(before: Application | None, after: Application) -> bool:
+    """Whether a git host has not been asked yet for what an application is deployed from."""
+    fields = ("provider", "repository", "ref")
+    return any(getattr(before, field, None) != getattr(after, field) for field in fields)
+
+
+def _refuse_malformed(application: Application) -> None:
+    """Refuse what can only be checked by those who use it."""
+    from deploycore.git import refuse_malformed_patterns
+
+    try:
+        refuse_malformed_patterns(application.watch)
+    except ConfigurationError as error:
+        error.message = f"The application {application.name!r} is not valid: {error.message}"
+        error.args = (error.message,)
+        raise

@@ -1,0 +1,120 @@
+"""Whether a git host has what an application is to be deployed from, before it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from deploycore.applications.application import Application
+from deploycore.deploy.interruptible import InterruptibleProvider
+from deploycore.deploy.resolving import resolve_ref
+from deploycore.errors import (
+    ConfigurationError,
+    DeploycoreError,
+    NotFound,
+    PluginError,
+    ProviderError,
+    RemoteRefused,
+)
+from deploycore.git import GitSettings
+from deploycore.models import BranchQuery, Repository, RepositoryId, RepositoryQuery, is_commit_hash
+from deploycore.provider import Provider
+from deploycore.text.suggestions import did_you_mean
+
+__all__ = ["suggest_repository", "verify_applications"]
+
+_AT_ONCE = 8
+_SUGGESTED_FROM = 100
+_SECONDS = 60.0
+
+
+def verify_applications(
+    applications: Sequence[Application],
+    open_provider: Callable[[str], Provider],
+    settings: GitSettings,
+) -> None:
+    """Ask the git hosts for each application's repository and ref, several at once.
+
+    Of a ref that is a commit's hash only the repository is asked for.
+
+    Raises:
+        DeploycoreError: The first problem, in the order of the applications, which names its
+            application; where there are more, the message has them all.
+    """
+    with ThreadPoolExecutor(min(_AT_ONCE, len(applications)) or 1) as pool:
+        found = pool.map(lambda each: _problem(each, open_provider, settings), applications)
+        problems = [problem for problem in found if problem is not None]
+    if not problems:
+        return
+    first = problems[0]
+    if len(problems) > 1:
+        first.message = " ".join(
+            f"{each.details['application']}: {each.message}" for each in problems
+        )
+        first.args = (first.message,)
+    raise first
+
+
+def suggest_repository(
+    error: DeploycoreError,
+    repository: RepositoryId,
+    list_repos: Callable[[RepositoryQuery], Iterable[Repository]],
+) -> None:
+    """Add to the hint which repository may have been meant, if an error says that there is none.
+
+    Args:
+        list_repos: ``Provider.list_repos``, or the same of an ``InterruptibleProvider``.
+    """
+    absent = isinstance(error, NotFound | RemoteRefused) and error.exit_code == NotFound.exit_code
+    if not absent or error.details.keys() & {"branch", "ref", "commit", "submodule"}:
+        return
+    for owner in (repository.owner, None):
+        try:
+            found = list(list_repos(RepositoryQuery(owner=owner, limit=_SUGGESTED_FROM)))
+        except (ProviderError, PluginError):
+            continue  # that the repository does not exist is what is told
+        meant = did_you_mean(str(repository), [str(each.id) for each in found])
+        if meant:
+            error.hint = f"{meant}{error.hint}".strip()
+            return
+
+
+def _problem(
+    application: Application, open_provider: Callable[[str], Provider], settings: GitSettings
+) -> DeploycoreError | None:
+    try:
+        _verify(application, open_provider, settings)
+    except DeploycoreError as error:
+        error.add_context(application=application.name)
+        return error
+    return None
+
+
+def _verify(
+    application: Application, open_provider: Callable[[str], Provider], settings: GitSettings
+) -> None:
+    repository, ref = application.repository_id, application.ref
+    with InterruptibleProvider(
+        application.provider,
+        lambda: open_provider(application.provider),
+        seconds=_SECONDS,
+        look=lambda: None,
+    ) as provider:
+        try:
+            if is_commit_hash(ref):
+                provider.list_branches(repository, BranchQuery(limit=1))
+                return
+            resolve_ref(
+                provider,
+                repository,
+                ref,
+                cache=None,
+                cancellation=None,
+                settings=lambda: replace(settings, total_timeout=_SECONDS),
+            )
+        except ConfigurationError:
+            raise
+        except DeploycoreError as error:
+            suggest_repository(error, repository, provider.list_repos)
+            raise

@@ -1,0 +1,272 @@
+"""Calls of plugins' code, which may never come back.
+
+Python can't end a thread. So what may hang runs in a daemon thread, which keeps no process from
+ending; whoever waits for it hears what else there is to hear, and leaves it behind when he has
+waited long enough. What runs at the moment is noted, so that a long wait can be explained.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Generic, TextIO, TypeVar, cast
+
+from pydantic import ValidationError
+
+from deploycore.text.validation import describe_problems
+
+__all__ = [
+    "BackgroundCall",
+    "Unanswered",
+    "UnderWay",
+    "call_within",
+    "calls_left_behind",
+    "calls_under_way",
+    "describe_raised",
+    "is_interrupt",
+    "printing_to_stderr",
+    "running",
+    "under_way",
+]
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.05
+
+running: dict[int, tuple[str, str, str, float]] = {}
+"""For who calls a plugin: what each thread is in, by ``threading.get_ident``: whom it is about,
+the hook, the plugin, and since when by the monotonic clock. ``under_way`` keeps it for calls that
+may cost a microsecond; a dictionary takes and gives one entry in one step, whichever thread."""
+
+_left: set[threading.Thread] = set()
+_left_lock = threading.Lock()
+
+_printing_to_stderr: set[int] = set()
+_stdout_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A call of a plugin's code that has not come back.
+
+    Attributes:
+        subject: Whom it is about, such as ``provider work``.
+        hook: What was called.
+        plugin: The plugin's label; may be empty.
+        since: By the monotonic clock.
+    """
+
+    subject: str
+    hook: str
+    plugin: str
+    since: float
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.hook}" + (f" of {self.plugin}" if self.plugin else "")
+
+
+class Unanswered(Exception):
+    """A call has not come back in time.
+
+    Attributes:
+        under_way: What exactly has not; ``None`` where that is no plugin's code.
+    """
+
+    def __init__(self, under_way: UnderWay | None) -> None:
+        super().__init__(str(under_way or "a call has not come back in time"))
+        self.under_way = under_way
+
+
+class BackgroundCall(Generic[T]):
+    """An action in a daemon thread of its own, with the context variables of who began it.
+
+    Attributes:
+        began: By the monotonic clock.
+    """
+
+    def __init__(self, action: Callable[[], T]) -> None:
+        self.began = time.monotonic()
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._late: Callable[[T], object] | None = None
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run, action), name="deploycore-call", daemon=True
+        )
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long at most; whether it has come to its end."""
+        return self._done.wait(max(0.0, seconds))
+
+    @property
+    def under_way(self) -> UnderWay | None:
+        """The plugin's code that it is in."""
+        entry = running.get(self._thread.ident or 0)
+        return UnderWay(*entry) if entry else None
+
+    def result(self) -> T:
+        """What the action gave, or raised, once it has come to its end."""
+        if self._error is not None:
+            # Else the error, its traceback and this frame would keep each other alive.
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error
+        return self._results[0]
+
+    def leave(self, late: Callable[[T], object]) -> None:
+        """Wait no longer.
+
+        Args:
+            late: Gets what the action gives after all, to close it.
+        """
+        with self._lock:
+            self._late = late
+            if not self._done.is_set():
+                _forget_ended(self._thread)
+                return
+        self._tell_late()
+
+    def _run(self, action: Callable[[], T]) -> None:
+        try:
+            self._results.append(action())
+        except BaseException as error:
+            self._error = error
+        with self._lock:
+            self._done.set()
+        self._tell_late()
+
+    def _tell_late(self) -> None:
+        if self._late is not None and self._results:
+            with suppress(Exception):
+                self._late(self._results[0])
+
+
+def call_within(
+    action: Callable[[], T],
+    seconds: float,
+    *,
+    look: Callable[[], None] = lambda: None,
+    late: Callable[[T], object] = lambda result: None,
+) -> T:
+    """Do something that may hang, but don't hang with it.
+
+    Args:
+        action: Done in a thread of its own.
+        seconds: How long to wait for it.
+        look: Called about every twentieth of a second meanwhile; what it raises ends the wait.
+        late: Gets what the action gives after the wait has ended, to close it.
+
+    Returns:
+        What the action gives. What it raises is raised.
+
+    Raises:
+        Unanswered: It took too long, and is left behind.
+    """
+    call = BackgroundCall(action)
+    try:
+        while not call.wait(min(LOOK_SECONDS, call.began + seconds - time.monotonic())):
+            look()
+            if time.monotonic() >= call.began + seconds:
+                raise Unanswered(call.under_way)
+    except BaseException:
+        call.leave(late)
+        raise
+    return call.result()
+
+
+@contextmanager
+def under_way(subject: str, hook: str, plugin: str = "") -> Iterator[None]:
+    """Note that this thread calls a plugin; see ``UnderWay``."""
+    me = threading.get_ident()
+    before = running.get(me)
+    running[me] = subject, hook, plugin, time.monotonic()
+    try:
+        yield
+    finally:
+        if before is None:
+            running.pop(me, None)
+        else:
+            running[me] = before
+
+
+def calls_under_way() -> list[UnderWay]:
+    """All calls of plugins' code that somebody waits for, those that took longest first."""
+    left = {thread.ident for thread in _forget_ended()}
+    found = [UnderWay(*entry) for ident, entry in list(running.items()) if ident not in left]
+    return sorted(found, key=lambda call: call.since)
+
+
+@contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """What this thread prints goes to standard error: a command's output is for its own words,
+    which a machine may read. Other threads print as ever, also while this one hangs."""
+    me = threading.get_ident()
+    with _stdout_lock:
+        _printing_to_stderr.add(me)
+        if sys.stdout is not None and not isinstance(sys.stdout, _StdoutByThread):
+            sys.stdout = cast("TextIO", _StdoutByThread(sys.stdout))
+    try:
+        yield
+    finally:
+        with _stdout_lock:
+            _printing_to_stderr.discard(me)
+            if not _printing_to_stderr and isinstance(sys.stdout, _StdoutByThread):
+                sys.stdout = sys.stdout.usual
+
+
+class _StdoutByThread:
+    """Stands in the place of ``sys.stdout``, which is that of all threads."""
+
+    def __init__(self, usual: TextIO) -> None:
+        self.usual = usual
+
+    def __getattr__(self, name: str) -> Any:
+        apart = threading.get_ident() in _printing_to_stderr
+        return getattr(sys.stderr if apart and sys.stderr is not None else self.usual, name)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error that came out of a plugin's code is a person's wish to stop.
+
+    Python raises ``KeyboardInterrupt`` in the main thread alone. All else is the plugin's own
+    fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
+    """
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    )
+
+
+def describe_raised(error: BaseException) -> str:
+    """What a plugin's code raised, and where, as half a sentence for an error's message."""
+    said = str(error)
+    if isinstance(error, ValidationError):
+        said = f"{error.title} is not valid: {describe_problems(error, Any, None)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" (at {PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"raised {type(error).__name__}: {said}{where}"
+
+
+def calls_left_behind() -> bool:
+    """Whether anything still runs that nobody waits for any more."""
+    return bool(_forget_ended())
+
+
+def _forget_ended(*more: threading.Thread) -> frozenset[threading.Thread]:
+    """The threads that were left behind and still run."""
+    with _left_lock:
+        _left.update(more)
+        _left.difference_update([thread for thread in _left if not thread.is_alive()])
+        return frozenset(_left)

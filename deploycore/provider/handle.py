@@ -1,0 +1,489 @@
+"""The typed handle on one configured provider, and the only caller of provider hooks.
+
+It is the boundary between the core and other people's code: it drains, validates and maps,
+so that the rest of the core sees models and typed errors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from threading import get_ident
+from time import monotonic
+from typing import Any, Self, TypeVar
+
+import pluggy
+from pydantic import SecretStr
+
+from deploycore.configuration import ProviderConfig, addresses_in, parse_config
+from deploycore.errors import (
+    ConfigurationError,
+    DeploycoreError,
+    NotFound,
+    PluginError,
+    ProviderError,
+    UnexpectedAnswer,
+)
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeploymentStatus,
+    ProviderCall,
+    Webhook,
+    WebhookDelivery,
+)
+from deploycore.hookspecs import ProviderSpec
+from deploycore.http import HttpClient, HttpSettings
+from deploycore.http.deprecation import Deprecation
+from deploycore.http.tally import ItemTally
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+)
+from deploycore.provider.background import describe_raised, is_interrupt, running
+from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
+from deploycore.provider.observers import Observers, installed_observers
+from deploycore.provider.registry import Plugin, load_plugin
+from deploycore.redaction import Redactor, secrets_in
+from deploycore.text.suggestions import did_you_mean
+
+__all__ = ["Provider", "ProviderCall", "open_provider"]
+
+T = TypeVar("T")
+ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
+
+_SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
+
+
+def open_provider(
+    kind: str, values: Mapping[str, object], *, http_settings: HttpSettings | None = None
+) -> Provider:
+    """Load the plugin of a kind and make an instance of it for one configuration.
+
+    Args:
+        kind: The plugin's kind, such as ``bitbucket``.
+        values: The fields of the plugin's ``Config``, ``name`` included; secrets as
+            ``SecretStr``.
+        http_settings: Timeouts, retries and limits of its HTTP client.
+
+    Returns:
+        A handle to use as a context manager, or to ``close``.
+
+    Raises:
+        ConfigurationError: No such plugin is installed, or the values are not valid.
+        PluginError: The plugin is broken.
+    """
+    plugin = load_plugin(kind)
+    config = parse_config(plugin.config_type, values, kind=plugin.kind)
+    return Provider(plugin, config, http_settings=http_settings)
+
+
+class Provider:
+    """One configured provider.
+
+    Args:
+        plugin: The loaded plugin.
+        config: An instance of the plugin's ``Config``.
+        http_settings: For the HTTP client that the plugin gets.
+        observers: Who is told of calls; by default the installed ones.
+
+    Attributes:
+        addresses: The URLs that its configuration names, that of the API among them.
+
+    Raises:
+        PluginError: The plugin's constructor fails.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        config: ProviderConfig,
+        *,
+        http_settings: HttpSettings | None = None,
+        observers: Observers | None = None,
+    ) -> None:
+        self.name = config.name
+        self.plugin = plugin
+        self._subject, self._label = f"provider {config.name}", plugin.label
+        self._redactor = Redactor(secrets_in(config))
+        self._observers = installed_observers() if observers is None else observers
+        self._http = self._guard("__init__", lambda: self._client(config, http_settings))
+        self.addresses = self._guard("__init__", lambda: addresses_in(config))
+        instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
+        self._hooks = _private_manager(instance, plugin).hook
+
+    def authenticate(self) -> Account:
+        """Prove that the credentials work, and say whose they are.
+
+        Raises:
+            ProviderError: The host refuses them or can't be reached.
+            PluginError: The plugin broke the contract.
+        """
+        return self._call("authenticate", Account)
+
+    def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
+        """The repositories that the credentials may read, lazily, in the host's order, each once.
+
+        The hook is called at once, the host when the first item is wanted.
+
+        Raises:
+            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+        """
+        query = query or RepositoryQuery()
+        return self._listing("list_repos", Repository, query, query=query)
+
+    def list_branches(
+        self, repository: RepositoryId, query: BranchQuery | None = None
+    ) -> Iterator[Branch]:
+        """The branches of one repository, lazily, in the host's order.
+
+        Raises:
+            NotFound: The repository does not exist, or is hidden from these credentials.
+            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+        """
+        query = query or BranchQuery()
+        return self._listing("list_branches", Branch, query, repository=repository, query=query)
+
+    def find_branch(self, repository: RepositoryId, name: str) -> Branch:
+        """The branch of exactly this name.
+
+        Raises:
+            NotFound: The repository or the branch does not exist.
+            UnexpectedAnswer: Some of the branches could not be read; it may be among them.
+        """
+        tally, query = self._tally("list_branches", is_listing=True), BranchQuery(name=name)
+        arguments = {"repository": repository, "query": query}
+        for branch in self._listing("list_branches", Branch, query, tally, **arguments):
+            if branch.name == name:
+                return branch
+        if tally.has_unread:
+            raise self._unread(repository, name)
+        raise NotFound(
+            f"Repository {repository} has no branch {name!r}.",
+            hint=f"{self._like_branch(repository, name)}List the branches:"
+            f" deploycore branches {self.name} {repository}",
+            provider=self.name,
+            repository=str(repository),
+            branch=name,
+        )
+
+    def _like_branch(self, repository: RepositoryId, name: str) -> str:
+        """A suggestion from the first branches; nothing where the host does not list them."""
+        query = BranchQuery(limit=100)
+        try:
+            return did_you_mean(name, [each.name for each in self.list_branches(repository, query)])
+        except (ProviderError, PluginError):
+            return ""  # that the branch does not exist is what is told
+
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """The repository that the host has under a name now; its present name may be another.
+
+        Raises:
+            ConfigurationError: The plugin has no such hook.
+            NotFound: The repository does not exist, or is hidden from these credentials.
+        """
+        self._demand("find_repository")
+        return self._call("find_repository", Repository, repository=repository)
+
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Where to clone a repository from, and with what credential."""
+        found = self._call("clone_url", CloneUrl, repository=repository)
+        if found.credential is not None:
+            self._redactor.learn(found.credential.password)
+        return found
+
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """What to do about a refusal by the host's git server, if the plugin knows."""
+        if not self.supports("explain_git_refusal"):
+            return None
+        said: object = self._guard(
+            "explain_git_refusal",
+            lambda: self._hooks.explain_git_refusal(status=status, message=message),
+        )
+        return self._redactor.mask(said) if isinstance(said, str) and said else None
+
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Whether a delivery was signed by somebody who knows one of the secrets."""
+        self._demand("verify_webhook")
+        return self._call("verify_webhook", bool, delivery=delivery, secrets=secrets)
+
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """What a verified delivery says.
+
+        Raises:
+            UnexpectedAnswer: It is not what the host documents.
+        """
+        self._demand("parse_webhook")
+        return self._call("parse_webhook", Delivered, delivery=delivery)
+
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """Have the host tell of pushes and pull requests at an address.
+
+        Raises:
+            ConfigurationError: The plugin can't, as for all hooks of webhooks.
+            ProviderError: The host refuses, or can't be reached.
+        """
+        self._demand("register_webhook")
+        arguments = {"repository": repository, "url": url, "secret": secret}
+        return self._call("register_webhook", Webhook, **arguments)
+
+    def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
+        """The webhooks of a repository, lazily."""
+        self._demand("list_webhooks")
+        return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
+
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """Remove a webhook by the host's identifier; whether there was one."""
+        self._demand("remove_webhook")
+        return self._call("remove_webhook", bool, repository=repository, webhook=webhook)
+
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> None:
+        """Show on the host's pages how a commit's deployment goes."""
+        self._demand("report_status")
+        self._call("report_status", bool, repository=repository, status=status)
+
+    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> None:
+        """Keep the host's list of deployments to an environment."""
+        self._demand("report_deployment")
+        self._call("report_deployment", bool, repository=repository, status=status)
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """What to mask in whatever may repeat it: the secrets of the configuration, and those
+        that were sent to the host or given by ``clone_url`` so far."""
+        return self._redactor.secrets
+
+    @property
+    def no_repositories_hint(self) -> str:
+        """What the plugin says may be the reason for an empty list of repositories."""
+        return str(getattr(self.plugin.provider_class, "NO_REPOSITORIES_HINT", ""))
+
+    def supports(self, hook: str) -> bool:
+        """Whether the plugin implements a hook of the contract."""
+        return hook in self.plugin.hooks
+
+    def _demand(self, hook: str) -> None:
+        if not self.supports(hook):
+            raise ConfigurationError(
+                f"Providers of kind {self.plugin.kind} do not support {hook}.",
+                hint="Upgrade the plugin, or use polling, which works with every plugin.",
+                provider=self.name,
+                plugin=self.plugin.label,
+            )
+
+    def close(self) -> None:
+        """Close the connections. Listings that are under way end with an error."""
+        self._http.close()
+
+    @property
+    def clock_offset(self) -> float | None:
+        """How many seconds the host's clock is before ours; ``None`` until it has answered."""
+        return self._http.clock_offset
+
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """The endpoints that the host called deprecated so far."""
+        return self._http.deprecations
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Provider {self.name!r} of kind {self.plugin.kind!r}>"
+
+    def _client(self, config: ProviderConfig, settings: HttpSettings | None) -> HttpClient:
+        return HttpClient(
+            config.api_base_url,
+            auth=config.api_auth,
+            redactor=self._redactor,
+            settings=settings,
+            subject=self._subject,
+        )
+
+    def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
+        call = self._started(hook, arguments)
+        secrets = _secrets_among(arguments)
+        redactor = self._redactor.extended(secrets) if secrets else None
+        tally = self._tally(hook)
+        try:
+            with tally.counting():
+                made = partial(getattr(self._hooks, hook), **arguments)
+                result = self._guard(hook, made, redactor)
+            if not isinstance(result, expected):
+                raise self._broken(hook, f"returned {_what(result)}, not {expected.__name__}")
+        except DeploycoreError as error:
+            self._finished(call, None, error)
+            raise
+        finally:
+            tally.tell()
+        self._finished(call, result, None)
+        return result
+
+    def _listing(
+        self,
+        hook: str,
+        expected: type[ModelT],
+        wanted: Query[ModelT],
+        tally: ItemTally | None = None,
+        /,
+        **arguments: object,
+    ) -> Iterator[ModelT]:
+        call = self._started(hook, arguments)
+        tally = tally or self._tally(hook, is_listing=True)
+        try:
+            with tally.counting():
+                result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
+            if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
+                items = f"an iterable of {expected.__name__}"
+                raise self._broken(hook, f"returned {_what(result)}, not {items}")
+            source = self._guard(hook, lambda: iter(result))
+        except DeploycoreError as error:
+            self._finished(call, None, error)
+            raise
+        return self._items(call, source, expected, wanted, tally)
+
+    def _items(
+        self,
+        call: ProviderCall,
+        source: Iterator[object],
+        expected: type[ModelT],
+        query: Query[ModelT],
+        tally: ItemTally,
+    ) -> Iterator[ModelT]:
+        given = 0
+        end = object()
+        repeats = Repeats()
+        failure: DeploycoreError | None = None
+        try:
+            while query.limit is None or given < query.limit:
+                with tally.counting():
+                    item = self._guard(call.hook, lambda: next(source, end))
+                if item is end:
+                    self._guard(call.hook, tally.check)
+                    break
+                if not isinstance(item, expected):
+                    what = f"gave {_what(item)} as item {given + 1}, not {expected.__name__}"
+                    raise self._broken(call.hook, what)
+                if not self._is_new_and_wanted(call.hook, item, repeats, query):
+                    continue
+                given += 1
+                self._observers.tell("provider_call_yielded", call=call, item=item)
+                yield item
+        except DeploycoreError as error:
+            failure = error
+            raise
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                self._guard(call.hook, close)
+            tally.tell()
+            self._finished(call, given, failure)
+
+    def _is_new_and_wanted(
+        self, hook: str, item: ModelT, repeats: Repeats, query: Query[ModelT]
+    ) -> bool:
+        try:
+            if not repeats.has(item):
+                return query.wants(item)
+        except (AttributeError, TypeError) as error:
+            # Models can be made without validation, and then have anything in them.
+            raise self._broken(hook, f"gave an item that is not valid ({error})") from None
+        if repeats.in_a_row > MOST_REPEATS:
+            raise self._endless(hook)
+        return False
+
+    def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall:
+        shown = {name: value for name, value in arguments.items() if name not in _SECRET_ARGUMENTS}
+        call = ProviderCall(self.name, self.plugin.kind, hook, shown)
+        self._observers.tell("provider_call_started", call=call)
+        return call
+
+    def _finished(self, call: ProviderCall, result: object, error: DeploycoreError | None) -> None:
+        if not self._observers:
+            return
+        shown = result.without_credential() if isinstance(result, CloneUrl) else result
+        self._observers.tell("provider_call_finished", call=call, result=shown, error=error)
+
+    def _guard(self, hook: str, action: Callable[[], T], redactor: Redactor | None = None) -> T:
+        """Run the plugin's code; whatever it raises leaves as a typed error with its context.
+
+        Args:
+            redactor: What masks also the secrets that the hook was given.
+        """
+        redactor = redactor or self._redactor
+        me = get_ident()
+        running[me] = self._subject, hook, self._label, monotonic()
+        try:
+            return action()
+        except DeploycoreError as error:
+            failure = error
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            failure = self._broken(hook, describe_raised(error))
+        finally:
+            running.pop(me, None)
+        failure.message = redactor.mask(failure.message)
+        failure.hint = redactor.mask(failure.hint)
+        failure.args = (failure.message,)
+        failure.add_context(provider=self.name, plugin=self.plugin.label, hook=hook)
+        # The chain may hold foreign exceptions with a secret in their text, and the plugin's
+        # frames may hold one in a variable, or an answer that echoes one.
+        failure.__cause__ = failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    def _tally(self, hook: str, *, is_listing: bool = False) -> ItemTally:
+        return ItemTally(f"{self._subject}: {hook}", is_listing=is_listing)
+
+    def _unread(self, repository: RepositoryId, name: str) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"Some branches of repository {repository} cannot be read in the host's answer; branch "
+            f"{name!r} was not found among the others.",
+            hint="See the warning in the log for the reasons, and upgrade the plugin.",
+            provider=self.name,
+            repository=str(repository),
+            branch=name,
+        )
+
+    def _endless(self, hook: str) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"The listing does not end: the host repeated {MOST_REPEATS} items in a row.",
+            hint="Try again later. If it happens again, tell the git host's support.",
+            provider=self.name,
+            plugin=self.plugin.label,
+            hook=hook,
+        )
+
+    def _broken(self, hook: str, what: str) -> PluginError:
+        return PluginError(
+            self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
+            hint="Upgrade the plugin. If that does not help, tell its author.",
+            provider=self.name,
+            plugin=self.plugin.label,
+            hook=hook,
+        )
+
+
+def _private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("deploycore")
+    manager.add_hookspecs(ProviderSpec)
+    manager.register(instance, name=plugin.kind)
+    return manager
+
+
+def _secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
+    given = [value for name, value in arguments.items() if name in _SECRET_ARGUMENTS]
+    flat = (item for value in given for item in (value if isinstance(value, tuple) else (value,)))
+    return [item for item in flat if isinstance(item, SecretStr)]
+
+
+def _what(value: Any) -> str:
+    return "nothing (None)" if value is None else f"a {type(value).__name__}"

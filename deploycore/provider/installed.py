@@ -1,0 +1,201 @@
+"""What plugins are installed: providers, observers and sandboxes, what each has, and what is wrong.
+
+All are imported for this, one that is broken or hangs no less than the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import Distribution, EntryPoint
+from inspect import getattr_static, isclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from deploycore.errors import PluginError
+from deploycore.provider.observers import observer_hooks
+from deploycore.provider.registry import (
+    OBSERVER_GROUP,
+    PROVIDER_GROUP,
+    SANDBOX_GROUP,
+    check_provider_class,
+    distribution_name,
+    entry_points_by_name,
+    examine_each,
+    implemented_hooks,
+    imported,
+    label_of,
+    only_one,
+)
+from deploycore.sandbox import ProviderSandbox
+
+__all__ = ["Origin", "PluginReport", "PluginType", "location_of", "plugin_reports"]
+
+PluginType = Literal["provider", "observer", "sandbox"]
+
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin comes from.
+
+    Attributes:
+        distribution: Its name.
+        entry_point: What the entry point names: ``module:attribute``.
+        location: The directory that the distribution is in; empty if that is not known.
+        is_editable: Whether it is installed from a source tree, and changes with it.
+    """
+
+    distribution: str
+    version: str
+    entry_point: str
+    location: str
+    is_editable: bool
+
+    @property
+    def label(self) -> str:
+        """How errors name the plugin."""
+        return f"{self.distribution} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class PluginReport:
+    """What is installed of one type under one kind.
+
+    Attributes:
+        kind: Of an observer, its name.
+        origins: More than one where distributions compete for a kind.
+        contract_version: The one that a provider was written for, as it says, right or wrong;
+            ``None`` where it can't be read, or there is none.
+        hooks: Those that it implements.
+        problem: Why it can't be used; ``None`` where it can.
+    """
+
+    type: PluginType
+    kind: str
+    origins: tuple[Origin, ...]
+    contract_version: int | str | None
+    hooks: tuple[str, ...]
+    problem: PluginError | None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What can be seen of a plugin that could be imported."""
+
+    contract_version: int | str | None = None
+    hooks: tuple[str, ...] = ()
+    problem: PluginError | None = None
+
+
+def plugin_reports() -> tuple[PluginReport, ...]:
+    """Every plugin that is installed; no broken one, and none that hangs, hides the others."""
+    reports: list[PluginReport | None] = []
+    examinations: list[tuple[EntryPoint, Callable[[], _Seen]]] = []
+    places: list[tuple[PluginType, str]] = []
+    for kind, points in entry_points_by_name(PROVIDER_GROUP).items():
+        reports.append(_rivals("provider", kind, points))
+        if reports[-1] is None:
+            examinations.append((points[0], partial(_provider, points[0])))
+            places.append(("provider", kind))
+    for name, points in entry_points_by_name(OBSERVER_GROUP).items():
+        for point in points:  # all are told
+            reports.append(None)
+            examinations.append((point, partial(_observer, name, point)))
+            places.append(("observer", name))
+    for kind, points in entry_points_by_name(SANDBOX_GROUP).items():
+        reports.append(_rivals("sandbox", kind, points))
+        if reports[-1] is None:
+            examinations.append((points[0], partial(_sandbox, points[0])))
+            places.append(("sandbox", kind))
+    outcomes = examine_each(examinations)
+    seen = iter(
+        _report(type_, kind, point, outcome)
+        for (type_, kind), (point, _), outcome in zip(places, examinations, outcomes, strict=True)
+    )
+    return tuple(next(seen) if report is None else report for report in reports)
+
+
+def location_of(distribution: Distribution) -> tuple[str, bool]:
+    """The directory that a distribution is in, and whether it is an editable installation.
+
+    Source: the "Direct URL Origin" specification of PyPA, ``direct_url.json``.
+    """
+    try:
+        direct = json.loads(distribution.read_text("direct_url.json") or "{}")
+        if direct.get("dir_info", {}).get("editable"):
+            return url2pathname(urlsplit(direct["url"]).path), True
+    except (ValueError, KeyError, AttributeError, TypeError, OSError):
+        pass  # where it is from is not known then; where it is, is
+    return str(distribution.locate_file("")), False
+
+
+def _rivals(type_: PluginType, kind: str, points: tuple[EntryPoint, ...]) -> PluginReport | None:
+    try:
+        only_one(kind, points)
+    except PluginError as error:
+        return PluginReport(type_, kind, tuple(map(_origin, points)), None, (), error)
+    return None
+
+
+def _report(
+    type_: PluginType, kind: str, point: EntryPoint, outcome: _Seen | PluginError
+) -> PluginReport:
+    seen = _Seen(problem=outcome) if isinstance(outcome, PluginError) else outcome
+    origins = (_origin(point),)
+    return PluginReport(type_, kind, origins, seen.contract_version, seen.hooks, seen.problem)
+
+
+def _origin(point: EntryPoint) -> Origin:
+    location, is_editable = location_of(point.dist) if point.dist else ("", False)
+    version = point.dist.version if point.dist else ""
+    return Origin(distribution_name(point), version, point.value, location, is_editable)
+
+
+def _provider(point: EntryPoint) -> _Seen:
+    candidate = imported(point)
+    problem = None
+    try:
+        check_provider_class(candidate, plugin=label_of(point))
+    except PluginError as error:
+        problem = error
+    version = _version(getattr(candidate, "API_VERSION", None))
+    return _Seen(version, implemented_hooks(candidate), problem)
+
+
+def _version(value: Any) -> int | str | None:
+    if value is None or type(value) is int:
+        return value
+    return repr(value)[:_SHOWN_CHARACTERS]
+
+
+def _observer(name: str, point: EntryPoint) -> _Seen:
+    candidate = imported(point)
+    try:
+        return _Seen(hooks=observer_hooks(name, candidate))
+    except PluginError as error:
+        reason = error.message
+    return _Seen(problem=_unusable(point, reason))
+
+
+def _sandbox(point: EntryPoint) -> _Seen:
+    candidate = imported(point)
+    wanted = [name for name in vars(ProviderSandbox) if not name.startswith("_")]
+    if not isclass(candidate):
+        return _Seen(problem=_unusable(point, "It is no class."))
+    missing = [name for name in wanted if getattr_static(candidate, name, None) is None]
+    if missing:
+        return _Seen(problem=_unusable(point, f"It has no {', '.join(missing)}."))
+    return _Seen()
+
+
+def _unusable(point: EntryPoint, reason: str) -> PluginError:
+    return PluginError(
+        f"The plugin {label_of(point)} cannot be used: {reason}",
+        hint="Upgrade the plugin. If that does not help, tell its author.",
+        plugin=label_of(point),
+    )

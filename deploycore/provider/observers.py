@@ -1,0 +1,131 @@
+"""Plugins that only watch: audit, metrics. They see calls and results, never a secret.
+
+Each observer lives in a plugin manager of its own, so that one that fails takes neither the
+call nor the other observers with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
+from importlib.metadata import EntryPoint
+
+import pluggy
+
+from deploycore.errors import PluginError
+from deploycore.hookspecs import ObserverSpec
+from deploycore.provider.background import is_interrupt, under_way
+from deploycore.provider.registry import (
+    OBSERVER_GROUP,
+    entry_points_by_name,
+    examine_each,
+    imported,
+)
+
+__all__ = ["Observers", "installed_observers", "observer_hooks"]
+
+logger = logging.getLogger(__name__)
+
+
+class Observers:
+    """A set of observers to tell what happens.
+
+    Args:
+        observers: Modules or objects with ``@hookimpl`` functions of ``ObserverSpec``, by name.
+
+    Raises:
+        PluginError: One has a hook that the specification does not know, or mistypes one.
+    """
+
+    def __init__(self, observers: Iterable[tuple[str, object]] = ()) -> None:
+        self._managers = [_manager(name, observer) for name, observer in observers]
+
+    def __bool__(self) -> bool:
+        return bool(self._managers)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the observers, in the order in which they are called."""
+        return [_name_of(manager) for manager in self._managers]
+
+    def one_by_one(self) -> list[Observers]:
+        """Each observer by itself."""
+        found = []
+        for manager in self._managers:
+            each = Observers()
+            each._managers = [manager]
+            found.append(each)
+        return found
+
+    def tell(self, hook: str, /, **arguments: object) -> None:
+        """Call one hook of every observer; failures are logged and go no further."""
+        for _ in self.ask(hook, **arguments):
+            pass
+
+    def ask(self, hook: str, /, **arguments: object) -> Iterator[str]:
+        """What observers answer to a hook, those that answer a text; failures as above."""
+        for manager in self._managers:
+            name = _name_of(manager)
+            try:
+                with under_way(f"observer {name}", hook):
+                    answers = getattr(manager.hook, hook)(**arguments)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                logger.warning("observer %s failed in %s: %s", name, hook, type(error).__name__)
+            else:
+                yield from (each for each in answers if isinstance(each, str) and each)
+
+
+@cache
+def installed_observers() -> Observers:
+    """The observers that entry points name; a broken one is logged and left out, and so is one
+    whose import hangs."""
+    usable = []
+    for outcome in examine_each(
+        [
+            (point, partial(_loaded, name, point))
+            for name, points in entry_points_by_name(OBSERVER_GROUP).items()
+            for point in points
+        ]
+    ):
+        if isinstance(outcome, PluginError):
+            logger.warning("observer left out: %s", outcome)
+        else:
+            usable.append(outcome)
+    return Observers(usable)
+
+
+def observer_hooks(name: str, observer: object) -> tuple[str, ...]:
+    """The hooks that an observer has.
+
+    Raises:
+        PluginError: It has one that the specification does not know, or mistypes one.
+    """
+    callers = _manager(name, observer).get_hookcallers(observer) or ()
+    return tuple(caller.name for caller in callers)
+
+
+def _loaded(name: str, point: EntryPoint) -> tuple[str, object]:
+    observer = imported(point)
+    _manager(name, observer)
+    return name, observer
+
+
+def _name_of(manager: pluggy.PluginManager) -> str:
+    """The name of the one observer that a manager has."""
+    return manager.list_name_plugin()[0][0]
+
+
+def _manager(name: str, observer: object) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("deploycore")
+    manager.add_hookspecs(ObserverSpec)
+    try:
+        manager.register(observer, name=name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        reason = str(error)
+    else:
+        return manager
+    raise PluginError(f"The observer {name!r} does not fit the specification: {reason}")

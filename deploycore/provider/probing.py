@@ -1,0 +1,105 @@
+"""Import every installed plugin in a child first, before this process imports them to list them.
+
+An import that holds the interpreter, or ends the process, would take the command with it. Such a
+plugin is refused from then on; everything else that may be wrong with it is left to the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from deploycore.errors import PluginError
+from deploycore.provider.background import BackgroundCall, under_way
+from deploycore.provider.isolation import IsolatedProcess, Reporter
+from deploycore.provider.registry import (
+    LISTED_SECONDS,
+    OBSERVER_GROUP,
+    PROVIDER_GROUP,
+    SANDBOX_GROUP,
+    endless_import,
+    entry_points_by_name,
+    imported,
+    label_of,
+    refuse_import,
+    stopped_import,
+)
+
+__all__ = ["import_all", "probe_imports"]
+
+_IDLE_SECONDS = 60.0
+_TOTAL_SECONDS = 600.0
+
+
+def probe_imports() -> None:
+    """Find the plugins whose import does not come back, and refuse to import them here."""
+    points = [
+        point
+        for group in (PROVIDER_GROUP, OBSERVER_GROUP, SANDBOX_GROUP)
+        for several in entry_points_by_name(group).values()
+        for point in several
+    ]
+    while points:
+        points = points[_probe(points) :]
+
+
+def import_all(order: Mapping[str, Any], reporter: Reporter) -> None:
+    """The child's side: import one after another, and tell which.
+
+    An import that takes long is left behind.
+    """
+    for index, (name, value, group) in enumerate(order["points"]):
+        reporter.tell("begin", index=index)
+        point = EntryPoint(name, value, group)
+        if not BackgroundCall(partial(_import, point, index, reporter)).wait(LISTED_SECONDS):
+            reporter.tell("late", index=index)
+    reporter.tell("end")
+
+
+def _import(point: EntryPoint, index: int, reporter: Reporter) -> None:
+    with suppress(PluginError):  # the registry tells
+        imported(point)
+    reporter.tell("done", index=index)
+
+
+def _probe(points: list[EntryPoint]) -> int:
+    """Import these in a child.
+
+    Returns:
+        How many of them are known now: all, or as many as it took to end the child.
+    """
+    begun: list[int] = []
+    last = len(points)
+    order = {"points": [(point.name, point.value, point.group) for point in points]}
+    with (
+        ExitStack() as noted,
+        IsolatedProcess(
+            "deploycore.provider.probing:import_all",
+            order,
+            seconds=_TOTAL_SECONDS,
+            idle_seconds=_IDLE_SECONDS,
+            is_silent=True,
+        ) as process,
+    ):
+        for event in process.events():
+            noted.close()
+            if event["event"] == "end":
+                return len(points)
+            if event["event"] == "done":
+                begun.remove(event["index"])
+                continue
+            if event["event"] == "late":  # a second wait in this process would tell no more
+                refuse_import(points[event["index"]], endless_import(points[event["index"]]))
+                continue
+            begun.append(event["index"])
+            last = event["index"] + 1
+            point = points[begun[-1]]
+            noted.enter_context(under_way(f"plugin {point.name}", "import", label_of(point)))
+    if not begun or process.ending is None:
+        return len(points)  # the probe itself does not work here
+    for index in begun:  # one that was left behind may be the one that ended it
+        refuse_import(points[index], stopped_import(points[index], process.ending))
+    return last

@@ -1,0 +1,442 @@
+"""Finding, loading and checking plugins, one kind at a time.
+
+Loading imports only the plugin that is asked for, so a broken one breaks only itself. All
+that can be checked without a configuration is checked on the class, before any secret
+comes near it. What a plugin does when it is imported runs apart, so that one whose import hangs
+is named, and keeps nobody from the others.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from deploycore.configuration import ProviderConfig, members
+from deploycore.errors import ConfigurationError, PluginError
+from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
+from deploycore.provider.background import (
+    BackgroundCall,
+    Unanswered,
+    call_within,
+    is_interrupt,
+    printing_to_stderr,
+    under_way,
+)
+from deploycore.provider.isolation import Ending
+from deploycore.text.suggestions import did_you_mean
+
+__all__ = [
+    "CONTRACT_GROUP",
+    "OBSERVER_GROUP",
+    "PROVIDER_GROUP",
+    "SANDBOX_GROUP",
+    "Plugin",
+    "load_plugin",
+    "normalise_kind",
+]
+
+T = TypeVar("T")
+
+PROVIDER_GROUP = "deploycore.providers"
+OBSERVER_GROUP = "deploycore.observers"
+SANDBOX_GROUP = "deploycore.sandboxes"
+CONTRACT_GROUP = "deploycore.contracts"
+
+LISTED_SECONDS = 10.0
+"""How long the import may take of a plugin that is listed, or watches."""
+NEEDED_SECONDS = 60.0
+"""How long it may take of one that is needed: a machine may be slow, and there is no other."""
+_ALONE_SECONDS = 1.0
+
+_refused: dict[tuple[str, str, str, str], PluginError] = {}
+"""Plugins that must not be imported here, by entry point, and why."""
+
+_IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A provider class that passed every check, and where it came from."""
+
+    kind: str
+    provider_class: type
+    distribution: str
+    version: str
+    origin: str
+    hooks: tuple[str, ...]
+
+    @property
+    def config_type(self) -> Any:
+        """The plugin's ``Config``: a ``ProviderConfig`` subclass or a union of some."""
+        return self.provider_class.Config  # type: ignore[attr-defined]
+
+    @property
+    def label(self) -> str:
+        """How errors name the plugin."""
+        return f"{self.distribution} {self.version}"
+
+
+def normalise_kind(kind: str) -> str:
+    """``Git_Hub`` and ``git.hub`` are ``git-hub``, as for distribution names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", kind.strip()).lower()
+
+
+def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """The installed entry points of a group by normalised name, each distribution once."""
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for point in entry_points(group=group):
+        # A distribution can be on sys.path twice, as an installation and as its source tree.
+        identity = (distribution_name(point), point.value)
+        found.setdefault(normalise_kind(point.name), {}).setdefault(identity, point)
+    return {name: tuple(found[name].values()) for name in sorted(found)}
+
+
+def load_plugin(kind: str) -> Plugin:
+    """Import and check the one plugin of a kind.
+
+    Args:
+        kind: The entry point's name; spelling is normalised.
+
+    Raises:
+        ConfigurationError: No plugin of this kind is installed.
+        PluginError: It can't be imported, breaks the contract, was written for another
+            version of it, or two distributions provide the kind.
+    """
+    kind = normalise_kind(kind)
+    installed = entry_points_by_name(PROVIDER_GROUP)
+    if kind not in installed:
+        known = ", ".join(installed) or "none"
+        raise ConfigurationError(
+            f"No plugin for providers of kind {kind!r} is installed (installed: {known}).",
+            hint=f"{did_you_mean(kind, installed)}Check the spelling, or install the plugin's"
+            " distribution next to deploycore.",
+            kind=kind,
+        )
+    return _load(kind, only_one(kind, installed[kind]))
+
+
+def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
+    """The entry point of a kind, if just one distribution has it.
+
+    Raises:
+        PluginError: Several do; the message names all.
+    """
+    if len(points) > 1:
+        rivals = " and ".join(sorted(label_of(point) for point in points))
+        raise PluginError(
+            f"The kind {kind!r} is provided by {rivals}; deploycore cannot choose between them.",
+            hint="Uninstall all but one of them.",
+            kind=kind,
+        )
+    return points[0]
+
+
+def import_entry_point(point: EntryPoint) -> Any:
+    """Import what an entry point names, and is needed.
+
+    Raises:
+        PluginError: The import fails, for whatever reason, or does not end, or the name is not
+            there.
+    """
+    return _apart(point, lambda: imported(point))
+
+
+def imported(point: EntryPoint) -> Any:
+    """Import what an entry point names, for who is apart already.
+
+    Raises:
+        PluginError: The import fails, for whatever reason, or the name is not there.
+    """
+    if (refusal := _refused.get(_key_of(point))) is not None:
+        raise refusal
+    try:
+        return point.load()
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        reason = f"{type(error).__name__}: {error}"
+    raise PluginError(
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}",
+        hint="Reinstall or upgrade the plugin. If that does not help, tell its author.",
+        plugin=label_of(point),
+    )
+
+
+def refuse_import(point: EntryPoint, error: PluginError) -> None:
+    """Import what an entry point names no more in this process: the import does not come back.
+
+    Args:
+        error: What is raised instead.
+    """
+    _refused[_key_of(point)] = error
+
+
+def examine_each(
+    examinations: Sequence[tuple[EntryPoint, Callable[[], T]]],
+) -> list[T | PluginError]:
+    """Import and look at several plugins, none of which keeps the others from their turn.
+
+    One after another, since modules that import each other may be found half-made by a second
+    thread; only while one takes long the next one begins.
+
+    Args:
+        examinations: Each entry point, and what imports it and looks at it.
+
+    Returns:
+        What each gave, or its problem, in the same order.
+    """
+    begun = []
+    for point, examine in examinations:
+        begun.append((point, BackgroundCall(_noting(point, _translating(point, examine)))))
+        begun[-1][1].wait(min(_ALONE_SECONDS, LISTED_SECONDS))
+    outcomes: list[T | PluginError] = []
+    for point, call in begun:
+        if not call.wait(call.began + LISTED_SECONDS - time.monotonic()):
+            call.leave(lambda result: None)
+            outcomes.append(endless_import(point))
+            continue
+        try:
+            outcomes.append(call.result())
+        except PluginError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def isolated_import_error(kind: str, ending: Ending) -> PluginError:
+    """Why a plugin's import in a process of its own did not come back.
+
+    Args:
+        kind: The provider's, normalised.
+        ending: How the process came to its end.
+    """
+    points = entry_points_by_name(PROVIDER_GROUP).get(kind, ())
+    return stopped_import(only_one(kind, points), ending)
+
+
+def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
+    """Likewise, for what an entry point names."""
+    frame = ending.frame(("<module>",))
+    place = f" in {frame.file}, line {frame.line}" if frame else ""
+    reason = f"{ending}{place}"
+    if ending.cause != "ended":
+        reason = f"its import did not end{place}, and had to be stopped"
+    return PluginError(
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}.",
+        hint="Upgrade or uninstall the plugin. Its import must not end the process.",
+        plugin=label_of(point),
+        hook="import",
+    )
+
+
+def endless_import(point: EntryPoint, seconds: float = LISTED_SECONDS) -> PluginError:
+    """Why an import was given up that did not end in time."""
+    return PluginError(
+        f"The plugin {label_of(point)} cannot be imported from {point.value}: the import did not"
+        f" end within {seconds:g} s.",
+        hint="Upgrade or uninstall the plugin. Its import must not wait, for example for a"
+        " network.",
+        plugin=label_of(point),
+        hook="import",
+    )
+
+
+def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
+    """Check a provider class against the contract.
+
+    Args:
+        candidate: What the entry point names.
+        plugin: The plugin's label, for messages.
+
+    Returns:
+        The names of the hooks that it implements, in the contract's order.
+
+    Raises:
+        PluginError: Every fault that was found, in one message.
+    """
+    if faults := list(_faults(candidate)):
+        raise PluginError(
+            f"The plugin {plugin} does not implement the provider contract: {'; '.join(faults)}.",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
+            plugin=plugin,
+        )
+    return implemented_hooks(candidate)
+
+
+def implemented_hooks(candidate: object) -> tuple[str, ...]:
+    """The hooks of the contract that something has, in the contract's order."""
+    implemented = _implementations(candidate)
+    return tuple(name for name in _specifications() if name in implemented)
+
+
+def label_of(point: EntryPoint) -> str:
+    """How errors name the plugin that an entry point names."""
+    return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
+
+
+def _key_of(point: EntryPoint) -> tuple[str, str, str, str]:
+    place = str(point.dist.locate_file("")) if point.dist else ""
+    return point.group, point.name, point.value, place
+
+
+def _load(kind: str, point: EntryPoint) -> Plugin:
+    def examine() -> tuple[Any, tuple[str, ...]]:
+        candidate = imported(point)
+        return candidate, check_provider_class(candidate, plugin=label_of(point))
+
+    provider_class, hooks = _apart(point, examine)
+    return Plugin(
+        kind=kind,
+        provider_class=provider_class,
+        distribution=distribution_name(point),
+        version=point.dist.version if point.dist else "unknown",
+        origin=point.value,
+        hooks=hooks,
+    )
+
+
+def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
+    try:
+        # Noted here, not there: who waits is who may be asked about it.
+        return _noting(point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS))()
+    except Unanswered:
+        pass
+    raise endless_import(point, NEEDED_SECONDS)
+
+
+def _noting(point: EntryPoint, action: Callable[[], T]) -> Callable[[], T]:
+    def noted() -> T:
+        with under_way(f"plugin {point.name}", "import", label_of(point)):
+            return action()
+
+    return noted
+
+
+def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]:
+    """The same, but whatever a strange class does when it is looked at becomes typed."""
+
+    def translated() -> T:
+        try:
+            with printing_to_stderr():
+                return examine()
+        except PluginError:
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+        raise PluginError(
+            f"The plugin {label_of(point)} cannot be inspected: {reason}",
+            hint="Upgrade the plugin. If that does not help, tell its author.",
+            plugin=label_of(point),
+        )
+
+    return translated
+
+
+def _faults(candidate: object) -> Iterable[str]:
+    if not inspect.isclass(candidate):
+        yield f"its entry point names a {type(candidate).__name__}, not a provider class"
+    elif version_fault := _version_fault(candidate):
+        yield version_fault
+    else:
+        yield from _config_faults(candidate)
+        yield from _init_faults(candidate)
+        yield from _hook_faults(candidate)
+
+
+def _version_fault(candidate: type) -> str | None:
+    version = getattr(candidate, "API_VERSION", None)
+    if version is None:
+        return f"it has no API_VERSION (this deploycore speaks version {API_VERSION})"
+    if version != API_VERSION:
+        newer = isinstance(version, int) and version > API_VERSION
+        remedy = "upgrade deploycore" if newer else "it needs a newer release of the plugin"
+        return (
+            f"it was written for version {version!r} of the contract, and this deploycore "
+            f"speaks version {API_VERSION}: {remedy}"
+        )
+    return None
+
+
+def _config_faults(candidate: type) -> Iterable[str]:
+    config_type = getattr(candidate, "Config", None)
+    if config_type is None:
+        yield "it has no Config"
+        return
+    for member in members(config_type):
+        if not (inspect.isclass(member) and issubclass(member, ProviderConfig)):
+            yield f"its Config {member!r} is not a subclass of deploycore's ProviderConfig"
+        elif not _is_complete(member):
+            # A SecretStr that pydantic can't see would be taken for a field to show.
+            yield (
+                f"its Config {member.__name__} has annotations that cannot be resolved; import "
+                "their types at run time, not under TYPE_CHECKING"
+            )
+
+
+def _is_complete(member: type[ProviderConfig]) -> bool:
+    return bool(member.model_rebuild(raise_errors=False) or member.__pydantic_complete__)
+
+
+def _init_faults(candidate: type) -> Iterable[str]:
+    try:
+        inspect.signature(candidate).bind(object(), object())
+    except TypeError:
+        yield "its __init__ does not take (config, http)"
+
+
+def _hook_faults(candidate: type) -> Iterable[str]:
+    specified = _specifications()
+    implemented = _implementations(candidate)
+    for name in REQUIRED_HOOKS:
+        if name not in implemented:
+            bare = callable(getattr(candidate, name, None))
+            yield f"{name} lacks @hookimpl" if bare else f"the required hook {name} is missing"
+    for name, function in implemented.items():
+        if name not in specified:
+            yield f"{name} is marked @hookimpl, but is not a hook of the contract"
+        else:
+            yield from _signature_faults(name, function, specified[name])
+
+
+def _signature_faults(
+    name: str, function: Callable[..., object], specification: Callable[..., object]
+) -> Iterable[str]:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        yield f"{name} is asynchronous, but hooks are called synchronously"
+    wanted = list(inspect.signature(specification).parameters)
+    given = inspect.signature(function).parameters
+    plain = all(
+        parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
+        for parameter in given.values()
+    )
+    if list(given) != wanted or not plain:
+        shown = ", ".join(map(str, given.values()))
+        yield f"{name}({shown}) should be {name}({', '.join(wanted)}), without defaults"
+
+
+def _specifications() -> Mapping[str, Callable[..., object]]:
+    return {
+        name: function
+        for name, function in vars(ProviderSpec).items()
+        if hasattr(function, "deploycore_spec")
+    }
+
+
+def _implementations(candidate: object) -> Mapping[str, Callable[..., object]]:
+    found = {}
+    for name in dir(candidate):
+        member = inspect.getattr_static(candidate, name)
+        function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        if inspect.isroutine(function) and hasattr(function, _IMPL_MARK):
+            found[name] = function
+    return found
+
+
+def distribution_name(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown distribution"

@@ -1,0 +1,205 @@
+"""A new provider's distribution, made from the template that ships with deploycore.
+
+The template is a distribution that works as it is, for an imaginary host named Acme. There is
+no template language: names are replaced, and all else is copied.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.resources import files
+from pathlib import Path
+
+from deploycore.disk.removal import remove_tree
+from deploycore.errors import ConfigurationError
+from deploycore.provider.registry import (
+    CONTRACT_GROUP,
+    PROVIDER_GROUP,
+    SANDBOX_GROUP,
+    entry_points_by_name,
+    normalise_kind,
+)
+
+__all__ = ["render_template", "template_directory"]
+
+_KIND = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_LONGEST_KIND = 30
+_NOT_COPIED = re.compile(r"__pycache__|\.(mypy|pytest|ruff)_cache|\.venv|dist|.*\.egg-info")
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The forms that a kind takes in the template's files."""
+
+    kind: str
+
+    @property
+    def snake(self) -> str:
+        return self.kind.replace("-", "_")
+
+    @property
+    def words(self) -> str:
+        return self.kind.replace("-", " ").title()
+
+    @property
+    def pascal(self) -> str:
+        return self.words.replace(" ", "")
+
+    def replaced(self, text: str) -> str:
+        """The text with Acme's names replaced by these."""
+        text = re.sub(r"(?<=deploycore_)acme|\bacme(?=_)", self.snake, text)
+        text = re.sub(r"(?<![A-Za-z])Acme(?=[A-Z])|(?<=[a-z])Acme", self.pascal, text)
+        text = re.sub(r"\bAcme\b", self.words, text)
+        return re.sub(r"\bacme\b", self.kind, text)
+
+
+def template_directory() -> Path:
+    """Where the template lies: within an installed deploycore, or in its source tree.
+
+    Raises:
+        ConfigurationError: It is in neither place.
+    """
+    package = Path(str(files("deploycore")))
+    for place in (package / "_template", package.parent / "plugins" / "_template"):
+        if (place / "pyproject.toml").is_file():
+            return place
+    raise ConfigurationError(
+        "This installation of deploycore lacks the template for providers.",
+        hint="Reinstall deploycore from a wheel or a complete source tree.",
+    )
+
+
+def render_template(kind: str, directory: Path | None = None) -> Path:
+    """Write a distribution for a new provider.
+
+    Args:
+        kind: What the provider is called, such as ``my-host``, or its distribution, such as
+            ``deploycore-my-host``; its spelling is normalised.
+        directory: Where to; by default ``deploycore-<kind>`` in the current directory. Must not
+            exist, or be empty.
+
+    Returns:
+        The directory; nothing is there before all of it could be written.
+
+    Raises:
+        ConfigurationError: The name won't do or is taken, or the directory is in use or can't
+            be written.
+    """
+    kind = _usable(kind)
+    target = (directory if directory is not None else Path(f"deploycore-{kind}")).absolute()
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ConfigurationError(
+                f"The directory {target} already exists and is not empty.",
+                hint="Choose another directory: --dir DIRECTORY.",
+                directory=str(target),
+            )
+        _write(_Names(kind), template_directory(), target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        return target
+    raise ConfigurationError(
+        f"The directory {target} cannot be written: {reason}.",
+        hint="Choose another directory: --dir DIRECTORY.",
+        directory=str(target),
+    )
+
+
+def _usable(name: str) -> str:
+    """The kind that a name stands for.
+
+    Raises:
+        ConfigurationError: The name is not valid, or is taken; the hint has one that is neither,
+            if there is one.
+    """
+    kind = _without_prefix(normalise_kind(name))
+    problem, rule = _problem(kind)
+    if not problem:
+        return kind
+    suggested = _suggestion(name)
+    fits = bool(suggested) and suggested != kind and not _problem(suggested)[0]
+    hint = f"Use {suggested!r} instead: deploycore plugin new {suggested}. " if fits else ""
+    raise ConfigurationError(problem.format(name=name), hint=hint + rule)
+
+
+def _problem(kind: str) -> tuple[str, str]:
+    """What is wrong with a kind, and the rule for it; both empty where nothing is."""
+    if not _KIND.fullmatch(kind) or len(kind) > _LONGEST_KIND or kind == "deploycore":
+        return (
+            "A provider cannot be named {name!r}.",
+            "A name consists of letters (a to z), digits and hyphens. It starts with a letter, and"
+            f" has {_LONGEST_KIND} characters at most.",
+        )
+    if kind.startswith("test"):
+        return (
+            "A provider cannot be named {name!r}: pytest would collect its classes as tests.",
+            "Choose a name that does not begin with 'test'.",
+        )
+    if owner := _owner_of(kind):
+        return (
+            f"The kind {kind!r} is used by {owner}, which is installed here.",
+            "Choose another name, or change that distribution.",
+        )
+    return "", ""
+
+
+def _owner_of(kind: str) -> str:
+    """The installed distribution that has this kind, or the name that it would get."""
+    for group in (PROVIDER_GROUP, SANDBOX_GROUP, CONTRACT_GROUP):
+        for point in entry_points_by_name(group).get(kind, ()):
+            return point.dist.name if point.dist else "another distribution"
+    try:
+        return str(distribution(f"deploycore-{kind}").metadata["Name"])
+    except PackageNotFoundError:
+        return ""
+
+
+def _without_prefix(kind: str) -> str:
+    """``deploycore-my-host`` is the distribution of ``my-host``."""
+    while kind.startswith("deploycore-"):
+        kind = kind.removeprefix("deploycore-")
+    return kind
+
+
+def _suggestion(name: str) -> str:
+    """The valid name that is closest to this one; empty where no letter is left."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    kind = _without_prefix(re.sub("[^a-z0-9]+", "-", plain).strip("-"))
+    while (shorter := kind.removeprefix("test").lstrip("-0123456789")) != kind:
+        kind = shorter
+    return kind[:_LONGEST_KIND].rstrip("-")
+
+
+def _write(names: _Names, template: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        rendered = scratch / "rendered"
+        for source in _sources(template):
+            destination = rendered / names.replaced(str(source.relative_to(template)))
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            text = source.read_text(encoding="utf-8")
+            destination.write_text(names.replaced(text), encoding="utf-8")
+        if target.is_dir():  # somebody may be in it, so it stays the directory that it is
+            for entry in rendered.iterdir():
+                entry.rename(target / entry.name)
+        else:
+            rendered.rename(target)
+    finally:
+        remove_tree(scratch)
+
+
+def _sources(directory: Path) -> Iterator[Path]:
+    for entry in sorted(directory.iterdir()):
+        if _NOT_COPIED.fullmatch(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _sources(entry)
+        else:
+            yield entry

@@ -1,0 +1,301 @@
+"""What becomes of a delivery: refused, known, of no interest, or one row in the store.
+
+Nothing of a delivery is believed, or even read as what it claims to be, before its signature is
+found right. It is never more than a hint: what is deployed is what the host says when the
+deployment's turn has come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from deploycore.errors import DeploycoreError, StoreError, UnexpectedAnswer
+from deploycore.events import (
+    Delivered,
+    PullRequestEvent,
+    PushEvent,
+    RefChange,
+    WebhookDelivery,
+    WebhookEvent,
+)
+from deploycore.installation import Installation
+from deploycore.server.identity import Identity
+from deploycore.server.known_webhooks import Directory, Entry
+from deploycore.server.quiet import QuietLogger
+from deploycore.server.reception import Missed
+from deploycore.server.storage_locks import StorageLocks
+from deploycore.store import ApplicationRecord
+
+__all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "PullRequestHandler", "Verdict"]
+
+logger = logging.getLogger(__name__)
+
+PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent], object]
+"""What is given pull requests; it must be quick, and do no more than note them. It may answer
+``ignored``."""
+
+Outcome = Literal["accepted", "known", "ignored", "refused"]
+
+_CAUSE = "push"
+_PULL_REQUEST = "pull_request"
+_IGNORED_PUSHES = frozenset({"another_ref", "deleted"})
+_PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
+_DELIVERY_LENGTH = 200
+_NOTED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a delivery.
+
+    Attributes:
+        status: The answer's HTTP status.
+        reason: Why it was refused or is of no interest: one of few words, for machines.
+        trigger: The row that was made.
+        message, hint: Why it was refused, for people; empty for what the reason says by itself.
+    """
+
+    status: int
+    outcome: Outcome
+    reason: str = ""
+    trigger: int | None = None
+    message: str = ""
+    hint: str = ""
+
+    @property
+    def shows_pushes_arrive(self) -> bool:
+        """Whether it was of a push to the application's repository: a sign that its webhook works.
+
+        A ping is none, nor are pull requests and what is about another repository.
+        """
+        if self.outcome == "ignored":
+            return self.reason in _IGNORED_PUSHES
+        return self.outcome in ("accepted", "known") and self.reason != _PULL_REQUEST
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is known of a delivery besides its events: the host's identifier, the body's digest,
+    and since when, by the monotonic clock, it has waited."""
+
+    delivery: str
+    digest: str
+    came_at: float
+
+
+UNKNOWN_APPLICATION = Verdict(404, "refused", "unknown_application")
+_BAD_SIGNATURE = Verdict(401, "refused", "bad_signature")
+_MALFORMED = Verdict(422, "refused", "malformed")
+_STALE = Verdict(422, "refused", "stale")
+UNAVAILABLE = Verdict(503, "refused", "unavailable")
+_KNOWN = Verdict(200, "known")
+_ANOTHER_REPOSITORY = Verdict(202, "ignored", "another_repository")
+
+
+class Acceptor:
+    """Judges deliveries; for threads, since it waits for the disk.
+
+    Args:
+        replay_window: How far a delivery's own time stamp may be from now.
+        previews: What is given pull requests.
+        now: The time.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        directory: Directory,
+        *,
+        replay_window: timedelta,
+        previews: PullRequestHandler,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._installation = installation
+        self._directory = directory
+        self._replay_window = replay_window
+        self._previews = previews
+        self._now = now
+        self._locks = StorageLocks(installation.store)
+        self._noted: dict[str, datetime] = {}
+        self._quiet = QuietLogger(logger)
+        self._identity = Identity(installation)
+        self._missed = Missed()
+
+    def accept(
+        self, name: str, delivery: WebhookDelivery, *, came_at: float | None = None
+    ) -> Verdict:
+        """Judge a delivery for an application; what is accepted is on the disk.
+
+        Args:
+            came_at: When it began to wait for its turn, by ``time.monotonic()``; by default now.
+        """
+        try:
+            return self._judged(name, delivery, time.monotonic() if came_at is None else came_at)
+        except UnexpectedAnswer as error:
+            said = error.message, error.hint
+            self._quiet.warn(name, "a webhook of %s was refused: %s %s", name, *said)
+            return replace(_MALFORMED, message=error.message, hint=error.hint)
+        except DeploycoreError as error:
+            # Ours, or the plugin's: the host may send it again.
+            self._quiet.warn(name, "a webhook of %s could not be judged: %s", name, error)
+            self.miss(name)
+            return UNAVAILABLE
+
+    def miss(self, name: str) -> None:
+        """Remember that a delivery was turned away which hosts may never send again."""
+        if self._directory.is_known(name):
+            self._missed.add(name)
+
+    def take_missed(self) -> set[str]:
+        """The applications whose deliveries were turned away since this was last asked."""
+        return self._missed.take()
+
+    def _judged(self, name: str, delivery: WebhookDelivery, came_at: float) -> Verdict:
+        if self._installation.store.is_exhausted:
+            raise StoreError("All connections to the database are in use.")
+        entry = self._directory.find(name)
+        if entry is None:
+            return UNKNOWN_APPLICATION
+        if not self._is_signed(entry, delivery):
+            # Perhaps by a secret, or for a provider, that is newer than what is known here.
+            self._directory.look_again(name)
+            again = self._directory.find(name)
+            if again is None or again == entry or not self._is_signed(again, delivery):
+                return _BAD_SIGNATURE
+            entry = again
+        delivered = self._directory.provider(entry).parse_webhook(delivery)
+        if self._is_stale(delivered):
+            return _STALE
+        digest = hashlib.sha256(delivery.body).hexdigest()
+        source = _Source(delivered.delivery, digest, came_at)
+        verdict = self._verdict(entry, delivered, source)
+        if verdict.outcome == "ignored":
+            # Nobody sends it again, and it may be wanted since what is known here was read.
+            again = self._directory.read_anew(name)
+            if again is not None and again != entry:
+                verdict = self._verdict(again, delivered, source)
+        return verdict
+
+    def _verdict(self, entry: Entry, delivered: Delivered, source: _Source) -> Verdict:
+        """What is told of a delivery with several events: what came of the luckiest one."""
+        found = [self._taken(entry, event, source) for event in delivered.events]
+        order = ("accepted", "known", "ignored")
+        return min(found, key=lambda each: order.index(each.outcome), default=_ignored("no_event"))
+
+    def _is_signed(self, entry: Entry, delivery: WebhookDelivery) -> bool:
+        provider = self._directory.provider(entry)
+        return provider.verify_webhook(delivery, self._directory.secrets(entry))
+
+    def _is_stale(self, delivered: Delivered) -> bool:
+        sent_at = delivered.sent_at
+        return sent_at is not None and abs(self._now() - sent_at) > self._replay_window
+
+    def _taken(self, entry: Entry, event: WebhookEvent, source: _Source) -> Verdict:
+        definition = entry.application.definition
+        if not self._identity.is_meant(entry, event):
+            return _ANOTHER_REPOSITORY
+        if isinstance(event, PullRequestEvent):
+            with self._locks.take(entry.application.name, source.came_at):
+                return self._pull_request(entry, event, source.digest)
+        if definition.auto_deploy is None or not definition.auto_deploy.push:
+            return _ignored("auto_deploy_is_off")
+        change = _change_of(event, definition.ref)
+        if change is None and not event.truncated:
+            return _ignored("another_ref")
+        if change is not None and change.after is None:
+            return _ignored("deleted")
+        return self._kept(entry, event, change, source)
+
+    def _kept(
+        self, entry: Entry, event: PushEvent, change: RefChange | None, source: _Source
+    ) -> Verdict:
+        name, ref = entry.application.name, entry.application.definition.ref
+        triggers = self._installation.store.triggers
+
+        def add(told: str) -> int | None:
+            record = triggers.add(
+                name,
+                cause=_CAUSE,
+                ref=ref,
+                commit=change.after if change else None,
+                actor=event.actor,
+                delivery=_bounded(source.delivery),
+                digest=told,
+            )
+            return record.id if record else None
+
+        with self._locks.take(name, source.came_at):
+            trigger = add(source.digest)
+            if trigger is None and change is not None:
+                # A body that is known is a replay, unless the ref has since been brought back to
+                # where this push began: who pushes to and fro sends the same twice.
+                newest = triggers.newest(name, ref)
+                if newest is not None and _may_begin_at(newest.commit, change):
+                    trigger = add(
+                        hashlib.sha256(f"{source.digest} {newest.id}".encode()).hexdigest()
+                    )
+        return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
+
+    def _pull_request(self, entry: Entry, event: PullRequestEvent, digest: str) -> Verdict:
+        name, triggers = entry.application.name, self._installation.store.triggers
+        # One delivery may tell of several.
+        told = hashlib.sha256(f"{digest} {event.number}".encode()).hexdigest()
+        if triggers.is_known(name, told):
+            return _KNOWN
+        if self._previews(self._installation, entry.application, event) == "ignored":
+            return _ignored("no_previews")
+        # Afterwards: what fails is to be sent again, and then it must not be known.
+        triggers.add(name, cause="pull_request", digest=told, settled=True)
+        return Verdict(202, "accepted", _PULL_REQUEST)
+
+    def is_to_be_noted(self, name: str) -> bool:
+        """Whether a delivery for an application is to be noted by who asks this: one a minute.
+
+        Quick, and for one thread, the event loop's.
+        """
+        now, noted = self._now(), self._noted.get(name)
+        if noted is not None and abs(now - noted) < _NOTED_EVERY:  # clocks are put back, too
+            return False
+        self._noted[name] = now
+        return True
+
+    def note_delivery(self, name: str) -> None:
+        """Note that the host's webhook works, once that is answered; failing is logged alone."""
+        try:
+            with self._locks.take(name, time.monotonic()):
+                self._installation.store.webhooks.note_delivery(name)
+        except StoreError as error:
+            logger.warning("that a delivery for %s came could not be noted: %s", name, error)
+
+
+def _ignored(reason: str) -> Verdict:
+    return Verdict(202, "ignored", reason)
+
+
+def _change_of(event: PushEvent, ref: str) -> RefChange | None:
+    """What happened to a ref; where a branch and a tag have its name, the one that is there."""
+    found = [
+        change
+        for change in event.changes
+        if ref in (change.name, f"{_PREFIXES[change.kind]}{change.name}")
+    ]
+    return max(found, key=lambda change: change.after is not None, default=None)
+
+
+def _may_begin_at(commit: str | None, change: RefChange) -> bool:
+    """Whether a push may be one from where a ref is by the last word about it."""
+    if change.before is None:  # made again: that it was deleted is kept nowhere
+        return commit != change.after
+    return commit == change.before
+
+
+def _bounded(delivery: str) -> str | None:
+    if len(delivery) <= _DELIVERY_LENGTH:
+        return delivery or None
+    return hashlib.sha256(delivery.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,96 @@
+"""Whose turn it is to store a delivery, so that one application's trouble stays its own.
+
+A database with one writer is written by one thread at a time: threads would only wait for each
+other in it, and less fairly. In any other one each application has turns of its own: what another
+process keeps locked holds up the deliveries of that application, in one thread, and no others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from deploycore.errors import StoreError
+from deploycore.store import Store
+
+__all__ = ["StorageLocks"]
+
+_LONG_SECONDS = 1.0
+_KEPT_SECONDS = 60.0
+_ALL = ""
+
+
+@dataclass
+class _StorageLock:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    began_at: float = float("inf")
+    """When the present write began, by the monotonic clock."""
+    failed_at: float = -float("inf")
+    """When a write failed after a long time, by the monotonic clock."""
+
+
+class StorageLocks:
+    """Gives turns to threads that store deliveries.
+
+    Args:
+        store: What they write to.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._guard = threading.Lock()
+        self._locks: dict[str, _StorageLock] = {}
+
+    @contextmanager
+    def take(self, application: str, came_at: float) -> Iterator[None]:
+        """Write, when those who came before have written.
+
+        Args:
+            came_at: When the delivery began to wait, by ``time.monotonic()``.
+
+        Raises:
+            StoreError: That failed; or another delivery of the application waits for the database
+                for so long that this one would too.
+        """
+        has_one_writer = self._store.has_one_writer
+        key = _ALL if has_one_writer else application
+        with self._guard:
+            entry = self._locks.setdefault(key, _StorageLock())
+            entry.users += 1
+        try:
+            # A thread that waits for one application is missed by all others, so that only one may
+            # wait for long.
+            since = max(0.0, time.monotonic() - entry.began_at)
+            patience = -1 if has_one_writer else max(0.0, _LONG_SECONDS - since)
+            if not entry.lock.acquire(timeout=patience):
+                raise StoreError(
+                    "Another delivery of this application is waiting for the database."
+                )
+            try:
+                yield from self._written(entry, came_at)
+            finally:
+                entry.lock.release()
+        finally:
+            with self._guard:
+                entry.users -= 1
+                if not entry.users and entry.failed_at < time.monotonic() - _KEPT_SECONDS:
+                    self._locks.pop(key, None)
+
+    def _written(self, entry: _StorageLock, came_at: float) -> Iterator[None]:
+        if entry.failed_at > came_at:
+            raise StoreError(
+                "The database could not be written for an earlier delivery of this application."
+            )
+        entry.began_at = began = time.monotonic()
+        try:
+            yield
+        except StoreError:
+            if time.monotonic() - began > _LONG_SECONDS:
+                entry.failed_at = time.monotonic()
+            raise
+        finally:
+            entry.began_at = float("inf")

@@ -1,0 +1,250 @@
+"""Previews: for each pull request into an application's branch an application of its own.
+
+Whoever opens a pull request chooses the branch's name and what is in it, so nothing of a
+request becomes a path, a name or a setting without being made fit, and no preview has what is
+its parent's alone: its secrets, its environment, its webhook. What is to be removed is noted in
+the store first, and taken away by a worker, which goes on after a crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import socket
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from deploycore.applications.application import Application, Previews, parse_application
+from deploycore.deploy import Releases
+from deploycore.errors import ConfigurationError, DeploycoreError, Locked
+from deploycore.events import PullRequestEvent
+from deploycore.installation import Installation
+from deploycore.store import ApplicationRecord, PreviewRecord
+
+__all__ = ["handle", "preview_of", "remove_ended"]
+
+logger = logging.getLogger(__name__)
+
+Outcome = Literal["made", "ended", "refused", "ignored"]
+
+_CAUSE = "pull_request"
+_LEASE_SECONDS = 30.0
+_NAME_LENGTH = 63
+_BRANCH_LENGTH = 40
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+_BRANCHES = "refs/heads/"
+
+
+def handle(
+    installation: Installation, application: ApplicationRecord, event: PullRequestEvent
+) -> Outcome:
+    """Note what a pull request means for the previews of an application; asks no host.
+
+    Args:
+        application: The one that the pull request's repository belongs to.
+
+    Returns:
+        What became of it. What is refused is logged.
+
+    Raises:
+        StoreError: It can't be noted now; to be told again.
+    """
+    parent = application.definition
+    previews = parent.auto_deploy.previews if parent.auto_deploy else None
+    store = installation.store
+    if previews is None or event.target_branch != parent.ref.removeprefix(_BRANCHES):
+        # Perhaps it is for another branch now.
+        return "ended" if store.previews.end(parent.name, event.number) else "ignored"
+    if event.action in ("merged", "declined"):
+        is_merged = event.action == "merged"
+        had_one = store.previews.close(parent, event.number, merged=is_merged)
+        return "ended" if had_one else "ignored"
+    if (event.is_from_fork and not previews.forks) or event.source is None:
+        return "ignored"
+    try:
+        made, within = preview_of(parent, previews, event)
+        is_there = store.begin_preview(
+            made,
+            parent=parent,
+            number=event.number,
+            within=within,
+            limit=previews.limit,
+            opens=event.action == "opened",
+        )
+    except ConfigurationError as error:
+        logger.warning(
+            "pull request %s of %s gets no preview: %s", event.number, parent.name, error.message
+        )
+        return "refused"
+    if not is_there:
+        return "ignored"
+    store.triggers.add(
+        made.name,
+        cause=_CAUSE,
+        ref=event.source_branch,
+        commit=event.commit,
+        actor=event.actor,
+    )
+    logger.info("preview %s of %s: pull request %s", made.name, parent.name, event.number)
+    return "made"
+
+
+def preview_of(
+    parent: Application, previews: Previews, event: PullRequestEvent
+) -> tuple[Application, Path]:
+    """The application of a pull request, and the directory that its target must be below.
+
+    Raises:
+        ConfigurationError: The patterns, and what the pull request says, make no application.
+    """
+    within = _fixed_part(previews.target)
+    target = Path(_filled(previews.target, parent, event))
+    auto = parent.auto_deploy
+    made = parse_application(
+        parent.as_dict()
+        | {
+            "name": _fit_name(_filled(previews.name, parent, event)),
+            "repository": str(event.source if event.is_from_fork else parent.repository),
+            # In full: the name of a branch may look like a hash, or like another ref.
+            "ref": f"{_BRANCHES}{event.source_branch}",
+            "target": target,
+            "environment": previews.model_dump(mode="json")["environment"],
+            "auto_deploy": {
+                "push": False,
+                "poll": "off",
+                # Of somebody else's repository our credentials have nothing to say.
+                "report_status": bool(auto and auto.report_status and not event.is_from_fork),
+            },
+        },
+        where=f"the preview of pull request {event.number}",
+    )
+    if not _is_below(made.target, within):
+        raise ConfigurationError(
+            f"The preview's directory {made.target} would not be below {within}.",
+            hint="Change previews/target.",
+        )
+    return made, within
+
+
+def remove_ended(installation: Installation) -> frozenset[str]:
+    """Take away previews that have ended, application and directory, as far as that can be done.
+
+    Those that another machine has are left to it, and those that are being deployed are
+    cancelled, and left to the next time.
+
+    Returns:
+        What could not be removed, and why.
+    """
+    store, here = installation.store, socket.gethostname()
+    failures = set()
+    for preview in store.previews.ended():
+        if preview.host not in (None, here):
+            continue
+        try:
+            _remove(installation, preview)
+        except Locked:
+            continue
+        except DeploycoreError as error:
+            failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
+        except Exception as error:  # whatever it is, it must not keep the others
+            failures.add(
+                f"the preview {preview.name} cannot be removed, by an error of deploycore itself:"
+                f" {type(error).__name__}"
+            )
+    return frozenset(failures)
+
+
+def _remove(installation: Installation, preview: PreviewRecord) -> None:
+    store = installation.store
+    if not store.previews.begin_removal(preview.name):
+        return
+    for each in store.deployments.unfinished(preview.name):
+        with suppress(ConfigurationError):  # it has come to its end meanwhile
+            installation.engine.cancel(each.id)
+    targets = store.list_targets()
+    if targets.get(preview.name) == preview.target:
+        _remove_application(installation, preview.name)
+        del targets[preview.name]
+    _remove_target(preview, targets)
+    store.previews.forget(preview.name)
+    logger.info("preview %s of %s is removed", preview.name, preview.parent)
+
+
+def _remove_application(installation: Installation, name: str) -> None:
+    """Remove a preview's application.
+
+    Raises:
+        Locked: A worker has it in hand, or something is being deployed still.
+        DeployError: What a dead process left can't be put right.
+    """
+    claims, remover = installation.store.claims, str(uuid.uuid4())
+    claim = claims.take(name, remover, lease=_LEASE_SECONDS)
+    try:
+        if claim is not None:
+            installation.recover(name)
+        if claim is None or installation.store.deployments.unfinished(name):
+            raise Locked(f"The preview {name!r} is being deployed.")
+        # Nobody asks for the history of each pull request, and there is no end of them.
+        installation.remove_application(name, purge=True)
+    finally:
+        claims.release(name, remover)
+
+
+def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
+    """Remove a preview's directory, if it is surely nobody else's.
+
+    Raises:
+        ConfigurationError: It is, or may be.
+        DeployError, Locked: It can't be removed now.
+    """
+    target = preview.target
+    if not _is_below(target, preview.within):
+        raise ConfigurationError(f"Its directory {target} is not below {preview.within}.")
+    real = Path(os.path.realpath(target.parent)) / target.name
+    if not _is_below(real, Path(os.path.realpath(preview.within))):
+        raise ConfigurationError(f"Its directory {target} leads out of {preview.within}.")
+    for name, other in others.items():
+        its = Path(os.path.realpath(other))
+        if its == real or its in real.parents or real in its.parents:
+            raise ConfigurationError(
+                f"Its directory {target} is, or holds, or is in, that of {name}."
+            )
+    Releases(target).remove()
+
+
+def _filled(pattern: str, parent: Application, event: PullRequestEvent) -> str:
+    values = {
+        "{application}": parent.name,
+        "{number}": str(event.number),
+        "{branch}": _fit_branch(event.source_branch),
+    }
+    # In one go: what is put in is not looked at again.
+    return re.sub("|".join(map(re.escape, values)), lambda found: values[found.group()], pattern)
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The directory that all targets of a pattern are below."""
+    return Path(pattern.partition("{")[0] + "x").expanduser().parent
+
+
+def _is_below(path: Path, directory: Path) -> bool:
+    return ".." not in path.parts and directory in path.parents
+
+
+def _fit_branch(name: str) -> str:
+    """A branch's name as one part of a path: never ``..``, empty, hidden, or long."""
+    return _UNFIT.sub("-", name)[:_BRANCH_LENGTH].strip("-.") or "branch"
+
+
+def _fit_name(text: str) -> str:
+    """A name as applications have it; what is shortened keeps a digest of all of it."""
+    fit = _UNFIT.sub("-", text).lstrip("-._") or "preview"
+    if len(fit) <= _NAME_LENGTH:
+        return fit
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:10]
+    return f"{fit[: _NAME_LENGTH - len(digest) - 1]}-{digest}"

@@ -1,0 +1,181 @@
+"""One look at one application: deploy what is new, and settle why it was looked at.
+
+For who has the application's claim. What is settled are the triggers that were there before the
+deployment began; one that comes meanwhile stays open, and has the application looked at again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from deploycore.deploy import DeployListener, no_listener, typed_error
+from deploycore.errors import DeploycoreError, UnexpectedAnswer
+from deploycore.git import Cancellation
+from deploycore.installation import Installation
+from deploycore.store import DeploymentRecord, PendingApplication, TriggerRecord
+from deploycore.worker.events import WorkerEvent, WorkerListener
+from deploycore.worker.retries import GIVEN_UP_AFTER, seconds_to_retry
+
+__all__ = ["Slot", "process_application"]
+
+logger = logging.getLogger(__name__)
+
+_LOOKS_FOR_A_COMMIT = 3
+_BY_PERSON = "request"  # the cause of what a person asks for over REST
+
+
+@dataclass
+class Slot:
+    """What holds one application.
+
+    Attributes:
+        pending: The application.
+        claimed: Since when it is the worker's, by the monotonic clock; ``None`` before.
+        cancellation: Stops the deployment.
+        interrupted: Whether the worker itself has stopped it, so that somebody else goes on.
+    """
+
+    pending: PendingApplication
+    claimed: float | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    interrupted: bool = False
+
+    def interrupt(self) -> None:
+        """Stop, and leave the rest to another worker."""
+        self.interrupted = True
+        self.cancellation.cancel()
+
+
+def process_application(
+    installation: Installation,
+    application: str,
+    slot: Slot,
+    listener: WorkerListener,
+    deployments: DeployListener = no_listener,
+) -> None:
+    """Deploy an application that is claimed, and record what became of its triggers.
+
+    Args:
+        deployments: Gets the events of the deployment.
+
+    Raises:
+        StoreError: That can't be recorded; the triggers are open still.
+    """
+    triggers = installation.store.triggers.open(application)
+    if not triggers or slot.interrupted:
+        return
+    try:
+        done = installation.deploy(
+            application,
+            requested_by=_who(triggers),
+            force=any(each.force for each in triggers),
+            automatic=all(each.cause != _BY_PERSON for each in triggers),
+            cancellation=slot.cancellation,
+            claimed=True,
+            listener=deployments,
+        )
+    except Exception as raised:
+        _failed(installation, application, triggers, raised, slot, listener)
+        return
+    if _is_behind(installation, triggers, done):
+        behind = UnexpectedAnswer(f"The host does not show yet what it told of {application}.")
+        _failed(installation, application, triggers, behind, slot, listener)
+        return
+    installation.store.triggers.settle([each.id for each in triggers], deployment=done.id)
+    listener(
+        WorkerEvent(
+            "settled",
+            application,
+            datetime.now(UTC),
+            triggers=len(triggers),
+            deployment=done.id,
+            state=done.state,
+            commit=done.commit,
+            seconds=_seconds(done),
+        )
+    )
+
+
+def _is_behind(
+    installation: Installation, triggers: Sequence[TriggerRecord], done: DeploymentRecord
+) -> bool:
+    """Whether nothing was new though the last trigger told of another commit.
+
+    Parts of a host may know of a push later than the one that tells of it. After some looks the
+    host is believed: the ref may have come back.
+    """
+    told, tries = triggers[-1].commit, max(each.attempts for each in triggers)
+    if done.state != "skipped" or told is None or tries >= _LOOKS_FOR_A_COMMIT:
+        return False
+    deployments = installation.store.deployments
+    live = deployments.list(done.application, state="healthy", limit=1)
+    found = done.commit or (live[0].commit if live else None)
+    return found is not None and not found.startswith(told)
+
+
+def _failed(
+    installation: Installation,
+    application: str,
+    triggers: Sequence[TriggerRecord],
+    raised: Exception,
+    slot: Slot,
+    listener: WorkerListener,
+) -> None:
+    now = datetime.now(UTC)
+    if slot.interrupted:
+        # Neither an end nor a failure; and where the claim is lost, they are somebody else's.
+        listener(WorkerEvent("interrupted", application, now, triggers=len(triggers)))
+        logger.info("%s is left to another worker, or to the next start", application)
+        return
+    error = typed_error(raised)
+    deployment = error.details.get("deployment")
+    seconds = seconds_to_retry(error, max(each.attempts for each in triggers), now=now)
+    again = [each.id for each in triggers if now - each.received_at < GIVEN_UP_AFTER]
+    if seconds is None:
+        again = []
+    over = [each.id for each in triggers if each.id not in again]
+    store = installation.store.triggers
+    if again and seconds is not None:
+        store.postpone(again, seconds=seconds, error_code=error.code)
+    if over:
+        store.settle(over, deployment=deployment, error_code=error.code)
+    _log_failure(application, error, seconds if again else None)
+    listener(
+        WorkerEvent(
+            "postponed" if again else "settled",
+            application,
+            now,
+            triggers=len(triggers),
+            deployment=deployment,
+            error_code=error.code,
+            error=error.message,
+            hint=error.hint or None,
+            retry_seconds=round(seconds, 1) if again and seconds is not None else None,
+        )
+    )
+
+
+def _log_failure(application: str, error: DeploycoreError, seconds: float | None) -> None:
+    """Log an error that no deployment's record has, and when the next try is."""
+    if "deployment" not in error.details:  # else the deployment's end was logged
+        hint = f" Next: {error.hint}" if error.hint else ""
+        level = logging.ERROR if seconds is None else logging.WARNING
+        logger.log(level, "%s was not deployed: %s%s", application, error.message, hint)
+    if seconds is not None:
+        logger.info("%s is tried again in %.0f s", application, seconds)
+
+
+def _seconds(done: DeploymentRecord) -> float | None:
+    if done.finished_at is None:
+        return None
+    began = done.started_at or done.requested_at
+    return round(max(0.0, (done.finished_at - began).total_seconds()), 3)
+
+
+def _who(triggers: Sequence[TriggerRecord]) -> str:
+    """Whom the history names: who did the newest of what is deployed."""
+    newest = triggers[-1]
+    return f"{newest.actor} ({newest.cause})" if newest.actor else newest.cause
