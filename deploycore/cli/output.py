@@ -78,7 +78,7 @@ def show_record(fields: Iterable[tuple[Column, Cell]], *, indent: str = "") -> N
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(value, indent=2), file=command_output())
+    print(json.dumps(value, indent=2), file=command_output(), flush=True)
 
 
 def show_json_line(value: Mapping[str, Any]) -> None:

@@ -92,7 +92,8 @@ def _probe(points: list[EntryPoint]) -> int:
                 begun.remove(event["index"])
                 continue
             if event["event"] == "late":  # a second wait in this process would tell no more
-                refuse_import(points[event["index"]], endless_import(points[event["index"]]))
+                late = points[event["index"]]
+                refuse_import(late, endless_import(late, LISTED_SECONDS))
                 continue
             begun.append(event["index"])
             last = event["index"] + 1

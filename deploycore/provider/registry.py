@@ -198,7 +198,7 @@ def examine_each(
     for point, call in begun:
         if not call.wait(call.began + LISTED_SECONDS - time.monotonic()):
             call.leave(lambda result: None)
-            outcomes.append(endless_import(point))
+            outcomes.append(endless_import(point, LISTED_SECONDS))
             continue
         try:
             outcomes.append(call.result())
@@ -233,8 +233,8 @@ def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
     )
 
 
-def endless_import(point: EntryPoint, seconds: float = LISTED_SECONDS) -> PluginError:
-    """Why an import was given up that did not end in time."""
+def endless_import(point: EntryPoint, seconds: float) -> PluginError:
+    """Why an import was given up that did not end within so many seconds."""
     return PluginError(
         f"The plugin {label_of(point)} cannot be imported from {point.value}: the import did not"
         f" end within {seconds:g} s.",

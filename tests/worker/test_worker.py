@@ -404,7 +404,7 @@ def test_what_is_given_back_is_not_taken_for_lost(
 def test_signs_of_life_hold_a_claim_for_as_long_as_it_takes(installation, deployments, add, start):
     deployments.gate.clear()
     add("one")
-    start(lease=0.5)
+    start(lease=6)
     wait_for(lambda: deployments.running == 1)
     first = installation.store.claims.list()[0].expires_at
     wait_for(lambda: installation.store.claims.list()[0].expires_at > first + timedelta(seconds=1))
