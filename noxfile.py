@@ -1,4 +1,4 @@
-"""Tasks for contributors: ``nox -s test``, ``test_all``, ``check`` or ``docs``."""
+"""Tasks for contributors: ``nox -s test``, ``test-all``, ``check`` or ``docs``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
 
 
-@nox.session(python=VERSIONS)
+@nox.session(name="test-all", python=VERSIONS)
 def test_all(session: nox.Session) -> None:
     """Run all tests."""
     install(session)

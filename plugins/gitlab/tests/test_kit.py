@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from deploycore_gitlab.contract import GitLabContract
 from deploycore.testing.contract.statuses import HostDeployments
 
+from deploycore_gitlab.contract import GitLabContract
 from tests import forked
 
 MODULE = """
