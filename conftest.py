@@ -7,12 +7,32 @@ during which an exchange was not as described.
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
 # The template is a distribution of its own, and not installed here; see .ci/run.
 collect_ignore = ["plugins/_template"]
 
+ROOT = Path(__file__).parent
+SLOW_KINDS = {
+    "faults": ("tests/faults/",),
+    "hostile": ("tests/hostile/",),
+    "end_to_end": ("tests/end_to_end/",),
+    "documentation": ("tests/docs/",),
+    # Gitea's runs of the kit are part of the fast suite: one plugin that runs through it.
+    "conformance": (
+        "plugins/bitbucket/tests/test_contract.py",
+        "plugins/bitbucket/tests/test_kit_of_webhooks.py",
+        "plugins/github/tests/test_contract.py",
+        "plugins/github/tests/test_kit_of_deployments.py",
+        "plugins/gitlab/tests/test_contract.py",
+        "plugins/gitlab/tests/test_kit.py",
+        "tests/testing/test_check.py",
+        "tests/testing/test_mutants.py",
+        "tests/testing/test_stopped_checks.py",
+    ),
+}
 OUTSIDE = "outside_description(reason): says on purpose what Bitbucket's description has not"
 SANDBOX_INSTALLED = importlib.util.find_spec("deploycore_bitbucket") is not None
 
@@ -25,6 +45,24 @@ def pytest_configure(config):
         # Time-outs are for what hangs; how long an example takes is up to the machine.
         hypothesis.settings.register_profile("patient", deadline=None)
         hypothesis.settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark slow tests as such, and by their kind; see "Run tests" in CONTRIBUTING.md."""
+    listed = slow_tests()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        kinds = [kind for kind, places in SLOW_KINDS.items() if name.startswith(places)]
+        if kinds or name in listed or name.partition("::")[0] in listed:
+            kinds.append("slow")
+        for kind in kinds:
+            item.add_marker(kind)
+
+
+def slow_tests():
+    """Return the files and test functions that tests/slow.txt lists."""
+    lines = (ROOT / "tests" / "slow.txt").read_text().splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
 
 
 @pytest.hookimpl(optionalhook=True)

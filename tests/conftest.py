@@ -102,6 +102,26 @@ def postgresql(postgresql_server: Server) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def postgresql_template(
+    postgresql_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a database on that server whose tables are made and empty."""
+    home = tmp_path_factory.mktemp("template") / "home"
+    with postgresql_server.database() as address:
+        environ = {"DEPLOYCORE_HOME": str(home), "DEPLOYCORE_DATABASE_URL": address}
+        with Installation(Settings.from_environment(environ)) as installation:
+            installation.store.list_providers()
+        yield address
+
+
+@pytest.fixture
+def made_postgresql(postgresql_server: Server, postgresql_template: str) -> Iterator[str]:
+    """The address of a new database on that server with empty tables: a copy, as it is quick."""
+    with postgresql_server.database(postgresql_template) as address:
+        yield address
+
+
 @pytest.fixture
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a certificate for ``localhost`` that nobody signed, and its key."""

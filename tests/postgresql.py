@@ -94,10 +94,15 @@ class Server:
         self._process.wait()
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """A new, empty database; gives its address as SQLAlchemy reads it."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """Create a database and drop it afterwards; gives its address as SQLAlchemy reads it.
+
+        Args:
+            template: The address or name of the database to copy (default: an empty one).
+                Nothing may be connected to it.
+        """
         name = f"test_{uuid.uuid4().hex}"
-        self._do(f"CREATE DATABASE {name}")
+        self._do(f"CREATE DATABASE {name} TEMPLATE {template.rpartition('/')[2]}")
         try:
             yield f"postgresql+psycopg://{_USER}:unused@127.0.0.1:{self.port}/{name}"
         finally:

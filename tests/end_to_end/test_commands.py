@@ -35,10 +35,10 @@ def test_the_help_of_a_kind_names_its_fields(shell):
         assert option in shown
 
 
-def test_the_readme_has_the_same_exit_codes(request):
-    readme = (request.config.rootpath / "README.md").read_text()
+def test_the_manual_has_the_same_exit_codes(request):
+    manual = (request.config.rootpath / "docs/scripting.md").read_text()
     for code, meaning in EXIT_CODES.items():
-        assert f"| {code} | {meaning} |" in readme
+        assert f"| {code} | {meaning} |" in manual
 
 
 def test_completion_offers_the_commands(shell):

@@ -7,6 +7,9 @@ tables the tests make and drop, such as ``postgresql+psycopg://user:password@loc
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,16 +37,29 @@ def database(settings) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "server"])
-def any_settings(request, settings):
-    """A fresh installation on each kind of database that is at hand."""
+def unmade_settings(request, settings):
+    """An installation without tables, on each kind of database that is at hand."""
     if request.param == "sqlite":
         yield settings
         return
-    url = SERVER or request.getfixturevalue("postgresql")
-    environ = {"DEPLOYCORE_HOME": str(settings.home), "DEPLOYCORE_DATABASE_URL": url}
-    _drop_everything(url)
-    yield Settings.from_environment(environ)
-    _drop_everything(url)
+    with _on_server(settings, SERVER or request.getfixturevalue("postgresql")) as on_server:
+        yield on_server
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def any_settings(request, settings):
+    """An installation with empty tables, on each kind of database that is at hand.
+
+    The tables are copied: ``test_migrations.py`` is where they are made again and again.
+    """
+    if request.param == "sqlite":
+        made = request.getfixturevalue("empty_home")
+        settings.home.mkdir(mode=0o700)
+        shutil.copy2(made / "deploycore.db", settings.home)
+        yield settings
+        return
+    with _on_server(settings, SERVER or request.getfixturevalue("made_postgresql")) as on_server:
+        yield on_server
 
 
 @pytest.fixture
@@ -84,6 +100,16 @@ def application():
         return Application(name=name, **(given | fields))
 
     return make
+
+
+@contextmanager
+def _on_server(settings: Settings, url: str) -> Iterator[Settings]:
+    environ = {"DEPLOYCORE_HOME": str(settings.home), "DEPLOYCORE_DATABASE_URL": url}
+    if SERVER:  # one database for all tests
+        _drop_everything(url)
+    yield Settings.from_environment(environ)
+    if SERVER:
+        _drop_everything(url)
 
 
 def _drop_everything(url: str) -> None:

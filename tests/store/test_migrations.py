@@ -19,11 +19,11 @@ from deploycore.store.tables import REVISION, metadata
 
 
 @pytest.fixture
-def engine(any_settings):
+def engine(unmade_settings):
     """The engine of a database that the migrations have made."""
-    with Store(any_settings) as store:
+    with Store(unmade_settings) as store:
         store.list_providers()
-    engine = create_engine(any_settings.database_url)
+    engine = create_engine(unmade_settings.database_url)
     yield engine
     engine.dispose()
 

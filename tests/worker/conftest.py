@@ -227,7 +227,7 @@ def told(process: subprocess.Popen[str]) -> list[dict[str, object]]:
 def fleet(request, environment, tmp_path, demo_sandbox) -> Iterator[Fleet]:
     """On each kind of database."""
     if request.param == "postgresql":
-        environment["DEPLOYCORE_DATABASE_URL"] = request.getfixturevalue("postgresql")
+        environment["DEPLOYCORE_DATABASE_URL"] = request.getfixturevalue("made_postgresql")
     with Installation(Settings.from_environment(environment)) as installation:
         fleet = Fleet(installation, environment, demo_sandbox, tmp_path)
         yield fleet

@@ -139,7 +139,7 @@ class Hosts:
 def environment(request, tmp_path) -> dict[str, str]:
     known = {"DEPLOYCORE_HOME": str(tmp_path / "home")}
     if request.param == "postgresql":
-        known["DEPLOYCORE_DATABASE_URL"] = request.getfixturevalue("postgresql")
+        known["DEPLOYCORE_DATABASE_URL"] = request.getfixturevalue("made_postgresql")
     return known
 
 
