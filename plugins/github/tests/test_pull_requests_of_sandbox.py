@@ -10,36 +10,34 @@ import requests
 from deploycore.testing.scenarios import Access
 
 # What the schema "pull-request" of GitHub's documentation has, and the plugin's users may read.
-NEEDED = set(
-    [
-        "url",
-        "id",
-        "html_url",
-        "diff_url",
-        "patch_url",
-        "issue_url",
-        "commits_url",
-        "statuses_url",
-        "number",
-        "state",
-        "locked",
-        "title",
-        "user",
-        "body",
-        "labels",
-        "milestone",
-        "created_at",
-        "updated_at",
-        "closed_at",
-        "merged_at",
-        "merge_commit_sha",
-        "assignee",
-        "head",
-        "base",
-        "draft",
-        "author_association",
-    ]
-)
+NEEDED = {
+    "url",
+    "id",
+    "html_url",
+    "diff_url",
+    "patch_url",
+    "issue_url",
+    "commits_url",
+    "statuses_url",
+    "number",
+    "state",
+    "locked",
+    "title",
+    "user",
+    "body",
+    "labels",
+    "milestone",
+    "created_at",
+    "updated_at",
+    "closed_at",
+    "merged_at",
+    "merge_commit_sha",
+    "assignee",
+    "head",
+    "base",
+    "draft",
+    "author_association",
+}
 ONLY_ALONE = {"merged", "mergeable", "mergeable_state", "rebaseable", "merged_by", "comments"}
 
 
