@@ -56,7 +56,7 @@ def report_hint() -> str:
         return f"This is a bug in deploycore or a plugin. Report it with this message: {address}"
     return (
         "This is a bug in deploycore or a plugin. Report it, with this message, to the"
-        " administrator of this installation."
+        " administrator of this installation, or to the source that you installed it from."
     )
 
 

@@ -11,13 +11,14 @@ Where the description and the guide to the API part, this is done, and nothing e
 * ``pagelen``, ``page`` and ``fields`` work on every collection, and are declared nowhere.
 * With ``fields`` an answer lacks what is required of a whole one, and items that differed in
   what was left out become equal: nothing is required then, and nothing has to be unique.
-* ``mainbranch`` is null for an empty repository, and declared as an object.
+* ``mainbranch`` is null for an empty repository, ``merge_commit`` and ``closed_by`` for an open
+  pull request, and the ``repository`` of its source once that is gone: declared as objects.
 * Of the refusals that all paths share few are listed: each path is given the error object for
   all of 4XX.
 * The ``detail`` of an error is declared as text, and is an object where scopes lack.
 * An error may have ``fields``, as the guide says, which are not declared.
-* The body of a request for a build status is declared as an object with a ``type``, which the
-  description's own examples leave out: it is added.
+* The body of a request for a build status or a pull request is declared as an object with a
+  ``type``, which the description's own examples leave out: it is added.
 * Declared security is left out: credentials are what the sandbox itself judges.
 """
 
@@ -176,8 +177,11 @@ def _as_described(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {key: _as_described(item) for key, item in value.items()}
-    if kept.get("mainbranch", ...) is None:
-        del kept["mainbranch"]
+    for name in ("mainbranch", "merge_commit", "closed_by"):
+        if kept.get(name, ...) is None:
+            del kept[name]
+    if "branch" in kept and kept.get("repository", ...) is None:
+        del kept["repository"]
     if kept.get("type") == "error" and isinstance(kept.get("error"), dict):
         kept["error"].pop("fields", None)
     if isinstance(kept.get("detail"), dict) and kept["detail"].keys() == {"required", "granted"}:

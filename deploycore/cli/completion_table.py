@@ -26,6 +26,8 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
             "-b": "branches",
             "--submodules": None,
             "--links": ("refuse", "write-as-files", "write-as-links"),
+            "--limit": "",
+            "--timeout": "",
             "--json": None,
             "--help": None,
         },

@@ -167,7 +167,8 @@ def read_secret(name: str, *, from_stdin: bool) -> SecretStr:
         return _given(name, sys.stdin.read().removesuffix("\n").removesuffix("\r"))
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            f"There is no terminal to ask for {name} at.", hint="Give it by --stdin."
+            f"The value of {name} cannot be asked for: standard input is not a terminal.",
+            hint="Add --stdin, and send the value to standard input: --stdin < FILE",
         )
     typed = getpass.getpass(f"{name}: ")
     if not typed:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, SecretStr
 
-from deploycore.cli.fields import field_help, read_fields
+from deploycore.cli.fields import field_help, read_fields, read_secret
 from deploycore.cli.usage import UsageError
 from deploycore.configuration import ProviderConfig
 from deploycore.errors import ConfigurationError
@@ -157,3 +157,11 @@ def test_help_tells_each_field_its_options_and_its_mode():
     assert "--pass-word-stdin | --pass-word-env NAME | --pass-word-file PATH" in text
     assert "the password; with --mode password" in text
     assert "--site VALUE\n      where it is; optional" in text
+
+
+def test_a_value_that_cannot_be_asked_for_names_the_option_that_takes_it(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("typed\n"))
+    with pytest.raises(ConfigurationError, match="TOKEN cannot be asked for") as caught:
+        read_secret("TOKEN", from_stdin=False)
+    assert "--stdin" in caught.value.hint
+    assert read_secret("TOKEN", from_stdin=True).get_secret_value() == "typed"

@@ -27,3 +27,27 @@ def test_links_of_a_clone_are_as_in_git_or_as_asked_for(shell, provider):
     assert "a link to '/etc/passwd'" in " ".join(said.split())
     assert "--links write-as-links" in " ".join(said.split())
     assert not (shell.directory / "none").exists()
+
+
+def test_a_limit_that_was_reached_is_raised_by_the_option_that_the_error_names(shell, provider):
+    code, said = shell.fail("clone", provider, "acme/site", "copy", "--limit", "files=2")
+    assert code == 7
+    assert "raise the limit: --limit files=NUMBER" in " ".join(said.split())
+    assert "application" not in said
+    assert not (shell.directory / "copy").exists()
+    shell.succeed(
+        "clone", provider, "acme/site", "copy", "--limit", "files=3", "--limit", "objects=100"
+    )
+    assert (shell.directory / "copy" / "page").read_bytes() == b"one"
+
+
+def test_a_limit_that_is_unknown_or_malformed_is_told_before_anything_is_asked(shell, provider):
+    for given, expected in {
+        "flies=3": "Did you mean 'files'?",
+        "files": "--limit NAME=NUMBER",
+        "files=many": "--limit files should be a whole number",
+        "submodule_depth=65": "--limit submodule_depth should be 64 or less",
+    }.items():
+        code, said = shell.fail("clone", provider, "acme/site", "copy", "--limit", given)
+        assert code == 2
+        assert expected in " ".join(said.split())

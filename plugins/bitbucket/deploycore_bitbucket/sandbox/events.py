@@ -17,7 +17,7 @@ from deploycore.testing.repositories import CommitDetails, RefUpdate
 from deploycore.testing.webhooks import Event
 from deploycore_bitbucket.sandbox.state import Repository, User
 
-__all__ = ["pull_request", "push"]
+__all__ = ["pull_request", "pull_request_shape", "push"]
 
 MOST_COMMITS = 5
 SHORT_HASH = 12
@@ -54,8 +54,21 @@ def pull_request(
     Args:
         source: Where the commits come from; ``None`` where that is gone.
     """
+    told = pull_request_shape(row, repository, source, actor=actor, origin=origin)
+    return _event(name, {**_about(repository, actor, origin), "pullrequest": told})
+
+
+def pull_request_shape(
+    row: PullRequest,
+    repository: Repository,
+    source: Repository | None,
+    *,
+    actor: User | None,
+    origin: str,
+) -> dict[str, Any]:
+    """What events and the API both tell of a pull request."""
     api = f"{origin}/2.0/repositories/{repository.full_name}/pullrequests/{row.number}"
-    told = {
+    return {
         "type": "pullrequest",
         "id": row.number,
         "title": row.title,
@@ -72,7 +85,6 @@ def pull_request(
         "participants": [],
         "links": {"self": {"href": api}},
     }
-    return _event(name, {**_about(repository, actor, origin), "pullrequest": told})
 
 
 def _event(name: str, body: Any) -> Event:

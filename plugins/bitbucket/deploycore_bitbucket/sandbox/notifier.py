@@ -1,7 +1,4 @@
-"""Tells webhooks of what happens in the sandbox: pushes, and pull requests.
-
-Pull requests have no REST API here: tests and the demo make them by the sandbox's methods.
-"""
+"""Tells webhooks of what happens in the sandbox: pushes, and pull requests."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
+from deploycore.testing.pull_requests import PullRequests
 from deploycore.testing.repositories import GitRepositories
 from deploycore.testing.webhooks import ShownStatus, Webhooks
 from deploycore_bitbucket.sandbox import shapes
@@ -29,6 +30,10 @@ from deploycore_bitbucket.sandbox.hooks import HooksApi, needed_for_hooks
 from deploycore_bitbucket.sandbox.messages import refuse
 from deploycore_bitbucket.sandbox.pages import Pagination, page_of
 from deploycore_bitbucket.sandbox.partial import select_fields
+from deploycore_bitbucket.sandbox.pull_requests import (
+    PullRequestsApi,
+    needed_for_pull_requests,
+)
 from deploycore_bitbucket.sandbox.query import (
     Fields,
     InvalidQuery,
@@ -80,8 +85,10 @@ class RestApi:
         app_passwords: AppPasswords,
         pagination: Pagination,
         webhooks: Webhooks,
+        pull_requests: PullRequests,
     ) -> None:
         self._hooks = HooksApi(webhooks)
+        self._pull_requests = PullRequestsApi(pull_requests, state, git.branches)
         self._statuses = StatusesApi()
         self._state = state
         self._git = git
@@ -105,6 +112,9 @@ class RestApi:
             case ["repositories", _, _, "hooks", *_]:
                 need = needed_for_hooks(request)
                 return self._answer(request, self._credential(request), need, self._hook)
+            case ["repositories", _, _, "pullrequests", *_]:
+                need = needed_for_pull_requests(request)
+                return self._answer(request, self._credential(request), need, self._pull_request)
             case ["repositories", _, _, "commit", _, "statuses", *_]:
                 need = ABOUT_REPOSITORIES if request.method == "GET" else TO_REPORT
                 return self._answer(request, self._credential(request), need, self._status)
@@ -240,6 +250,10 @@ class RestApi:
         if user is not None and not self._state.administrates(user, repository.workspace):
             raise refuse(403, "You do not have admin access to this repository.")
         return self._hooks.answer(request, repository, self._page)
+
+    def _pull_request(self, request: Request, credential: Credential | None) -> Any:
+        repository = self._find_repository(request, credential)
+        return self._pull_requests.answer(request, repository, self._page)
 
     def _status(self, request: Request, credential: Credential | None) -> Any:
         repository = self._find_repository(request, credential)

@@ -50,12 +50,13 @@ API_TOKEN_SCOPES = (
     "read:repository:bitbucket",
     "write:repository:bitbucket",
     "read:pullrequest:bitbucket",
+    "write:pullrequest:bitbucket",
     "read:webhook:bitbucket",
     "write:webhook:bitbucket",
     "delete:webhook:bitbucket",
 )
-OLD_SCOPES = ("account", "repository:write", "pullrequest", "webhook")
-ACCESS_TOKEN_SCOPES = ("repository:write", "pullrequest", "webhook")
+OLD_SCOPES = ("account", "repository:write", "pullrequest:write", "webhook")
+ACCESS_TOKEN_SCOPES = ("repository:write", "pullrequest:write", "webhook")
 
 DEFAULT_SCOPES: Mapping[Mode, tuple[str, ...]] = {
     "app-password": OLD_SCOPES,
@@ -137,7 +138,14 @@ class Sandbox(LoopbackHost):
         self.webhooks = Webhooks(webhook_rules, sign)
         notifier = Notifier(self._state, self._git, self.webhooks, lambda: self.url)
         self._pull_requests = notifier.pull_requests
-        self._rest = RestApi(self._state, self._git, app_passwords, pagination, self.webhooks)
+        self._rest = RestApi(
+            self._state,
+            self._git,
+            app_passwords,
+            pagination,
+            self.webhooks,
+            self._pull_requests,
+        )
         self._smart_http = SmartHttp(self._git, GitAccess(self._state, app_passwords).permit)
 
     @classmethod

@@ -15,12 +15,12 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
-from deploycore.testing.pull_requests import Action, PullRequestChange
+from deploycore.testing.pull_requests import Action, PullRequest, PullRequestChange
 from deploycore.testing.repositories import CommitDetails, RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event, Hook, hmac_sha256
 
-__all__ = ["ping", "proof", "pull_request", "push", "told"]
+__all__ = ["ping", "proof", "pull_request", "pull_request_shape", "push", "told"]
 
 NOTHING = "0" * 40
 COMMITS_MOST = 2048
@@ -84,24 +84,49 @@ def pull_request(
     body = {
         "action": ACTIONS.get(change.action, change.action),
         "number": row.number,
-        "pull_request": {
-            "number": row.number,
-            "html_url": f"{describe(repository)['html_url']}/pull/{row.number}",
-            "state": "open" if row.is_open else "closed",
-            "title": row.title,
-            "user": _user(actor),
-            "body": None,
-            "draft": False,
-            "merged": row.is_merged,
-            "merge_commit_sha": row.commit if row.is_merged else None,
-            "head": _end(source, row.source_branch, row.commit, describe),
+        "pull_request": pull_request_shape(
+            row,
+            repository,
+            source,
+            actor=actor,
+            describe=describe,
             # Where it was merged into, not what came of that.
-            "base": _end(repository, row.target_branch, change.before.target_commit, describe),
-        },
+            base_commit=change.before.target_commit,
+        ),
         "repository": describe(repository),
         "sender": _user(actor),
     }
     return _event("pull_request", body)
+
+
+def pull_request_shape(
+    row: PullRequest,
+    repository: Repository,
+    source: Repository | None,
+    *,
+    actor: str,
+    describe: Describe,
+    base_commit: str,
+) -> dict[str, Any]:
+    """What events and the API both tell of a pull request.
+
+    Args:
+        source: Where the commits come from; ``None`` where that is gone.
+        base_commit: Where the target branch is, or was before the merge.
+    """
+    return {
+        "number": row.number,
+        "html_url": f"{describe(repository)['html_url']}/pull/{row.number}",
+        "state": "open" if row.is_open else "closed",
+        "title": row.title,
+        "user": _user(actor),
+        "body": None,
+        "draft": False,
+        "merged": row.is_merged,
+        "merge_commit_sha": row.commit if row.is_merged else None,
+        "head": _end(source, row.source_branch, row.commit, describe),
+        "base": _end(repository, row.target_branch, base_commit, describe),
+    }
 
 
 def ping(hook: Hook, shape: Mapping[str, Any], repository: Mapping[str, Any], actor: str) -> Event:

@@ -37,18 +37,31 @@ from deploycore.testing.scenarios import Access
 from deploycore_github.sandbox.keys import new_private_key
 from deploycore_github.sandbox.validation import DOCUMENTATION
 
-__all__ = ["API", "BY_APP", "DEPLOYMENTS", "HOOKS", "METADATA", "READ", "STATUSES", "GitHubHost"]
+__all__ = [
+    "API",
+    "BY_APP",
+    "CONTENTS",
+    "DEPLOYMENTS",
+    "HOOKS",
+    "METADATA",
+    "PULLS",
+    "READ",
+    "STATUSES",
+    "GitHubHost",
+]
 
 T = TypeVar("T")
 
 API = "/api/v3"
 READ, METADATA = "contents=read", "metadata=read"
 HOOKS, STATUSES, DEPLOYMENTS = "repository_hooks", "statuses", "deployments"
+CONTENTS, PULLS = "contents", "pull_requests"
 SCOPE = "repo"
 CLASSIC_SCOPES = {
     HOOKS: ("admin:repo_hook", "public_repo", SCOPE, "write:repo_hook"),
     STATUSES: (SCOPE, "repo:status"),
     DEPLOYMENTS: (SCOPE, "repo_deployment"),
+    PULLS: ("public_repo", SCOPE),
 }
 """The scopes of classic tokens, any of which will do."""
 VERSION = "2022-11-28"
@@ -503,7 +516,12 @@ def _accepted(request: Request) -> tuple[str, ...]:
     if not request.path.startswith(f"{API}/repos/"):
         return ()
     parts = {*request.segments[5:6]}  # api, v3, repos, owner, repository
-    names = {"hooks": HOOKS, "statuses": STATUSES, "deployments": DEPLOYMENTS}
+    names = {
+        "hooks": HOOKS,
+        "statuses": STATUSES,
+        "deployments": DEPLOYMENTS,
+        "pulls": PULLS,
+    }
     return next((CLASSIC_SCOPES[names[part]] for part in parts if part in names), (SCOPE,))
 
 

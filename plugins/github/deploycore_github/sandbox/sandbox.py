@@ -26,13 +26,16 @@ from deploycore_github.sandbox.hooks import HooksApi, shape
 from deploycore_github.sandbox.host import (
     API,
     BY_APP,
+    CONTENTS,
     DEPLOYMENTS,
     HOOKS,
     METADATA,
+    PULLS,
     READ,
     STATUSES,
     GitHubHost,
 )
+from deploycore_github.sandbox.pulls import PullsApi
 from deploycore_github.sandbox.reports import Deployment, DeploymentsApi, StatusesApi
 
 __all__ = ["GitHubSandbox"]
@@ -56,9 +59,18 @@ class GitHubSandbox(GitHubHost):
         self._statuses = StatusesApi(self._has_commit, self.show_status)
         self._deployments = DeploymentsApi(self._commit_of)
         self._pull_requests = PullRequests(self.git, self._row, self._tell)
+        self._pulls = PullsApi(
+            self._pull_requests,
+            find=self._row,
+            branches=self.git.branches,
+            describe=self._repository_json,
+            refuse=self.refused,
+            actor=self.OWNER,
+        )
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Repositories have no name for people besides the one in the address."""
+        self._pulls.clear()
         return tuple(replace(arranged, name="") for arranged in super().arrange(scenario))
 
     # What happens, and whom it is told.
@@ -145,6 +157,7 @@ class GitHubSandbox(GitHubHost):
 
     def _tell(self, change: PullRequestChange) -> None:
         row = change.row
+        self._pulls.changed(change)
         event = events.pull_request(
             change,
             self._there(row.repository),
@@ -196,6 +209,13 @@ class GitHubSandbox(GitHubHost):
             "GET /repos/{owner}/{slug}/deployments": self._list_deployments,
             "POST /repos/{owner}/{slug}/deployments": self._add_deployment,
             "POST /repos/{owner}/{slug}/deployments/{id}/statuses": self._add_deployment_status,
+            "GET /repos/{owner}/{slug}/pulls": self._list_pulls,
+            "POST /repos/{owner}/{slug}/pulls": self._open_pull,
+            "GET /repos/{owner}/{slug}/pulls/{number}": self._get_pull,
+            "PATCH /repos/{owner}/{slug}/pulls/{number}": self._edit_pull,
+            "GET /repos/{owner}/{slug}/pulls/{number}/merge": self._is_merged,
+            "PUT /repos/{owner}/{slug}/pulls/{number}/merge": self._merge_pull,
+            "GET /repositories/{number}/pulls": self._numbered_pulls,
             "GET /repositories/{number}/hooks": self._numbered_hooks,
             "GET /repositories/{number}": self._numbered_repository,
             "GET /repositories/{number}/branches": self._numbered_branches,
@@ -313,6 +333,42 @@ class GitHubSandbox(GitHubHost):
         if found is None:
             raise self.refused(404, "Not Found")
         return found
+
+    def _list_pulls(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._changeable(request, owner, slug, PULLS, level="read")
+        here = f"{API}/repositories/{row.number}/pulls"
+
+        def render(found: PullRequest) -> dict[str, Any]:
+            return self._pulls.shape(found, request, alone=False)
+
+        return self._page(request, self._pulls.listed(request, row), render, here)
+
+    def _numbered_pulls(self, request: Request, number: str) -> Answer:
+        row = self._by_number(request, number)
+        return self._list_pulls(request, row.owner, row.slug)
+
+    def _open_pull(self, request: Request, owner: str, slug: str) -> Answer:
+        opened = self._pulls.open(request, self._changeable(request, owner, slug, PULLS))
+        return json_answer(self._pulls.shape(opened, request), 201)
+
+    def _get_pull(self, request: Request, owner: str, slug: str, number: str) -> Answer:
+        row = self._changeable(request, owner, slug, PULLS, level="read")
+        return json_answer(self._pulls.shape(self._pulls.found(row, number), request))
+
+    def _edit_pull(self, request: Request, owner: str, slug: str, number: str) -> Answer:
+        found = self._pulls.found(self._changeable(request, owner, slug, PULLS), number)
+        return json_answer(self._pulls.shape(self._pulls.edit(request, found), request))
+
+    def _is_merged(self, request: Request, owner: str, slug: str, number: str) -> Answer:
+        row = self._changeable(request, owner, slug, PULLS, level="read")
+        return self._pulls.merged(self._pulls.found(row, number))
+
+    def _merge_pull(self, request: Request, owner: str, slug: str, number: str) -> Answer:
+        """This takes the permission to write contents, and not the one for pull requests."""
+        self._reader(request, f"{CONTENTS}=write")
+        return self._pulls.merge(
+            request, self._pulls.found(self._readable(request, owner, slug, READ), number)
+        )
 
     def _add_status(self, request: Request, owner: str, slug: str, sha: str) -> Answer:
         return self._statuses.add(request, self._changeable(request, owner, slug, STATUSES), sha)

@@ -41,6 +41,7 @@ from pydantic import SecretStr
 from deploycore_gitlab.configuration import API_SCOPE, GIT_SCOPE, GIT_USERNAME
 from deploycore_gitlab.sandbox import events, shapes
 from deploycore_gitlab.sandbox.hooks import RULES, HooksApi, ProjectHook, decoded, delivery_headers
+from deploycore_gitlab.sandbox.merge_requests import MergeRequestsApi
 from deploycore_gitlab.sandbox.pages import branch_pages, keyset_pages, numbered_pages
 from deploycore_gitlab.sandbox.reports import DeploymentsApi, changed_status
 
@@ -55,6 +56,7 @@ FOR_BRANCHES = (*FOR_API, "Branch: Read")
 FOR_FETCHING = ("api", GIT_SCOPE, "write_repository", "Code: Download")
 FOR_PUSHING = ("api", "write_repository", "Code: Push")
 FOR_WRITING = ("api",)
+FOR_READING_REQUESTS = (*FOR_API, "Merge Request: Read")
 GRANULAR = "granular"
 
 Role = Literal["Guest", "Reporter", "Developer", "Maintainer", "Owner"]
@@ -132,6 +134,9 @@ class GitLabSandbox(Sandbox):
         self._hooks = HooksApi(self.webhooks, signs=self.SIGNS)
         self._deployments = DeploymentsApi()
         self._merge_requests = PullRequests(self.git, self._row, self._tell)
+        self._merge_requests_api = MergeRequestsApi(
+            self._merge_requests, find=self._row, branches=self.git.branches, user=self.USER
+        )
         self._roles: dict[str, Role] = {}
         self.archived: set[str] = set()
         self.internal: set[str] = set()
@@ -286,6 +291,11 @@ class GitLabSandbox(Sandbox):
             f"GET {project}/deployments": self._list_deployments,
             f"POST {project}/deployments": self._add_deployment,
             f"PUT {project}/deployments/{{number}}": self._change_deployment,
+            f"GET {project}/merge_requests": self._list_merge_requests,
+            f"POST {project}/merge_requests": self._open_merge_request,
+            f"GET {project}/merge_requests/{{number}}": self._one_merge_request,
+            f"PUT {project}/merge_requests/{{number}}": self._change_merge_request,
+            f"PUT {project}/merge_requests/{{number}}/merge": self._accept_merge_request,
             f"{api}/user": self._user,
             f"{api}/personal_access_tokens/self": self._access_token,
             f"GET {self.RELATIVE_URL}/oauth/token/info": self._oauth_token,
@@ -466,6 +476,45 @@ class GitLabSandbox(Sandbox):
     def _change_deployment(self, request: Request, project: str, number: str) -> Answer:
         row = self._managed(request, project, (*FOR_WRITING, "Deployment: Update"), "Developer")
         return self._deployments.change(request, row, number)
+
+    def _list_merge_requests(self, request: Request, project: str) -> Answer:
+        row = self._project(request, project, FOR_READING_REQUESTS)
+        return numbered_pages(
+            request,
+            self._merge_requests_api.listed(request, row),
+            lambda found: self._merge_requests_api.shape(found, row, self.root),
+            names={"id": row.full_name},
+        )
+
+    def _open_merge_request(self, request: Request, project: str) -> Answer:
+        scopes = (*FOR_WRITING, "Merge Request: Create")
+        row = self._managed(request, project, scopes, "Developer")
+        opened = self._merge_requests_api.open(request, row)
+        into = self._row(opened.repository) or row
+        return json_answer(self._merge_requests_api.shape(opened, into, self.root), 201)
+
+    def _one_merge_request(self, request: Request, project: str, number: str) -> Answer:
+        row = self._project(request, project, FOR_READING_REQUESTS)
+        found = self._merge_requests_api.found(row, number)
+        return json_answer(self._merge_requests_api.shape(found, row, self.root))
+
+    def _change_merge_request(self, request: Request, project: str, number: str) -> Answer:
+        scopes = (*FOR_WRITING, "Merge Request: Update")
+        row = self._managed(request, project, scopes, "Developer")
+        found = self._merge_requests_api.found(row, number)
+        changed = self._merge_requests_api.change(request, found)
+        return json_answer(self._merge_requests_api.shape(changed, row, self.root))
+
+    def _accept_merge_request(self, request: Request, project: str, number: str) -> Answer:
+        """Default branches are protected: it takes a Maintainer to merge into one."""
+        row = self._project(request, project, (*FOR_WRITING, "Merge Request: Update"))
+        found = self._merge_requests_api.found(row, number)
+        protected = found.target_branch == row.default_branch
+        role = self._roles[self.caller(request).secret.get_secret_value()]
+        if ROLES.index(role) < ROLES.index("Maintainer" if protected else "Developer"):
+            raise self.refused(401, "401 Unauthorized")
+        merged = self._merge_requests_api.merge(request, found)
+        return json_answer(self._merge_requests_api.shape(merged, row, self.root))
 
     def _resolves(self, row: Repository, name: str, *, is_ref: bool) -> bool:
         if is_commit_hash(name):

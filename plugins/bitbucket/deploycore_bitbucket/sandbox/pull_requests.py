@@ -1,0 +1,211 @@
+"""The REST API's pull requests of a repository.
+
+Merges are done when they are answered: ``async`` is refused.
+
+Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-pullrequests/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from deploycore.errors import NotFound
+from deploycore.testing.messages import Refusal, Request, json_answer, with_headers
+from deploycore.testing.pull_requests import PullRequest, PullRequests
+from deploycore_bitbucket.sandbox.authentication import Need
+from deploycore_bitbucket.sandbox.events import pull_request_shape
+from deploycore_bitbucket.sandbox.hooks import decoded
+from deploycore_bitbucket.sandbox.messages import refuse
+from deploycore_bitbucket.sandbox.state import Repository, State, User
+
+__all__ = ["PullRequestsApi", "needed_for_pull_requests"]
+
+MADE = "2024-01-01T00:00:00+00:00"
+STRATEGIES = (
+    *("merge_commit", "squash", "fast_forward", "squash_fast_forward"),
+    *("rebase_fast_forward", "rebase_merge"),
+)
+ONLY_ALONE = ("reviewers", "participants")
+"""What Bitbucket leaves out of lists."""
+CLOSED = "This pull request is already closed."
+PARTS = ("commits", "approve", "diff", "diffstat", "comments", "activity", "merge", "decline")
+
+_READ = Need(new=("read:pullrequest:bitbucket",), old=("pullrequest",))
+_WRITE = Need(
+    new=("read:pullrequest:bitbucket", "write:pullrequest:bitbucket"), old=("pullrequest:write",)
+)
+
+Page = Callable[[Sequence[PullRequest], Request, Callable[[PullRequest], Any]], Any]
+Branches = Callable[[Repository], Mapping[str, str]]
+
+
+def needed_for_pull_requests(request: Request) -> Need:
+    """Which scopes a request takes."""
+    return _READ if request.method == "GET" else _WRITE
+
+
+@dataclass(frozen=True)
+class PullRequestsApi:
+    """Answers what is below ``/repositories/{workspace}/{repo_slug}/pullrequests``.
+
+    Args:
+        rows: All pull requests of the sandbox.
+        branches: The branches of a repository, and their commits.
+    """
+
+    rows: PullRequests
+    state: State
+    branches: Branches
+
+    def answer(self, request: Request, repository: Repository, page: Page) -> Any:
+        """A JSON body, or an answer; the caller was found to be allowed to ask."""
+        match request.method, request.segments[5:]:
+            case "GET", ():
+                return page(
+                    self._listed(request, repository),
+                    request,
+                    lambda row: self._shape(row, repository, request, alone=False),
+                )
+            case "POST", ():
+                shape = self._shape(self._open(request, repository), repository, request)
+                location = {"Location": shape["links"]["self"]["href"]}
+                return with_headers(json_answer(shape, 201), location)
+            case "GET", (number,):
+                return self._shape(self._found(repository, number), repository, request)
+            case "PUT", (number,):
+                row = self._edit(request, self._found(repository, number))
+            case "POST", (number, "merge"):
+                row = self._merge(request, self._found(repository, number))
+            case "POST", (number, "decline"):
+                row = self.rows.close(_still_open(self._found(repository, number)))
+            case "GET", _:
+                raise refuse(404, "Resource not found")
+            case _:
+                raise refuse(405, f"Method {request.method} is not allowed.")
+        return self._shape(row, repository, request)
+
+    def _listed(self, request: Request, repository: Repository) -> Sequence[PullRequest]:
+        """Those of each ``state`` that is named, by default ``OPEN``."""
+        pairs = parse_qsl(request.query_string)
+        states = {text for name, text in pairs if name == "state"} or {"OPEN"}
+        return [row for row in self.rows.of(repository.full_name) if _state(row) in states]
+
+    def _found(self, repository: Repository, number: str) -> PullRequest:
+        for row in self.rows.of(repository.full_name):
+            if str(row.number) == number:
+                return row
+        raise refuse(404, f"Pull request {number} not found")
+
+    def _open(self, request: Request, repository: Repository) -> PullRequest:
+        """One that is open for the same branches gets the new title instead."""
+        body = decoded(request)
+        title, branch = body.get("title"), _name_at(body, "source", "branch")
+        lacking = [name for name, text in (("title", title), ("source", branch)) if not text]
+        if lacking:
+            raise _invalid(dict.fromkeys(lacking, "This field is required."))
+        target = _name_at(body, "destination", "branch") or repository.main_branch
+        source = self._source(body, repository)
+        ends = {"source": (source, branch), "destination": (repository, target)}
+        for field, (where, name) in ends.items():
+            if name not in self.branches(where):
+                raise _invalid({field: f"branch not found: {name}"})
+        for row in self.rows.of(repository.full_name):
+            same = (row.source, row.source_branch, row.target_branch)
+            if row.is_open and same == (source.full_name, branch, target):
+                return self.rows.edit(row, title=str(title))
+        if self.branches(source)[branch] == self.branches(repository)[target]:
+            raise refuse(400, "There are no changes to be pulled")
+        return self.rows.open(repository, source, branch, target, str(title))
+
+    def _source(self, body: Mapping[str, Any], repository: Repository) -> Repository:
+        full_name = _name_at(body, "source", "repository", "full_name")
+        if not full_name:
+            return repository
+        found = self._find(full_name)
+        if found is None:
+            raise _invalid({"source": f"repository not found: {full_name}"})
+        return found
+
+    def _edit(self, request: Request, row: PullRequest) -> PullRequest:
+        body = decoded(request)
+        target = _name_at(body, "destination", "branch")
+        changes = {"title": str(body.get("title") or ""), "target_branch": target}
+        given = {name: text for name, text in changes.items() if text}
+        return self.rows.edit(_still_open(row), **given)
+
+    def _merge(self, request: Request, row: PullRequest) -> PullRequest:
+        body = decoded(request) if request.body else {}
+        if body.get("merge_strategy", "merge_commit") not in STRATEGIES:
+            raise _invalid({"merge_strategy": "Not a valid merge strategy."})
+        if request.query.get("async") == "true":
+            raise refuse(400, "This sandbox does not merge asynchronously.")
+        try:
+            return self.rows.merge(_still_open(row))
+        except NotFound:
+            raise refuse(400, "The source repository of this pull request is gone.") from None
+
+    def _find(self, full_name: str) -> Repository | None:
+        workspace, _, slug = full_name.partition("/")
+        try:
+            return self.state.repository(workspace, slug)
+        except NotFound:
+            return None
+
+    def _shape(
+        self, row: PullRequest, repository: Repository, request: Request, *, alone: bool = True
+    ) -> Any:
+        members = self.state.workspace(repository.workspace).members
+        author: User | None = self.state.user(next(iter(members))) if members else None
+        told = pull_request_shape(
+            row, repository, self._find(row.source), actor=author, origin=request.origin
+        )
+        api = told["links"]["self"]["href"]
+        html = f"{request.origin}/{repository.full_name}/pull-requests/{row.number}"
+        links = {"self": api, "html": html, **{part: f"{api}/{part}" for part in PARTS}}
+        whole = {
+            **told,
+            "source": _end(told["source"]),
+            "destination": _end(told["destination"]),
+            "draft": False,
+            "comment_count": 0,
+            "task_count": 0,
+            "created_on": MADE,
+            "updated_on": MADE,
+            "merge_commit": {"hash": row.commit[:12]} if row.is_merged else None,
+            "closed_by": None if row.is_open else told["author"],
+            "links": {name: {"href": href} for name, href in links.items()},
+        }
+        return whole if alone else {key: whole[key] for key in whole if key not in ONLY_ALONE}
+
+
+def _state(row: PullRequest) -> str:
+    return "DECLINED" if row.state == "CLOSED" else row.state
+
+
+def _still_open(row: PullRequest) -> PullRequest:
+    if not row.is_open:
+        raise refuse(400, CLOSED)
+    return row
+
+
+def _end(told: Mapping[str, Any]) -> Any:
+    """As events have it, but for the type of the commit, which the description has no place for."""
+    return {**told, "commit": {"hash": told["commit"]["hash"]}}
+
+
+def _name_at(body: Mapping[str, Any], *path: str) -> str:
+    """The text at a path, or the ``name`` of the object that is there; empty if there is none."""
+    found: Any = body
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    if isinstance(found, dict):
+        found = found.get("name")
+    return found if isinstance(found, str) else ""
+
+
+def _invalid(wrong: Mapping[str, str]) -> Refusal:
+    message = "; ".join(f"{field}: {said}" for field, said in wrong.items())
+    return refuse(400, message, fields={field: [said] for field, said in wrong.items()})
