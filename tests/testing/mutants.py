@@ -102,7 +102,7 @@ CLONE_ADDRESS = 'f"{self._config.url}/{repository.path}.git"'
 CLONE_URL = f"        return CloneUrl(url={CLONE_ADDRESS}, credential=credential)\n"
 PAGES = "        return self._http.linked_pages(path, params=params)\n"
 ONLY_403 = "    if answer.status != 403:\n        return None\n"
-HINT = 'hint=f"Make a token with the scope {READ_SCOPE}, and give it: deploycore provider add.",\n'
+HINT = 'hint=f"Create a token with the scope {READ_SCOPE}. Enter it with deploycore provider add.",\n'
 ADDRESS = (
     '    url: HttpsAddress = Field(default="https://acme.example", description="where Acme is")\n'
 )
