@@ -48,7 +48,7 @@ class BranchAnswer(AnswerModel):
 
 
 class Page(AnswerModel):
-    """A page; its items are parsed one by one, so that one invalid item does not lose the others."""
+    """A page; its items are parsed one by one, so that an invalid one does not lose the others."""
 
     items: list[object]
 

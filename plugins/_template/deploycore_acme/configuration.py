@@ -17,7 +17,7 @@ class AcmeConfig(ProviderConfig):
     # EDIT 2: the host's address, and other values that the user enters
     url: HttpsAddress = Field(default="https://acme.example", description="address of Acme")
     owner: str = Field(
-        min_length=1, description="owner of the repositories to list, as in acme.example/<owner>"
+        min_length=1, description="owner of the repositories, as in acme.example/<owner>"
     )
     token: TokenStr = Field(description=f"access token with the scope {READ_SCOPE}")
 
