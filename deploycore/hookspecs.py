@@ -135,7 +135,7 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """Optional: what a person should do about a refusal by the host's git server.
+        """Optional: what the user should do if the host's git server rejects a request.
 
         Args:
             status: The HTTP status, where there was one.
