@@ -135,7 +135,7 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """Optional: what a person should do about a refusal by the host's git server.
+        """Optional: what the user should do if the host's git server rejects a request.
 
         Args:
             status: The HTTP status, where there was one.
@@ -148,7 +148,7 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """Optional: whether a delivery was signed by somebody who knows one of the secrets.
+        """Optional: verify that a delivery was signed with one of the secrets.
 
         Decided by the raw body and in constant time, such as by
         :func:`~deploycore.events.hmac_sha256_matches`; without a request. A delivery without a
@@ -161,7 +161,7 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
-        """Optional: what a delivery says; called for those that are verified, without a request.
+        """Optional: parse a verified delivery, without a request.
 
         Raises:
             UnexpectedAnswer: It is not what the host documents.
@@ -170,9 +170,9 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """Optional: have the host tell of pushes and pull requests. One that sends to this
-        address already is changed, or replaced where the host can't change its secret, so that
-        there is no second one in the end.
+        """Optional: register a webhook at the host for pushes and pull requests. An existing
+        webhook with this address is updated, or replaced if the host cannot change its secret, so
+        that there is never a second one.
 
         Raises:
             PermissionDenied: The credentials may not; the hint names the missing scope.
@@ -203,7 +203,7 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
-        """Optional: show on the host's pages how a commit's deployment goes.
+        """Optional: show the status of a commit's deployment on the host's pages.
 
         Returns:
             ``True``; a hook's result can't be nothing.
@@ -216,7 +216,7 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
-        """Optional: keep the host's list of deployments to an environment, where it has one.
+        """Optional: update the host's list of deployments to an environment, if it has one.
 
         The first report of a deployment adds it, later ones change it. Nothing is kept here
         about what the host has: look for the environment's deployment of this number, or of

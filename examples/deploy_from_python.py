@@ -1,6 +1,6 @@
-"""Connect a host, declare an application, deploy it, and go back: all of it from Python.
+"""Connect a host, create an application, deploy it, and roll back, all from Python.
 
-Runs as it is, on the Bitbucket sandbox: python examples/deploy_from_python.py
+This example runs unchanged, with the Bitbucket sandbox: python examples/deploy_from_python.py
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from deploycore import Application, DeploycoreError, DeployEvent, Installation, 
 
 
 def tell(event: DeployEvent) -> None:
-    """Print what happens, but for how far git is."""
+    """Print each event except git's progress."""
     if event.kind != "progress":
         print(f"  {event.phase:14} {event.text}")
 
 
 def main() -> None:
-    """Deploy twice; the second time something that does not work."""
+    """Deploy a version that works, one that does not, and a third one; then roll back."""
     sandbox = Sandbox().with_demo_content()
     with tempfile.TemporaryDirectory() as directory, sandbox:
         place = Path(directory)
@@ -53,7 +53,7 @@ def main() -> None:
             live = (place / "live" / "current" / "page").read_text()
             print(f"still live: {live.strip()}")
 
-            sandbox.publish(connection.owner, "site", "main", {"page": b"Hello again\n"}, "Mend it")
+            sandbox.publish(connection.owner, "site", "main", {"page": b"Hello again\n"}, "Fix it")
             installation.deploy("site")
             installation.roll_back("site")
             for record in installation.store.deployments.list("site"):

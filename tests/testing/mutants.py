@@ -102,9 +102,9 @@ CLONE_ADDRESS = 'f"{self._config.url}/{repository.path}.git"'
 CLONE_URL = f"        return CloneUrl(url={CLONE_ADDRESS}, credential=credential)\n"
 PAGES = "        return self._http.linked_pages(path, params=params)\n"
 ONLY_403 = "    if answer.status != 403:\n        return None\n"
-HINT = 'hint=f"Make a token with the scope {READ_SCOPE}, and give it: deploycore provider add.",\n'
+HINT = 'hint=f"Create a token with the scope {READ_SCOPE}, then: deploycore provider add.",\n'
 ADDRESS = (
-    '    url: HttpsAddress = Field(default="https://acme.example", description="where Acme is")\n'
+    '    url: HttpsAddress = Field(default="https://acme.example", description="address of Acme")\n'
 )
 TOKEN = '    token: TokenStr = Field(description=f"access token with the scope {READ_SCOPE}")\n'
 API_AUTH = "        return BearerAuth(\n            self.token\n        )"
@@ -236,7 +236,7 @@ CLASS_AND_CONFIGURATION = (
     Mutant(
         "describes a field with nothing",
         in_configuration(
-            'min_length=1, description="whose repositories to list, as in acme.example/<owner>"',
+            'min_length=1, description="owner of the repositories, as in acme.example/<owner>"',
             "min_length=1",
         ),
         ("test_every_field_of_the_configuration_is_described",),

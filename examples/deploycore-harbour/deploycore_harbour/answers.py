@@ -1,4 +1,4 @@
-"""What Harbour answers, as far as it is read, and what that means to deploycore."""
+"""Harbour's responses, and how they map to deploycore's models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProjectAnswer(AnswerModel):
     main_branch: NonEmpty | None
 
     def repository(self, url: str) -> Repository:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Repository(
             name=self.title,
             slug=self.handle,
@@ -43,12 +43,12 @@ class BranchAnswer(AnswerModel):
     tip: CommitHash
 
     def branch(self) -> Branch:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.tip)
 
 
 class Page(AnswerModel):
-    """What is on a page is read item by item, so that one bad item does not lose the others."""
+    """A page; its items are parsed one by one, so that an invalid one does not lose the others."""
 
     items: list[object]
 

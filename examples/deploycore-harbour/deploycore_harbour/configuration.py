@@ -1,4 +1,4 @@
-"""What a person gives to connect Harbour: forms and command-line options are made from it."""
+"""Configuration of Harbour: forms and command-line options are made from its fields."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ READ_PERMISSION = "code:read"
 class HarbourConfig(ProviderConfig):
     """One account of Harbour."""
 
-    url: HttpsAddress = Field(default="https://harbour.example", description="where Harbour is")
-    team: str = Field(min_length=1, description="whose projects to list")
+    url: HttpsAddress = Field(default="https://harbour.example", description="address of Harbour")
+    team: str = Field(min_length=1, description="team whose projects to list")
     key: TokenStr = Field(description=f"access key with the permission {READ_PERMISSION}")
 
     @property

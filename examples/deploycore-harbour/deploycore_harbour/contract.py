@@ -1,4 +1,4 @@
-"""What deploycore's conformance kit has to know of Harbour; ``deploycore plugin check harbour``."""
+"""What the conformance kit needs to test Harbour; see ``deploycore plugin check harbour``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["HarbourContract"]
 
 
 class HarbourContract(ProviderContract):
-    """Runs every check of the kit against the sandbox."""
+    """Run every check of the kit against the sandbox."""
 
     kind = "harbour"
     sandbox = HarbourSandbox

@@ -1,4 +1,4 @@
-"""Harbour's hooks: four requests, and what to do about refusals."""
+"""Harbour's hooks: four requests, and errors for Harbour's error responses."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class HarbourProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Made from the configuration, without a request."""
+        """Build the clone URL from the configuration, without a request."""
         credential = GitCredential(username=GIT_USERNAME, password=self._config.key)
         return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
@@ -81,12 +81,12 @@ class HarbourProvider:
 
 
 def explain(answer: ErrorAnswer) -> DeploycoreError | None:
-    """The error for a final refusal; ``None`` for what its status says anyway."""
+    """Explain an error response; ``None`` keeps the client's own error."""
     if answer.status != 403:
         return None
     return PermissionDenied(
-        "Harbour accepts the key, but the key may not do this.",
-        hint=f"Make a key with the permission {READ_PERMISSION}.",
+        "Harbour accepts the key, but the key lacks the required permission.",
+        hint=f"Create a key with the permission {READ_PERMISSION}.",
         status=answer.status,
     )
 
@@ -96,5 +96,5 @@ def _more(page: object) -> str | None:
 
 
 def _quoted(name: str) -> str:
-    """One segment of an address of the API: a slash in a name separates nothing there."""
+    """Quote a name as one segment of a path, with its slashes."""
     return quote(name, safe="")

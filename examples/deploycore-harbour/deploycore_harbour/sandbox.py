@@ -1,4 +1,4 @@
-"""Harbour on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit."""
+"""Sandbox of Harbour, for ``deploycore demo``, ``deploycore sandbox`` and the conformance kit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["HarbourSandbox"]
 
 
 class HarbourSandbox(Sandbox):
-    """Harbour's API, as far as the provider uses it."""
+    """The part of Harbour's API that the provider uses."""
 
     MODES = {"key": "Key"}
     SCOPES = (READ_PERMISSION, "code:write")

@@ -1,4 +1,4 @@
-"""What Harbour alone has, and the kit can't know."""
+"""Tests of what is specific to Harbour."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deploycore.http import ErrorAnswer
 from deploycore_harbour.provider import explain
 
 
-def test_a_refusal_names_the_permission_to_ask_for():
+def test_a_403_error_names_the_permission_to_ask_for():
     answer = ErrorAnswer(status=403, method="GET", path="/api/me", headers={}, text="")
     error = explain(answer)
     assert isinstance(error, PermissionDenied)

@@ -1,6 +1,6 @@
-"""What Acme answers, as far as it is read, and what that means to deploycore.
+"""Acme's responses, and how they map to deploycore's models.
 
-Each model has just the fields that are needed; ``parse_answer`` refuses what is not like it.
+Each model has only the fields that are needed. ``parse_answer`` rejects other responses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RepositoryAnswer(AnswerModel):
     clone_url: NonEmpty
 
     def repository(self) -> Repository:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Repository(
             name=self.name,
             slug=self.slug,
@@ -48,5 +48,5 @@ class BranchAnswer(AnswerModel):
     commit: CommitHash
 
     def branch(self) -> Branch:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.commit)

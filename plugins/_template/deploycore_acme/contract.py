@@ -1,4 +1,4 @@
-"""What deploycore's conformance kit has to know of Acme; ``deploycore plugin check acme``."""
+"""What the conformance kit needs to test Acme; see ``deploycore plugin check acme``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["AcmeContract"]
 
 
 class AcmeContract(ProviderContract):
-    """Runs every check of the kit against the sandbox."""
+    """Run every check of the kit against the sandbox."""
 
     kind = "acme"
     sandbox = AcmeSandbox

@@ -1,4 +1,4 @@
-"""Acme's hooks: four requests, and what to do about refusals.
+"""Acme's hooks: four requests, and errors for Acme's error responses.
 
 Source: https://acme.example/docs/api
 """
@@ -27,16 +27,16 @@ from deploycore_acme.configuration import READ_SCOPE, AcmeConfig
 
 __all__ = ["AcmeProvider"]
 
-GIT_USERNAME = "token"  # EDIT 6: what the git server wants beside the token
-ITEMS_A_PAGE = 100  # EDIT 7: the most that the host gives at once
+GIT_USERNAME = "token"  # EDIT 6: the username that the git server expects with the token
+ITEMS_A_PAGE = 100  # EDIT 7: the maximum page size of the host
 
 
 class AcmeProvider:
     """One configured account of Acme.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credential.
+        http: The HTTP client, which can only reach the API's address.
     """
 
     API_VERSION = 1
@@ -65,7 +65,7 @@ class AcmeProvider:
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
         """``GET /repositories/{owner}/{slug}/branches``.
 
-        The core drops what a search lets through beyond the query.
+        The host's search may return more than the query asks for; the core removes the rest.
         """
         owner, slug = _quoted(repository.owner), _quoted(repository.slug)
         path = f"repositories/{owner}/{slug}/branches"
@@ -75,7 +75,7 @@ class AcmeProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Made from the configuration, without a request."""
+        """Build the clone URL from the configuration, without a request."""
         credential = GitCredential(username=GIT_USERNAME, password=self._config.token)
         return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
@@ -87,18 +87,18 @@ class AcmeProvider:
         return self._http.linked_pages(path, params=params)
 
 
-# EDIT 9: what the host's refusals mean, where the status alone does not say
+# EDIT 9: the host's error responses that the status alone does not explain
 def explain(answer: ErrorAnswer) -> DeploycoreError | None:
-    """The error for a final refusal; ``None`` for what its status says anyway."""
+    """Explain an error response; ``None`` keeps the client's own error."""
     if answer.status != 403:
         return None
     return PermissionDenied(
-        "Acme accepts the token, but the token may not do this.",
-        hint=f"Make a token with the scope {READ_SCOPE}, and give it: deploycore provider add.",
+        "Acme accepts the token, but the token lacks the required scope.",
+        hint=f"Create a token with the scope {READ_SCOPE}, then: deploycore provider add.",
         status=answer.status,
     )
 
 
 def _quoted(name: str) -> str:
-    """One segment of an address of the API: a slash in a name separates nothing there."""
+    """Quote a name as one segment of a path, with its slashes."""
     return quote(name, safe="")

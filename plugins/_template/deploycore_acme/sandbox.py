@@ -1,6 +1,6 @@
-"""Acme on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit.
+"""Sandbox of Acme, for ``deploycore demo``, ``deploycore sandbox`` and the conformance kit.
 
-Only what Acme alone has is here; all the rest is deploycore's ``Sandbox``.
+This module has only what is specific to Acme; deploycore's ``Sandbox`` does the rest.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["AcmeSandbox"]
 
 
 class AcmeSandbox(Sandbox):
-    """Acme's API, as far as the provider uses it."""
+    """The part of Acme's API that the provider uses."""
 
-    # EDIT 10: how the host's credentials look, and what they may do
+    # EDIT 10: the form of the host's credentials, and their scopes
     MODES = {"token": "Token"}
     SCOPES = (READ_SCOPE, "repositories:write")
     PREFIX = "acme_"

@@ -1,4 +1,4 @@
-"""All that the contract asks, checked by deploycore's own kit."""
+"""Run deploycore's conformance kit."""
 
 from deploycore_acme.contract import AcmeContract
 
@@ -6,7 +6,7 @@ from deploycore_acme.contract import AcmeContract
 class TestAcme(AcmeContract):
     """The checks are inherited.
 
-    One that can't hold for the host is set aside by overriding it with a reason::
+    If a check cannot pass for the host, override it with a reason::
 
         @pytest.mark.xfail(reason="Acme has no private repositories")
         def test_a_repository_that_is_unknown_or_hidden_is_not_found(self):

@@ -1,4 +1,4 @@
-"""What Acme alone has, and the kit can't know."""
+"""Tests of what is specific to Acme."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploycore_acme import AcmeProvider
 from deploycore_acme.provider import explain
 
 
-# EDIT 12: what is worth a test of its own
+# EDIT 12: tests of what is specific to the host
 @pytest.mark.parametrize(
     "url",
     [
@@ -20,7 +20,7 @@ from deploycore_acme.provider import explain
         "https://a@acme.example",
     ],
 )
-def test_an_address_that_would_not_do_is_refused(url):
+def test_an_invalid_address_is_rejected(url):
     with pytest.raises(ConfigurationError, match="url: "):
         parse_config(
             AcmeProvider.Config,
@@ -29,7 +29,7 @@ def test_an_address_that_would_not_do_is_refused(url):
         )
 
 
-def test_a_refusal_names_the_scope_to_ask_for():
+def test_a_403_error_names_the_scope_to_ask_for():
     answer = ErrorAnswer(status=403, method="GET", path="/api/v1/user", headers={}, text="")
     error = explain(answer)
     assert isinstance(error, PermissionDenied)

@@ -1,4 +1,4 @@
-"""How a Bitbucket Cloud workspace is configured: three ways to sign in, which can't be mixed.
+"""Configuration of a Bitbucket Cloud workspace, with one of three ways to sign in.
 
 Bitbucket has several kinds of credentials that look alike and want different usernames in
 different places. Each kind is a class here that knows what REST and git want of it, and the
@@ -33,7 +33,7 @@ API_TOKEN_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"  
 
 MOST_PREFETCH_PAGES = 16  # as many connections as deploycore's HttpClient keeps open
 
-# Atlassian marks its secrets by kind. A known prefix is recognised and never demanded: older
+# Atlassian marks its secrets by kind. A known prefix is recognized but not required: older
 # secrets have none.
 _MODE_OF_PREFIX: dict[str, tuple[Mode, str]] = {
     "ATBB": ("app-password", "an app password"),
@@ -81,7 +81,7 @@ def _email(text: str) -> str:
 
 
 def _workspace(text: str) -> str:
-    """A slug, or a UUID in curly braces, which the API takes in its place."""
+    """A slug, or a UUID in curly braces, which the API accepts instead."""
     text = text.strip()
     if not re.fullmatch(r"[A-Za-z0-9._~-]+|\{[0-9A-Fa-f-]+\}", text) or set(text) == {"."}:
         raise ValueError(
@@ -95,19 +95,19 @@ Workspace = Annotated[str, AfterValidator(_workspace)]
 
 
 class _BitbucketMode(ProviderConfig):
-    """What the modes have in common."""
+    """The fields that all modes have in common."""
 
     api_url: HttpsAddress = Field(
-        default="https://api.bitbucket.org/2.0", description="where the REST API is"
+        default="https://api.bitbucket.org/2.0", description="address of the REST API"
     )
     git_url: HttpsAddress = Field(
-        default="https://bitbucket.org", description="where repositories are cloned from"
+        default="https://bitbucket.org", description="address from which repositories are cloned"
     )
     prefetch_pages: int = Field(
         default=MOST_PREFETCH_PAGES,
         ge=0,
         le=MOST_PREFETCH_PAGES,
-        description="how many pages of a long listing to fetch at once; 0 or 1 for one by one",
+        description="number of pages of a long listing to fetch at once; 0 or 1 fetches one by one",
     )
 
     @property
@@ -117,16 +117,16 @@ class _BitbucketMode(ProviderConfig):
     @property
     @abstractmethod
     def default_workspace(self) -> str:
-        """The slug of the workspace that listings are about unless they name another."""
+        """The slug of the default workspace of listings."""
 
     @property
     @abstractmethod
     def git_credential(self) -> GitCredential:
-        """What Bitbucket's git server wants over HTTPS, which is not what the API wants."""
+        """The credential for Bitbucket's git server, which differs from the one for the API."""
 
 
 class AppPasswordConfig(_BitbucketMode):
-    """An app password: what Bitbucket had until 2026-07-28, and what look-alikes may still have.
+    """An app password; Bitbucket accepted these until 2026-07-28, compatible servers may still.
 
     Attributes:
         workspace: ``None`` for the personal workspace, whose slug is the username.
@@ -185,7 +185,7 @@ class ApiTokenConfig(_BitbucketMode):
 
 
 class AccessTokenConfig(_BitbucketMode):
-    """An access token of a repository, project or workspace: it belongs to no person.
+    """An access token of a repository, project or workspace: it does not belong to a person.
 
     Source: https://support.atlassian.com/bitbucket-cloud/docs/using-access-tokens/
     """

@@ -1,4 +1,4 @@
-"""What deploycore's conformance kit has to know of Bitbucket (``plugin check bitbucket``)."""
+"""What the conformance kit needs to test Bitbucket (``plugin check bitbucket``)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _OTHER: dict[Mode, tuple[str, ...]] = {
 
 
 class ContractSandbox(Sandbox):
-    """The sandbox with one workspace, which holds what a scenario asks for."""
+    """The sandbox with one workspace that has the content of a scenario."""
 
     MODES = ("app-password", "api-token", "access-token")
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Make the workspace anew, with a scenario's repositories in it."""
+        """Create the workspace again, with a scenario's repositories in it."""
         self.add_user(ADA.username, ADA.email, ADA.display_name)
         self.remove_workspace(WORKSPACE)
         self.add_workspace(WORKSPACE, members=[ADA])
@@ -72,7 +72,7 @@ class ContractSandbox(Sandbox):
         return tuple(arranged)
 
     def connect(self, mode: Mode, access: Access) -> SandboxConnection:
-        """New credentials, and how to configure the provider with them."""
+        """Create credentials, and the provider's configuration with them."""
         self.add_user(ADA.username, ADA.email, ADA.display_name)
         granted = {Access.LEAST: _LEAST, Access.UNSCOPED: _OTHER}.get(access, DEFAULT_SCOPES)
         scopes = granted[mode]
@@ -93,12 +93,12 @@ class ContractSandbox(Sandbox):
         return SandboxConnection(connection.title, settings, WORKSPACE)
 
     def rate_limited(self, seconds: int | None) -> Change:
-        """Status 429; Bitbucket itself never says how long."""
+        """Respond with status 429; Bitbucket itself never says how long to wait."""
         return rate_limited(retry_after=seconds)
 
 
 class BitbucketContract(ProviderContract):
-    """Runs every check of the kit against the sandbox."""
+    """Run every check of the kit against the sandbox."""
 
     kind = "bitbucket"
     sandbox = ContractSandbox

@@ -1,4 +1,4 @@
-"""From Bitbucket's refusals to errors that say what happened and what to do next.
+"""Map Bitbucket's error responses to errors that say what failed and what to do next.
 
 Bitbucket often answers the same for different faults, and differently for the same one: the
 reason depends on the kind of credentials and on what was asked for. The functions here are
@@ -50,8 +50,8 @@ APP_PASSWORDS_ENDED = (
 
 WRONG_MECHANISM = "not accessible by this authentication mechanism"
 
-# What to tick for a scope in the words of the form in which it is ticked. Answers name scopes
-# in the old style also to API tokens.
+# The name of each scope in the form where a user selects it. Responses use the old style of scope
+# names also for API tokens.
 _API_TOKEN_SCOPES = {
     "account": "read:user:bitbucket",
     "repository": "read:repository:bitbucket",
@@ -74,7 +74,7 @@ Action = Literal["read", "list webhooks", "register webhook", "remove webhook", 
 
 @dataclass(frozen=True)
 class _Task:
-    """What there is to say of something that is done besides reading.
+    """What errors say about an operation that is not reading.
 
     Attributes:
         what: Follows "The credentials may not".
@@ -92,7 +92,7 @@ class _Task:
 _ADMINISTRATOR = "Only administrators of the repository can manage webhooks."
 
 # https://developer.atlassian.com/cloud/bitbucket/rest/api-group-webhooks/: creating one also
-# takes the scopes of what it tells of.
+# requires the scopes of its events.
 _TASKS: dict[Action, _Task] = {
     "list webhooks": _Task(
         "list the webhooks of", ("read:webhook:bitbucket",), ("webhook",), _ADMINISTRATOR
@@ -122,7 +122,7 @@ _TASKS: dict[Action, _Task] = {
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked of Bitbucket, and with which kind of credentials.
+    """A request to Bitbucket, and the kind of its credentials.
 
     Attributes:
         workspace: ``None`` where the question was about the user.
@@ -161,7 +161,7 @@ class Question:
 def explain(
     answer: ErrorAnswer, question: Question, *, now: datetime | None = None
 ) -> ProviderError | None:
-    """What a refusal means.
+    """Explain an error response.
 
     Args:
         now: The present, for ``Retry-After`` in seconds; by default the clock's.
@@ -194,7 +194,7 @@ def explain_git_refusal(
     status: int | None,
     message: str,
 ) -> str | None:
-    """What to do about a refusal by Bitbucket's git server; ``None`` if there is nothing to say.
+    """Explain what to do if Bitbucket's git server rejects a request; ``None`` if unknown.
 
     Git answers 410 with ``CHANGE-3222`` to app passwords since they ended, and often 404 to
     wrong credentials.
@@ -229,7 +229,7 @@ def _wrong_credentials(question: Question) -> AuthenticationFailed:
             whose = f"the access token for the workspace {config.workspace!r}"
     hint = _check_credentials(config)
     if question.task is not None:
-        # Bitbucket answers 401 also to API tokens without any scope for an address.
+        # Bitbucket also answers 401 to API tokens that have no scope for an address.
         hint += f" To {question.task.what} a repository it takes: {_boxes(question, ())}."
     return AuthenticationFailed(
         f"Bitbucket does not accept {whose}.", hint=hint, **question.details
@@ -270,7 +270,7 @@ def _wrong_mechanism(question: Question) -> PermissionDenied:
 
 
 def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError | None:
-    """Bitbucket names the fields; what they hold may be a secret, and is not repeated."""
+    """Name the invalid fields; their values may be secret and are not repeated."""
     fields = _error(answer).get("fields")
     if question.task is None or not isinstance(fields, Mapping):
         return None
@@ -306,7 +306,7 @@ def _missing_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied
 
 
 def _boxes(question: Question, scopes: Sequence[str]) -> str:
-    """What to tick: for what was missing, and for all else that is needed to do the same."""
+    """The scopes to select: the missing ones, and all others that the operation needs."""
     mode, task = question.config.mode, question.task
     known = _API_TOKEN_SCOPES if mode == "api-token" else _PERMISSION_BOXES
     needed = () if task is None else task.new if mode == "api-token" else task.old
@@ -446,7 +446,7 @@ def _error(answer: ErrorAnswer) -> Mapping[str, object]:
 
 
 def _said(answer: ErrorAnswer) -> str:
-    """The message, which comes as JSON or as plain text."""
+    """Read Bitbucket's message, which is JSON or plain text."""
     message = _error(answer).get("message")
     detail = _error(answer).get("detail")
     parts = [part for part in (message, detail) if isinstance(part, str)]

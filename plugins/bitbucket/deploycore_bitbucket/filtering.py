@@ -1,4 +1,4 @@
-"""Filters by name: what Bitbucket's query language can say of one, and the rest checked here.
+"""Filters by name: by Bitbucket's query language where it is exact, and otherwise here.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#filtering
 """
@@ -15,7 +15,7 @@ _UNSPEAKABLE = re.compile(r'["\\\x00-\x1f\x7f]')
 
 @dataclass(frozen=True)
 class NameFilter:
-    """Which names are wanted.
+    """A filter by name.
 
     Bitbucket does not document how a string of its query language holds a double quote or a
     backslash. So none is ever sent: the longest part without them is asked for, which lets
@@ -31,7 +31,7 @@ class NameFilter:
 
     @property
     def q(self) -> str | None:
-        """The ``q`` parameter; ``None`` where there is nothing to say."""
+        """The ``q`` parameter; ``None`` if it is not needed."""
         if self.name is not None and not _UNSPEAKABLE.search(self.name):
             return f'name = "{self.name}"'
         part = max(_UNSPEAKABLE.split(self.name or self.contains or ""), key=len)
@@ -39,7 +39,7 @@ class NameFilter:
 
     @property
     def is_all_in_q(self) -> bool:
-        """Whether Bitbucket, asked with ``q``, answers nothing but what is wanted."""
+        """Whether Bitbucket's response to ``q`` contains only matching items."""
         if self.name is not None and self.contains is not None:
             return False
         return not _UNSPEAKABLE.search(self.name or self.contains or "")

@@ -26,8 +26,8 @@ __all__ = [
     "repository_from",
 ]
 
-# ``full_name`` gives owner and slug at once, and is the one of the three that Bitbucket's API
-# description promises.
+# ``full_name`` has owner and slug, and is the only one of the three that Bitbucket's API
+# description requires.
 REPOSITORY_FIELDS = (
     "full_name",
     "name",
@@ -107,7 +107,7 @@ def branch_from(item: object, *, repository: RepositoryId) -> Branch:
 
 
 def account_from(user: object) -> Account | None:
-    """The answer of ``GET /user``; ``None`` for an account that has no name at all.
+    """The response to ``GET /user``; ``None`` for an account without a name.
 
     ``username`` is what Bitbucket answers for one's own account. Its API description says that
     the answer is an ``account``, which has neither that nor a nickname.
@@ -135,7 +135,7 @@ def _clone_links(item: object, *, of: str) -> tuple[CloneLink, ...]:
 
 
 def _clone_link(link: object, *, of: str) -> CloneLink | None:
-    """A clone link, named by its scheme where it has no name; ``None`` for one without address.
+    """A clone link, named by its scheme if it has no name; ``None`` if it has no address.
 
     Source: the schema ``link`` of the API description, where both are optional.
     """
@@ -148,19 +148,19 @@ def _clone_link(link: object, *, of: str) -> CloneLink | None:
 
 
 def _without_user(href: str) -> str:
-    """Bitbucket puts the caller's username into https links; ``git@`` of ssh stays."""
+    """Remove the caller's username from https links; ``git@`` of ssh stays."""
     found = _SCHEME_AND_USER.match(href)
     return found["scheme"] + href[found.end() :] if found else href
 
 
 def _host_id(item: object, *, of: str) -> str | None:
-    """``uuid``, which stays when the repository is renamed or transferred."""
+    """``uuid``, which does not change if the repository is renamed or transferred."""
     uuid = _optional_text(item, "uuid", of=of)
     return uuid if uuid is not None and _UUID.fullmatch(uuid) else None
 
 
 def _at(item: object, path: str) -> object:
-    """What stands at a dotted path; ``None`` where any part of the way is missing or null."""
+    """Read the value at a dotted path; ``None`` if a part of the path is missing or null."""
     for key in path.split("."):
         if not isinstance(item, dict):
             return None

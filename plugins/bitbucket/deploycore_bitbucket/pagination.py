@@ -1,4 +1,4 @@
-"""Reading long listings faster than one page after another, without believing a guess.
+"""Read long listings faster than page by page, by predicting links and verifying them.
 
 Bitbucket calls the ``next`` link of a page opaque and asks clients not to build links of their
 own. But its list-based collections, those whose first page carries ``size`` and ``page``, are
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class PageSource(Protocol):
-    """What is used of deploycore's ``HttpClient``."""
+    """The part of deploycore's ``HttpClient`` that is used."""
 
     def get_json(self, url: str, *, params: Mapping[str, str | int] | None = None) -> Any: ...
 
@@ -68,7 +68,7 @@ class Page:
 
     @classmethod
     def read(cls, answer: object) -> Page:
-        """Read a decoded answer; only ``values`` and ``next`` have to be right.
+        """Read a decoded response; only ``values`` and ``next`` have to be valid.
 
         A page without ``values`` has none: by the API description, no field of a page is required.
 
@@ -134,7 +134,7 @@ def pages(
 
 
 def predicted_links(page: Page, *, wanted: int | None = None) -> Iterator[str]:
-    """What the links of the following pages should be, the server's own ``next`` first.
+    """Predict the links of the next pages, starting with the server's own ``next``.
 
     Empty unless the page tells ``size``, ``page`` and ``pagelen`` and its ``next`` holds the
     following page's number as its one ``page`` parameter. Ends with the last page that
@@ -159,7 +159,7 @@ def items(
     key: Callable[[T], Hashable],
     what: str = "a page",
 ) -> Generator[T, None, None]:
-    """The items of pages, each once; those that cannot be read are skipped and told.
+    """The items of pages without duplicates; invalid ones are skipped and reported.
 
     When something is added while a listing is read, what follows it moves, and the last items
     of one page come again as the first of the next. Remembering two pages is enough for that,
@@ -192,7 +192,7 @@ def items(
 def _read_ahead(
     http: PageSource, links: Iterator[str], at_once: int
 ) -> Generator[tuple[str, Future[Page]], None, None]:
-    """Each link with its page on the way; closing it drops the rest and ends its threads."""
+    """Each link with its page in progress; closing it drops the rest and ends its threads."""
 
     def fetch(link: str) -> Page:
         return Page.read(http.get_json(link))
@@ -202,7 +202,7 @@ def _read_ahead(
         ahead = deque((link, threads.submit(fetch, link)) for link in islice(links, at_once))
         while ahead:
             current = ahead.popleft()
-            # One more than there are threads, so that none of them waits for the reader.
+            # One more than the number of threads, so that no thread waits for the reader.
             ahead.extend((link, threads.submit(fetch, link)) for link in islice(links, 1))
             yield current
     finally:

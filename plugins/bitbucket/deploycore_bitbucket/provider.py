@@ -76,7 +76,7 @@ class BitbucketProvider:
 
     @hookimpl
     def authenticate(self) -> Account:
-        """``GET /user`` where the credentials belong to a person and may see who it is.
+        """``GET /user``, if the credentials belong to a person and can read the user.
 
         Others prove themselves with the list of the workspace's repositories, which is the
         least that they are good for, and are named by the workspace.
@@ -129,18 +129,18 @@ class BitbucketProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Made from the configuration, without a request."""
+        """Build the clone URL from the configuration, without a request."""
         url = f"{self._config.git_url}/{repository.path}.git"
         return CloneUrl(url=url, credential=self._config.git_credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """What a person should do, for the kind of credentials that is configured."""
+        """Explain what the user should do, for the configured kind of credentials."""
         return explanations.explain_git_refusal(self._config, status, message)
 
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """By ``X-Hub-Signature``."""
+        """Verify ``X-Hub-Signature``."""
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
@@ -150,7 +150,7 @@ class BitbucketProvider:
 
     @hookimpl
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """``POST /repositories/{workspace}/{repo_slug}/hooks``, or ``PUT`` where there is one.
+        """``POST /repositories/{workspace}/{repo_slug}/hooks``, or ``PUT`` if it exists.
 
         Told apart by the address, in which nothing else of ours is kept.
         """
@@ -193,7 +193,7 @@ class BitbucketProvider:
         return True
 
     def _person(self) -> Account | None:
-        """Who the credentials belong to; ``None`` if that is not told, though they are right."""
+        """The account of valid credentials; ``None`` if Bitbucket does not return it."""
         try:
             user = self._asking().get_json("/user", params={"fields": ",".join(USER_FIELDS)})
         except PermissionDenied:

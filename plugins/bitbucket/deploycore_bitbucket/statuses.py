@@ -1,4 +1,4 @@
-"""How a commit's deployment is shown on Bitbucket's pages: its build statuses.
+"""Build statuses: how Bitbucket shows the deployment of a commit.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/
 """
@@ -20,7 +20,7 @@ MOST_CHARACTERS = 255
 
 
 def build_status(status: CommitStatus, repository: RepositoryId, *, git_url: str) -> dict[str, str]:
-    """What is sent for a status. The same key again replaces what was sent before.
+    """The body of a status. A status replaces the previous one with the same key.
 
     Bitbucket's API description does not ask for an address, its pages link to one all the same:
     where there is none, it is the commit's own page.
@@ -46,5 +46,5 @@ def _cut(text: str) -> str:
 
 
 def _plain(url: str) -> str:
-    """Bitbucket takes what is in braces for the name of a variable."""
+    """Escape braces, in which Bitbucket expects the name of a variable."""
     return url.replace("{", "%7B").replace("}", "%7D")

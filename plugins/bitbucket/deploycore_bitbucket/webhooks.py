@@ -1,4 +1,4 @@
-"""What Bitbucket's webhooks say, how they are proved, and how they are subscribed to.
+"""Bitbucket's webhooks: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
 that are read, and believe nothing.
@@ -80,7 +80,7 @@ class _Ref(AnswerModel):
 
 
 class _Change(AnswerModel):
-    """``truncated``, here, is about the list of commits, which is not read."""
+    """A push. ``truncated`` is about the list of commits, which is not used."""
 
     old: _Ref | None = None
     new: _Ref | None = None
@@ -149,7 +149,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
 
 @as_documented("Bitbucket")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """What a delivery says; no events for those of a kind that was not subscribed to.
+    """Parse a delivery; kinds that were not subscribed to have no events.
 
     Raises:
         UnexpectedAnswer: It is not as Bitbucket documents it.
@@ -166,7 +166,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
 
 
 def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
-    """What is sent to create or to change a webhook.
+    """The body of a request that creates or updates a webhook.
 
     Raises:
         ConfigurationError: The secret is one that Bitbucket does not take, or it is empty, and
@@ -214,7 +214,7 @@ def _push(body: object) -> PushEvent:
     return PushEvent(
         repository=told.repository.id,
         changes=tuple(map(_ref_change, told.push.changes)),
-        # A push changes something: where nothing is told, there was more than is told.
+        # A push always has changes: if the list is empty, Bitbucket left some out.
         truncated=not told.push.changes,
         actor=_name(told.actor),
         repository_host_id=told.repository.uuid,
@@ -251,7 +251,7 @@ def _pull_request(body: object, kind: str) -> PullRequestEvent:
 
 
 def _action(kind: str, state: str) -> Literal["opened", "updated", "merged", "declined"]:
-    """What has happened: the body says whether it is open, since only that is signed."""
+    """The action, read from the body, because only the body is signed."""
     if state != "OPEN":
         return "merged" if state == "MERGED" else "declined"
     action = _ACTIONS[kind]

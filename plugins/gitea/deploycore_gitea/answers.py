@@ -1,4 +1,4 @@
-"""What Gitea and Forgejo answer, as far as it is read, and what that means to deploycore.
+"""Responses of Gitea and Forgejo, and how they map to deploycore's models.
 
 The names are those of the definitions ``User``, ``Repository``, ``Branch``, ``PayloadCommit``
 and ``SearchResults`` in the API's own description, which each server shows at ``/api/swagger``.
@@ -16,7 +16,7 @@ __all__ = ["BranchAnswer", "RepositoryAnswer", "SearchAnswer", "UserAnswer"]
 
 
 class OwnerAnswer(AnswerModel):
-    """Whose a repository is."""
+    """The owner of a repository."""
 
     login: NonEmpty
     full_name: str = ""
@@ -28,7 +28,7 @@ class UserAnswer(OwnerAnswer):
     id: int
 
     def account(self) -> Account:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Account(username=self.login, display_name=self.full_name or None)
 
 
@@ -55,7 +55,7 @@ class RepositoryAnswer(AnswerModel):
     default_branch: str = ""
 
     def repository(self) -> Repository:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         links = (("https", self.clone_url), ("ssh", self.ssh_url))
         return Repository(
             name=self.name,
@@ -70,7 +70,7 @@ class RepositoryAnswer(AnswerModel):
 
 
 class SearchAnswer(AnswerModel):
-    """A page of what was searched for; ``data`` may be null where nothing was found."""
+    """A page of search results; ``data`` may be null if nothing was found."""
 
     data: list[object] = []
 
@@ -84,5 +84,5 @@ class BranchAnswer(AnswerModel):
     commit: CommitAnswer
 
     def branch(self) -> Branch:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.commit.id)

@@ -1,4 +1,4 @@
-"""What a person gives to connect a Gitea or a Forgejo: by a token, or by username and password.
+"""Configuration of Gitea or Forgejo: a token, or username and password.
 
 There is no one host, so its address is always given. The values are checked before the first
 request, since Gitea's refusals do not say which of them is wrong.
@@ -32,7 +32,7 @@ WRITE_REPOSITORY = "write:repository"
 GIT_USERNAME = "token"
 """Both take a token as the password, whatever the username."""
 
-# Tokens of Gitea and Forgejo have no prefix; these are what is mistaken for one.
+# Tokens of Gitea and Forgejo have no prefix. These are other secrets that users enter by mistake.
 _OTHER_SECRETS = {
     "gto_": "the client secret of an OAuth2 application, and no access token",
     "ghp_": "a token of GitHub",
@@ -84,13 +84,13 @@ def _password(secret: SecretStr) -> SecretStr:
 
 
 class _GiteaMode(ProviderConfig):
-    """What the modes have in common."""
+    """The fields that all modes have in common."""
 
     url: Annotated[HttpsAddress, AfterValidator(_address)] = Field(
-        description="where it is, as in https://codeberg.org or https://example.com/git"
+        description="address of the server, as in https://codeberg.org or https://example.com/git"
     )
     owner: Annotated[str, AfterValidator(_name)] = Field(
-        description="user or organisation whose repositories to list, as in <url>/<owner>"
+        description="user or organization whose repositories to list, as in <url>/<owner>"
     )
 
     @property
@@ -99,13 +99,13 @@ class _GiteaMode(ProviderConfig):
 
     @property
     def tokens_page(self) -> str:
-        """Where a person makes tokens."""
+        """The page on which users create tokens."""
         return f"{self.url}/user/settings/applications"
 
     @property
     @abstractmethod
     def git_credential(self) -> GitCredential:
-        """What the git server wants over HTTPS."""
+        """The credential for the git server."""
 
 
 class TokenConfig(_GiteaMode):

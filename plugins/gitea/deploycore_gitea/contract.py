@@ -1,4 +1,4 @@
-"""What deploycore's conformance kit has to know of Gitea; ``deploycore plugin check gitea``."""
+"""What the conformance kit needs to test Gitea; ``deploycore plugin check gitea``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["GiteaContract"]
 
 
 class GiteaContract(ProviderContract):
-    """Runs every check of the kit against the sandbox."""
+    """Run every check of the kit against the sandbox."""
 
     kind = "gitea"
     sandbox = GiteaSandbox

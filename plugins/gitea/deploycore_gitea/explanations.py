@@ -1,4 +1,4 @@
-"""From refusals of Gitea and Forgejo to errors that say what happened and what to do next.
+"""Map error responses of Gitea and Forgejo to errors that say what failed and what to do next.
 
 The functions here are pure: an answer and the question in, an error out. Bodies of refusals are
 ``{"message": …, "url": …}``; the message is for people, so only the list of scopes is read from
@@ -66,7 +66,7 @@ Action = Literal["read", "list webhooks", "register webhook", "remove webhook", 
 
 @dataclass(frozen=True)
 class _Task:
-    """What there is to say of something that is done besides reading.
+    """What errors say about an operation that is not reading.
 
     Attributes:
         what: Follows "may not".
@@ -94,7 +94,7 @@ _TASKS: dict[Action, _Task] = {
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, and with which credentials.
+    """The request, and the credentials of the request.
 
     Attributes:
         owner: ``None`` where the question was about the user.
@@ -118,7 +118,7 @@ class Question:
 
     @property
     def scopes(self) -> str:
-        """What a token needs for it."""
+        """The scopes that a token needs for the operation."""
         return f"{WRITE_REPOSITORY if self.task else READ_REPOSITORY} and {READ_USER}"
 
     @property
@@ -139,7 +139,7 @@ class Question:
 
 
 def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
-    """The error for a final refusal; ``None`` for what its status says anyway.
+    """Explain an error response; ``None`` keeps the client's own error.
 
     So it is for 429: neither program limits requests by itself, but a proxy before it may.
     """
@@ -160,7 +160,7 @@ def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
 
 
 def missing_scopes(error: DeploycoreError) -> list[str]:
-    """The scopes that a token lacks, if that is why it was refused."""
+    """The scopes that a token lacks, if that is the reason of the error."""
     found = error.details.get("missing_scopes")
     return found if isinstance(found, list) else []
 
@@ -168,7 +168,7 @@ def missing_scopes(error: DeploycoreError) -> list[str]:
 def explain_git_refusal(
     config: TokenConfig | BasicConfig, status: int | None, message: str
 ) -> str | None:
-    """What to do about a refusal by the git server; ``None`` if there is nothing to say."""
+    """Explain what to do if the git server rejects a request; ``None`` if there is no advice."""
     if status == 401 or _SECOND_FACTOR.search(message):
         return _check_credentials(config, message)
     if status == 403 and "HTTP protocol" in message:
@@ -303,5 +303,5 @@ def _said(answer: ErrorAnswer) -> str:
 
 
 def _quoted(said: str) -> str:
-    """The host's own words; whole or not at all, since half a secret can't be masked."""
+    """The host's message, complete or not at all, because half a secret cannot be masked."""
     return f" ({said})" if said.isprintable() and 0 < len(said) <= _MOST_QUOTED else ""

@@ -110,12 +110,12 @@ class GiteaProvider:
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
-        """``GET /repos/{owner}/{repo}``, which redirects from a former name."""
+        """``GET /repos/{owner}/{repo}``, which redirects from a previous name."""
         return self._describe(repository).repository()
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Made from the configuration, without a request."""
+        """Build the clone URL from the configuration, without a request."""
         return CloneUrl(
             url=f"{self._config.url}/{repository.path}.git",
             credential=self._config.git_credential,
@@ -123,12 +123,12 @@ class GiteaProvider:
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """What a person should do, for the kind of credentials that is configured."""
+        """Explain what the user should do, for the configured kind of credentials."""
         return explanations.explain_git_refusal(self._config, status, message)
 
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """By ``X-Gitea-Signature``, which Forgejo sends too."""
+        """Verify ``X-Gitea-Signature``, which Forgejo also sends."""
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
@@ -138,7 +138,7 @@ class GiteaProvider:
 
     @hookimpl
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """``POST /repos/{owner}/{repo}/hooks``, then ``DELETE`` those that sent there before.
+        """``POST /repos/{owner}/{repo}/hooks``, then ``DELETE`` previous ones for the address.
 
         ``PATCH`` passes over the secret, whatever it is given; so a webhook is replaced, and the
         new one made first, lest a push is told to none.
@@ -198,7 +198,7 @@ class GiteaProvider:
         yield from self._found(owner, _of(owner))
 
     def _search(self, owner: str, part: str) -> Iterator[RepositoryAnswer]:
-        """By the owner's number where the token may look it up, else by the owner's name."""
+        """Search by the owner's number if the token can read it, otherwise by the owner's name."""
         try:
             user = self._user(self._asking(owner), f"users/{quote(owner, safe='')}")
         except PermissionDenied as denied:
@@ -219,7 +219,7 @@ class GiteaProvider:
     def _branches(self, repository: RepositoryId, limit: int | None) -> Iterator[Branch]:
         path = f"repos/{_path(repository)}/branches"
         for page in self._about(repository).linked_pages(path, params={"limit": _size(limit)}):
-            # The branches of an empty repository are null, and not an empty list.
+            # The branches of an empty repository are null, not an empty list.
             if page is None and self._describe(repository).empty:
                 return
             yield from parse_items(
@@ -246,7 +246,7 @@ class GiteaProvider:
         yield parse_answer(BranchAnswer, page, what="a branch").branch()
 
     def _hooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[HookAnswer]:
-        """Of these there are no links to further pages, so it ends with an empty one."""
+        """List webhooks until an empty page, because there are no links to further pages."""
         address = f"repos/{_path(repository)}/hooks?limit={MOST_ITEMS_A_PAGE}&page="
         further = count(2)
         pages = http.pages(
@@ -294,7 +294,7 @@ class GiteaProvider:
 
 
 def _owned_by(user: UserAnswer) -> Parameters:
-    """A search for what belongs to this owner."""
+    """A search for the owner's repositories."""
     return {"uid": user.id, "exclusive": "true"}
 
 
@@ -322,7 +322,7 @@ def _no_commit(repository: RepositoryId, commit: str) -> NotFound:
 
 
 def _may_be_a_branch(name: str) -> bool:
-    """Whether git allows the parts of the name; in an address others would lead elsewhere.
+    """Whether git allows the parts of the name; others would change the path of the address.
 
     Source: https://git-scm.com/docs/git-check-ref-format
     """

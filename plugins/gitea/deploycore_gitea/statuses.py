@@ -1,4 +1,4 @@
-"""How a commit's deployment is shown on the pages of Gitea and Forgejo: its commit statuses.
+"""Commit statuses: how Gitea and Forgejo show the deployment of a commit.
 
 Source: https://docs.gitea.com/api/ (``repoCreateStatus``)
 """
@@ -19,7 +19,7 @@ MOST_CHARACTERS = 255
 
 
 def commit_status(status: CommitStatus) -> dict[str, str]:
-    """What is sent for a status. Of several with the same ``context`` the latest one is shown.
+    """The body of a status. The latest status of each ``context`` is shown.
 
     The context is the only name that pages show, and it is what tells statuses apart: the key.
     """

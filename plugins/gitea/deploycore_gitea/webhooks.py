@@ -1,4 +1,4 @@
-"""What the webhooks of Gitea and Forgejo say, how they are proved, and how they are subscribed to.
+"""Webhooks of Gitea and Forgejo: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
 that are read, and believe nothing.
@@ -82,7 +82,7 @@ class _Commit(AnswerModel):
 
 
 class _Push(AnswerModel):
-    """``before`` and ``after`` are zeros for no commit; ``head_commit`` is null then."""
+    """A push. ``before`` and ``after`` are zeros for no commit; then ``head_commit`` is null."""
 
     ref: NonEmpty
     before: CommitHash
@@ -93,7 +93,7 @@ class _Push(AnswerModel):
 
 
 class _Delete(AnswerModel):
-    """``ref`` is the short name, and where it pointed is not told."""
+    """A deletion. ``ref`` is the short name; the previous commit is not included."""
 
     ref: NonEmpty
     ref_type: Literal["branch", "tag"]
@@ -106,7 +106,7 @@ class _Base(AnswerModel):
 
 
 class _Head(AnswerModel):
-    """Where commits come from.
+    """The source of a pull request's commits.
 
     Attributes:
         label: The branch, also one that is gone; empty for a pull request that was pushed to
@@ -127,8 +127,8 @@ class _Head(AnswerModel):
 
     @property
     def source(self) -> RepositoryId | None:
-        # Whoever can read a repository may push to refs/for/…: that it says that its commits come
-        # from there proves no right to push, so it must not pass for a branch of it.
+        # Anyone who can read a repository can push to refs/for/…. A pull request from there is no
+        # proof of write access, so it must not count as a branch of the repository.
         return self.repo.id if self.repo and self.label else None
 
 
@@ -155,7 +155,7 @@ class _HookConfig(AnswerModel):
 
 
 class HookAnswer(AnswerModel):
-    """A webhook, as ``GET /repos/{owner}/{repo}/hooks`` tells of each.
+    """A webhook, as in ``GET /repos/{owner}/{repo}/hooks``.
 
     Attributes:
         url, config: Forgejo gives the address in ``url``, and calls ``config`` deprecated; Gitea
@@ -170,7 +170,7 @@ class HookAnswer(AnswerModel):
 
     @property
     def address(self) -> str:
-        """Where it sends to; empty where the server does not say."""
+        """The address of the webhook; empty if the server does not return it."""
         return self.config.url or self.url
 
     @model_validator(mode="after")
@@ -180,11 +180,11 @@ class HookAnswer(AnswerModel):
         return self
 
     def webhook(self) -> Webhook:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Webhook(id=str(self.id), url=self.address, active=self.active)
 
     def is_ours(self, url: str) -> bool:
-        """Whether it sends what we read to an address."""
+        """Whether it sends deliveries that the plugin can parse to an address."""
         return self.address == url and self.type in SENDING_JSON
 
 
@@ -205,7 +205,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
 
 @as_documented("Gitea")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """What a delivery says; no events for those of a kind that was not subscribed to.
+    """Parse a delivery; kinds that were not subscribed to have no events.
 
     Raises:
         UnexpectedAnswer: It is not as Gitea documents it.
@@ -222,7 +222,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
 
 
 def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
-    """What is sent to create a webhook. Forgejo takes the type ``gitea`` too.
+    """The body that creates a webhook. Forgejo also accepts the type ``gitea``.
 
     Raises:
         ConfigurationError: The secret is empty, and deliveries would not be signed.
@@ -254,7 +254,7 @@ def _push(body: object) -> PushEvent | None:
     for prefix, kind in _KINDS.items():
         name = told.ref.removeprefix(prefix)
         if name != told.ref:
-            # An annotated tag leads to an object of its own, and that to a commit.
+            # An annotated tag points to a tag object, which points to a commit.
             if kind == "tag" and after is not None and told.head_commit is not None:
                 after = told.head_commit.id
             change = RefChange(kind=kind, name=name, before=before, after=after)
@@ -299,7 +299,7 @@ def _pull_request(body: object) -> PullRequestEvent | None:
 
 
 def _commit(hash: str) -> str | None:
-    """``None`` for zeros, which stand for no commit."""
+    """Read a hash; ``None`` for zeros, which mean no commit."""
     return hash if hash.strip("0") else None
 
 

@@ -1,4 +1,4 @@
-"""What GitHub answers, as far as it is read, and what that means to deploycore.
+"""GitHub's responses, and how they map to deploycore's models.
 
 Source: https://docs.github.com/en/rest (the response schemas of each endpoint)
 """
@@ -38,12 +38,12 @@ class UserAnswer(AnswerModel):
     name: str | None = None
 
     def account(self) -> Account:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Account(username=self.login, display_name=self.name)
 
 
 class OwnerAnswer(AnswerModel):
-    """A user or an organisation within another answer."""
+    """A user or an organization within another response."""
 
     login: NonEmpty
 
@@ -67,7 +67,7 @@ class RepositoryAnswer(AnswerModel):
     ssh_url: str | None = None
 
     def repository(self) -> Repository:
-        """The same in deploycore's words. GitHub has no other name for people than the slug."""
+        """Convert the response to deploycore's model. GitHub has only a slug, no display name."""
         links = (("https", self.clone_url), ("ssh", self.ssh_url))
         return Repository(
             name=self.name,
@@ -82,7 +82,7 @@ class RepositoryAnswer(AnswerModel):
 
 
 class InstallationRepositoriesAnswer(AnswerModel):
-    """A page of ``GET /installation/repositories``, the one listing that is no bare list."""
+    """A page of ``GET /installation/repositories``, the only listing that is not a plain list."""
 
     repositories: list[object]
 
@@ -96,7 +96,7 @@ class BranchAnswer(AnswerModel):
     commit: CommitAnswer
 
     def branch(self) -> Branch:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.commit.sha)
 
 
@@ -114,7 +114,7 @@ class InstallationAnswer(AnswerModel):
     suspended_at: str | None = None
 
     def as_account(self) -> Account:
-        """The same in deploycore's words: the app acts for whom it is installed at."""
+        """Convert the response to deploycore's model: the account of the installation."""
         scopes = tuple(f"{name}={level}" for name, level in sorted(self.permissions.items()))
         username = self.account.login if self.account else "installation"
         return Account(username=username, scopes=scopes)

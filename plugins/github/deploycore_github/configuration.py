@@ -1,4 +1,4 @@
-"""How GitHub is configured: by a token, or as an installation of a GitHub App.
+"""Configuration of GitHub: a token, or an installation of a GitHub App.
 
 Values are checked before the first request where GitHub's own refusal would not say which of
 them is wrong. GitHub marks its tokens by kind; a known prefix is recognised and never demanded.
@@ -32,7 +32,7 @@ GITHUB = "https://github.com"
 
 @dataclass(frozen=True)
 class TokenKind:
-    """A kind of token, as its prefix tells it.
+    """A kind of token, by its prefix.
 
     Attributes:
         title: How messages name it.
@@ -86,7 +86,7 @@ def _token(secret: SecretStr) -> SecretStr:
 
 def _login(text: str) -> str:
     text = text.strip()
-    # The underscore is that of managed users: ada_company.
+    # Managed users have an underscore: ada_company.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
         raise ValueError(
             "this is not the login of a user or organisation; give what stands in the address: "
@@ -113,7 +113,7 @@ def _installation_id(text: str) -> str:
 
 
 def _private_key(secret: SecretStr) -> SecretStr:
-    # Environment variables often hold line ends as backslash and n.
+    # Environment variables often have line ends as a backslash and n.
     text = secret.get_secret_value().strip().replace("\\n", "\n") + "\n"
     try:
         key = load_pem_private_key(text.encode(), password=None)
@@ -131,16 +131,16 @@ Login = Annotated[str, AfterValidator(_login)]
 
 
 class _GitHubMode(ProviderConfig):
-    """What the modes have in common."""
+    """The fields that all modes have in common."""
 
     url: Annotated[HttpsAddress, AfterValidator(_server)] = Field(
         default=GITHUB,
-        description="where GitHub is: https://github.com, or your own server's address",
+        description="address of GitHub: https://github.com, or your own server",
     )
 
     @property
     def api_base_url(self) -> str:
-        """``api.`` before the name on GitHub's own machines, ``/api/v3`` on others.
+        """The API's address: GitHub's own servers have ``api.`` in front, others ``/api/v3``.
 
         Sources: https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api
         and https://docs.github.com/en/enterprise-cloud@latest/admin/data-residency/network-details-for-ghecom
@@ -153,7 +153,7 @@ class _GitHubMode(ProviderConfig):
 
 
 class TokenConfig(_GitHubMode):
-    """A token that a person or a program made, of whatever kind.
+    """A token of any kind, created by a person or a program.
 
     Attributes:
         owner: ``None`` for all that the token gives access to.
@@ -166,12 +166,12 @@ class TokenConfig(_GitHubMode):
     )
     owner: Login | None = Field(
         default=None,
-        description="whose repositories to list, as in github.com/<owner>; all if left out",
+        description="owner of the repositories to list, as in github.com/<owner> (default: all)",
     )
 
     @property
     def kind(self) -> TokenKind:
-        """What the token's prefix says that it is."""
+        """The kind of the token, by its prefix."""
         value = self.token.get_secret_value()
         return next((kind for prefix, kind in _KINDS.items() if value.startswith(prefix)), UNMARKED)
 
@@ -194,7 +194,7 @@ class AppConfig(_GitHubMode):
         description="number at the end of the installation's address, …/settings/installations/N"
     )
     private_key: Annotated[SecretStr, AfterValidator(_private_key)] = Field(
-        description="private key of the app, the PEM file that its page lets you download"
+        description="private key of the app: the PEM file from the app's page"
     )
 
     @property
@@ -203,7 +203,7 @@ class AppConfig(_GitHubMode):
 
     @property
     def installation_page(self) -> str:
-        """Where repositories and permissions of the installation are chosen."""
+        """The page for the repositories and permissions of the installation."""
         return f"{self.url}/settings/installations/{self.installation_id}"
 
 

@@ -1,4 +1,4 @@
-"""What deploycore's conformance kit has to know of GitHub; ``deploycore plugin check github``."""
+"""What the conformance kit needs to test GitHub; ``deploycore plugin check github``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["GitHubContract"]
 
 
 class GitHubContract(ProviderContract):
-    """Runs every check of the kit against the sandbox.
+    """Run every check of the kit against the sandbox.
 
     A classic token without scopes is refused nothing: GitHub lists what is public, and says
     'Not Found' of the rest.

@@ -1,4 +1,4 @@
-"""From GitHub's refusals to errors that say what happened and what to do next.
+"""Map GitHub's error responses to errors that say what failed and what to do next.
 
 GitHub says much in headers: which permission would have been enough, when a rate limit ends,
 where to authorise a token for single sign-on. And it says 'Not Found' for what it hides. The
@@ -64,7 +64,7 @@ _SAID_MOST = 300
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked of GitHub, and with which credentials.
+    """A request to GitHub, and its credentials.
 
     Attributes:
         owner: ``None`` where the question was about the credentials themselves.
@@ -89,7 +89,7 @@ class Question:
 
     @property
     def whose(self) -> str:
-        """How messages name the credentials."""
+        """The name of the credentials in messages."""
         if isinstance(self.config, AppConfig):
             return f"the GitHub App {self.config.app_id}"
         return f"the {self.config.kind.title}"
@@ -106,7 +106,7 @@ class Question:
 def explain(
     answer: ErrorAnswer, question: Question, *, now: datetime | None = None
 ) -> ProviderError | None:
-    """What a refusal means.
+    """Explain an error response.
 
     Args:
         now: The present, for ``Retry-After`` in seconds; by default the clock's.
@@ -139,14 +139,14 @@ def explain(
 def explain_git_refusal(
     config: TokenConfig | AppConfig, status: int | None, message: str
 ) -> str | None:
-    """What to do about a refusal by GitHub's git server; ``None`` if there is nothing to say."""
+    """Explain what to do if GitHub's git server rejects a request; ``None`` if unknown."""
     question = Question(config)
     if status == 401:
         return _check_credentials(question)
     if status == 403 and "SSO" in message:
         return _authorise(config)
     if status == 403:
-        # 'Write access to repository not granted' is what GitHub says to those that want to read.
+        # 'Write access to repository not granted' is also the message for reading.
         return f"{_grant(question)} An organization may also refuse this kind of token."
     if status == 404:
         return (
@@ -171,7 +171,7 @@ def suspended(question: Question) -> PermissionDenied:
 
 
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited | None:
-    """The primary limit says when it ends by an epoch, the secondary one by ``Retry-After``, or
+    """The primary limit has its end as an epoch, the secondary one as ``Retry-After``, or
     in words alone."""
     if answer.status not in (403, 429):
         return None
@@ -200,7 +200,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
 
 
 def _is_denial(answer: ErrorAnswer, said: str) -> bool:
-    """Whether a 403 says itself that it is about rights."""
+    """Whether a 403 response says that a permission is missing."""
     about_rights = ("not accessible by", "suspended", "saml", "must have")
     return "X-GitHub-SSO" in answer.headers or any(words in said for words in about_rights)
 
@@ -252,7 +252,7 @@ def _single_sign_on(answer: ErrorAnswer, question: Question) -> PermissionDenied
     if not header.startswith("required") and "SAML" not in _said(answer):
         return None
     found = re.search(r"url=(\S+)", header)
-    # A link is shown only where it leads to the GitHub that the person knows.
+    # A link is shown only if it leads to the configured GitHub.
     page = found[1] if found and found[1].startswith(f"{question.config.url}/") else ""
     return PermissionDenied(
         f"The organization requires single sign-on (SAML), and {question.whose} is not"
@@ -316,7 +316,7 @@ def _lacking(answer: ErrorAnswer, question: Question, needed: str) -> Permission
 
 
 def _grant(question: Question) -> str:
-    """What to tick, in the words of the page where it is ticked."""
+    """The permissions to select, with their names on GitHub's page."""
     config, task = question.config, question.task
     if isinstance(config, AppConfig):
         return (
@@ -383,7 +383,7 @@ def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError:
 
 
 def _complaints(answer: ErrorAnswer) -> Iterator[str]:
-    """What GitHub says of single fields: a list of objects or texts, or one text."""
+    """GitHub's messages about single fields: a list of objects or texts, or one text."""
     errors = _body(answer).get("errors")
     for error in errors if isinstance(errors, list) else [errors]:
         if isinstance(error, str):
@@ -439,7 +439,7 @@ def _give_access(question: Question, headers: Mapping[str, str] | None = None) -
 
 
 def _body(answer: ErrorAnswer) -> Mapping[str, Any]:
-    """What GitHub says. Out of ``text``, where secrets are masked, and not out of ``json``."""
+    """GitHub's message, from ``text``, where secrets are masked, not from ``json``."""
     try:
         body = json.loads(answer.text)
     except (ValueError, RecursionError):

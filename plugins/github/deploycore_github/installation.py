@@ -1,4 +1,4 @@
-"""How a GitHub App signs in: by a JSON web token for itself, and by a token of an hour for work.
+"""How a GitHub App signs in: a JSON web token for the app, and hourly tokens for other requests.
 
 Sources:
 https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
@@ -24,22 +24,22 @@ __all__ = ["AppAuth", "Installation"]
 
 SET_BACK_SECONDS = 60
 LIFETIME_SECONDS = 9 * 60
-"""GitHub takes ten minutes at most by its own clock, which may be behind ours."""
+"""GitHub allows at most ten minutes by its own clock, which may be behind ours."""
 
 RENEWED_BEFORE = timedelta(minutes=5)
-"""What begins with a token, such as a long fetch, should be able to end with it."""
+"""A long fetch should be able to finish with the token that it started with."""
 
 
 @dataclass(frozen=True)
 class AppAuth:
-    """Signs a JSON web token for each request (RS256), which proves the app itself."""
+    """Sign a JSON web token for each request (RS256), which authenticates the app itself."""
 
     app_id: str
     private_key: SecretStr
     clock: Callable[[], float] = field(default=time.time, repr=False)
 
     def header(self) -> tuple[str, SecretStr]:
-        """``Authorization: Bearer``; ``token`` is not taken with a JSON web token."""
+        """``Authorization: Bearer``; GitHub does not accept ``token`` with a JSON web token."""
         now = int(self.clock())
         signed = jwt.encode(
             {
@@ -54,7 +54,7 @@ class AppAuth:
 
 
 class Installation:
-    """One installation of the app, as an authorisation: with a token that is always good.
+    """One installation of the app as an authorization, with a token that is always valid.
 
     Safe to use from several threads: one asks for a token, the others wait for it.
 
@@ -84,7 +84,7 @@ class Installation:
         return "Authorization", SecretStr(f"Bearer {self.token().get_secret_value()}")
 
     def token(self) -> SecretStr:
-        """A token that lasts for some minutes at least; GitHub is asked once an hour.
+        """Return a token that is valid for some minutes at least; request one once an hour.
 
         Raises:
             AuthenticationFailed, PermissionDenied: GitHub gives none.
@@ -95,12 +95,12 @@ class Installation:
             return self._held[0]
 
     def forget(self) -> None:
-        """Ask for a new token next time: this one is refused."""
+        """Request a new token next time, because GitHub rejected this one."""
         with self._lock:
             self._held = None
 
     def described(self) -> InstallationAnswer:
-        """What GitHub says of the installation. Needs no permission, only the right key."""
+        """Read the installation. This needs only the app's key, no permission."""
         answer = self._http.get_json(self._path)
         return parse_answer(InstallationAnswer, answer, what="an installation")
 

@@ -50,7 +50,7 @@ from deploycore_github.webhooks import HookAnswer
 __all__ = ["GIT_USERNAME", "GitHubProvider"]
 
 GIT_USERNAME = "x-access-token"
-"""What git sends beside an installation's token; with other tokens any name will do.
+"""Username for git with an installation's token; with other tokens, any name works.
 
 Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation
 """
@@ -58,12 +58,12 @@ Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 MOST_ITEMS_A_PAGE = 100
 IN_ORDER = {"sort": "full_name"}
-"""Not by date, as organisations are listed else: what is added would push others to pages that
-were read."""
+"""Sort by name. By date, the default for organizations, a new repository would move others to
+pages that were already read."""
 
 
 class GitHubProvider:
-    """One configured account, organisation or installation of GitHub.
+    """One configured account, organization or installation of GitHub.
 
     Args:
         config: Where it is and how to sign in.
@@ -84,7 +84,7 @@ class GitHubProvider:
             self._owner = config.owner
             self._is_installation = config.kind is INSTALLATION
         else:
-            # A token for each task: none that reads can write, whatever it is handed to.
+            # One token for each task: a token for reading can never write.
             self._installations = {task: _narrowed(config, self._http, task) for task in TASKS}
             self._installation = self._installations[READING]
             self._http = self._http.authorised_by(self._installation)
@@ -110,7 +110,7 @@ class GitHubProvider:
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """Where it is listed depends on whose repositories are asked for; see ``_of_owner``.
+        """List repositories; the request depends on the owner, see ``_of_owner``.
 
         GitHub has no filter by a part of the name: its search knows words, forgets what is new,
         and ends after a thousand.
@@ -138,7 +138,7 @@ class GitHubProvider:
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
-        """``GET /repos/{owner}/{repo}``, which redirects from a former name.
+        """``GET /repos/{owner}/{repo}``, which redirects from a previous name.
 
         Source: https://docs.github.com/en/rest/repos/repos#get-a-repository
         """
@@ -147,18 +147,18 @@ class GitHubProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Made from the configuration; an app may have to ask for a token first."""
+        """Build the clone URL from the configuration; an app may have to obtain a token first."""
         credential = GitCredential(username=GIT_USERNAME, password=self._token())
         return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """What a person should do, for the kind of credentials that is configured."""
+        """Explain what the user should do, for the configured kind of credentials."""
         return explanations.explain_git_refusal(self._config, status, message)
 
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """By ``X-Hub-Signature-256``."""
+        """Verify ``X-Hub-Signature-256``."""
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
@@ -168,7 +168,7 @@ class GitHubProvider:
 
     @hookimpl
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """``POST /repos/{owner}/{repo}/hooks``, or ``PATCH`` where there is one.
+        """``POST /repos/{owner}/{repo}/hooks``, or ``PATCH`` if it exists.
 
         Told apart by the address, in which nothing else of ours is kept.
         """
@@ -261,7 +261,7 @@ class GitHubProvider:
             yield parse_items(RepositoryAnswer, answer.repositories, what="a page of repositories")
 
     def _installed_at(self) -> str | None:
-        """Whose account it is; ``None`` where an installation token sees no repository."""
+        """The account; ``None`` if an installation token has access to no repository."""
         if self._installation is not None:
             account = self._installation.described().account
             return account.login if account else self._first_owner()
@@ -314,7 +314,7 @@ class GitHubProvider:
 
 
 def _narrowed(config: AppConfig, http: HttpClient, task: Task) -> Installation:
-    """The installation by tokens that are good for a task and no more."""
+    """The installation, with tokens that are valid only for one task."""
     explain = partial(explanations.explain, question=Question(config, task=task))
     return Installation(
         config.installation_id, http.explaining(explain), permissions=task.permissions
@@ -336,7 +336,7 @@ def _webhooks(http: HttpClient, repository: RepositoryId) -> Iterator[Webhook]:
 
 
 def _deployment(http: HttpClient, place: str, status: DeploymentStatus) -> DeploymentAnswer | None:
-    """The one that an earlier report has added, among the newest hundred of the commit."""
+    """Find the deployment that an earlier report added, among the newest hundred of the commit."""
     asked = {"sha": status.commit, "environment": status.environment, **_page(None)}
     answer = http.get_json(place, params=asked)
     known = parse_items(DeploymentAnswer, answer, what="a page of deployments")

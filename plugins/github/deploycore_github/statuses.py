@@ -1,4 +1,4 @@
-"""How a commit's deployment is shown on GitHub's pages: commit statuses, and deployments.
+"""Commit statuses and deployments: how GitHub shows the deployment of a commit.
 
 Sources:
 https://docs.github.com/en/rest/commits/statuses
@@ -52,7 +52,7 @@ class DeploymentAnswer(AnswerModel):
 
 
 def commit_status(status: CommitStatus) -> dict[str, str]:
-    """What is sent for a status. Of those with one context GitHub shows the newest."""
+    """The body of a status. GitHub shows the newest status of each context."""
     body = {
         "state": _STATES[status.state],
         "context": status.key,
@@ -63,7 +63,7 @@ def commit_status(status: CommitStatus) -> dict[str, str]:
 
 
 def deployment(status: DeploymentStatus) -> dict[str, Any]:
-    """What is sent to add a deployment.
+    """The body that creates a deployment.
 
     By default GitHub would merge the default branch into what is deployed, and refuse commits
     whose checks have not all succeeded, of which our own status is one.
@@ -79,7 +79,7 @@ def deployment(status: DeploymentStatus) -> dict[str, Any]:
 
 
 def deployment_status(status: DeploymentStatus) -> dict[str, str]:
-    """What is sent for the state of a deployment."""
+    """The body that sets the state of a deployment."""
     body = {
         "state": _DEPLOYMENT_STATES[status.state],
         "description": _cut(status.description),

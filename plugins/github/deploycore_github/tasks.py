@@ -1,4 +1,4 @@
-"""What is done with GitHub, and what each of it takes: permissions, scopes, and the right role.
+"""Tasks on GitHub, with the permissions, scopes and role that each needs.
 
 Kept in one place because it is needed twice: an app asks for a token that may do just this, and
 who lacks a right is told its name, in the words of the page where it is ticked.
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Task:
-    """Something that is done with a repository.
+    """A task on a repository.
 
     Attributes:
         what: Follows 'may not', and is followed by what it is done to.
@@ -55,7 +55,7 @@ _ADMINISTRATORS = (
 _WRITERS = "The account needs write access to the repository."
 
 READING = Task("read", "Contents: Read-only", "repo", _narrowed(contents="read"))
-"""All that most of deploycore does."""
+"""Most of deploycore only reads."""
 
 LISTING_WEBHOOKS = Task(
     "list the webhooks of",

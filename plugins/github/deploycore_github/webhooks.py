@@ -1,4 +1,4 @@
-"""What GitHub's webhooks say, how they are proved, and how they are subscribed to.
+"""GitHub's webhooks: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
 that are read, and believe nothing.
@@ -73,7 +73,7 @@ class _Commit(AnswerModel):
 
 
 class _Push(AnswerModel):
-    """``head_commit`` is null where a ref was deleted."""
+    """A push. ``head_commit`` is null if a ref was deleted."""
 
     ref: NonEmpty
     before: CommitHash
@@ -129,7 +129,7 @@ class HookAnswer(AnswerModel):
     config: _Config
 
     def webhook(self, url: str) -> Webhook:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Webhook(id=str(self.id), url=url, active=self.active)
 
 
@@ -144,7 +144,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
 
 @as_documented("GitHub")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """What a delivery says; no events for a ping, and for those that were not subscribed to.
+    """Parse a delivery; pings and kinds that were not subscribed to have no events.
 
     Raises:
         UnexpectedAnswer: It is not as GitHub documents it.
@@ -161,7 +161,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
 
 
 def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
-    """What is sent to create or to change a webhook.
+    """The body of a request that creates or updates a webhook.
 
     Raises:
         ConfigurationError: The secret is empty, and deliveries would not be signed.
@@ -175,7 +175,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
         "name": "web",
         "active": True,
         "events": list(EVENTS),
-        # A configuration replaces the former one as a whole. Unless told otherwise GitHub sends
+        # A configuration replaces the previous one completely. By default, GitHub sends
         # forms.
         "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
     }
@@ -192,7 +192,7 @@ def _push(body: object) -> PushEvent:
 
 
 def _ref_change(told: _Push) -> RefChange:
-    """GitHub tells of each ref of a push apart."""
+    """Read a push; GitHub sends one delivery for each ref."""
     before, after = _commit(told.before), _commit(told.after)
     if before is None and after is None:
         raise unexpected_delivery("GitHub", "the ref was neither there before nor after")
@@ -241,6 +241,6 @@ def _name(actor: _Actor | None) -> str:
 
 
 def _decoded(delivery: WebhookDelivery) -> object:
-    """The JSON, which a webhook that was set up by hand may send as the field of a form."""
+    """Read the JSON; a webhook that was set up by hand may send it as a field of a form."""
     decoded: object = json.loads(delivered_json(delivery, "GitHub", form_field=FORM_FIELD))
     return decoded

@@ -1,4 +1,4 @@
-"""What GitLab answers, as far as it is read, and what that means to deploycore.
+"""GitLab's responses, and how they map to deploycore's models.
 
 Each model has just the fields that are needed; ``parse_answer`` refuses what is not like it.
 
@@ -31,13 +31,13 @@ __all__ = [
 
 
 class UserAnswer(AnswerModel):
-    """``GET /user``; of a project's or group's access token the bot that it belongs to."""
+    """``GET /user``; for a project's or group's access token, its bot."""
 
     username: NonEmpty
     name: str | None = None
 
     def account(self, scopes: list[str]) -> Account:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Account(username=self.username, display_name=self.name or None, scopes=tuple(scopes))
 
 
@@ -79,7 +79,7 @@ class ProjectAnswer(AnswerModel):
     ssh_url_to_repo: str | None = None
 
     def repository(self) -> Repository:
-        """The same in deploycore's words; ``internal`` is hidden from the public too."""
+        """Convert the response to deploycore's model; ``internal`` counts as private."""
         links = (("https", self.http_url_to_repo), ("ssh", self.ssh_url_to_repo))
         return Repository(
             name=self.name,
@@ -100,11 +100,11 @@ class CommitAnswer(AnswerModel):
 
 
 class BranchAnswer(AnswerModel):
-    """A branch, of a listing or asked for by its name."""
+    """A branch, from a listing or requested by name."""
 
     name: NonEmpty
     commit: CommitAnswer
 
     def branch(self) -> Branch:
-        """The same in deploycore's words."""
+        """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.commit.id)

@@ -1,4 +1,4 @@
-"""How a GitLab is configured: its address, whose projects, and three ways to sign in.
+"""Configuration of GitLab: its address, the owner of projects, and one of three ways to sign in.
 
 GitLab has a dozen kinds of tokens, marked by their prefixes, and its API answers ``401
 Unauthorized`` to those that it does not take. So a known prefix in the wrong place is refused
@@ -110,7 +110,7 @@ def _deploy_token_username(text: str) -> str:
 
 
 class _GitLabMode(ProviderConfig):
-    """What the modes have in common.
+    """The fields that all modes have in common.
 
     Attributes:
         namespace: ``None`` for all projects that the account is a member of.
@@ -118,7 +118,7 @@ class _GitLabMode(ProviderConfig):
 
     url: Annotated[HttpsAddress, AfterValidator(_root_address)] = Field(
         default="https://gitlab.com",
-        description="where GitLab is; with its path where it has one, as in example.com/gitlab",
+        description="address of GitLab, with its path if it has one, as in example.com/gitlab",
     )
     namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
         default=None,
@@ -136,12 +136,12 @@ class _GitLabMode(ProviderConfig):
     @property
     @abstractmethod
     def git_credential(self) -> GitCredential:
-        """What GitLab's git server is shown."""
+        """The credential for GitLab's git server."""
 
     @property
     @abstractmethod
     def scopes(self) -> tuple[str, ...]:
-        """The scopes to ask for when the token for the API is made."""
+        """The scopes that the token for the API needs."""
 
 
 class AccessTokenConfig(_GitLabMode):
@@ -170,7 +170,7 @@ class AccessTokenConfig(_GitLabMode):
 
 
 class OAuthTokenConfig(_GitLabMode):
-    """An OAuth 2.0 token of a user, for what is set up by another program: it ends after two hours.
+    """An OAuth 2.0 token of a user, provided by another program: it expires after two hours.
 
     Source: https://docs.gitlab.com/api/oauth2/
     """
@@ -194,7 +194,7 @@ class OAuthTokenConfig(_GitLabMode):
 
 
 class DeployTokenConfig(_GitLabMode):
-    """A deploy token for git beside an access token for the API, which need not open any code.
+    """A deploy token for git, and an access token for the API that needs no access to code.
 
     Deploy tokens are not taken by the REST API but for packages, so they alone can't list.
 

@@ -1,4 +1,4 @@
-"""What deploycore's conformance kit has to know of GitLab; ``deploycore plugin check gitlab``."""
+"""What the conformance kit needs to test GitLab; ``deploycore plugin check gitlab``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["GitLabContract"]
 
 
 class GitLabContract(ProviderContract):
-    """Runs every check of the kit against the sandbox."""
+    """Run every check of the kit against the sandbox."""
 
     kind = "gitlab"
     sandbox = GitLabSandbox
@@ -24,5 +24,5 @@ class GitLabContract(ProviderContract):
     status_scope = "api"
 
     def forged(self, delivery: WebhookDelivery, known: SecretStr, other: SecretStr) -> str:
-        """By the other secret's signing token."""
+        """Sign with the signing token of another secret."""
         return signature(delivery, other)

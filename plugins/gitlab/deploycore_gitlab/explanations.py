@@ -1,4 +1,4 @@
-"""From GitLab's refusals to errors that say what happened and what to do next.
+"""Map GitLab's error responses to errors that say what failed and what to do next.
 
 The functions here are pure: an answer and the question in, an error out.
 
@@ -59,15 +59,15 @@ Action = Literal[
     "report status",
     "report deployment",
 ]
-"""What is asked for, where it is more than to read."""
+"""The task, if it is more than reading."""
 
 WRITE_SCOPE = "api"
-"""What webhooks, statuses and deployments ask for; it opens everything else as well."""
+"""The scope for webhooks, statuses and deployments; it also allows everything else."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What an action is called, and asks for.
+    """The name of an action, and the scopes and role that it needs.
 
     Attributes:
         words: What is done, up to the project.
@@ -102,7 +102,7 @@ _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked of GitLab, and with which kind of credentials.
+    """A request to GitLab, and the kind of its credentials.
 
     Attributes:
         namespace: Whose projects; ``None`` where another question was asked.
@@ -146,7 +146,7 @@ class Question:
 def explain(
     answer: ErrorAnswer, question: Question, *, now: datetime | None = None
 ) -> ProviderError | None:
-    """What a refusal means.
+    """Explain an error response.
 
     Args:
         now: The present, for ``Retry-After`` in seconds; by default the clock's.
@@ -183,12 +183,12 @@ def explain(
 
 
 def missing_api_scope(question: Question, granted: list[str]) -> PermissionDenied:
-    """For a token that is right, and whose scopes don't open the API."""
+    """The error for a valid token whose scopes do not allow access to the API."""
     return _missing_scope(question, ["api", API_SCOPE], granted, to="list projects")
 
 
 def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> str | None:
-    """What to do about a refusal by GitLab's git server; ``None`` if there is nothing to say.
+    """Explain what to do if GitLab's git server rejects a request; ``None`` if there is no advice.
 
     Source: https://docs.gitlab.com/topics/git/troubleshooting_git/
     """
@@ -294,7 +294,7 @@ def _missing_scope(
 
 
 def _missing_permission(question: Question, said: str) -> PermissionDenied:
-    """A fine-grained token's; GitLab says in its own words which one.
+    """The error for a missing permission of a fine-grained token; GitLab's message names it.
 
     Source: https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens_rest/
     """
@@ -334,7 +334,7 @@ def _no_role(question: Question, task: _Task, said: str) -> PermissionDenied:
 
 
 def _refused_webhook(question: Question, answer: ErrorAnswer) -> ProviderError:
-    """What GitLab says of a webhook is quoted with secrets masked: they were sent with it."""
+    """Quote GitLab's message about a webhook with secrets masked, because the request had them."""
     try:
         said = _said(replace(answer, json=json.loads(answer.text)))
     except (ValueError, RecursionError):
@@ -349,7 +349,7 @@ def _refused_webhook(question: Question, answer: ErrorAnswer) -> ProviderError:
 
 
 def _refused_report(question: Question, answer: ErrorAnswer, said: str) -> ProviderError | None:
-    """A status that is there already, or a deployment of what is not there."""
+    """The error for a status that exists already, or a deployment of an unknown commit."""
     if transition := _TRANSITION.match(said):
         return ProviderError(
             f"GitLab does not change the status {transition[1]!r} of commit {question.commit} in "
@@ -409,7 +409,7 @@ def _unknown_in_repository(question: Question, repository: RepositoryId, said: s
 
 
 def _invalid_name(question: Question, said: str) -> NotFound | None:
-    """GitLab's word for a name that git does not allow: there can be no such branch."""
+    """The error for a name that git does not allow: a branch with it cannot exist."""
     if question.repository is None or question.branch is None or "refname is invalid" not in said:
         return None
     return _unknown_branch(question, question.repository)
@@ -452,7 +452,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
 
 
 def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """From ``Retry-After``, or else from ``RateLimit-Reset``, which is in seconds since 1970."""
+    """Read ``Retry-After``, or ``RateLimit-Reset``, which is in seconds since 1970."""
     seconds = retry_after(headers, now)
     if seconds is not None:
         return now + timedelta(seconds=seconds)
@@ -463,7 +463,7 @@ def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
 
 
 def _scopes(answer: ErrorAnswer) -> list[str]:
-    """Those of which one was asked for, where a refusal is about scopes."""
+    """The scopes of which one is required, if the error is about scopes."""
     challenge = answer.headers.get("WWW-Authenticate", "")
     if _code(answer) != "insufficient_scope" and "insufficient_scope" not in challenge:
         return []
@@ -474,12 +474,12 @@ def _scopes(answer: ErrorAnswer) -> list[str]:
 
 
 def _code(answer: ErrorAnswer) -> object:
-    """The error's code (RFC 6750, 3.1), where the body has one."""
+    """The error's code (RFC 6750, 3.1), if the body has one."""
     return answer.json.get("error") if isinstance(answer.json, Mapping) else None
 
 
 def _said(answer: ErrorAnswer) -> str:
-    """GitLab's own words: ``message``, ``error_description`` or ``error``, or the text."""
+    """GitLab's message: ``message``, ``error_description`` or ``error``, or the text."""
     body = answer.json
     if not isinstance(body, Mapping):
         return answer.text.strip()
@@ -491,7 +491,7 @@ def _said(answer: ErrorAnswer) -> str:
 
 
 def _first_problem(message: Mapping[str, object]) -> object:
-    """Of what is wrong with the fields of a form; ``base`` stands for all of it."""
+    """Read the messages about a form's fields; ``base`` is for the whole form."""
     for field, problems in message.items():
         problem = problems[0] if isinstance(problems, list) and problems else None
         if isinstance(problem, str):
@@ -500,5 +500,5 @@ def _first_problem(message: Mapping[str, object]) -> object:
 
 
 def _quoted(said: str) -> str:
-    """The words in parentheses; none rather than a part of many, which may cut a secret."""
+    """The message in parentheses, or none if it is long, because cutting it may cut a secret."""
     return f" ({said})" if said and len(said) <= _SHOWN_CHARACTERS and "<" not in said else ""

@@ -1,4 +1,4 @@
-"""What GitLab's searches can be asked, so that nothing which is wanted is missing.
+"""Terms for GitLab's searches that miss no matching item.
 
 The core drops what a search lets through beyond the query; what a search leaves out is lost. So
 GitLab is asked for less than the filter where its searches mean something else by it.
@@ -14,7 +14,7 @@ _SHORTEST_WORD = 3
 
 
 def branch_search(part: str | None) -> str | None:
-    """What to give as ``search`` for branches whose name contains this; ``None`` for nothing.
+    """The ``search`` term for branches whose name contains this; ``None`` to use no search.
 
     ``^``, ``$`` and ``*`` have a meaning there, and there is no way to quote them; beyond ASCII,
     upper and lower case are not compared in the same way as here.
@@ -25,7 +25,7 @@ def branch_search(part: str | None) -> str | None:
 
 
 def project_search(part: str | None) -> str | None:
-    """What to give as ``search`` for projects whose name contains this; ``None`` for nothing.
+    """The ``search`` term for projects whose name contains this; ``None`` to use no search.
 
     GitLab looks for each word and for what stands in quotes, and for parts of words from three
     letters on: a shorter text is only found where it is the whole name.
@@ -37,7 +37,7 @@ def project_search(part: str | None) -> str | None:
 
 
 def can_be_asked_for(branch: str) -> bool:
-    """Whether an address can hold the name of a branch; git itself forbids what can't be in one."""
+    """Whether an address can contain the name of a branch; git forbids the names that cannot."""
     return not {".", ".."} & set(branch.split("/"))
 
 

@@ -51,10 +51,10 @@ from deploycore_gitlab.webhooks import HookAnswer
 __all__ = ["GitLabProvider"]
 
 ITEMS_A_PAGE = 100
-"""The most that GitLab gives. https://docs.gitlab.com/api/rest/#offset-based-pagination"""
+"""The maximum page size of GitLab. https://docs.gitlab.com/api/rest/#offset-based-pagination"""
 
 NEWEST_DEPLOYMENTS = 20
-"""How many of an environment are looked at for the one that goes on."""
+"""Number of an environment's deployments to search for the running one."""
 
 Parameters = dict[str, str | int]
 
@@ -62,7 +62,7 @@ _BY_ID: Parameters = {"order_by": "id", "sort": "asc"}
 _KEYSET: Parameters = {"pagination": "keyset"}
 _OPENS_THE_API = {"api", API_SCOPE}
 _GRANULAR = "granular"
-"""The only scope of a fine-grained token: what else it may do, just a request can tell.
+"""The only scope that GitLab shows for a fine-grained token; only a request shows its permissions.
 
 Source: https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens/
 """
@@ -86,7 +86,7 @@ class GitLabProvider:
 
     @hookimpl
     def authenticate(self) -> Account:
-        """The token's scopes, then ``GET /user``; for fine-grained tokens perhaps a listing.
+        """The token's scopes, then ``GET /user``; for some fine-grained tokens, a listing.
 
         ``GET /user`` alone would not do: it also answers tokens whose only scope is
         ``read_user``, which can't list anything. And it does not answer fine-grained tokens
@@ -116,14 +116,14 @@ class GitLabProvider:
 
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
-        """One branch by its address, or all that a search lets through."""
+        """List one branch by its address, or all branches that a search returns."""
         if query.name is not None and can_be_asked_for(query.name):
             return self._branch(repository, query.name)
         return self._branches(repository, query)
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
-        """``GET /projects/:id``, which redirects from a former path.
+        """``GET /projects/:id``, which redirects from a previous path.
 
         Source: https://docs.gitlab.com/api/projects/#get-a-single-project
         """
@@ -133,18 +133,18 @@ class GitLabProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Made from the configuration, without a request."""
+        """Build the clone URL from the configuration, without a request."""
         url = f"{self._config.url}/{repository.path}.git"
         return CloneUrl(url=url, credential=self._config.git_credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """What to do about GitLab's git server's refusals."""
+        """Explain what to do if GitLab's git server rejects a request."""
         return explanations.explain_git_refusal(self._config, status, message)
 
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """By ``webhook-signature``, which GitLab has from 19.0 on, or else ``X-Gitlab-Token``."""
+        """Verify ``webhook-signature``, which GitLab has since 19.0, or ``X-Gitlab-Token``."""
         return webhooks.is_proved(delivery, secrets)
 
     @hookimpl
@@ -155,7 +155,7 @@ class GitLabProvider:
 
     @hookimpl
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """``POST /projects/:id/hooks``, or ``PUT`` where there is one, told apart by the address.
+        """``POST /projects/:id/hooks``, or ``PUT`` if one has the same address.
 
         One that GitLab has switched off after too many failures is made anew, for it is switched
         on again by nothing but a test on GitLab's pages.
@@ -183,7 +183,7 @@ class GitLabProvider:
 
     @hookimpl
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
-        """``DELETE /projects/:id/hooks/:hook_id``; what is no number is none of GitLab's."""
+        """``DELETE /projects/:id/hooks/:hook_id``; GitLab's identifiers are numbers."""
         if not (webhook.isascii() and webhook.isdecimal()):
             return False
         http = self._doing("remove webhook", repository)
@@ -195,7 +195,7 @@ class GitLabProvider:
 
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
-        """``POST /projects/:id/statuses/:sha``; GitLab refuses what it shows already."""
+        """``POST /projects/:id/statuses/:sha``; GitLab rejects a status that it already shows."""
         http = self._doing("report status", repository, status.commit)
         body = statuses.commit_status(status)
         address = f"{_address_of(repository)}/statuses/{status.commit}"
@@ -208,7 +208,7 @@ class GitLabProvider:
 
     @hookimpl
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
-        """``POST /projects/:id/deployments``, or ``PUT`` where there is one that goes on.
+        """``POST /projects/:id/deployments``, or ``PUT`` if one is running.
 
         GitLab makes an environment of the application's name, should there be none.
 
@@ -240,7 +240,7 @@ class GitLabProvider:
         url: str,
         secret: SecretStr,
     ) -> HookAnswer:
-        """A webhook whose deliveries are signed, or else have the secret with them, never both.
+        """A webhook whose deliveries are signed, or include the secret, but never both.
 
         A GitLab that can't sign passes over the signing token that it was sent. What was there
         before is left until the new proof is there, so no delivery is without one.
@@ -278,7 +278,7 @@ class GitLabProvider:
         return self._http.explaining(partial(explanations.explain, question=question))
 
     def _scopes(self, http: HttpClient) -> list[str]:
-        """The token's scopes; none where GitLab does not say, which it does from 15.5 on.
+        """The token's scopes; none if GitLab does not return them, which it does since 15.5.
 
         Sources: https://docs.gitlab.com/api/personal_access_tokens/#self-inform,
         https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
@@ -293,7 +293,7 @@ class GitLabProvider:
             return []
 
     def _project_pages(self, namespace: str | None, params: Parameters) -> Iterator[object]:
-        """Pages of projects, by keyset where GitLab has it: it has not for those of a group.
+        """Pages of projects, with keyset pagination except for groups, for which GitLab has none.
 
         Sources: https://docs.gitlab.com/api/projects/#list-all-projects,
         https://docs.gitlab.com/api/groups/#list-projects,
@@ -324,7 +324,7 @@ class GitLabProvider:
         yield from http.linked_pages(f"users/{_quoted(namespace)}/projects", params=by_keyset)
 
     def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
-        """The branch of this name, by one request however many there are.
+        """Find the branch of this name with one request.
 
         Source: https://docs.gitlab.com/api/branches/#get-single-repository-branch
         """
@@ -338,7 +338,7 @@ class GitLabProvider:
             yield parse_answer(BranchAnswer, found, what="a branch").branch()
 
     def _branches(self, repository: RepositoryId, query: BranchQuery) -> Iterator[Branch]:
-        """All branches, or those that a search lets through.
+        """All branches, or those that a search returns.
 
         By keyset, which branches have though it is documented for others alone; where they have
         it not, the ``Link`` header is one of numbered pages. With a search the whole answer comes
@@ -360,7 +360,7 @@ class GitLabProvider:
 
 
 def _page_size(limit: int | None, filtered: str | None) -> int:
-    """As many as are wanted, where all that comes is wanted."""
+    """The page size: the limit, if every item matches."""
     return ITEMS_A_PAGE if limit is None or filtered else min(limit, ITEMS_A_PAGE)
 
 

@@ -1,4 +1,4 @@
-"""How a deployment is shown on GitLab's pages: by a commit's status, and in its environment.
+"""Commit statuses and deployments: how GitLab shows the deployment of a commit.
 
 Pure functions: deploycore's words in, GitLab's out.
 
@@ -48,7 +48,7 @@ class DeploymentAnswer(AnswerModel):
 
 
 def commit_status(status: CommitStatus) -> dict[str, str]:
-    """What is sent for a status. Statuses of one name replace each other, so that is the key.
+    """The body of a status. Statuses of one name replace each other, so the name is the key.
 
     An address that is longer than GitLab takes is left out, since a part of it leads nowhere.
     """
@@ -63,7 +63,7 @@ def commit_status(status: CommitStatus) -> dict[str, str]:
 
 
 def new_deployment(status: DeploymentStatus) -> dict[str, Any]:
-    """What is sent to add a deployment. GitLab wants a ref: a hash will do."""
+    """The body that creates a deployment. GitLab requires a ref and accepts a hash."""
     return {
         "environment": status.environment,
         "sha": status.commit,
@@ -76,7 +76,7 @@ def new_deployment(status: DeploymentStatus) -> dict[str, Any]:
 def present_deployment(
     newest: Sequence[DeploymentAnswer], status: DeploymentStatus
 ) -> DeploymentAnswer | None:
-    """The one that a report is about, of an environment's; ``None`` where it is to be added.
+    """Find the environment's deployment for a report; ``None`` if it has to be created.
 
     GitLab keeps no number of ours. So it is the newest of this commit that goes on; or the newest
     of all, where that says already what is to be told.

@@ -1,4 +1,4 @@
-"""What GitLab's webhooks say, how they are proved, and how they are subscribed to.
+"""GitLab's webhooks: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
 that are read, and believe nothing.
@@ -104,7 +104,7 @@ class _Commit(AnswerModel):
 
 
 class _MergeRequest(AnswerModel):
-    """``source`` is null once a fork is deleted, ``oldrev`` there where commits have changed."""
+    """A merge request: no ``source`` if its fork was deleted, ``oldrev`` if commits changed."""
 
     iid: Annotated[int, Field(ge=1)]
     action: str | None = None
@@ -139,12 +139,12 @@ class HookAnswer(AnswerModel):
     signing_token_present: bool | None = None
 
     def webhook(self) -> Webhook:
-        """The same in deploycore's words; one that GitLab tries again by itself is active."""
+        """Convert the response to deploycore's model; one that GitLab re-enables is active."""
         return Webhook(id=str(self.id), url=self.url, active=self.alert_status != "disabled")
 
 
 def is_proved(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-    """Whether a delivery is signed with, or else has as its token, one of the secrets.
+    """Whether a delivery is signed with one of the secrets, or has one as its token.
 
     One that has a signature is held to it, whatever its token.
     """
@@ -154,13 +154,13 @@ def is_proved(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
     matches = False
     for secret in secrets:
         value = secret.get_secret_value()
-        # By digests, which are of one length: how long the secret is shows in no time taken.
+        # Digests have one length, so the time of a comparison does not reveal the secret's length.
         matches |= hmac.compare_digest(_digest(value), given) & bool(value)
     return matches
 
 
 def signature(delivery: WebhookDelivery, secret: SecretStr) -> str:
-    """What ``webhook-signature`` is where a delivery is signed with a secret's signing token."""
+    """The ``webhook-signature`` of a delivery that is signed with a secret's signing token."""
     headers = delivery.headers
     told = (headers.get("webhook-id", ""), headers.get("webhook-timestamp", ""))
     signed = b".".join((*(part.encode("utf-8", "replace") for part in told), delivery.body))
@@ -169,12 +169,12 @@ def signature(delivery: WebhookDelivery, secret: SecretStr) -> str:
 
 
 def signing_token(secret: SecretStr) -> SecretStr:
-    """What GitLab is given to sign with: ``whsec_`` and 32 bytes in Base64."""
+    """The signing token for GitLab: ``whsec_`` and 32 bytes in Base64."""
     return SecretStr(f"whsec_{base64.b64encode(_signing_key(secret)).decode()}")
 
 
 def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
-    """What is sent to create or to change a webhook, but for the secret token.
+    """The body that creates or updates a webhook, without the secret token.
 
     Raises:
         ConfigurationError: The secret is empty, or can't be sent in a header.
@@ -196,7 +196,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
 
 @as_documented("GitLab")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """What a delivery says; no events for those of a kind that was not subscribed to.
+    """Parse a delivery; kinds that were not subscribed to have no events.
 
     ``webhook-id`` and ``Idempotency-Key`` are the same where a delivery is sent again. Before
     GitLab 17.4 there is neither: ``X-Gitlab-Webhook-UUID`` is another each time, and
@@ -220,9 +220,9 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
 
 
 def _is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-    """Several signatures may be given, with spaces between: one for each key."""
+    """The header may have several signatures, separated by spaces: one for each key."""
     headers = delivery.headers
-    # Or another cut of what was signed into identifier, time and body would be right as well.
+    # Otherwise the same text, split differently into identifier, time and body, would be valid too.
     is_whole = "." not in headers.get("webhook-id", ".") and _is_time(headers)
     given = [each.encode("utf-8", "replace") for each in headers["webhook-signature"].split(" ")]
     matches = False
@@ -286,12 +286,12 @@ def _ref_change(told: _Push) -> RefChange:
 
 
 def _commit_or_none(hash: str) -> str | None:
-    """All zeros stand for no commit."""
+    """Read a hash; zeros mean no commit."""
     return hash if hash.strip("0") else None
 
 
 def _merge_request(body: object) -> tuple[PullRequestEvent, ...]:
-    """Approvals are no event, nor are updates that change neither commits nor the target."""
+    """Ignore approvals, and updates that change neither commits nor the target."""
     told = parse_answer(_AboutMergeRequest, body, what=f"a delivery of {_MERGE_REQUEST}")
     request = told.object_attributes
     action = _ACTIONS.get(request.action or "")
