@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploycore.application_removal import describe_remaining
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
 from deploycore.cli.output import Column, say, show_json, show_record
 from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
 from deploycore.times import for_machines, for_people
+from deploycore.webhooks import describe_remaining
 
 if TYPE_CHECKING:
     from deploycore.store import WebhookRecord
