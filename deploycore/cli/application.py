@@ -254,6 +254,12 @@ def remove(
     keep_webhook: Annotated[
         bool, typer.Option("--keep-webhook", help="Do not ask the git host to remove the webhook.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Delete damaged records of deployments that have not ended too."
+        ),
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -263,14 +269,18 @@ def remove(
     application is removed all the same, and you are told what remains at the host.
     """
     with Installation() as installation:
-        plan = installation.removals.plan(name, purge=purge)
+        plan = installation.removals.plan(name, purge=purge, force=force)
         lines = removal_lines(
             plan, purge=purge, with_previews=with_previews, keep_webhook=keep_webhook
         )
         confirm(f"Remove the application {name}", lines, yes=yes, as_json=as_json)
         with telling_of_waits(interruptible=False):
             done = installation.removals.remove(
-                name, purge=purge, end_previews=with_previews, keep_webhook=keep_webhook
+                name,
+                purge=purge,
+                end_previews=with_previews,
+                keep_webhook=keep_webhook,
+                force=force,
             )
     if as_json:
         show_json(removal_as_dict(done, purge=purge))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from deploycore.cli.output import printable, say
@@ -18,7 +17,7 @@ def removal_lines(
     plan: RemovalPlan, *, purge: bool, with_previews: bool, keep_webhook: bool
 ) -> list[str]:
     """What goes and what stays, a line each."""
-    if plan.definition is None:
+    if plan.is_former:
         return [
             f"The application {plan.name} was removed before. Its history is erased for good:"
             f" {_counted(plan.former, 'deployment')} and their logs."
@@ -27,13 +26,28 @@ def removal_lines(
         f"This removes the application {plan.name}:",
         f"  history   {_history(plan, purge=purge)}",
     ]
+    if plan.damage is not None:
+        lines.append(f"  record    damaged, erased with its secrets: {plan.damage.message}")
+    if plan.dropped:
+        lines.append(f"  damaged   {_dropped(plan)}")
+    if plan.webhook_damage is not None:
+        lines.append("  webhook   its record is damaged and erased; remove it at the git host")
     if plan.webhook is not None:
         lines.append(f"  webhook   {_webhook(plan.webhook, keep_webhook=keep_webhook)}")
     if plan.secrets:
         lines.append(f"  secrets   erased: {', '.join(plan.secrets)}")
     lines += [f"  preview   {each}" for each in _previews(plan, with_previews=with_previews)]
-    lines.append(f"  releases  {_releases(plan, plan.definition.target)}")
+    lines.append(f"  releases  {_releases(plan)}")
     return lines
+
+
+def _dropped(plan: RemovalPlan) -> str:
+    which = ", ".join(map(str, plan.dropped))
+    one = len(plan.dropped) == 1
+    return (
+        f"erased: the {'record' if one else 'records'} of {'deployment' if one else 'deployments'}"
+        f" {which}; a process that still runs it is not ended"
+    )
 
 
 def _history(plan: RemovalPlan, *, purge: bool) -> str:
@@ -51,7 +65,8 @@ def _webhook(webhook: WebhookRecord, *, keep_webhook: bool) -> str:
     address = f", which sends to {webhook.url}" if webhook.url else ""
     if webhook.hosts_id is None:
         return f"its secret is erased{address}; if you have set it up by hand, remove it there"
-    what = f"{webhook.hosts_id}{address}"
+    where = f" of {webhook.repository}" if webhook.repository else ""
+    what = f"{webhook.hosts_id}{where}{address}"
     return f"stays at the git host: {what}" if keep_webhook else f"removed at the git host: {what}"
 
 
@@ -64,7 +79,10 @@ def _previews(plan: RemovalPlan, *, with_previews: bool) -> Iterator[str]:
         )
 
 
-def _releases(plan: RemovalPlan, target: Path) -> str:
+def _releases(plan: RemovalPlan) -> str:
+    target = plan.target
+    if target is None:
+        return "stay; where they are is not known, since the record is damaged"
     if plan.releases is None:
         return f"stay in {target}, which cannot be read"
     if not plan.releases:
@@ -75,14 +93,19 @@ def _releases(plan: RemovalPlan, target: Path) -> str:
 def say_removed(done: Removal, *, purge: bool) -> None:
     """Say what was removed and, on standard error, what remains."""
     plan = done.plan
-    if plan.definition is None:
+    if plan.is_former:
         say(f"The history of {plan.name} is erased.")
         return
     say(f"Application {plan.name} is removed.")
+    if plan.damage is not None:
+        _warn(f"Its record was damaged, and is deleted: {plan.damage.message}")
     if plan.releases:
         count = _counted(len(plan.releases), "release")
         stay = "stays" if len(plan.releases) == 1 else "stay"
-        say(f"  {count} {stay} in {plan.definition.target}")
+        say(f"  {count} {stay} in {plan.target}")
+    if plan.dropped:
+        which = ", ".join(map(str, plan.dropped))
+        say(f"  Damaged records of deployments that had not ended were deleted: {which}")
     if not purge and plan.deployments:
         say(f"  Its history is kept: deploycore deployments {plan.name}")
     if plan.webhook is not None and plan.webhook.hosts_id is None and not done.remains:
@@ -99,8 +122,9 @@ def removal_as_dict(done: Removal, *, purge: bool) -> dict[str, Any]:
     webhook = plan.webhook
     return {
         "application": plan.name,
-        "target": str(plan.definition.target) if plan.definition else None,
+        "target": str(plan.target) if plan.target else None,
         "releases": None if plan.releases is None else list(plan.releases),
+        "dropped": list(plan.dropped),
         "deployments": plan.deployments + (plan.former if purge else 0),
         "history": "erased" if purge else "kept",
         "secrets": list(plan.secrets),

@@ -15,6 +15,7 @@ from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
 from deploycore.installation.application_removal import describe_remaining
 from deploycore.times import for_machines, for_people
+from deploycore.webhooks import describe_remaining
 
 if TYPE_CHECKING:
     from deploycore.store import WebhookRecord

@@ -19,7 +19,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploycore.deploy.containment import Containment, in_cgroup, kill_cgroup, marked, remove_cgroup
+from deploycore.deploy.containment import (
+    LOOKS,
+    Containment,
+    in_cgroup,
+    kill_cgroup,
+    kill_marked,
+    marked,
+    remove_cgroup,
+)
 from deploycore.deploy.process import GRACE_SECONDS, members, started_at
 from deploycore.disk.durable import write_private_file
 
@@ -68,7 +76,7 @@ class _Orphans:
 
     def running(self) -> set[int]:
         found = {member for member, _ in members(self.session)} if self.session else set()
-        if re.fullmatch("[0-9a-f]{32}", self.token):
+        if self._has_token:
             found |= marked(self.token) | in_cgroup(self._own_cgroup)
         return found
 
@@ -76,6 +84,8 @@ class _Orphans:
         found = self.running()
         if number == signal.SIGKILL and self._own_cgroup is not None:
             kill_cgroup(self._own_cgroup)
+        if number == signal.SIGKILL and self._has_token:
+            kill_marked(self.token)
         for each in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(each, number)
@@ -84,6 +94,10 @@ class _Orphans:
     def remove(self) -> None:
         if self._own_cgroup is not None:
             remove_cgroup(self._own_cgroup)
+
+    @property
+    def _has_token(self) -> bool:
+        return re.fullmatch("[0-9a-f]{32}", self.token) is not None
 
     @property
     def _own_cgroup(self) -> Path | None:
@@ -112,7 +126,7 @@ def end_orphans(file: Path) -> int:
 
 def _are_gone(orphans: _Orphans, within: float, by: signal.Signals | None = None) -> bool:
     moment = time.monotonic() + within
-    while orphans.running() if by is None else orphans.signal(by):
+    while any(orphans.running() if by is None else orphans.signal(by) for _ in range(LOOKS)):
         if time.monotonic() > moment:
             return False
         time.sleep(_LOOK_EVERY)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from deploycore.deploy.containment import Containment
+from deploycore.deploy.containment import LOOKS, Containment
 
 __all__ = ["GRACE_SECONDS", "Process", "members", "started_at"]
 
@@ -54,20 +54,21 @@ class Process:
     ) -> None:
         self.contained = Containment()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - what the user configured
-                arguments,
-                cwd=directory,
-                env={**environment, **self.contained.variables},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                bufsize=0,
-                start_new_session=True,
-            )
+            with self.contained.entry() as enter:
+                self._process = subprocess.Popen(  # noqa: S603 - what the user configured
+                    arguments,
+                    cwd=directory,
+                    env={**environment, **self.contained.variables},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    bufsize=0,
+                    start_new_session=True,
+                    preexec_fn=enter,  # which takes no lock
+                )
         except BaseException:
             self.contained.close()
             raise
-        self.contained.add(self._process.pid)
         assert self._process.stdout is not None  # noqa: S101 - for the type checker
         self._output = self._process.stdout
         self._kill_at: float | None = None
@@ -141,7 +142,7 @@ class Process:
             self.kill()
             # Again and again: what forks meanwhile is not among those that were found.
             self._wait_until(time.monotonic() + _KILLED_WITHIN, meanwhile=self.kill)
-            self.left = len(self._left())
+            self.left = max(len(self._left()) for _ in range(self._looks))
             self.contained.close()
         return self._reaped()
 
@@ -188,8 +189,12 @@ class Process:
         if not self.ended:
             return True
         if _PROC.joinpath("self", "stat").exists():
-            return bool(self._left())
+            return any(self._left() for _ in range(self._looks))
         return self._process.poll() is None or self._group_is_there()
+
+    @property
+    def _looks(self) -> int:
+        return LOOKS if self._has_failed else 1
 
     def _left(self) -> dict[int, int]:
         """The processes that are to end, each with its group, or 0 where that does not matter."""

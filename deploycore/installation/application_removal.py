@@ -7,13 +7,14 @@ but is told with all that a person needs to remove the webhook there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from deploycore.applications.application import Application
-from deploycore.errors import ConfigurationError, DeploycoreError
-from deploycore.installation.webhooks import Webhooks
+from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
+from deploycore.installation.webhooks import Webhooks, describe_remaining
 from deploycore.provider.background import Unanswered, call_within
 from deploycore.store import PreviewRecord, Store, WebhookRecord
 
@@ -24,19 +25,26 @@ __all__ = ["Removal", "RemovalPlan", "Removals", "describe_remaining"]
 
 HOST_SECONDS = 60.0
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class RemovalPlan:
     """What belongs to an application.
 
     Attributes:
-        definition: ``None`` where the application was removed before, and only history is left.
+        definition: ``None`` where the application was removed before, and only history is left,
+            or its record is damaged.
+        target: As far as it is known.
         deployments: How many it has had.
         former: How many deployments removed applications of its name had.
         releases: The names of those on the disk; ``None`` where they can't be listed.
         secrets: The variables whose values are stored here.
         webhook: ``None`` if it has none.
         previews: Those whose pull requests are open.
+        damage: What is wrong with the application's own record.
+        webhook_damage: What is wrong with its webhook's record.
+        dropped: Deployments whose damaged records are deleted.
     """
 
     name: str
@@ -47,6 +55,15 @@ class RemovalPlan:
     secrets: Sequence[str] = ()
     webhook: WebhookRecord | None = None
     previews: Sequence[PreviewRecord] = ()
+    target: Path | None = None
+    damage: StoreError | None = None
+    webhook_damage: StoreError | None = None
+    dropped: Sequence[int] = ()
+
+    @property
+    def is_former(self) -> bool:
+        """Whether the application was removed before."""
+        return self.definition is None and self.damage is None
 
 
 @dataclass(frozen=True)
@@ -71,44 +88,46 @@ class Removals:
         self._webhooks = webhooks
         self._logs = logs
 
-    def plan(self, name: str, *, purge: bool = False) -> RemovalPlan:
+    def plan(self, name: str, *, purge: bool = False, force: bool = False) -> RemovalPlan:
         """What removing an application would concern; changes nothing.
 
         Args:
             purge: Whether it may have been removed before, and only its history is to go.
+            force: As that of ``remove``.
 
         Raises:
             ConfigurationError: There is no such application, or it, or a preview of it, is being
                 deployed.
         """
-        from deploycore.deploy import Releases
-
         try:
-            self._store.refuse_removal(name)
+            dropped = self._store.refuse_removal(name, drop_damaged=force)
         except ConfigurationError:
             _, former = self._store.deployments.count(name)
             if not (purge and former) or self._is_there(name):
                 raise
             return RemovalPlan(name, None, 0, former)
-        record = self._store.get_application(name)
+        record, damage = _readable(lambda: self._store.get_application(name))
+        webhook, webhook_damage = _readable(lambda: self._store.webhooks.find(name))
         own, former = self._store.deployments.count(name)
-        try:
-            releases = Releases(record.definition.target).names()
-        except DeploycoreError:
-            releases = None
+        target = record.definition.target if record else self._store.list_targets().get(name)
+        previews = [
+            each
+            for each in self._store.previews.list()
+            if each.parent == name and each.ended_at is None
+        ]
         return RemovalPlan(
             name,
-            record.definition,
-            own,
+            record.definition if record else None,
+            own - len(dropped),
             former,
-            releases,
-            sorted(record.secrets),
-            self._store.webhooks.find(name),
-            [
-                each
-                for each in self._store.previews.list()
-                if each.parent == name and each.ended_at is None
-            ],
+            releases=_release_names(target),
+            secrets=sorted(record.secrets) if record else (),
+            webhook=webhook,
+            previews=previews,
+            target=target,
+            damage=damage,
+            webhook_damage=webhook_damage,
+            dropped=dropped,
         )
 
     def remove(
@@ -118,6 +137,7 @@ class Removals:
         purge: bool = False,
         end_previews: bool = False,
         keep_webhook: bool = False,
+        force: bool = False,
     ) -> Removal:
         """Remove an application; see ``Store.remove_application``.
 
@@ -126,17 +146,21 @@ class Removals:
                 of its name; that alone where it was removed before.
             end_previews: Whether the directories of its previews are removed too.
             keep_webhook: Whether the git host is not asked to remove the webhook.
+            force: Whether damaged records of deployments that have not ended are deleted. Their
+                processes, if there are any, run on.
 
         Raises:
             ConfigurationError: As ``plan``; then nothing is removed.
         """
-        plan = self.plan(name, purge=purge)
-        if plan.definition is None:
+        plan = self.plan(name, purge=purge, force=force)
+        if plan.is_former:
             self._store.forget_removed_history(name)
             self._logs.remove(name)
             return Removal(plan)
         remains, error = self._remove_webhook(plan, ask_host=not keep_webhook)
-        self._store.remove_application(name, keep_history=not purge, end_previews=end_previews)
+        self._store.remove_application(
+            name, keep_history=not purge, end_previews=end_previews, drop_damaged=force
+        )
         if purge:
             for each in (name, *(each.name for each in plan.previews)):
                 self._logs.remove(each)
@@ -153,6 +177,8 @@ class Removals:
             self._store.get_application(name)
         except ConfigurationError:
             return False
+        except StoreError:
+            return True  # it is damaged
         return True
 
     def _remove_webhook(
@@ -160,13 +186,17 @@ class Removals:
     ) -> tuple[list[str], DeploycoreError | None]:
         """Have the host forget the webhook; what remains there, and why."""
         webhook, definition = plan.webhook, plan.definition
-        if webhook is None or definition is None:
+        if plan.webhook_damage is not None:
+            return [_UNKNOWN_WEBHOOK.format(name=plan.name)], plan.webhook_damage
+        if webhook is None:
             return [], None
         if webhook.hosts_id is None and webhook.delivered_at is None:
             return [], None  # nobody knows that there ever was one at the host
         error: DeploycoreError | None = None
         if ask_host and webhook.hosts_id is not None:
             try:
+                if plan.damage is not None and webhook.repository is None:
+                    raise plan.damage
                 call_within(lambda: self._webhooks.remove_at_host(webhook), HOST_SECONDS)
                 return [], None
             except Unanswered:
@@ -176,10 +206,23 @@ class Removals:
         return [describe_remaining(webhook, definition)], error
 
 
-def describe_remaining(webhook: WebhookRecord, definition: Application) -> str:
-    """What a person has to remove at the git host, as a sentence."""
-    where = f"the repository {definition.repository} (provider {definition.provider})"
-    address = webhook.url or f"a URL that ends with /webhooks/{webhook.application}"
-    if webhook.hosts_id is None:
-        return f"The webhook of {where} that was set up by hand. It sends to {address}."
-    return f"The webhook {webhook.hosts_id} of {where}. It sends to {address}."
+_UNKNOWN_WEBHOOK = (
+    "A webhook at the git host that sends to a URL that ends with /webhooks/{name}, if there is"
+    " one. Its record is damaged."
+)
+
+
+def _readable(read: Callable[[], T]) -> tuple[T | None, StoreError | None]:
+    try:
+        return read(), None
+    except StoreError as error:
+        return None, error
+
+
+def _release_names(target: Path | None) -> Sequence[str] | None:
+    from deploycore.deploy import Releases
+
+    try:
+        return None if target is None else Releases(target).names()
+    except DeploycoreError:
+        return None

@@ -6,19 +6,24 @@ secret that is not known here, whatever fails in between.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 
-from deploycore.errors import ConfigurationError
+from deploycore.application import Application
+from deploycore.errors import ConfigurationError, DeploycoreError
+from deploycore.models import RepositoryId
 from deploycore.provider import Provider
 from deploycore.secrets import SecretBox
 from deploycore.settings import PUBLIC_URL, parse_public_url
 from deploycore.store import ApplicationRecord, Store, WebhookRecord
 
-__all__ = ["DAY", "Webhooks"]
+__all__ = ["DAY", "Webhooks", "describe_remaining", "place_of"]
+
+logger = logging.getLogger(__name__)
 
 DAY = timedelta(days=1)
 """How long a former secret holds."""
@@ -139,9 +144,12 @@ class Webhooks:
         """
         if record.hosts_id is None:
             return False
-        definition = self._store.get_application(record.application).definition
-        with self._open_provider(definition.provider) as provider:
-            return provider.remove_webhook(definition.repository_id, record.hosts_id)
+        name, repository = record.provider, record.repository
+        if name is None or repository is None:
+            definition = self._store.get_application(record.application).definition
+            name, repository = place_of(record, definition)
+        with self._open_provider(str(name)) as provider:
+            return provider.remove_webhook(RepositoryId.parse(str(repository)), record.hosts_id)
 
     def secrets(self, record: WebhookRecord, *, at: datetime) -> tuple[SecretStr, ...]:
         """The secrets that hold at a time: the present one, and the former one for a while.
@@ -154,6 +162,16 @@ class Webhooks:
             found.append(self._box.reveal(record.former))
         return tuple(found)
 
+    def _remove_former(self, former: WebhookRecord) -> None:
+        """Have the host forget the webhook of a repository that the application had before."""
+        try:
+            self.remove_at_host(former)
+        except DeploycoreError as error:
+            remains = describe_remaining(former, None)
+            logger.warning(
+                "A webhook could not be removed: %s Remove it at the git host: %s", error, remains
+            )
+
     def _new_secret(self) -> str:
         # 43 characters; hosts take 128 or more.
         return self._box.seal(SecretStr(secrets.token_urlsafe(32)))
@@ -162,7 +180,8 @@ class Webhooks:
         self, application: ApplicationRecord, url: str, *, grace: timedelta
     ) -> WebhookRecord:
         name, definition = application.name, application.definition
-        secret = self._box.reveal(self._store.webhooks.get(name).secret)
+        former = self._store.webhooks.get(name)
+        secret = self._box.reveal(former.secret)
         with self._open_provider(definition.provider) as provider:
             if not provider.supports("register_webhook"):
                 raise ConfigurationError(
@@ -173,5 +192,38 @@ class Webhooks:
                     application=name,
                 )
             made = provider.register_webhook(definition.repository_id, url, secret)
-        self._store.webhooks.note_host(name, hosts_id=made.id, url=made.url)
+        self._store.webhooks.note_host(
+            name,
+            hosts_id=made.id,
+            url=made.url,
+            provider=definition.provider,
+            repository=definition.repository,
+        )
+        if place_of(former, definition) != (definition.provider, definition.repository):
+            self._remove_former(former)
         return self._store.webhooks.end_rotation(name, former_until=datetime.now(UTC) + grace)
+
+
+def place_of(
+    record: WebhookRecord, definition: Application | None
+) -> tuple[str | None, str | None]:
+    """The provider and the repository that a webhook was registered for.
+
+    Args:
+        definition: The application's, which tells where the record does not.
+    """
+    if record.repository is None and definition is not None:
+        return definition.provider, definition.repository
+    return record.provider, record.repository
+
+
+def describe_remaining(webhook: WebhookRecord, definition: Application | None) -> str:
+    """What a person has to remove at the git host, as a sentence."""
+    provider, repository = place_of(webhook, definition)
+    where = "its repository"
+    if repository is not None:
+        where = f"the repository {repository} (provider {provider})"
+    address = webhook.url or f"a URL that ends with /webhooks/{webhook.application}"
+    if webhook.hosts_id is None:
+        return f"The webhook of {where} that was set up by hand. It sends to {address}."
+    return f"The webhook {webhook.hosts_id} of {where}. It sends to {address}."

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.database import chunks
 from deploycore.store.lookup import named_row
 from deploycore.store.polls import schedule
-from deploycore.store.reading import checksums, read_record
+from deploycore.store.reading import checksums, damage_in, read_record
 from deploycore.store.records import ApplicationRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments, providers
@@ -24,6 +24,8 @@ from deploycore.store.targets import Places
 __all__ = [
     "NOWHERE",
     "application_of",
+    "drop_damaged_unfinished",
+    "find_damaged_unfinished",
     "make_way",
     "prepared",
     "put",
@@ -157,13 +159,21 @@ def make_way(connection: Connection, names: Sequence[str]) -> None:
         connection.execute(moved.values(target=bindparam("away"), resolved_target=None), away)
 
 
-def refuse_unfinished(connection: Connection, name: str, what: str) -> None:
-    """Refuse to take away what a deployment, or its recovery, goes by."""
-    unfinished = select(deployments.c.id).where(
-        deployments.c.application == name, deployments.c.state.in_(may_precede("failed"))
-    )
-    found = connection.scalar(unfinished.limit(1))
-    if found is not None:
+def refuse_unfinished(
+    connection: Connection, name: str, what: str, *, but: Collection[int] = ()
+) -> None:
+    """Refuse to take away what a deployment, or its recovery, goes by.
+
+    Args:
+        what: What is refused, as the middle of a sentence.
+        but: Damaged records that do not count.
+
+    Raises:
+        ConfigurationError: One has not ended, as far as its record can be read.
+    """
+    readable, damaged = _unfinished(connection, name)
+    if readable:
+        found = readable[0]
         raise ConfigurationError(
             f"The application {name!r} {what}: deployment {found} has not ended.",
             hint=f"Wait for it, or: deploycore cancel {found}. If its process has died:"
@@ -171,6 +181,38 @@ def refuse_unfinished(connection: Connection, name: str, what: str) -> None:
             application=name,
             deployment=found,
         )
+    if set(damaged) - set(but):
+        found = damaged[0]
+        raise ConfigurationError(
+            f"The application {name!r} {what}: deployment {found} has not ended, and its record is"
+            " damaged.",
+            hint="Restore a backup of the database. Or make sure that no process deploys the"
+            f" application, and remove it: deploycore app remove {name} --force",
+            application=name,
+            deployment=found,
+        )
+
+
+def find_damaged_unfinished(connection: Connection, name: str) -> list[int]:
+    """The deployments whose records are damaged, and say that they have not ended."""
+    return _unfinished(connection, name)[1]
+
+
+def drop_damaged_unfinished(connection: Connection, name: str) -> None:
+    """Delete the records that ``find_damaged_unfinished`` finds."""
+    for some in chunks(find_damaged_unfinished(connection, name)):
+        connection.execute(delete(deployments).where(deployments.c.id.in_(some)))
+
+
+def _unfinished(connection: Connection, name: str) -> tuple[list[int], list[int]]:
+    """The deployments that have not ended: those that can be read, and those that are damaged."""
+    found: tuple[list[int], list[int]] = ([], [])
+    query = select(deployments).where(
+        deployments.c.application == name, deployments.c.state.in_(may_precede("failed"))
+    )
+    for row in connection.execute(query).mappings():
+        found[damage_in(deployments, row) is not None].append(row["id"])
+    return sorted(found[0]), sorted(found[1])
 
 
 def refuse_unknown_providers(connection: Connection, definitions: Sequence[Application]) -> None:

@@ -217,6 +217,8 @@ class WebhookRecord:
         url: Where the host sends to, as far as it is known here.
         created_at: Timezone-aware, as is ``delivered_at``.
         delivered_at: When the host's last delivery with a right signature came, to the minute.
+        provider: The provider whose host has it; ``None`` where that is not known.
+        repository: The repository that it was registered for, as ``owner/slug``.
     """
 
     application: str
@@ -227,6 +229,8 @@ class WebhookRecord:
     url: str | None
     created_at: datetime
     delivered_at: datetime | None
+    provider: str | None = None
+    repository: str | None = None
 
 
 @dataclass(frozen=True)

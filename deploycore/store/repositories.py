@@ -19,7 +19,7 @@ from deploycore.store.lookup import named_row
 from deploycore.store.polls import schedule
 from deploycore.store.reading import checksums, read_records
 from deploycore.store.records import RepositoryRecord
-from deploycore.store.tables import applications, closed_pull_requests, repositories
+from deploycore.store.tables import applications, closed_pull_requests, repositories, webhooks
 
 __all__ = ["Repositories", "find_repository", "record_of"]
 
@@ -107,6 +107,7 @@ class Repositories:
             # The repository is a part of what is asked.
             schedule(connection, [readable_application({**row, **values}).definition])
             _rename_closed(connection, definition, name)
+            _rename_webhook(connection, definition, name)
             noted = {
                 "repository": name,
                 "host_id": host_id,
@@ -166,3 +167,13 @@ def _rename_closed(connection: Connection, definition: Application, name: str) -
     numbers = connection.scalars(known).all()
     moved = is_ours & (table.repository == definition.repository) & table.number.not_in(numbers)
     connection.execute(update(closed_pull_requests).where(moved).values(repository=name))
+
+
+def _rename_webhook(connection: Connection, definition: Application, name: str) -> None:
+    """Have the webhook that is registered for the repository be found under the new name."""
+    is_its = (
+        (webhooks.c.application == definition.name)
+        & (webhooks.c.provider == definition.provider)
+        & (webhooks.c.repository == definition.repository)
+    )
+    connection.execute(update(webhooks).where(is_its).values(repository=name))

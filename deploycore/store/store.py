@@ -18,6 +18,8 @@ from deploycore.settings import Settings
 from deploycore.store.applications import (
     NOWHERE,
     application_of,
+    drop_damaged_unfinished,
+    find_damaged_unfinished,
     make_way,
     prepared,
     put,
@@ -333,20 +335,34 @@ class Store:
             query = select(applications).order_by(applications.c.name)
             return list(read_records(connection, applications, query, readable_application))
 
-    def refuse_removal(self, name: str) -> None:
+    def refuse_removal(self, name: str, *, drop_damaged: bool = False) -> Sequence[int]:
         """See whether an application could be removed now.
 
+        Args:
+            drop_damaged: As that of ``remove_application``.
+
+        Returns:
+            The deployments whose records would be dropped.
+
         Raises:
-            ConfigurationError: There is none of this name, or it, or a preview of it, is being
-                deployed.
+            ConfigurationError: As ``remove_application``.
         """
+        dropped: list[int] = []
         with self._database.reading() as connection:
             named_row(connection, "application", applications, name)
             for each in (name, *open_previews(connection, name)):
-                refuse_unfinished(connection, each, "cannot be removed")
+                damaged = find_damaged_unfinished(connection, each) if drop_damaged else []
+                refuse_unfinished(connection, each, "cannot be removed", but=damaged)
+                dropped += damaged
+        return dropped
 
     def remove_application(
-        self, name: str, *, keep_history: bool = False, end_previews: bool = False
+        self,
+        name: str,
+        *,
+        keep_history: bool = False,
+        end_previews: bool = False,
+        drop_damaged: bool = False,
     ) -> Path:
         """Forget an application and what belongs to it: its secrets, webhook, triggers and polls.
         Its files stay.
@@ -358,6 +374,7 @@ class Store:
                 forgotten, and so are those of former applications of its name.
             end_previews: Whether its previews are to be removed with their directories, by the
                 next worker, as if their pull requests had been closed.
+            drop_damaged: Whether damaged records of unfinished deployments are deleted.
 
         Returns:
             Its target; ``/nowhere`` where its record is damaged and does not tell.
@@ -375,6 +392,8 @@ class Store:
                 names += open_previews(connection, name)
                 detach(connection, name)
             for each in names:
+                if drop_damaged:
+                    drop_damaged_unfinished(connection, each)
                 refuse_unfinished(connection, each, "cannot be removed")
                 if keep_history:
                     move_to_removed(connection, each, datetime.now(UTC))

@@ -45,7 +45,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -226,6 +226,9 @@ webhooks = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
     Column("secret_checksum", Line(64)),
+    # Where the host has it. The application may have been changed to another repository since.
+    Column("provider", Line(NAME_LENGTH)),
+    Column("repository", Words),
 )
 
 # When the git host is asked for news of an application, and what it said the last time. There is a

@@ -117,14 +117,31 @@ class Webhooks:
                 return known
             return _changed(connection, application, {"former_until": former_until})
 
-    def note_host(self, application: str, *, hosts_id: str, url: str) -> WebhookRecord:
-        """Note what the git host calls the webhook, and where it sends to.
+    def note_host(
+        self,
+        application: str,
+        *,
+        hosts_id: str,
+        url: str,
+        provider: str | None = None,
+        repository: str | None = None,
+    ) -> WebhookRecord:
+        """Note what the git host calls the webhook, where it sends to, and whose it is.
+
+        Args:
+            provider, repository: As those of ``WebhookRecord``.
 
         Raises:
             ConfigurationError: There is no such webhook.
         """
+        values = {
+            "hosts_id": hosts_id,
+            "url": url,
+            "provider": provider,
+            "repository": repository,
+        }
         with self._database.writing() as connection:
-            return _changed(connection, application, {"hosts_id": hosts_id, "url": url})
+            return _changed(connection, application, values)
 
     def note_delivery(self, application: str) -> None:
         """Note that a delivery with a right signature came now."""

@@ -126,6 +126,60 @@ def test_what_forks_without_end_is_killed_at_once(tmp_path, tokens, call, how):
     assert nothing_runs(tokens[0])
 
 
+@needs_cgroup
+def test_a_program_is_in_its_control_group_from_its_start(tmp_path, tokens, monkeypatch):
+    """Also where deploycore is held up right after the start, as on a busy machine."""
+    started = []
+
+    class HeldUp(subprocess.Popen):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            started.append(self.pid)
+
+    monkeypatch.setattr(process_module.subprocess, "Popen", HeldUp)
+    lines = []
+    run_command(
+        Step(run=["cat", "/proc/self/cgroup"]),
+        directory=tmp_path,
+        environment=step_environment({}),
+        redactor=Redactor(),
+        output=lines.append,
+        cancellation=Cancellation(),
+    )
+    assert len(started) == 1
+    assert any(line.endswith(f"deploycore-step-{tokens[0]}") for line in lines)
+
+
+@needs_cgroup
+def test_empty_control_groups_that_killed_processes_left_are_removed_later(monkeypatch):
+    apart = Containment().cgroup  # so that those of other tests are left alone
+    monkeypatch.setattr(containment, "_own_cgroup", lambda: apart)
+    empty, used = Containment(), Containment()
+    with used.entry() as enter:
+        running = subprocess.Popen(["sleep", "300"], preexec_fn=enter)
+    now = time.time()
+    try:
+        Containment().close()
+        assert empty.cgroup.exists()
+        monkeypatch.setattr(containment.time, "time", lambda: now + 25 * 60 * 60)
+        Containment().close()
+        assert not empty.cgroup.exists()
+        assert used.members() == {running.pid}
+    finally:
+        running.kill()
+        running.wait()
+        for each in (*apart.glob("deploycore-step-*"), apart):
+            each.rmdir()
+
+
+def test_the_newest_process_is_looked_at_first():
+    """What replaces itself all the time has a high number, and is gone a moment later."""
+    found = containment._processes()
+    assert os.getpid() in found
+    assert found == sorted(found, reverse=True)
+
+
 @pytest.mark.parametrize("call", ["setpgrp", "setsid"])
 @pytest.mark.parametrize("how", ["fail", "wait"])
 def test_what_stays_is_found_without_a_control_group(tmp_path, tokens, without_cgroup, call, how):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
@@ -111,6 +113,103 @@ def test_the_host_forgets_the_webhook(command, installation, registered, told):
     assert done.returncode == 0
     assert told()[-1] == ["remove", "acme/shop", "hook-1"]
     assert json.loads(done.stdout)["remains"] == []
+
+
+@pytest.fixture
+def moved(installation, registered):
+    """The application deploys another repository since its webhook was registered."""
+    definition = installation.store.get_application("shop").definition
+    installation.apply([definition.model_copy(update={"repository": "acme/other"})])
+    return "shop"
+
+
+def test_the_webhook_of_a_former_repository_is_removed_there(command, moved, told):
+    done = command("app", "remove", "shop", "--yes")
+    assert done.returncode == 0
+    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+
+
+def test_a_webhook_that_stays_at_a_former_repository_is_named(command, installation, moved):
+    done = command("app", "remove", "shop", "--yes", ACME_FAILS="1")
+    assert (done.returncode, names(installation)) == (0, [])
+    assert "the repository acme/shop (provider work)" in done.stderr
+    assert "acme/other" not in done.stderr
+
+
+def test_removing_a_webhook_alone_asks_the_former_repository(installation, moved, told):
+    assert installation.webhooks.remove("shop") is True
+    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+
+
+def test_registering_for_another_repository_removes_the_former_webhook(installation, moved, told):
+    record = installation.webhooks.register("shop", URL)
+    assert (record.provider, record.repository) == ("work", "acme/other")
+    registered, removed = told()[-2:]
+    assert registered[:2] == ["register", "acme/other"]
+    assert removed[:2] == ["remove", "acme/shop"]
+
+
+def test_a_webhook_follows_the_rename_of_its_repository(installation, registered):
+    store = installation.store
+    definition = store.get_application("shop").definition
+    assert store.repositories.rename(definition, "acme/renamed", "17")
+    assert store.webhooks.get("shop").repository == "acme/renamed"
+
+
+def damage(home, statement: str) -> None:
+    with closing(sqlite3.connect(home / "deploycore.db")) as connection, connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize("value", ["'soon'", "x'ff'"])
+def test_a_damaged_unfinished_deployment_is_dropped_if_that_is_said(
+    command, installation, home, secret, value
+):
+    store = installation.store.deployments
+    number = store.request("shop", ref="main").id
+    damage(home, f"UPDATE deployments SET requested_at = {value} WHERE id = {number}")
+    refused = command("app", "remove", "shop", "--yes")
+    assert (refused.returncode, names(installation)) == (3, ["shop"])
+    assert f"deployment {number} has not ended, and its record is damaged" in refused.stderr
+    assert "deploycore app remove shop --force" in refused.stderr
+    done = command("app", "remove", "shop", "--yes", "--force")
+    assert (done.returncode, names(installation)) == (0, [])
+    assert f"deployments that had not ended were deleted: {number}" in done.stdout
+    assert store.history() == []
+
+
+def test_force_removes_nothing_that_is_being_deployed(command, installation, home, secret):
+    store = installation.store.deployments
+    damaged, running = (store.request("shop", ref="main").id for _ in range(2))
+    damage(home, f"UPDATE deployments SET state = 'building', seconds = '' WHERE id = {damaged}")
+    refused = command("app", "remove", "shop", "--yes", "--force")
+    assert (refused.returncode, names(installation)) == (3, ["shop"])
+    assert f"deployment {running} has not ended." in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "told_of"),
+    [
+        ("applications", "definition", "The record 'shop' of the table 'applications' is damaged"),
+        ("applications", "secrets", "its column 'secrets'"),
+        ("webhooks", "secret", "ends with /webhooks/shop"),
+        ("webhooks", "created_at", "ends with /webhooks/shop"),
+        ("repositories", "former_names", ""),
+        ("triggers", "received_at", ""),
+        ("polls", "due_at", ""),
+    ],
+)
+def test_an_application_with_a_damaged_record_can_be_removed(
+    command, installation, home, registered, table, column, told_of
+):
+    definition = installation.store.get_application("shop").definition
+    installation.store.triggers.add("shop", cause="push")
+    installation.store.repositories.learn(definition, "17")
+    damage(home, f"UPDATE {table} SET {column} = x'ff'")
+    done = command("app", "remove", "shop", "--yes")
+    assert (done.returncode, names(installation)) == (0, [])
+    assert told_of in done.stderr
+    assert command("app", "show", "shop").returncode == 3
 
 
 def test_what_remains_at_a_host_that_is_down_is_named_and_the_rest_goes(

@@ -239,3 +239,42 @@ def test_rows_of_before_get_checksums_unless_they_are_damaged(settings, database
             key = "application" if table == "webhooks" else "name"
             for name, *found in connection.execute(f"SELECT {key}, {names} FROM {table}"):
                 assert all(map(bool, found)) == (name in ("shop", "work")), (table, name)
+
+
+def test_webhooks_of_before_belong_to_what_their_applications_deploy(any_settings):
+    """Also where the definition of another application is damaged."""
+    from alembic import command
+
+    any_settings.make_home()
+    engine = create_engine(any_settings.database_url)
+    definition = '{"name": "%s", "provider": "work", "repository": "acme/%s"}'
+    with engine.begin() as connection:
+        command.upgrade(migrations.configuration(connection), "0009")
+        at = {"at": "2026-01-02 00:00:00"}
+        connection.execute(
+            text("INSERT INTO providers (name, kind, settings, secrets, created_at)"
+                 " VALUES ('work', 'acme', '{}', '{}', :at)"), at
+        )  # fmt: skip
+        for name, hosts_id in (("blog", "7"), ("damaged", "8"), ("shop", None)):
+            stored = definition % (name, name) if name != "damaged" else '["no application"]'
+            connection.execute(
+                text("INSERT INTO applications (name, provider, target, definition, secrets,"
+                     " revision, created_at, changed_at)"
+                     " VALUES (:name, 'work', :target, :definition, '{}', 1, :at, :at)"),
+                {"name": name, "target": f"/{name}", "definition": stored, **at},
+            )  # fmt: skip
+            connection.execute(
+                text("INSERT INTO webhooks (application, secret, hosts_id, created_at)"
+                     " VALUES (:name, 'env:HOOK', :hosts_id, :at)"),
+                {"name": name, "hosts_id": hosts_id, **at},
+            )  # fmt: skip
+        command.upgrade(migrations.configuration(connection), "0010")
+        found = connection.execute(
+            text("SELECT application, provider, repository FROM webhooks ORDER BY application")
+        ).all()
+    engine.dispose()
+    assert [tuple(each) for each in found] == [
+        ("blog", "work", "acme/blog"),
+        ("damaged", None, None),
+        ("shop", None, None),
+    ]
