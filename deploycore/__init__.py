@@ -7,6 +7,7 @@ deploycore`` costs nothing. Plugin authors import from the modules that name the
 
 from __future__ import annotations
 
+from deploycore.lazy import lazy_exports
 from deploycore.version import __version__
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
@@ -25,24 +26,22 @@ if TYPE_CHECKING:
     from deploycore.provider import Provider as Provider
     from deploycore.provider import open_provider as open_provider
     from deploycore.settings import Settings as Settings
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "deploycore.applications.application": ("Application",),
+            "deploycore.models": ("BranchQuery", "RepositoryId", "RepositoryQuery"),
+            "deploycore.git": ("Cancellation",),
+            "deploycore.deploy": ("DeployEvent",),
+            "deploycore.errors": ("DeploycoreError",),
+            "deploycore.installation.installation": ("Installation", "SecretReference"),
+            "deploycore.provider.handle": ("Provider", "open_provider"),
+            "deploycore.settings": ("Settings",),
+            "deploycore.applications.files": ("read_declaration", "render_declaration"),
+        },
+    )
 
-
-_MODULES = {
-    "Application": "deploycore.applications.application",
-    "BranchQuery": "deploycore.models",
-    "Cancellation": "deploycore.git",
-    "DeployEvent": "deploycore.deploy",
-    "DeploycoreError": "deploycore.errors",
-    "Installation": "deploycore.installation.installation",
-    "Provider": "deploycore.provider.handle",
-    "RepositoryId": "deploycore.models",
-    "RepositoryQuery": "deploycore.models",
-    "SecretReference": "deploycore.installation.installation",
-    "Settings": "deploycore.settings",
-    "open_provider": "deploycore.provider.handle",
-    "read_declaration": "deploycore.applications.files",
-    "render_declaration": "deploycore.applications.files",
-}
 
 __all__ = [
     "Application",
@@ -61,13 +60,3 @@ __all__ = [
     "read_declaration",
     "render_declaration",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value: object = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value

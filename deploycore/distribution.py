@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 __all__ = ["documentation_page", "install_command", "report_hint"]
 
@@ -61,6 +59,8 @@ def report_hint() -> str:
 
 
 def _issues_address() -> str:
+    from importlib import metadata  # takes 15 ms, and only errors name what it finds
+
     try:
         urls = metadata.metadata(_NAME).get_all("Project-URL") or []
     except metadata.PackageNotFoundError:
@@ -71,6 +71,9 @@ def _issues_address() -> str:
 
 def _origin() -> tuple[str, bool]:
     """The local directory or file that deploycore was installed from, and whether editable."""
+    from importlib import metadata
+    from urllib.request import url2pathname
+
     try:
         direct = json.loads(metadata.distribution(_NAME).read_text("direct_url.json") or "{}")
         parts = urlsplit(direct.get("url", ""))

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import deploycore
 from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
-from deploycore.cli.fields import read_secret
 from deploycore.cli.history import deployment_as_dict, show_deployments
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
+from deploycore.cli.usage import NounGroup
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import ConfigurationError
-from deploycore.installation import Installation
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-commands = typer.Typer(no_args_is_help=True, help="Say what to deploy where.")
+commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Say what to deploy where.")
 
 Name = Annotated[str, typer.Argument(help="The application's name.", show_default=False)]
 Lines = list[str] | None
@@ -117,7 +117,11 @@ def create(
     }
     if health_url:
         more["health_check"] = {"url": health_url}
-    with Installation() as installation, telling_of_waits(), naming_offline(offline=offline):
+    with (
+        deploycore.Installation() as installation,
+        telling_of_waits(),
+        naming_offline(offline=offline),
+    ):
         record = installation.add_application(
             name,
             provider=provider,
@@ -139,7 +143,7 @@ def create(
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the applications."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         records = installation.store.list_applications()
         parents = {each.name: each.parent for each in installation.store.previews.list()}
     if as_json:
@@ -175,7 +179,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """Show an application, the release that is live, and its last deployments."""
     from deploycore.deploy import Releases
 
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         record = installation.store.get_application(name)
         deployments = installation.store.deployments.list(name, limit=5)
         known = installation.store.repositories.find(record.definition)
@@ -214,7 +218,9 @@ def secret(
     yes: Yes = False,
 ) -> None:
     """Store the value of a variable whose source is 'stored', encrypted. It is asked for."""
-    with Installation() as installation:
+    from deploycore.cli.fields import read_secret
+
+    with deploycore.Installation() as installation:
         application = installation.store.get_application(name)
         if remove:
             lines = [f"The stored value of {variable} is erased. Deployments of {name} need it."]
@@ -232,7 +238,7 @@ def accept_repository(name: Name) -> None:
 
     For an application whose repository was deleted and made anew, or replaced by another one.
     """
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         installation.store.repositories.forget(name)
         repository = installation.store.get_application(name).definition.repository
     say(f"{name} is deployed from whatever repository is {repository} at the next deployment.")
@@ -268,7 +274,7 @@ def remove(
     Its webhook is removed at the git host too. If the host refuses or does not answer, the
     application is removed all the same, and you are told what remains at the host.
     """
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         plan = installation.removals.plan(name, purge=purge, force=force)
         lines = removal_lines(
             plan, purge=purge, with_previews=with_previews, keep_webhook=keep_webhook

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import deploycore
 from deploycore.cli.options import (
     AsJson,
     Filter,
@@ -16,8 +17,6 @@ from deploycore.cli.options import (
 from deploycore.cli.output import Column, say, show_json_array, show_table
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import NotFound
-from deploycore.installation import Installation
-from deploycore.models import BranchQuery, RepositoryQuery
 
 __all__ = ["register"]
 
@@ -39,10 +38,12 @@ def repos(
     as_json: AsJson = False,
 ) -> None:
     """List the repositories that a provider's credentials may read."""
-    query = RepositoryQuery(owner=owner or None, name_contains=name_filter or None, limit=limit)
+    query = deploycore.RepositoryQuery(
+        owner=owner or None, name_contains=name_filter or None, limit=limit
+    )
     hint = ""
     with (
-        Installation() as installation,
+        deploycore.Installation() as installation,
         telling_of_waits(),
         installation.open_provider(provider) as opened,
     ):
@@ -83,8 +84,8 @@ def branches(
     as_json: AsJson = False,
 ) -> None:
     """List the branches of a repository, and the commits they point to."""
-    query = BranchQuery(name_contains=name_filter or None, limit=limit)
-    with Installation() as installation, telling_of_waits():
+    query = deploycore.BranchQuery(name_contains=name_filter or None, limit=limit)
+    with deploycore.Installation() as installation, telling_of_waits():
         wanted = installation.read_repository(provider, repository)
         with installation.open_provider(provider) as opened:
             try:

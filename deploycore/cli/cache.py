@@ -11,6 +11,7 @@ import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_table
+from deploycore.cli.usage import NounGroup
 from deploycore.errors import ConfigurationError
 from deploycore.times import for_machines, for_people
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-commands = typer.Typer(no_args_is_help=True, help="See and clear what was fetched before.")
+commands = typer.Typer(
+    cls=NounGroup, no_args_is_help=True, help="See and clear what was fetched before."
+)
 
 _MIB = 1024 * 1024
 

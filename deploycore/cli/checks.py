@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploycore.applications.shell_words import shell_warnings
 from deploycore.cli.output import say_aside
 from deploycore.errors import GitError, PluginError, ProviderError
 
@@ -40,5 +39,7 @@ def naming_option(sentence: str) -> Iterator[None]:
 
 def say_warnings(application: Application) -> None:
     """Tell on standard error which steps seem to be meant for a shell."""
+    from deploycore.applications.shell_words import shell_warnings
+
     for warning in shell_warnings(application):
         say_aside(f"Warning: {application.name}: {warning}")

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
-from deploycore.application import Limits
+import deploycore
 from deploycore.cli.options import AsJson, ProviderName, RepositoryArgument
 from deploycore.cli.output import say, show_json
 from deploycore.cli.progress import cancelled_by_signals, reporting
-from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.deploy import InterruptibleProvider, fetch_hint
 from deploycore.errors import DeploycoreError, GitError, NotFound
-from deploycore.git import EscapingLinks, GitSettings
-from deploycore.git import clone as git_clone
-from deploycore.installation import Installation
-from deploycore.installation.verification import suggest_repository
-from deploycore.models import RepositoryId
-from deploycore.text.suggestions import did_you_mean
-from deploycore.text.validation import find_problems
+from deploycore.git import EscapingLinks
 from deploycore.times import for_machines
+
+if TYPE_CHECKING:
+    from deploycore.deploy import InterruptibleProvider
+    from deploycore.models import RepositoryId
 
 __all__ = ["register"]
 
@@ -72,9 +65,13 @@ def clone(
     as_json: AsJson = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, without its history."""
-    limits = _read_limits(limit or ())
+    from deploycore.cli.limits import limited, name_option, read_limits
+    from deploycore.deploy import InterruptibleProvider, fetch_hint
+    from deploycore.git import clone as git_clone
+
+    limits = read_limits(limit or ())
     with (
-        Installation() as installation,
+        deploycore.Installation() as installation,
         telling_of_waits(interruptible=False),
         cancelled_by_signals() as cancellation,
         InterruptibleProvider(
@@ -96,11 +93,11 @@ def clone(
                 name=str(wanted),
                 progress=lambda git: reporter.show("cloning", git),
                 cancellation=cancellation,
-                settings=_limited(installation.git_settings, limits, timeout),
+                settings=limited(installation.git_settings, limits, timeout),
             )
         except GitError as error:
             fetch_hint(opened, error)
-            _name_option(error)
+            name_option(error)
             _suggest(opened, wanted, branch, error)
             error.add_context(provider=provider, repository=str(wanted))
             raise
@@ -128,57 +125,12 @@ def clone(
         say(f"  {note}")
 
 
-def _read_limits(given: Iterable[str]) -> Limits:
-    """What ``--limit`` says, as an application has it.
-
-    Raises:
-        UsageError: It is malformed, there is no such limit, or the number is out of range.
-    """
-    values: dict[str, str] = {}
-    for text in given:
-        name, equals, number = text.partition("=")
-        if not equals or not number:
-            raise UsageError(
-                f"--limit {text!r} is not a name and a number.",
-                hint="Write --limit NAME=NUMBER, for example --limit files=1000000.",
-            )
-        if name not in Limits.model_fields:
-            known = ", ".join(Limits.model_fields)
-            raise UsageError(
-                f"There is no limit {name!r}.",
-                hint=f"{did_you_mean(name, Limits.model_fields)}The limits are: {known}.",
-            )
-        values[name] = number
-    try:
-        return Limits.model_validate_strings(values)
-    except ValidationError as error:
-        problems = find_problems(error, Limits, values)
-        raise UsageError(
-            "; ".join(f"--limit {each.path[0]} {each.said}" for each in problems) + ".",
-            hint="Correct the number.",
-        ) from None
-
-
-def _limited(settings: GitSettings, limits: Limits, timeout: float | None) -> GitSettings:
-    raised: dict[str, Any] = {f"{name}_most": most for name, most in limits if most is not None}
-    return replace(settings, **raised, total_timeout=timeout or settings.total_timeout)
-
-
-def _name_option(error: GitError) -> None:
-    """Name in the hint this command's own option, where there is one for what was refused."""
-    limit = str(error.details.get("limit", "")).removesuffix("_most")
-    if "link_target" in error.details:
-        error.hint = "Clone with --links write-as-links, as git does, or write-as-files."
-    elif limit == "total_timeout":
-        error.hint = "Try again. If it happens again, allow more time: --timeout SECONDS."
-    elif limit in Limits.model_fields:
-        error.hint = f"If you trust this repository, raise the limit: --limit {limit}=NUMBER."
-
-
 def _suggest(
     provider: InterruptibleProvider, repository: RepositoryId, branch: str | None, error: GitError
 ) -> None:
     """Name in the hint what may have been meant, where there is no such branch or repository."""
+    from deploycore.installation.verification import suggest_repository
+
     suggest_repository(error, repository, provider.list_repos)
     if branch is None or "ref" not in error.details:
         return

@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploycore.applications.files import (
-    MOST_BYTES,
-    decode_declaration,
-    read_declaration,
-    render_declaration,
-)
+import deploycore
 from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json_array
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.installation import Installation
 
 if TYPE_CHECKING:
     from deploycore.applications.application import Application
@@ -56,7 +50,11 @@ def apply(
     hosts are asked for each repository and branch that is new or changed.
     """
     applications = _read(file)
-    with Installation() as installation, telling_of_waits(), naming_offline(offline=offline):
+    with (
+        deploycore.Installation() as installation,
+        telling_of_waits(),
+        naming_offline(offline=offline),
+    ):
         changes = installation.apply(applications, dry_run=dry_run, verify=not offline)
     for application in applications:
         say_warnings(application)
@@ -75,14 +73,16 @@ def export(
     ] = None,
 ) -> None:
     """Print applications as a YAML file that apply takes. No secret is in it."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         store = installation.store
         records = [store.get_application(name) for name in names or ()]
         records = records or store.list_applications()
-    typer.echo(render_declaration(record.definition for record in records), nl=False)
+    typer.echo(deploycore.render_declaration(record.definition for record in records), nl=False)
 
 
 def _read(file: Path) -> list[Application]:
+    from deploycore.applications.files import MOST_BYTES, decode_declaration, read_declaration
+
     if str(file) != "-":
         return read_declaration(file)
     return decode_declaration(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input")

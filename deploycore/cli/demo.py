@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,8 +26,9 @@ from deploycore.cli.output import say
 from deploycore.cli.sandbox import Kind, add_command, load_sandbox, provider_name
 from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import DeploycoreError
-from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
-from deploycore.sandbox import ProviderSandbox, SandboxConnection
+
+if TYPE_CHECKING:
+    from deploycore.sandbox import ProviderSandbox, SandboxConnection
 
 __all__ = ["register"]
 
@@ -69,6 +70,8 @@ def demo(
     deploys deploycore's own source from a repository, changes it, and deploys it again. Then a
     change that does not work is deployed, taken back by its health check, and looked into.
     """
+    from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
+
     found, sandbox_class = load_sandbox(
         kind or next(iter(entry_points_by_name(SANDBOX_GROUP)), None)
     )

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import deploycore
 from deploycore.cli.history import deployment_as_dict
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.deploy import no_listener
 from deploycore.errors import ConfigurationError
-from deploycore.installation import Installation
 
 if TYPE_CHECKING:
     from deploycore.deploy import DeployEvent, Outcome
     from deploycore.git import Cancellation, Reuse
+    from deploycore.installation import Installation
     from deploycore.store import DeploymentRecord
 
 __all__ = ["register"]
@@ -72,11 +72,13 @@ def deploy(
 
     With --json each event is one JSON object on a line of its own; the last is the result.
     """
+    from deploycore.deploy import no_listener
+
     if force and if_changed:
         raise typer.BadParameter("--force and --if-changed exclude each other.")
     if if_changed:
         print("Note: --if-changed is the default now and has no effect.", file=sys.stderr)
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         names = _chosen(installation, applications or [], all_)
         reuse: Reuse | None = "hard-link" if hard_link else None
         if len(names) > 1:
@@ -123,7 +125,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Roll back to a previous release, in one step. The git host is not asked."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         with _listening(as_json) as (listener, cancellation):
             done = installation.roll_back(
                 application,

@@ -23,7 +23,6 @@ from deploycore.cli.standard_streams import (
 )
 from deploycore.cli.streams import foreign_output_to_stderr
 from deploycore.cli.usage import CommandGroup
-from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
 from deploycore.provider.background import calls_left_behind
 from deploycore.text.printable import LogFormatter
@@ -91,8 +90,13 @@ def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
 
 def application_of(commands: Iterable[str]) -> typer.Typer:
     """One application of these commands, and of those that share a module with them."""
+    commands = list(commands)
     application = typer.Typer(
         cls=CommandGroup,
+        # Typer imports pydantic to read the values of --install-completion and --show-completion,
+        # even where neither is given.
+        add_completion=len(commands) > 1,
+        rich_markup_mode=None,  # else help imports rich's Markdown, which takes 80 ms
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["--help", "-h"]},
@@ -106,6 +110,8 @@ def application_of(commands: Iterable[str]) -> typer.Typer:
 
 def _unforeseen(error: BaseException) -> DeploycoreError:
     """A bug of ours. Its text may hold anything, a secret too, so only its kind is shown."""
+    from deploycore.distribution import report_hint
+
     traceback = error.__traceback__
     while traceback and traceback.tb_next:
         traceback = traceback.tb_next

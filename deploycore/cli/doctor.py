@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,9 @@ from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, show_json, show_table
 from deploycore.cli.tables import Cell
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.doctor import Finding, Level, diagnose
+
+if TYPE_CHECKING:
+    from deploycore.doctor import Finding, Level
 
 __all__ = ["register"]
 
@@ -33,6 +35,8 @@ def doctor(
     Ends with 0 where there is no problem, else with the exit code of the first one: they are in
     the order in which things depend on each other.
     """
+    from deploycore.doctor import diagnose
+
     with telling_of_waits():
         _probe_plugins()
         findings = list(diagnose(offline=offline))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import deploycore
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import (
     Column,
@@ -21,11 +22,11 @@ from deploycore.cli.output import (
 )
 from deploycore.cli.progress import cancelled_by_signals
 from deploycore.errors import ConfigurationError
-from deploycore.installation import Installation
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.deploy import LogLine, Release
+    from deploycore.installation import Installation
     from deploycore.store import DeploymentRecord
 
 __all__ = ["deployment_as_dict", "register", "show_deployments"]
@@ -47,7 +48,7 @@ def register(application: typer.Typer) -> None:
 
 def releases(name: Name, as_json: AsJson = False) -> None:
     """List the releases of an application that are on disk, the newest first."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         found = installation.releases(name)
         left = installation.engine.leftovers(name)
     for each in left:
@@ -89,7 +90,7 @@ def deployments(
     as_json: AsJson = False,
 ) -> None:
     """List deployments and rollbacks, those of removed applications too, the newest first."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         found = installation.store.deployments.history(name, limit=limit)
     if as_json:
         show_json_array(map(deployment_as_dict, found))
@@ -99,7 +100,7 @@ def deployments(
 
 def show(deployment: Number, as_json: AsJson = False) -> None:
     """Show a deployment: what it deployed, how long each phase took, and how it ended."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         record = _find(installation, deployment)
     found = deployment_as_dict(record)
     if as_json:
@@ -123,7 +124,7 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """Print a deployment's log."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         record = _find(installation, deployment)
         store, all_logs = installation.store, installation.engine.logs
 
@@ -141,7 +142,7 @@ def logs(
 def cancel(deployment: Number, as_json: AsJson = False) -> None:
     """Ask a deployment to stop. One that waits ends at once; one that runs within a second, or
     when the git host's API has answered."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         record = installation.engine.cancel(_find(installation, deployment).id)
     if as_json:
         show_json(deployment_as_dict(record))
@@ -158,7 +159,7 @@ def recover(as_json: AsJson = False) -> None:
     """
     # Steps of a release that is put back are not to be left half-done.
     with (
-        Installation() as installation,
+        deploycore.Installation() as installation,
         cancelled_by_signals() as cancellation,
         cancellation.shielded(),
     ):

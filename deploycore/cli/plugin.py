@@ -11,15 +11,20 @@ import typer
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
 from deploycore.cli.streams import command_output
-from deploycore.provider.scaffold import render_template
-from deploycore.testing.check import TOTAL_SECONDS, check_and_show
+from deploycore.cli.usage import NounGroup
 
 __all__ = ["register"]
 
 
+_CHECK_SECONDS = 1800.0
+"""What ``deploycore.testing.check`` takes by default; help imports nothing to show it."""
+
+
 def register(application: typer.Typer) -> None:
     """Add this noun's commands."""
-    noun = typer.Typer(help="Write a provider: start one from the template, and check it.")
+    noun = typer.Typer(
+        cls=NounGroup, help="Write a provider: start one from the template, and check it."
+    )
     noun.command()(new)
     noun.command()(check)
     application.add_typer(noun, name="plugin")
@@ -33,6 +38,8 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Start a provider: a whole distribution whose tests pass before the first edit."""
+    from deploycore.provider.scaffold import render_template
+
     made = _near(render_template(name, directory))
     if as_json:
         show_json({"directory": str(made.resolve())})
@@ -52,7 +59,7 @@ def check(
         typer.Option(
             "--timeout", min=1, metavar="SECONDS", help="How long all checks together may take."
         ),
-    ] = TOTAL_SECONDS,
+    ] = _CHECK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance kit on an installed provider, against its own fake host.
@@ -60,6 +67,8 @@ def check(
     The checks run in a process of their own. A check that holds the interpreter or ends that
     process fails, and the next ones go on in a new process.
     """
+    from deploycore.testing.check import check_and_show
+
     code = check_and_show(
         kind, only=only, seconds=timeout, as_json=as_json, output=command_output()
     )

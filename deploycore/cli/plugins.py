@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, say_state, show_json_array, show_record
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.provider.installed import PluginReport, plugin_reports
-from deploycore.provider.probing import probe_imports
+
+if TYPE_CHECKING:
+    from deploycore.provider.installed import PluginReport
 
 __all__ = ["register"]
 
@@ -26,6 +27,9 @@ def plugins(as_json: AsJson = False) -> None:
 
     One that can't be used is shown with the reason; so is one whose import does not end.
     """
+    from deploycore.provider.installed import plugin_reports
+    from deploycore.provider.probing import probe_imports
+
     with telling_of_waits():
         probe_imports()
         reports = plugin_reports()

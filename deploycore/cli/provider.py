@@ -6,25 +6,25 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+import deploycore
 from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
-from deploycore.cli.fields import field_help, read_fields
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
-from deploycore.cli.usage import UsageError
+from deploycore.cli.usage import NounGroup, UsageError
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.installation import Installation
-from deploycore.provider.registry import load_plugin
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
+    from deploycore.installation import Installation
     from deploycore.models import Account
     from deploycore.store import ProviderRecord
 
 __all__ = ["register"]
 
-commands = typer.Typer(no_args_is_help=True, help="Connect git hosts.")
+commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Connect git hosts.")
 
 Kind = Annotated[
     str | None, typer.Option("--kind", help="Which plugin: see deploycore plugins.", metavar="KIND")
@@ -40,7 +40,22 @@ def register(application: typer.Typer) -> None:
     application.add_typer(commands, name="provider")
 
 
+class _AddCommand(TyperCommand):
+    """``add``, whose help depends on ``--kind``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line. The help that is the same for all kinds is shown at once, since
+        Typer imports pydantic to read the other options."""
+        options = args[: args.index("--")] if "--" in args else args
+        has_kind = any(each == "--kind" or each.startswith("--kind=") for each in options)
+        if not has_kind and {"--help", "-h"}.intersection(options):
+            typer.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+
 @commands.command(
+    cls=_AddCommand,
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
@@ -59,6 +74,9 @@ def add(
     --FIELD-stdin, or kept as a reference by --FIELD-env NAME or --FIELD-file PATH.
     Nothing is stored unless the git host accepts them.
     """
+    from deploycore.cli.fields import field_help, read_fields
+    from deploycore.provider.registry import load_plugin
+
     if show_help or name is None or kind is None:
         typer.echo(context.get_help())
         if kind is not None:
@@ -79,7 +97,7 @@ def add(
     given = read_fields(plugin.config_type, context.args)
     accounts: list[Account] = []
     with (
-        Installation() as installation,
+        deploycore.Installation() as installation,
         telling_of_waits(),
         naming_option("" if no_verify else "To store it without trying it, add --no-verify."),
     ):
@@ -104,7 +122,7 @@ def add(
 def check(name: ProviderName, as_json: AsJson = False) -> None:
     """Say whether the credentials are right, the API works, and what is accessible."""
     with (
-        Installation() as installation,
+        deploycore.Installation() as installation,
         telling_of_waits(),
         installation.open_provider(name) as provider,
     ):
@@ -137,7 +155,7 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the configured providers."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         records = installation.store.list_providers()
         if as_json:
             show_json_array(_as_dict(installation, record) for record in records)
@@ -152,7 +170,7 @@ def list_(as_json: AsJson = False) -> None:
 @commands.command()
 def show(name: ProviderName, as_json: AsJson = False) -> None:
     """Show a provider's configuration, without its secrets."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         record = installation.store.get_provider(name)
         shown = _as_dict(installation, record)
     if as_json:
@@ -165,7 +183,7 @@ def show(name: ProviderName, as_json: AsJson = False) -> None:
 @commands.command()
 def remove(name: ProviderName, yes: Yes = False) -> None:
     """Forget a provider and its stored secrets; refused while applications use it."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         installation.store.refuse_provider_removal(name)
         secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
         lines = [f"The provider {name} goes, and with it what is stored of its secrets: {secrets}."]

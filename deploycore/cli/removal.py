@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploycore.cli.output import printable, say
-from deploycore.installation.application_removal import Removal, RemovalPlan
-from deploycore.store import WebhookRecord
+
+if TYPE_CHECKING:
+    from deploycore.installation.application_removal import Removal, RemovalPlan
+    from deploycore.store import WebhookRecord
 
 __all__ = ["removal_as_dict", "removal_lines", "say_removed"]
 

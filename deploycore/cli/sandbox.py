@@ -8,24 +8,20 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import SecretStr
 
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
 from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import ConfigurationError
-from deploycore.provider.registry import (
-    SANDBOX_GROUP,
-    entry_points_by_name,
-    import_entry_point,
-    normalise_kind,
-    only_one,
-)
-from deploycore.sandbox import ProviderSandbox, SandboxConnection, seeded
 from deploycore.text.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from deploycore.sandbox import ProviderSandbox, SandboxConnection
 
 __all__ = ["add_command", "load_sandbox", "provider_name", "provider_names", "register"]
 
@@ -81,6 +77,14 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
         ConfigurationError: There is none, or several and no kind was named.
         PluginError: It can't be imported.
     """
+    from deploycore.provider.registry import (
+        SANDBOX_GROUP,
+        entry_points_by_name,
+        import_entry_point,
+        normalise_kind,
+        only_one,
+    )
+
     installed = entry_points_by_name(SANDBOX_GROUP)
     wanted = normalise_kind(kind) if kind else next(iter(installed), "")
     if wanted not in installed or (not kind and len(installed) > 1):
@@ -95,6 +99,8 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
 
 def add_command(kind: str, connection: SandboxConnection, name: str) -> tuple[list[str], str]:
     """The arguments that connect deploycore to a sandbox, and what to give on standard input."""
+    from pydantic import SecretStr
+
     arguments = ["provider", "add", name, "--kind", kind]
     lines = []
     for field, value in connection.settings.items():
@@ -141,6 +147,10 @@ def _seeded(sandbox_class: type[ProviderSandbox], port: int, seed: str) -> Provi
     Raises:
         ConfigurationError: Its class makes them in another way.
     """
+    from pydantic import SecretStr
+
+    from deploycore.sandbox import seeded
+
     if not seed:
         raise ConfigurationError("The seed is empty.", hint="Give some text: --seed TEXT.")
     with seeded(seed) as source:
@@ -184,6 +194,8 @@ def _as_dict(kind: str, running: ProviderSandbox) -> dict[str, Any]:
 
 
 def _revealed(settings: Mapping[str, str | SecretStr]) -> dict[str, str]:
+    from pydantic import SecretStr
+
     return {
         field: value.get_secret_value() if isinstance(value, SecretStr) else value
         for field, value in settings.items()

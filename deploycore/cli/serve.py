@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import deploycore
 from deploycore.cli.options import Lease, PerProvider
 from deploycore.cli.output import say
 from deploycore.cli.process_log import log_to_standard_error
-from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError
-from deploycore.installation import Installation
-from deploycore.worker import Worker
+
+if TYPE_CHECKING:
+    from deploycore.installation import Installation
+    from deploycore.worker import Worker
 
 __all__ = ["register"]
 
@@ -91,6 +93,8 @@ def serve(
     else:
         missing = ""
     if missing:
+        from deploycore.distribution import install_command
+
         raise ConfigurationError(
             f"The server needs the Python package {missing!r}, which is not installed.",
             hint=f"Install the extra where deploycore is installed: {install_command('server')}",
@@ -102,7 +106,7 @@ def serve(
         metrics_open=metrics_open,
         behind_proxy=behind_proxy,
     )
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         run(
             installation,
             options,
@@ -119,6 +123,8 @@ def _worker(
 ) -> Worker | None:
     if not threads:
         return None
+    from deploycore.worker import Worker
+
     return Worker(installation, threads=threads, lease=lease, per_provider=per_provider)
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+import deploycore
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_table
-from deploycore.installation import Installation
-from deploycore.store.token_digests import digest_of, new_token
+from deploycore.cli.usage import NounGroup
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ Name = Annotated[str, typer.Argument(help="Your name for it.", show_default=Fals
 
 def register(application: typer.Typer) -> None:
     """Add this noun's commands."""
-    noun = typer.Typer(no_args_is_help=True, help="Say who may use the server's API.")
+    noun = typer.Typer(
+        cls=NounGroup, no_args_is_help=True, help="Say who may use the server's API."
+    )
     noun.command()(add)
     noun.command("list")(list_)
     noun.command()(remove)
@@ -44,9 +46,11 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make a token, and print it: this once, since only its digest is kept."""
+    from deploycore.store.token_digests import digest_of, new_token
+
     lifetime = None if expires is None else parse_duration(expires, "--expires")
     token = new_token()
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         record = installation.store.tokens.add(
             name, digest=digest_of(token), role=role, expires_at=_later(lifetime)
         )
@@ -59,7 +63,7 @@ def add(
 
 def list_(as_json: AsJson = False) -> None:
     """List the tokens: names and roles."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         records = installation.store.tokens.list()
     if as_json:
         show_json_array(map(_as_dict, records))
@@ -81,7 +85,7 @@ def list_(as_json: AsJson = False) -> None:
 
 def remove(name: Name, yes: Yes = False) -> None:
     """Revoke a token: nobody gets in with it any longer, a running server within a second."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         for each in installation.store.tokens.list():
             if each.name == name:
                 used = _text(each.used_at, "never")

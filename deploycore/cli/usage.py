@@ -11,14 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from deploycore.errors import DeploycoreError
 from deploycore.text.suggestions import did_you_mean
-from deploycore.text.validation import describe_problems
 
-__all__ = ["CommandGroup", "UsageError"]
+__all__ = ["CommandGroup", "NounGroup", "UsageError"]
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only what is derived from it
 
@@ -30,7 +28,22 @@ class UsageError(DeploycoreError):
     exit_code = 2
 
 
-class CommandGroup(TyperGroup):
+class NounGroup(TyperGroup):
+    """The commands of one noun, such as ``provider``."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option ``--help``, which is off unless it is given.
+
+        Typer gives it no default, and imports pydantic to find out that nothing is not a value.
+        That is half of what printing the help of one of the commands would take.
+        """
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+
+class CommandGroup(NounGroup):
     """The commands, with errors of the command line as ``UsageError``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -67,14 +80,22 @@ def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
         hint = did_you_mean(error.option_name.lstrip("-"), known, shown="--{}") + hint
     elif kind == "MissingParameter" and context is not None:
         message = f"The command {path} lacks {_listed(_missing(context, given))}."
-    elif isinstance(error.__cause__, ValidationError):
-        value = describe_problems(error.__cause__, Any, None)
+    elif value := _explain_invalid(error.__cause__):
         message = f"The value of {_shown(error.param)} is wrong: {value}."
         wrong, *choices = re.findall("'([^']*)'", value) or [""]
         hint = did_you_mean(wrong, choices) + hint
     else:
         message = error.format_message()
     raise UsageError(message, hint=hint) from None
+
+
+def _explain_invalid(cause: BaseException | None) -> str:
+    """Why pydantic refused a value; empty if something else is wrong."""
+    from pydantic import ValidationError
+
+    from deploycore.text.validation import describe_problems
+
+    return describe_problems(cause, Any, None) if isinstance(cause, ValidationError) else ""
 
 
 def _options(command: Any) -> list[str]:

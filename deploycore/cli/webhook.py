@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import deploycore
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, parse_duration
 from deploycore.cli.output import Column, say, show_json, show_record
+from deploycore.cli.usage import NounGroup
 from deploycore.errors import DeploycoreError
-from deploycore.installation import Installation
-from deploycore.installation.application_removal import describe_remaining
 from deploycore.times import for_machines, for_people
-from deploycore.webhooks import describe_remaining
 
 if TYPE_CHECKING:
+    from deploycore.installation import Installation
     from deploycore.store import WebhookRecord
 
 __all__ = ["register"]
@@ -43,7 +43,7 @@ RevealSecret = Annotated[
 
 def register(application: typer.Typer) -> None:
     """Add this noun's commands."""
-    noun = typer.Typer(no_args_is_help=True, help="Let a git host tell of pushes.")
+    noun = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Let a git host tell of pushes.")
     for command in (show, register_, rotate, remove):
         noun.command(command.__name__.rstrip("_"))(command)
     application.add_typer(noun, name="webhook")
@@ -51,7 +51,7 @@ def register(application: typer.Typer) -> None:
 
 def show(name: Name, reveal_secret: RevealSecret = False, as_json: AsJson = False) -> None:
     """Show an application's webhook."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         record = installation.store.webhooks.get(name)
         _show(installation, record, reveal_secret=reveal_secret, as_json=as_json)
 
@@ -69,7 +69,7 @@ def register_(
     as_json: AsJson = False,
 ) -> None:
     """Have the git host send to the server; again, after a failure or to another --url."""
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         address = installation.webhooks.url(name, url)
         if by_hand:
             record = installation.webhooks.prepare(name)
@@ -90,7 +90,7 @@ def rotate(
 ) -> None:
     """Make a new secret, and tell the host; the former one holds for a while."""
     held = parse_duration(grace, "--grace")
-    with Installation() as installation:
+    with deploycore.Installation() as installation:
         address = None if url is None else installation.webhooks.url(name, url)
         record = installation.webhooks.rotate(name, grace=held, url=address)
         _show(installation, record, reveal_secret=reveal_secret, as_json=as_json)
@@ -107,7 +107,9 @@ def remove(
 
     If the host refuses or cannot be reached, nothing is removed.
     """
-    with Installation() as installation:
+    from deploycore.installation.application_removal import describe_remaining
+
+    with deploycore.Installation() as installation:
         record = installation.store.webhooks.get(name)
         definition = installation.store.get_application(name).definition
         at_host = describe_remaining(record, definition)

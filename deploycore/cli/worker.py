@@ -9,18 +9,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import deploycore
 from deploycore.cli.options import AsJson, Lease, PerProvider
 from deploycore.cli.output import say, show_json_line
 from deploycore.cli.process_log import log_to_standard_error
 from deploycore.cli.standard_streams import signals_to_end
-from deploycore.deploy.wakeup import Wakeup
-from deploycore.installation import Installation
-from deploycore.worker import Worker, WorkerEvent
-from deploycore.worker.events import no_listener
+
+if TYPE_CHECKING:
+    from deploycore.deploy.wakeup import Wakeup
+    from deploycore.worker import Worker, WorkerEvent
 
 __all__ = ["register"]
 
@@ -56,9 +57,11 @@ def worker(
     one PostgreSQL database. The log is on standard error, with times in UTC. With --json each event
     is one JSON object on a line of standard output.
     """
+    from deploycore.worker import Worker, no_listener
+
     # With --json, the events on standard output tell of the deployments.
     log_to_standard_error(level=logging.WARNING if as_json else logging.INFO)
-    with Installation() as installation, _signals() as signals:
+    with deploycore.Installation() as installation, _signals() as signals:
         running = Worker(
             installation,
             threads=threads,
@@ -96,6 +99,8 @@ class _Signals:
 
 @contextmanager
 def _signals() -> Iterator[_Signals]:
+    from deploycore.deploy.wakeup import Wakeup
+
     with Wakeup() as wakeup:
         signals = _Signals(wakeup)
         former = {number: signal.signal(number, signals.hear) for number in signals_to_end()}

@@ -15,7 +15,6 @@ from typing import Any
 
 from deploycore.applications.application import Application, Step
 from deploycore.deploy.environment import Variables
-from deploycore.deploy.health import check_health
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.steps import run_command, step_environment
@@ -92,6 +91,8 @@ class StepRunner:
         check = self.application.health_check
         if check is None:
             return
+        from deploycore.deploy.health import check_health  # needs requests, for this alone
+
         environment = self._environment(release) if check.url is None else {}
         self.recorder.note(f"health check: {check.url or check}")
         with self._naming_missing():

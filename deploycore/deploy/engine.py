@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from deploycore.deploy.activation import typed_error
 from deploycore.deploy.cleaning import Cleaning
@@ -35,11 +36,14 @@ from deploycore.errors import (
     Locked,
     StoreError,
 )
-from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
-from deploycore.provider import Provider
+from deploycore.git import Cancellation, GitSettings
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
+
+if TYPE_CHECKING:
+    from deploycore.git import RepositoryCache, Reuse
+    from deploycore.provider import Provider
 
 __all__ = ["Engine", "Outcome", "Release"]
 
@@ -106,7 +110,8 @@ class Engine:
     Args:
         open_provider: Opens a configured provider, by its name.
         home: Where logs and locks are.
-        git_cache: What was fetched before; without it all is fetched and written anew.
+        git_cache: What was fetched before, or what opens it when it is needed; without it all is
+            fetched and written anew.
         observers: Who is told of deployments; by default the installed ones.
     """
 
@@ -117,7 +122,7 @@ class Engine:
         open_provider: Callable[[str], Provider],
         *,
         home: Path,
-        git_cache: RepositoryCache | None = None,
+        git_cache: RepositoryCache | Callable[[], RepositoryCache] | None = None,
         git_settings: GitSettings | None = None,
         observers: Observers | None = None,
     ) -> None:
@@ -127,7 +132,8 @@ class Engine:
         self._secrets = secrets
         self._open_provider = open_provider
         self._presence = Presence(home / "locks")
-        self._git = Git(git_cache, git_settings or GitSettings())
+        open_cache = git_cache if callable(git_cache) else lambda: git_cache
+        self._git = Git(open_cache, git_settings or GitSettings())
         self._observers = installed_observers() if observers is None else observers
 
     def deploy(

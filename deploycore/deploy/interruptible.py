@@ -8,7 +8,7 @@ behind, and the provider's connections are closed so that it soon ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import SecretStr
 
@@ -24,8 +24,10 @@ from deploycore.models import (
     RepositoryId,
     RepositoryQuery,
 )
-from deploycore.provider import Provider
 from deploycore.provider.background import Unanswered, call_within
+
+if TYPE_CHECKING:
+    from deploycore.provider import Provider
 
 __all__ = ["InterruptibleProvider", "fetch_hint"]
 
@@ -117,7 +119,7 @@ class InterruptibleProvider:
 
     def __enter__(self) -> Self:
         try:
-            self._opened = self._call(_OPENING, self._open, late=Provider.close)
+            self._opened = self._call(_OPENING, self._open, late=lambda opened: opened.close())
         except PluginError as error:
             error.add_context(provider=self._name)
             raise

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.errors import GitError, NotFound
-from deploycore.git import Cancellation, GitSettings, RepositoryCache, resolve
 from deploycore.models import RepositoryId
+
+if TYPE_CHECKING:
+    from deploycore.git import Cancellation, GitSettings, RepositoryCache
 
 __all__ = ["resolve_ref"]
 
@@ -17,14 +20,14 @@ def resolve_ref(
     repository: RepositoryId,
     ref: str,
     *,
-    cache: RepositoryCache | None,
+    open_cache: Callable[[], RepositoryCache | None],
     cancellation: Cancellation | None,
     settings: Callable[[], GitSettings],
 ) -> str:
     """The full hash of the commit that a branch, a tag or another ref points to.
 
     Args:
-        cache: What it knows of the git server may save a request.
+        open_cache: Gives the cache. What it knows of the git server may save a request.
         settings: Gives the limits of git, at the moment when it is needed.
 
     Raises:
@@ -39,12 +42,14 @@ def resolve_ref(
             if "branch" not in error.details:  # the repository is what was not found
                 raise
             missing = error
+    from deploycore.git import resolve  # needs dulwich, which the host's answer does not
+
     # The contract knows branches; of tags and other refs the git server tells.
     try:
         return resolve(
             provider.clone_url(repository),
             ref,
-            cache=cache,
+            cache=open_cache(),
             cancellation=cancellation,
             settings=settings(),
         )

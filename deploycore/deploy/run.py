@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploycore.applications.application import Links
 from deploycore.deploy.activation import Activation, StepRunner
@@ -27,18 +28,12 @@ from deploycore.deploy.selection import withdrawn_commits
 from deploycore.deploy.shared import link_shared
 from deploycore.disk.trees import sync_tree
 from deploycore.errors import DeployError, GitError
-from deploycore.git import (
-    Cancellation,
-    CheckedOut,
-    GitSettings,
-    RepositoryCache,
-    Reuse,
-    changes_match,
-    export,
-)
 from deploycore.models import is_commit_hash
-from deploycore.provider import Provider
 from deploycore.store import ApplicationRecord, DeploymentRecord, Store
+
+if TYPE_CHECKING:
+    from deploycore.git import Cancellation, CheckedOut, GitSettings, RepositoryCache, Reuse
+    from deploycore.provider import Provider
 
 __all__ = ["Run"]
 
@@ -56,10 +51,12 @@ class Git:
     """How git is done.
 
     Attributes:
-        cache: What was fetched before; without it all is fetched and written anew.
+        open_cache: Opens what was fetched before; without it all is fetched and written anew. It
+            is called when git is needed: its module imports dulwich, which a rollback and an
+            unchanged commit do without.
     """
 
-    cache: RepositoryCache | None
+    open_cache: Callable[[], RepositoryCache | None]
     settings: GitSettings
 
 
@@ -205,7 +202,7 @@ class Run:
             provider,
             repository,
             ref,
-            cache=self._git.cache,
+            open_cache=self._git.open_cache,
             cancellation=self._cancellation,
             settings=self._git_settings,
         )
@@ -277,6 +274,8 @@ class Run:
 
     def _export(self, provider: InterruptibleProvider, commit: str, release: Path) -> CheckedOut:
         application = self._application
+        from deploycore.git import export  # needs dulwich, which a rollback does not
+
         return export(
             provider.clone_url(application.repository_id),
             application.ref,
@@ -286,7 +285,7 @@ class Run:
             submodules=application.submodules,
             attributes=application.attributes,
             lfs=application.lfs,
-            cache=self._git.cache,
+            cache=self._git.open_cache(),
             former=self._releases.current,
             reuse=self._reuse,
             escaping_links="refuse" if isinstance(application.links, Links) else application.links,
@@ -308,12 +307,14 @@ class Run:
     def _skip_unwatched(
         self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
     ) -> None:
-        cache, patterns = self._git.cache, self._application.watch
+        cache, patterns = self._git.open_cache(), self._application.watch
         if not patterns or cache is None or live is None or live.commit is None:
             return
         if live.revision != self._revision:
             return  # what is to be done with the same files has changed
         source = provider.clone_url(self._application.repository_id)
+        from deploycore.git import changes_match
+
         if not changes_match(
             source,
             live.commit,

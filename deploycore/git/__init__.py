@@ -7,23 +7,50 @@ server or a repository holds is not to be trusted.
 
 from __future__ import annotations
 
-from deploycore.git.checkout.target import find_leftovers, remove_leftovers
-from deploycore.git.operations import (
-    changes_match,
-    clone,
-    export,
-    refuse_malformed_patterns,
-    resolve,
-)
-from deploycore.git.progress import (
-    Cancellation,
-    CheckedOut,
-    Progress,
-    ProgressListener,
-    no_progress,
-)
-from deploycore.git.repositories.cache import CacheEntry, RepositoryCache
-from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
+from deploycore.lazy import lazy_exports
+
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+if TYPE_CHECKING:
+    from deploycore.git.checkout.target import find_leftovers, remove_leftovers
+    from deploycore.git.operations import (
+        changes_match,
+        clone,
+        export,
+        refuse_malformed_patterns,
+        resolve,
+    )
+    from deploycore.git.progress import (
+        Cancellation,
+        CheckedOut,
+        Progress,
+        ProgressListener,
+        no_progress,
+    )
+    from deploycore.git.repositories.cache import CacheEntry, RepositoryCache
+    from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "deploycore.git.repositories.cache": ("CacheEntry", "RepositoryCache"),
+            "deploycore.git.operations": (
+                "changes_match",
+                "clone",
+                "export",
+                "refuse_malformed_patterns",
+                "resolve",
+            ),
+            "deploycore.git.progress": (
+                "Cancellation",
+                "CheckedOut",
+                "Progress",
+                "ProgressListener",
+                "no_progress",
+            ),
+            "deploycore.git.settings": ("EscapingLinks", "GitSettings", "Reuse"),
+            "deploycore.git.checkout.target": ("find_leftovers", "remove_leftovers"),
+        },
+    )
 
 __all__ = [
     "CacheEntry",

@@ -4,12 +4,35 @@ It keeps connections, times out, retries what may be retried, honours rate limit
 answers, stays on one origin with its credentials, and turns failures into typed errors.
 """
 
-from deploycore.http.answers import ErrorAnswer, retry_after
-from deploycore.http.authorisation import BasicAuth, BearerAuth, HeaderAuth, HttpAuth
-from deploycore.http.client import HttpClient
-from deploycore.http.decoding import AnswerModel, IncompleteItem, parse_answer, parse_items
-from deploycore.http.deprecation import Deprecation
-from deploycore.http.settings import HttpSettings
+from __future__ import annotations
+
+from deploycore.lazy import lazy_exports
+
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+if TYPE_CHECKING:
+    from deploycore.http.answers import ErrorAnswer, retry_after
+    from deploycore.http.authorisation import BasicAuth, BearerAuth, HeaderAuth, HttpAuth
+    from deploycore.http.client import HttpClient
+    from deploycore.http.decoding import AnswerModel, IncompleteItem, parse_answer, parse_items
+    from deploycore.http.deprecation import Deprecation
+    from deploycore.http.settings import HttpSettings
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "deploycore.http.answers": ("ErrorAnswer", "retry_after"),
+            "deploycore.http.authorisation": ("BasicAuth", "BearerAuth", "HeaderAuth", "HttpAuth"),
+            "deploycore.http.client": ("HttpClient",),
+            "deploycore.http.decoding": (
+                "AnswerModel",
+                "IncompleteItem",
+                "parse_answer",
+                "parse_items",
+            ),
+            "deploycore.http.deprecation": ("Deprecation",),
+            "deploycore.http.settings": ("HttpSettings",),
+        },
+    )
 
 __all__ = [
     "AnswerModel",

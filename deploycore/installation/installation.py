@@ -24,7 +24,6 @@ from deploycore.applications.repository_address import read_repository
 from deploycore.configuration import parse_config
 from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
-from deploycore.provider.registry import load_plugin
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
@@ -120,6 +119,7 @@ class Installation:
             StoreError: It can't be written.
         """
         from deploycore.provider import Provider
+        from deploycore.provider.registry import load_plugin
         from deploycore.store import ProviderRecord
 
         plugin = load_plugin(kind)
@@ -155,6 +155,7 @@ class Installation:
             StoreError: The database or the key can't be used.
         """
         from deploycore.provider import Provider
+        from deploycore.provider.registry import load_plugin
 
         record = self.store.get_provider(name)
         secrets = {field: self.secrets.reveal(stored) for field, stored in record.secrets.items()}
@@ -312,7 +313,7 @@ class Installation:
             self.secrets,
             self.open_provider,
             home=self._settings.home,
-            git_cache=self.git_cache,
+            git_cache=lambda: self.git_cache,
             git_settings=self.git_settings,
         )
 

@@ -109,7 +109,7 @@ def _verify(
                 provider,
                 repository,
                 ref,
-                cache=None,
+                open_cache=lambda: None,
                 cancellation=None,
                 settings=lambda: replace(settings, total_timeout=_SECONDS),
             )

@@ -10,16 +10,19 @@ import logging
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from deploycore.application import Application
+from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.models import RepositoryId
-from deploycore.provider import Provider
 from deploycore.secrets import SecretBox
 from deploycore.settings import PUBLIC_URL, parse_public_url
 from deploycore.store import ApplicationRecord, Store, WebhookRecord
+
+if TYPE_CHECKING:
+    from deploycore.provider import Provider
 
 __all__ = ["DAY", "Webhooks", "describe_remaining", "place_of"]
 

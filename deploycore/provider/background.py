@@ -18,10 +18,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Generic, TextIO, TypeVar, cast
 
-from pydantic import ValidationError
-
-from deploycore.text.validation import describe_problems
-
 __all__ = [
     "BackgroundCall",
     "Unanswered",
@@ -251,6 +247,11 @@ def is_interrupt(error: BaseException) -> bool:
 
 def describe_raised(error: BaseException) -> str:
     """What a plugin's code raised, and where, as half a sentence for an error's message."""
+    # Not at start-up: every command imports this module, and few need pydantic for their help.
+    from pydantic import ValidationError
+
+    from deploycore.text.validation import describe_problems
+
     said = str(error)
     if isinstance(error, ValidationError):
         said = f"{error.title} is not valid: {describe_problems(error, Any, None)}"

@@ -4,26 +4,58 @@ The rest of deploycore sees frozen records and one :class:`Store`; tables, migra
 and the database's own errors stay in this package.
 """
 
-from deploycore.store.records import (
-    ApplicationRecord,
-    ClaimRecord,
-    DeploymentKind,
-    DeploymentRecord,
-    PendingApplication,
-    PollRecord,
-    PreviewRecord,
-    ProviderRecord,
-    ReleaseHistory,
-    RepositoryRecord,
-    Role,
-    TokenRecord,
-    TriggerCounts,
-    TriggerRecord,
-    WebhookRecord,
-    WorkerRecord,
-)
-from deploycore.store.states import FINAL_STATES, DeploymentState
-from deploycore.store.store import Store
+from __future__ import annotations
+
+from deploycore.lazy import lazy_exports
+
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+if TYPE_CHECKING:
+    from deploycore.store.records import (
+        ApplicationRecord,
+        ClaimRecord,
+        DeploymentKind,
+        DeploymentRecord,
+        PendingApplication,
+        PollRecord,
+        PreviewRecord,
+        ProviderRecord,
+        ReleaseHistory,
+        RepositoryRecord,
+        Role,
+        TokenRecord,
+        TriggerCounts,
+        TriggerRecord,
+        WebhookRecord,
+        WorkerRecord,
+    )
+    from deploycore.store.states import FINAL_STATES, DeploymentState
+    from deploycore.store.store import Store
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "deploycore.store.records": (
+                "ApplicationRecord",
+                "ClaimRecord",
+                "DeploymentKind",
+                "DeploymentRecord",
+                "PendingApplication",
+                "PollRecord",
+                "PreviewRecord",
+                "ProviderRecord",
+                "ReleaseHistory",
+                "RepositoryRecord",
+                "Role",
+                "TokenRecord",
+                "TriggerCounts",
+                "TriggerRecord",
+                "WebhookRecord",
+                "WorkerRecord",
+            ),
+            "deploycore.store.states": ("FINAL_STATES", "DeploymentState"),
+            "deploycore.store.store": ("Store",),
+        },
+    )
 
 __all__ = [
     "FINAL_STATES",

@@ -188,7 +188,7 @@ for _name, _columns in (
     _rows = triggers.c.settled_at.is_(None)
     if _name == "settled":
         _rows = triggers.c.settled_at.is_not(None)
-    Index(f"ix_triggers_{_name}", *_columns, sqlite_where=_rows, postgresql_where=_rows)
+    Index(f"ix_triggers_{_name}", *_columns, sqlite_where=_rows)
 
 # Processes that work on triggers, each with a sign of life.
 workers = Table(
@@ -294,8 +294,8 @@ previews = Table(
     Column("removed_at", UtcDateTime),
 )
 _is_live, _has_ended = previews.c.ended_at.is_(None), previews.c.ended_at.is_not(None)
-Index("ix_previews_live", previews.c.parent, sqlite_where=_is_live, postgresql_where=_is_live)
-Index("ix_previews_ended", previews.c.name, sqlite_where=_has_ended, postgresql_where=_has_ended)
+Index("ix_previews_live", previews.c.parent, sqlite_where=_is_live)
+Index("ix_previews_ended", previews.c.name, sqlite_where=_has_ended)
 
 # Pull requests that have come to their end: what is told of them later must not bring them back.
 # Another repository of the same application counts its own anew.

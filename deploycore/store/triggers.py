@@ -10,6 +10,7 @@ import builtins
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +28,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql
 
 from deploycore.errors import ConfigurationError
 from deploycore.store.claims import is_claimed
@@ -63,7 +63,6 @@ _LAST_TURN = (
 )
 _TRIGGER = as_record(TriggerRecord, triggers)
 _ADDED = insert(triggers).returning(*triggers.c)
-_ADDED_ONCE = postgresql.insert(triggers).on_conflict_do_nothing().returning(*triggers.c)
 
 
 class Triggers:
@@ -463,7 +462,14 @@ def _hold(connection: Connection, application: str) -> None:
 def _added(connection: Connection) -> Any:
     """The statement that adds a trigger, or nothing where there is the same one. SQLite needs no
     such condition: nobody else writes meanwhile."""
-    return _ADDED_ONCE if connection.dialect.name == "postgresql" else _ADDED
+    return _added_once() if connection.dialect.name == "postgresql" else _ADDED
+
+
+@cache
+def _added_once() -> Any:
+    from sqlalchemy.dialects import postgresql  # takes 30 ms, which SQLite need not pay
+
+    return postgresql.insert(triggers).on_conflict_do_nothing().returning(*triggers.c)
 
 
 def _age_of_oldest(connection: Connection, now: datetime) -> float:

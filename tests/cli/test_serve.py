@@ -23,7 +23,9 @@ def serving(monkeypatch, home):
 
     monkeypatch.setenv("DEPLOYCORE_HOME", str(home))
     monkeypatch.setattr(serve, "_log_to_standard_error", lambda: None)
-    monkeypatch.setattr(serve, "Worker", lambda installation, **options: made.update(options))
+    monkeypatch.setattr(
+        "deploycore.worker.Worker", lambda installation, **options: made.update(options)
+    )
     monkeypatch.setattr("deploycore.server.serving.serve", lambda *positional, **named: None)
     return start
 

@@ -183,7 +183,7 @@ def test_the_cache_stays_whole(terminal, monkeypatch, width):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_findings_stay_readable(terminal, monkeypatch, width):
     finding = Finding("warning", f"application {NAME}", f"{URL} {ERROR}", hint=f"See {URL}")
-    monkeypatch.setattr(doctor, "diagnose", lambda offline: [finding])
+    monkeypatch.setattr("deploycore.doctor.diagnose", lambda offline: [finding])
     shown = terminal(width, doctor.doctor)
     assert_whole(shown, "warning", f"application {NAME}", URL, "https://shop.example.com/healthz")
     assert shown.count(URL) == 2

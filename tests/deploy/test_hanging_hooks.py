@@ -272,7 +272,7 @@ def test_a_host_that_accepts_and_never_answers_does_not_hold_up_who_cancels(
         time.sleep(0.01)
 
 
-def test_an_opened_provider_that_nobody_waits_for_any_more_is_closed(monkeypatch):
+def test_an_opened_provider_that_nobody_waits_for_any_more_is_closed():
     from deploycore.deploy import InterruptibleProvider
 
     closed, cancellation = threading.Event(), Cancellation()
@@ -280,8 +280,6 @@ def test_an_opened_provider_that_nobody_waits_for_any_more_is_closed(monkeypatch
     class Late:
         def close(self):
             closed.set()
-
-    monkeypatch.setattr("deploycore.deploy.interruptible.Provider", Late)
 
     def open_late():
         Hangs.here()

@@ -1,0 +1,66 @@
+"""``--limit`` and ``--timeout`` of ``deploycore clone``: read, applied, and named in hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from deploycore.applications.application import Limits
+from deploycore.cli.usage import UsageError
+from deploycore.errors import GitError
+from deploycore.git import GitSettings
+from deploycore.text.suggestions import did_you_mean
+from deploycore.text.validation import find_problems
+
+__all__ = ["limited", "name_option", "read_limits"]
+
+
+def read_limits(given: Iterable[str]) -> Limits:
+    """What ``--limit`` says, as an application has it.
+
+    Raises:
+        UsageError: It is malformed, there is no such limit, or the number is out of range.
+    """
+    values: dict[str, str] = {}
+    for text in given:
+        name, equals, number = text.partition("=")
+        if not equals or not number:
+            raise UsageError(
+                f"--limit {text!r} is not a name and a number.",
+                hint="Write --limit NAME=NUMBER, for example --limit files=1000000.",
+            )
+        if name not in Limits.model_fields:
+            known = ", ".join(Limits.model_fields)
+            raise UsageError(
+                f"There is no limit {name!r}.",
+                hint=f"{did_you_mean(name, Limits.model_fields)}The limits are: {known}.",
+            )
+        values[name] = number
+    try:
+        return Limits.model_validate_strings(values)
+    except ValidationError as error:
+        problems = find_problems(error, Limits, values)
+        raise UsageError(
+            "; ".join(f"--limit {each.path[0]} {each.said}" for each in problems) + ".",
+            hint="Correct the number.",
+        ) from None
+
+
+def limited(settings: GitSettings, limits: Limits, timeout: float | None) -> GitSettings:
+    """Settings with these limits; ``timeout`` is in seconds, for the whole clone."""
+    raised: dict[str, Any] = {f"{name}_most": most for name, most in limits if most is not None}
+    return replace(settings, **raised, total_timeout=timeout or settings.total_timeout)
+
+
+def name_option(error: GitError) -> None:
+    """Name in the hint this command's own option, where there is one for what was refused."""
+    limit = str(error.details.get("limit", "")).removesuffix("_most")
+    if "link_target" in error.details:
+        error.hint = "Clone with --links write-as-links, as git does, or write-as-files."
+    elif limit == "total_timeout":
+        error.hint = "Try again. If it happens again, allow more time: --timeout SECONDS."
+    elif limit in Limits.model_fields:
+        error.hint = f"If you trust this repository, raise the limit: --limit {limit}=NUMBER."

@@ -1,0 +1,103 @@
+"""Commands import what they need, and help needs nearly nothing.
+
+Told by the names of modules, not by the time that it takes: see ``benchmarks/start_up.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from deploycore.cli.completion_table import PARAMETERS
+
+_HELP_ONLY = """
+import contextlib, io, json, sys
+from deploycore.cli.dispatch import application_of
+found = {}
+for command in json.loads(sys.argv[1]):
+    words = command.split()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        application_of(words[:1])(args=[*words, "--help"], prog_name="deploycore")
+    assert "Usage: deploycore " + command in printed.getvalue(), command
+    found[command] = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps(found))
+"""
+"""Prints what is imported once the help of each of these commands has been printed, in turn."""
+
+_ONE_COMMAND = """
+import contextlib, io, json, sys
+from deploycore.cli import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main(sys.argv[1:])
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+_NEVER_FOR_HELP = {
+    "alembic",
+    "cryptography",
+    "dulwich",
+    "pluggy",
+    "pydantic",
+    "requests",
+    "rich",
+    "sqlalchemy",
+    "urllib3",
+}
+_NEVER_FOR_LISTINGS = {"alembic", "cryptography", "dulwich", "requests", "rich", "urllib3"}
+_LAZY_PACKAGES = (
+    "deploycore",
+    *(f"deploycore.{name}" for name in ("deploy", "git", "http", "store")),
+)
+
+
+def run(code: str, *arguments: str, home: object) -> str:
+    environment = os.environ | {"DEPLOYCORE_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.stdout
+
+
+def test_help_imports_no_engine(tmp_path):
+    imported = json.loads(run(_HELP_ONLY, json.dumps(list(PARAMETERS)), home=tmp_path))
+    assert list(imported) == list(PARAMETERS)
+    for command, modules in imported.items():
+        assert not _NEVER_FOR_HELP.intersection(modules), command
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The data directory of an installation whose database is up to date."""
+    found = tmp_path_factory.mktemp("home")
+    run(_ONE_COMMAND, "app", "list", home=found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["provider list", "app list", "deployments", "releases site", "logs 1", "rollback site"],
+)
+def test_a_command_that_fetches_nothing_imports_neither_git_nor_http(home, command):
+    imported = json.loads(run(_ONE_COMMAND, *command.split(), home=home))
+    assert "sqlalchemy" in imported  # the command has got as far as the database
+    assert not _NEVER_FOR_LISTINGS.intersection(imported)
+
+
+@pytest.mark.parametrize("package", _LAZY_PACKAGES)
+def test_a_package_that_imports_lazily_has_all_of_its_public_names(package):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        module.nonsense  # noqa: B018
