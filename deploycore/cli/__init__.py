@@ -60,7 +60,7 @@ EXIT_CODES = {
     1: "another error",
     2: "the command line is wrong",
     3: "a value or name that was given is wrong",
-    4: "credentials are refused or lack a permission",
+    4: "credentials are rejected or lack a permission",
     5: "the workspace, repository or branch does not exist, or is hidden",
     6: "the git host cannot be reached, limits us, or answers nonsense",
     7: "git failed: refused, corrupt, unsafe, or over a limit",

@@ -136,6 +136,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
             "--purge": None,
             "--with-previews": None,
             "--keep-webhook": None,
+            "--force": None,
             "--yes": None,
             "-y": None,
             "--json": None,
