@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
 _SHORT = 7  # what a commit may be shortened to
+_LISTED = 5  # releases that an error names
 _LAST_GOOD = "the last commit that worked"
 
 
@@ -556,13 +557,15 @@ class Engine:
         """The release to go back to, and what made it.
 
         Raises:
-            ConfigurationError: There is none, it is live, or it never worked.
+            ConfigurationError: There is none, it is live, or it never worked; or releases of
+                several commits are meant.
         """
         found = self._releases(application)
         if to is None:
             return self._way_back(application, found)
         former = _named(found, to)
-        problem = ""
+        if former is not None and former.name != to:
+            _refuse_ambiguous(application.name, found, to)
         if former is None:
             problem = "does not exist"
         elif former.is_live:
@@ -573,7 +576,8 @@ class Engine:
             return former.path, former.deployment
         raise ConfigurationError(
             f"The release {to!r} of {application.name} {problem}.",
-            hint=f"List the releases: deploycore releases {application.name}",
+            hint=("" if former else _similar(found, to))
+            + f"List the releases: deploycore releases {application.name}",
             application=application.name,
         )
 
@@ -649,6 +653,42 @@ def _named(found: Sequence[Release], text: str) -> Release | None:
     return next(iter([*exact, *live, *good, *named]), None)
 
 
+def _refuse_ambiguous(application: str, found: Sequence[Release], text: str) -> None:
+    """Refuse what several commits begin with."""
+    named = [each for each in found if _is_named(each, text)]
+    commits = {each.deployment.commit for each in named if each.deployment}
+    if len(commits) > 1:
+        raise ConfigurationError(
+            f"The commit {text!r} is ambiguous: releases of {len(commits)} commits of"
+            f" {application} match.",
+            hint=f"Give the name of a release or more of its commit: {_listed(named)}",
+            application=application,
+            releases=[each.name for each in named],
+        )
+
+
+def _similar(found: Sequence[Release], text: str) -> str:
+    """Which releases may be meant by too little of a name or commit."""
+    begin = [
+        each
+        for each in found
+        if text and (each.name.startswith(text) or _commit(each).startswith(text))
+    ]
+    if not begin:
+        return ""
+    return f"Give a full name, or {_SHORT} characters of a commit: {_listed(begin)}. "
+
+
+def _listed(releases: Sequence[Release]) -> str:
+    """Some releases, each with its commit."""
+    shown = [f"{each.name} ({_commit(each) or 'commit unknown'})" for each in releases[:_LISTED]]
+    rest = len(releases) - len(shown)
+    return ", ".join(shown) + (f", and {rest} more" if rest else "")
+
+
+def _commit(release: Release) -> str:
+    return (release.deployment and release.deployment.commit) or ""
+
+
 def _is_named(release: Release, text: str) -> bool:
-    commit = (release.deployment and release.deployment.commit) or ""
-    return release.name == text or (len(text) >= _SHORT and commit.startswith(text))
+    return release.name == text or (len(text) >= _SHORT and _commit(release).startswith(text))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -55,6 +57,33 @@ def test_what_is_not_there_or_live_already_is_refused(installation, three):
         with pytest.raises(ConfigurationError, match=why):
             installation.roll_back("site", to=to)
     assert len(installation.store.deployments.list("site")) == 3
+
+
+def test_what_several_commits_begin_with_is_refused_and_they_are_listed(
+    installation, three, target, home
+):
+    prefix = "abcdef0"
+    commits = [f"{prefix}{number}".ljust(40, "0") for number in range(2)]
+    with closing(sqlite3.connect(home / "deploycore.db")) as connection, connection:
+        for record, commit in zip(three[:2], commits, strict=True):
+            connection.execute(
+                'UPDATE deployments SET "commit" = ? WHERE id = ?', (commit, record.id)
+            )
+    with pytest.raises(ConfigurationError, match="is ambiguous: releases of 2 commits") as caught:
+        installation.roll_back("site", to=prefix)
+    for record, commit in zip(three[:2], commits, strict=True):
+        assert f"{record.release} ({commit})" in caught.value.hint
+    assert three[2].release not in caught.value.hint
+    assert (target / "current" / "page").read_text() == "three"
+    installation.roll_back("site", to=commits[0][:8])
+    assert (target / "current" / "page").read_text() == "one"
+
+
+def test_too_little_of_a_name_or_commit_names_what_may_be_meant(installation, three):
+    for text in (three[0].commit[:5], three[0].release[:-1]):
+        with pytest.raises(ConfigurationError, match="does not exist") as caught:
+            installation.roll_back("site", to=text)
+        assert three[0].release in caught.value.hint
 
 
 def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation, create):
