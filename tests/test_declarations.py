@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deploycore.applications.files import compare, read_declaration, render_declaration
+from deploycore.applications.files import (
+    MOST_BYTES,
+    compare,
+    read_declaration,
+    render_declaration,
+)
 from deploycore.errors import ConfigurationError
 
 YAML = """\
@@ -114,6 +119,14 @@ def test_what_is_wrong_is_told_with_the_file_and_the_place(read, text, name, sai
     assert said in caught.value.message
     assert name in caught.value.message
     assert caught.value.hint
+
+
+def test_a_file_that_is_too_large_is_to_be_split(read):
+    """Which the command allows: what a file does not name stays."""
+    with pytest.raises(ConfigurationError) as caught:
+        read("#" * (MOST_BYTES + 1), "apps.yaml")
+    assert caught.value.message == "apps.yaml is larger than 1,048,576 bytes."
+    assert caught.value.hint.startswith("Split it into several files")
 
 
 def test_a_file_that_can_not_be_read_is_a_clear_error(tmp_path):

@@ -98,7 +98,11 @@ def decode_declaration(
     if kind is None:
         kind = "toml" if _is_toml(data) else "yaml"
     if len(data) > MOST_BYTES:
-        raise ConfigurationError(f"{name} is larger than {MOST_BYTES:,} bytes.", hint=_HINT)
+        raise ConfigurationError(
+            f"{name} is larger than {MOST_BYTES:,} bytes.",
+            hint="Split it into several files, and apply each: applications that a file does not"
+            " name stay as they are.",
+        )
     try:
         text = data.decode()
         values = tomllib.loads(text) if kind == "toml" else _yaml(text)

@@ -1,0 +1,144 @@
+"""What ``doctor`` says of missed deliveries, renamed repositories, and what was left behind; and
+what a person sees and does about a repository that is not what it was."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploycore.cli import main
+from deploycore.deploy.releases import Releases
+from deploycore.removal import Remains
+
+
+@pytest.fixture
+def store(installation, application):
+    return installation.store
+
+
+@pytest.fixture
+def definition(store):
+    return store.get_application("site").definition
+
+
+@pytest.fixture
+def command(home, monkeypatch, capsys):
+    """Runs a command, and gives its exit code and what it printed."""
+    monkeypatch.setenv("DEPLOYCORE_HOME", str(home))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        try:
+            main(list(arguments))
+        except SystemExit as ended:
+            return int(ended.code or 0), capsys.readouterr().out
+        return 0, capsys.readouterr().out
+
+    return run
+
+
+def sql(home, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(home / "deploycore.db")) as connection, connection:
+        connection.execute(statement, values)
+
+
+def before(seconds: float) -> str:
+    at = datetime.now(UTC) - timedelta(seconds=seconds)
+    return at.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def test_that_no_server_receives_deliveries_is_told_where_there_are_webhooks(
+    look, installation, store, home
+):
+    assert look().of("webhooks") == []
+    installation.webhooks.prepare("site")
+    (found,) = look().of("webhooks", "warning")
+    assert found.message == "No server was seen: deliveries for 1 applications are lost."
+    assert found.hint == "Start the server: deploycore serve"
+    store.reception.note()
+    assert [each.level for each in look().of("webhooks")] == ["ok"]
+    sql(home, "UPDATE reception SET seen_at = ?", before(3600))
+    (found,) = look().of("webhooks", "warning")
+    assert found.message.startswith("No server was seen for 36")
+
+
+@pytest.mark.parametrize(("seconds", "level"), [(10, "ok"), (3600, "warning")])
+def test_checks_for_missed_deliveries_that_are_not_made_are_told(
+    look, definition, store, home, seconds, level
+):
+    polled = definition.model_validate({**definition.as_dict(), "name": "site", "auto_deploy": {}})
+    store.put_applications([polled])
+    assert look().of("missed deliveries") == []
+    sql(home, "UPDATE polls SET requested_at = ?", before(seconds))
+    (found,) = look().of("missed deliveries")
+    assert found.level == level
+    assert "1 applications are still to be checked for pushes" in found.message
+
+
+def test_a_renamed_repository_is_told_by_doctor_and_shown(look, command, definition, store):
+    store.repositories.learn(definition, "17")
+    assert store.repositories.rename(definition, "acme/renamed", "17")
+    (found,) = (each for each in look().of("application site") if "renamed" in each.message)
+    assert found.level == "ok"
+    assert "acme/site was renamed acme/renamed" in found.message
+    code, shown = command("app", "show", "site")
+    assert (code, "acme/renamed (renamed from acme/site)" in shown) == (0, True)
+    known = json.loads(command("app", "show", "site", "--json")[1])["host_repository"]
+    assert (known["host_id"], known["former_names"]) == ("17", ["acme/site"])
+    assert known["renamed_at"] is not None
+    assert known["replaced_by"] is None
+
+
+def test_a_repository_that_was_replaced_is_told_shown_and_accepted(
+    look, command, definition, store
+):
+    store.repositories.learn(definition, "17")
+    store.repositories.note_other(definition, "18")
+    (found,) = look().of("application site", "problem")
+    assert "acme/site is another repository now" in found.message
+    assert found.hint.endswith("deploycore app accept-repository site")
+    note = "(another repository has this name now; nothing is deployed)"
+    assert note in " ".join(command("app", "show", "site")[1].split())
+    code, said = command("app", "accept-repository", "site")
+    assert (code, "acme/site" in said) == (0, True)
+    assert look().of("application site", "problem") == []
+    assert note not in " ".join(command("app", "show", "site")[1].split())
+    assert store.repositories.find(definition) is None
+
+
+def test_a_repository_of_an_unknown_application_is_not_accepted(command, store):
+    assert command("app", "accept-repository", "nothing")[0] == 3
+
+
+def test_a_delivery_that_was_ignored_is_told(look, definition, store):
+    store.repositories.learn(definition, "17")
+    store.repositories.note_ignored(definition, "acme/store")
+    (found,) = look().of("application site", "warning")
+    assert "A delivery about acme/store was ignored" in found.message
+    assert "remove the webhook from acme/store" in found.hint
+
+
+def test_what_could_not_be_removed_is_told_with_the_room_that_it_takes(
+    look, application, target, monkeypatch
+):
+    left = [
+        Remains(target / "releases" / f".removed.{each}", 3, 5 * 1024 * 1024) for each in "abcd"
+    ]
+    monkeypatch.setattr(Releases, "leftovers", lambda self: left)
+    (found,) = look().of("application site", "warning")
+    assert "12 files and directories" in found.message
+    assert "20.0 MiB" in found.message
+    assert found.message.endswith("and 1 more.")
+
+
+def test_what_is_not_deploycore_s_among_releases_is_told(look, installation, application, target):
+    installation.deploy("site")
+    assert look().of("application site", "warning") == []
+    (target / "releases" / "backup-before-migration").mkdir()
+    (found,) = look().of("application site", "warning")
+    assert "backup-before-migration" in found.message
+    assert str(target / "releases") in found.hint
