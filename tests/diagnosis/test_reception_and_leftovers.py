@@ -82,7 +82,7 @@ def test_checks_for_missed_deliveries_that_are_not_made_are_told(
 def test_a_renamed_repository_is_told_by_doctor_and_shown(look, command, definition, store):
     store.repositories.learn(definition, "17")
     assert store.repositories.rename(definition, "acme/renamed", "17")
-    (found,) = (each for each in look().of("application site") if "renamed" in each.message)
+    (found,) = (each for each in look().of("application site") if "was renamed" in each.message)
     assert found.level == "ok"
     assert "acme/site was renamed acme/renamed" in found.message
     code, shown = command("app", "show", "site")
