@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import deploycore.git
 from deploycore import Cancellation, DeployEvent, Installation, RepositoryId, Settings
-from deploycore.deploy import Releases, run
+from deploycore.deploy import Releases
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -127,14 +128,14 @@ def test_cancelling_when_all_is_written_removes_the_release(
     before = os.listdir(target / "releases")
     demo_sandbox.publish("acme", "site", "main", {"page": b"two\n"}, "Two")
     cancellation = Cancellation()
-    export = run.export
+    export = deploycore.git.export
 
     def export_and_cancel(*arguments, **options):
         done = export(*arguments, **options)
         cancellation.cancel()
         return done
 
-    monkeypatch.setattr(run, "export", export_and_cancel)
+    monkeypatch.setattr("deploycore.git.export", export_and_cancel)
     with pytest.raises(Cancelled):
         installation.deploy(application, cancellation=cancellation)
     assert os.listdir(target / "releases") == before

@@ -30,9 +30,8 @@ def good_then_bad(installation, create, publish):
 def test_what_is_live_is_neither_fetched_nor_written_again(
     installation, good_then_bad, demo_sandbox, monkeypatch
 ):
-    from deploycore.deploy import run
 
-    monkeypatch.setattr(run, "export", None)  # nothing may be written
+    monkeypatch.setattr("deploycore.git.export", None)  # nothing may be written
     before = releases(installation)
     for _ in range(3):
         done = installation.deploy("site")

@@ -112,7 +112,7 @@ def test_a_full_disk_while_files_are_written_is_a_clear_error(
     def full(*arguments, **options):
         raise GitError("No space left on device", hint="Make room.")
 
-    monkeypatch.setattr(run_module, "export", full)
+    monkeypatch.setattr("deploycore.git.export", full)
     with pytest.raises(GitError, match="No space"):
         installation.deploy("site")
     assert (target / "current" / "page").read_text() == "one"
