@@ -12,7 +12,7 @@ import pytest
 
 from deploycore.cli import main
 from deploycore.deploy.releases import Releases
-from deploycore.removal import Remains
+from deploycore.disk.removal import Remains
 
 
 @pytest.fixture
