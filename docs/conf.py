@@ -8,6 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 import deploycore
 import deploycore.deploy
 import deploycore.git
@@ -66,3 +69,8 @@ nitpick_ignore_regex = [
     ("py:class", r"(_pytest|collections\.abc|dulwich|pydantic)\..+"),
     ("py:class", r"deploycore\..+\.(T|U|_\w+)"),
 ]
+
+
+def setup(app: Sphinx) -> None:
+    """Show diagrams as text: git hosts draw them, and the site runs no scripts of others."""
+    app.add_lexer("mermaid", TextLexer)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -58,10 +59,19 @@ def check_declaration(example: Example, suffix: str, values: object) -> None:
     assert read_declaration(file)
 
 
+def check_diagram(example: Example) -> None:
+    """A diagram of packages, each of which must exist."""
+    first, *lines = example.parsed.splitlines()
+    assert first == "flowchart TD"
+    named = {name for line in lines for name in re.split(r"[\s&]+|-->", line) if name}
+    assert [name for name in named if find_spec(f"deploycore.{name}") is None] == []
+
+
 CHECKS = {
     "console": check_commands,
     "ini": check_unit,
     "json": lambda example: json.loads(example.parsed) and None,
+    "mermaid": check_diagram,
     "toml": check_toml,
     "yaml": check_yaml,
 }

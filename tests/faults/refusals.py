@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from tests.faults.preloading import load_all
+
 CALLS = (
     "chmod",
     "fchmod",
@@ -109,11 +111,7 @@ def perform(home: str, place: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Fork a child for each line."""
-    import deploycore.deploy
-    import deploycore.git.run
-    import deploycore.provider.handle
-    import deploycore.store  # noqa: F401
-
+    load_all()
     # Python itself may be where the other user may not read.
     for name in ("ascii", "idna", "latin-1", "utf-16-be", "utf-16-le"):
         codecs.lookup(name)

@@ -241,12 +241,12 @@ def test_rows_of_before_get_checksums_unless_they_are_damaged(settings, database
                 assert all(map(bool, found)) == (name in ("shop", "work")), (table, name)
 
 
-def test_webhooks_of_before_belong_to_what_their_applications_deploy(any_settings):
+def test_webhooks_of_before_belong_to_what_their_applications_deploy(unmade_settings):
     """Also where the definition of another application is damaged."""
     from alembic import command
 
-    any_settings.make_home()
-    engine = create_engine(any_settings.database_url)
+    unmade_settings.make_home()
+    engine = create_engine(unmade_settings.database_url)
     definition = '{"name": "%s", "provider": "work", "repository": "acme/%s"}'
     with engine.begin() as connection:
         command.upgrade(migrations.configuration(connection), "0009")
