@@ -325,6 +325,7 @@ def unexpected_delivery(
 
 
 DeploymentKind = Literal["deploy", "rollback"]
+"""Whether a deployment deploys a commit or rolls back to a release."""
 
 DeploymentState = Literal[
     "queued",
@@ -347,6 +348,7 @@ DeploymentState = Literal[
 FINAL_STATES: frozenset[DeploymentState] = frozenset(
     {"healthy", "failed", "cancelled", "rolled_back", "superseded", "skipped"}
 )
+"""The states in which a deployment has ended."""
 
 
 @dataclass(frozen=True)
