@@ -44,7 +44,7 @@ _START = (
     "from deploycore.provider.isolation import serve; serve(*sys.argv[2:])"
 )
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<function>.*)$')
-_OWN = Path(__file__).parent
+_OWN = Path(__file__).parents[1]
 
 Cause = Literal["ended", "held", "idle", "late"]
 
