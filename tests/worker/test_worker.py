@@ -139,6 +139,8 @@ def test_what_may_be_well_in_a_while_is_tried_again(
     assert deployments.asked == ["one"] * 3
     assert settled(installation) == [(1, None)]
     assert installation.store.triggers.list()[0].attempts == 2
+    # The record is written first, and then told of.
+    wait_for(lambda: events and events[-1].kind == "settled")
     assert [each.kind for each in events if each.kind != "claimed"] == [
         "postponed",
         "postponed",
