@@ -19,13 +19,7 @@ from deploycore.models import (
     RepositoryQuery,
 )
 
-from deploycore_harbour.answers import (
-    BranchAnswer,
-    MeAnswer,
-    Page,
-    PageLink,
-    ProjectAnswer,
-)
+from deploycore_harbour.answers import BranchAnswer, MeAnswer, Page, PageLink, ProjectAnswer
 from deploycore_harbour.configuration import READ_PERMISSION, HarbourConfig
 
 __all__ = ["HarbourProvider"]
