@@ -454,7 +454,9 @@ def test_looking_at_one_application_leaves_the_others(installation, deployments,
     add("two")
     worker.check_application("two")
     worker.check_application("three")
-    assert deployments.asked == ["two"]
+    # When "two" is done, a slot is free, and the worker may have taken "one" by now.
+    assert deployments.asked[0] == "two"
+    assert "three" not in deployments.asked
 
 
 @pytest.mark.parametrize("listener_fails", [True, False])
