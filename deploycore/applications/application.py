@@ -299,6 +299,11 @@ class Limits(Model):
     lfs_objects: _Limit | None = None
     lfs_bytes: _Limit | None = None
 
+    @property
+    def git_settings(self) -> dict[str, Any]:
+        """Those that are set, by the names that ``GitSettings`` has for them."""
+        return {f"{name}_most": limit for name, limit in self if limit is not None}
+
 
 LinkRules = Annotated[
     Annotated[Literal["refuse", "write-as-files"], Tag(_AS_TEXT)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -51,8 +50,8 @@ def read_limits(given: Iterable[str]) -> Limits:
 
 def limited(settings: GitSettings, limits: Limits, timeout: float | None) -> GitSettings:
     """Settings with these limits; ``timeout`` is in seconds, for the whole clone."""
-    raised: dict[str, Any] = {f"{name}_most": most for name, most in limits if most is not None}
-    return replace(settings, **raised, total_timeout=timeout or settings.total_timeout)
+    most = timeout or settings.total_timeout
+    return replace(settings, total_timeout=most, **limits.git_settings)
 
 
 def name_option(error: GitError) -> None:

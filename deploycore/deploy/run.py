@@ -299,9 +299,7 @@ class Run:
     def _git_settings(self) -> GitSettings:
         left = max(0.0, self._deadline - time.monotonic())
         most = min(self._git.settings.total_timeout, self._application.timeouts.fetch, left)
-        limits = {
-            f"{name}_most": limit for name, limit in self._application.limits if limit is not None
-        }
+        limits = self._application.limits.git_settings
         return replace(self._git.settings, total_timeout=most, **limits)
 
     def _skip_unwatched(

@@ -1,7 +1,7 @@
-"""Whose turn it is to store a delivery, so that one application's trouble stays its own.
+"""Locks under which deliveries are stored, so that one application's trouble stays its own.
 
 A database with one writer is written by one thread at a time: threads would only wait for each
-other in it, and less fairly. In any other one each application has turns of its own: what another
+other in it, and less fairly. In any other one each application has a lock of its own: what another
 process keeps locked holds up the deliveries of that application, in one thread, and no others.
 """
 
@@ -34,7 +34,7 @@ class _StorageLock:
 
 
 class StorageLocks:
-    """Gives turns to threads that store deliveries.
+    """Lets threads store deliveries one after another.
 
     Args:
         store: What they write to.

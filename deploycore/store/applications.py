@@ -24,8 +24,7 @@ from deploycore.store.targets import Places
 __all__ = [
     "NOWHERE",
     "application_of",
-    "drop_damaged_unfinished",
-    "find_damaged_unfinished",
+    "drop_deployments",
     "make_way",
     "prepared",
     "put",
@@ -160,13 +159,16 @@ def make_way(connection: Connection, names: Sequence[str]) -> None:
 
 
 def refuse_unfinished(
-    connection: Connection, name: str, what: str, *, but: Collection[int] = ()
-) -> None:
+    connection: Connection, name: str, what: str, *, allow_damaged: bool = False
+) -> list[int]:
     """Refuse to take away what a deployment, or its recovery, goes by.
 
     Args:
         what: What is refused, as the middle of a sentence.
-        but: Damaged records that do not count.
+        allow_damaged: Whether damaged records do not count.
+
+    Returns:
+        The deployments whose damaged records did not count.
 
     Raises:
         ConfigurationError: One has not ended, as far as its record can be read.
@@ -181,7 +183,7 @@ def refuse_unfinished(
             application=name,
             deployment=found,
         )
-    if set(damaged) - set(but):
+    if damaged and not allow_damaged:
         found = damaged[0]
         raise ConfigurationError(
             f"The application {name!r} {what}: deployment {found} has not ended, and its record is"
@@ -191,16 +193,12 @@ def refuse_unfinished(
             application=name,
             deployment=found,
         )
+    return damaged
 
 
-def find_damaged_unfinished(connection: Connection, name: str) -> list[int]:
-    """The deployments whose records are damaged, and say that they have not ended."""
-    return _unfinished(connection, name)[1]
-
-
-def drop_damaged_unfinished(connection: Connection, name: str) -> None:
-    """Delete the records that ``find_damaged_unfinished`` finds."""
-    for some in chunks(find_damaged_unfinished(connection, name)):
+def drop_deployments(connection: Connection, ids: Sequence[int]) -> None:
+    """Delete records of deployments."""
+    for some in chunks(ids):
         connection.execute(delete(deployments).where(deployments.c.id.in_(some)))
 
 

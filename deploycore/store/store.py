@@ -18,8 +18,7 @@ from deploycore.settings import Settings
 from deploycore.store.applications import (
     NOWHERE,
     application_of,
-    drop_damaged_unfinished,
-    find_damaged_unfinished,
+    drop_deployments,
     make_way,
     prepared,
     put,
@@ -351,9 +350,9 @@ class Store:
         with self._database.reading() as connection:
             named_row(connection, "application", applications, name)
             for each in (name, *open_previews(connection, name)):
-                damaged = find_damaged_unfinished(connection, each) if drop_damaged else []
-                refuse_unfinished(connection, each, "cannot be removed", but=damaged)
-                dropped += damaged
+                dropped += refuse_unfinished(
+                    connection, each, "cannot be removed", allow_damaged=drop_damaged
+                )
         return dropped
 
     def remove_application(
@@ -392,9 +391,10 @@ class Store:
                 names += open_previews(connection, name)
                 detach(connection, name)
             for each in names:
-                if drop_damaged:
-                    drop_damaged_unfinished(connection, each)
-                refuse_unfinished(connection, each, "cannot be removed")
+                dropped = refuse_unfinished(
+                    connection, each, "cannot be removed", allow_damaged=drop_damaged
+                )
+                drop_deployments(connection, dropped)
                 if keep_history:
                     move_to_removed(connection, each, datetime.now(UTC))
                 else:

@@ -182,6 +182,25 @@ class PullRequests:
         with self._lock:
             return [row for row in reversed(self._rows) if row.repository == repository]
 
+    def find(self, repository: str, number: str) -> PullRequest | None:
+        """One of a repository, by the repository's full name and its number in digits."""
+        return next((row for row in self.of(repository) if str(row.number) == number), None)
+
+    def find_open(
+        self, repository: str, source: str, source_branch: str, target_branch: str
+    ) -> PullRequest | None:
+        """The open one between two branches; hosts allow no second one.
+
+        Args:
+            repository: The full name of the repository that it is for.
+            source: The full name of the repository that its commits come from.
+        """
+        wanted = (source, source_branch, target_branch)
+        for row in self.of(repository):
+            if row.is_open and (row.source, row.source_branch, row.target_branch) == wanted:
+                return row
+        return None
+
     def clear(self) -> None:
         """Forget all of them."""
         with self._lock:

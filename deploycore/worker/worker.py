@@ -368,9 +368,7 @@ class Worker:
             except StoreError as error:
                 logger.warning("the claim on %s lapses by itself: %s", application, error)
             if self._stopping and self._notifications is not None:
-                self._notifications.send(
-                    application
-                )  # to whoever is left, if there is something left
+                self._notifications.send(application)  # for the workers that are left
             self._let_go(application, wake=True)
 
     def _let_go(self, application: str, *, wake: bool) -> None:

@@ -94,10 +94,10 @@ class PullRequestsApi:
         return [row for row in self.rows.of(repository.full_name) if _state(row) in states]
 
     def _found(self, repository: Repository, number: str) -> PullRequest:
-        for row in self.rows.of(repository.full_name):
-            if str(row.number) == number:
-                return row
-        raise refuse(404, f"Pull request {number} not found")
+        row = self.rows.find(repository.full_name, number)
+        if row is None:
+            raise refuse(404, f"Pull request {number} not found")
+        return row
 
     def _open(self, request: Request, repository: Repository) -> PullRequest:
         """One that is open for the same branches gets the new title instead."""
@@ -112,10 +112,9 @@ class PullRequestsApi:
         for field, (where, name) in ends.items():
             if name not in self.branches(where):
                 raise _invalid({field: f"branch not found: {name}"})
-        for row in self.rows.of(repository.full_name):
-            same = (row.source, row.source_branch, row.target_branch)
-            if row.is_open and same == (source.full_name, branch, target):
-                return self.rows.edit(row, title=str(title))
+        same = self.rows.find_open(repository.full_name, source.full_name, branch, target)
+        if same is not None:
+            return self.rows.edit(same, title=str(title))
         if self.branches(source)[branch] == self.branches(repository)[target]:
             raise refuse(400, "There are no changes to be pulled")
         return self.rows.open(repository, source, branch, target, str(title))

@@ -45,10 +45,10 @@ class PullRequestsApi:
 
     def found(self, repository: Repository, index: str) -> PullRequest:
         """One by its number."""
-        for row in self._rows.of(repository.full_name):
-            if str(row.number) == index:
-                return row
-        raise self._refuse(404, index)
+        row = self._rows.find(repository.full_name, index)
+        if row is None:
+            raise self._refuse(404, index)
+        return row
 
     def open(self, request: Request, repository: Repository) -> PullRequest:
         """From ``head``, which is a branch or ``owner:branch`` of a fork, into ``base``."""
@@ -60,10 +60,8 @@ class PullRequestsApi:
         source = self._find(f"{owner}/{repository.slug}") if colon else repository
         if source is None:
             raise self._refuse(404, head)
-        for row in self._rows.of(repository.full_name):
-            same = (row.source, row.source_branch, row.target_branch)
-            if row.is_open and same == (source.full_name, branch, base):
-                raise self._refuse(409, "pull request already exists for these targets")
+        if self._rows.find_open(repository.full_name, source.full_name, branch, base):
+            raise self._refuse(409, "pull request already exists for these targets")
         try:
             return self._rows.open(repository, source, branch, base, str(body.get("title") or ""))
         except NotFound:

@@ -84,10 +84,10 @@ class PullsApi:
         Raises:
             Refusal: 404, there is none.
         """
-        for row in self._rows.of(repository.full_name):
-            if str(row.number) == number:
-                return row
-        raise self._refuse(404, "Not Found")
+        row = self._rows.find(repository.full_name, number)
+        if row is None:
+            raise self._refuse(404, "Not Found")
+        return row
 
     def open(self, request: Request, repository: Repository) -> PullRequest:
         """From ``head``, which is a branch or ``owner:branch`` of a fork, into ``base``.
@@ -104,11 +104,9 @@ class PullsApi:
         source = self._find(f"{owner or repository.owner}/{repository.slug}")
         if source is None:
             raise _wrong({"field": "head", "code": "invalid"})
-        for row in self._rows.of(repository.full_name):
-            same = (row.source, row.source_branch, row.target_branch)
-            if row.is_open and same == (source.full_name, branch, base):
-                said = f"A pull request already exists for {source.owner}:{branch}."
-                raise invalid("PullRequest", said)
+        if self._rows.find_open(repository.full_name, source.full_name, branch, base):
+            said = f"A pull request already exists for {source.owner}:{branch}."
+            raise invalid("PullRequest", said)
         return self._opened(repository, source, branch, base, str(body["title"]))
 
     def _opened(

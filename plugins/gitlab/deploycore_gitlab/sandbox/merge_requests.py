@@ -71,10 +71,10 @@ class MergeRequestsApi:
         """
         if not (number.isascii() and number.isdecimal()):
             raise Refusal(json_answer({"error": "merge_request_iid is invalid"}, 400))
-        for row in self._rows.of(project.full_name):
-            if row.number == int(number):
-                return row
-        raise _refuse(404, "404 Not found")
+        row = self._rows.find(project.full_name, str(int(number)))
+        if row is None:
+            raise _refuse(404, "404 Not found")
+        return row
 
     def open(self, request: Request, project: Repository) -> PullRequest:
         """From a branch of the project that the address names, into one of it or of the project
@@ -95,11 +95,10 @@ class MergeRequestsApi:
             raise _refuse(404, "404 Project Not Found")
         if (into, target) == (project, source):
             raise _refuse(422, ["You can't use same project/branch for source and target"])
-        for row in self._rows.of(into.full_name):
-            same = (row.source, row.source_branch, row.target_branch)
-            if row.is_open and same == (project.full_name, source, target):
-                said = "Another open merge request already exists for this source branch"
-                raise _refuse(409, [f"{said}: !{row.number}"])
+        same = self._rows.find_open(into.full_name, project.full_name, source, target)
+        if same is not None:
+            said = "Another open merge request already exists for this source branch"
+            raise _refuse(409, [f"{said}: !{same.number}"])
         ends = (("source_branch", project, source), ("target_branch", into, target))
         for field, where, branch in ends:
             if branch not in self._branches(where):
