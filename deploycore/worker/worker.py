@@ -261,7 +261,9 @@ class Worker:
             free = self._threads - len(self._slots)
         if not free:
             return sweep  # who gets free wakes it
-        store = self._installation.store
+        # Before the queue: what becomes due between the two would be in neither, and wait for the
+        # next sweep.
+        soon = self._installation.store.triggers.seconds_to_next()
         pending, alone = self._queue(free + _MORE_CANDIDATES)
         started = self._start_slots(pending, alone=alone)
         if started and started == len(pending):
@@ -271,7 +273,6 @@ class Worker:
                 return _LOST_WAIT  # others were faster, and there may be more here too
             self._is_idle = not (self._slots or self._woken or started)
             self._changed.notify_all()
-        soon = store.triggers.seconds_to_next()
         return sweep if soon is None else max(_LEAST_WAIT, min(sweep, soon))
 
     def _queue(self, limit: int) -> tuple[Sequence[PendingApplication], bool]:

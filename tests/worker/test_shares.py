@@ -94,7 +94,7 @@ class Hosts:
     """Stands for ``Installation.deploy``: a host that hangs until it is told to fail, and others.
 
     Attributes:
-        hanging: The applications that wait for it; ``most`` is how many did at once.
+        hanging: The applications that wait for it since ``fail``; ``most`` is how many did at once.
         done: The others that were deployed.
     """
 
@@ -111,6 +111,7 @@ class Hosts:
         """Have all that hang fail."""
         with self._lock:
             gate, self._gate = self._gate, threading.Event()
+            self.hanging = Counter()
         gate.set()
 
     def deploy(self, name, *, cancellation, **_):
@@ -119,16 +120,16 @@ class Hosts:
                 self.done.append(name)
             return self._end(name)
         with self._lock:
-            gate = self._gate
-            self.hanging[name] += 1
-            self.most = max(self.most, self.hanging.total())
+            gate, hanging = self._gate, self.hanging
+            hanging[name] += 1
+            self.most = max(self.most, hanging.total())
         try:
             while not gate.wait(0.01):
                 cancellation.raise_if_cancelled()
             raise ProviderUnavailable("The host does not answer.")
         finally:
             with self._lock:
-                self.hanging[name] -= 1
+                hanging[name] -= 1
 
     def _end(self, name):
         store = self._store.deployments

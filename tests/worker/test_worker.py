@@ -100,6 +100,25 @@ def test_priority_goes_before_age(deployments, add, start):
     assert deployments.asked == ["three", "one", "two"]
 
 
+def test_what_becomes_due_while_the_queue_is_read_waits_for_no_sweep(
+    installation, deployments, add, start, monkeypatch
+):
+    monkeypatch.setattr("deploycore.worker.retries.FIRST_SECONDS", 0.05)
+    queue = installation.store.triggers.queue
+
+    def slow(*arguments, **options):
+        found = queue(*arguments, **options)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(installation.store.triggers, "queue", slow)
+    deployments.errors = [ProviderUnavailable("Down.")]
+    add("one")
+    start()
+    wait_for(lambda: settled(installation), 30)
+    assert deployments.asked == ["one"] * 2
+
+
 def test_what_needs_a_person_is_settled_with_its_error(
     installation, deployments, add, start, events
 ):
