@@ -156,10 +156,10 @@ def keys(records: Any) -> set[str]:
 
 
 def values_for(column: Column[Any]) -> Iterator[object]:
-    """What the column is damaged with: all there is for types that few columns have, else one value
-    after the other, from column to column."""
-    values = next(values for kind, values in DAMAGED if isinstance(column.type, kind))
-    if isinstance(column.type, Document | Flag | Real | Texts):
+    """What the column is damaged with: all there is for the first column of its type, else one
+    value after the other, from column to column."""
+    kind, values = next(each for each in DAMAGED if isinstance(column.type, each[0]))
+    if column is next(each for each in COLUMNS if isinstance(each.type, kind)):
         yield from values
     else:
         yield values[COLUMNS.index(column) % len(values)]

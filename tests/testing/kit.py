@@ -22,7 +22,6 @@ __all__ = [
     "Outcome",
     "environment",
     "install_template",
-    "is_optional",
     "run_kit",
     "standard_checks",
 ]
@@ -152,11 +151,6 @@ def standard_checks() -> set[str]:
     """The names of all checks that no provider can go without."""
     names = {name for name in dir(ProviderContract) if name.startswith("test_")}
     return names - OPTIONAL_CHECKS
-
-
-def is_optional(name: str, run: Outcome) -> bool:
-    """Whether a check did not run since the provider has not what it is about."""
-    return name in OPTIONAL_CHECKS and run.result == "skipped" and "which is optional" in run.text
 
 
 def _outcomes(report: Path) -> Mapping[str, list[Outcome]]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-import deploycore.testing
-from deploycore.testing.contract import OPTIONAL_CHECKS
 from deploycore.testing.contract.pagination import Pagination
 from deploycore.testing.contract.tokens import Tokens
-from tests.testing.kit import install_template, is_optional, run_kit, standard_checks
+from tests.testing.kit import install_template, run_kit, standard_checks
 from tests.testing.mutants import CURSORS, LISTING_ALL, MUTANTS, TOKENS, signing_in
 
 FEWEST = 60
@@ -35,23 +31,6 @@ def test_a_wrong_provider_is_caught(mutant, tmp_path):
         assert any(
             "The contract asks" in run.text and "Documented in" in run.text for run in failed
         ), failed[0].text
-
-
-@pytest.mark.timeout(600)
-def test_the_right_provider_passes_every_check(tmp_path):
-    outcomes = run_kit(tmp_path, install_template(tmp_path))
-    left_out = [name for name, runs in outcomes.items() if all(is_optional(name, r) for r in runs)]
-    for name in left_out:
-        del outcomes[name]
-    wrong = {
-        name: run.text for name, runs in outcomes.items() for run in runs if run.result != "passed"
-    }
-    assert wrong == {}
-    assert set(outcomes) == standard_checks()
-    assert set(left_out) == OPTIONAL_CHECKS
-    readme = (Path(deploycore.testing.__file__).parent / "README.md").read_text()
-    runs = sum(map(len, outcomes.values()))
-    assert f"in {runs} runs for a provider with one way to sign in" in readme
 
 
 @pytest.mark.timeout(600)
