@@ -1,0 +1,346 @@
+"""Keeps one token of one provider: who needs it gets a valid one, and one thread renews it.
+
+Where the token must outlive the process, its storage decides which process renews it. What one
+process has obtained is taken over by the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import SecretStr
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    DeploycoreError,
+    ProviderError,
+    ProviderUnavailable,
+    StoreError,
+)
+from deploycore.tokens import RenewableAuth, Token
+
+if TYPE_CHECKING:
+    from deploycore.http import HttpClient
+
+__all__ = ["StoredToken", "TokenKeeper", "TokenMemory", "TokenStorage"]
+
+logger = logging.getLogger(__name__)
+
+_LEAST_USE = 10.0
+"""Seconds that a new token is used at least, whatever the host says of its end."""
+
+_AFTER_REFUSAL = 60.0
+"""Seconds for which a token that replaced a refused one is not replaced again."""
+
+_RENEWAL_SECONDS = 90.0
+"""How long another process may take to renew a token before it counts as dead."""
+
+_LOOKS_EVERY = 0.1
+
+
+@dataclass(frozen=True)
+class StoredToken:
+    """A token as the storage has it.
+
+    Attributes:
+        generation: How often it was replaced; the next one has the next number.
+        lifetime: Seconds for which it was valid at first; ``None`` where it has no end.
+        seconds_left: Seconds for which it is still valid; ``None`` where it has no end.
+        former: The token before it, which some hosts accept for minutes after its use.
+    """
+
+    token: Token
+    generation: int
+    lifetime: float | None
+    seconds_left: float | None
+    former: Token | None = None
+
+
+class TokenStorage(Protocol):
+    """Keeps tokens for all processes of an installation."""
+
+    def load(self, key: str) -> StoredToken | None:
+        """The token; ``None`` where there is none yet."""
+
+    def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
+        """Let this process renew the token, unless another one does so now or has done so.
+
+        Args:
+            generation: The generation to be replaced; 0 where there is none.
+            seconds: For how long no other process may begin.
+        """
+
+    def finish_renewal(
+        self, key: str, generation: int, token: Token, lifetime: float | None
+    ) -> bool:
+        """Store the new token; the present one becomes the former one.
+
+        Args:
+            generation: The new token's.
+            lifetime: Seconds for which it is valid from now on; ``None`` for no end.
+
+        Returns:
+            Whether it is stored; ``False`` where another process has stored this generation.
+        """
+
+    def give_up_renewal(self, key: str) -> None:
+        """Let other processes try: this one did not obtain a token."""
+
+
+@dataclass
+class _Held:
+    token: Token
+    renew_at: float
+    valid_until: float
+    generation: int = 0
+    obtained_at: float = 0.0
+    replaced_refused: bool = False
+    is_unsaved: bool = False
+    save_at: float = float("inf")
+
+    def needs_nothing(self, now: float) -> bool:
+        """Whether the token can be used as it is, and nothing is to be done about it."""
+        return now < self.renew_at and now < self.save_at
+
+
+@dataclass
+class _Slot:
+    """What the threads of this process share of one token."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    held: _Held | None = None
+    attempts: int = 0
+    failure: DeploycoreError | None = None
+
+
+class TokenMemory:
+    """The tokens that this process holds, for all handles on its providers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slots: dict[tuple[str, str], tuple[object, _Slot]] = {}
+
+    def slot(self, provider: str, key: str, version: object) -> _Slot:
+        """The place of a token.
+
+        Args:
+            version: Changes when the provider's configuration does; another version finds an
+                empty place.
+        """
+        with self._lock:
+            known = self._slots.get((provider, key))
+            if known is None or known[0] != version:
+                known = (version, _Slot())
+                self._slots[provider, key] = known
+            return known[1]
+
+    def forget(self, provider: str) -> None:
+        """Drop all tokens of a provider."""
+        with self._lock:
+            for place in [each for each in self._slots if each[0] == provider]:
+                del self._slots[place]
+
+
+def _now() -> float:
+    """Seconds that go on while the machine sleeps, where it can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+class TokenKeeper:
+    """Authorizes requests with a token that is valid, as an ``HttpAuth``.
+
+    Safe to use from several threads.
+
+    Args:
+        auth: How a token is obtained.
+        client: Opens a client of the authorization server.
+        slot: Where the process holds the token.
+        storage: Keeps it for other processes; required where ``auth.is_stored``.
+        subject: Whose token it is, for the log and for errors: ``provider work``.
+    """
+
+    def __init__(
+        self,
+        auth: RenewableAuth,
+        client: Callable[[], HttpClient],
+        slot: _Slot,
+        *,
+        storage: TokenStorage | None = None,
+        subject: str = "",
+        now: Callable[[], float] = _now,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._auth = auth
+        self._client = client
+        self._slot = slot
+        self._storage = storage if auth.is_stored else None
+        self._subject = subject
+        self._now = now
+        self._sleep = sleep
+
+    def header(self) -> tuple[str, SecretStr]:
+        """The ``Authorization`` header with the token.
+
+        Raises:
+            AuthenticationFailed: The host issues no token for this configuration any longer.
+            ProviderError: No token could be obtained for now.
+        """
+        value = self.token().value.get_secret_value()
+        return "Authorization", SecretStr(f"{self._auth.scheme} {value}")
+
+    def token(self) -> Token:
+        """A valid token; obtained or renewed first where that is due.
+
+        Raises:
+            AuthenticationFailed, ProviderError: As :meth:`header`.
+        """
+        slot = self._slot
+        held, attempts = slot.held, slot.attempts
+        if held is not None and held.needs_nothing(self._now()):
+            return held.token
+        with slot.lock:
+            held = slot.held
+            if held is not None and held.is_unsaved:
+                self._save(held)
+            if held is not None and self._now() < held.renew_at:
+                return held.token
+            if slot.attempts != attempts and slot.failure is not None:
+                raise slot.failure  # of the attempt that this thread has waited for
+            return self._renew(held)
+
+    def refused(self, header: SecretStr) -> bool:
+        """Note that the host rejected a header (status 401).
+
+        Returns:
+            Whether a request with the present token may succeed: it is another one than the
+            rejected one, or will be.
+        """
+        held = self._slot.held
+        if held is None or not header.get_secret_value().endswith(
+            held.token.value.get_secret_value()
+        ):
+            return True
+        age = self._now() - held.obtained_at
+        if held.replaced_refused and age < _AFTER_REFUSAL:
+            return False
+        held.renew_at = held.valid_until = float("-inf")
+        return True
+
+    def _renew(self, held: _Held | None) -> Token:
+        slot = self._slot
+        slot.failure = None
+        was_refused = held is not None and held.valid_until == float("-inf")
+        try:
+            renewed = self._renewed_for_all(held) if self._storage else self._obtained(held)
+            renewed.replaced_refused = was_refused
+            slot.held = renewed
+        except DeploycoreError as error:
+            if held is not None and self._now() < held.valid_until:
+                logger.warning("%s: the token was not renewed: %s", self._subject, error)
+                held.renew_at = min(self._now() + _LEAST_USE, held.valid_until)
+                return held.token
+            slot.failure = error
+            raise
+        finally:
+            slot.attempts += 1
+        return renewed.token
+
+    def _obtained(self, held: _Held | None) -> _Held:
+        with self._client() as client:
+            token = self._auth.obtain(client, held.token if held else None)
+        return self._new(token, 1)
+
+    def _new(self, token: Token, generation: int) -> _Held:
+        """A token that was obtained just now."""
+        lifetime = None
+        if token.expires_at is not None:
+            lifetime = (token.expires_at - datetime.now(UTC)).total_seconds()
+        return self._timed(StoredToken(token, generation, lifetime, lifetime))
+
+    def _timed(self, known: StoredToken) -> _Held:
+        now, left = self._now(), known.seconds_left
+        if left is None:
+            return _Held(known.token, float("inf"), float("inf"), known.generation, now)
+        renew_at = now + max(_LEAST_USE, left - self._early(known))
+        valid_until = max(renew_at, now + left)
+        return _Held(known.token, renew_at, valid_until, known.generation, now)
+
+    def _early(self, known: StoredToken) -> float:
+        """How many seconds before its end a token is renewed."""
+        return min(self._auth.renew_before.total_seconds(), (known.lifetime or 0) / 2)
+
+    def _renewed_for_all(self, held: _Held | None) -> _Held:
+        """The token that another process has obtained meanwhile, or else a new one."""
+        storage = self._storage
+        assert storage is not None  # noqa: S101  for type checkers
+        given_up_at = self._now() + _RENEWAL_SECONDS
+        while True:
+            stored = storage.load(self._auth.key)
+            if stored is not None and self._is_news(stored, held):
+                return self._timed(stored)
+            generation = stored.generation if stored else 0
+            if storage.begin_renewal(self._auth.key, generation, _RENEWAL_SECONDS):
+                return self._replaced(stored)
+            if self._now() > given_up_at:
+                raise ProviderUnavailable(
+                    "Another process has been renewing the access token for"
+                    f" {_RENEWAL_SECONDS:.0f} s without a result.",
+                    hint="Try again. See that process's log if it happens again.",
+                )
+            self._sleep(_LOOKS_EVERY)
+
+    def _is_news(self, stored: StoredToken, held: _Held | None) -> bool:
+        if held is not None and stored.token.value == held.token.value:
+            return False
+        return stored.seconds_left is None or stored.seconds_left > self._early(stored)
+
+    def _replaced(self, stored: StoredToken | None) -> _Held:
+        storage = self._storage
+        assert storage is not None  # noqa: S101  for type checkers
+        try:
+            token = self._obtained_with(stored)
+        except BaseException:
+            storage.give_up_renewal(self._auth.key)
+            raise
+        renewed = self._new(token, (stored.generation if stored else 0) + 1)
+        self._save(renewed)
+        return renewed
+
+    def _obtained_with(self, stored: StoredToken | None) -> Token:
+        """A new token, also where the process that used the present refresh token died before it
+        stored the next one."""
+        with self._client() as client:
+            try:
+                return self._auth.obtain(client, stored.token if stored else None)
+            except AuthenticationFailed:
+                if stored is None or stored.former is None:
+                    raise
+                try:
+                    return self._auth.obtain(client, stored.former)
+                except ProviderError:
+                    pass
+                raise
+
+    def _save(self, held: _Held) -> None:
+        """Store a new token; where that fails it is used from memory, and stored later."""
+        storage = self._storage
+        assert storage is not None  # noqa: S101  for type checkers
+        left = None if held.valid_until == float("inf") else held.valid_until - self._now()
+        try:
+            storage.finish_renewal(self._auth.key, held.generation, held.token, left)
+        except StoreError as error:
+            logger.error(
+                "%s: the new token is used, but could not be stored, and is tried again: %s",
+                self._subject,
+                error,
+            )
+            held.is_unsaved, held.save_at = True, self._now() + _LEAST_USE
+        else:
+            held.is_unsaved, held.save_at = False, float("inf")
