@@ -53,7 +53,9 @@ CHECKSUMS: Mapping[str, tuple[Checksum, ...]] = {
     "providers": (
         Checksum("settings_checksum", ("settings", "name", "kind")),
         Checksum("secrets_checksum", ("secrets",)),
+        Checksum("former_checksum", ("former_secrets",)),
     ),
+    "provider_tokens": (Checksum("token_checksum", ("token", "former")),),
     "applications": (
         Checksum("definition_checksum", ("definition", "name", "provider", "target", "host")),
         Checksum("secrets_checksum", ("secrets",)),

@@ -33,6 +33,7 @@ from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
+from deploycore.store.provider_tokens import ProviderTokens
 from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
 from deploycore.store.reception import Reception
 from deploycore.store.records import (
@@ -71,6 +72,7 @@ class Store:
         repositories: Which repository of its git host each application deploys.
         previews: Applications that were made for pull requests.
         tokens: Those of the server's API.
+        provider_tokens: Those of providers that change by themselves.
 
     Use it as a context manager, or ``close`` it.
     """
@@ -87,6 +89,7 @@ class Store:
         self.repositories = Repositories(self._database)
         self.previews = Previews(self._database)
         self.tokens = Tokens(self._database)
+        self.provider_tokens = ProviderTokens(self._database)
 
     def add_provider(self, record: ProviderRecord) -> None:
         """Keep a new provider; it replaces one of this name whose record is damaged.

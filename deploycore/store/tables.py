@@ -35,6 +35,7 @@ __all__ = [
     "metadata",
     "polls",
     "previews",
+    "provider_tokens",
     "providers",
     "reception",
     "removed_deployments",
@@ -45,7 +46,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0010"
+REVISION = "0011"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -71,6 +72,32 @@ providers = Table(
     # Of what `reading.CHECKSUMS` says; empty where an older version wrote the row.
     Column("settings_checksum", Line(64)),
     Column("secrets_checksum", Line(64)),
+    # Counts changes, so that a process that has read the row can tell whether it still holds.
+    Column("generation", Number, nullable=False, server_default="1"),
+    Column("changed_at", UtcDateTime),
+    # The secrets before the last change, and until when they may still be used.
+    Column("former_secrets", Document(str)),
+    Column("former_until", UtcDateTime),
+    Column("former_checksum", Line(64)),
+    # What the host, or the user, said of the end of the credentials.
+    Column("expires_at", UtcDateTime),
+)
+
+# Tokens of providers that change by themselves, and which process renews one now. ``lifetime`` is
+# in seconds from ``renewed_at`` on, both by the database's clock.
+provider_tokens = Table(
+    "provider_tokens",
+    metadata,
+    Column("provider", ForeignKey(providers.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("key", Line(NAME_LENGTH), primary_key=True),
+    Column("token", Words),
+    Column("former", Words),
+    Column("generation", Number, nullable=False),
+    Column("lifetime", Real),
+    Column("renewed_at", UtcDateTime),
+    Column("leased_until", UtcDateTime),
+    Column("leased_at", UtcDateTime),
+    Column("token_checksum", Line(64)),
 )
 
 applications = Table(

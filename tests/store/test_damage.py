@@ -96,6 +96,8 @@ def fill(store: Store, provider, application) -> None:
         )
         store.tokens.add(name, digest=name * 16, role="read", expires_at=None)
         store.repositories.learn(given, "17")
+    store.provider_tokens.put("aaa", "", "fernet:aaa", 60)
+    store.provider_tokens.put("acme", "", "fernet:acme", 60)
     store.reception.note()
 
 
@@ -123,6 +125,7 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "found": lambda: store.find_applications(["blog", "shop"]),
         "blog": lambda: [store.get_application("blog")],
         "acme": lambda: [store.get_provider("acme")],
+        "acme's token": lambda: [store.provider_tokens.load("acme", "").token],
         "blog's deployments": lambda: deployments.list("blog"),
         "blog's unfinished": lambda: deployments.unfinished("blog"),
         "blog's releases": lambda: list(deployments.of_releases("blog", ["blog-r2"]).values()),
@@ -191,9 +194,11 @@ def filled(template, tmp_path, provider, application) -> Settings:
 
 def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
     names = metadata.tables[table].c
-    column = next(each for each in ("application", "parent", "name", "id") if each in names)
+    known = ("application", "parent", "name", "id", "provider")
+    column = next(each for each in known if each in names)
     wanted = {
         "workers": "worker-of-shop",
+        "provider_tokens": "aaa",
         "providers": "aaa",
         "reception": 1,
     }.get(table, "shop")

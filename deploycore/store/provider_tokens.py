@@ -1,0 +1,159 @@
+"""Tokens of providers that change by themselves: the present one, and who renews it.
+
+One row is one token. A process that renews it takes a lease first, so that no other process uses
+the same refresh token meanwhile. All times are the database's, since clocks of machines differ; a
+lease that a clock which was ahead has left is void (``times``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, Update, insert, select, update
+
+from deploycore.store.database import Database, present
+from deploycore.store.lookup import named_row
+from deploycore.store.reading import checksums, damage_in
+from deploycore.store.tables import provider_tokens, providers
+from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most
+
+__all__ = ["ProviderTokens", "SealedToken"]
+
+
+@dataclass(frozen=True)
+class SealedToken:
+    """A token as it is stored.
+
+    Attributes:
+        token: The token, encrypted.
+        generation: How often it was replaced.
+        lifetime: Seconds for which it was valid at first; ``None`` where it has no end.
+        seconds_left: Seconds for which it is still valid; ``None`` where it has no end.
+        former: The token before it, encrypted; ``None`` for the first one.
+    """
+
+    token: str
+    generation: int
+    lifetime: float | None
+    seconds_left: float | None
+    former: str | None
+
+
+class ProviderTokens:
+    """The tokens of all providers; see ``Store``, which has them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self, provider: str, key: str) -> SealedToken | None:
+        """A token of a provider; ``None`` where there is none.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        with self._database.reading() as connection:
+            row = _row(connection, provider, key)
+            if row is None or row["token"] is None:
+                return None
+            damage = damage_in(provider_tokens, row)
+            if damage is not None:
+                raise damage
+            left = row["lifetime"]
+            if left is not None and row["renewed_at"] is not None:
+                left -= (present(connection) - row["renewed_at"]).total_seconds()
+            return SealedToken(
+                row["token"], row["generation"], row["lifetime"], left, row["former"]
+            )
+
+    def begin_renewal(self, provider: str, key: str, generation: int, seconds: float) -> bool:
+        """Take the lease on a token, unless another process has it or has renewed the token.
+
+        Args:
+            generation: The generation to be replaced; 0 where there is no token.
+            seconds: How long the lease holds, an hour at most.
+
+        Raises:
+            ConfigurationError: There is no such provider.
+        """
+        with self._database.writing() as connection:
+            named_row(connection, "provider", providers, provider, locked=True)
+            now = present(connection)
+            row = _row(connection, provider, key)
+            lease = {"leased_until": now + at_most(seconds, LONGEST_LEASE), "leased_at": now}
+            if row is None:
+                if generation:
+                    return False
+                values = {"provider": provider, "key": key, "generation": 0, **lease}
+                connection.execute(insert(provider_tokens).values(values))
+                return True
+            until, since = row["leased_until"], row["leased_at"]
+            is_leased = until is not None and now < until <= now + LONGEST_LEASE + TOLERANCE
+            if since is not None and since > now + TOLERANCE:
+                is_leased = False
+            if is_leased or row["generation"] != generation:
+                return False
+            connection.execute(_of(provider, key).values(lease))
+            return True
+
+    def finish_renewal(
+        self, provider: str, key: str, generation: int, token: str, lifetime: float | None
+    ) -> bool:
+        """Store a token; the present one becomes the former one. The lease ends.
+
+        Args:
+            generation: The new token's.
+            token: Encrypted.
+            lifetime: Seconds for which it is valid from now on; ``None`` for no end.
+
+        Returns:
+            Whether it is stored; ``False`` where this generation is there already.
+        """
+        with self._database.writing() as connection:
+            named_row(connection, "provider", providers, provider, locked=True)
+            row = _row(connection, provider, key)
+            if row is not None and row["generation"] >= generation:
+                return False
+            values = {
+                "token": token,
+                "former": row["token"] if row is not None else None,
+                "generation": generation,
+                "lifetime": lifetime,
+                "renewed_at": present(connection),
+                "leased_until": None,
+                "leased_at": None,
+            }
+            values |= checksums(provider_tokens, values)
+            if row is None:
+                values |= {"provider": provider, "key": key}
+                connection.execute(insert(provider_tokens).values(values))
+            else:
+                connection.execute(_of(provider, key).values(values))
+            return True
+
+    def put(self, provider: str, key: str, token: str, lifetime: float | None) -> None:
+        """Store a token that a person has just obtained, such as by signing in.
+
+        Raises:
+            ConfigurationError: There is no such provider.
+        """
+        with self._database.reading() as connection:
+            row = _row(connection, provider, key)
+            generation = 1 if row is None else row["generation"] + 1
+        while not self.finish_renewal(provider, key, generation, token, lifetime):
+            generation += 1
+
+    def give_up_renewal(self, provider: str, key: str) -> None:
+        """End the lease without a new token."""
+        with self._database.writing() as connection:
+            connection.execute(_of(provider, key).values({"leased_until": None, "leased_at": None}))
+
+
+def _of(provider: str, key: str) -> Update:
+    columns = provider_tokens.c
+    return update(provider_tokens).where(columns.provider == provider, columns.key == key)
+
+
+def _row(connection: Connection, provider: str, key: str) -> RowMapping | None:
+    columns = provider_tokens.c
+    query = select(provider_tokens).where(columns.provider == provider, columns.key == key)
+    return connection.execute(query).mappings().one_or_none()
