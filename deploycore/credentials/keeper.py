@@ -28,7 +28,7 @@ from deploycore.tokens import RenewableAuth, Token
 if TYPE_CHECKING:
     from deploycore.http import HttpClient
 
-__all__ = ["StoredToken", "TokenKeeper", "TokenMemory", "TokenStorage"]
+__all__ = ["StoredToken", "TokenKeeper", "TokenMemory", "TokenSource", "TokenStorage"]
 
 logger = logging.getLogger(__name__)
 
@@ -140,11 +140,32 @@ class TokenMemory:
                 self._slots[provider, key] = known
             return known[1]
 
-    def forget(self, provider: str) -> None:
-        """Drop all tokens of a provider."""
-        with self._lock:
-            for place in [each for each in self._slots if each[0] == provider]:
-                del self._slots[place]
+
+@dataclass(frozen=True)
+class TokenSource:
+    """Where the tokens of one configured provider are held.
+
+    Attributes:
+        memory: Those of this process.
+        storage: Those that outlive it; ``None`` where there is no such place.
+        provider: The provider's name.
+        version: Changes when the provider's configuration does.
+    """
+
+    memory: TokenMemory = field(default_factory=TokenMemory)
+    storage: TokenStorage | None = None
+    provider: str = ""
+    version: object = None
+
+    def keeper(self, auth: RenewableAuth, client: Callable[[], HttpClient]) -> TokenKeeper:
+        """The keeper of one token.
+
+        Args:
+            client: Gives a client of the authorization server.
+        """
+        slot = self.memory.slot(self.provider, auth.key, self.version)
+        subject = f"provider {self.provider}"
+        return TokenKeeper(auth, client, slot, storage=self.storage, subject=subject)
 
 
 def _now() -> float:
@@ -160,7 +181,7 @@ class TokenKeeper:
 
     Args:
         auth: How a token is obtained.
-        client: Opens a client of the authorization server.
+        client: Gives a client of the authorization server.
         slot: Where the process holds the token.
         storage: Keeps it for other processes; required where ``auth.is_stored``.
         subject: Whose token it is, for the log and for errors: ``provider work``.
@@ -253,9 +274,7 @@ class TokenKeeper:
         return renewed.token
 
     def _obtained(self, held: _Held | None) -> _Held:
-        with self._client() as client:
-            token = self._auth.obtain(client, held.token if held else None)
-        return self._new(token, 1)
+        return self._new(self._auth.obtain(self._client(), held.token if held else None), 1)
 
     def _new(self, token: Token, generation: int) -> _Held:
         """A token that was obtained just now."""
@@ -316,17 +335,17 @@ class TokenKeeper:
     def _obtained_with(self, stored: StoredToken | None) -> Token:
         """A new token, also where the process that used the present refresh token died before it
         stored the next one."""
-        with self._client() as client:
-            try:
-                return self._auth.obtain(client, stored.token if stored else None)
-            except AuthenticationFailed:
-                if stored is None or stored.former is None:
-                    raise
-                try:
-                    return self._auth.obtain(client, stored.former)
-                except ProviderError:
-                    pass
+        client = self._client()
+        try:
+            return self._auth.obtain(client, stored.token if stored else None)
+        except AuthenticationFailed:
+            if stored is None or stored.former is None:
                 raise
+            try:
+                return self._auth.obtain(client, stored.former)
+            except ProviderError:
+                pass
+            raise
 
     def _save(self, held: _Held) -> None:
         """Store a new token; where that fails it is used from memory, and stored later."""

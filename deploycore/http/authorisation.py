@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import requests.auth
 from pydantic import SecretStr
@@ -60,15 +61,40 @@ class Authorisation(requests.auth.AuthBase):
     def __init__(
         self, auth: HttpAuth | None, learn: Callable[[SecretStr], None] = lambda _: None
     ) -> None:
-        self._auth = auth
+        self.auth = auth
         self._learn = learn
+        self._sent: SecretStr | None = None
+
+    def of_one_try(self) -> Authorisation:
+        """The same authorization, which remembers what it sends."""
+        return Authorisation(self.auth, self._learn)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._auth is not None:
-            name, value = self._auth.header()
+        if self.auth is not None:
+            name, value = self.auth.header()
             self._learn(_secret_in(value))
+            self._sent = value
             request.headers[name] = value.get_secret_value()
         return request
+
+    def can_be_renewed(self) -> bool:
+        """Whether a request that the host rejected with status 401 may succeed with another
+        token, which is there or will be obtained."""
+        if self._sent is None or not isinstance(self.auth, Renewable):
+            return False
+        return self.auth.refused(self._sent)
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """An authorization that can be replaced by another one when the host rejects it."""
+
+    def refused(self, header: SecretStr) -> bool:
+        """Note that the host rejected the value of a header.
+
+        Returns:
+            Whether another value may be accepted.
+        """
 
 
 def _secret_in(value: SecretStr) -> SecretStr:

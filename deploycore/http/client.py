@@ -8,13 +8,15 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlencode, urljoin
 
 import requests
 from pydantic import SecretStr
 
+from deploycore.credentials.keeper import TokenKeeper, TokenSource
 from deploycore.errors import (
     ConfigurationError,
     DeploycoreError,
@@ -37,6 +39,7 @@ from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.http.transport import Transport
 from deploycore.redaction import Redactor
+from deploycore.tokens import RenewableAuth, Token
 from deploycore.version import __version__
 
 __all__ = ["HttpClient"]
@@ -50,6 +53,15 @@ _REDIRECTS_MOST = 5
 _SHOWN_CHARACTERS = 2000
 
 Parameters = Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A body of form fields."""
+
+    fields: Mapping[str, str]
+
+
 Explain = Callable[[ErrorAnswer], DeploycoreError | None]
 
 
@@ -65,6 +77,7 @@ class HttpClient:
         settings: Timeouts, retries and limits.
         user_agent: By default deploycore and its version.
         subject: Whose client it is, for the log: ``provider work``.
+        tokens: Where tokens are held that are obtained and renewed; by default in this client.
 
     Raises:
         ConfigurationError: The base URL is not an http or https URL, holds user information, or
@@ -75,11 +88,12 @@ class HttpClient:
         self,
         base_url: str,
         *,
-        auth: HttpAuth | None = None,
+        auth: HttpAuth | RenewableAuth | None = None,
         redactor: Redactor | None = None,
         settings: HttpSettings | None = None,
         user_agent: str | None = None,
         subject: str = "",
+        tokens: TokenSource | None = None,
     ) -> None:
         self._origin = Origin.of_api(base_url, with_credentials=auth is not None)
         self._base = base_url.rstrip("/") + "/"
@@ -87,13 +101,14 @@ class HttpClient:
         self._redactor = redactor or Redactor()
         self._deprecations = Deprecations(subject, self._redactor.mask)
         self._explain: Explain | None = None
-        self._authorisation = Authorisation(auth, self._redactor.learn)
         self._headers: Mapping[str, str] = {}
         self._repeated = _IDEMPOTENT
         self._transport = Transport(self._settings, user_agent or _default_user_agent())
         self._clock: Callable[[], float] = time.monotonic
         self._sleep: Callable[[float], object] = self._transport.closed.wait
         self._random: Callable[[], float] = random.random
+        self._tokens = tokens or TokenSource()
+        self._authorisation = self._authorisation_by(auth)
 
     def explaining(self, explain: Explain) -> HttpClient:
         """A client on the same connections that shows error answers to ``explain`` first.
@@ -108,7 +123,7 @@ class HttpClient:
         other._explain = explain
         return other
 
-    def authorised_by(self, auth: HttpAuth) -> HttpClient:
+    def authorised_by(self, auth: HttpAuth | RenewableAuth) -> HttpClient:
         """A client on the same origin and connections that proves otherwise who sends.
 
         For hosts where one credential only serves to get another, such as a token that lasts
@@ -119,8 +134,26 @@ class HttpClient:
         """
         Origin.of_api(self._base, with_credentials=True)
         other = copy.copy(self)
-        other._authorisation = Authorisation(auth, self._redactor.learn)
+        other._authorisation = self._authorisation_by(auth)
         return other
+
+    def token(self) -> Token:
+        """The present token of a client that is authorized by a :class:`RenewableAuth`; obtained
+        or renewed first where that is due. For ``clone_url``, where git takes the same token.
+
+        Raises:
+            ConfigurationError: The client is authorized by something else.
+            AuthenticationFailed, ProviderError: The host issues none.
+        """
+        keeper = self._authorisation.auth
+        if not isinstance(keeper, TokenKeeper):
+            raise ConfigurationError(
+                "This client is not authorized by a token that is obtained from the host.",
+                hint="Return a RenewableAuth from the configuration's api_auth.",
+            )
+        token = keeper.token()
+        self._redactor.learn(token.value)
+        return token
 
     def with_headers(self, headers: Mapping[str, str]) -> HttpClient:
         """A client on the same connections that sends these headers too, such as ``Accept``."""
@@ -177,6 +210,55 @@ class HttpClient:
         client = self._masking(secrets) if secrets else self
         return client._json(method.upper(), url, params, revealed)
 
+    def send_form(self, url: str, fields: Mapping[str, str | SecretStr]) -> Any:
+        """POST fields as a form and decode the JSON answer, as OAuth's token endpoints want it
+        (RFC 6749, 4.1.3). It is not repeated, but for what :meth:`repeating` names.
+
+        Args:
+            fields: Secrets as ``SecretStr``; see :meth:`send_json`.
+
+        Returns, Raises:
+            As :meth:`get_json`.
+        """
+        revealed, secrets = _revealed(fields)
+        client = self._masking(secrets) if secrets else self
+        return client._json("POST", url, None, _Form(revealed))
+
+    def get_with_headers(
+        self, url: str, *, params: Parameters | None = None
+    ) -> tuple[Any, Mapping[str, str]]:
+        """GET as :meth:`get_json` does, with the answer's headers, whose names are in any case.
+
+        For hosts that tell there what the body does not have: the next page, the scopes of a
+        token, or when it expires.
+
+        Returns:
+            The decoded JSON, and the headers.
+
+        Raises:
+            ProviderError: As :meth:`get_json`.
+        """
+        answer = self._accepted("GET", url, params, None)
+        return self._decoded("GET", answer), answer.headers
+
+    def sibling(self, base_url: str, *, auth: HttpAuth | None = None) -> HttpClient:
+        """A client of another server of the same host, such as its authorization server.
+
+        It has the same limits, retries and redaction, connections of its own, which close with
+        this client's, and no authorization of this client's.
+
+        Raises:
+            ConfigurationError: As for a new client.
+        """
+        other = HttpClient(base_url, auth=auth, redactor=self._redactor, settings=self._settings)
+        self._transport.closes_too(other._transport)
+        return other
+
+    def local_time(self, at: datetime) -> datetime:
+        """A time of the host's clock by this machine's, as far as answers have told the
+        difference. For hosts that say at which time a token expires, not in how many seconds."""
+        return at - timedelta(seconds=self.clock_offset or 0)
+
     def pages(
         self,
         url: str,
@@ -229,6 +311,14 @@ class HttpClient:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _authorisation_by(self, auth: HttpAuth | RenewableAuth | None) -> Authorisation:
+        if isinstance(auth, RenewableAuth):
+            server = auth.server
+            issuer = self.sibling(server) if server else copy.copy(self)
+            issuer._authorisation = Authorisation(None)
+            auth = self._tokens.keeper(auth, lambda: issuer)
+        return Authorisation(auth, self._redactor.learn)
 
     def _masking(self, secrets: Iterable[SecretStr]) -> HttpClient:
         other = copy.copy(self)
@@ -308,7 +398,7 @@ class HttpClient:
         outcome: Answer | Failure
         for number in range(1, tries + 1):
             started = self._clock()
-            outcome = self._once(method, target, body, deadline)
+            outcome = self._authorised(method, target, body, deadline)
             self._log(method, target, outcome, number, self._clock() - started)
             if isinstance(outcome, Answer):
                 self._deprecations.note(method, target, outcome.headers)
@@ -323,13 +413,23 @@ class HttpClient:
             raise self._unreachable(method, target, outcome)
         return outcome
 
-    def _once(self, method: str, target: str, body: Any, deadline: float) -> Answer | Failure:
+    def _authorised(self, method: str, target: str, body: Any, deadline: float) -> Answer | Failure:
+        """Send a request; once more with a renewed token where the host rejects the present one.
+        What was rejected so was not processed, whatever its method (RFC 9110, 15.5.2)."""
+        auth = self._authorisation.of_one_try()
+        outcome = self._once(method, target, body, deadline, auth)
+        if isinstance(outcome, Answer) and outcome.status == 401 and auth.can_be_renewed():
+            outcome = self._once(method, target, body, deadline, self._authorisation)
+        return outcome
+
+    def _once(
+        self, method: str, target: str, body: Any, deadline: float, auth: Authorisation
+    ) -> Answer | Failure:
         remaining = deadline - self._clock()
         if remaining <= 0:
             return Failure("the time for it is used up", worth_retrying=False)
-        request = requests.Request(
-            method, target, json=body, headers=self._headers, auth=self._authorisation
-        )
+        content = {"data": body.fields} if isinstance(body, _Form) else {"json": body}
+        request = requests.Request(method, target, headers=self._headers, auth=auth, **content)
         return self._transport.send(request, remaining)
 
     def _retry_at(self, method: str, outcome: Answer | Failure) -> datetime | None:

@@ -50,6 +50,7 @@ class Transport:
         self.host_clock = HostClock()
         self._settings = settings
         self._wires: set[Wire] = set()
+        self._others: list[Transport] = []
         self._session = _session(settings, user_agent)
 
     def send(self, request: requests.Request, seconds: float) -> Answer | Failure:
@@ -83,6 +84,14 @@ class Transport:
         for each in tuple(self._wires):
             each.cut()
         self._session.close()
+        for other in tuple(self._others):
+            other.close()
+
+    def closes_too(self, other: Transport) -> None:
+        """Let another client's connections end with these."""
+        self._others.append(other)
+        if self.closed.is_set():
+            other.close()
 
     @contextmanager
     def _connected(self, seconds: float) -> Iterator[Wire]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -116,7 +115,7 @@ def keeper(clock, host):
         slot = (memory or TokenMemory()).slot("work", auth.key, 1)
         return TokenKeeper(
             auth,
-            lambda: nullcontext(None),
+            lambda: None,
             slot,
             storage=storage,
             subject="provider work",

@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        self.rfile.read(length)
+        self.body = self.rfile.read(length)
         self.server.asked.append((self.command, self.path, dict(self.headers)))
         self.server.reply(self)
 
