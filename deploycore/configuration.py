@@ -29,6 +29,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
 from deploycore.text.validation import describe_problems
+from deploycore.tokens import RenewableAuth
 
 __all__ = [
     "ConfigField",
@@ -129,8 +130,9 @@ class ProviderConfig(BaseModel):
 
     @property
     @abstractmethod
-    def api_auth(self) -> HttpAuth | None:
-        """How API requests are authorised; ``None`` for anonymous access."""
+    def api_auth(self) -> HttpAuth | RenewableAuth | None:
+        """How API requests are authorised: by a header that does not change, or by a token that
+        the core obtains and renews; ``None`` for anonymous access."""
         raise NotImplementedError
 
 

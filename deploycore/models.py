@@ -7,10 +7,10 @@ Plugins map their host's answers to these; the core trusts nothing else. Secrets
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from deploycore.errors import ConfigurationError
 
@@ -62,11 +62,14 @@ class Account(Model):
             to no person.
         display_name: The name for people.
         scopes: What the credentials may do, in the host's own words; empty if it does not say.
+        expires_at: When the credentials expire, where the host tells; ``None`` where it does not,
+            or where they do not expire.
     """
 
     username: NonEmpty
     display_name: str | None = None
     scopes: tuple[str, ...] = ()
+    expires_at: AwareDatetime | None = None
 
 
 class Owner(Model):
@@ -145,6 +148,11 @@ class Repository(Model):
         host_id: The host's identifier of the repository that stays the same when the repository
             is renamed or transferred, and that no other repository of the host ever gets;
             ``None`` where the host has none.
+        archived: Whether it is read-only for good; ``None`` where the host does not say.
+        empty: Whether it has no commit; ``None`` where the host does not say.
+        size: In bytes, as far as the host counts it.
+        topics: The words that it is filed under.
+        updated_at: When something was last pushed to it, or changed about it.
     """
 
     name: NonEmpty
@@ -155,6 +163,11 @@ class Repository(Model):
     private: bool = True
     clone_links: tuple[CloneLink, ...] = ()
     host_id: HostId | None = None
+    archived: bool | None = None
+    empty: bool | None = None
+    size: Annotated[int, Field(ge=0)] | None = None
+    topics: tuple[str, ...] = ()
+    updated_at: AwareDatetime | None = None
 
     @property
     def id(self) -> RepositoryId:
@@ -217,10 +230,20 @@ class BranchQuery(Model):
 
 
 class GitCredential(Model):
-    """What git servers are shown: often another username than the REST API wants."""
+    """What git servers are shown: often another username than the REST API wants.
+
+    Attributes:
+        password: The password or token.
+        scheme: How it is shown: ``basic`` with the username (RFC 7617), or ``bearer`` (RFC 6750),
+            which sends the token alone.
+        expires_at: When it expires, where that is known. ``clone_url`` is asked again for a fetch
+            that begins later, and once where the git server rejects it.
+    """
 
     username: NonEmpty
     password: SecretStr
+    scheme: Literal["basic", "bearer"] = "basic"
+    expires_at: AwareDatetime | None = None
 
 
 class CloneUrl(Model):

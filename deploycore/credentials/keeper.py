@@ -108,6 +108,13 @@ class _Held:
         """Whether the token can be used as it is, and nothing is to be done about it."""
         return now < self.renew_at and now < self.save_at
 
+    def refuse(self, now: float) -> bool:
+        """Note that the host rejected the token; says whether it will be replaced."""
+        if self.replaced_refused and now - self.obtained_at < _AFTER_REFUSAL:
+            return False
+        self.renew_at = self.valid_until = float("-inf")
+        return True
+
 
 @dataclass
 class _Slot:
@@ -140,6 +147,21 @@ class TokenMemory:
                 self._slots[provider, key] = known
             return known[1]
 
+    def refused(self, provider: str, version: object, value: SecretStr) -> bool:
+        """Note that a host rejected the value of a token, wherever it was sent.
+
+        Returns:
+            Whether it is a token of this provider that will be replaced, or has been.
+        """
+        with self._lock:
+            places = [each for each in self._slots.items() if each[0][0] == provider]
+        slots = [slot for _, (known, slot) in places if known == version]
+        held = [slot.held for slot in slots if slot.held is not None]
+        for each in held:
+            if each.token.value == value:
+                return each.refuse(_now())
+        return bool(held)
+
 
 @dataclass(frozen=True)
 class TokenSource:
@@ -164,8 +186,16 @@ class TokenSource:
             client: Gives a client of the authorization server.
         """
         slot = self.memory.slot(self.provider, auth.key, self.version)
-        subject = f"provider {self.provider}"
+        subject = f"provider {self.provider}" if self.provider else "the client"
         return TokenKeeper(auth, client, slot, storage=self.storage, subject=subject)
+
+    def refused(self, value: SecretStr) -> bool:
+        """Note that a host rejected the value of a token, such as its git server.
+
+        Returns:
+            Whether another one is there, or will be obtained.
+        """
+        return self.memory.refused(self.provider, self.version, value)
 
 
 def _now() -> float:
@@ -248,11 +278,7 @@ class TokenKeeper:
             held.token.value.get_secret_value()
         ):
             return True
-        age = self._now() - held.obtained_at
-        if held.replaced_refused and age < _AFTER_REFUSAL:
-            return False
-        held.renew_at = held.valid_until = float("-inf")
-        return True
+        return held.refuse(self._now())
 
     def _renew(self, held: _Held | None) -> Token:
         slot = self._slot

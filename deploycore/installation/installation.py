@@ -22,7 +22,9 @@ from pydantic import SecretStr
 from deploycore.applications.application import Application, parse_application
 from deploycore.applications.repository_address import read_repository
 from deploycore.configuration import parse_config
+from deploycore.credentials.keeper import TokenMemory, TokenSource
 from deploycore.errors import ConfigurationError
+from deploycore.installation.token_vault import TokenVault
 from deploycore.models import RepositoryId
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
@@ -73,6 +75,7 @@ class Installation:
         self._settings = settings
         self._http_settings = http_settings
         self._git_settings = git_settings
+        self._tokens = TokenMemory()
 
     @property
     def settings(self) -> Settings:
@@ -162,7 +165,12 @@ class Installation:
         plugin = load_plugin(record.kind)
         values = {"name": name, **record.settings, **secrets}
         config = parse_config(plugin.config_type, values, kind=plugin.kind)
-        return Provider(plugin, config, http_settings=self._http_settings)
+        # Another configuration has other tokens. References lead to another secret at any time.
+        version = hash((record.generation, *(each.get_secret_value() for each in secrets.values())))
+        tokens = TokenSource(
+            self._tokens, TokenVault(name, self.store.provider_tokens, self.secrets), name, version
+        )
+        return Provider(plugin, config, http_settings=self._http_settings, tokens=tokens)
 
     def add_application(
         self,

@@ -16,6 +16,7 @@ import pluggy
 from pydantic import SecretStr
 
 from deploycore.configuration import ProviderConfig, addresses_in, parse_config
+from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import (
     ConfigurationError,
     DeploycoreError,
@@ -91,6 +92,7 @@ class Provider:
         config: An instance of the plugin's ``Config``.
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
+        tokens: Where tokens are held that are obtained and renewed; by default in this handle.
 
     Attributes:
         addresses: The URLs that its configuration names, that of the API among them.
@@ -106,12 +108,14 @@ class Provider:
         *,
         http_settings: HttpSettings | None = None,
         observers: Observers | None = None,
+        tokens: TokenSource | None = None,
     ) -> None:
         self.name = config.name
         self.plugin = plugin
         self._subject, self._label = f"provider {config.name}", plugin.label
         self._redactor = Redactor(secrets_in(config))
         self._observers = installed_observers() if observers is None else observers
+        self._tokens = tokens or TokenSource(provider=config.name)
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
         self.addresses = self._guard("__init__", lambda: addresses_in(config))
         instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
@@ -190,8 +194,15 @@ class Provider:
         self._demand("find_repository")
         return self._call("find_repository", Repository, repository=repository)
 
-    def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Where to clone a repository from, and with what credential."""
+    def clone_url(self, repository: RepositoryId, *, refused: CloneUrl | None = None) -> CloneUrl:
+        """Where to clone a repository from, and with what credential.
+
+        Args:
+            refused: What this method gave before, if the git server rejected its credential. A
+                token that the core has obtained is renewed then.
+        """
+        if refused is not None and refused.credential is not None:
+            self._tokens.refused(refused.credential.password)
         found = self._call("clone_url", CloneUrl, repository=repository)
         if found.credential is not None:
             self._redactor.learn(found.credential.password)
@@ -306,6 +317,7 @@ class Provider:
             redactor=self._redactor,
             settings=settings,
             subject=self._subject,
+            tokens=self._tokens,
         )
 
     def _call(self, hook: str, expected: type[T], **arguments: object) -> T:

@@ -235,7 +235,7 @@ class Document(_Checked):
     impl = JSON
 
     def __init__(self, values: type | tuple[type, ...] = object) -> None:
-        super().__init__()
+        super().__init__(none_as_null=True)
         self.values = values
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:

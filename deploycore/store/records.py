@@ -44,6 +44,11 @@ class ProviderRecord:
         settings: The fields of the plugin's ``Config`` that are not secret.
         secrets: The fields that are, as :class:`deploycore.secrets.SecretBox` stores them.
         created_at: Timezone-aware.
+        generation: Counts its changes, beginning with 1.
+        changed_at: When it was changed last; ``None`` for never.
+        former_secrets: The secrets before the last change, while they may still be used.
+        former_until: Until when; ``None`` where there are none.
+        expires_at: When the credentials expire, as far as the host or the user has told.
     """
 
     name: str
@@ -51,6 +56,11 @@ class ProviderRecord:
     settings: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
     created_at: datetime
+    generation: int = 1
+    changed_at: datetime | None = None
+    former_secrets: Mapping[str, str] | None = field(default=None, repr=False)
+    former_until: datetime | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -128,6 +128,71 @@ class Store:
         with self._database.reading() as connection:
             query = select(providers).order_by(providers.c.name)
             return list(read_records(connection, providers, query, _PROVIDER))
+
+    def change_provider(
+        self,
+        record: ProviderRecord,
+        *,
+        settings: Mapping[str, str],
+        secrets: Mapping[str, str],
+        former_until: datetime | None = None,
+    ) -> ProviderRecord:
+        """Replace a provider's settings and secrets in one step. Its applications, their history
+        and webhooks stay.
+
+        Args:
+            record: The provider as it was read.
+            secrets: As ``SecretBox`` gives them.
+            former_until: Until when the present secrets may still be used; ``None`` for not at all.
+
+        Returns:
+            The provider as it is now.
+
+        Raises:
+            ConfigurationError: There is none of this name, or it was changed since it was read.
+            StoreError: Other secrets are stored that were encrypted with another key.
+        """
+        with self._database.writing() as connection:
+            row = named_row(connection, "provider", providers, record.name, locked=True)
+            known = read_record(providers, row, _PROVIDER)
+            if known.generation != record.generation:
+                raise ConfigurationError(
+                    f"Provider {record.name!r} was changed by somebody else at the same time.",
+                    hint="Look at it, and try again: deploycore provider show " + record.name,
+                    provider=record.name,
+                )
+            if any(map(is_sealed, secrets.values())):
+                self._refuse_second_key(connection)
+            values = {
+                "name": record.name,
+                "kind": known.kind,
+                "settings": dict(settings),
+                "secrets": dict(secrets),
+                "generation": known.generation + 1,
+                "changed_at": datetime.now(UTC),
+                "former_secrets": dict(known.secrets) if former_until else None,
+                "former_until": former_until,
+                "expires_at": None,
+            }
+            values |= checksums(providers, values)
+            changed = update(providers).where(providers.c.name == record.name).values(values)
+            now = connection.execute(changed.returning(*providers.c)).mappings().one()
+            return read_record(providers, now, _PROVIDER)
+
+    def note_expiry(self, name: str, expires_at: datetime | None) -> None:
+        """Note when a provider's credentials expire, as the host or the user says."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(providers).where(providers.c.name == name).values(expires_at=expires_at)
+            )
+
+    def provider_generation(self, name: str) -> int | None:
+        """How often a provider was changed; ``None`` where it is gone. One small read, for those
+        that have it open."""
+        with self._database.reading() as connection:
+            query = select(providers.c.generation).where(providers.c.name == name)
+            found = connection.scalar(query)
+            return found if isinstance(found, int) else None
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider and its secrets.
