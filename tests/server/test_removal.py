@@ -297,6 +297,39 @@ def test_rest_says_what_remains(serving, installation, registered, token, monkey
     assert answer.json()["error"] == "Acme is down."
 
 
+def test_rest_drops_a_damaged_unfinished_deployment_if_that_is_said(
+    serving, installation, home, secret, token
+):
+    client, admin = serving(), token("admin")
+    number = installation.store.deployments.request("shop", ref="main").id
+    damage(home, f"UPDATE deployments SET requested_at = x'ff' WHERE id = {number}")
+    refused = client.delete(f"{V1}/applications/shop", headers=admin)
+    assert (refused.status_code, names(installation)) == (409, ["shop"])
+    assert "DELETE" in refused.json()["hint"]
+    done = client.delete(f"{V1}/applications/shop?force=true", headers=admin)
+    assert (done.status_code, done.json()["dropped"]) == (200, [number])
+    assert names(installation) == []
+
+
+def test_rest_removes_an_application_with_a_damaged_record(serving, home, secret, token):
+    client, admin = serving(), token("admin")
+    damage(home, "UPDATE applications SET definition = x'ff'")
+    assert client.get(f"{V1}/applications/shop", headers=admin).status_code == 503
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 204
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 404
+    assert client.delete(f"{V1}/applications/..x", headers=admin).status_code == 404
+
+
+def test_rest_purges_the_history_of_a_removed_application(serving, installation, deployed, token):
+    client, admin = serving(), token("admin")
+    deployed()
+    installation.removals.remove("shop")
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 404
+    purging = f"{V1}/applications/shop?purge=true"
+    assert client.delete(purging, headers=admin).status_code == 204
+    assert (logs(installation), client.delete(purging, headers=admin).status_code) == ([], 404)
+
+
 def test_rest_keeps_the_history_unless_it_is_purged(serving, installation, deployed, token):
     client, admin = serving(), token("admin")
     number = deployed()
