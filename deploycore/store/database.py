@@ -136,7 +136,8 @@ class Database:
         with self._lock:
             if self._engine is not None:
                 place = Place.of(self._engine.url)
-                file = _identity(place.path)
+                with typed_errors(place):
+                    file = _identity(place.path)
                 if self._file is not None and file is None:
                     # What is open could still be written, and nobody would ever find it.
                     raise place.error(
@@ -147,7 +148,9 @@ class Database:
                     self._engine = None
             if self._engine is None:
                 self._engine = _open(self._settings)
-                self._file = _identity(Place.of(self._engine.url).path)
+                place = Place.of(self._engine.url)
+                with typed_errors(place):
+                    self._file = _identity(place.path)
             return self._engine
 
 
@@ -155,7 +158,7 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     """What tells a file from another one in its place; ``None`` where there is none."""
     try:
         found = path and path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return (found.st_dev, found.st_ino) if found else None
 
