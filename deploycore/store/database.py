@@ -43,7 +43,7 @@ from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import DATABASE_URL, Settings
 from deploycore.store.columns import Unstorable, load_json
-from deploycore.store.drivers import prepare_connection, read_text
+from deploycore.store.drivers import prepare_connection, read_text, wait_without_limit
 from deploycore.store.failures import Place, store_error
 from deploycore.store.tables import REVISION
 from deploycore.store.waiting import BUSY_SECONDS, NETWORK, POOL, limit_server
@@ -345,6 +345,7 @@ def _migrate(connection: Connection, place: Place) -> None:
 
     if connection.dialect.name == "postgresql":
         # A migration takes as long as it takes; who waits for it does so as for the lock file.
+        wait_without_limit(connection.connection.driver_connection)
         limits = {"lock_timeout": _SET_UP_SECONDS * 1000, "statement_timeout": 0}
         connection.exec_driver_sql(limit_server(limits, local=True))
         connection.execute(_LOCK_SERVER)  # the lock file holds off this machine's processes alone

@@ -58,6 +58,7 @@ _SQLITE_FAILURES = {
     ),
 }
 
+_UNANSWERED = "ConnectionTimeout"  # psycopg's, which has no code
 _SERVER_FAILURES = {
     # https://www.postgresql.org/docs/current/errcodes-appendix.html
     "55P03": (
@@ -124,6 +125,11 @@ def store_error(error: Exception, place: Place) -> StoreError:
             "Try again in a minute. If it happens again, find what keeps transactions waiting.",
         )
     cause = error.orig if isinstance(error, StatementError) else error
+    if type(cause).__name__ == _UNANSWERED:
+        return place.error(
+            "did not answer in time",
+            f"Check that the server is up and can be reached, and that {DATABASE_URL} names it.",
+        )
     if (known := _SERVER_FAILURES.get(getattr(cause, "sqlstate", None) or "")) is not None:
         return place.error(*known)
     if isinstance(cause, sqlite3.Error):
