@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,13 +45,15 @@ from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import DATABASE_URL, Settings
 from deploycore.store.columns import Unstorable, load_json
 from deploycore.store.drivers import prepare_connection, read_text, wait_without_limit
-from deploycore.store.failures import Place, store_error
+from deploycore.store.failures import Place, Unanswered, store_error, unanswered
 from deploycore.store.tables import REVISION
 from deploycore.store.waiting import BUSY_SECONDS, NETWORK, POOL, limit_server
 
 __all__ = ["Database", "chunks", "present"]
 
 _SET_UP_SECONDS = 60
+_SILENT_SECONDS = 3.0
+"""How long nobody else waits for a server that has not answered in time: many may be in a queue."""
 _SELECT_REVISION = text("SELECT version_num FROM alembic_version")
 _LOCK_SERVER = text("SELECT pg_advisory_xact_lock(7023648101)")  # any number of our own
 _WRITING = "deploycore_writing"
@@ -72,6 +75,7 @@ class Database:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._file: tuple[int, int] | None = None
+        self._silent_until = 0.0
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -125,12 +129,19 @@ class Database:
     @contextmanager
     def _transaction(self, **options: Any) -> Iterator[Connection]:
         engine = self._opened()
-        with (
-            typed_errors(Place.of(engine.url)),
-            engine.connect().execution_options(**options) as connection,
-            connection.begin(),
-        ):
-            yield connection
+        place = Place.of(engine.url)
+        if time.monotonic() < self._silent_until:
+            raise unanswered(place)
+        try:
+            with (
+                typed_errors(place),
+                engine.connect().execution_options(**options) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except Unanswered:
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
+            raise
 
     def _opened(self) -> Engine:
         with self._lock:

@@ -62,7 +62,7 @@ def _limit_waiting(connection: Any) -> None:
 def _ending(operation: Any, connection: Any, seconds: float) -> Generator[Any, Any, Any]:
     """An operation of psycopg, a generator that is told about every 0.1 s whether the server has
     sent something; it ends when the server has not finished it in time."""
-    from psycopg.errors import QueryCanceled
+    from psycopg.errors import ConnectionTimeout
 
     ends_at = time.monotonic() + seconds
     try:
@@ -71,7 +71,7 @@ def _ending(operation: Any, connection: Any, seconds: float) -> Generator[Any, A
             ready = yield wanted
             if not ready and time.monotonic() >= ends_at:
                 connection.pgconn.finish()  # whatever comes later answers nothing
-                raise QueryCanceled(f"no answer for {seconds:g} seconds")
+                raise ConnectionTimeout(f"no answer for {seconds:g} seconds")
             wanted = operation.send(ready)
     except StopIteration as done:
         return done.value

@@ -20,7 +20,7 @@ from deploycore.errors import StoreError
 from deploycore.redaction import Redactor
 from deploycore.settings import DATABASE_URL, HOME
 
-__all__ = ["Place", "store_error"]
+__all__ = ["Place", "Unanswered", "store_error", "unanswered"]
 
 _SQLITE_FAILURES = {
     # https://sqlite.org/rescode.html, the primary codes
@@ -126,10 +126,7 @@ def store_error(error: Exception, place: Place) -> StoreError:
         )
     cause = error.orig if isinstance(error, StatementError) else error
     if type(cause).__name__ == _UNANSWERED:
-        return place.error(
-            "did not answer in time",
-            f"Check that the server is up and can be reached, and that {DATABASE_URL} names it.",
-        )
+        return unanswered(place)
     if (known := _SERVER_FAILURES.get(getattr(cause, "sqlstate", None) or "")) is not None:
         return place.error(*known)
     if isinstance(cause, sqlite3.Error):
@@ -140,6 +137,18 @@ def store_error(error: Exception, place: Place) -> StoreError:
     return place.error(
         f"refused an operation: {_said(cause, place)}",
         f"Check that {DATABASE_URL} names the right database, and that the server is up.",
+    )
+
+
+class Unanswered(StoreError):
+    """A server of a database has not answered in time."""
+
+
+def unanswered(place: Place) -> Unanswered:
+    """The error for a server that does not answer."""
+    return Unanswered(
+        f"{place.name} did not answer in time.",
+        hint=f"Check that the server is up and can be reached, and that {DATABASE_URL} names it.",
     )
 
 
