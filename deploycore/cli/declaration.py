@@ -77,7 +77,20 @@ def export(
         store = installation.store
         records = [store.get_application(name) for name in names or ()]
         records = records or store.list_applications()
-    typer.echo(deploycore.render_declaration(record.definition for record in records), nl=False)
+    text = deploycore.render_declaration(record.definition for record in records)
+    typer.echo(text, nl=False)
+    _warn_if_too_large(text)
+
+
+def _warn_if_too_large(text: str) -> None:
+    from deploycore.applications.files import MOST_BYTES
+
+    if len(text.encode()) > MOST_BYTES:
+        typer.echo(
+            f"This file is larger than {MOST_BYTES:,} bytes, and deploycore apply will refuse it."
+            " Export fewer applications at a time: deploycore export NAME…",
+            err=True,
+        )
 
 
 def _read(file: Path) -> list[Application]:

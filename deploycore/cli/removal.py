@@ -97,6 +97,7 @@ def say_removed(done: Removal, *, purge: bool) -> None:
     plan = done.plan
     if plan.is_former:
         say(f"The history of {plan.name} is erased.")
+        _say_remaining(done)
         return
     say(f"Application {plan.name} is removed.")
     if plan.damage is not None:
@@ -114,6 +115,10 @@ def say_removed(done: Removal, *, purge: bool) -> None:
         say("  If you have set up its webhook by hand, remove it at the git host.")
     if done.error is not None:
         _warn(f"The webhook could not be removed at the git host: {done.error}")
+    _say_remaining(done)
+
+
+def _say_remaining(done: Removal) -> None:
     for each in done.remains:
         _warn(f"Still there, for you to remove: {each}")
 
