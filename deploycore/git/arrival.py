@@ -15,13 +15,13 @@ from pathlib import Path
 
 from deploycore.disk.removal import remove_tree
 from deploycore.errors import CorruptPack
-from deploycore.git.checkout.checkout import Arriving
+from deploycore.git.checkout.arriving import Arriving
 from deploycore.git.checkout.files import Files
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
 from deploycore.git.packs.pack import Objects
 from deploycore.git.packs.receive import PackReceiver, Received
-from deploycore.git.repositories.cache import CachedRepository
+from deploycore.git.repositories.cached_repository import CachedRepository
 from deploycore.git.wording import clean, file_failure
 
 __all__ = ["Arrival", "peeled", "refusing_damage"]

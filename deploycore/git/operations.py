@@ -82,9 +82,9 @@ def export(
         GitError: Any other failure of the network or the file system.
     """
     from deploycore.git.checkout.changes import Obeyed
-    from deploycore.git.checkout.checkout import LinkRules
+    from deploycore.git.checkout.links import LinkRules
     from deploycore.git.run import Options, run
-    from deploycore.git.wire.remote import Wanted
+    from deploycore.git.wire.request import Wanted
 
     operation = Operation(
         settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
@@ -119,7 +119,7 @@ def resolve(
     Raises:
         DeploycoreError: As ``export`` does.
     """
-    from deploycore.git.wire.remote import Wanted
+    from deploycore.git.wire.request import Wanted
     from deploycore.git.wire.resolving import ask
 
     wanted = Wanted(ref)
@@ -205,9 +205,9 @@ def clone(
     Raises:
         DeploycoreError: As ``export`` does.
     """
-    from deploycore.git.checkout.checkout import LinkRules
+    from deploycore.git.checkout.links import LinkRules
     from deploycore.git.run import Options, run
-    from deploycore.git.wire.remote import Wanted
+    from deploycore.git.wire.request import Wanted
 
     operation = Operation(
         settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url

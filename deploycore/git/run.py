@@ -15,20 +15,24 @@ from deploycore.disk.durable import real_path
 from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
 from deploycore.git.arrival import Arrival, peeled, refusing_damage
 from deploycore.git.checkout.changes import Changes, Obeyed
-from deploycore.git.checkout.checkout import LINKS_WITHIN, Checkout, FormerCheckout, LinkRules
+from deploycore.git.checkout.checkout import Checkout
 from deploycore.git.checkout.files import Files
+from deploycore.git.checkout.former import FormerCheckout
+from deploycore.git.checkout.links import LINKS_WITHIN, LinkRules
 from deploycore.git.checkout.manifest import CLOCK_STEP, Manifest
 from deploycore.git.checkout.target import Staging, refuse_unusable, staging_for
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import COMMIT, KINDS, CommitInfo, Damaged, read_commit
 from deploycore.git.packs.pack import Objects
 from deploycore.git.progress import CheckedOut
-from deploycore.git.repositories.cache import CachedRepository, RepositoryCache
+from deploycore.git.repositories.cache import RepositoryCache
+from deploycore.git.repositories.cached_repository import CachedRepository
 from deploycore.git.repositories.repository import make_repository
 from deploycore.git.submodules import Submodule, find_submodules
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
-from deploycore.git.wire.remote import Fetched, Wanted, fetch
+from deploycore.git.wire.fetch import fetch
+from deploycore.git.wire.request import Fetched, Wanted
 from deploycore.git.wording import file_failure, quoted, raising, shown
 from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl

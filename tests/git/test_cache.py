@@ -228,7 +228,7 @@ def test_leftovers_of_a_killed_process_are_removed(deploy, cache):
 
 
 def test_too_many_packs_are_replaced_by_one(deploy, shop, cache, monkeypatch):
-    monkeypatch.setattr("deploycore.git.repositories.cache._PACKS_MOST", 3)
+    monkeypatch.setattr("deploycore.git.repositories.cached_repository._PACKS_MOST", 3)
     for number in range(7):
         shop.commit(shop.files(FILES | {"a.txt": b"%d" % number}))
         last = deploy(str(number))

@@ -29,7 +29,9 @@ from deploycore.errors import (
     UnsafeRepository,
 )
 from deploycore.git import RepositoryCache, export
-from deploycore.git.lfs import LfsClient, Pointer, lfs_endpoint, parse_pointer
+from deploycore.git.lfs.batch import lfs_endpoint
+from deploycore.git.lfs.client import LfsClient
+from deploycore.git.lfs.pointers import Pointer, parse_pointer
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
 from deploycore.git.wire.destination import Destinations, resolved

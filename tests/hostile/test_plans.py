@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git import Cancellation, GitSettings
-from deploycore.git.checkout import tree as tree_module
-from deploycore.git.checkout.tree import Plan, escaping_links
+from deploycore.git.checkout import links as links_module
+from deploycore.git.checkout import names as names_module
+from deploycore.git.checkout.links import escaping_links
+from deploycore.git.checkout.plan import Plan
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress
@@ -149,11 +151,11 @@ def test_a_plan_is_gone_as_soon_as_nobody_needs_it():
 
 
 def test_names_of_megabytes_are_not_remembered(script, refused):
-    before = tree_module._fault.cache_info().currsize
+    before = names_module._fault.cache_info().currsize
     root = tree((0o100644, b"~" + b"n" * MIB, FILE))
     script.serve(commit(root), root)
     refused(UnsafeRepository)
-    assert tree_module._fault.cache_info().currsize == before
+    assert names_module._fault.cache_info().currsize == before
 
 
 @pytest.mark.parametrize(
@@ -174,8 +176,10 @@ def test_other_names_with_broken_bytes_are_written(script, attempt, name):
 
 def test_a_flood_of_links_that_lead_out_is_refused_at_the_first(script, refused, monkeypatch):
     """An exception was made for each before one was raised."""
-    made, unsafe = [], tree_module._unsafe
-    monkeypatch.setattr(tree_module, "_unsafe", lambda *each: made.append(each) or unsafe(*each))
+    made, unsafe = [], names_module.unsafe_path
+    monkeypatch.setattr(
+        links_module, "unsafe_path", lambda *each: made.append(each) or unsafe(*each)
+    )
     root = tree(*((LINK, b"%05d" % each, blob(b"/")) for each in range(50)))
     script.serve(commit(root), root, blob(b"/"))
     refused(UnsafeRepository)

@@ -18,7 +18,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import COMMIT, TREE, Damaged, TreeEntry, read_commit, read_tree
 from deploycore.git.packs.pack import Objects
-from deploycore.git.repositories.cache import CachedRepository
+from deploycore.git.repositories.cached_repository import CachedRepository
 
 __all__ = ["PathPatterns", "differences"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deploycore.git.operation import Operation
-from deploycore.git.wire.remote import Fetched, Wanted, fetch
+from deploycore.git.wire.fetch import fetch
+from deploycore.git.wire.request import Fetched, Wanted
 from deploycore.models import CloneUrl
 
 __all__ = ["ask"]
