@@ -26,8 +26,8 @@ from deploycore.git.wording import clean, file_failure
 
 __all__ = ["Arrival", "peeled", "refusing_damage"]
 
-_HAVES_MOST = 8
-_TAGS_MOST = 1000
+_MAX_HAVES = 8
+_MAX_TAGS = 1000
 
 
 class Arrival:
@@ -103,7 +103,7 @@ class Arrival:
 
     def haves(self) -> list[str]:
         """Commits that are held, which the server may build upon: the newest."""
-        return [] if self._is_due else self._commits[-_HAVES_MOST:]
+        return [] if self._is_due else self._commits[-_MAX_HAVES:]
 
     def begin(self, commit: str) -> None:
         """A pack with this commit is going to come; one that came before counts no more."""
@@ -219,7 +219,7 @@ def peeled(name: bytes, objects: Objects) -> bytes:
     Raises:
         Damaged: There is none.
     """
-    for _ in range(_TAGS_MOST):
+    for _ in range(_MAX_TAGS):
         if objects.kind(name) != TAG:
             break
         name = tagged(objects.read(name, TAG), objects.object_format)

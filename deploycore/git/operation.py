@@ -118,7 +118,7 @@ class Operation:
     @property
     def entries_left(self) -> int:
         """How many files and directories more may be planned."""
-        return self.settings.files_most - self._counts.entries
+        return self.settings.max_files - self._counts.entries
 
     def check(self) -> None:
         """Go on only while that is wanted and there is time.
@@ -165,11 +165,11 @@ class Operation:
         """
         self.check()
         self._counts.entries += entries
-        if self._counts.entries > self.settings.files_most:
+        if self._counts.entries > self.settings.max_files:
             raise LimitExceeded(
-                f"The repository has more than {self.settings.files_most:,} files and directories.",
-                hint=raising("files_most"),
-                limit="files_most",
+                f"The repository has more than {self.settings.max_files:,} files and directories.",
+                hint=raising("max_files"),
+                limit="max_files",
             )
 
     def hold(self, size: int) -> None:
@@ -182,12 +182,12 @@ class Operation:
             LimitExceeded: Those are too many, or too long.
         """
         self._counts.held += size + _HELD_OVERHEAD
-        if self._counts.held > self.settings.held_bytes_most:
+        if self._counts.held > self.settings.max_held_bytes:
             raise LimitExceeded(
                 "The repository has too many symbolic links, submodules, .gitattributes or files"
                 " in LFS, or too long ones.",
-                hint=raising("held_bytes_most"),
-                limit="held_bytes_most",
+                hint=raising("max_held_bytes"),
+                limit="max_held_bytes",
             )
 
     def expect_lfs(self, size: int) -> None:
@@ -199,10 +199,10 @@ class Operation:
         settings = self.settings
         self._counts.lfs_objects += 1
         self._counts.lfs_bytes += size
-        if self._counts.lfs_objects > settings.lfs_objects_most:
-            raise _too_much_in_lfs("lfs_objects_most", f"{settings.lfs_objects_most:,} files")
-        if self._counts.lfs_bytes > settings.lfs_bytes_most:
-            raise _too_much_in_lfs("lfs_bytes_most", f"{settings.lfs_bytes_most:,} bytes")
+        if self._counts.lfs_objects > settings.max_lfs_objects:
+            raise _too_much_in_lfs("max_lfs_objects", f"{settings.max_lfs_objects:,} files")
+        if self._counts.lfs_bytes > settings.max_lfs_bytes:
+            raise _too_much_in_lfs("max_lfs_bytes", f"{settings.max_lfs_bytes:,} bytes")
 
     def expect(self, files: int) -> None:
         """So many files more are going to be written."""
@@ -222,10 +222,10 @@ class Operation:
         settings = self.settings
         self._counts.unpacked += size + together
         self._counts.objects += objects
-        if size > settings.object_bytes_most:
-            raise _too_large("a file", settings.object_bytes_most, "object_bytes_most")
-        if self._counts.unpacked > settings.checkout_bytes_most:
-            raise _too_large("files", settings.checkout_bytes_most, "checkout_bytes_most")
+        if size > settings.max_object_bytes:
+            raise _too_large("a file", settings.max_object_bytes, "max_object_bytes")
+        if self._counts.unpacked > settings.max_checkout_bytes:
+            raise _too_large("files", settings.max_checkout_bytes, "max_checkout_bytes")
 
     def reread(self, size: int) -> None:
         """Count an object that was made from a pack at rest, be it to make another one of it.
@@ -289,8 +289,8 @@ class Operation:
         before = self._counts.files
         self._counts.files += files
         self._counts.bytes += size
-        if self._counts.bytes > self.settings.checkout_bytes_most:
-            raise _too_large("files", self.settings.checkout_bytes_most, "checkout_bytes_most")
+        if self._counts.bytes > self.settings.max_checkout_bytes:
+            raise _too_large("files", self.settings.max_checkout_bytes, "max_checkout_bytes")
         # A look at the clock costs as much as a small file's share of all else.
         if before >> 6 != self._counts.files >> 6 or size >= _LARGE:
             self.check()

@@ -42,7 +42,7 @@ __all__ = ["Options", "run"]
 logger = logging.getLogger(__name__)
 
 _NOTHING = Obeyed()
-_NOTES_MOST = 100
+_MAX_NOTES = 100
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,12 @@ class _Run:
             self._operation.enter("submodules")
             each = pending[0]
             # All that are known count at once: a flood makes no request.
-            if self._submodules + len(pending) > settings.submodules_most:
-                raise _too_many(settings.submodules_most)
+            if self._submodules + len(pending) > settings.max_submodules:
+                raise _too_many(settings.max_submodules)
             pending.popleft()
             self._submodules += 1
-            if each.depth > settings.submodule_depth_most:
-                raise _too_deep(each, settings.submodule_depth_most)
+            if each.depth > settings.max_submodule_depth:
+                raise _too_deep(each, settings.max_submodule_depth)
             pending.extend(self._add(each))
 
     def _add(self, submodule: Submodule) -> list[Submodule]:
@@ -312,7 +312,7 @@ class _Run:
         )
 
     def _note(self, text: str) -> None:
-        if len(self._notes) < _NOTES_MOST:
+        if len(self._notes) < _MAX_NOTES:
             self._notes[text] = None  # what is done again is told once
         else:
             self._notes.setdefault("there is more like this, which is not told", None)
@@ -392,16 +392,16 @@ def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
 def _too_many(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository has more than {most:,} submodules, those of submodules included.",
-        hint=raising("submodules_most"),
-        limit="submodules_most",
+        hint=raising("max_submodules"),
+        limit="max_submodules",
     )
 
 
 def _too_deep(submodule: Submodule, most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The submodule {quoted(submodule.path)} is nested in more than {most} submodules.",
-        hint=raising("submodule_depth_most"),
-        limit="submodule_depth_most",
+        hint=raising("max_submodule_depth"),
+        limit="max_submodule_depth",
     )
 
 

@@ -12,19 +12,19 @@ from deploycore.redaction import Redactor
 
 __all__ = ["clean", "file_failure", "quoted", "raising", "shown"]
 
-_SAID_MOST = 300
-_PATH_MOST = 200
-_LOOKED_AT_MOST = 64 * 1024  # a whole line of the protocol
+_MAX_TEXT = 300
+_MAX_PATH = 200
+_MAX_EXAMINED = 64 * 1024  # a whole line of the protocol
 
 
-def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAID_MOST) -> str:
+def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX_TEXT) -> str:
     """Text of a server, fit for a terminal: no control characters, bounded, secrets masked.
 
     Args:
         source: Whose credential to mask.
         most: The most characters.
     """
-    text = text[:_LOOKED_AT_MOST]
+    text = text[:_MAX_EXAMINED]
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     printable = "".join(each if each.isprintable() else " " for each in text)
@@ -33,13 +33,13 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAI
     return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 
-def shown(path: bytes, *, most: int = _PATH_MOST) -> str:
+def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
     """A path of a repository, for messages: what can't be printed is told as an escape.
 
     Args:
         most: The most characters.
     """
-    text = path[:_LOOKED_AT_MOST].decode("utf-8", "surrogateescape")
+    text = path[:_MAX_EXAMINED].decode("utf-8", "surrogateescape")
     printable = "".join(each if each.isprintable() else _escape(each) for each in text)
     masked = Redactor([]).mask(printable)
     return masked if len(masked) <= most else masked[: most - 1] + "…"
@@ -56,11 +56,11 @@ def raising(limit: str) -> str:
     """The hint for a limit that was reached.
 
     Args:
-        limit: A field of ``GitSettings`` whose name without ``_most`` is one of an application's
+        limit: A field of ``GitSettings`` whose name without ``max_`` is one of an application's
             ``limits``.
     """
     return (
-        f"If you trust this repository, set limits: {{{limit.removesuffix('_most')}: NUMBER}} for"
+        f"If you trust this repository, set limits: {{{limit.removeprefix('max_')}: NUMBER}} for"
         f" the application, or {limit} of GitSettings in Python."
     )
 

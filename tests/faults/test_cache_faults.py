@@ -220,7 +220,7 @@ def test_a_cache_that_can_not_be_made_smaller_does_not_fail_an_export(
 
     monkeypatch.setattr(Path, "rename", failing)
     other = make("other", {"a": b"1"})
-    small = RepositoryCache(cache.directory, bytes_most=1)
+    small = RepositoryCache(cache.directory, max_bytes=1)
     export(source(other.url), "main", tmp_path / "2", cache=small, settings=settings)
     assert (tmp_path / "2/a").read_bytes() == b"1"
     assert "cannot be made smaller" in caplog.text

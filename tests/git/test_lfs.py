@@ -711,25 +711,25 @@ def endless():
 
 
 def test_a_flood_of_pointers_ends_at_the_limit(lfs, settings, written):
-    few = replace(settings, lfs_objects_most=1000)
+    few = replace(settings, max_lfs_objects=1000)
     client = LfsClient(source(lfs.url), Operation(few, no_progress, Cancellation()))
     with pytest.raises(LimitExceeded, match="more than 1,000 files") as caught:
         client.fetch(endless(), written)
-    assert caught.value.details == {"limit": "lfs_objects_most"}
+    assert caught.value.details == {"limit": "max_lfs_objects"}
     assert lfs.requests == []
 
 
 def test_the_sizes_are_added_up_before_the_first_download(lfs, fails, settings):
     pointers = [lfs.add(b"a" * 60), lfs.add(b"b" * 41)]
-    little = replace(settings, lfs_bytes_most=100)
+    little = replace(settings, max_lfs_bytes=100)
     error = fails(LimitExceeded, lfs.url, *pointers, settings=little)
-    assert error.details == {"limit": "lfs_bytes_most"}
+    assert error.details == {"limit": "max_lfs_bytes"}
     assert lfs.requests == []
 
 
 def test_an_object_that_is_wanted_twice_counts_once(lfs, fetch, settings):
     pointer = lfs.add(b"a" * 60)
-    little = replace(settings, lfs_bytes_most=100, lfs_objects_most=1)
+    little = replace(settings, max_lfs_bytes=100, max_lfs_objects=1)
     assert fetch(lfs.url, pointer, pointer, settings=little) == lfs.objects
 
 
@@ -1255,9 +1255,9 @@ def test_what_only_begins_as_a_pointer_is_not_released_in_silence(make, settings
 @pytest.mark.parametrize(
     ("limits", "limit"),
     [
-        ({"lfs_objects_most": 3}, "lfs_objects_most"),
-        ({"lfs_bytes_most": 399}, "lfs_bytes_most"),
-        ({"lfs_objects_most": 4, "lfs_bytes_most": 400}, None),
+        ({"max_lfs_objects": 3}, "max_lfs_objects"),
+        ({"max_lfs_bytes": 399}, "max_lfs_bytes"),
+        ({"max_lfs_objects": 4, "max_lfs_bytes": 400}, None),
     ],
 )
 def test_the_limits_are_those_of_all_submodules_together(
@@ -1293,7 +1293,7 @@ def test_the_limits_are_those_of_all_submodules_together(
 
 
 def test_what_a_try_that_failed_wanted_of_lfs_does_not_count(settings):
-    operation = Operation(replace(settings, lfs_objects_most=1), no_progress, Cancellation())
+    operation = Operation(replace(settings, max_lfs_objects=1), no_progress, Cancellation())
     before = operation.counts
     operation.expect_lfs(5)
     operation.count_again(before)

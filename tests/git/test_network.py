@@ -356,7 +356,7 @@ def test_an_endless_pack_is_cut_off(server, fails):
         return (start if number == 0 else data for number in range(10_000))
 
     server.interfere = interfere
-    endless = {"objects_most": 2**32, "pack_bytes_most": 1_000_000}
+    endless = {"max_objects": 2**32, "max_pack_bytes": 1_000_000}
     error = fails(f"{server.origin}/shop.git", **endless)
     assert isinstance(error, LimitExceeded)
     assert "1,000,000 bytes" in error.message

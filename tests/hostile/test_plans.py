@@ -64,7 +64,7 @@ def test_many_directories_far_down_take_little_memory(script, confined):
     made = nested(many, 15, b"d" * 250)
     tip = commit(made[-1])
     script.serve_pack(tip, pack_of(tip, *reversed(made), leaf, tree()))
-    outcome = confined(object_bytes_most=MIB)
+    outcome = confined(max_object_bytes=MIB)
     assert outcome.error is None, outcome
     assert outcome.peak < BASELINE
 
@@ -85,7 +85,7 @@ def test_trees_together_have_a_limit(script, refused):
     root = tree(*((DIRECTORY, b"%02d" % number, each) for number, each in enumerate(trees)))
     tip = commit(root)
     script.serve_pack(tip, pack_of(tip, root, *trees, FILE))
-    assert refused(LimitExceeded, tree_bytes_most=4000).details["limit"] == "tree_bytes_most"
+    assert refused(LimitExceeded, max_tree_bytes=4000).details["limit"] == "max_tree_bytes"
 
 
 @pytest.mark.parametrize(

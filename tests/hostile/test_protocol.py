@@ -157,7 +157,7 @@ def test_endless_progress_ends(script, refused):
         return Answer(itertools.chain([preamble(request)], itertools.repeat(noise)))
 
     script.fetch = answer
-    refused(LimitExceeded, pack_bytes_most=5_000_000, total_timeout=8)
+    refused(LimitExceeded, max_pack_bytes=5_000_000, total_timeout=8)
 
 
 def test_keep_alives_without_end_end(script, refused):

@@ -157,7 +157,7 @@ IMPOSSIBLE_LINKS = [
 def test_a_dangerous_tree_is_refused(make, refused, case):
     shop = make()
     shop.commit(case.build(shop))
-    refused(case.kind, shop.url, files_most=20_000)
+    refused(case.kind, shop.url, max_files=20_000)
 
 
 @pytest.mark.parametrize("case", ESCAPING_LINKS, ids=lambda case: case.name)

@@ -173,7 +173,7 @@ def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> lis
         entries, kept = _leading_to_attributes(lines, operation.entries_left)
         operation.plan(entries * len(paths))
         for path in paths:
-            refuse_depth(path, operation.settings.path_depth_most)
+            refuse_depth(path, operation.settings.max_path_depth)
             for each in kept:
                 inner = path + b"/" + each.name if path else each.name
                 if stat.S_ISDIR(each.mode):

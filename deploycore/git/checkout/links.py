@@ -20,7 +20,7 @@ from deploycore.git.wording import quoted, shown
 
 __all__ = ["LINKS_WITHIN", "LinkRules", "escaping_links", "leads_out"]
 
-_LINK_BYTES_MOST = 4095
+_MAX_LINK_BYTES = 4095
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def escaping_links(
     known: HashTable | None = None
     for path, target in targets.items():
         operation.check_sometimes()
-        if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
+        if not target or len(target) > _MAX_LINK_BYTES or b"\0" in target:
             raise unsafe_path(
                 path,
                 "which is a link with an invalid target",

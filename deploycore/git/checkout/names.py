@@ -25,7 +25,7 @@ from deploycore.git.wording import clean, quoted, raising, shown
 
 __all__ = [
     "MALFORMED",
-    "PATH_BYTES_MOST",
+    "MAX_PATH_BYTES",
     "Siblings",
     "is_plain_name",
     "refuse_depth",
@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 MALFORMED = "Find the tree with git fsck in the repository, and commit its files again."
-_NAME_BYTES_MOST = 255
-PATH_BYTES_MOST = 4095  # what a call of the system takes (PATH_MAX)
+_MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 4095  # what a call of the system takes (PATH_MAX)
 _no_character = re.compile("[\ufffe\uffff]")
 # What NTFS takes for .git, and, of links, for .gitmodules: by its short name, with dots and
 # spaces at the end, which Windows drops, or as a stream of it.
@@ -80,10 +80,10 @@ def refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
         UnsafeRepository: It must not be written.
     """
     # Before the cache, which would hold names of megabytes for as long as the process runs.
-    if len(name) > _NAME_BYTES_MOST:
+    if len(name) > _MAX_NAME_BYTES:
         raise unsafe_path(
             prefix + name,
-            f"whose name has more than {_NAME_BYTES_MOST} bytes",
+            f"whose name has more than {_MAX_NAME_BYTES} bytes",
             "Give it a shorter name in the repository.",
         )
     fault = _fault(name)
@@ -145,8 +145,8 @@ def refuse_depth(path: bytes, most: int) -> None:
         raise LimitExceeded(
             f"The repository has more than {most} directories within each other,"
             f" at {clean(path, most=60)!r}.",
-            hint=raising("path_depth_most"),
-            limit="path_depth_most",
+            hint=raising("max_path_depth"),
+            limit="max_path_depth",
         )
 
 
@@ -164,7 +164,7 @@ def unsafe_path(path: bytes, why: str, hint: str) -> UnsafeRepository:
 def too_long(path: bytes) -> LimitExceeded:
     """Return the error for a path that is longer than a system call takes."""
     return LimitExceeded(
-        f"The repository has a path of more than {PATH_BYTES_MOST:,} bytes, at"
+        f"The repository has a path of more than {MAX_PATH_BYTES:,} bytes, at"
         f" {clean(path, most=60)!r}.",
         hint="Give its directories shorter names.",
         limit="path_bytes",

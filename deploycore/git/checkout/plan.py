@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, overload
 from deploycore.errors import LimitExceeded
 from deploycore.git.checkout.names import (
     MALFORMED,
-    PATH_BYTES_MOST,
+    MAX_PATH_BYTES,
     Siblings,
     is_plain_name,
     refuse_depth,
@@ -31,8 +31,8 @@ from deploycore.git.wording import raising
 
 __all__ = ["File", "Named", "Plan"]
 
-_PRESENT_BYTES_MOST = 16 * 1024 * 1024
-_EARLY_BYTES_MOST = 8 * 1024 * 1024
+_MAX_PRESENT_BYTES = 16 * 1024 * 1024
+_MAX_EARLY_BYTES = 8 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small tree takes besides its content
 _AT_ONCE = 1000
 _DIRECTORIES = (stat.S_IFDIR, 0o160000)  # and the places of submodules
@@ -184,12 +184,12 @@ class Plan:
 
     def _keep(self, tree: bytes, content: bytes) -> None:
         size = len(content) + _OVERHEAD
-        if self._early_bytes + size <= _EARLY_BYTES_MOST:
+        if self._early_bytes + size <= _MAX_EARLY_BYTES:
             self._early[tree] = content
             self._early_bytes += size
 
     def _expect(self, path: bytes, tree: bytes, place: int) -> None:
-        refuse_depth(path, self._operation.settings.path_depth_most)
+        refuse_depth(path, self._operation.settings.max_path_depth)
         number = len(self._contents)
         self._hashes += tree
         self._contents.append(None)
@@ -229,13 +229,13 @@ class Plan:
         if self._former is None or self._former.tree(path) != tree:
             return False
         # Beyond, what is the same is found out file by file.
-        return self._present_bytes + len(path) <= _PRESENT_BYTES_MOST
+        return self._present_bytes + len(path) <= _MAX_PRESENT_BYTES
 
     def _read_all(self, tree: bytes, content: bytes) -> None:
         if content is not self._early.get(tree):
             self._kept_bytes += len(content)
-        if self._kept_bytes > self._operation.settings.tree_bytes_most:
-            raise _too_many_trees(self._operation.settings.tree_bytes_most)
+        if self._kept_bytes > self._operation.settings.max_tree_bytes:
+            raise _too_many_trees(self._operation.settings.max_tree_bytes)
         for number in self._missing.pop(tree):
             self._read(number, content)
 
@@ -256,7 +256,7 @@ class Plan:
         reused = []
         room = self._operation.entries_left
         siblings = Siblings(content, self._format)
-        longest = PATH_BYTES_MOST - len(prefix)
+        longest = MAX_PATH_BYTES - len(prefix)
         entries = 0
         files = 0
         for entry in read_tree(content, self._format):
@@ -427,6 +427,6 @@ def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
 def _too_many_trees(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository's names of files and directories take more than {most:,} bytes.",
-        hint=raising("tree_bytes_most"),
-        limit="tree_bytes_most",
+        hint=raising("max_tree_bytes"),
+        limit="max_tree_bytes",
     )

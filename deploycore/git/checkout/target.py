@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"^\..*\.deploycore-[0-9a-f]{16}$", re.DOTALL)
 _LOCK = "lock"
 _TREE = "tree"
-_NAME_MOST = 100
+_MAX_NAME = 100
 _TRIES = 20
 
 
@@ -231,7 +231,7 @@ def _make_parents(parent: Path) -> list[Path]:
 
 def _locked_directory(target: Path) -> tuple[Path, int]:
     for _ in range(_TRIES):
-        name = f".{target.name[:_NAME_MOST]}.deploycore-{secrets.token_hex(8)}"
+        name = f".{target.name[:_MAX_NAME]}.deploycore-{secrets.token_hex(8)}"
         directory = target.parent / name
         directory.mkdir(mode=0o700)
         try:

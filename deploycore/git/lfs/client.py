@@ -38,12 +38,12 @@ __all__ = ["LfsClient", "Sink"]
 
 _MEDIA_TYPE = "application/vnd.git-lfs+json"
 _OBJECTS_IN_BATCH = 100
-_ANSWER_BYTES_MOST = 4 * 1024 * 1024
-_REASON_BYTES_MOST = 2048
+_MAX_ANSWER_BYTES = 4 * 1024 * 1024
+_MAX_REASON_BYTES = 2048
 _CHUNK_BYTES = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_REDIRECTS_MOST = 3
-_ORIGINS_OPEN_MOST = 4
+_MAX_REDIRECTS = 3
+_MAX_OPEN_ORIGINS = 4
 
 _T = TypeVar("_T")
 
@@ -178,14 +178,14 @@ class LfsClient:
         }
         url = f"{self._endpoint.url}/objects/batch"
         with closing(self._send("POST", url, headers, self._batch.request(wanted))) as response:
-            most = _ANSWER_BYTES_MOST if response.status == 200 else _REASON_BYTES_MOST
+            most = _MAX_ANSWER_BYTES if response.status == 200 else _MAX_REASON_BYTES
             body = b"".join(self._chunks(response, url, most))
             if response.status != 200:
                 raise self._errors.refused(response.status, read_complaint(body))
             kind = media_type(response)
-        if len(body) > _ANSWER_BYTES_MOST:
+        if len(body) > _MAX_ANSWER_BYTES:
             raise LimitExceeded(
-                f"The answer of {self._endpoint.url} is larger than {_ANSWER_BYTES_MOST:,} bytes.",
+                f"The answer of {self._endpoint.url} is larger than {_MAX_ANSWER_BYTES:,} bytes.",
                 hint="Correct the configuration of the LFS server.",
                 url=self._source.url,
             )
@@ -204,7 +204,7 @@ class LfsClient:
     def _download(self, offer: Offer, open_sink: OpenSink) -> None:
         """Get one object, from where its server says (docs/api/basic-transfers.md)."""
         url, headers = offer.href, offer.headers
-        for _ in range(_REDIRECTS_MOST + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             with closing(self._send("GET", url, headers)) as response:
                 if response.status not in _REDIRECTS:
                     self._receive(response, url, offer.pointer, open_sink)
@@ -215,7 +215,7 @@ class LfsClient:
             url = onward
         raise RemoteRefused(
             f"The Git LFS object {offer.pointer.oid} of {self._source.url} is redirected more"
-            f" than {_REDIRECTS_MOST} times.",
+            f" than {_MAX_REDIRECTS} times.",
             hint="Correct the configuration of the LFS server.",
             url=self._source.url,
             oid=offer.pointer.oid,
@@ -305,7 +305,7 @@ class _Connections:
         origin = self._destinations.origin_of(url)
         if origin not in self._pools:
             self._destinations.refuse_private(url)
-            if len(self._pools) == _ORIGINS_OPEN_MOST:
+            if len(self._pools) == _MAX_OPEN_ORIGINS:
                 self.close()
             pool = self._open.enter_context(open_pool(url, self._operation))
             self._destinations.watch(pool, url)

@@ -22,7 +22,7 @@ _BEGINNING = re.compile(
 )
 _OID = re.compile(rb"sha256:([0-9a-f]{64})")
 _SIZE = re.compile(rb"\+?[0-9]{1,30}")
-_SIZE_MOST = 2**63 - 1
+_MAX_SIZE = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def parse_pointer(content: bytes) -> Pointer | None:
     values = _pointer_values(content)
     oid = _OID.fullmatch(values.get(b"oid", b""))
     size = _SIZE.fullmatch(values.get(b"size", b""))
-    if not oid or not size or int(size[0]) > _SIZE_MOST:
+    if not oid or not size or int(size[0]) > _MAX_SIZE:
         return None
     if any(key.startswith(b"ext-") for key in values):
         raise GitError(

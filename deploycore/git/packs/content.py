@@ -1,6 +1,6 @@
 """The content of an object: bytes if it is small, else an open temporary file.
 
-What is larger than ``IN_MEMORY_MOST`` is read and hashed in pieces, so that memory stays bounded
+What is larger than ``MAX_IN_MEMORY`` is read and hashed in pieces, so that memory stays bounded
 whatever a repository holds.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 __all__ = [
-    "IN_MEMORY_MOST",
+    "MAX_IN_MEMORY",
     "Content",
     "close_content",
     "content_name",
@@ -28,7 +28,7 @@ __all__ = [
     "read_function",
 ]
 
-IN_MEMORY_MOST = 1024 * 1024
+MAX_IN_MEMORY = 1024 * 1024
 _STEP = 64 * 1024
 
 Content = bytes | BinaryIO

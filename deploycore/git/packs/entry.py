@@ -13,7 +13,7 @@ from deploycore.git.packs.content import Content, content_pieces, content_size
 from deploycore.git.packs.objects import KINDS, Damaged
 
 __all__ = [
-    "ENTRY_HEADER_MOST",
+    "MAX_ENTRY_HEADER",
     "PACK_HEADER",
     "Entry",
     "entry_header",
@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 PACK_HEADER = 12  # bytes
-ENTRY_HEADER_MOST = 64
-_SHIFT_MOST = 74  # of a size
+MAX_ENTRY_HEADER = 64
+_MAX_SHIFT = 74  # of a size
 _OFFSET_DELTA, _NAME_DELTA = 6, 7
 
 
@@ -58,7 +58,7 @@ def kind_and_size(buffer: bytes, position: int) -> tuple[int, int, int]:
         position += 1
         size |= (byte & 0x7F) << shift
         shift += 7
-        if shift > _SHIFT_MOST:
+        if shift > _MAX_SHIFT:
             raise Damaged("an object has an impossible size")
     return kind, size, position
 

@@ -45,8 +45,8 @@ COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _PARENT = b"parent "
 _DAY_HOURS = 24
-_TEXT_BYTES_MOST = 4096  # of a name, or of a message's first line
-_DATE_BYTES_MOST = 64
+_MAX_TEXT_BYTES = 4096  # of a name, or of a message's first line
+_MAX_DATE_BYTES = 64
 # At the end of the line of an author or committer: seconds, and a time zone as hours and minutes
 # or as any word.
 _DATE = re.compile(
@@ -248,7 +248,7 @@ def _person(line: bytes, encoding: str) -> str:
 
 def _text(raw: bytes, encoding: str) -> str:
     """Text in the encoding that the commit says to have, if Python knows it; else in UTF-8."""
-    raw = raw[:_TEXT_BYTES_MOST]
+    raw = raw[:_MAX_TEXT_BYTES]
     with suppress(LookupError, ValueError):  # of an unknown encoding, or a wrong one
         return clean(raw.decode(encoding))
     return clean(raw)
@@ -256,7 +256,7 @@ def _text(raw: bytes, encoding: str) -> str:
 
 def _date_in(line: bytes) -> tuple[int, re.Match[bytes] | None]:
     """Where the date in the line of an author begins, and the date."""
-    start = max(0, len(line) - _DATE_BYTES_MOST)
+    start = max(0, len(line) - _MAX_DATE_BYTES)
     found = _DATE.search(line[start:])
     return (start + found.start(1) if found else len(line)), found
 

@@ -19,15 +19,15 @@ from typing import BinaryIO, Protocol, cast
 
 from deploycore.git.operation import Operation
 from deploycore.git.packs.content import (
-    IN_MEMORY_MOST,
+    MAX_IN_MEMORY,
     Content,
     content_name,
     content_size,
     open_reader,
     read_function,
 )
-from deploycore.git.packs.delta import SIZES_MOST, apply_in_memory, apply_in_steps, sizes
-from deploycore.git.packs.entry import ENTRY_HEADER_MOST, Entry, entry_header
+from deploycore.git.packs.delta import MAX_SIZES_BYTES, apply_in_memory, apply_in_steps, sizes
+from deploycore.git.packs.entry import MAX_ENTRY_HEADER, Entry, entry_header
 from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
 
 __all__ = [
@@ -36,12 +36,12 @@ __all__ = [
     "Pack",
 ]
 
-_OTHERS_BYTES_MOST = 16 * 1024 * 1024
+_MAX_OTHERS_BYTES = 16 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small object takes besides its content
 _GENERATION_BYTES = 4 * 1024 * 1024
 _STEP = 64 * 1024
 _CHECKSUM_STEP = 192 * 1024
-_CHAIN_MOST = 20_000  # deltas upon deltas; git makes no more than 4,095
+_MAX_CHAIN = 20_000  # deltas upon deltas; git makes no more than 4,095
 
 
 class Index(Protocol):
@@ -115,7 +115,7 @@ class Pack:
         Raises:
             Damaged: There is none.
         """
-        found = entry_header(self.read_at(offset, ENTRY_HEADER_MOST), 0, offset, self._hash_bytes)
+        found = entry_header(self.read_at(offset, MAX_ENTRY_HEADER), 0, offset, self._hash_bytes)
         if found is None:
             raise Damaged("a pack ends too early")
         return found._replace(data=offset + found.data)
@@ -200,7 +200,7 @@ class Objects:
             Damaged: It is missing, damaged or of another kind.
             LimitExceeded: It is larger than what is held in memory.
         """
-        most = IN_MEMORY_MOST if kind == BLOB else _OTHERS_BYTES_MOST
+        most = MAX_IN_MEMORY if kind == BLOB else _MAX_OTHERS_BYTES
         content = self.open(name, kind)
         if isinstance(content, bytes):
             return content
@@ -253,7 +253,7 @@ class Objects:
             chain.append((pack, offset, entry))
             if entry.base is None:
                 break
-            if len(chain) > _CHAIN_MOST:
+            if len(chain) > _MAX_CHAIN:
                 raise Damaged("deltas are based on each other, or on too many")
             self._operation.check_sometimes()
             pack, offset = self._base(pack, entry.base)
@@ -282,7 +282,7 @@ class Objects:
         head = b""
         for piece in pack.pieces(entry, self._operation.check):
             head += piece
-            if len(head) >= SIZES_MOST:
+            if len(head) >= MAX_SIZES_BYTES:
                 break
         return sizes(head)[1]
 
@@ -332,7 +332,7 @@ class Objects:
     def _whole(self, pack: Pack, entry: Entry) -> Content:
         self._operation.reread(entry.size)
         pieces = pack.pieces(entry, self._operation.check)
-        if entry.size <= IN_MEMORY_MOST:
+        if entry.size <= MAX_IN_MEMORY:
             return b"".join(pieces)
         with self._new_file() as (file, write):
             for piece in pieces:
@@ -357,10 +357,10 @@ class Objects:
             raise
 
     def _applied(self, base: Content, pack: Pack, entry: Entry) -> Content:
-        if isinstance(base, bytes) and entry.size <= IN_MEMORY_MOST:
+        if isinstance(base, bytes) and entry.size <= MAX_IN_MEMORY:
             delta = b"".join(pack.pieces(entry, self._operation.check))
             made = sizes(delta)[1]
-            if made <= IN_MEMORY_MOST:
+            if made <= MAX_IN_MEMORY:
                 self._operation.reread(made + len(delta))
                 return apply_in_memory(base, delta)
         return self._applied_in_steps(base, pack, entry)
@@ -372,7 +372,7 @@ class Objects:
             wanted, made = apply_in_steps(read_function(base), pieces, write)
             if wanted != content_size(base):
                 raise Damaged("a delta does not fit its base")
-        if made > IN_MEMORY_MOST:
+        if made > MAX_IN_MEMORY:
             return result
         with result:
             return os.pread(result.fileno(), made, 0)

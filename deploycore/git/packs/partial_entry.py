@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 
 from deploycore.git.packs.consumer import Consumer, LargeFile
-from deploycore.git.packs.content import IN_MEMORY_MOST
-from deploycore.git.packs.delta import SIZES_MOST
+from deploycore.git.packs.content import MAX_IN_MEMORY
+from deploycore.git.packs.delta import MAX_SIZES_BYTES
 from deploycore.git.packs.entry import Entry
 from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
 
 __all__ = ["PartialEntry"]
 
-_HELD_MOST = 16 * 1024 * 1024
+_MAX_HELD = 16 * 1024 * 1024
 
 
 class PartialEntry:
@@ -32,11 +32,11 @@ class PartialEntry:
         if kind in KINDS:
             self.digest = object_format.new_hash(b"%s %d\0" % (KINDS[kind], size))
         # Of a large delta, only the beginning is held; it is read again in the end.
-        self.holds = size <= IN_MEMORY_MOST or (kind in KINDS and kind != BLOB)
+        self.holds = size <= MAX_IN_MEMORY or (kind in KINDS and kind != BLOB)
         if kind == BLOB and not self.holds:
             self.file = consumer.large_blob(size)
-        elif self.holds and size > _HELD_MOST:
-            raise too_large(kind, _HELD_MOST)
+        elif self.holds and size > _MAX_HELD:
+            raise too_large(kind, _MAX_HELD)
 
     def add(self, piece: bytes) -> None:
         """Take the next unpacked bytes.
@@ -52,5 +52,5 @@ class PartialEntry:
             self.digest.update(piece)
         if self.file is not None:
             self.file.write(piece)
-        elif self.holds or before < SIZES_MOST:
+        elif self.holds or before < MAX_SIZES_BYTES:
             self.held.append(piece)

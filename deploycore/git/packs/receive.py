@@ -23,7 +23,7 @@ from deploycore.errors import LimitExceeded
 from deploycore.git.operation import Operation
 from deploycore.git.packs.consumer import Consumer
 from deploycore.git.packs.content import (
-    IN_MEMORY_MOST,
+    MAX_IN_MEMORY,
     Content,
     close_content,
     content_name,
@@ -32,7 +32,7 @@ from deploycore.git.packs.content import (
 )
 from deploycore.git.packs.delta import apply_in_memory, sizes
 from deploycore.git.packs.entry import (
-    ENTRY_HEADER_MOST,
+    MAX_ENTRY_HEADER,
     PACK_HEADER,
     Entry,
     entry_header,
@@ -51,7 +51,7 @@ __all__ = ["PackReceiver", "Received"]
 
 _STEP = 64 * 1024
 _AT_ONCE = 192 * 1024
-_QUICK_MOST = 256 * 1024
+_MAX_QUICK = 256 * 1024
 _NUMBER_BITS = 32
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
@@ -189,12 +189,12 @@ class PackReceiver:
         return position
 
     def _refuse_too_many(self, objects: int) -> None:
-        most = self._operation.settings.objects_most
+        most = self._operation.settings.max_objects
         if objects > most:
             raise LimitExceeded(
                 f"The server sends {objects:,} objects; the limit is {most:,}.",
-                hint=raising("objects_most"),
-                limit="objects_most",
+                hint=raising("max_objects"),
+                limit="max_objects",
             )
 
     def _take_run(self, buffer: bytes, view: memoryview, position: int) -> int:
@@ -202,14 +202,14 @@ class PackReceiver:
 
         The same as is done for any entry, without its calls; returns where the run ends.
         """
-        last = len(buffer) - ENTRY_HEADER_MOST
+        last = len(buffer) - MAX_ENTRY_HEADER
         parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
         remember, pack, name_of = self._objects.remember, self._pack, self._format.object_name
-        quick_most = min(_QUICK_MOST, self._operation.settings.object_bytes_most)
+        max_quick = min(_MAX_QUICK, self._operation.settings.max_object_bytes)
         unpacked, before = 0, self._left or 0
         while self._left and position < last:
             kind, size, data = kind_and_size(buffer, position)
-            if kind not in KINDS or size > quick_most:
+            if kind not in KINDS or size > max_quick:
                 break
             part = view[data : data + size + (size >> 8) + 64]
             inflater = decompressobj()
@@ -230,7 +230,7 @@ class PackReceiver:
     def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
         """Unpack an entry that is there as a whole; returns where it ends, or 0 if it is not."""
         size = entry.size
-        if size > IN_MEMORY_MOST:
+        if size > MAX_IN_MEMORY:
             return 0
         # Only so much: what follows is copied by zlib.
         stop = min(entry.data + size + (size >> 8) + 64, len(view))
@@ -291,7 +291,7 @@ class PackReceiver:
 
     def _take(self, kind: int, name: bytes, content: bytes) -> None:
         self._names += name
-        if len(content) <= IN_MEMORY_MOST:
+        if len(content) <= MAX_IN_MEMORY:
             self._objects.remember(self._pack, self._offsets[-1], kind, content)
         self._consumer.take(kind, name, content)
 
@@ -303,7 +303,7 @@ class PackReceiver:
     def _take_delta(self, kind: int, base: int | bytes | None, delta: bytes) -> None:
         self._operation.unpack(sizes(delta)[1])
         found = self._small_base(base)
-        if found is None or sizes(delta)[1] > IN_MEMORY_MOST:
+        if found is None or sizes(delta)[1] > MAX_IN_MEMORY:
             self._leave()
             return
         kind, content = found
@@ -322,7 +322,7 @@ class PackReceiver:
         if recent is not None:
             return recent
         # A large one is made once, in the end, for all deltas that are based on it.
-        if self._objects.size_of(pack, pack.entry(offset)) > IN_MEMORY_MOST:
+        if self._objects.size_of(pack, pack.entry(offset)) > MAX_IN_MEMORY:
             return None
         kind, content = self._objects.resolve(pack, offset)
         if isinstance(content, bytes):

@@ -39,13 +39,13 @@ class RepositoryCache:
     Args:
         directory: Made when it is needed, for its owner alone; on a file system that knows
             locks.
-        bytes_most: What all repositories together may take; those that were not used for the
+        max_bytes: What all repositories together may take; those that were not used for the
             longest time make room.
     """
 
-    def __init__(self, directory: Path, *, bytes_most: int = 10 * _GIB) -> None:
+    def __init__(self, directory: Path, *, max_bytes: int = 10 * _GIB) -> None:
         self.directory = directory.absolute()
-        self._bytes_most = bytes_most
+        self._max_bytes = max_bytes
 
     def repository(
         self, url: str, *, wait: Callable[[float], None] = time.sleep
@@ -71,11 +71,11 @@ class RepositoryCache:
         """
         return self._remove(self.repository(url))
 
-    def prune(self, bytes_most: int | None = None) -> list[CacheEntry]:
+    def prune(self, max_bytes: int | None = None) -> list[CacheEntry]:
         """Remove what was not used for the longest time, until the rest is small enough.
 
         Args:
-            bytes_most: By default the limit of this cache.
+            max_bytes: By default the limit of this cache.
 
         Returns:
             What was removed.
@@ -83,7 +83,7 @@ class RepositoryCache:
         Raises:
             ConfigurationError: Something can't be removed.
         """
-        most = self._bytes_most if bytes_most is None else bytes_most
+        most = self._max_bytes if max_bytes is None else max_bytes
         found = self._found()
         left = sum(entry.bytes for entry, _ in found)
         removed, failure = [], None

@@ -48,9 +48,9 @@ __all__ = ["CacheEntry", "CachedRepository", "read_url", "remove_later"]
 
 logger = logging.getLogger(__name__)
 
-_PACKS_MOST = 50
+_MAX_PACKS = 50
 _TRIES = 10
-_MANIFESTS_MOST = 50
+_MAX_MANIFESTS = 50
 _DIRECTORIES = ("objects", "objects/pack", "refs", "incoming", "checkouts")
 # Seconds: what is waited for a lock, and the first and the longest step of that.
 _PATIENCE, _FIRST_STEP, _LAST_STEP = 10.0, 0.005, 0.1
@@ -113,7 +113,7 @@ class CachedRepository:
     def is_due(self) -> bool:
         """Whether so much has been added that it is better fetched anew."""
         sizes = [size for _, size in self._pack_files()]
-        return len(sizes) > _PACKS_MOST or sum(sizes) > 2 * max(sizes, default=0) + 2**20
+        return len(sizes) > _MAX_PACKS or sum(sizes) > 2 * max(sizes, default=0) + 2**20
 
     @property
     def capabilities(self) -> frozenset[bytes]:
@@ -230,7 +230,7 @@ class CachedRepository:
         with self._typed("be written"):
             path = self._manifest_path(checkout, form)
             write_manifest(path, described)
-            for old in _the_oldest(path.parent, _MANIFESTS_MOST):
+            for old in _the_oldest(path.parent, _MAX_MANIFESTS):
                 old.unlink(missing_ok=True)
 
     def entry(self) -> CacheEntry | None:

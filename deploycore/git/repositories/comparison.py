@@ -88,7 +88,7 @@ def _between(objects: Objects, old: bytes, new: bytes, operation: Operation) -> 
         prefix, one, other = pending.pop()
         if one == other:
             continue
-        if prefix.count(b"/") > operation.settings.path_depth_most:
+        if prefix.count(b"/") > operation.settings.max_path_depth:
             raise Damaged("there are too many directories within each other")
         before, after = _entries(objects, one), _entries(objects, other)
         for name in before.keys() | after.keys():

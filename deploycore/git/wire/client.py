@@ -45,11 +45,11 @@ __all__ = ["GitClient", "too_many_bytes"]
 
 _AT_ONCE = 64 * 1024
 # What a server says besides the pack is held in memory: refs, and each line with its overhead.
-_TALK_BYTES_MOST = 16 * 1024 * 1024
+_MAX_TALK_BYTES = 16 * 1024 * 1024
 _LINE_OVERHEAD = 32
-_CAPABILITY_BYTES_MOST = 64 * 1024
+_MAX_CAPABILITY_BYTES = 64 * 1024
 _VERSION_2 = b"version 2"
-_REASON_BYTES_MOST = 2048
+_MAX_REASON_BYTES = 2048
 _LENGTH = 4
 _ERROR_BAND = b"\x03"
 _BANDS = (b"\x01", b"\x02", _ERROR_BAND)
@@ -57,7 +57,7 @@ _PKT_LENGTH = re.compile(rb"[0-9a-fA-F]{4}")
 _SERVICE = "git-upload-pack"
 _QUESTION = f"info/refs?service={_SERVICE}"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_REDIRECTS_MOST = 3
+_MAX_REDIRECTS = 3
 _FORMAT = b"object-format"
 
 Discovered = tuple[dict[Ref, ObjectID | None], set[bytes], str, dict[Ref, Ref], dict[Ref, ObjectID]]
@@ -192,7 +192,7 @@ class GitClient(AbstractHttpGitClient):
                 url=self._source.url,
             )
         response = self._send(headers or {}, data)
-        for _ in range(_REDIRECTS_MOST):
+        for _ in range(_MAX_REDIRECTS):
             if data is not None or not self._follows(response):
                 break
             response = self._send(headers or {}, data)
@@ -241,7 +241,7 @@ class GitClient(AbstractHttpGitClient):
         return True
 
     def _reader(self, response: BaseHTTPResponse) -> Callable[[int], bytes]:
-        limit = self._operation.settings.pack_bytes_most + _TALK_BYTES_MOST
+        limit = self._operation.settings.max_pack_bytes + _MAX_TALK_BYTES
         talk = _Talk()
         received = 0
         head = b""
@@ -256,8 +256,8 @@ class GitClient(AbstractHttpGitClient):
             if received > limit:
                 raise too_many_bytes(self._operation)
             buffer, position = buffer[position:] + data, 0
-            if len(head) < _REASON_BYTES_MOST:
-                head += data[:_REASON_BYTES_MOST]
+            if len(head) < _MAX_REASON_BYTES:
+                head += data[:_MAX_REASON_BYTES]
                 self.refusal = _err_line(head, self._source)
             return bool(data)
 
@@ -280,7 +280,7 @@ class GitClient(AbstractHttpGitClient):
         said = ""
         if media_type(response) == "text/plain":
             with suppress(HTTPError):
-                said = clean(response.read(_REASON_BYTES_MOST), self._source)
+                said = clean(response.read(_MAX_REASON_BYTES), self._source)
         to = _joined(self._place, response.headers.get("Location", ""))
         return http_refusal(self._source, response.status, said, redirected_to=to)
 
@@ -298,11 +298,11 @@ class _Talk:
     """Counts what one answer says before a pack."""
 
     def __init__(self) -> None:
-        self._left = _TALK_BYTES_MOST
+        self._left = _MAX_TALK_BYTES
 
     def take(self, data: bytes, *, begins_line: bool) -> None:
         if data.strip() == _VERSION_2:  # what follows are capabilities, and no refs
-            self._left = _CAPABILITY_BYTES_MOST
+            self._left = _MAX_CAPABILITY_BYTES
         self._left -= len(data) + (_LINE_OVERHEAD if begins_line else 0)
         if self._left < 0:
             raise LimitExceeded(
@@ -382,7 +382,7 @@ def _object_formats(capabilities: Set[bytes]) -> frozenset[str]:
 def too_many_bytes(operation: Operation) -> LimitExceeded:
     """Return the error for a server that sends more than the limit."""
     return LimitExceeded(
-        f"The server sends more than {operation.settings.pack_bytes_most:,} bytes.",
-        hint=raising("pack_bytes_most"),
-        limit="pack_bytes_most",
+        f"The server sends more than {operation.settings.max_pack_bytes:,} bytes.",
+        hint=raising("max_pack_bytes"),
+        limit="max_pack_bytes",
     )

@@ -163,7 +163,7 @@ class _Attempt:
         client.pack_has_begun = True
         self._operation.enter("receiving")
         self._received += len(data)
-        if self._received > self._operation.settings.pack_bytes_most:
+        if self._received > self._operation.settings.max_pack_bytes:
             raise too_many_bytes(self._operation)
         self._intake.feed(data)
         return len(data)
