@@ -13,7 +13,6 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing woul
 if TYPE_CHECKING:
     from deploycore.git.checkout.target import find_leftovers, remove_leftovers
     from deploycore.git.operations import (
-        changes_match,
         clone,
         export,
         refuse_malformed_patterns,
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
     )
     from deploycore.git.repositories.cache import CacheEntry, RepositoryCache
     from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
+    from deploycore.git.watched import NothingWatchedChanged, Watched
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "deploycore.git.repositories.cache": ("CacheEntry", "RepositoryCache"),
             "deploycore.git.operations": (
-                "changes_match",
                 "clone",
                 "export",
                 "refuse_malformed_patterns",
@@ -48,6 +47,7 @@ else:
                 "no_progress",
             ),
             "deploycore.git.settings": ("EscapingLinks", "GitSettings", "Reuse"),
+            "deploycore.git.watched": ("NothingWatchedChanged", "Watched"),
             "deploycore.git.checkout.target": ("find_leftovers", "remove_leftovers"),
         },
     )
@@ -58,11 +58,12 @@ __all__ = [
     "CheckedOut",
     "EscapingLinks",
     "GitSettings",
+    "NothingWatchedChanged",
     "Progress",
     "ProgressListener",
     "RepositoryCache",
     "Reuse",
-    "changes_match",
+    "Watched",
     "clone",
     "export",
     "find_leftovers",

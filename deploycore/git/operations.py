@@ -18,8 +18,9 @@ from deploycore.models import CloneUrl
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.git.repositories.cache import RepositoryCache
+    from deploycore.git.watched import Watched
 
-__all__ = ["changes_match", "clone", "export", "refuse_malformed_patterns", "resolve"]
+__all__ = ["clone", "export", "refuse_malformed_patterns", "resolve"]
 
 
 def export(
@@ -37,6 +38,7 @@ def export(
     escaping_links: EscapingLinks = "refuse",
     allowed_links: Collection[str] = (),
     name: str = "",
+    watched: Watched | None = None,
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
@@ -70,8 +72,11 @@ def export(
             end in a slash are directories with such links.
         name: Of the repository on its host, ``owner/slug``: tells where on the host submodules
             are whose URL is for SSH.
+        watched: Paths of which one must have changed. They are compared when the commit has been
+            fetched, before anything is written.
 
     Raises:
+        NothingWatchedChanged: No path in ``watched`` has changed.
         ConfigurationError: The target, the URL or the ref's name can't be used.
         RemoteRefused: Credentials, repository, ref or commit are refused or unknown;
             ``details["status"]`` is the HTTP status where there was one.
@@ -97,6 +102,7 @@ def export(
         reuse=reuse,
         links=LinkRules(escaping_links, frozenset(map(os.fsencode, allowed_links))),
         name=name,
+        watched=watched,
     )
     wanted = Wanted(ref, commit, is_seen=commit is not None)
     return letting_listeners_fail(lambda: run(source, wanted, target, operation, options))
@@ -129,48 +135,11 @@ def resolve(
     return ask(source, wanted, operation, capabilities).commit
 
 
-def changes_match(
-    source: CloneUrl,
-    old: str,
-    new: str,
-    patterns: Sequence[str],
-    cache: RepositoryCache,
-    *,
-    cancellation: Cancellation | None = None,
-    settings: GitSettings | None = None,
-) -> bool:
-    """Whether a file that differs between two commits is named by patterns.
-
-    Args:
-        old: A full hash, as is ``new``.
-        patterns: As those of ``.gitignore``.
-        cache: Where both were fetched into. ``True`` where that can't be told any more.
+def refuse_malformed_patterns(patterns: Sequence[str]) -> None:
+    """Refuse patterns that ``Watched`` cannot use.
 
     Raises:
         ConfigurationError: A pattern is malformed.
-    """
-    from tempfile import TemporaryDirectory
-    from zlib import error as ZlibError  # noqa: N812  a class, whatever its name
-
-    from deploycore.git.packs.objects import Damaged
-    from deploycore.git.repositories.comparison import PathPatterns, differences
-
-    operation = Operation(settings or GitSettings(), no_progress, cancellation or Cancellation())
-    watched = PathPatterns(patterns)
-    try:
-        with TemporaryDirectory() as directory:
-            cached = cache.repository(source.url)
-            found = differences(cached, old, new, Path(directory), operation)
-            return any(watched.match(path) for path in found)
-    except (Damaged, ZlibError, OSError):
-        return True
-
-
-def refuse_malformed_patterns(patterns: Sequence[str]) -> None:
-    """Refuse patterns that ``changes_match`` can't use.
-
-    Raises:
-        ConfigurationError: One is malformed.
     """
     if patterns:
         from deploycore.git.repositories.comparison import PathPatterns

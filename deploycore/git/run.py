@@ -27,8 +27,10 @@ from deploycore.git.packs.pack import Objects
 from deploycore.git.progress import CheckedOut
 from deploycore.git.repositories.cache import RepositoryCache
 from deploycore.git.repositories.cached_repository import CachedRepository
+from deploycore.git.repositories.comparison import watched_path_differs
 from deploycore.git.repositories.repository import make_repository
 from deploycore.git.submodules import Submodule, find_submodules
+from deploycore.git.watched import NothingWatchedChanged, Watched
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wire.fetch import fetch
@@ -58,6 +60,7 @@ class Options:
         reuse: ``copy`` or ``hard-link``.
         links: What becomes of links that lead out of the tree.
         name: Of the repository on its host: ``owner/slug``; empty if it is not known.
+        watched: Paths of which one must have changed, else nothing is written.
     """
 
     submodules: bool = False
@@ -68,6 +71,7 @@ class Options:
     reuse: str = "copy"
     links: LinkRules = LINKS_WITHIN
     name: str = ""
+    watched: Watched | None = None
 
 
 def run(
@@ -210,7 +214,7 @@ class _Run:
                 staging=self._staging.directory,
                 cached=believed,
                 open_files=lambda: self._open_files(what),
-                early=self._options.obeyed == _NOTHING,
+                early=self._options.obeyed == _NOTHING and self._options.watched is None,
             ) as arrival,
         ):
             try:
@@ -221,11 +225,38 @@ class _Run:
                     self._note(f"{url} redirects to {fetched.redirected_to}")
                 objects = arrival.complete()
                 with refusing_damage(url):
+                    if what.depth == 0:
+                        self._stop_if_unwatched(fetched, arrival, objects, cached)
                     return self._write(what, fetched, arrival, objects, cached)
             except CorruptPack as error:
                 if not arrival.uses_cache:
                     raise
                 raise _DamagedCache from error
+
+    def _stop_if_unwatched(
+        self,
+        fetched: Fetched,
+        arrival: Arrival,
+        objects: Objects,
+        cached: CachedRepository | None,
+    ) -> None:
+        """End the export before anything is written, if no watched path has changed.
+
+        Raises:
+            NothingWatchedChanged: None has. What was fetched is kept, so that it is not fetched
+                again; if something is missing in it, the next export notices and fetches anew.
+        """
+        watched = self._options.watched
+        if watched is None:
+            return
+        commit = peeled(objects.object_format.unhex(fetched.commit), objects)
+        if watched_path_differs(objects, watched, commit, self._operation):
+            return
+        if cached is not None:
+            info = read_commit(objects.read(commit, COMMIT), objects.object_format)
+            laid = _Laid(replace(fetched, commit=commit.hex()), info, [])
+            self._add_to(cached, laid, arrival)
+        raise NothingWatchedChanged
 
     def _write(
         self,
