@@ -1,8 +1,8 @@
-"""Git over HTTP(S): one branch of a server's repository, onto the disk whole or not at all.
+"""Git over HTTP(S): write a commit of a server's repository to the disk, all of it or nothing.
 
-The only package that knows dulwich, which is used as a library for the protocol and for
-objects; connections, checkout and everything that touches the disk are here, since what a
-server or a repository holds is not to be trusted.
+This is the only package that uses dulwich, as a library for the protocol and for objects.
+Connections, checkout and everything that touches the disk are implemented here, since neither a
+server nor a repository is trusted.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ __all__ = ["NothingWatchedChanged", "Watched"]
 
 @dataclass(frozen=True)
 class Watched:
-    """Paths of which at least one must have changed for an export to be made.
+    """Watched paths: an export is made only if at least one of them has changed.
 
     Attributes:
-        since: Full hash of the commit to compare with. If it is not in the cache, the export is
-            made.
+        since: Full hash of the commit to compare with. If the cache does not have it, the export
+            is made.
         patterns: As those of a ``.gitignore`` at the top of the repository.
     """
 

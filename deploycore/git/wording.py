@@ -1,6 +1,6 @@
-"""What messages are made of: text from elsewhere made harmless, and failures of the disk.
+"""Parts of messages: text from elsewhere made safe to print, hints for limits, disk failures.
 
-Apart from the translation of network errors, since this needs no library and is needed early.
+The translation of network errors is another module, since it needs libraries and this does not.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _MAX_EXAMINED = 64 * 1024  # a whole line of the protocol
 
 
 def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX_TEXT) -> str:
-    """Text of a server, fit for a terminal: no control characters, bounded, secrets masked.
+    """Make text from a server safe to print: no control characters, bounded, secrets masked.
 
     Args:
-        source: Whose credential to mask.
-        most: The most characters.
+        source: The repository whose credential is masked.
+        most: Maximum number of characters.
     """
     text = text[:_MAX_EXAMINED]
     if isinstance(text, bytes):
@@ -34,10 +34,10 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX
 
 
 def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
-    """A path of a repository, for messages: what can't be printed is told as an escape.
+    """Make a repository's path safe to print: unprintable characters become escapes.
 
     Args:
-        most: The most characters.
+        most: Maximum number of characters.
     """
     text = path[:_MAX_EXAMINED].decode("utf-8", "surrogateescape")
     printable = "".join(each if each.isprintable() else _escape(each) for each in text)
@@ -46,14 +46,14 @@ def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
 
 
 def quoted(path: bytes) -> str:
-    """The same in quotation marks, so that spaces at its ends are seen."""
+    """Like ``shown``, in quotation marks, so that spaces at the ends are visible."""
     text = shown(path)
     mark = '"' if "'" in text and '"' not in text else "'"
     return f"{mark}{text}{mark}"
 
 
 def raising(limit: str) -> str:
-    """The hint for a limit that was reached.
+    """Return the hint for a limit that was reached.
 
     Args:
         limit: A field of ``GitSettings`` whose name without ``max_`` is one of an application's
@@ -73,10 +73,10 @@ def _escape(character: str) -> str:
 
 
 def file_failure(path: object, error: OSError) -> GitError:
-    """The error for a failed call of the file system.
+    """Return the error for a failed file system call.
 
     Args:
-        path: What was going to be written.
+        path: The file or directory to be written.
     """
     is_link = isinstance(error, BrokenLink)
     name = None if is_link else error.filename

@@ -247,7 +247,7 @@ def test_a_pointer_ends_below_1024_bytes():
 
 def test_an_extension_of_git_lfs_is_told():
     content = VERSION + b"ext-0-case sha256:" + OID.encode() + b"\n" + LINES
-    with pytest.raises(GitError, match="through an extension"):
+    with pytest.raises(GitError, match="with an extension"):
         parse_pointer(content)
 
 
@@ -431,7 +431,7 @@ def test_a_credential_is_not_sent_over_plain_http_to_another_machine(fetch):
 def test_headers_that_change_the_request_are_refused(lfs, fails, header):
     lfs.alter = altered(lambda each: each["actions"]["download"].update(header=header))
     error = fails(UnsafeRepository, lfs.url, lfs.add(b"one"))
-    assert "wants the header" in error.message
+    assert "asked to send it the header" in error.message
     assert error.message.isprintable()
     assert lfs.downloads() == []
 
@@ -689,7 +689,7 @@ def test_an_address_is_checked_again_where_the_connection_leads(secure):
     rebound.refuse_private(url)
     with HTTPSConnectionPool("localhost", int(secure.origin.rpartition(":")[2])) as pool:
         rebound.watch(pool, url)
-        with pytest.raises(UnsafeRepository, match=r"127\.0\.0\.1 is no public address"):
+        with pytest.raises(UnsafeRepository, match=r"127\.0\.0\.1 is not a public address"):
             pool.urlopen("GET", "/x", retries=False)
     assert secure.requests == []
 
@@ -837,7 +837,7 @@ def test_a_compressed_content_is_not_unpacked(lfs, fails):
         return handler.command == "GET"
 
     lfs.interfere = interfere
-    assert "another SHA-256" in fails(CorruptPack, lfs.url, pointer).message
+    assert "a different SHA-256" in fails(CorruptPack, lfs.url, pointer).message
 
 
 # Broken connections
@@ -949,7 +949,7 @@ def test_what_has_not_expired_is_asked_for_once(lfs, fetch, expiry):
     [
         (401, RemoteRefused, "secret"),
         (403, RemoteRefused, "right to read"),
-        (404, RemoteRefused, "switched on"),
+        (404, RemoteRefused, "enabled"),
         (410, RemoteRefused, ""),
         (413, RemoteRefused, "to 100"),
         (422, RemoteRefused, ""),
@@ -1031,8 +1031,8 @@ def test_a_download_that_is_refused_names_the_object(lfs, fails, status):
         (404, RemoteRefused, "does not have"),
         (410, RemoteRefused, "no longer has"),
         (422, RemoteRefused, "does not understand"),
-        (403, RemoteRefused, "does not give"),
-        (500, GitError, "does not give"),
+        (403, RemoteRefused, "did not send"),
+        (500, GitError, "did not send"),
     ],
 )
 def test_an_object_that_is_refused_is_named(lfs, fails, code, kind, meaning):
@@ -1070,7 +1070,10 @@ def test_an_answer_that_is_malformed_is_an_error(lfs, fails, body):
         return True
 
     lfs.interfere = interfere
-    assert "not the batch API" in fails(GitError, lfs.url, lfs.add(b"one")).message
+    assert (
+        "the batch API of Git LFS does not allow"
+        in fails(GitError, lfs.url, lfs.add(b"one")).message
+    )
 
 
 @pytest.mark.parametrize(
@@ -1098,7 +1101,10 @@ def test_an_answer_that_is_malformed_is_an_error(lfs, fails, body):
 )
 def test_a_value_of_the_wrong_type_is_an_error(lfs, fails, change):
     lfs.alter = altered(change)
-    assert "not the batch API" in fails(GitError, lfs.url, lfs.add(b"one")).message
+    assert (
+        "the batch API of Git LFS does not allow"
+        in fails(GitError, lfs.url, lfs.add(b"one")).message
+    )
     assert lfs.downloads() == []
 
 
@@ -1150,7 +1156,7 @@ def test_a_page_is_no_lfs_server(lfs, fails, kind):
 
     lfs.interfere = interfere
     error = fails(RemoteRefused, lfs.url, lfs.add(b"one"))
-    assert "not served as Git LFS" in error.message
+    assert "is not a Git LFS server" in error.message
     assert error.message.isprintable()
 
 

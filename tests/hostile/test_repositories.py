@@ -241,7 +241,7 @@ SUBMODULE_URLS = [
     ("http://example.com/lib.git", "not encrypted"),
     ("http://169.254.169.254/latest", "a cloud's own address for credentials"),
     ("https://exa mple.com/x", "no address"),
-    ("../../../../lib.git", "leads above the host"),
+    ("../../../../lib.git", "points above the root of its host"),
     ("https://example.com/\x1b[2Jlib.git", "clears the screen of who reads the error"),
 ]
 

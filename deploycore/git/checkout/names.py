@@ -143,7 +143,7 @@ def refuse_depth(path: bytes, most: int) -> None:
     """
     if path and path.count(b"/") + 1 > most:
         raise LimitExceeded(
-            f"The repository has more than {most} directories within each other,"
+            f"The repository has directories that are nested more than {most} levels deep,"
             f" at {clean(path, most=60)!r}.",
             hint=raising("max_path_depth"),
             limit="max_path_depth",

@@ -98,7 +98,7 @@ def refuse_unusable(target: Path) -> None:
     except OSError as error:
         raise file_failure(target, error) from error
     except ValueError:
-        problem = "holds a character that no path may have"
+        problem = "contains a character that is not allowed in a path"
     if problem:
         raise ConfigurationError(
             f"{clean(str(target))} {problem}.",
@@ -291,4 +291,6 @@ def _remove(directory: Path) -> None:
 
 
 def _warn(left: Remains) -> None:
-    logger.warning("%s could not be removed, and is tried again: %s", clean(str(left.path)), left)
+    logger.warning(
+        "%s could not be removed; the next operation tries again: %s", clean(str(left.path)), left
+    )

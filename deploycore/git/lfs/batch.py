@@ -34,7 +34,8 @@ __all__ = ["BatchApi", "Offer", "lfs_endpoint", "read_complaint"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
-# What decides where a request ends, whom it reaches, or how its answer is encoded, is ours.
+# A server must not set headers that decide where a request ends, where it goes, or how its answer
+# is encoded.
 _FORBIDDEN_HEADER = re.compile(
     "accept-encoding|connection|content-length|expect|host|keep-alive|proxy-.*|range|te|trailer"
     "|transfer-encoding|upgrade",
@@ -45,10 +46,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def lfs_endpoint(source: CloneUrl) -> CloneUrl:
-    """The LFS server of a repository: below its own address (docs/api/server-discovery.md).
+    """Return the URL of a repository's LFS server (docs/api/server-discovery.md).
 
-    The repository's ``.lfsconfig``, which may name another server, is not followed: whoever can
-    push could send the credential elsewhere with it.
+    The repository's ``.lfsconfig``, which may name another server, is ignored: anyone who can push
+    could use it to send the credential elsewhere.
 
     Returns:
         The address with the source's credential, which belongs to the same origin.
@@ -58,7 +59,7 @@ def lfs_endpoint(source: CloneUrl) -> CloneUrl:
 
 
 class _Part(BaseModel):
-    """What servers add of their own is left aside; what is read must be of the right type."""
+    """A part of an answer. Unknown fields are ignored; known ones must have the right type."""
 
     model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -99,7 +100,7 @@ class _Complaint(_Part):
 
 @dataclass(frozen=True)
 class Offer:
-    """Where one object is to be had, and until when (seconds since 1970)."""
+    """The URL of one object, the headers to send, and until when both are valid (Unix time)."""
 
     pointer: Pointer
     href: str = field(repr=False)
@@ -146,22 +147,22 @@ class BatchApi:
         return {name: value.get_secret_value()}
 
     def read_offers(self, wanted: list[Pointer], body: bytes) -> list[Offer]:
-        """Read an answer: where each object that was asked for is to be had, in that order.
+        """Read an answer: one offer for each requested object, in the same order.
 
         Raises:
-            RemoteRefused: The server does not give an object.
-            CorruptPack: It has another size for an object than the pointer.
-            UnsafeRepository: It wants headers sent that must not be sent.
-            GitError: It failed, or the answer is not one of the batch API.
+            RemoteRefused: The server refuses an object.
+            CorruptPack: The size of an object differs from its pointer.
+            UnsafeRepository: The server asks for headers that must not be sent.
+            GitError: The server failed, or the answer is invalid.
         """
         answer = _parsed(_Batch, body)
         if isinstance(answer, str):
             raise self._errors.invalid_answer(answer)
         given = {each.oid: each for each in answer.objects}
         if len(given) != len(answer.objects):
-            raise self._errors.invalid_answer("an object is there twice")
+            raise self._errors.invalid_answer("it lists an object twice")
         if given.keys() - {each.oid for each in wanted}:
-            raise self._errors.invalid_answer("it has objects that were not asked for")
+            raise self._errors.invalid_answer("it lists objects that were not requested")
         return [self._offer(each, given.get(each.oid)) for each in wanted]
 
     def _offer(self, pointer: Pointer, given: _Object | None) -> Offer:
@@ -171,7 +172,7 @@ class BatchApi:
         if given is None or action is None:
             raise self._errors.invalid_answer(f"the object {pointer.oid} is missing")
         if given.size not in (None, pointer.size):
-            raise self._errors.corrupt(pointer, f"has {given.size:,} bytes by its server's account")
+            raise self._errors.corrupt(pointer, f"has {given.size:,} bytes according to its server")
         headers = self._sendable(action.header or {})
         at_home = Origin.of(self._endpoint.url).covers(action.href)
         if at_home and not given.authenticated and "Authorization" not in headers:
@@ -179,13 +180,13 @@ class BatchApi:
         return Offer(pointer, action.href, headers, _until(action))
 
     def _sendable(self, given: Mapping[str, str]) -> HTTPHeaderDict:
-        """The headers that an answer gives us to send; names are the same in any case."""
+        """Check the headers that the server asks us to send; their names are case-insensitive."""
         for name, value in given.items():
             well_formed = _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
             if not well_formed or _FORBIDDEN_HEADER.fullmatch(name):
                 raise UnsafeRepository(
-                    f"The Git LFS server of {self._source.url} wants the header"
-                    f" {clean(name, self._source)!r} sent, which is not done.",
+                    f"The Git LFS server of {self._source.url} asked to send it the"
+                    f" header {clean(name, self._source)!r}, which is not allowed.",
                     hint="Correct the configuration of the LFS server.",
                     url=self._source.url,
                 )
@@ -199,7 +200,7 @@ def read_complaint(body: bytes) -> str:
 
 
 def _parsed(kind: type[_Model], body: bytes) -> _Model | str:
-    """The model, or what is wrong, without any value."""
+    """Return the model, or a description of the problem that shows no value of the answer."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -210,6 +211,6 @@ def _until(action: _Action) -> float:
     if action.expires_in is not None:
         return time.time() + action.expires_in
     at = action.expires_at
-    if at is None or at.year == 1:  # how servers written in Go say that there is no end
+    if at is None or at.year == 1:  # servers written in Go send year 1 for no expiry
         return inf
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -1,8 +1,8 @@
 """The download of files that are kept in Git LFS.
 
-Whoever can push decides which objects are asked for, and the server's answer names hosts of its
-choice to get them from. So nothing is believed: objects are hashed as they arrive, and sizes are
-added up before the first download.
+Anyone who can push decides which objects are requested, and the server's answer can name any host
+to download them from. So nothing is trusted: objects are hashed as they arrive, and their sizes are
+checked against the limits before the first download.
 
 Source: https://github.com/git-lfs/git-lfs/tree/main/docs (api/batch.md, api/basic-transfers.md)
 """
@@ -47,13 +47,13 @@ _MAX_OPEN_ORIGINS = 4
 
 _T = TypeVar("_T")
 
-# Some hosts treat only clients whose name begins with git/ as such. Bodies come as they are
-# hashed: uncompressed.
+# Some hosts recognize git clients by a name that begins with git/. Bodies must be uncompressed,
+# since the hash is that of the uncompressed content.
 _OWN = {"User-Agent": "git/deploycore", "Accept-Encoding": "identity"}
 
 
 class Sink(Protocol):
-    """Where the content of one object goes."""
+    """Receives the content of one object."""
 
     def write(self, data: bytes, /) -> object:
         """Take all of ``data``."""
@@ -63,7 +63,7 @@ OpenSink = Callable[[Pointer], AbstractContextManager[Sink]]
 
 
 class _Interrupted(Exception):
-    """What a network did that may not happen again."""
+    """A network failure after which a retry may succeed."""
 
     def __init__(self, error: GitError) -> None:
         super().__init__()
@@ -75,10 +75,10 @@ class LfsClient:
 
     Args:
         source: The repository.
-        operation: Its limits, its deadline, its cancellation.
-        ref: Full name of what is being checked out, for servers whose permissions depend on it;
-            not told if it is only ``HEAD``.
-        within: Where a submodule may lead; ``None`` if the repository is none.
+        operation: Limits, deadline and cancellation.
+        ref: Full name of the ref that is checked out, for servers whose permissions depend on it.
+            ``HEAD`` is not sent.
+        within: The addresses that a submodule may have; ``None`` if this is not a submodule.
     """
 
     def __init__(
@@ -100,26 +100,26 @@ class LfsClient:
         """Download objects, each of them once.
 
         Args:
-            open_sink: Gives the place for one object's content, as a context manager. It ends
-                with an exception where what was written must be thrown away, else the content
-                is whole and verified. After broken connections it is called anew.
+            open_sink: Opens a sink for one object's content, as a context manager. It is left
+                with an exception if the content must be discarded; else the content is complete
+                and verified. After a broken connection it is called again.
 
         Raises:
-            ConfigurationError: The source's URL can't be used.
-            RemoteRefused: The server refuses, knows no LFS, or lacks an object;
-                ``details["status"]`` is its status, ``details["oid"]`` the object.
-            LimitExceeded: Too many objects or bytes, known before the first download; too large
-                an answer; too much time.
-            UnsafeRepository: The server sends on to an address that must not be asked, or
-                gives headers that must not be sent.
-            CorruptPack: An object is not of the size or not of the hash that its pointer says.
-            Cancelled: The operation was asked to stop.
-            GitError: The server can't be reached, failed, or does not speak the batch API.
+            ConfigurationError: The source's URL is invalid.
+            RemoteRefused: The server refuses the request, does not support LFS, or lacks an object;
+                ``details["status"]`` is the status, ``details["oid"]`` the object.
+            LimitExceeded: There are too many objects or bytes, the answer is too large, or the
+                download takes too long.
+            UnsafeRepository: The server refers to an address, or asks for a header, that is not
+                allowed.
+            CorruptPack: An object's size or hash differs from its pointer.
+            Cancelled: The operation was cancelled.
+            GitError: The server cannot be reached, failed, or does not speak the batch API.
         """
         allowed = self._operation.settings.allow_plain_http
         refuse_unusable_source(self._source, allow_plain_http=allowed)
         wanted = self._within_limits(pointers)
-        if EMPTY_POINTER in wanted:  # servers need not have it
+        if EMPTY_POINTER in wanted:  # a server may not have the empty object
             wanted.remove(EMPTY_POINTER)
             with open_sink(EMPTY_POINTER):
                 pass
@@ -128,7 +128,7 @@ class LfsClient:
                 self._fetch_batch(wanted[start : start + _OBJECTS_IN_BATCH], open_sink)
 
     def _within_limits(self, pointers: Iterable[Pointer]) -> list[Pointer]:
-        """Distinct objects, counted while they come, since there may be any number."""
+        """Return the distinct objects, counted one by one, since there may be any number."""
         distinct: dict[str, Pointer] = {}
         for pointer in pointers:
             self._operation.check()
@@ -137,21 +137,23 @@ class LfsClient:
                 distinct[pointer.oid] = pointer
                 self._operation.expect_lfs(pointer.size)
             elif known != pointer:
-                raise self._errors.corrupt(pointer, f"has {known.size:,} bytes by another pointer")
+                raise self._errors.corrupt(
+                    pointer, f"has {known.size:,} bytes according to another pointer"
+                )
         return list(distinct.values())
 
     def _fetch_batch(self, wanted: list[Pointer], open_sink: OpenSink) -> None:
         while wanted:
             offers = self._persistently(partial(self._ask, wanted))
             for number, offer in enumerate(offers):
-                # The first is tried in any case: clocks differ, and each answer must help.
+                # The first one is always tried, so that wrong clocks cannot cause an endless loop.
                 if number and offer.until <= time.time():
                     break
                 self._persistently(partial(self._download, offer, open_sink))
                 wanted = wanted[1:]
 
     def _persistently(self, attempt: Callable[[], _T]) -> _T:
-        """Try again, from the beginning, what broken connections and timeouts ended."""
+        """Retry an attempt after broken connections and timeouts."""
         failure: DeploycoreError
         retries, wait = self._operation.settings.retries, self._operation.settings.retry_wait
         while True:
@@ -162,7 +164,7 @@ class LfsClient:
             except DeploycoreError as error:
                 failure, again = error, is_transient(error)
             if not again or not retries:
-                # Without the frames below, whose local variables hold credentials.
+                # Without the traceback, whose frames hold credentials in local variables.
                 raise failure.with_traceback(None)
             self._operation.wait(wait)
             retries, wait = retries - 1, wait * 2
@@ -170,7 +172,7 @@ class LfsClient:
     # The batch API
 
     def _ask(self, wanted: list[Pointer]) -> list[Offer]:
-        """Where all of these are to be had (docs/api/batch.md)."""
+        """Ask for the download URLs of these objects (docs/api/batch.md)."""
         headers = {
             "Accept": _MEDIA_TYPE,
             "Content-Type": _MEDIA_TYPE,
@@ -185,15 +187,16 @@ class LfsClient:
             kind = media_type(response)
         if len(body) > _MAX_ANSWER_BYTES:
             raise LimitExceeded(
-                f"The answer of {self._endpoint.url} is larger than {_MAX_ANSWER_BYTES:,} bytes.",
+                f"The Git LFS server {self._endpoint.url} sent an answer of more than"
+                f" {_MAX_ANSWER_BYTES:,} bytes.",
                 hint="Correct the configuration of the LFS server.",
                 url=self._source.url,
             )
         if "json" not in kind:
             raise RemoteRefused(
-                f"{self._endpoint.url} is not served as Git LFS, but as"
-                f" {clean(kind) or 'something without a type'}.",
-                hint="Check whether the host has Git LFS, and whether it is switched on for this"
+                f"{self._endpoint.url} is not a Git LFS server: the answer has"
+                f" {'the content type ' + clean(kind) if kind else 'no content type'}.",
+                hint="Check whether the host has Git LFS, and whether it is enabled for this"
                 " repository.",
                 url=self._source.url,
             )
@@ -202,7 +205,7 @@ class LfsClient:
     # The transfer
 
     def _download(self, offer: Offer, open_sink: OpenSink) -> None:
-        """Get one object, from where its server says (docs/api/basic-transfers.md)."""
+        """Download one object (docs/api/basic-transfers.md)."""
         url, headers = offer.href, offer.headers
         for _ in range(_MAX_REDIRECTS + 1):
             with closing(self._send("GET", url, headers)) as response:
@@ -235,11 +238,11 @@ class LfsClient:
                 digest.update(chunk)
                 sink.write(chunk)
             if received < pointer.size:
-                # What ends early may have been cut off; without a length that can't be seen.
+                # The connection may have broken, which is not visible without a length.
                 short = f"is {received:,} bytes long instead of {pointer.size:,}"
                 raise _Interrupted(self._errors.corrupt(pointer, short))
             if digest.hexdigest() != pointer.oid:
-                raise self._errors.corrupt(pointer, "has another SHA-256")
+                raise self._errors.corrupt(pointer, "has a different SHA-256")
 
     def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
@@ -264,7 +267,7 @@ class LfsClient:
         )
 
     def _chunks(self, response: BaseHTTPResponse, url: str, most: int) -> Iterator[bytes]:
-        """The body in steps; one byte more than ``most``, where there is more."""
+        """Read the body in steps, up to one byte more than ``most``."""
         left = most + 1
         while left:
             size = min(_CHUNK_BYTES, left)
@@ -276,13 +279,13 @@ class LfsClient:
             yield chunk
 
     def _guarded(self, url: str, call: Callable[[], _T]) -> _T:
-        """Translate failures of the network, outside of their handler: they may hold secrets."""
+        """Translate network failures, outside of their handler, since they may hold secrets."""
         caught: Exception
         try:
             return call()
         except (HTTPError, HTTPException, OSError) as error:
             caught = error
-        # The reason why a connection broke may be that we cut it.
+        # The connection may have broken because the operation ended and cut it.
         self._operation.check()
         place = CloneUrl(url=shown_origin(url), credential=self._source.credential)
         failure = network_failure(place, caught)
@@ -292,7 +295,7 @@ class LfsClient:
 
 
 class _Connections:
-    """Connections to a few origins, kept while one batch is downloaded."""
+    """Connections to a few origins, kept open while one batch is downloaded."""
 
     def __init__(self, destinations: Destinations, operation: Operation) -> None:
         self._destinations = destinations
@@ -301,7 +304,7 @@ class _Connections:
         self._open = ExitStack()
 
     def to(self, url: str) -> HTTPConnectionPool:
-        """Connections to the origin of a URL, if that may be asked."""
+        """Open connections to the origin of a URL, if the rules allow that."""
         origin = self._destinations.origin_of(url)
         if origin not in self._pools:
             self._destinations.refuse_private(url)
@@ -313,7 +316,7 @@ class _Connections:
         return self._pools[origin]
 
     def close(self) -> None:
-        """Close them all; new ones can be opened."""
+        """Close all connections; new ones can be opened."""
         self._pools.clear()
         self._open.close()
 

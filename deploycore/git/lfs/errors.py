@@ -1,4 +1,4 @@
-"""Errors of Git LFS: what the server refused, or what it sent that is not right."""
+"""Errors of Git LFS: refusals, and invalid answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OBJECT_HINTS = {
 }
 _OBJECT_MESSAGES = {404: "does not have", 410: "no longer has", 422: "does not understand"}
 _HINTS = {
-    404: "Check whether the host has Git LFS, whether it is switched on for this repository, and"
+    404: "Check whether the host has Git LFS, whether it is enabled for this repository, and"
     " whether the credentials may see it.",
     413: "Raise the LFS server's limit of objects in a request to 100.",
     422: "Correct the configuration of the LFS server.",
@@ -57,13 +57,13 @@ class LfsErrors:
         return error
 
     def object_refused(self, pointer: Pointer, code: int, message: str) -> GitError:
-        """Return the error for one object that the server does not give.
+        """Return the error for one object that the server refuses.
 
         Args:
-            code: What the server said of the object: a status as those of HTTP.
+            code: The object's error code, with the meaning of an HTTP status.
             message: The server's own message; may be empty.
         """
-        meaning = _OBJECT_MESSAGES.get(code, "does not give")
+        meaning = _OBJECT_MESSAGES.get(code, "did not send")
         said = clean(message, self._source)
         told = f': "{said}"' if said else ""
         kind = GitError if code >= 500 else RemoteRefused
@@ -77,10 +77,10 @@ class LfsErrors:
         )
 
     def transfer_refused(self, status: int, url: str, pointer: Pointer) -> GitError:
-        """Return the error for an object that the address in the server's answer does not give."""
+        """Return the error for an object whose download URL is refused."""
         kind = GitError if status >= 500 else RemoteRefused
         return kind(
-            f"{shown_origin(url)} does not give the Git LFS object {pointer.oid} of"
+            f"{shown_origin(url)} did not send the Git LFS object {pointer.oid} of"
             f" {self._source.url} (HTTP {status}).",
             hint=_PUSH_AGAIN if status in (404, 410) else _LATER,
             status=status,
@@ -91,21 +91,21 @@ class LfsErrors:
     def invalid_answer(self, why: str) -> GitError:
         """Return the error for an answer that the batch API does not allow."""
         return GitError(
-            f"{self._endpoint.url} answered something that is not the batch API of Git LFS:"
+            f"{self._endpoint.url} sent an answer that the batch API of Git LFS does not allow:"
             f" {clean(why, self._source)}.",
             hint="Check that the host has Git LFS, and that its version supports the batch API.",
             url=self._source.url,
         )
 
     def corrupt(self, pointer: Pointer, how: str) -> CorruptPack:
-        """Return the error for an object that is not what its pointer says.
+        """Return the error for an object that differs from its pointer.
 
         Args:
             how: A clause whose subject is the object.
         """
         return CorruptPack(
-            f"The Git LFS object {pointer.oid} of {self._source.url} is not what its pointer"
-            f" says: it {how}.",
+            f"The Git LFS object {pointer.oid} of {self._source.url} differs from its"
+            f" pointer: it {how}.",
             hint=_PUSH_AGAIN,
             url=self._source.url,
             oid=pointer.oid,

@@ -15,7 +15,7 @@ __all__ = ["EMPTY_POINTER", "Pointer", "begins_as_pointer", "parse_pointer"]
 
 _POINTER_BYTES = 1024
 _LINE = re.compile(rb"([a-z0-9.-]+) ([^ \r\n][^\r\n]*)")
-# The last two are those of the program's first releases, which are still read.
+# The last two URLs are those of the program's first releases, whose pointers are still valid.
 _BEGINNING = re.compile(
     rb"\s*version (?:https://git-lfs\.github\.com/spec/v1|https://hawser\.github\.com/spec/v1"
     rb"|http://git-media\.io/v/2)\r?(?:\n|\Z)"
@@ -27,11 +27,11 @@ _MAX_SIZE = 2**63 - 1
 
 @dataclass(frozen=True)
 class Pointer:
-    """What git holds in place of a file.
+    """The pointer that git holds in place of a file.
 
     Attributes:
         oid: SHA-256 of the content: 64 hexadecimal digits, in lower case.
-        size: Of the content, in bytes.
+        size: Size of the content in bytes.
     """
 
     oid: str
@@ -42,21 +42,21 @@ EMPTY_POINTER = Pointer(hashlib.sha256().hexdigest(), 0)
 
 
 def begins_as_pointer(content: bytes) -> bool:
-    """Whether a file has the first line of a pointer, of a version that is known."""
+    """Whether a file begins with the first line of a pointer, in a known version."""
     return _BEGINNING.match(content) is not None
 
 
 def parse_pointer(content: bytes) -> Pointer | None:
-    """Read a pointer file (docs/spec.md, "The Pointer"), as it should be or as git-lfs takes it.
+    """Read a pointer file (docs/spec.md, "The Pointer"), with the deviations that git-lfs accepts.
 
-    The program itself (``DecodeFrom`` in lfs/pointer.go) takes white space around all, CR at the
-    ends of lines, empty lines, and whatever number Go can parse.
+    The program (``DecodeFrom`` in lfs/pointer.go) accepts surrounding white space, CR at the ends
+    of lines, empty lines, and any number that Go can parse.
 
     Returns:
-        ``None`` for anything else, such as a file that was never given to Git LFS.
+        ``None`` for any other file, such as one that was never in Git LFS.
 
     Raises:
-        GitError: It is a pointer, but its content needs a program to be made from the object
+        GitError: The pointer needs an extension, a program that makes the file from the object
             (docs/extensions.md).
     """
     if not begins_as_pointer(content):
@@ -68,7 +68,8 @@ def parse_pointer(content: bytes) -> Pointer | None:
         return None
     if any(key.startswith(b"ext-") for key in values):
         raise GitError(
-            f"The Git LFS object {oid[1].decode()} was stored through an extension of Git LFS.",
+            f"The Git LFS object {oid[1].decode()} was stored with an extension of Git LFS,"
+            " which is not supported.",
             hint="Store the file without the extension.",
             oid=oid[1].decode(),
         )
@@ -76,7 +77,7 @@ def parse_pointer(content: bytes) -> Pointer | None:
 
 
 def _pointer_values(content: bytes) -> dict[bytes, bytes]:
-    """What a pointer says; nothing if it is malformed."""
+    """Read the keys and values of a pointer; none if it is malformed."""
     lines = [line.removesuffix(b"\r") for line in content.strip().split(b"\n")]
     found = [_LINE.fullmatch(line) for line in lines if line]
     pairs = [(each[1], each[2]) for each in found if each]

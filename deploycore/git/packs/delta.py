@@ -67,7 +67,7 @@ def apply_in_memory(base: bytes, delta: bytes) -> bytes:
     except ApplyDeltaError as error:
         raise Damaged(f"a delta is malformed: {error}") from None
     if len(result) != result_size:
-        raise Damaged("a delta does not make what it says")
+        raise Damaged("the result of a delta has the wrong size")
     return result
 
 
@@ -92,7 +92,7 @@ def apply_in_steps(
     written = 0
     for offset, size, inserted in source.commands():
         if written + len(made) + size > result_size:
-            raise Damaged("a delta does not make what it says")
+            raise Damaged("the result of a delta has the wrong size")
         if inserted:
             made += inserted
         elif size <= _STEP:
@@ -108,7 +108,7 @@ def apply_in_steps(
             made.clear()
     write(bytes(made))
     if written + len(made) != result_size:
-        raise Damaged("a delta does not make what it says")
+        raise Damaged("the result of a delta has the wrong size")
     return base_size, result_size
 
 
@@ -126,7 +126,7 @@ class _Base:
             self._start, at = offset, 0
             self._stretch = self._read(offset, max(size, _STRETCH))
             if len(self._stretch) < size:
-                raise Damaged("a delta copies what its base does not have")
+                raise Damaged("a delta copies data beyond the end of its base")
         return self._stretch[at : at + size]
 
 
@@ -163,7 +163,7 @@ class _Source:
                         yield place & _OFFSET_MASK, size, b""
                         continue
                     if not command:
-                        raise Damaged("a delta has a command that is reserved")
+                        raise Damaged("a delta has a reserved command")
                     inserted = data[position : position + command]
                     position += command
                     if len(inserted) < command:
@@ -193,4 +193,4 @@ def _number(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if not byte & 0x80:
             return number, position
-    raise Damaged("a delta has no sizes")
+    raise Damaged("a delta has no valid sizes")

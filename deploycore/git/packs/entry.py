@@ -59,7 +59,7 @@ def kind_and_size(buffer: bytes, position: int) -> tuple[int, int, int]:
         size |= (byte & 0x7F) << shift
         shift += 7
         if shift > _MAX_SHIFT:
-            raise Damaged("an object has an impossible size")
+            raise Damaged("the size of an object is invalid")
     return kind, size, position
 
 
@@ -90,7 +90,7 @@ def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> 
             return None
         return Entry(kind, size, buffer[position:end], end)
     if kind != _OFFSET_DELTA:
-        raise Damaged(f"it has an object of the unknown kind {kind}")
+        raise Damaged(f"an object has the unknown type {kind}")
     distance = -1
     while True:
         if position == length:
@@ -101,9 +101,9 @@ def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> 
         if not byte & 0x80:
             break
         if distance >> 63:
-            raise Damaged("a delta has an impossible base")
+            raise Damaged("the base of a delta is invalid")
     if not 0 < distance < offset:
-        raise Damaged("a delta has an impossible base")
+        raise Damaged("the base of a delta is invalid")
     return Entry(kind, size, offset - distance, position)
 
 
@@ -114,7 +114,7 @@ def object_count(buffer: bytes) -> int:
         Damaged: This is not the head of a pack.
     """
     if buffer[:4] != b"PACK" or int.from_bytes(buffer[4:8]) not in (2, 3):
-        raise Damaged("it does not begin as a pack does")
+        raise Damaged("it is not a pack of version 2 or 3")
     return int.from_bytes(buffer[8:PACK_HEADER])
 
 

@@ -101,7 +101,7 @@ class ObjectFormat:
             found = bytes.fromhex(digits)
             if len(digits) == self.digits == 2 * len(found):
                 return found
-        raise Damaged(f"{clean(digits)!r} names no object in a repository with {self.name}")
+        raise Damaged(f"{clean(digits)!r} is not the name of a {self.name} object")
 
 
 def _tree_entry(hash_bytes: int) -> re.Pattern[bytes]:
@@ -125,7 +125,7 @@ def format_of(name: str) -> ObjectFormat:
     for each in OBJECT_FORMATS:
         if len(name) == each.digits:
             return each
-    raise Damaged(f"{clean(name)!r} names no object")
+    raise Damaged(f"{clean(name)!r} is not the name of an object")
 
 
 class TreeEntry(NamedTuple):
@@ -183,7 +183,7 @@ def read_commit(content: bytes, object_format: ObjectFormat) -> CommitInfo:
     """
     tree, rest = _named(b"tree", content, object_format)
     if not rest:
-        raise Damaged("a commit ends after its tree")
+        raise Damaged("a commit ends after its first line")
     has_parents = rest.startswith(_PARENT)
     while rest.startswith(_PARENT):
         _, rest = _named(b"parent", rest, object_format)
@@ -229,7 +229,7 @@ def _named(header: bytes, content: bytes, object_format: ObjectFormat) -> tuple[
     """
     end = len(header) + 1 + object_format.digits
     if not content.startswith(header + b" ") or content[end : end + 1] != b"\n":
-        raise Damaged(f"a commit or tag has no line {header.decode()!r} where it has to be")
+        raise Damaged(f"a commit or tag lacks its {header.decode()!r} line")
     return object_format.unhex(content[len(header) + 1 : end]), content[end + 1 :]
 
 

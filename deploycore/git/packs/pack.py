@@ -117,7 +117,7 @@ class Pack:
         """
         found = entry_header(self.read_at(offset, MAX_ENTRY_HEADER), 0, offset, self._hash_bytes)
         if found is None:
-            raise Damaged("a pack ends too early")
+            raise Damaged("the pack ends too early")
         return found._replace(data=offset + found.data)
 
     def pieces(self, entry: Entry, check: Callable[[], None]) -> Iterator[bytes]:
@@ -138,7 +138,7 @@ class Pack:
                 rest = self.read_at(position, min(_STEP, entry.size + 128))
                 position += len(rest)
                 if not rest:
-                    raise Damaged("a pack ends too early")
+                    raise Damaged("the pack ends too early")
             # One byte more than was declared, to notice data that is longer.
             piece = inflater.decompress(rest, min(entry.size - produced + 1, _STEP))
             rest = inflater.unconsumed_tail
@@ -148,7 +148,7 @@ class Pack:
             if piece:
                 yield piece
         if produced != entry.size:
-            raise Damaged("an object is not as long as it says")
+            raise Damaged("the size of an object is not what its header says")
 
 
 class Objects:
@@ -235,7 +235,7 @@ class Objects:
             raise Damaged(f"the object {name.hex()} is missing")
         found, content = self.resolve(*place)
         if found != kind:
-            raise Damaged(f"{name.hex()} is no {KINDS[kind].decode()}")
+            raise Damaged(f"the object {name.hex()} is not a {KINDS[kind].decode()}")
         if content_name(found, content, self.object_format) != name:
             raise Damaged(f"the object {name.hex()} is damaged")
         return content
@@ -254,7 +254,7 @@ class Objects:
             if entry.base is None:
                 break
             if len(chain) > _MAX_CHAIN:
-                raise Damaged("deltas are based on each other, or on too many")
+                raise Damaged("a chain of deltas is circular or too long")
             self._operation.check_sometimes()
             pack, offset = self._base(pack, entry.base)
         kind: int
@@ -326,7 +326,7 @@ class Objects:
             return pack, base
         place = self.find(base)
         if place is None:
-            raise Damaged("a delta lacks its base")
+            raise Damaged("the base of a delta is missing")
         return place
 
     def _whole(self, pack: Pack, entry: Entry) -> Content:

@@ -47,7 +47,7 @@ class PartialEntry:
         before = self.produced
         self.produced += len(piece)
         if self.produced > self.entry.size:
-            raise Damaged("an object is not as long as it says")
+            raise Damaged("the size of an object is not what its header says")
         if self.digest is not None:
             self.digest.update(piece)
         if self.file is not None:

@@ -154,7 +154,7 @@ class PackReceiver:
         self._parsed += position
         self._rest = buffer[position:]
         if self._left == 0 and len(self._rest) > self._hash_bytes:
-            raise Damaged("it holds more than it says")
+            raise Damaged("data follows the end of the pack")
 
     def _parse(self, buffer: bytes) -> int:
         """Go through what is there; returns how far that was."""
@@ -239,7 +239,7 @@ class PackReceiver:
         if not inflater.eof:
             return 0
         if len(content) != size:
-            raise Damaged("an object is not as long as it says")
+            raise Damaged("the size of an object is not what its header says")
         end = stop - len(inflater.unused_data)
         self._offsets.append(offset)
         self._left -= 1  # type: ignore[operator]
@@ -271,7 +271,7 @@ class PackReceiver:
     def _finish_entry(self, unfinished: PartialEntry) -> None:
         entry = unfinished.entry
         if unfinished.produced != entry.size:
-            raise Damaged("an object is not as long as it says")
+            raise Damaged("the size of an object is not what its header says")
         self._unfinished = None
         self._offsets.append(unfinished.offset)
         self._left -= 1  # type: ignore[operator]
@@ -328,7 +328,7 @@ class PackReceiver:
         if isinstance(content, bytes):
             return kind, content
         content.close()
-        raise Damaged("a delta does not make what it says")
+        raise Damaged("the result of a delta has the wrong size")
 
     def _place(self, base: int | bytes | None) -> tuple[Pack | None, int]:
         if isinstance(base, bytes):
@@ -348,7 +348,7 @@ class PackReceiver:
     def _number(self, offset: int) -> int:
         number = bisect_left(self._offsets, offset)
         if number == len(self._offsets) or self._offsets[number] != offset:
-            raise Damaged("a delta is based on what is no object")
+            raise Damaged("the base of a delta is not an object")
         return number
 
     def _find(self, name: bytes) -> int | None:
@@ -373,9 +373,9 @@ class PackReceiver:
         """
         self._flush()
         if self._left is None or self._left or len(self._rest) < self._hash_bytes:
-            raise Damaged("it ends too early")
+            raise Damaged("the pack ends too early")
         if self._rest != self._digest.digest():
-            raise Damaged("its checksum is wrong")
+            raise Damaged("the checksum of the pack is wrong")
         self._resolve_missing()
         if len(self._foreign):
             self._add_bases()
@@ -400,11 +400,11 @@ class PackReceiver:
     def _add_base(self, name: bytes) -> None:
         place = self._objects.find(name)
         if place is None:
-            raise Damaged("a delta lacks its base")
+            raise Damaged("the base of a delta is missing")
         kind, content = self._objects.resolve(*place)
         try:
             if content_name(kind, content, self._format) != name:
-                raise Damaged("a delta lacks its base")
+                raise Damaged("the base of a delta is missing")
             self._offsets.append(self._parsed)
             self._names += name
             for piece in entry_pieces(kind, content):
@@ -448,7 +448,7 @@ class PackReceiver:
             ready += _those_upon(upon, number)
             ready += by_name.pop(name)
         if resolved != len(self._missing):
-            raise Damaged("a delta lacks its base")
+            raise Damaged("the base of a delta is missing")
 
     def _resolve(self, number: int) -> bytes:
         offset = self._offsets[number]
@@ -486,7 +486,7 @@ def _those_upon(upon: array[int], number: int) -> list[int]:
 
 
 def _of_itself() -> Damaged:
-    return Damaged("a delta makes what it is based on")
+    return Damaged("a delta is its own base")
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,7 +1,6 @@
-"""The git cache: what was fetched before, kept in one bare repository for each remote.
+"""The git cache: fetched commits, kept in one bare repository for each remote.
 
-How such a repository is laid out, and what holds while many processes use it, is told in
-``cached_repository``.
+``cached_repository`` describes the layout of such a repository, and how processes share it.
 """
 
 from __future__ import annotations
@@ -32,15 +31,13 @@ _REMOVED = ".removed-"
 
 
 class RepositoryCache:
-    """Repositories that were fetched before.
-
-    Any number of processes may use one cache at once.
+    """A cache of fetched repositories, which any number of processes may use at once.
 
     Args:
-        directory: Made when it is needed, for its owner alone; on a file system that knows
-            locks.
-        max_bytes: What all repositories together may take; those that were not used for the
-            longest time make room.
+        directory: Created on first use, with access for its owner only. Its file system must
+            support locks.
+        max_bytes: Maximum size of all repositories together. ``prune`` removes the least recently
+            used ones first.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int = 10 * _GIB) -> None:
@@ -50,38 +47,42 @@ class RepositoryCache:
     def repository(
         self, url: str, *, wait: Callable[[float], None] = time.sleep
     ) -> CachedRepository:
-        """The place of a remote's repository, whether there is something or not.
+        """Return the repository of a remote, whether it exists yet or not.
 
         Args:
-            url: Without credentials.
-            wait: For so many seconds, where others are at it; what it raises passes.
+            url: The remote's URL, without credentials.
+            wait: Waits for this many seconds while another process holds a lock. An exception
+                that it raises is passed on.
         """
         name = hashlib.sha256(url.encode()).hexdigest()[:32]
         return CachedRepository(self.directory / name, url, wait)
 
     def entries(self) -> list[CacheEntry]:
-        """What is there, the last used first."""
+        """List the repositories in the cache, the most recently used first."""
         return [entry for entry, _ in self._found()]
 
     def remove(self, url: str) -> bool:
-        """Remove one remote's repository; returns whether there was one that nobody uses.
+        """Remove the repository of one remote.
+
+        Returns:
+            Whether it was removed: it may not exist, or be in use.
 
         Raises:
-            ConfigurationError: It can't be removed.
+            ConfigurationError: It could not be removed.
         """
         return self._remove(self.repository(url))
 
     def prune(self, max_bytes: int | None = None) -> list[CacheEntry]:
-        """Remove what was not used for the longest time, until the rest is small enough.
+        """Remove the least recently used repositories until the others are within the limit.
 
         Args:
-            max_bytes: By default the limit of this cache.
+            max_bytes: Maximum size (default: the limit of this cache).
 
         Returns:
-            What was removed.
+            The removed repositories.
 
         Raises:
-            ConfigurationError: Something can't be removed.
+            ConfigurationError: A repository could not be removed.
         """
         most = self._max_bytes if max_bytes is None else max_bytes
         found = self._found()
@@ -95,13 +96,13 @@ class RepositoryCache:
                     removed.append(entry)
                     left -= entry.bytes
             except ConfigurationError as error:
-                failure = failure or error  # it keeps no other one
+                failure = failure or error  # the others are still removed
         if failure is not None:
             raise failure
         return removed
 
     def leftovers(self) -> list[Remains]:
-        """What was removed, and is still there, with its size; nothing is changed."""
+        """List repositories whose removal did not finish, with their sizes; nothing is changed."""
         with suppress(OSError):
             removed = [each for each in os.listdir(self.directory) if each.startswith(_REMOVED)]
             found = [measure_tree(self.directory / each) for each in sorted(removed)]
@@ -109,7 +110,7 @@ class RepositoryCache:
         return []
 
     def _found(self) -> list[tuple[CacheEntry, CachedRepository]]:
-        """All repositories, the last used first."""
+        """All repositories, the most recently used first."""
         found = [(each.entry(), each) for each in self._repositories()]
         known = [(entry, each) for entry, each in found if entry is not None]
         return sorted(known, key=lambda each: each[0].used_at, reverse=True)
@@ -120,7 +121,7 @@ class RepositoryCache:
                 if path.name.startswith(_REMOVED):
                     remove_later(path)
                 elif _NAME.fullmatch(path.name) and path.is_dir():
-                    # By its name: it takes room, whatever it says of itself.
+                    # Found by its name: it takes space even if it is damaged.
                     yield CachedRepository(path, read_url(path) or "")
 
     def _remove(self, repository: CachedRepository) -> bool:

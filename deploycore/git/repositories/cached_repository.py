@@ -1,19 +1,19 @@
-"""What was fetched before, kept bare, one repository for each remote.
+"""One repository in the git cache: the commits that were fetched from one remote.
 
-Each is a shallow bare repository that stock git can read: packs with their indexes, and a ref
-``refs/deploycore/<commit>`` for every commit that is there whole. Invariants:
+It is a shallow bare repository that git can read: packs with their indexes, and a ref
+``refs/deploycore/<commit>`` for every commit that is complete. Invariants:
 
-1. A pack gets its name when it is complete, and its index after it; a commit is named when
-   both are there. What a killed process leaves has another name or no index, is locked by
-   nobody, and is removed by who comes next.
-2. Packs do not change. Who reads them has them open, so that they may be removed meanwhile.
-3. ``lock`` is held while something is added or removed, ``in-use`` (shared) while anything
-   here is used, so that the whole is removed only when nobody does. Nobody waits for either
-   for long: without the lock, one goes on without the cache.
-4. Nothing is believed: indexes have checksums, and each object is hashed when it is read.
-   What does not fit, or can't be read, is removed, and fetched anew.
-5. All that is there is of one object format. A remote that has another one now was made anew,
-   and so is this: emptied, told the format, filled; a process that is killed leaves it empty.
+1. A pack gets its final name when it is complete, its index comes next, and the commit's ref last.
+   What a killed process leaves has another name or no index, and is not locked. The next process
+   removes it.
+2. Packs do not change. A reader has them open, so another process may remove them meanwhile.
+3. ``lock`` is held while something is added or removed. ``in-use`` is held, shared, while anything
+   is used, so that the whole repository is removed only if no process uses it. A process that
+   cannot get a lock soon continues without the cache.
+4. The content is not trusted: indexes have checksums, and each object is hashed when it is read.
+   What is wrong or cannot be read is removed, and fetched again.
+5. All objects have one object format. If a remote was created again with another format, the
+   repository is emptied first, then gets the new format. A killed process leaves it empty.
 
 Layout: https://git-scm.com/docs/gitrepository-layout
 """
@@ -52,7 +52,7 @@ _MAX_PACKS = 50
 _TRIES = 10
 _MAX_MANIFESTS = 50
 _DIRECTORIES = ("objects", "objects/pack", "refs", "incoming", "checkouts")
-# Seconds: what is waited for a lock, and the first and the longest step of that.
+# Seconds to wait for a lock, and the first and the longest interval between two attempts.
 _PATIENCE, _FIRST_STEP, _LAST_STEP = 10.0, 0.005, 0.1
 _NOBODY_WRITES_FOR = 3600.0
 _STEP = 1024 * 1024
@@ -63,13 +63,13 @@ _HEAD = "ref: refs/heads/none\n"
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A repository in the cache, for people.
+    """A repository in the cache, as it is listed.
 
     Attributes:
-        url: Of the remote; empty where the repository does not say it any more.
-        bytes: On disk.
-        commits: How many are there whole.
-        used_at: When it was last used.
+        url: The remote's URL; empty if the repository's configuration cannot be read.
+        bytes: Size on disk.
+        commits: Number of complete commits.
+        used_at: Time of the last use.
     """
 
     url: str
@@ -81,10 +81,10 @@ class CacheEntry:
 class CachedRepository:
     """One remote's repository in the cache.
 
-    Failures of the disk do not fail a deployment: they are logged, and there is no cache then.
+    A disk failure does not fail a deployment: it is logged, and the cache is not used.
 
     Args:
-        wait: As ``RepositoryCache.repository`` has it.
+        wait: As in ``RepositoryCache.repository``.
     """
 
     def __init__(self, path: Path, url: str, wait: Callable[[float], None] = time.sleep) -> None:
@@ -95,7 +95,7 @@ class CachedRepository:
 
     @property
     def commits(self) -> list[str]:
-        """The full hashes of the commits that are there whole, the newest last."""
+        """The full hashes of the complete commits, the newest last."""
         try:
             lines = (self.path / "packed-refs").read_text("ascii").splitlines()
         except (OSError, UnicodeDecodeError):
@@ -104,37 +104,37 @@ class CachedRepository:
 
     @property
     def object_format(self) -> ObjectFormat:
-        """How all that is there is named; git's default where nothing says so."""
+        """The object format; git's default if the configuration does not say."""
         found = _FORMAT.search(_configuration(self.path))
         name = found[1] if found else SHA1.name
         return next((each for each in OBJECT_FORMATS if each.name == name), SHA1)
 
     @property
     def is_due(self) -> bool:
-        """Whether so much has been added that it is better fetched anew."""
+        """Whether so much has been added that fetching everything again is better."""
         sizes = [size for _, size in self._pack_files()]
         return len(sizes) > _MAX_PACKS or sum(sizes) > 2 * max(sizes, default=0) + 2**20
 
     @property
     def capabilities(self) -> frozenset[bytes]:
-        """What the server can do in protocol version 2, as it said; empty if not known."""
+        """The server's capabilities in protocol version 2; empty if they are not known."""
         with suppress(OSError):
             return frozenset((self.path / "capabilities").read_bytes().splitlines())
         return frozenset()
 
     def remember_capabilities(self, capabilities: frozenset[bytes]) -> None:
-        """Keep what the server can do, so that the next fetch need not ask."""
+        """Store the server's capabilities, so that the next fetch need not ask for them."""
         if capabilities == self.capabilities:
             return
-        with self._typed("remember what the server can do"):
+        with self._typed("store the server's capabilities"):
             self._make()
             self._replace("capabilities", b"".join(each + b"\n" for each in sorted(capabilities)))
 
     def objects(self, directory: Path, operation: Operation) -> Objects:
-        """All objects that are there; empty where something is wrong with them.
+        """Open all objects; there are none if a pack is damaged.
 
         Args:
-            directory: Where temporary files may be.
+            directory: For temporary files.
         """
         packs: list[Pack] = []
         object_format = self.object_format
@@ -143,7 +143,7 @@ class CachedRepository:
                 packs.append(_open_pack(path, object_format))
             os.utime(self.path)
         except Exception as error:
-            logger.warning("the cache of %s is damaged and not used: %s", self.url, error)
+            logger.warning("the git cache of %s is damaged and is not used: %s", self.url, error)
             for pack in packs:
                 pack.close()
             packs = []
@@ -151,16 +151,15 @@ class CachedRepository:
 
     @contextmanager
     def incoming(self) -> Iterator[Path | None]:
-        """A name for a pack on its way in; ``None`` where there can't be one.
+        """Create a directory for a pack that is being received; ``None`` if that fails.
 
-        What is still there in the end is removed, also when the process is killed: then by
-        the next one.
+        The directory is removed in the end. If the process is killed, the next one removes it.
         """
         path: Path | None = None
         with ExitStack() as open_files:
             with self._typed("be written"):
                 self._use(open_files)
-                # Held, so that nobody takes what is not locked yet for a leftover.
+                # Locked, so that no other process removes the directory before its lock is held.
                 with self._locked():
                     self._remove_leftovers()
                     made = self.path / "incoming" / secrets.token_hex(8)
@@ -173,18 +172,18 @@ class CachedRepository:
             yield path
 
     def add(self, received: Received, commit: str, *, former: list[str], shallow: bool) -> None:
-        """Keep a pack, which makes a commit whole.
+        """Add a pack that completes a commit.
 
         Args:
-            received: A file of ``incoming``; it is moved.
-            former: The commits that were there when the pack was asked for, and of which it
-                lacks what they have. If it lacks nothing, all that was there is removed.
+            received: The pack, whose file in ``incoming`` is moved.
+            former: Commits in the cache that the pack builds on: it lacks what they have. If there
+                are none, the pack is complete, and all other packs are removed.
             shallow: Whether the commit's parents are missing.
         """
         with self._typed("be written"), self._locked():
             known = self.commits
             if not set(former) <= set(known):
-                return  # what the pack lacks was removed meanwhile
+                return  # another process has removed what the pack builds on
             self._be_of(received.object_format)
             kept = [each for each in known if each != commit] if former else []
             self._name(kept, self._shallow() & set(kept))
@@ -195,7 +194,7 @@ class CachedRepository:
                 self._remove_packs(but=name)
 
     def _put(self, received: Received, name: str) -> None:
-        """Name a pack and its index; where that fails, nothing of them is there."""
+        """Move a pack and its index to their final names; on failure, remove both."""
         packs = self.path / "objects" / "pack"
         index, beside, pack = (packs / f"{name}{end}" for end in (".idx", ".idx.new", ".pack"))
         was_there = index.exists()
@@ -212,21 +211,21 @@ class CachedRepository:
             raise
 
     def discard(self) -> None:
-        """Remove all commits and packs, which proved to be damaged."""
+        """Remove all commits and packs, because they are damaged."""
         with self._typed("be removed"), self._locked():
             self._empty()
 
     def manifest(self, checkout: Path, form: str) -> Manifest | None:
-        """What is on disk of a former checkout, if that is known; to be closed.
+        """Open the manifest of an earlier checkout, if there is one; the caller closes it.
 
         Args:
-            checkout: Its directory.
-            form: In what form files were written; others are of no use.
+            checkout: The directory of the checkout.
+            form: The form in which files were written. Files in another form are of no use.
         """
         return read_manifest(self._manifest_path(checkout, form), checkout)
 
     def keep_manifest(self, checkout: Path, described: Described, form: str) -> None:
-        """Note what is on disk of a checkout, for the next one."""
+        """Store the manifest of a checkout, for the next one."""
         with self._typed("be written"):
             path = self._manifest_path(checkout, form)
             write_manifest(path, described)
@@ -234,10 +233,10 @@ class CachedRepository:
                 old.unlink(missing_ok=True)
 
     def entry(self) -> CacheEntry | None:
-        """What there is, for people."""
+        """Describe the repository; ``None`` if it does not exist."""
         try:
             used = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
-            # What else there is takes next to nothing, and each export asks for this.
+            # Other files take almost no space, and each export measures this.
             size = sum(_taken_by(self.path / name) for name in ("objects/pack", "checkouts"))
         except OSError:
             return None
@@ -258,7 +257,7 @@ class CachedRepository:
         return sorted(found, key=lambda each: -each[1])
 
     def _be_of(self, object_format: ObjectFormat) -> None:
-        """Have this format; what is there in another one is removed first."""
+        """Set the object format; objects in another format are removed first."""
         if self.object_format is not object_format:
             self._empty()
             self._configure(object_format)
@@ -268,7 +267,7 @@ class CachedRepository:
         self._remove_packs()
 
     def _remove_packs(self, *, but: str = "") -> None:
-        # Indexes first: a pack without one is not looked at.
+        # Indexes first: a pack without an index is ignored.
         for path in sorted((self.path / "objects" / "pack").iterdir()):
             if path.stem != but:
                 path.unlink(missing_ok=True)
@@ -279,13 +278,13 @@ class CachedRepository:
         return set()
 
     def _name(self, commits: list[str], shallow: set[str]) -> None:
-        """Say which commits are there; in this order, git never sees one without its parents."""
+        """Write the list of commits; in this order, git never sees one without its parents."""
         self._replace("shallow", "".join(f"{each}\n" for each in sorted(shallow)).encode())
         lines = "".join(f"{each} refs/deploycore/{each}\n" for each in commits)
         self._replace("packed-refs", f"# pack-refs with: peeled fully-peeled \n{lines}".encode())
 
     def _use(self, open_files: ExitStack) -> None:
-        """Keep others from removing all this, until ``open_files`` are closed."""
+        """Keep other processes from removing the repository until ``open_files`` are closed."""
         for _ in range(_TRIES):
             self._make()
             place = self.path / "in-use"
@@ -299,7 +298,7 @@ class CachedRepository:
 
     @contextmanager
     def unused(self) -> Iterator[bool]:
-        """Whether nobody uses this; if so, nobody does meanwhile."""
+        """Whether no process uses the repository; if so, none can within this context."""
         try:
             lock = os.open(self.path / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -337,12 +336,12 @@ class CachedRepository:
             beside.unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
-        """Remove what dead processes left; only while this is locked."""
+        """Remove what killed processes left; the caller holds ``lock``."""
         for path in (self.path / "objects" / "pack").iterdir():
             has_index = path.suffix != ".pack" or path.with_suffix(".idx").exists()
             if path.suffix == ".new" or not has_index:
                 path.unlink(missing_ok=True)
-        # Those are made without the lock, each in a moment.
+        # These are made without the lock, each within a moment, so only old ones are leftovers.
         for path in (*self.path.glob("*.new"), *self.path.glob("checkouts/*.new")):
             with suppress(OSError):
                 if path.lstat().st_mtime < time.time() - _NOBODY_WRITES_FOR:
@@ -366,11 +365,11 @@ class CachedRepository:
             os.close(descriptor)
 
     def _flock(self, descriptor: int, kind: int) -> None:
-        """Get a lock, which others hold for moments: unless they, or their disk, stand still.
+        """Get a lock, which other processes hold only briefly unless they, or their disk, hang.
 
         Raises:
-            OSError: It takes too long, now or when it was tried before.
-            DeploycoreError: The operation is to end.
+            OSError: It takes too long, or an earlier attempt took too long.
+            DeploycoreError: The operation was cancelled, or has no time left.
         """
         step, end = _FIRST_STEP, time.monotonic() + _PATIENCE
         while True:
@@ -379,7 +378,7 @@ class CachedRepository:
             except BlockingIOError:
                 self._has_waited = self._has_waited or time.monotonic() > end
                 if self._has_waited:
-                    raise OSError(errno.EBUSY, "others keep it locked") from None
+                    raise OSError(errno.EBUSY, "another process holds its lock") from None
                 self._wait(step)
                 step = min(2 * step, _LAST_STEP)
             else:
@@ -390,11 +389,11 @@ class CachedRepository:
         try:
             yield
         except OSError as error:
-            logger.warning("the cache of %s cannot %s: %s", self.url, what, error)
+            logger.warning("the git cache of %s cannot %s: %s", self.url, what, error)
 
 
 class _CachedPack(Pack):
-    """A pack in the cache: what can't be read of it is damaged, and can be fetched anew."""
+    """A pack in the cache: if it cannot be read, it counts as damaged and is fetched again."""
 
     def read_at(self, offset: int, size: int) -> bytes:
         try:
@@ -419,10 +418,10 @@ def _open_pack(path: Path, object_format: ObjectFormat) -> Pack:
 
 
 def _read_through(path: Path) -> None:
-    """Read a file before it is mapped: there, what can't be read would kill the process.
+    """Read a file before it is mapped: a read error in a mapping would kill the process.
 
     Raises:
-        OSError: It can't be read.
+        OSError: It cannot be read.
     """
     with path.open("rb", buffering=0) as file:
         while file.read(_STEP):
@@ -430,7 +429,7 @@ def _read_through(path: Path) -> None:
 
 
 def _the_oldest(directory: Path, keep: int) -> list[Path]:
-    """The files of a directory but the newest, while others may add and remove some."""
+    """All files of a directory except the newest; other processes may change it meanwhile."""
     found = []
     for each in directory.iterdir():
         with suppress(FileNotFoundError):
@@ -439,21 +438,21 @@ def _the_oldest(directory: Path, keep: int) -> list[Path]:
 
 
 def remove_later(path: Path) -> None:
-    """Remove what nobody uses; what is refused is tried again by the next who comes across it."""
+    """Remove a directory that is not in use; what fails is left for the next operation."""
     left = remove_tree(path)
     if left is not None:
-        logger.warning("%s could not be removed, and is tried again: %s", path, left)
+        logger.warning("%s could not be removed; the next operation tries again: %s", path, left)
 
 
 def _taken_by(directory: Path) -> int:
-    """What the files of a directory take on disk."""
+    """The disk space that the files of a directory take."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
         return sum(each.stat(follow_symlinks=False).st_blocks * 512 for each in entries)
     return 0
 
 
 def read_url(path: Path) -> str | None:
-    """The remote of a repository in the cache."""
+    """Read the remote's URL from the configuration of a repository in the cache."""
     found = re.search(r'^\turl = "(.*)"$', _configuration(path), re.MULTILINE)
     return re.sub(r"\\(.)", r"\1", found[1]) if found else None
 

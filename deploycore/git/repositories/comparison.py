@@ -109,7 +109,7 @@ def _differences(objects: Objects, old: bytes, new: bytes, operation: Operation)
         if one == other:
             continue
         if prefix.count(b"/") > operation.settings.max_path_depth:
-            raise Damaged("there are too many directories within each other")
+            raise Damaged("directories are nested too deeply")
         before, after = _entries(objects, one), _entries(objects, other)
         for name in before.keys() | after.keys():
             was, is_now = before.get(name), after.get(name)

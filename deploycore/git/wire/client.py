@@ -1,9 +1,9 @@
 """dulwich's git client over our own connections.
 
-dulwich speaks the protocol; this decides what it may do. It may ask two addresses of one
-repository and nothing else: whatever it is told to follow (packfile URIs, dumb HTTP) is refused.
-So are redirects, but for one of the first request within the same origin: hosts redirect so from
-a repository's address without ``.git``, or from its former name.
+dulwich speaks the protocol, and this module decides what it may do. It may request two URLs of one
+repository and nothing else: packfile URIs and dumb HTTP are refused. Redirects are refused, too,
+except for the first request within the same origin, because hosts redirect there from a
+repository's URL without ``.git``, or from its former name.
 
 Sources: https://git-scm.com/docs/http-protocol and https://git-scm.com/docs/protocol-v2
 """
@@ -44,7 +44,7 @@ from deploycore.models import CloneUrl
 __all__ = ["GitClient", "too_many_bytes"]
 
 _AT_ONCE = 64 * 1024
-# What a server says besides the pack is held in memory: refs, and each line with its overhead.
+# What a server sends besides the pack is in memory: refs, each line with its overhead.
 _MAX_TALK_BYTES = 16 * 1024 * 1024
 _LINE_OVERHEAD = 32
 _MAX_CAPABILITY_BYTES = 64 * 1024
@@ -67,16 +67,16 @@ class GitClient(AbstractHttpGitClient):
     """dulwich's protocol over our connections.
 
     Attributes:
-        server_capabilities: What the server can do in protocol version 2.
-        object_formats: Those that the server says to have: one, unless it translates.
+        server_capabilities: The server's capabilities in protocol version 2.
+        object_formats: The object formats that the server announces, usually one.
         peeled: The commits of annotated tags.
-        has_not_asked_for_refs: Whether that was left out.
-        refusal: What the server said in an ``ERR`` line, which dulwich overlooks in
-            protocol version 2, or in the error band; empty if there was neither.
-        ended_early: Whether an answer ended within what was being read.
-        pack_has_begun: Whether any of the pack has come; what comes before is held in memory.
-        redirected_to: The address of the repository, if the server redirected to another one.
-        odd_type: The media type of the last answer, if it is not the one that it should have.
+        has_not_asked_for_refs: Whether the request for refs was skipped.
+        refusal: The message of an ``ERR`` line, which dulwich ignores in protocol version 2, or of
+            the error band; empty if there was neither.
+        ended_early: Whether an answer ended before the expected data was complete.
+        pack_has_begun: Whether the pack has started to arrive.
+        redirected_to: The repository's new URL, if the server redirected to another one.
+        odd_type: The media type of the last answer, if it is not the expected one.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class GitClient(AbstractHttpGitClient):
         wanted: Wanted,
         intake: Intake,
     ) -> None:
-        # Thin packs are allowed: who has something gets less, and some servers insist.
+        # Thin packs are smaller, and some servers send nothing else.
         super().__init__(source.url, thin_packs=True, quiet=True)
-        # Who does not say it back in version 0 is taken for one who knows SHA-1 alone; dulwich
-        # does so in version 2 only (gitprotocol-capabilities, "object-format").
+        # In version 0, a client that does not send this capability counts as one with SHA-1 only;
+        # dulwich sends it in version 2 only (gitprotocol-capabilities, "object-format").
         self._fetch_capabilities |= {capability_object_format(e.name) for e in OBJECT_FORMATS}
         self.refusal = ""
         self.ended_early = False
@@ -120,10 +120,11 @@ class GitClient(AbstractHttpGitClient):
         protocol_version: int | None = None,
         ref_prefix: Sequence[bytes] | None = None,
     ) -> Discovered:
-        """Ask for refs, by as few requests as may be.
+        """Ask for refs, with as few requests as possible.
 
-        What a server of protocol version 2 can do was told before, if there was a before;
-        and who fetches one commit needs no refs: the fetch is refused where these would be.
+        If the capabilities of a server with protocol version 2 are known, they are not requested
+        again. To fetch one commit by its hash, no refs are needed: without access, the fetch itself
+        is refused.
         """
         known = set(self._intake.capabilities)
         if known:
@@ -135,10 +136,10 @@ class GitClient(AbstractHttpGitClient):
     def _discovered(self, found: Discovered) -> Discovered:
         if found[1] and not _can_be_shallow(found[1]):
             raise RemoteRefused(
-                f"The git server of {self._source.url} cannot send a commit without its history"
-                " (it has no shallow fetches), which is needed here.",
-                hint="Ask the server's administrator to upgrade it, or deploy from another host:"
-                " git has had shallow fetches since 2006.",
+                f"The git server of {self._source.url} does not support shallow fetches, which"
+                " deploycore needs.",
+                hint="Ask the server's administrator to upgrade git, which has supported shallow"
+                " fetches since 2006, or deploy from another host.",
                 url=self._source.url,
             )
         self.peeled = found[4]
@@ -168,7 +169,7 @@ class GitClient(AbstractHttpGitClient):
         return refs, capabilities, base_url, symrefs, peeled
 
     def take_error_band(self, error: Exception) -> None:
-        """Note as refusal what dulwich raised, if that is what came in the error band."""
+        """Use dulwich's exception as the refusal, if its message came in the error band."""
         if self._error_band and str(error) == self._error_band.decode("utf-8", "replace"):
             self.refusal = clean(self._error_band, self._source)
 
@@ -198,8 +199,8 @@ class GitClient(AbstractHttpGitClient):
             response = self._send(headers or {}, data)
         if response.status != 200:
             raise self._refused(response)
-        # As git: the type of the first answer tells whether this is git, no other one is read
-        # (discover_refs and rpc_service in remote-curl.c). It is told where the content is not.
+        # As in git, only the type of the first answer decides whether this is git (discover_refs
+        # and rpc_service in remote-curl.c). The type of a later one only explains invalid content.
         kind = "advertisement" if data is None else "result"
         expected = f"application/x-{_SERVICE}-{kind}"
         found = media_type(response)
@@ -225,9 +226,9 @@ class GitClient(AbstractHttpGitClient):
         return response
 
     def _follows(self, response: BaseHTTPResponse) -> bool:
-        """Whether an answer is a redirect to a repository of the same origin, asked from now on.
+        """Follow a redirect to a repository of the same origin, if the answer is one.
 
-        Its address is that of the same question, as git requires (update_url_from_redirect in
+        The new URL must end like the requested one, as git requires (update_url_from_redirect in
         http.c).
         """
         if response.status not in _REDIRECTS:
@@ -285,23 +286,23 @@ class GitClient(AbstractHttpGitClient):
         return http_refusal(self._source, response.status, said, redirected_to=to)
 
     def is_not_git(self, kind: str) -> RemoteRefused:
-        """The error for an answer that is something else, by its media type."""
+        """Return the error for an answer that is not git, by its media type."""
         return RemoteRefused(
-            f"{self._source.url} is not served as a git repository, but as"
-            f" {clean(kind) or 'something without a type'}.",
-            hint="Use the address that git clones from, not that of a web page.",
+            f"{self._source.url} is not a git repository: the answer has"
+            f" {'the content type ' + clean(kind) if kind else 'no content type'}.",
+            hint="Use the repository's clone URL, not the address of a web page.",
             url=self._source.url,
         )
 
 
 class _Talk:
-    """Counts what one answer says before a pack."""
+    """Limits the data that an answer has before its pack."""
 
     def __init__(self) -> None:
         self._left = _MAX_TALK_BYTES
 
     def take(self, data: bytes, *, begins_line: bool) -> None:
-        if data.strip() == _VERSION_2:  # what follows are capabilities, and no refs
+        if data.strip() == _VERSION_2:  # capabilities follow, not refs
             self._left = _MAX_CAPABILITY_BYTES
         self._left -= len(data) + (_LINE_OVERHEAD if begins_line else 0)
         if self._left < 0:
@@ -314,7 +315,7 @@ class _Talk:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What dulwich reads of an HTTP response."""
+    """The parts of an HTTP response that dulwich reads."""
 
     response: BaseHTTPResponse
     content_type: str
@@ -347,7 +348,7 @@ def _origin(url: str) -> str:
 
 
 def _err_line(head: bytes, source: CloneUrl) -> str:
-    """What an ``ERR`` line says, which ends an answer in the place of any line before the pack.
+    """Read the message of an ``ERR`` line, which a server may send instead of any line.
 
     Source: gitprotocol-pack, "pkt-line format".
     """
@@ -364,7 +365,7 @@ def _err_line(head: bytes, source: CloneUrl) -> str:
 
 
 def _can_be_shallow(capabilities: Set[bytes]) -> bool:
-    """Whether a server leaves out history, by what it says in version 0 or 2."""
+    """Whether a server supports shallow fetches, by its capabilities in version 0 or 2."""
     pairs = (each.strip().partition(b"=") for each in capabilities)
     return any(
         key == b"shallow" or (key == b"fetch" and b"shallow" in value.split())
@@ -373,7 +374,7 @@ def _can_be_shallow(capabilities: Set[bytes]) -> bool:
 
 
 def _object_formats(capabilities: Set[bytes]) -> frozenset[str]:
-    """Who says nothing has SHA-1 (gitprotocol-capabilities, "object-format")."""
+    """Object formats of a server: SHA-1 by default (gitprotocol-capabilities, "object-format")."""
     pairs = (each.strip().partition(b"=") for each in capabilities)
     said = (value.decode("ascii", "replace") for key, _, value in pairs if key == _FORMAT)
     return frozenset(said) or frozenset({SHA1.name})

@@ -1,6 +1,6 @@
-"""Fetch one commit from a server, over smart HTTP, and try again what broke.
+"""Fetch one commit from a server over smart HTTP, with retries.
 
-All other refs of the server are ignored, so that nobody can block others by pushing an odd one.
+All other refs of the server are ignored, so that an odd one cannot block a deployment.
 """
 
 from __future__ import annotations
@@ -49,19 +49,20 @@ def fetch(
 ) -> Fetched:
     """Fetch one commit, without its history.
 
-    Broken connections and timeouts are tried again, from the beginning.
+    After a broken connection or a timeout, the fetch starts again from the beginning.
 
     Args:
-        intake: Gets the pack.
-        within: Where a submodule may be; ``None`` if the repository is none.
+        intake: Receives the pack.
+        within: The addresses that a submodule may have; ``None`` if this is not a submodule.
 
     Raises:
-        ConfigurationError: The URL or the ref's name can't be used.
-        RemoteRefused: Credentials, repository, ref or commit are refused or unknown.
-        LimitExceeded: Too many bytes, or too much time.
-        UnsafeRepository: The address is none that a submodule may have.
-        Cancelled: The operation was asked to stop.
-        GitError: The server can't be reached, failed, or does not speak git.
+        ConfigurationError: The URL or the ref's name is invalid.
+        RemoteRefused: The server refused the credential, or does not have the repository, ref or
+            commit.
+        LimitExceeded: The pack is too large, or the fetch takes too long.
+        UnsafeRepository: A submodule must not have this address.
+        Cancelled: The operation was cancelled.
+        GitError: The server cannot be reached, failed, or does not speak the git protocol.
     """
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     exactly = wanted.exactly
@@ -73,11 +74,11 @@ def fetch(
         if isinstance(outcome, Fetched):
             return outcome
         if intake.capabilities and _may_have_changed(outcome.error):
-            # The server may no longer be what it was: ask it from the beginning.
+            # The server may have changed: ask for its capabilities again.
             intake.capabilities = frozenset()
             continue
         if not outcome.again or not retries:
-            # Without the frames below, whose local variables hold the credential.
+            # Without the traceback, whose frames hold the credential in local variables.
             raise outcome.error.with_traceback(None)
         operation.wait(wait)
         retries, wait = retries - 1, wait * 2
@@ -129,7 +130,7 @@ class _Attempt:
             finally:
                 client.close()
         if not isinstance(caught, DeploycoreError):
-            # The reason why a connection broke may be that we cut it.
+            # The connection may have broken because the operation ended and cut it.
             self._operation.check()
         return self._failure(client, caught)
 
@@ -178,7 +179,7 @@ class _Attempt:
             if not ref.startswith(BRANCHES) or not check_ref_format(Ref(ref)):
                 raise RemoteRefused(
                     f"The git server of {self._source.url} does not name its default branch.",
-                    hint="Name a branch.",
+                    hint="Specify a branch.",
                     url=self._source.url,
                 )
         return Fetched(
@@ -197,7 +198,7 @@ class _Attempt:
 
     @property
     def _may_have_moved(self) -> bool:
-        """Whether the server does not give what it has just offered: then it is asked anew."""
+        """Whether the ref may have moved since the server announced its commit: then retry."""
         return self._asked and self._commit.encode() == self._tip
 
     def _wants(self, client: GitClient, refs: Mapping[Ref, ObjectID]) -> list[ObjectID]:
@@ -215,13 +216,13 @@ class _Attempt:
         self._asked = True
         self._intake.begin(commit)
         if tip and tip != self._tip and commit.encode() == self._tip:
-            # The commit comes along; and servers of version 0 give only what they advertise.
+            # The tag brings its commit. In version 0, servers send only what they advertise.
             self._tag = tip.decode()
             return [tip]
         return [ObjectID(commit.encode())]
 
     def _refuse_other_format(self, commit: str, formats: Set[str]) -> None:
-        """Refuse a commit that the server can't have, or that can't be read here."""
+        """Refuse a commit whose object format the server lacks, or that is not supported."""
         known = [each for each in OBJECT_FORMATS if each.name in formats]
         if not known:
             raise RemoteRefused(
@@ -232,18 +233,18 @@ class _Attempt:
             )
         if not any(is_hash_of(commit, each) for each in known):
             raise RemoteRefused(
-                f"{clean(commit)!r} names no commit in the repository {self._source.url}, whose"
-                f" object format is {known[0].name}: it would have {known[0].digits} hexadecimal"
-                " digits.",
-                hint="Check that the commit is one of this repository.",
+                f"{clean(commit)!r} is not a commit hash in the repository {self._source.url}. Its"
+                f" object format is {known[0].name}, whose hashes have {known[0].digits}"
+                " hexadecimal digits.",
+                hint="Check that the commit belongs to this repository.",
                 url=self._source.url,
             )
 
     def _unknown_ref(self, *, empty: bool | None) -> RemoteRefused:
-        """The error for a ref that the server does not have.
+        """Return the error for a ref that the server does not have.
 
         Args:
-            empty: Whether it has no refs at all; ``None`` if it was asked for this one alone.
+            empty: Whether it has no refs at all; ``None`` if only this ref was requested.
         """
         ref = clean(self._wanted.ref or "")
         check = "Check the name; upper and lower case differ."
@@ -260,31 +261,31 @@ class _Attempt:
     def _nothing_there(self) -> RemoteRefused:
         return RemoteRefused(
             f"The repository {self._source.url} is empty, or has no default branch.",
-            hint="Push a first commit, or name a branch.",
+            hint="Push a first commit, or specify a branch.",
             url=self._source.url,
         )
 
     def _explained(self, error: DeploycoreError) -> DeploycoreError:
-        """Say what else is known where a commit, and not a branch, was refused."""
+        """Add what is known if a commit that was requested by its hash is refused."""
         commit = self._wanted.exactly
         if not self._asked or commit is None or commit == (self._tip or b"").decode():
             return error
         if not isinstance(error, RemoteRefused) and not _failed(error):
             return error
-        where = f"{self._source.url} has no commit {commit} to give"
+        where = f"The git server of {self._source.url} did not send commit {commit}"
         named = self._wanted.ref if self._wanted.ref != commit else None
         moved_to = None
         if self._tip is not None and named is not None:
             moved_to = self._tip.decode()
             where = (
                 f"{clean(named)!r} of {self._source.url} has moved from"
-                f" {commit} to {moved_to}, and the server does not give the former"
+                f" {commit} to {moved_to}, and the server no longer sends {commit}"
             )
         return RemoteRefused(
             f"{where} ({error.message})",
             hint="Deploy the newest commit of the branch."
             if named
-            else "Check that the commit was pushed, and that it is the tip of a branch there.",
+            else "Check that the commit was pushed, and that it is the newest commit of a branch.",
             url=self._source.url,
             commit=commit,
             moved_to=moved_to,
@@ -292,15 +293,15 @@ class _Attempt:
 
 
 def _failed(error: DeploycoreError) -> bool:
-    """Whether a server may have refused a commit: some fail instead."""
+    """Whether a failure may mean that the commit was refused: some servers answer with 500."""
     return error.details.get("status") == 500
 
 
 class _Haves:
-    """Tells the server what is held: commits whose parents are not.
+    """Tells the server which commits are there, without their parents.
 
-    dulwich's own can't be told by a server that it has a commit with a hash of SHA-256. What is
-    held is asked for late, since that depends on the server's object format.
+    dulwich's own class fails if the server confirms a commit with a SHA-256 hash. The commits are
+    listed late, since they depend on the server's object format.
     """
 
     def __init__(self, intake: Intake) -> None:
@@ -318,7 +319,7 @@ class _Haves:
         return ObjectID(have.encode()) if have else None
 
     def ack(self, sha: ObjectID) -> None:
-        """All is told in one request, so that nothing depends on what the server has of it."""
+        """Ignore a confirmation: all commits are in one request, so nothing depends on it."""
 
     def nak(self) -> None:
-        """As above."""
+        """Ignore the end of the confirmations, too."""

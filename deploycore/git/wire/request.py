@@ -1,4 +1,4 @@
-"""A request for one commit of a server: what is wanted, what was found, and what takes the pack."""
+"""The request for one commit, its result, and the interface of what receives the pack."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ _HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to fetch: the commit of a branch or of a tag, or one commit by its hash.
+    """The commit to fetch: that of a branch or a tag, or one that is given by its hash.
 
     Attributes:
-        ref: A branch, a tag, the full name of any ref, or a full hash. ``None`` with no
-            commit given: the branch that the server's HEAD names.
-        commit: Exactly this commit, wherever the ref is now; ``None`` for where it is.
-        is_seen: Whether who names the commit has seen it on the host, with this credential. If
-            not, what is held is no answer: the host is asked whether one may have it.
+        ref: A branch, a tag, the full name of any ref, or a full hash. ``None``, without a
+            commit, stands for the server's default branch.
+        commit: The full hash of the commit, even if the ref has moved; ``None`` for the newest
+            commit of the ref.
+        is_seen: Whether the caller has seen the commit on the host with this credential. If not,
+            the host is asked even for a commit in the cache, since it may deny access.
     """
 
     ref: str | None = None
@@ -38,14 +39,14 @@ class Wanted:
 
     @property
     def exactly(self) -> str | None:
-        """The hash that is wanted, if it is known without asking."""
+        """The hash of the wanted commit, if it is known without asking the server."""
         if self.commit is None and self.ref is not None and _HASH.fullmatch(self.ref):
             return self.ref
         return self.commit
 
     @property
     def refs(self) -> list[Ref]:
-        """The refs that may be meant, the first that the server has is."""
+        """The refs that the name can stand for. The first one that the server has is used."""
         if self.ref is None or self.exactly == self.ref:
             return [HEAD]
         name = self.ref.encode("utf-8", "surrogateescape")
@@ -54,20 +55,20 @@ class Wanted:
         return [Ref(BRANCHES + name), Ref(_TAGS + name)]
 
     def refuse_malformed(self) -> None:
-        """Refuse names that no server can have.
+        """Refuse names that git does not allow.
 
         Raises:
-            ConfigurationError: Git does not allow the ref's name, or this is no hash.
+            ConfigurationError: The ref's name is not allowed, or the commit is not a full hash.
         """
         if not self._is_named_rightly:
             raise ConfigurationError(
                 f"Git does not allow a branch or tag named {clean(self.ref or '')!r}.",
-                hint="Check the name.",
+                hint="Check the name of the branch or tag.",
             )
         if self.commit is not None and not _HASH.fullmatch(self.commit):
             raise ConfigurationError(
                 f"{clean(self.commit)!r} is not the full hash of a commit.",
-                hint="Give all of its hexadecimal digits, in lower case.",
+                hint="Specify all 40 or 64 hexadecimal digits, in lower case.",
             )
 
     @property
@@ -80,16 +81,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was found on the server.
+    """The result of a fetch.
 
     Attributes:
-        commit: Full hash; that of a tag object where the server did not say what it tags.
-        ref: The ref's full name; ``HEAD`` where a commit was asked for by its hash.
-        shallow: Whether the server left out the commit's parents, should it have any.
-        received: Whether there was anything to receive: nothing is, where the commit is held.
-        tag: The hash of the annotated tag that the ref is, which was received too; else empty.
-        capabilities: Of the server, in protocol version 2; empty if it speaks another.
-        redirected_to: The repository's address, if the server redirected to another one.
+        commit: Full hash; that of a tag object if the server did not say what it tags.
+        ref: The ref's full name; ``HEAD`` if a commit was requested by its hash.
+        shallow: Whether the server left out the commit's parents, if it has any.
+        received: Whether a pack was received. None is if the commit is in the cache.
+        tag: The hash of the ref's annotated tag, which was received too; empty if there is none.
+        capabilities: The server's capabilities in protocol version 2; empty for other versions.
+        redirected_to: The repository's new URL, if the server redirected to another one.
     """
 
     commit: str
@@ -102,35 +103,35 @@ class Fetched:
 
     @property
     def name(self) -> str:
-        """The name of the branch or tag, for people; the hash where there is none."""
+        """The short name of the branch or tag; the hash if there is none."""
         if self.ref == HEAD:
             return self.commit
         return clean(self.ref.removeprefix(BRANCHES).removeprefix(_TAGS))
 
 
 class Intake(Protocol):
-    """Where what is fetched goes to.
+    """Receives what is fetched.
 
     Attributes:
-        capabilities: What the server said formerly, in protocol version 2; may be empty.
+        capabilities: The server's capabilities in protocol version 2, if they are known.
     """
 
     capabilities: frozenset[bytes]
 
     def holds(self, commit: str) -> bool:
-        """Whether a commit need not be fetched."""
+        """Whether a commit is there already, so that it need not be fetched."""
 
     def haves(self) -> list[str]:
-        """Commits that are held, which the server may build upon."""
+        """Commits that are there, which the server may build on."""
 
     def begin(self, commit: str) -> None:
-        """A pack with this commit is going to come; one that came before counts no more.
+        """Start to receive a pack with this commit; what was received before is dropped.
 
-        The commit's name tells the object format: what is held in another one is of no use.
+        The length of the hash tells the object format. Objects in another format are of no use.
         """
 
     def feed(self, data: bytes) -> None:
-        """The next bytes of the pack."""
+        """Take the next bytes of the pack."""
 
 
 def is_hash_of(commit: str, object_format: ObjectFormat) -> bool:
