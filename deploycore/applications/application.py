@@ -302,7 +302,7 @@ class Limits(Model):
     @property
     def git_settings(self) -> dict[str, Any]:
         """Those that are set, by the names that ``GitSettings`` has for them."""
-        return {f"{name}_most": limit for name, limit in self if limit is not None}
+        return {f"max_{name}": limit for name, limit in self if limit is not None}
 
 
 LinkRules = Annotated[

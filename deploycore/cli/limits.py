@@ -56,7 +56,7 @@ def limited(settings: GitSettings, limits: Limits, timeout: float | None) -> Git
 
 def name_option(error: GitError) -> None:
     """Name in the hint this command's own option, where there is one for what was refused."""
-    limit = str(error.details.get("limit", "")).removesuffix("_most")
+    limit = str(error.details.get("limit", "")).removeprefix("max_")
     if "link_target" in error.details:
         error.hint = "Clone with --links write-as-links, as git does, or write-as-files."
     elif limit == "total_timeout":
