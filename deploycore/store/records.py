@@ -83,8 +83,9 @@ class ReleaseHistory:
 
     Attributes:
         made: The deployment that made each release, by the release's name.
-        events: The deployments and rollbacks that ended ``healthy``, the oldest first, from the
-            one on that made the oldest of the releases in question.
+        events: Deployments and rollbacks that ended ``healthy``, the oldest first. They need not
+            be all: a release's own deployment and the last rollback to it, the last event of its
+            commit, and the rollbacks from that commit since then decide the same.
     """
 
     made: Mapping[str, DeploymentRecord]
