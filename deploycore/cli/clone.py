@@ -1,4 +1,4 @@
-"""``deploycore clone``: one branch of a repository, into a directory, or nothing at all."""
+"""``deploycore clone``: clone one branch of a repository; on failure, leave nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["register"]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's command."""
+    """Add this command."""
     application.command()(clone)
 
 
@@ -32,21 +32,24 @@ def clone(
     provider: ProviderName,
     repository: RepositoryArgument,
     directory: Annotated[
-        Path | None, typer.Argument(help="New or empty; by default the repository's name.")
+        Path | None,
+        typer.Argument(help="New or empty directory (default: the repository's name)."),
     ] = None,
     branch: Annotated[
         str | None,
         typer.Option(
-            "--branch", "-b", help="Or a tag, or a full hash; by default the default branch."
+            "--branch",
+            "-b",
+            help="Branch, tag or full commit hash (default: the default branch).",
         ),
     ] = None,
-    submodules: Annotated[bool, typer.Option("--submodules", help="With submodules.")] = False,
+    submodules: Annotated[bool, typer.Option("--submodules", help="Clone submodules too.")] = False,
     links: Annotated[
         EscapingLinks,
         typer.Option(
             "--links",
-            help="What to do with symbolic links that lead out of the directory: write-as-links"
-            " (as git does), write-as-files (a file that holds the link's target), or refuse.",
+            help="How to treat symbolic links that lead out of the directory: write-as-links (as"
+            " git does), write-as-files (files that contain the link's target), or refuse.",
         ),
     ] = "write-as-links",
     limit: Annotated[
@@ -54,13 +57,15 @@ def clone(
         typer.Option(
             "--limit",
             metavar="NAME=NUMBER",
-            help="Raise or lower a limit, such as files=1000000. The names are those of an"
-            " application's limits. Repeatable.",
+            help="Raise or lower a limit, such as files=1000000. An application's limits have the"
+            " same names. Repeatable.",
         ),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, metavar="SECONDS", help="Seconds for the whole clone (default: 1800)."),
+        typer.Option(
+            min=1, metavar="SECONDS", help="Maximum seconds for the clone (default: 1800)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -128,7 +133,7 @@ def clone(
 def _suggest(
     provider: InterruptibleProvider, repository: RepositoryId, branch: str | None, error: GitError
 ) -> None:
-    """Name in the hint what may have been meant, where there is no such branch or repository."""
+    """Suggest similar names in the hint if the branch or repository was not found."""
     from deploycore.installation.verification import suggest_repository
 
     suggest_repository(error, repository, provider.list_repos)
@@ -139,4 +144,4 @@ def _suggest(
     except NotFound as missing:
         error.hint = missing.hint
     except DeploycoreError:
-        return  # what git said is what is told
+        return  # keep git's own hint

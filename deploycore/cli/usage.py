@@ -1,7 +1,7 @@
-"""What is wrong with a command line, as an error like all others: a sentence and the next step.
+"""Errors of the command line, with a message and a hint like all other errors.
 
-Typer stops at the first thing that is missing, and suggests little. Here all that is missing is
-told at once, and a misspelled option gets the one that was probably meant.
+Typer reports only the first missing argument. Here the error names all of them, and the hint
+suggests an option that is similar to a misspelled one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["CommandGroup", "NounGroup", "UsageError"]
 
-_UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only what is derived from it
+_UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only its subclasses
 
 
 class UsageError(DeploycoreError):
-    """The command line is wrong."""
+    """The command line is invalid."""
 
     code = "usage"
     exit_code = 2
@@ -32,10 +32,10 @@ class NounGroup(TyperGroup):
     """The commands of one noun, such as ``provider``."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """The option ``--help``, which is off unless it is given.
+        """Return the option ``--help``, with a default.
 
-        Typer gives it no default, and imports pydantic to find out that nothing is not a value.
-        That is half of what printing the help of one of the commands would take.
+        Typer gives it none, and imports pydantic to handle the missing value. That takes half of
+        the time for printing a command's help.
         """
         option = super().get_help_option(ctx)
         if option is not None:
@@ -44,7 +44,7 @@ class NounGroup(TyperGroup):
 
 
 class CommandGroup(NounGroup):
-    """The commands, with errors of the command line as ``UsageError``."""
+    """All commands. Errors of the command line become ``UsageError``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the options before the command."""
@@ -55,7 +55,7 @@ class CommandGroup(NounGroup):
             _raise_translated(error, given)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that is named."""
+        """Run the command."""
         given = [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
@@ -64,24 +64,25 @@ class CommandGroup(NounGroup):
 
 
 def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
-    """Raise what Typer raised as an error of ours; the help that it shows instead stays its own.
+    """Raise Typer's error as ``UsageError``, unless Typer shows the help instead.
 
     Args:
+        error: Typer's error.
         given: The command line, from the command's name on.
     """
     kind, context = type(error).__name__, error.ctx
     if kind == "NoArgsIsHelpError":
         raise error
     path = context.command_path if context is not None else "deploycore"
-    hint = f"See what it takes: {path} --help"
+    hint = f"List its arguments and options: {path} --help"
     if kind == "NoSuchOption":
         known = _options(context.command) if context is not None else []
-        message = f"There is no option {error.option_name} for {path}."
+        message = f"The command {path} has no option {error.option_name}."
         hint = did_you_mean(error.option_name.lstrip("-"), known, shown="--{}") + hint
     elif kind == "MissingParameter" and context is not None:
-        message = f"The command {path} lacks {_listed(_missing(context, given))}."
+        message = f"The command {path} needs {_listed(_missing(context, given))}."
     elif value := _explain_invalid(error.__cause__):
-        message = f"The value of {_shown(error.param)} is wrong: {value}."
+        message = f"The value of {_shown(error.param)} is invalid: {value}."
         wrong, *choices = re.findall("'([^']*)'", value) or [""]
         hint = did_you_mean(wrong, choices) + hint
     else:
@@ -90,7 +91,7 @@ def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
 
 
 def _explain_invalid(cause: BaseException | None) -> str:
-    """Why pydantic refused a value; empty if something else is wrong."""
+    """Return why pydantic rejected a value; empty if the error has another cause."""
     from pydantic import ValidationError
 
     from deploycore.text.validation import describe_problems
@@ -104,12 +105,12 @@ def _options(command: Any) -> list[str]:
 
 
 def _missing(context: Any, given: Sequence[str]) -> Iterator[str]:
-    """The names of all required arguments and options that were not given."""
+    """Return the names of all required arguments and options that were not given."""
     depth = 0
     above = context
     while above.parent is not None:
         depth, above = depth + 1, above.parent
-    # Parsing that does not stop at what is missing, as for completion.
+    # Resilient parsing, as for completion, does not stop at a missing argument.
     parsed = context.command.make_context(
         context.info_name, list(given[depth:]), parent=context.parent, resilient_parsing=True
     )

@@ -106,7 +106,7 @@ def test_at_a_terminal_a_person_is_asked(command, installation, secret, typed, c
     done = command("app", "remove", "shop", typed=typed)
     assert (done.returncode, names(installation)) == (code, left)
     assert "Remove the application shop?" in done.stderr
-    assert "releases  there are none on disk" in done.stderr
+    assert "releases  none on disk" in done.stderr
     assert " stay in" not in done.stdout  # of releases that never were
 
 
@@ -258,7 +258,7 @@ def test_a_damaged_unfinished_deployment_is_dropped_if_that_is_said(
     assert "deploycore app remove shop --force" in refused.stderr
     done = command("app", "remove", "shop", "--yes", "--force")
     assert (done.returncode, names(installation)) == (0, [])
-    assert f"deployments that had not ended were deleted: {number}" in done.stdout
+    assert f"unfinished deployments were deleted: {number}" in done.stdout
     assert store.history() == []
 
 
@@ -429,8 +429,8 @@ def test_rest_keeps_the_history_unless_it_is_purged(serving, installation, deplo
     [
         (("webhook", "remove", "shop"), "Remove the webhook of shop?"),
         (("provider", "remove", "spare"), "Remove the provider spare?"),
-        (("token", "remove", "ci"), "Revoke the token ci?"),
-        (("app", "secret", "shop", "KEY", "--remove"), "Forget the value of KEY?"),
+        (("token", "remove", "ci"), "Remove the token ci?"),
+        (("app", "secret", "shop", "KEY", "--remove"), "Erase the value of KEY?"),
     ],
     ids=["webhook", "provider", "token", "secret"],
 )
