@@ -39,6 +39,7 @@ __all__ = [
     "as_documented",
     "delivered_json",
     "hmac_sha256_matches",
+    "signature_header_matches",
     "unexpected_delivery",
 ]
 
@@ -98,6 +99,29 @@ class RefChange(Model):
     name: NonEmpty
     before: CommitHash | None = None
     after: CommitHash | None = None
+
+    @classmethod
+    def of_ref(
+        cls, ref: str, before: str, after: str, *, tagged: str | None = None
+    ) -> RefChange | None:
+        """Read a change as git writes it.
+
+        Args:
+            ref: The full name, such as ``refs/heads/main``.
+            before, after: Hashes; all zeros for no commit.
+            tagged: The commit of an annotated tag, which itself points to a tag object.
+
+        Returns:
+            ``None`` if the ref is neither a branch nor a tag, or did not exist before or after.
+        """
+        kinds: dict[str, Literal["branch", "tag"]] = {"refs/heads/": "branch", "refs/tags/": "tag"}
+        kind = next((kinds[prefix] for prefix in kinds if ref.startswith(prefix)), None)
+        old, new = (hash if hash.strip("0") else None for hash in (before, after))
+        if kind is None or (old is None and new is None):
+            return None
+        if kind == "tag" and new is not None:
+            new = tagged or new
+        return cls(kind=kind, name=ref.split("/", 2)[2], before=old, after=new)
 
 
 class PushEvent(Model):
@@ -241,6 +265,20 @@ def hmac_sha256_matches(body: bytes, signature: str, secrets: Iterable[SecretStr
         # By & and not by `and`, which looks at the right side only where the left one is true.
         matches |= hmac.compare_digest(wanted, given) & bool(key)
     return matches
+
+
+def signature_header_matches(
+    delivery: WebhookDelivery, header: str, secrets: Iterable[SecretStr]
+) -> bool:
+    """Whether a header is ``sha256=`` and the HMAC-SHA256 of the delivery's body.
+
+    Other algorithms are refused. See :func:`hmac_sha256_matches`.
+
+    Args:
+        header: The name of the header, in lower case.
+    """
+    algorithm, _, signature = delivery.headers.get(header, "").partition("=")
+    return hmac_sha256_matches(delivery.body, signature, secrets) & (algorithm == "sha256")
 
 
 def delivered_json(delivery: WebhookDelivery, host: str, *, form_field: str | None = None) -> bytes:

@@ -21,6 +21,11 @@ class BasicAuth:
     username: str
     password: SecretStr
 
+    @property
+    def secret(self) -> SecretStr:
+        """The password."""
+        return self.password
+
     def header(self) -> tuple[str, SecretStr]:
         """``Authorization: Basic``."""
         pair = f"{self.username}:{self.password.get_secret_value()}".encode()
@@ -33,6 +38,11 @@ class BearerAuth:
 
     token: SecretStr
 
+    @property
+    def secret(self) -> SecretStr:
+        """The token."""
+        return self.token
+
     def header(self) -> tuple[str, SecretStr]:
         """``Authorization: Bearer``."""
         return "Authorization", SecretStr(f"Bearer {self.token.get_secret_value()}")
@@ -44,6 +54,11 @@ class HeaderAuth:
 
     name: str
     token: SecretStr
+
+    @property
+    def secret(self) -> SecretStr:
+        """The token."""
+        return self.token
 
     def header(self) -> tuple[str, SecretStr]:
         """The host's own header."""
@@ -66,14 +81,16 @@ class Authorisation(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._auth is not None:
             name, value = self._auth.header()
-            self._learn(_secret_in(value))
+            self._learn(self._secret(value))
             request.headers[name] = value.get_secret_value()
         return request
 
-
-def _secret_in(value: SecretStr) -> SecretStr:
-    """The password or token of a header's value, without the scheme."""
-    scheme, _, credentials = value.get_secret_value().partition(" ")
-    if scheme.lower() == "basic":
-        credentials = base64.b64decode(credentials).decode().partition(":")[2]
-    return SecretStr(credentials or scheme)
+    def _secret(self, value: SecretStr) -> SecretStr:
+        """The password or token. A plugin's own class may not name it; then it is read from the
+        header's value."""
+        if isinstance(self._auth, BasicAuth | BearerAuth | HeaderAuth):
+            return self._auth.secret
+        scheme, _, credentials = value.get_secret_value().partition(" ")
+        if scheme.lower() == "basic":
+            credentials = base64.b64decode(credentials).decode().partition(":")[2]
+        return SecretStr(credentials or scheme)
