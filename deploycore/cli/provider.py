@@ -6,14 +6,13 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 import deploycore
 from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
-from deploycore.cli.usage import NounGroup, UsageError
+from deploycore.cli.usage import NounGroup, StartedCommand, UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.times import for_machines, for_people
 
@@ -40,7 +39,7 @@ def register(application: typer.Typer) -> None:
     application.add_typer(commands, name="provider")
 
 
-class _AddCommand(TyperCommand):
+class _AddCommand(StartedCommand):
     """``add``, whose help depends on ``--kind``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -16,7 +15,6 @@ import typer
 import deploycore
 from deploycore.cli.options import AsJson, Lease, PerProvider
 from deploycore.cli.output import say, show_json_line
-from deploycore.cli.process_log import log_to_standard_error
 from deploycore.cli.standard_streams import signals_to_end
 
 if TYPE_CHECKING:
@@ -57,6 +55,9 @@ def worker(
     one PostgreSQL database. The log is on standard error, with times in UTC. With --json each event
     is one JSON object on a line of standard output.
     """
+    import logging  # takes longer than to print help
+
+    from deploycore.cli.process_log import log_to_standard_error
     from deploycore.worker import Worker, no_listener
 
     # With --json, the events on standard output tell of the deployments.

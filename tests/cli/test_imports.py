@@ -42,6 +42,7 @@ _NEVER_FOR_HELP = {
     "alembic",
     "cryptography",
     "dulwich",
+    "logging",
     "pluggy",
     "pydantic",
     "requests",
