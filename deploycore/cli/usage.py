@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -74,11 +74,12 @@ class _ReadyValue:
         kind = param.type_descriptor.annotation
         if param.type_descriptor.parameter_info.parser is None:
             is_list = param.multiple or param.nargs != 1
-            if is_list and kind == list[str] and _are_texts(value):
-                return list(value)
-            is_default = type(value) in (int, float) and value == param.default
-            is_right = value is None or (type(value) is kind and (kind is str or is_default))
-            if is_right and not is_list:
+            if is_list and kind == list[str] and (value is None or _are_texts(value)):
+                return list(value) if value is not None else ()
+            is_default = type(value) in (int, float, str) and value == param.default
+            is_choice = is_default and value in get_args(kind)
+            is_right = type(value) is kind and (kind is str or is_default)
+            if not is_list and (value is None or is_right or is_choice):
                 return value
         param._runtime_param = None
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
