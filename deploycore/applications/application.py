@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from deploycore.applications import PROVIDER_SECONDS
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 from deploycore.models import Model, RepositoryId, is_commit_hash
@@ -323,7 +324,7 @@ class Timeouts(Model):
 
     fetch: Seconds = 1800.0
     deploy: Seconds = 7200.0
-    provider: Seconds = 300.0
+    provider: Seconds = PROVIDER_SECONDS
 
 
 class Previews(Model):

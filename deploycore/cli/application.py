@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import deploycore
 from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.history import deployment_as_dict, show_deployments
+from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
@@ -22,7 +23,8 @@ from deploycore.errors import ConfigurationError
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
-    from deploycore.store import ApplicationRecord, RepositoryRecord
+    from deploycore.store import ApplicationRecord, PreviewRecord, RepositoryRecord
+    from deploycore.store.listing import Listing
 
 __all__ = ["register"]
 
@@ -156,9 +158,15 @@ def create(
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the applications."""
-    with deploycore.Installation() as installation:
-        records = installation.store.list_applications()
-        parents = {each.name: each.parent for each in installation.store.previews.list()}
+    listed = None if as_json else read_listing(_listed)
+    if listed is None:
+        with deploycore.Installation() as installation:
+            records = installation.store.list_applications()
+            previews = installation.store.previews.list()
+        rows = [_row(vars(each.definition)) for each in records]
+    else:
+        rows, previews = listed
+    parents = {each.name: each.parent for each in previews}
     if as_json:
         show_json_array(
             _as_dict(each) | ({"preview_of": parents[each.name]} if each.name in parents else {})
@@ -172,10 +180,6 @@ def list_(as_json: AsJson = False) -> None:
         Column("REF"),
         Column("TARGET", drop=1),
     ]
-    rows = [
-        [app.name, app.provider, app.repository, app.ref, str(app.target)]
-        for app in (record.definition for record in records)
-    ]
     if parents:
         columns.append(Column("PREVIEW OF", drop=3))
         for row in rows:
@@ -185,6 +189,15 @@ def list_(as_json: AsJson = False) -> None:
         rows,
         empty="No applications yet. Create one: deploycore app create --help",
     )
+
+
+def _listed(listing: Listing) -> tuple[list[list[str]], Sequence[PreviewRecord]]:
+    return [_row(each) for each in listing.definitions()], listing.previews()
+
+
+def _row(definition: Mapping[str, Any]) -> list[str]:
+    names = ("name", "provider", "repository", "ref", "target")
+    return [str(definition[name]) for name in names]
 
 
 @commands.command()

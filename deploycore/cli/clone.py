@@ -17,7 +17,9 @@ from deploycore.git import EscapingLinks
 from deploycore.times import for_machines
 
 if TYPE_CHECKING:
+    from deploycore.applications.application import Limits
     from deploycore.deploy import InterruptibleProvider
+    from deploycore.git import GitSettings
     from deploycore.models import RepositoryId
 
 __all__ = ["register"]
@@ -70,11 +72,14 @@ def clone(
     as_json: AsJson = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, without its history."""
-    from deploycore.cli.limits import limited, name_option, read_limits
     from deploycore.deploy import InterruptibleProvider, fetch_hint
     from deploycore.git import clone as git_clone
 
-    limits = read_limits(limit or ())
+    limits = None
+    if limit:
+        from deploycore.cli.limits import read_limits
+
+        limits = read_limits(limit)
     with (
         deploycore.Installation() as installation,
         telling_of_waits(interruptible=False),
@@ -98,9 +103,11 @@ def clone(
                 name=str(wanted),
                 progress=lambda git: reporter.show("cloning", git),
                 cancellation=cancellation,
-                settings=limited(installation.git_settings, limits, timeout),
+                settings=_limited(installation.git_settings, limits, timeout),
             )
         except GitError as error:
+            from deploycore.cli.limits import name_option
+
             fetch_hint(opened, error)
             name_option(error)
             _suggest(opened, wanted, branch, error)
@@ -128,6 +135,14 @@ def clone(
     say(f"  {done.files:,} files, {done.bytes:,} bytes")
     for note in done.notes:
         say(f"  {note}")
+
+
+def _limited(settings: GitSettings, limits: Limits | None, timeout: float | None) -> GitSettings:
+    if limits is None and timeout is None:
+        return settings
+    from deploycore.cli.limits import limited, read_limits
+
+    return limited(settings, limits or read_limits(()), timeout)
 
 
 def _suggest(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -22,10 +21,8 @@ from deploycore.cli.standard_streams import (
     interrupts_raise,
 )
 from deploycore.cli.streams import foreign_output_to_stderr
-from deploycore.cli.usage import CommandGroup
+from deploycore.cli.usage import CommandGroup, StartedCommand
 from deploycore.errors import DeploycoreError
-from deploycore.provider.background import calls_left_behind
-from deploycore.text.printable import LogFormatter
 
 __all__ = ["application_of", "run"]
 
@@ -40,8 +37,6 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
         arguments: The whole command line, without the program's name.
         modules: The commands to import: all of them for completion and for unknown commands.
     """
-    if logging.lastResort is not None:  # logs warnings of commands that configure no logging
-        logging.lastResort.setFormatter(LogFormatter("%(message)s"))
     code = _run(arguments, modules)
     if reason := find_lost_output():
         lost = DeploycoreError(f"{LOST_OUTPUT} {reason}.")
@@ -49,7 +44,7 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
         code = code or 1
     # The command has ended: an interrupt from now on must not change its exit code.
     interrupts_end_with(code)
-    if calls_left_behind():
+    if _has_left_calls():
         # A normal exit would wait for threads of a plugin that hangs.
         end_at_once(code)
     sys.exit(code)
@@ -80,6 +75,12 @@ def _run(arguments: Sequence[str], modules: Iterable[str]) -> int:
     return 0
 
 
+def _has_left_calls() -> bool:
+    """Whether a call of a plugin still runs; where nothing has called one, nothing is imported."""
+    background = sys.modules.get("deploycore.provider.background")
+    return background is not None and background.calls_left_behind()
+
+
 def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
     """End the process if an interrupt arrives where Python cannot raise it.
 
@@ -107,7 +108,17 @@ def application_of(commands: Iterable[str]) -> typer.Typer:
     application.callback()(lambda: None)
     for module in dict.fromkeys(COMMANDS[command][0] for command in commands):
         importlib.import_module(module).register(application)
+    _set_command_class(application)
     return application
+
+
+def _set_command_class(application: typer.Typer) -> None:
+    for command in application.registered_commands:
+        if command.cls is None or not issubclass(command.cls, StartedCommand):
+            command.cls = StartedCommand
+    for group in application.registered_groups:
+        if group.typer_instance is not None:
+            _set_command_class(group.typer_instance)
 
 
 def _unforeseen(error: BaseException) -> DeploycoreError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import deploycore
+from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import (
     Column,
@@ -26,8 +27,10 @@ from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.deploy import LogLine, Release
+    from deploycore.disk.removal import Remains
     from deploycore.installation import Installation
     from deploycore.store import DeploymentRecord
+    from deploycore.store.listing import Listing
 
 __all__ = ["deployment_as_dict", "register", "show_deployments"]
 
@@ -49,9 +52,7 @@ def register(application: typer.Typer) -> None:
 
 def releases(name: Name, as_json: AsJson = False) -> None:
     """List the releases of an application that are on disk, newest first."""
-    with deploycore.Installation() as installation:
-        found = installation.releases(name)
-        left = installation.engine.leftovers(name)
+    found, left = _find_releases(name)
     for each in left:
         say_aside(f"{each.path} could not be removed: {each}")
     if as_json:
@@ -92,8 +93,11 @@ def deployments(
     as_json: AsJson = False,
 ) -> None:
     """List deployments and rollbacks, newest first, including those of removed applications."""
-    with deploycore.Installation() as installation:
-        found = installation.store.deployments.history(name, limit=limit)
+    found: Sequence[DeploymentRecord] | None
+    found = read_listing(lambda listing: listing.history(name, limit))
+    if found is None:
+        with deploycore.Installation() as installation:
+            found = installation.store.deployments.history(name, limit=limit)
     if as_json:
         show_json_array(map(deployment_as_dict, found))
         return
@@ -126,6 +130,12 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """Print a deployment's log."""
+    if not follow and (found := read_listing(lambda listing: _find_listed(listing, deployment))):
+        from deploycore.deploy.log import Logs
+
+        home = deploycore.Settings.from_environment().home
+        _print_log(Logs.of(home).read(found.application, found.id), as_json=as_json)
+        return
     with deploycore.Installation() as installation:
         record = _find(installation, deployment)
         store, all_logs = installation.store, installation.engine.logs
@@ -134,11 +144,7 @@ def logs(
             return not follow or store.deployments.get(record.id).is_finished
 
         lines = all_logs.follow(record.application, record.id, until=is_over)
-        for line in lines:
-            if as_json:
-                show_json_line(_line_as_dict(line))
-            else:
-                say(f"{for_people(line.at)}  {line.phase:14}  {_line_text(line)}")
+        _print_log(lines, as_json=as_json)
 
 
 def cancel(deployment: Number, as_json: AsJson = False) -> None:
@@ -256,13 +262,47 @@ def _text(at: datetime | None) -> str | None:
     return None if at is None else for_machines(at)
 
 
+def _find_releases(name: str) -> tuple[list[Release], list[Remains]]:
+    """The releases of an application, and what was to be removed and is still there."""
+    found = read_listing(lambda listing: _list_releases(listing, name))
+    if found is not None:
+        return found
+    with deploycore.Installation() as installation:
+        return installation.releases(name), installation.engine.leftovers(name)
+
+
+def _list_releases(listing: Listing, name: str) -> tuple[list[Release], list[Remains]]:
+    from deploycore.deploy.release_list import list_releases
+    from deploycore.deploy.releases import Releases
+
+    on_disk = Releases(listing.target(name))
+    found = list_releases(on_disk, lambda releases: listing.of_releases(name, releases))
+    return found, [] if on_disk.is_locked() else on_disk.leftovers()
+
+
+def _find_listed(listing: Listing, text: str) -> DeploymentRecord:
+    return listing.deployment(int(text)) if _is_number(text) else listing.last_deployment(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _print_log(lines: Iterable[LogLine], *, as_json: bool) -> None:
+    for line in lines:
+        if as_json:
+            show_json_line(_line_as_dict(line))
+        else:
+            say(f"{for_people(line.at)}  {line.phase:14}  {_line_text(line)}")
+
+
 def _find(installation: Installation, text: str) -> DeploymentRecord:
     """Find a deployment by its number, or the last deployment of an application.
 
     Raises:
         ConfigurationError: The deployment does not exist.
     """
-    if text.isascii() and text.isdigit() and len(text) < 19:
+    if _is_number(text):
         return installation.store.deployments.get(int(text))
     deployments = installation.store.deployments
     try:

@@ -6,7 +6,6 @@ are escaped before they reach a terminal.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -80,12 +79,12 @@ def show_record(fields: Iterable[tuple[Column, Cell]], *, indent: str = "") -> N
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(value, indent=2), file=command_output(), flush=True)
+    print(_json(value, indent=2), file=command_output(), flush=True)
 
 
 def show_json_line(value: Mapping[str, Any]) -> None:
     """Print one JSON object on its own line, and flush it."""
-    line = json.dumps(value) + "\n"
+    line = _json(value) + "\n"
     with _lock:  # several deployments may print at once, each in its own thread
         command_output().write(line)
         command_output().flush()
@@ -95,7 +94,7 @@ def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:
     """Print a JSON array item by item, without keeping the items in memory."""
     separator, output = "[\n  ", command_output()
     for item in items:
-        print(separator + json.dumps(item), end="", file=output)
+        print(separator + _json(item), end="", file=output)
         separator = ",\n  "
     print("[]" if separator.startswith("[") else "\n]", file=output)
 
@@ -108,7 +107,7 @@ def show_error(error: DeploycoreError, *, as_json: bool, application: str | None
     """
     error.add_context(application=application)
     if as_json:
-        print(json.dumps({"error": error.as_dict()}), file=sys.stderr)
+        print(_json({"error": error.as_dict()}), file=sys.stderr)
         return
     about = f"{printable(application)}: " if application else ""
     text = f"{_paint_for(sys.stderr)('bad', 'Error:')} {about}{printable(str(error))}"
@@ -134,6 +133,12 @@ def has_colors(stream: TextIO) -> bool:
     if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    import json  # help needs none
+
+    return json.dumps(value, indent=indent)
 
 
 def _paint_for(stream: TextIO) -> Paint:

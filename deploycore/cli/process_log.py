@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from deploycore.text.printable import LogFormatter
+from deploycore.text.log_format import LogFormatter
 
 __all__ = ["log_to_standard_error"]
 

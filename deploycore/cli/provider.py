@@ -6,19 +6,18 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 import deploycore
 from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
+from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
-from deploycore.cli.usage import NounGroup, UsageError
+from deploycore.cli.usage import NounGroup, StartedCommand, UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
-    from deploycore.installation import Installation
     from deploycore.models import Account
     from deploycore.store import ProviderRecord
 
@@ -43,7 +42,7 @@ def register(application: typer.Typer) -> None:
     application.add_typer(commands, name="provider")
 
 
-class _AddCommand(TyperCommand):
+class _AddCommand(StartedCommand):
     """The command ``add``, whose help depends on ``--kind``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -119,7 +118,7 @@ def add(
             verify=None if no_verify else lambda opened: accounts.append(opened.authenticate()),
         )
         if as_json:
-            show_json(_as_dict(installation, record))
+            show_json(_as_dict(record))
             return
     if accounts:
         say(f"Provider {name} is added: signed in as {accounts[0].username}.")
@@ -165,11 +164,13 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the configured providers."""
-    with deploycore.Installation() as installation:
-        records = installation.store.list_providers()
-        if as_json:
-            show_json_array(_as_dict(installation, record) for record in records)
-            return
+    records = read_listing(lambda listing: listing.providers())
+    if records is None:
+        with deploycore.Installation() as installation:
+            records = installation.store.list_providers()
+    if as_json:
+        show_json_array(map(_as_dict, records))
+        return
     show_table(
         [Column("NAME"), Column("KIND", drop=2), Column("ADDED", drop=1)],
         ([record.name, record.kind, for_people(record.created_at)] for record in records),
@@ -182,7 +183,7 @@ def show(name: ProviderName, as_json: AsJson = False) -> None:
     """Show a provider's configuration. Secrets are not printed."""
     with deploycore.Installation() as installation:
         record = installation.store.get_provider(name)
-        shown = _as_dict(installation, record)
+        shown = _as_dict(record)
     if as_json:
         show_json(shown)
         return
@@ -202,13 +203,13 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
     say(f"Provider {name} is removed.")
 
 
-def _as_dict(installation: Installation, record: ProviderRecord) -> dict[str, Any]:
+def _as_dict(record: ProviderRecord) -> dict[str, Any]:
+    from deploycore.secrets import describe_stored
+
     return {
         "name": record.name,
         "kind": record.kind,
         "settings": dict(record.settings),
-        "secrets": {
-            field: installation.secrets.describe(stored) for field, stored in record.secrets.items()
-        },
+        "secrets": {field: describe_stored(stored) for field, stored in record.secrets.items()},
         "created_at": for_machines(record.created_at),
     }

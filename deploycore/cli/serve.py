@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,6 @@ import typer
 import deploycore
 from deploycore.cli.options import Lease, PerProvider
 from deploycore.cli.output import say
-from deploycore.cli.process_log import log_to_standard_error
 from deploycore.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -144,6 +142,9 @@ def _tell(url: str) -> None:
 
 
 def _log_to_standard_error() -> None:
+    import logging  # takes longer than to print help
+
+    from deploycore.cli.process_log import log_to_standard_error
     from deploycore.server.edge import RequestIdFilter
 
     log_to_standard_error(RequestIdFilter(), extra_format="%(request_id)s ")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from deploycore.errors import DeploycoreError
 from deploycore.text.suggestions import did_you_mean
 
-__all__ = ["CommandGroup", "NounGroup", "UsageError"]
+__all__ = ["CommandGroup", "NounGroup", "StartedCommand", "UsageError"]
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only its subclasses
 
@@ -28,19 +28,69 @@ class UsageError(DeploycoreError):
     exit_code = 2
 
 
-class NounGroup(TyperGroup):
-    """The commands of one noun, such as ``provider``."""
+class _HelpIsOff:
+    """A command whose option ``--help`` is off unless it is given.
+
+    Typer gives it no default, and imports pydantic to find out that nothing is not a value.
+    That is half of what printing the help of one of the commands would take.
+    """
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option ``--help``, with a default.
-
-        Typer gives it none, and imports pydantic to handle the missing value. That takes half of
-        the time for printing a command's help.
-        """
-        option = super().get_help_option(ctx)
+        """Return the option ``--help``, with a default."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]
         if option is not None:
             option.default = False
         return option
+
+
+class StartedCommand(_HelpIsOff, TyperCommand):
+    """A command that starts fast: it imports neither pydantic to read texts and flags, nor the
+    logging of a command that is only asked for its help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command's arguments and options."""
+        for param in self.params:
+            # Private to Typer. Without it everything works as well, only later.
+            if getattr(param, "_runtime_param", param) is None:
+                param._runtime_param = _ReadyValue()  # type: ignore[attr-defined]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        import logging
+
+        from deploycore.text.log_format import LogFormatter
+
+        if logging.lastResort is not None:  # logs warnings where a command sets up nothing else
+            logging.lastResort.setFormatter(LogFormatter("%(message)s"))
+        return super().invoke(ctx)
+
+
+class _ReadyValue:
+    """Gives on values that have the type of their parameter; all others are left to Typer."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value of a parameter, as its type is."""
+        kind = param.type_descriptor.annotation
+        if param.type_descriptor.parameter_info.parser is None:
+            is_list = param.multiple or param.nargs != 1
+            if is_list and kind == list[str] and (value is None or _are_texts(value)):
+                return list(value) if value is not None else ()
+            is_default = type(value) in (int, float, str) and value == param.default
+            is_choice = is_default and value in get_args(kind)
+            is_right = type(value) is kind and (kind is str or is_default)
+            if not is_list and (value is None or is_right or is_choice):
+                return value
+        param._runtime_param = None
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(type(each) is str for each in value)
+
+
+class NounGroup(_HelpIsOff, TyperGroup):
+    """The commands of one noun, such as ``provider``."""
 
 
 class CommandGroup(NounGroup):

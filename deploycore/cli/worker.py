@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -16,7 +15,6 @@ import typer
 import deploycore
 from deploycore.cli.options import AsJson, Lease, PerProvider
 from deploycore.cli.output import say, show_json_line
-from deploycore.cli.process_log import log_to_standard_error
 from deploycore.cli.standard_streams import signals_to_end
 
 if TYPE_CHECKING:
@@ -61,6 +59,9 @@ def worker(
     with one PostgreSQL database. Logs to standard error, with times in UTC. With --json, prints
     one JSON object per line for each event.
     """
+    import logging  # takes longer than to print help
+
+    from deploycore.cli.process_log import log_to_standard_error
     from deploycore.worker import Worker, no_listener
 
     # With --json, the events on standard output report the deployments.

@@ -63,6 +63,11 @@ class Logs:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """The logs of the installation with this data directory."""
+        return cls(home / "logs")
+
     def open(self, application: str, deployment: int) -> DeploymentLog:
         """The log of a deployment that begins."""
         return DeploymentLog(self._path(application, deployment))

@@ -5,10 +5,16 @@ The translation of network errors is another module, since it needs libraries an
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from deploycore.disk.durable import BrokenLink
 from deploycore.errors import GitError
-from deploycore.models import CloneUrl
-from deploycore.redaction import Redactor
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from deploycore.models import CloneUrl
+    from deploycore.redaction import Redactor
 
 __all__ = ["clean", "file_failure", "quoted", "raising", "shown"]
 
@@ -29,8 +35,14 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX
         text = text.decode("utf-8", "replace")
     printable = "".join(each if each.isprintable() else " " for each in text)
     secret = source.credential.password if source and source.credential else None
-    masked = Redactor([secret] if secret else []).mask(" ".join(printable.split()))
+    masked = _redactor([secret] if secret else []).mask(" ".join(printable.split()))
     return masked if len(masked) <= most else masked[: most - 1] + "…"
+
+
+def _redactor(secrets: list[SecretStr]) -> Redactor:
+    from deploycore.redaction import Redactor  # pydantic takes long to import
+
+    return Redactor(secrets)
 
 
 def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
@@ -41,7 +53,7 @@ def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
     """
     text = path[:_MAX_EXAMINED].decode("utf-8", "surrogateescape")
     printable = "".join(each if each.isprintable() else _escape(each) for each in text)
-    masked = Redactor([]).mask(printable)
+    masked = _redactor([]).mask(printable)
     return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from deploycore.applications.application import Application
-from deploycore.events import DeploymentKind, DeploymentRecord
+from deploycore.deployment_records import DeploymentKind, DeploymentRecord
+
+if TYPE_CHECKING:
+    from deploycore.applications.application import Application
 
 __all__ = [
     "ApplicationRecord",
