@@ -131,7 +131,7 @@ class Soak:
                 found.append(str(error))
         names = [*self.pushed, self.polled]
         behind = [name for name in names if site.live(name) != site.newest(name)]
-        commits = site.sandbox.branches("acme", self.parent)
+        commits = dict(site.sandbox.branches(site.sandbox.existing("acme", self.parent)))
         (live,) = site.installation.store.deployments.list(self.parent, state="healthy", limit=1)
         if "main" in commits and live.commit != commits["main"]:
             behind.append(self.parent)

@@ -11,12 +11,12 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, ValidationError
 
+from deploycore import deployment_records
 from deploycore.errors import UnexpectedAnswer
 from deploycore.models import CommitHash, HostId, Model, NonEmpty, RepositoryId
 
@@ -39,6 +39,7 @@ __all__ = [
     "as_documented",
     "delivered_json",
     "hmac_sha256_matches",
+    "signature_header_matches",
     "unexpected_delivery",
 ]
 
@@ -98,6 +99,29 @@ class RefChange(Model):
     name: NonEmpty
     before: CommitHash | None = None
     after: CommitHash | None = None
+
+    @classmethod
+    def of_ref(
+        cls, ref: str, before: str, after: str, *, tagged: str | None = None
+    ) -> RefChange | None:
+        """Read a change as git writes it.
+
+        Args:
+            ref: The full name, such as ``refs/heads/main``.
+            before, after: Hashes; all zeros for no commit.
+            tagged: The commit of an annotated tag, which itself points to a tag object.
+
+        Returns:
+            ``None`` if the ref is neither a branch nor a tag, or did not exist before or after.
+        """
+        kinds: dict[str, Literal["branch", "tag"]] = {"refs/heads/": "branch", "refs/tags/": "tag"}
+        kind = next((kinds[prefix] for prefix in kinds if ref.startswith(prefix)), None)
+        old, new = (hash if hash.strip("0") else None for hash in (before, after))
+        if kind is None or (old is None and new is None):
+            return None
+        if kind == "tag" and new is not None:
+            new = tagged or new
+        return cls(kind=kind, name=ref.split("/", 2)[2], before=old, after=new)
 
 
 class PushEvent(Model):
@@ -243,6 +267,20 @@ def hmac_sha256_matches(body: bytes, signature: str, secrets: Iterable[SecretStr
     return matches
 
 
+def signature_header_matches(
+    delivery: WebhookDelivery, header: str, secrets: Iterable[SecretStr]
+) -> bool:
+    """Whether a header is ``sha256=`` and the HMAC-SHA256 of the delivery's body.
+
+    Other algorithms are refused. See :func:`hmac_sha256_matches`.
+
+    Args:
+        header: The name of the header, in lower case.
+    """
+    algorithm, _, signature = delivery.headers.get(header, "").partition("=")
+    return hmac_sha256_matches(delivery.body, signature, secrets) & (algorithm == "sha256")
+
+
 def delivered_json(delivery: WebhookDelivery, host: str, *, form_field: str | None = None) -> bytes:
     """The JSON of a delivery, as it was sent, by the delivery's content type.
 
@@ -324,96 +362,18 @@ def unexpected_delivery(
     )
 
 
-DeploymentKind = Literal["deploy", "rollback"]
+DeploymentKind = deployment_records.DeploymentKind
 """Whether a deployment deploys a commit or rolls back to a release."""
 
-DeploymentState = Literal[
-    "queued",
-    "authenticating",
-    "resolving",
-    "fetching",
-    "building",
-    "activating",
-    "healthy",
-    "failed",
-    "cancelled",
-    "rolled_back",
-    "superseded",
-    "skipped",
-]
+DeploymentState = deployment_records.DeploymentState
 """``rolled_back``: it was live, did not work, and the former release is live again.
 ``superseded``: a newer one was asked for while it waited.
 ``skipped``: there was nothing to deploy, since nothing that matters has changed."""
 
-FINAL_STATES: frozenset[DeploymentState] = frozenset(
-    {"healthy", "failed", "cancelled", "rolled_back", "superseded", "skipped"}
-)
+FINAL_STATES = deployment_records.FINAL_STATES
 """The states in which a deployment has ended."""
 
-
-@dataclass(frozen=True)
-class DeploymentRecord:
-    """One deployment of an application, or one rollback.
-
-    Attributes:
-        id: Grows with each deployment, and is never used again.
-        ref: The branch, tag or commit that was asked for.
-        commit: The full hash, once it is known.
-        release: The name of the release directory, once it is known.
-        previous: The release that was live when this one was about to be; ``None`` if none was.
-        requested_by: Who or what asked for it; may be empty.
-        requested_at: Timezone-aware, in UTC, as all times are.
-        started_at: ``None`` while it waits for its turn.
-        finished_at: ``None`` until it has come to an end.
-        error_code: The ``code`` of the error that ended it.
-        error: That error, as a sentence for people.
-        author: Of the commit.
-        subject: Of the commit.
-        committed_at: When that was made.
-        files: How many it has.
-        bytes: What they hold together.
-        seconds: How long each phase took, by its name.
-        cancel_requested: Whether somebody asked for it to stop.
-        revision: The application's, as it was deployed.
-        unproved: Whether more had to be done, once it was live, to see that it works.
-        host: The name of the machine that it runs, or waits, on; empty if that is not known.
-        home: The data directory of the process that runs it, or waits with it.
-        previous_commit: The commit of the release that was live before, if that is known.
-        removed_at: When its application was removed; ``None`` while that is there.
-    """
-
-    id: int
-    application: str
-    kind: DeploymentKind
-    state: DeploymentState
-    ref: str
-    commit: str | None
-    release: str | None
-    previous: str | None
-    requested_by: str
-    requested_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    error_code: str | None
-    error: str | None
-    author: str | None
-    subject: str | None
-    committed_at: datetime | None
-    files: int | None
-    bytes: int | None
-    seconds: Mapping[str, float]
-    cancel_requested: bool
-    revision: int | None
-    unproved: bool
-    host: str
-    home: str
-    previous_commit: str | None = None
-    removed_at: datetime | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it has come to an end."""
-        return self.state in FINAL_STATES
+DeploymentRecord = deployment_records.DeploymentRecord
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,19 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING
 
 from deploycore.disk.durable import open_regular_file, sync_directory
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import SECRET_KEY, Settings, is_fernet_key
 
-__all__ = ["SecretBox", "is_sealed"]
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+__all__ = ["SecretBox", "describe_stored", "is_sealed"]
 
 _SEALED = "fernet:"
 _VARIABLE = "env:"
@@ -35,6 +36,15 @@ _KEY_FILE_BYTES_MOST = 1024
 def is_sealed(stored: str) -> bool:
     """Whether a stored secret is encrypted, rather than a reference."""
     return stored.startswith(_SEALED)
+
+
+def describe_stored(stored: str) -> str:
+    """Where a secret is, for people; never the secret."""
+    if stored.startswith(_VARIABLE):
+        return f"environment variable {stored.removeprefix(_VARIABLE)}"
+    if stored.startswith(_FILE):
+        return f"file {stored.removeprefix(_FILE)}"
+    return "stored, encrypted"
 
 
 class SecretBox:
@@ -117,11 +127,7 @@ class SecretBox:
 
     def describe(self, stored: str) -> str:
         """Where a secret is, for people; never the secret."""
-        if stored.startswith(_VARIABLE):
-            return f"environment variable {stored.removeprefix(_VARIABLE)}"
-        if stored.startswith(_FILE):
-            return f"file {stored.removeprefix(_FILE)}"
-        return "stored, encrypted"
+        return describe_stored(stored)
 
     def variable_of(self, stored: str) -> str | None:
         """The environment variable that a secret is in, where it is kept as a reference to one."""
@@ -144,7 +150,7 @@ class SecretBox:
         if key is None:
             raise self._key_missing()
         try:
-            return SecretStr(Fernet(key).decrypt(token).decode())
+            return _secret(Fernet(key).decrypt(token).decode())
         except InvalidToken:
             pass
         raise StoreError(
@@ -227,6 +233,8 @@ def _read_key_file(path: Path) -> bytes | None:
 
 def _create_key_file(path: Path) -> None:
     """Make the key file complete, or leave the one that another process has made first."""
+    import tempfile
+
     from cryptography.fernet import Fernet
 
     handle, unfinished = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
@@ -243,6 +251,12 @@ def _create_key_file(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def _secret(text: str) -> SecretStr:
+    from pydantic import SecretStr  # takes long to import, and listings reveal no secret
+
+    return SecretStr(text)
+
+
 def _from_variable(name: str) -> SecretStr:
     value = os.environ.get(name)
     if not value:
@@ -253,7 +267,7 @@ def _from_variable(name: str) -> SecretStr:
             variable=name,
         )
     _encoded(value, f"The environment variable {name}")
-    return SecretStr(value)
+    return _secret(value)
 
 
 def _from_file(path: Path) -> SecretStr:
@@ -270,7 +284,7 @@ def _from_file(path: Path) -> SecretStr:
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise _unusable_file(path, "is empty")
-    return SecretStr(text)
+    return _secret(text)
 
 
 def _unusable_file(path: Path, problem: str) -> ConfigurationError:

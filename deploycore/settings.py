@@ -12,13 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
-
-from pydantic import SecretStr
 
 from deploycore.disk.durable import BrokenLink, make_private_directory
 from deploycore.errors import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 __all__ = ["Settings", "is_fernet_key", "parse_public_url"]
 
@@ -179,4 +180,6 @@ def _secret_key(value: str | None) -> SecretStr | None:
             f"{SECRET_KEY} is not a Fernet key: 32 bytes in URL-safe base64, 44 characters.",
             hint=f"Copy the whole key, or make a new one for a new installation: {_NEW_KEY}",
         )
+    from pydantic import SecretStr  # takes long to import, and most have the key in a file
+
     return SecretStr(key)

@@ -143,7 +143,7 @@ WRONG = [
     ({"links": {"allow": "a"}}, "links/allow: should be a list"),
     ({"links": {"refuse": ["a"]}}, "links/refuse: is not known here"),
     ({"limits": {"submodules": -1}}, "limits/submodules: should be 0 or more"),
-    ({"limits": {"files_most": 1}}, "limits/files_most: is not known here"),
+    ({"limits": {"max_files": 1}}, "limits/max_files: is not known here"),
 ]
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from deploycore.applications import files
+from deploycore.applications.application import parse_application
 from deploycore.applications.files import (
     MOST_BYTES,
     compare,
     read_declaration,
     render_declaration,
 )
+from deploycore.cli import declaration
 from deploycore.errors import ConfigurationError
 
 YAML = """\
@@ -107,7 +110,7 @@ WRONG = [
     (YAML.replace("[make, all]", "{}"), "apps.yaml", "applications/shop/steps/build/1: should"),
     ("applications: !!python/object/apply:os.system ['true']", "apps.yaml", "is not YAML"),
     ("[" * 100_000, "apps.yaml", "is not YAML"),
-    ("#" * 1_100_000, "apps.yaml", "is larger than"),
+    ("#" * (MOST_BYTES + 1), "apps.yaml", "is larger than"),
     (YAML, "apps.json", "is not a YAML or TOML file"),
 ]
 
@@ -125,8 +128,29 @@ def test_a_file_that_is_too_large_is_to_be_split(read):
     """Which the command allows: what a file does not name stays."""
     with pytest.raises(ConfigurationError) as caught:
         read("#" * (MOST_BYTES + 1), "apps.yaml")
-    assert caught.value.message.endswith("apps.yaml is larger than 1,048,576 bytes.")
+    assert caught.value.message.endswith("apps.yaml is larger than 16,777,216 bytes.")
     assert caught.value.hint.startswith("Split it into several files")
+
+
+def test_what_is_exported_of_many_applications_is_read(read):
+    shop, *_ = read(YAML, "apps.yaml")
+    assert len(render_declaration([shop])) * 10_000 < MOST_BYTES
+    long = {"steps": {"build": [{"shell": "true; " * 10_000}]}}
+    many = [
+        parse_application(shop.as_dict() | {"name": f"shop-{number}", **long})
+        for number in range(50)
+    ]
+    written = render_declaration(many)
+    assert len(written) > 1024 * 1024
+    assert read(written, "many.yaml") == many
+
+
+def test_an_export_that_apply_would_refuse_says_so(monkeypatch, capsys, read):
+    monkeypatch.setattr(files, "MOST_BYTES", 10)
+    declaration._warn_if_too_large("applications: {}")
+    assert "Export fewer applications at a time" in capsys.readouterr().err
+    declaration._warn_if_too_large("short")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_file_that_can_not_be_read_is_a_clear_error(tmp_path):

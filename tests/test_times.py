@@ -10,7 +10,7 @@ import pytest
 
 from deploycore.deploy import DeployEvent
 from deploycore.errors import RateLimited
-from deploycore.text.printable import LogFormatter
+from deploycore.text.log_format import LogFormatter
 from deploycore.times import for_machines, for_people
 from deploycore.worker import WorkerEvent
 

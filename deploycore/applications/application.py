@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from deploycore.applications import PROVIDER_SECONDS
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 from deploycore.models import Model, RepositoryId, is_commit_hash
@@ -302,7 +303,7 @@ class Limits(Model):
     @property
     def git_settings(self) -> dict[str, Any]:
         """Those that are set, by the names that ``GitSettings`` has for them."""
-        return {f"{name}_most": limit for name, limit in self if limit is not None}
+        return {f"max_{name}": limit for name, limit in self if limit is not None}
 
 
 LinkRules = Annotated[
@@ -323,7 +324,7 @@ class Timeouts(Model):
 
     fetch: Seconds = 1800.0
     deploy: Seconds = 7200.0
-    provider: Seconds = 300.0
+    provider: Seconds = PROVIDER_SECONDS
 
 
 class Previews(Model):

@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 _TOP = "applications"
-MOST_BYTES = 1024 * 1024
-"""How large a file may be."""
+MOST_BYTES = 16 * 1024 * 1024
+"""How large a file may be: 10,000 applications of 1,600 bytes each."""
 _HINT = f"See the format of the file: {documentation_page('applications.md')}"
 
 

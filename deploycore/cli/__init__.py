@@ -1,8 +1,8 @@
-"""The command line: a thin door to the rest.
+"""The command line: reads arguments, calls the Python API, and prints the result.
 
-This module answers ``deploycore --help`` by itself and imports one noun's module for
-anything else, so that start-up costs what the command needs. For that reason it imports
-nothing but parts of Python and :mod:`deploycore.cli.standard_streams`.
+This module prints ``deploycore --help`` itself. For any other command it imports only the
+module of that command, so that start-up stays fast. For the same reason it imports only the
+standard library and :mod:`deploycore.cli.standard_streams`.
 """
 
 from __future__ import annotations
@@ -25,33 +25,36 @@ COMMANDS = {
     "repos": ("deploycore.cli.browse", "List the repositories of a provider"),
     "branches": ("deploycore.cli.browse", "List the branches of a repository"),
     "clone": ("deploycore.cli.clone", "Clone one branch of a repository into a directory"),
-    "app": ("deploycore.cli.application", "Say what to deploy where: create, list, show, remove"),
-    "apply": ("deploycore.cli.declaration", "Make applications what a file says"),
-    "export": ("deploycore.cli.declaration", "Print applications as a file"),
+    "app": ("deploycore.cli.application", "Manage applications: create, list, show, remove"),
+    "apply": ("deploycore.cli.declaration", "Create or update applications from a file"),
+    "export": ("deploycore.cli.declaration", "Print applications as a YAML file"),
     "deploy": ("deploycore.cli.deploy", "Deploy an application's newest commit"),
-    "rollback": ("deploycore.cli.deploy", "Make a former release the live one"),
+    "rollback": ("deploycore.cli.deploy", "Roll back to a previous release"),
     "releases": ("deploycore.cli.history", "List the releases of an application"),
-    "deployments": ("deploycore.cli.history", "List what was deployed"),
+    "deployments": ("deploycore.cli.history", "List deployments and rollbacks"),
     "show": ("deploycore.cli.history", "Show a deployment"),
     "logs": ("deploycore.cli.history", "Print a deployment's log, or follow it"),
-    "cancel": ("deploycore.cli.history", "Ask a deployment to stop"),
-    "worker": ("deploycore.cli.worker", "Deploy what pushes and other triggers ask for"),
-    "recover": ("deploycore.cli.history", "Clear up after processes that have died"),
+    "cancel": ("deploycore.cli.history", "Cancel a deployment"),
+    "worker": (
+        "deploycore.cli.worker",
+        "Run a worker that deploys on pushes, polls and API requests",
+    ),
+    "recover": ("deploycore.cli.history", "Recover deployments that a crash left unfinished"),
     "webhook": (
         "deploycore.cli.webhook",
-        "Let a git host tell of pushes: register, rotate, remove",
+        "Manage an application's webhook: register, rotate, remove",
     ),
-    "token": ("deploycore.cli.token", "Say who may use the server's API: add, list, remove"),
+    "token": ("deploycore.cli.token", "Manage API tokens: add, list, remove"),
     "serve": ("deploycore.cli.serve", "Run the server: webhooks, a REST API, metrics"),
-    "plugin": ("deploycore.cli.plugin", "Write a provider: start one, and check it"),
+    "plugin": ("deploycore.cli.plugin", "Develop a provider plugin: create it, and check it"),
     "plugins": (
         "deploycore.cli.plugins",
         "List the installed plugins: providers, observers, sandboxes",
     ),
     "doctor": ("deploycore.cli.doctor", "Find what is wrong with this installation"),
-    "cache": ("deploycore.cli.cache", "See and clear what was fetched before"),
+    "cache": ("deploycore.cli.cache", "Inspect and clear the git cache"),
     "sandbox": ("deploycore.cli.sandbox", "Run a provider's sandbox server on this machine"),
-    "demo": ("deploycore.cli.demo", "See everything work on a sandbox, without an account"),
+    "demo": ("deploycore.cli.demo", "Run a demo on a sandbox, without an account"),
 }
 """Each command's module and summary: help, dispatch and completion are made from this."""
 
@@ -59,11 +62,11 @@ EXIT_CODES = {
     0: "done",
     1: "another error",
     2: "the command line is wrong",
-    3: "a value or name that was given is wrong",
+    3: "a name or value is invalid",
     4: "credentials are rejected or lack a permission",
-    5: "the workspace, repository or branch does not exist, or is hidden",
-    6: "the git host cannot be reached, limits us, or answers nonsense",
-    7: "git failed: refused, corrupt, unsafe, or over a limit",
+    5: "the workspace, repository or branch was not found",
+    6: "the git host is unreachable, limits requests, or sent an invalid response",
+    7: "git failed: access denied, corrupt or unsafe data, or a limit exceeded",
     8: "the deployment failed, or another one is running",
     9: "the database or its key cannot be used",
     10: "a plugin is broken",
@@ -71,18 +74,21 @@ EXIT_CODES = {
 }
 
 _COMPLETION_VARIABLE = "_DEPLOYCORE_COMPLETE"
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and leave the process with its exit code.
+    """Run one command and exit with its exit code.
 
     Args:
-        arguments: What follows the program's name; by default the process's own.
+        arguments: The arguments after the program's name (default: ``sys.argv[1:]``).
     """
     interrupts_end_with(INTERRUPTED)
     prepare_streams()
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        _collect_rarely()
+        arguments = sys.argv[1:]
     completing = _COMPLETION_VARIABLE in os.environ
     if not completing and arguments[:1] == ["help"] and len(arguments) > 1:
         arguments = [*arguments[1:], "--help"]
@@ -104,8 +110,21 @@ def main(arguments: list[str] | None = None) -> None:
     run(arguments, modules=list(COMMANDS) if everything else arguments[:1])
 
 
+def _collect_rarely() -> None:
+    """Have Python look for garbage less often in this process, and not at its end.
+
+    Imports make many objects that stay. Python would look through them again and again while they
+    are made, and once more before it ends: up to a tenth of what a command takes.
+    """
+    import atexit
+    import gc
+
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    atexit.register(gc.freeze)
+
+
 def _print(text: str) -> None:
-    """Print it, and leave the process."""
+    """Print a text and exit."""
     print(text)
     if reason := find_lost_output():
         print(f"Error: {LOST_OUTPUT} {reason}.", file=sys.stderr)
@@ -121,19 +140,19 @@ def overview() -> str:
     return f"""\
 Usage: deploycore COMMAND [ARGUMENTS]
 
-From a git host to files on this machine, through provider plugins.
+Deploy code from a git host to this machine, through provider plugins.
 
-Commands (deploycore help COMMAND says more):
+Commands (for details: deploycore help COMMAND):
 {commands}
 
 Options:
 {options}
 
 Environment:
-  DEPLOYCORE_HOME          where configuration and history are kept
-  DEPLOYCORE_DATABASE_URL  another database than SQLite in that directory
-  DEPLOYCORE_SECRET_KEY    the key of stored secrets, instead of a file in that directory
-  DEPLOYCORE_PUBLIC_URL    where git hosts reach 'deploycore serve'
+  DEPLOYCORE_HOME          data directory: database, key, logs and cache
+  DEPLOYCORE_DATABASE_URL  URL of the database (default: SQLite in the data directory)
+  DEPLOYCORE_SECRET_KEY    key that encrypts secrets (default: a file in the data directory)
+  DEPLOYCORE_PUBLIC_URL    URL at which git hosts reach 'deploycore serve'
 
 Exit codes:
 {codes}"""

@@ -1,9 +1,9 @@
-"""``deploycore app``: say what is deployed where, and see what is live."""
+"""``deploycore app``: create, list, show and remove applications."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import deploycore
 from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.history import deployment_as_dict, show_deployments
+from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
@@ -22,84 +23,98 @@ from deploycore.errors import ConfigurationError
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
-    from deploycore.store import ApplicationRecord, RepositoryRecord
+    from deploycore.store import ApplicationRecord, PreviewRecord, RepositoryRecord
+    from deploycore.store.listing import Listing
 
 __all__ = ["register"]
 
-commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Say what to deploy where.")
+commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Manage applications.")
 
-Name = Annotated[str, typer.Argument(help="The application's name.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Name of the application.", show_default=False)]
 Lines = list[str] | None
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's commands."""
+    """Add the commands of ``app``."""
     application.add_typer(commands, name="app")
 
 
 @commands.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Your name for it.", show_default=False)],
-    provider: Annotated[str, typer.Option("--provider", help="A configured provider.")],
+    name: Annotated[str, typer.Argument(help="Name for the application.", show_default=False)],
+    provider: Annotated[str, typer.Option("--provider", help="Name of a configured provider.")],
     repository: Annotated[
         str,
         typer.Option(
-            "--repository", metavar="OWNER/REPOSITORY", help="What to deploy, or its URL."
+            "--repository",
+            metavar="OWNER/REPOSITORY",
+            help="Repository to deploy, or its URL.",
         ),
     ],
     ref: Annotated[
-        str, typer.Option("--ref", "--branch", help="A branch, a tag, or a full commit hash.")
+        str, typer.Option("--ref", "--branch", help="Branch, tag or full commit hash to deploy.")
     ],
     target: Annotated[
         Path,
         typer.Option(
-            "--target", help="Directory for releases/, shared/ and current; new or empty."
+            "--target",
+            help="New or empty directory to deploy to; it gets releases/, shared/ and current.",
         ),
     ],
-    submodules: Annotated[bool, typer.Option("--submodules", help="With submodules.")] = False,
-    lfs: Annotated[bool, typer.Option("--lfs", help="Download files in Git LFS.")] = False,
+    submodules: Annotated[bool, typer.Option("--submodules", help="Fetch submodules.")] = False,
+    lfs: Annotated[bool, typer.Option("--lfs", help="Download Git LFS files.")] = False,
     hard_link: Annotated[
         bool,
         typer.Option(
             "--hard-link",
-            help="Share unchanged files between releases: faster, but only for releases that"
-            " nothing writes into.",
+            help="Hard-link unchanged files between releases instead of copying them. Faster. Use"
+            " it only if nothing writes into releases.",
         ),
     ] = False,
     shared: Annotated[
         Lines,
         typer.Option(
-            help="A path that all releases share; with / at its end, a directory. Again for more."
+            help="Path that all releases share: a file, or a directory if it ends with /."
+            " Repeatable."
         ),
     ] = None,
     env: Annotated[
         Lines,
         typer.Option(
-            help="NAME=VALUE for steps; of a secret NAME=@env:X or @file:/PATH or @stored."
+            help="Variable for steps: NAME=VALUE. For a secret: NAME=@env:VARIABLE,"
+            " NAME=@file:/PATH or NAME=@stored. Repeatable."
         ),
     ] = None,
     build: Annotated[
-        Lines, typer.Option(help="A command to run in each new release. Again for more.")
+        Lines, typer.Option(help="Command to run in each new release. Repeatable.")
     ] = None,
     before_activate: Annotated[
-        Lines, typer.Option(help="A command to run before a release becomes live.")
+        Lines, typer.Option(help="Command to run before a release becomes live. Repeatable.")
     ] = None,
     after_activate: Annotated[
-        Lines, typer.Option(help="A command to run when a release is live.")
+        Lines, typer.Option(help="Command to run after a release became live. Repeatable.")
     ] = None,
     health_url: Annotated[
-        str | None, typer.Option(help="What must answer 200 to 299 once a release is live.")
+        str | None,
+        typer.Option(
+            help="URL that must answer with a status of 200 to 299 after a release became live."
+        ),
     ] = None,
-    keep: Annotated[int, typer.Option(help="How many releases stay.", min=2)] = 5,
+    keep: Annotated[int, typer.Option(help="Number of releases to keep.", min=2)] = 5,
     watch: Annotated[
-        Lines, typer.Option(help="Deploy only if a file changed that this pattern matches.")
+        Lines,
+        typer.Option(
+            help="Deploy only if a changed file matches this pattern (.gitignore syntax)."
+            " Repeatable."
+        ),
     ] = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create an application. Nothing is deployed yet. For all fields, see deploycore apply.
+    """Create an application, without deploying it.
 
-    The git host is asked whether the repository and the branch exist.
+    Checks at the git host that the repository and the ref exist. An application has more fields
+    than there are options here: write them into a file, and run deploycore apply.
     """
     more: dict[str, Any] = {
         "submodules": submodules,
@@ -143,9 +158,15 @@ def create(
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the applications."""
-    with deploycore.Installation() as installation:
-        records = installation.store.list_applications()
-        parents = {each.name: each.parent for each in installation.store.previews.list()}
+    listed = None if as_json else read_listing(_listed)
+    if listed is None:
+        with deploycore.Installation() as installation:
+            records = installation.store.list_applications()
+            previews = installation.store.previews.list()
+        rows = [_row(vars(each.definition)) for each in records]
+    else:
+        rows, previews = listed
+    parents = {each.name: each.parent for each in previews}
     if as_json:
         show_json_array(
             _as_dict(each) | ({"preview_of": parents[each.name]} if each.name in parents else {})
@@ -159,10 +180,6 @@ def list_(as_json: AsJson = False) -> None:
         Column("REF"),
         Column("TARGET", drop=1),
     ]
-    rows = [
-        [app.name, app.provider, app.repository, app.ref, str(app.target)]
-        for app in (record.definition for record in records)
-    ]
     if parents:
         columns.append(Column("PREVIEW OF", drop=3))
         for row in rows:
@@ -174,9 +191,18 @@ def list_(as_json: AsJson = False) -> None:
     )
 
 
+def _listed(listing: Listing) -> tuple[list[list[str]], Sequence[PreviewRecord]]:
+    return [_row(each) for each in listing.definitions()], listing.previews()
+
+
+def _row(definition: Mapping[str, Any]) -> list[str]:
+    names = ("name", "provider", "repository", "ref", "target")
+    return [str(definition[name]) for name in names]
+
+
 @commands.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show an application, the release that is live, and its last deployments."""
+    """Show an application, its live release and its last deployments."""
     from deploycore.deploy import Releases
 
     with deploycore.Installation() as installation:
@@ -203,7 +229,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     if known is not None and known.renamed_at is not None and known.former_names:
         rows["repository"] += f" (renamed from {known.former_names[0]})"
     if known is not None and known.other_host_id is not None:
-        rows["repository"] += " (another repository has this name now; nothing is deployed)"
+        rows["repository"] += " (another repository has this name now; deployments fail)"
     show_record((Column(key), value) for key, value in rows.items())
     say("")
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
@@ -212,36 +238,41 @@ def show(name: Name, as_json: AsJson = False) -> None:
 @commands.command()
 def secret(
     name: Name,
-    variable: Annotated[str, typer.Argument(help="The variable's name.", show_default=False)],
-    from_stdin: Annotated[bool, typer.Option("--stdin", help="Read it from there.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Forget the stored value.")] = False,
+    variable: Annotated[str, typer.Argument(help="Name of the variable.", show_default=False)],
+    from_stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read the value from standard input.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Erase the stored value.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Store the value of a variable whose source is 'stored', encrypted. It is asked for."""
+    """Store the value of a variable that is declared as {secret: stored}, encrypted.
+
+    Asks for the value at the terminal, unless you add --stdin.
+    """
     from deploycore.cli.fields import read_secret
 
     with deploycore.Installation() as installation:
         application = installation.store.get_application(name)
         if remove:
-            lines = [f"The stored value of {variable} is erased. Deployments of {name} need it."]
-            confirm_at_terminal(f"Forget the value of {variable}", lines, yes=yes)
+            lines = [f"This erases the stored value of {variable}. Deployments of {name} need it."]
+            confirm_at_terminal(f"Erase the value of {variable}", lines, yes=yes)
         value = None if remove else read_secret(variable, from_stdin=from_stdin)
         installation.keep_application_secret(name, variable, value)
-    say(f"The value of {variable} is {'forgotten' if remove else 'stored, encrypted'}.")
+    say(f"The value of {variable} is {'erased' if remove else 'stored, encrypted'}.")
     if not remove and variable not in application.definition.environment:
-        say(f"  {name} has no variable {variable} yet: give it {{secret: stored}}.")
+        say(f"  {name} does not use it yet. Declare it: {variable}: {{secret: stored}}")
 
 
 @commands.command("accept-repository")
 def accept_repository(name: Name) -> None:
-    """Deploy an application from the repository that has its repository's name now.
+    """Accept the repository that now has the name of an application's repository.
 
-    For an application whose repository was deleted and made anew, or replaced by another one.
+    Use it if the repository was deleted and created again, or replaced by another one.
     """
     with deploycore.Installation() as installation:
         installation.store.repositories.forget(name)
         repository = installation.store.get_application(name).definition.repository
-    say(f"{name} is deployed from whatever repository is {repository} at the next deployment.")
+    say(f"The next deployment of {name} uses the repository that is named {repository} then.")
 
 
 @commands.command()
@@ -249,30 +280,32 @@ def remove(
     name: Name,
     purge: Annotated[
         bool,
-        typer.Option("--purge", help="Erase its history and logs too; also after its removal."),
+        typer.Option(
+            "--purge",
+            help="Erase the history and logs too. Also works if the application was removed"
+            " before.",
+        ),
     ] = False,
     with_previews: Annotated[
         bool,
         typer.Option(
-            "--with-previews", help="Remove the directories of its previews too, by a worker."
+            "--with-previews", help="Have a worker remove the directories of its previews too."
         ),
     ] = False,
     keep_webhook: Annotated[
-        bool, typer.Option("--keep-webhook", help="Do not ask the git host to remove the webhook.")
+        bool, typer.Option("--keep-webhook", help="Leave the webhook at the git host.")
     ] = False,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Delete damaged records of deployments that have not ended too."
-        ),
+        typer.Option("--force", help="Delete damaged records of unfinished deployments too."),
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove an application. Its releases stay on disk, and its history and logs are kept.
+    """Remove an application, but keep its releases, history and logs.
 
-    Its webhook is removed at the git host too. If the host refuses or does not answer, the
-    application is removed all the same, and you are told what remains at the host.
+    Also removes its webhook at the git host. If that fails, the application is removed anyway, and
+    the command prints what remains at the host.
     """
     with deploycore.Installation() as installation:
         plan = installation.removals.plan(name, purge=purge, force=force)
@@ -308,7 +341,7 @@ def _as_dict(record: ApplicationRecord) -> dict[str, Any]:
 
 
 def _repository_as_dict(known: RepositoryRecord | None) -> dict[str, Any] | None:
-    """What is known of the repository at its host, for machines."""
+    """Return the repository's identity at its host, as printed with ``--json``."""
     if known is None:
         return None
     return {
@@ -329,9 +362,9 @@ def _shared(paths: Iterable[str]) -> dict[str, list[str]]:
 def _variable(text: str) -> tuple[str, str | dict[str, str]]:
     name, equals, value = text.partition("=")
     if not equals:
-        # Not repeated: it may be a secret that was given in the wrong place.
+        # The error does not show the value: it may be a secret given in the wrong place.
         raise ConfigurationError(
             "A value of --env does not have the form NAME=VALUE.",
-            hint="For example --env RAILS_ENV=production or --env TOKEN=@env:TOKEN",
+            hint="Write, for example, --env RAILS_ENV=production or --env TOKEN=@env:TOKEN.",
         )
     return name, {"secret": value[1:]} if value.startswith("@") else value

@@ -1,4 +1,4 @@
-"""``deploycore repos`` and ``deploycore branches``: see what a provider's credentials may read."""
+"""``deploycore repos`` and ``deploycore branches``: list what a provider's credentials can read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["register"]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's commands."""
+    """Add these commands."""
     application.command()(repos)
     application.command()(branches)
 
@@ -31,13 +31,13 @@ def repos(
     provider: ProviderName,
     owner: Annotated[
         str | None,
-        typer.Option("--owner", help="Whose repositories, if not the configured owner's."),
+        typer.Option("--owner", help="Owner of the repositories (default: the configured owner)."),
     ] = None,
     name_filter: Filter = None,
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the repositories that a provider's credentials may read."""
+    """List the repositories that a provider's credentials can read."""
     query = deploycore.RepositoryQuery(
         owner=owner or None, name_contains=name_filter or None, limit=limit
     )
@@ -83,7 +83,7 @@ def branches(
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the branches of a repository, and the commits they point to."""
+    """List the branches of a repository, with the commit that each points to."""
     query = deploycore.BranchQuery(name_contains=name_filter or None, limit=limit)
     with deploycore.Installation() as installation, telling_of_waits():
         wanted = installation.read_repository(provider, repository)

@@ -1,6 +1,6 @@
-"""``deploycore cache``: what deployments have fetched before, and what it takes.
+"""``deploycore cache``: inspect and clear the git cache.
 
-Nothing here is needed: what is removed is fetched again by the next deployment.
+It is safe to remove anything from the cache: the next deployment fetches it again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-commands = typer.Typer(
-    cls=NounGroup, no_args_is_help=True, help="See and clear what was fetched before."
-)
+commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Inspect and clear the git cache.")
 
 _MIB = 1024 * 1024
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's commands."""
+    """Add the commands of ``cache``."""
     application.add_typer(commands, name="cache")
 
 
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the repositories in the cache, the last used first."""
+    """List the repositories in the cache, most recently used first."""
     entries = _cache().entries()
     if as_json:
         show_json_array(map(_as_dict, entries))
@@ -55,13 +53,15 @@ def list_(as_json: AsJson = False) -> None:
             ]
             for entry in entries
         ),
-        empty="Nothing is in the cache. Deployments fill it.",
+        empty="The cache is empty. Deployments fill it.",
     )
 
 
 @commands.command()
 def remove(
-    url: Annotated[str, typer.Argument(help="As the list shows it.", show_default=False)],
+    url: Annotated[
+        str, typer.Argument(help="URL of the repository, as in cache list.", show_default=False)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Remove one repository from the cache. The next deployment fetches it again."""
@@ -79,11 +79,12 @@ def remove(
 @commands.command()
 def prune(
     mebibytes: Annotated[
-        int, typer.Option("--to", min=0, metavar="MIB", help="What may stay, in MiB.")
+        int,
+        typer.Option("--to", min=0, metavar="MIB", help="Maximum size of the cache, in MiB."),
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what was not used for the longest time; everything, if nothing may stay."""
+    """Remove the least recently used repositories until the cache has at most --to MiB."""
     removed = _cache().prune(mebibytes * _MIB)
     if as_json:
         show_json({"removed": [entry.url for entry in removed]})
@@ -93,7 +94,7 @@ def prune(
 
 
 def _cache() -> RepositoryCache:
-    # Not through the installation: the database is of no concern here.
+    # Not through Installation, which would open the database.
     from deploycore.git import RepositoryCache
     from deploycore.settings import Settings
 

@@ -1,4 +1,4 @@
-"""What commands check before they store something, and how to do without."""
+"""Checks before a command stores something, and the options that skip them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ __all__ = ["Offline", "naming_offline", "naming_option", "say_warnings"]
 
 Offline = Annotated[
     bool,
-    typer.Option("--offline", help="Do not ask the git host whether repository and branch exist."),
+    typer.Option(
+        "--offline", help="Do not check at the git host that the repository and the ref exist."
+    ),
 ]
 
 
 def naming_offline(*, offline: bool) -> AbstractContextManager[None]:
-    """Name ``--offline`` in the hint of what a git host refuses, unless it was given."""
-    return naming_option("" if offline else "To store it without asking the host, add --offline.")
+    """Name ``--offline`` in the hints of a git host's errors, unless it was given."""
+    return naming_option("" if offline else "To store it without this check, add --offline.")
 
 
 @contextmanager
 def naming_option(sentence: str) -> Iterator[None]:
-    """Add a sentence to the hints of errors that a git host, or the way to it, causes."""
+    """Add a sentence to the hints of errors that come from a git host or from the network."""
     try:
         yield
     except (ProviderError, GitError, PluginError) as error:
@@ -38,7 +40,7 @@ def naming_option(sentence: str) -> Iterator[None]:
 
 
 def say_warnings(application: Application) -> None:
-    """Tell on standard error which steps seem to be meant for a shell."""
+    """Warn on standard error about steps that seem to need a shell."""
     from deploycore.applications.shell_words import shell_warnings
 
     for warning in shell_warnings(application):

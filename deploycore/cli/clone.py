@@ -1,4 +1,4 @@
-"""``deploycore clone``: one branch of a repository, into a directory, or nothing at all."""
+"""``deploycore clone``: clone one branch of a repository; on failure, leave nothing behind."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from deploycore.git import EscapingLinks
 from deploycore.times import for_machines
 
 if TYPE_CHECKING:
+    from deploycore.applications.application import Limits
     from deploycore.deploy import InterruptibleProvider
+    from deploycore.git import GitSettings
     from deploycore.models import RepositoryId
 
 __all__ = ["register"]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's command."""
+    """Add this command."""
     application.command()(clone)
 
 
@@ -32,21 +34,24 @@ def clone(
     provider: ProviderName,
     repository: RepositoryArgument,
     directory: Annotated[
-        Path | None, typer.Argument(help="New or empty; by default the repository's name.")
+        Path | None,
+        typer.Argument(help="New or empty directory (default: the repository's name)."),
     ] = None,
     branch: Annotated[
         str | None,
         typer.Option(
-            "--branch", "-b", help="Or a tag, or a full hash; by default the default branch."
+            "--branch",
+            "-b",
+            help="Branch, tag or full commit hash (default: the default branch).",
         ),
     ] = None,
-    submodules: Annotated[bool, typer.Option("--submodules", help="With submodules.")] = False,
+    submodules: Annotated[bool, typer.Option("--submodules", help="Clone submodules too.")] = False,
     links: Annotated[
         EscapingLinks,
         typer.Option(
             "--links",
-            help="What to do with symbolic links that lead out of the directory: write-as-links"
-            " (as git does), write-as-files (a file that holds the link's target), or refuse.",
+            help="How to treat symbolic links that lead out of the directory: write-as-links (as"
+            " git does), write-as-files (files that contain the link's target), or refuse.",
         ),
     ] = "write-as-links",
     limit: Annotated[
@@ -54,22 +59,27 @@ def clone(
         typer.Option(
             "--limit",
             metavar="NAME=NUMBER",
-            help="Raise or lower a limit, such as files=1000000. The names are those of an"
-            " application's limits. Repeatable.",
+            help="Raise or lower a limit, such as files=1000000. An application's limits have the"
+            " same names. Repeatable.",
         ),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, metavar="SECONDS", help="Seconds for the whole clone (default: 1800)."),
+        typer.Option(
+            min=1, metavar="SECONDS", help="Maximum seconds for the clone (default: 1800)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, without its history."""
-    from deploycore.cli.limits import limited, name_option, read_limits
     from deploycore.deploy import InterruptibleProvider, fetch_hint
     from deploycore.git import clone as git_clone
 
-    limits = read_limits(limit or ())
+    limits = None
+    if limit:
+        from deploycore.cli.limits import read_limits
+
+        limits = read_limits(limit)
     with (
         deploycore.Installation() as installation,
         telling_of_waits(interruptible=False),
@@ -93,9 +103,11 @@ def clone(
                 name=str(wanted),
                 progress=lambda git: reporter.show("cloning", git),
                 cancellation=cancellation,
-                settings=limited(installation.git_settings, limits, timeout),
+                settings=_limited(installation.git_settings, limits, timeout),
             )
         except GitError as error:
+            from deploycore.cli.limits import name_option
+
             fetch_hint(opened, error)
             name_option(error)
             _suggest(opened, wanted, branch, error)
@@ -125,10 +137,18 @@ def clone(
         say(f"  {note}")
 
 
+def _limited(settings: GitSettings, limits: Limits | None, timeout: float | None) -> GitSettings:
+    if limits is None and timeout is None:
+        return settings
+    from deploycore.cli.limits import limited, read_limits
+
+    return limited(settings, limits or read_limits(()), timeout)
+
+
 def _suggest(
     provider: InterruptibleProvider, repository: RepositoryId, branch: str | None, error: GitError
 ) -> None:
-    """Name in the hint what may have been meant, where there is no such branch or repository."""
+    """Suggest similar names in the hint if the branch or repository was not found."""
     from deploycore.installation.verification import suggest_repository
 
     suggest_repository(error, repository, provider.list_repos)
@@ -139,4 +159,4 @@ def _suggest(
     except NotFound as missing:
         error.hint = missing.hint
     except DeploycoreError:
-        return  # what git said is what is told
+        return  # keep git's own hint

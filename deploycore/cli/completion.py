@@ -1,11 +1,11 @@
-"""What Tab offers in bash, zsh and fish: commands, options, and names that this machine knows.
+"""Shell completion for bash, zsh and fish: commands, options, and names from the database.
 
-A shell starts a process for each Tab, and a person waits for it. So this module neither imports the
-commands, whose parameters are in ``completion_table``, nor opens the store: names are read from the
-SQLite file. What takes longer, such as asking a git host, is done by a process of its own, in
-``completion_answers``, which keeps the answer for the next minute; a Tab waits a second for it.
+A shell starts a process for each Tab, while a person waits. For speed, this module does not import
+the commands, whose parameters are in ``completion_table``, and it does not open the store: it reads
+names from the SQLite file. Slow answers, such as a git host's, come from a separate process
+(``completion_answers``) and are kept for a minute. A Tab waits for them for at most a second.
 
-The shells' side is Typer's: ``deploycore --show-completion`` prints it.
+The scripts for the shells are Typer's: ``deploycore --show-completion`` prints them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deploycore.cli.completion_table import Source
 
     Offer = tuple[str, str]
-    """A value, and a few words about it, which bash has no place for."""
+    """A value and a short description, which bash does not show."""
 
 __all__ = ["QUERIES", "complete", "database_url", "home", "offers", "rows_of_sqlite"]
 
@@ -33,7 +33,7 @@ QUERIES = {
     " WHERE finished_at IS NULL ORDER BY id DESC LIMIT 100",
     "webhooks": "SELECT application, '' FROM webhooks ORDER BY application",
 }
-"""Where names are in the database: each gives a value and a description."""
+"""The queries for names in the database. Each returns values and descriptions."""
 
 _SHELLS = ("bash", "fish", "zsh")
 _GENERAL = ("--help", "--version", "--install-completion", "--show-completion")
@@ -41,20 +41,20 @@ _SAFE = frozenset("-._/@+:,%=")
 
 
 def complete(instruction: str) -> int | None:
-    """Print what a shell asks for.
+    """Print the completions that a shell asks for.
 
     Args:
-        instruction: The value of the variable by which it asks, such as ``complete_bash``.
+        instruction: The value of ``_DEPLOYCORE_COMPLETE``, such as ``complete_bash``.
 
     Returns:
-        The exit code; ``None`` where Typer has to answer, as for other shells.
+        The exit code; ``None`` if Typer must answer, as for other shells.
     """
     asked, _, shell = instruction.partition("_")
     if asked != "complete" or shell not in _SHELLS:
         return None
     try:
         found = list(offers(*(_bash_words() if shell == "bash" else _words())))
-    except Exception:  # a person is in the middle of a line: there is no place for an error
+    except Exception:  # an error message would disturb the line that is being typed
         found = []
     if shell == "bash":
         print("\n".join(value for value, _ in found))
@@ -68,11 +68,11 @@ def complete(instruction: str) -> int | None:
 
 
 def offers(words: Sequence[str], unfinished: str) -> Iterator[Offer]:
-    """What may stand at the end of a command line.
+    """Return the completions for the last word of a command line.
 
     Args:
         words: The complete words before it, without the program's name.
-        unfinished: What is typed of the last word.
+        unfinished: The typed part of the last word.
     """
     for value, about in _Line(list(words), unfinished).offers():
         if value.startswith(unfinished) and _is_safe(value):
@@ -99,7 +99,7 @@ class _Line:
         self._read(words[depth:])
 
     def offers(self) -> Iterable[Offer]:
-        """All that may stand here, whatever is typed of it already."""
+        """Return all possible values here, regardless of what is typed already."""
         if not self._command:
             return self._commands()
         options = self._all_options()
@@ -161,7 +161,7 @@ class _Line:
         given = set(self._arguments)
         if source in QUERIES:
             found = [offer for offer in _rows(source) if offer[0] not in given]
-            if source == "deployments":  # an application stands for its last one
+            if source == "deployments":  # an application's name means its last deployment
                 found += _rows("applications")
             return found
         if source == "releases":
@@ -185,7 +185,7 @@ class _Line:
 
 
 def home() -> str:
-    """The data directory, as ``deploycore.settings`` reads it."""
+    """Return the data directory, as ``deploycore.settings`` does."""
     named = os.environ.get("DEPLOYCORE_HOME")
     if named:
         return os.path.abspath(os.path.expanduser(named))
@@ -195,18 +195,18 @@ def home() -> str:
 
 
 def database_url() -> str:
-    """The address of another database than the usual file; empty where there is none."""
+    """Return the URL of the configured database; empty for the default file."""
     return os.environ.get("DEPLOYCORE_DATABASE_URL", "")
 
 
 def rows_of_sqlite(query: str) -> list[Offer]:
-    """What a query finds in the SQLite file; nothing is made or changed, and nobody waited for."""
+    """Query the SQLite file, without changing anything or waiting for a lock."""
     import sqlite3
 
     path = _sqlite_path()
     is_still = not any(os.path.exists(path + end) for end in ("-wal", "-journal"))
     escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    # Without `immutable` SQLite makes files beside the database even to read it.
+    # Without `immutable`, SQLite creates files beside the database even to read it.
     uri = f"file:{escaped}?mode=ro{'&immutable=1' if is_still else ''}"
     connection = sqlite3.connect(uri, uri=True, timeout=0.1)
     try:
@@ -255,7 +255,7 @@ def _kinds(source: str) -> list[Offer]:
 
 
 def _fields(kind: str) -> dict[str, Source]:
-    """The options of a provider's fields, as far as the plugin has been asked."""
+    """Return the options for a provider's fields, as far as they are cached."""
     from deploycore.cli.completion_cache import answer, stamp_of_kind
 
     stamp = stamp_of_kind(kind)
@@ -270,14 +270,17 @@ def _field_source(about: str) -> Source:
 
 
 def _is_safe(text: str) -> bool:
-    """Whether a shell takes a name for what it is. Names come from git hosts, so that one with a
-    quote, a semicolon or a dollar sign could be a command when Tab has inserted it."""
+    """Whether a shell takes a name literally.
+
+    Names come from git hosts. One with a quote, a semicolon or a dollar sign could run a command
+    after Tab has inserted it.
+    """
     is_plain = all(character.isalnum() or character in _SAFE for character in text)
-    return is_plain and not text.startswith(("=", "%"))  # a path and a job, for some shells
+    return is_plain and not text.startswith(("=", "%"))  # some shells read these as a path or a job
 
 
 def _bash_words() -> tuple[list[str], str]:
-    """Complete words, and the unfinished one. Bash cuts ``--option=value`` in three."""
+    """Return the complete words and the unfinished one. Bash splits ``--option=value`` in three."""
     text = os.environ.get("COMP_WORDS", "")
     given = text.split("\n") if "\n" in text else text.split()
     position = int(os.environ.get("COMP_CWORD", "0"))
@@ -297,10 +300,10 @@ def _words() -> tuple[list[str], str]:
 
 
 def _for_zsh(found: Iterable[Offer]) -> str:
-    """For ``eval``, as Typer's function for zsh has it."""
+    """Format completions for ``eval`` in Typer's function for zsh."""
     shown = [f'"{_escaped(v)}":"{_escaped(a)}"' if a else f'"{_escaped(v)}"' for v, a in found]
     return "_arguments '*: :(({}))'".format("\n".join(shown)) if shown else "_files"
 
 
 def _escaped(text: str) -> str:
-    return text.replace(":", r"\\:")  # nothing else that is safe means anything to zsh
+    return text.replace(":", r"\\:")  # no other safe character is special to zsh

@@ -1,7 +1,7 @@
-"""``python -m deploycore.cli.completion_answers``: finds an answer for Tab, and keeps it.
+"""``python -m deploycore.cli.completion_answers``: find an answer for Tab and store it.
 
-Started by ``completion_cache``, which may not wait for its end. It reads only: no database is made
-or brought up to date by a Tab.
+``completion_cache`` starts it, and may not wait for its end. It only reads: a Tab never creates or
+migrates a database.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from deploycore.cli.completion import QUERIES, database_url, rows_of_sqlite
 __all__ = ["main"]
 
 _MOST = 1000
-_SECONDS = 60  # a slow machine imports for long
+_SECONDS = 60  # imports may take long on a slow machine
 _REVISION = "SELECT version_num, '' FROM alembic_version"
 
 Answer = Iterable[tuple[str, str]]
 
 
 def main(arguments: list[str]) -> None:
-    """Find an answer and write it into a file that is open already.
+    """Find an answer and write it into a file that is already open.
 
     Args:
         arguments: The descriptor of the file, and the question.
     """
-    signal.alarm(_SECONDS)  # whatever a git host or a plugin does: the process ends
+    signal.alarm(_SECONDS)  # ends the process even if a git host or a plugin hangs
     descriptor, what, *about = int(arguments[0]), *arguments[1:]
     _begin(descriptor)
     try:
         found = list(islice(_ANSWERS[what](*about), _MOST))
-    except Exception:  # there is nobody to tell
+    except Exception:  # nobody could read an error message
         found = []
     lines = "".join(f"{value}\t{words}\n" for value, words in found)
     os.ftruncate(descriptor, 0)
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _begin(descriptor: int) -> None:
-    """Let the attempt count as an answer, should this never come to its end."""
+    """Let the attempt count as an answer, in case the process is killed."""
     if os.fstat(descriptor).st_size == 0:
         os.pwrite(descriptor, b"\n", 0)
     else:
@@ -93,7 +93,7 @@ def _refuse_older_database() -> None:
     is_sqlite = not database_url().startswith("postgres")
     rows = rows_of_sqlite(_REVISION) if is_sqlite else _rows_of_postgresql(_REVISION)
     if [revision for revision, _ in rows] != [REVISION]:
-        raise LookupError("the next command brings it up to date")
+        raise LookupError("the next command migrates the database")
 
 
 def _rows_of_postgresql(query: str) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
-"""Answers for Tab that take longer than a person should wait: asked for beside, and kept.
+"""Cached answers for Tab that take too long to wait for.
 
-One file an answer, private to the user, with names alone in it. Who asks holds a lock on the file
-and hands it on to the process that finds the answer, so that there is one of them at a time.
+Each answer is a file that is private to the user and contains only names. The process that asks
+locks the file, and passes the lock on to the process that finds the answer, so that only one such
+process runs at a time.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ _BYTES_MOST = 1 << 20
 
 
 def answer(question: list[str], *, seconds: float | None = FRESH_SECONDS) -> list[tuple[str, str]]:
-    """What is known, after a second at most.
+    """Return an answer within a second.
 
     Args:
-        question: As ``deploycore.cli.completion_answers`` understands it.
-        seconds: How long an answer holds; ``None`` for ever.
+        question: A question to ``deploycore.cli.completion_answers``.
+        seconds: How long an answer is valid; ``None``: without a limit.
 
     Returns:
-        Values, each with a description; the former answer if there is no new one yet.
+        Values with descriptions; the previous answer if the new one is not ready yet.
 
     Raises:
-        OSError: Nothing can be kept in the data directory.
+        OSError: The data directory cannot be written.
     """
     path = _path(question)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -55,7 +56,11 @@ def answer(question: list[str], *, seconds: float | None = FRESH_SECONDS) -> lis
 
 
 def stamp_of_kind(kind: str) -> str:
-    """Changes when the plugin of a kind does; empty where there is none. Imports nothing of it."""
+    """Return a text that changes when a kind's plugin does, without importing the plugin.
+
+    Returns:
+        The plugin's version and time of change; empty if the kind is not installed.
+    """
     for point in entry_points(group="deploycore.providers", name=kind):
         spec = find_spec(point.module.partition(".")[0])
         if spec is None or spec.origin is None:
@@ -70,7 +75,7 @@ def _path(question: list[str]) -> Path:
     place = Path(home())
     for directory in (place, place / "cache", place / "cache" / "completion"):
         make_private_directory(directory)
-    # Another database has other names; its address may hold a password.
+    # Each database has its own names. Its URL is hashed because it may contain a password.
     suffix = f"{zlib.crc32(database_url().encode()):08x}"
     name = ",".join(quote(word, safe="") for word in question)[:_NAME_MOST]
     return place / "cache" / "completion" / f"{name},{suffix}"
@@ -85,7 +90,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _wait_for(descriptor: int) -> None:
-    """Wait for another process that asks the same."""
+    """Wait for another process that asks the same question."""
     until = time.monotonic() + WAIT_SECONDS
     while not _lock(descriptor) and time.monotonic() < until:
         time.sleep(_LOOK_SECONDS)
@@ -97,7 +102,7 @@ def _is_fresh(descriptor: int, seconds: float | None) -> bool:
 
 
 def _ask(question: list[str], descriptor: int) -> None:
-    # -P: the directory in which somebody presses Tab must not be where modules come from.
+    # -P: modules must not be imported from the current directory.
     command = [sys.executable, "-P", "-m", "deploycore.cli.completion_answers", str(descriptor)]
     environment = {k: v for k, v in os.environ.items() if k != "_DEPLOYCORE_COMPLETE"}
     asked = subprocess.Popen(  # noqa: S603 - our own program, by a list of arguments
@@ -112,7 +117,7 @@ def _ask(question: list[str], descriptor: int) -> None:
     try:
         asked.wait(WAIT_SECONDS)
     except subprocess.TimeoutExpired:
-        asked.returncode = 0  # it goes on, for the next Tab
+        asked.returncode = 0  # the process continues, for the next Tab
 
 
 def _read(descriptor: int) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Asking a person before something is removed for good."""
+"""Confirmation prompts before something is removed."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 
 class ConfirmationRequired(DeploycoreError):
-    """Something is to be removed, and nobody has said yes."""
+    """A removal needs confirmation, and there is no terminal to ask at."""
 
     code = "confirmation_required"
     exit_code = 2
 
 
 def confirm(what: str, consequences: Sequence[str], *, yes: bool, as_json: bool = False) -> None:
-    """Go on only if a person agrees.
+    """Ask for confirmation at the terminal.
 
     Args:
-        what: What is to be done, such as ``Remove the application shop``.
-        consequences: What goes and what stays, a line each. They are printed to standard error,
-            unless that is for machines.
-        yes: Whether the person has agreed on the command line.
+        what: The action, such as ``Remove the application shop``.
+        consequences: What is removed and what stays, a line each. They are printed to standard
+            error, except with ``as_json``.
+        yes: Whether ``--yes`` was given; then nothing is asked or printed.
+        as_json: Whether the output is JSON; then nothing is asked.
 
     Raises:
         ConfirmationRequired: There is no terminal to ask at.
-        Cancelled: The person does not agree.
+        Cancelled: The answer was no.
     """
     if yes:
         return
@@ -44,7 +45,7 @@ def confirm(what: str, consequences: Sequence[str], *, yes: bool, as_json: bool 
             print(printable(line), file=sys.stderr)
     if not can_ask:
         raise ConfirmationRequired(
-            f"{what}: this needs your confirmation, and there is no terminal. Nothing was removed.",
+            f"{what}: this needs confirmation, and there is no terminal. Nothing was removed.",
             hint="Add --yes to confirm.",
             consequences=list(consequences) if as_json else None,
         )
@@ -53,6 +54,6 @@ def confirm(what: str, consequences: Sequence[str], *, yes: bool, as_json: bool 
 
 
 def confirm_at_terminal(what: str, consequences: Sequence[str], *, yes: bool) -> None:
-    """The same for what can be made again; where there is no terminal it goes on."""
+    """Ask for confirmation of what can be undone. Without a terminal, continue without asking."""
     if sys.stdin.isatty():
         confirm(what, consequences, yes=yes)

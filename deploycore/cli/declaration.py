@@ -1,4 +1,4 @@
-"""``deploycore apply`` and ``export``: applications as a file."""
+"""``deploycore apply`` and ``export``: create applications from a file, and print them as one."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def apply(
     file: Annotated[
         Path,
         typer.Argument(
-            help="YAML or TOML file, as 'deploycore export' prints it; - for standard input."
+            help="YAML or TOML file, or - for standard input. 'deploycore export' prints one."
         ),
     ],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would change.")
+        bool, typer.Option("--dry-run", help="Show what would change, without changing it.")
     ] = False,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make applications what a file says; all of them, or none where something is wrong.
+    """Create or update applications from a file, without deploying them.
 
-    Applications that the file does not mention stay as they are. Nothing is deployed. The git
-    hosts are asked for each repository and branch that is new or changed.
+    If anything in the file is invalid, nothing is changed. Applications that are not in the file
+    stay as they are. Checks at the git hosts that each new or changed repository and ref exists.
     """
     applications = _read(file)
     with (
@@ -69,15 +69,29 @@ def apply(
 
 def export(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[APPLICATION]...", help="By default all.")
+        list[str] | None,
+        typer.Argument(metavar="[APPLICATION]...", help="Names of applications (default: all)."),
     ] = None,
 ) -> None:
-    """Print applications as a YAML file that apply takes. No secret is in it."""
+    """Print applications as a YAML file for deploycore apply, without secrets."""
     with deploycore.Installation() as installation:
         store = installation.store
         records = [store.get_application(name) for name in names or ()]
         records = records or store.list_applications()
-    typer.echo(deploycore.render_declaration(record.definition for record in records), nl=False)
+    text = deploycore.render_declaration(record.definition for record in records)
+    typer.echo(text, nl=False)
+    _warn_if_too_large(text)
+
+
+def _warn_if_too_large(text: str) -> None:
+    from deploycore.applications.files import MOST_BYTES
+
+    if len(text.encode()) > MOST_BYTES:
+        typer.echo(
+            f"This file is larger than {MOST_BYTES:,} bytes, and deploycore apply will refuse it."
+            " Export fewer applications at a time: deploycore export NAME…",
+            err=True,
+        )
 
 
 def _read(file: Path) -> list[Application]:

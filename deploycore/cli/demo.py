@@ -1,7 +1,7 @@
-"""``deploycore demo``: everything at work on a sandbox, by the commands a person would type.
+"""``deploycore demo``: run deploycore's commands against a sandbox, as a person would.
 
-Each command runs as a process of its own, with a data directory of its own that is gone
-afterwards, so that what is seen here is what an installation does.
+Each command runs in its own process, with a temporary data directory, so the demo shows what a
+real installation does.
 """
 
 from __future__ import annotations
@@ -54,21 +54,22 @@ applications:
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's command."""
+    """Add this command."""
     application.command()(demo)
 
 
 def demo(
     kind: Kind = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", help="Work in this new directory, and leave it.")
+        Path | None,
+        typer.Option("--keep", help="New directory to work in. It is kept after the demo."),
     ] = None,
 ) -> None:
-    """See everything work on a provider's sandbox: no account, no network, nothing left behind.
+    """Run a demo on a provider's sandbox, without an account or a network.
 
-    Connects in every way that the provider knows, lists repositories and branches, clones,
-    deploys deploycore's own source from a repository, changes it, and deploys it again. Then a
-    change that does not work is deployed, taken back by its health check, and looked into.
+    The demo connects with each way to sign in, lists repositories and branches, and clones. It
+    deploys deploycore's own source, changes it, and deploys it again. It then deploys a broken
+    commit, which the health check rolls back, and shows the log. Nothing is left behind.
     """
     from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
 
@@ -77,7 +78,7 @@ def demo(
     )
     for number in signals_to_end():
         signal.signal(number, _leave)
-    say(f"On the sandbox of {found}.")
+    say(f"Running the demo on the {found} sandbox.")
     started = time.monotonic()
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def demo(
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """End, with the exit code that shells know, and leave nothing behind."""
+    """Exit with the code that shells use for this signal; cleanup still runs."""
     raise SystemExit(128 + number)
 
 
@@ -100,10 +101,14 @@ class _Demo:
     directory: Path
 
     def command(self, *arguments: str, given: str = "", code: int = 0) -> None:
-        """Show a command and run it as a person would, in a process of its own.
+        """Print a command and run it in its own process.
 
         Args:
-            code: The exit code that it must have.
+            given: Text for its standard input.
+            code: The expected exit code.
+
+        Raises:
+            DeploycoreError: The command ended with another exit code.
         """
         fed = 'printf %s "$SECRET" | ' if given else ""
         say(f"\n$ {fed}deploycore {shlex.join(arguments)}")
@@ -118,7 +123,7 @@ class _Demo:
         )
         if done.returncode != code:
             raise DeploycoreError(
-                f"The demo's command ended with exit code {done.returncode}, not {code}."
+                f"A command of the demo ended with exit code {done.returncode} instead of {code}."
             )
 
     def _environment(self) -> dict[str, str]:
@@ -166,7 +171,7 @@ def _change_and_deploy_again(
 ) -> None:
     _heading("Change the repository, and deploy again")
     name = provider_name(connection)
-    changed = {**source, _CHANGED: b"A new commit, put live by one switch of a link.\n"}
+    changed = {**source, _CHANGED: b"A new commit, made live by one atomic switch.\n"}
     commit = demo.sandbox.publish(
         connection.owner, _REPOSITORY, "main", changed, "Add a file to be seen"
     )
@@ -177,7 +182,7 @@ def _change_and_deploy_again(
     live = (target / "current" / _CHANGED).read_bytes()
     releases = sorted(path.name for path in (target / "releases").iterdir())
     if live != changed[_CHANGED] or len(releases) != 2:
-        raise DeploycoreError("The changed file is not live, though the deployment succeeded.")
+        raise DeploycoreError("The deployment succeeded, but the changed file is not live.")
     say(f"\n$ cat current/{_CHANGED}\n{live.decode().rstrip()}")
     say("$ ls releases\n" + "\n".join(releases))
 
@@ -185,7 +190,7 @@ def _change_and_deploy_again(
 def _break_and_recover(
     demo: _Demo, connection: SandboxConnection, source: Mapping[str, bytes]
 ) -> None:
-    _heading("Say how to build it, and how to tell that it works")
+    _heading("Add a build step and a health check")
     name = f"{provider_name(connection)}-app"
     target = demo.directory / "deployed" / provider_name(connection)
     declaration = demo.directory / "applications.yaml"
@@ -202,22 +207,22 @@ def _break_and_recover(
     demo.command("deploy", name)
     good = (target / "current").resolve()
 
-    _heading("Deploy what does not work: the last good release returns by itself")
+    _heading("Deploy a broken commit: deploycore rolls back to the last good release")
     broken = {**source, _BROKEN: b"A commit that should not have been made.\n"}
     demo.sandbox.publish(connection.owner, _REPOSITORY, "main", broken, "Break everything")
     demo.command("deploy", name, code=8)
     if (target / "current").resolve() != good:
-        raise DeploycoreError("The last good release is not live after a failed health check.")
+        raise DeploycoreError("The health check failed, but the last good release is not live.")
     demo.command("deployments", name)
     demo.command("logs", name)
 
-    _heading("Go back by hand, without the git host")
+    _heading("Roll back by hand, without the git host")
     demo.command("rollback", name)
     demo.command("releases", name)
 
 
 def _own_source() -> dict[str, bytes]:
-    """deploycore's own source files: real content that every installation has at hand."""
+    """Return deploycore's own source files: real content that every installation has."""
     root = Path(deploycore.__file__).parent
     return {
         f"deploycore/{path.relative_to(root).as_posix()}": path.read_bytes()

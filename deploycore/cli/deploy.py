@@ -1,4 +1,4 @@
-"""``deploycore deploy`` and ``rollback``: another release becomes the live one."""
+"""``deploycore deploy`` and ``deploycore rollback``: make another release live."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Fail where another deployment of it runs.")
+    bool,
+    typer.Option(
+        "--no-wait",
+        help="Fail if another deployment of the application is running, instead of waiting.",
+    ),
 ]
 _PARALLEL = 4
 
@@ -40,11 +44,13 @@ def register(application: typer.Typer) -> None:
 
 def deploy(
     applications: Annotated[
-        list[str] | None, typer.Argument(metavar="APPLICATION...", help="Which, by name.")
+        list[str] | None,
+        typer.Argument(metavar="APPLICATION...", help="Names of the applications to deploy."),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All applications.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Deploy all applications.")] = False,
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, max=64, help="How many at once.")
+        int,
+        typer.Option("--parallel", min=1, max=64, help="Maximum number of deployments at once."),
     ] = _PARALLEL,
     force: Annotated[
         bool,
@@ -58,24 +64,24 @@ def deploy(
         bool,
         typer.Option(
             "--hard-link",
-            help="Share unchanged files with the live release: faster, but only for releases"
-            " that nothing writes into.",
+            help="Hard-link unchanged files of the live release instead of copying them. Faster."
+            " Use it only if nothing writes into releases.",
         ),
     ] = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Deploy the newest commit of one application, or of several at once.
+    """Deploy the newest commit of one or more applications.
 
-    A commit that is live already is skipped, unless the application's definition or a stored
-    secret has changed since.
+    Skips a commit that is already live, unless the application's definition or a stored secret
+    has changed since.
 
-    With --json each event is one JSON object on a line of its own; the last is the result.
+    With --json, prints one JSON object per line for each event. The last line is the result.
     """
     from deploycore.deploy import no_listener
 
     if force and if_changed:
-        raise typer.BadParameter("--force and --if-changed exclude each other.")
+        raise typer.BadParameter("--force and --if-changed cannot be combined.")
     if if_changed:
         print("Note: --if-changed is the default now and has no effect.", file=sys.stderr)
     with deploycore.Installation() as installation:
@@ -112,19 +118,20 @@ def deploy(
 
 
 def rollback(
-    application: Annotated[str, typer.Argument(help="The application's name.")],
+    application: Annotated[str, typer.Argument(help="Name of the application.")],
     to: Annotated[
         str | None,
         typer.Option(
             "--to",
             metavar="RELEASE",
-            help="Name or commit of the release (default: the last different commit that worked).",
+            help="Release name or commit to roll back to (default: the last different commit that"
+            " worked).",
         ),
     ] = None,
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Roll back to a previous release, in one step. The git host is not asked."""
+    """Roll back to a previous release, without contacting the git host."""
     with deploycore.Installation() as installation:
         with _listening(as_json) as (listener, cancellation):
             done = installation.roll_back(
@@ -162,7 +169,7 @@ def _print_event(event: DeployEvent) -> None:
 
 
 def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: bool) -> None:
-    """Tell of several, each when it is done; the first that failed gives the exit code."""
+    """Print the outcome of each deployment as it ends, then exit with the first error's code."""
     codes = []
     for outcome in outcomes:
         if outcome.error is not None:
@@ -182,7 +189,7 @@ def _chosen(installation: Installation, names: list[str], everything: bool) -> l
                 "There are no applications.", hint="Create one: deploycore app create --help"
             )
     elif everything or not names:
-        raise typer.BadParameter("Name one APPLICATION or more, or give --all.")
+        raise typer.BadParameter("Name at least one APPLICATION, or add --all.")
     for name in names:
         installation.store.get_application(name)
     return list(dict.fromkeys(names))
@@ -218,7 +225,7 @@ def _tell_skipped(installation: Installation, done: DeploymentRecord) -> None:
     live = next((each for each in installation.releases(name) if each.is_live), None)
     if live is not None and live.deployment and live.deployment.commit == done.commit:
         say(
-            f"Skipped {name}: commit {_short(done.commit)} is live already (release {live.name})."
+            f"Skipped {name}: commit {_short(done.commit)} is already live (release {live.name})."
             f"\n  To deploy it again: deploycore deploy {name} --force"
         )
     else:
@@ -233,4 +240,4 @@ def _person() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return ""  # a container may run as a user that has no name
+        return ""  # in a container, the user may have no name

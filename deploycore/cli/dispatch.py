@@ -1,9 +1,8 @@
-"""Runs one command with Typer, and turns whatever goes wrong into a message and exit code."""
+"""Run one command with Typer, and turn every error into a message and an exit code."""
 
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -22,41 +21,37 @@ from deploycore.cli.standard_streams import (
     interrupts_raise,
 )
 from deploycore.cli.streams import foreign_output_to_stderr
-from deploycore.cli.usage import CommandGroup
+from deploycore.cli.usage import CommandGroup, StartedCommand
 from deploycore.errors import DeploycoreError
-from deploycore.provider.background import calls_left_behind
-from deploycore.text.printable import LogFormatter
 
 __all__ = ["application_of", "run"]
 
 _ENDLESS_READING = ("branches", "logs", "repos")
-"""Commands that print while they read, without a limit, and change nothing."""
+"""Commands that can print without end and change nothing."""
 
 
 def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
-    """Run a command line and leave the process with its exit code.
+    """Run a command line and exit with its exit code.
 
     Args:
         arguments: The whole command line, without the program's name.
-        modules: The commands to import; all of them for completion and unknown commands.
+        modules: The commands to import: all of them for completion and for unknown commands.
     """
-    if logging.lastResort is not None:  # what logs warnings where a command sets up nothing else
-        logging.lastResort.setFormatter(LogFormatter("%(message)s"))
     code = _run(arguments, modules)
     if reason := find_lost_output():
         lost = DeploycoreError(f"{LOST_OUTPUT} {reason}.")
         show_error(lost, as_json="--json" in arguments)
         code = code or 1
-    # What is left to do is no longer the command: an interrupt does not change how that ended.
+    # The command has ended: an interrupt from now on must not change its exit code.
     interrupts_end_with(code)
-    if calls_left_behind():
-        # A plugin's own threads would be waited for, which may be as long as it hangs.
+    if _has_left_calls():
+        # A normal exit would wait for threads of a plugin that hangs.
         end_at_once(code)
     sys.exit(code)
 
 
 def _run(arguments: Sequence[str], modules: Iterable[str]) -> int:
-    """Run a command line; its exit code."""
+    """Run a command line and return its exit code."""
     as_json = "--json" in arguments
     is_answer = as_json and not {"--help", "-h"}.intersection(arguments)
     sys.unraisablehook = _end_if_interrupted
@@ -80,36 +75,54 @@ def _run(arguments: Sequence[str], modules: Iterable[str]) -> int:
     return 0
 
 
+def _has_left_calls() -> bool:
+    """Whether a call of a plugin still runs; where nothing has called one, nothing is imported."""
+    background = sys.modules.get("deploycore.provider.background")
+    return background is not None and background.calls_left_behind()
+
+
 def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
-    """Python drops, and prints, an interrupt that comes up where nothing can be raised, such as
-    while it frees an object. The person who interrupts wants the command to end."""
+    """End the process if an interrupt arrives where Python cannot raise it.
+
+    Python only prints an interrupt that arrives, for example, while it frees an object.
+    """
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         end_at_once(INTERRUPTED)
     sys.__unraisablehook__(unraisable)
 
 
 def application_of(commands: Iterable[str]) -> typer.Typer:
-    """One application of these commands, and of those that share a module with them."""
+    """Build the Typer application for commands, and for those that share a module with them."""
     commands = list(commands)
     application = typer.Typer(
         cls=CommandGroup,
-        # Typer imports pydantic to read the values of --install-completion and --show-completion,
-        # even where neither is given.
+        # Typer imports pydantic to parse --install-completion and --show-completion, even if
+        # neither is given.
         add_completion=len(commands) > 1,
-        rich_markup_mode=None,  # else help imports rich's Markdown, which takes 80 ms
+        rich_markup_mode=None,  # otherwise help imports rich's Markdown, which takes 80 ms
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    # With a callback Typer keeps the command's name even where there is only one command.
+    # Without a callback, Typer drops the command's name if there is only one command.
     application.callback()(lambda: None)
     for module in dict.fromkeys(COMMANDS[command][0] for command in commands):
         importlib.import_module(module).register(application)
+    _set_command_class(application)
     return application
 
 
+def _set_command_class(application: typer.Typer) -> None:
+    for command in application.registered_commands:
+        if command.cls is None or not issubclass(command.cls, StartedCommand):
+            command.cls = StartedCommand
+    for group in application.registered_groups:
+        if group.typer_instance is not None:
+            _set_command_class(group.typer_instance)
+
+
 def _unforeseen(error: BaseException) -> DeploycoreError:
-    """A bug of ours. Its text may hold anything, a secret too, so only its kind is shown."""
+    """Describe a bug by its type and place. Its text is not shown: it may contain a secret."""
     from deploycore.distribution import report_hint
 
     traceback = error.__traceback__

@@ -1,4 +1,4 @@
-"""``deploycore doctor``: what is wrong with this installation, and how to mend it."""
+"""``deploycore doctor``: find what is wrong with this installation, and how to fix it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["register"]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's command."""
+    """Add this command."""
     application.command()(doctor)
 
 
 def doctor(
     offline: Annotated[
-        bool, typer.Option("--offline", help="Leave out what needs the network.")
+        bool, typer.Option("--offline", help="Skip checks that need the network.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what is wrong with this installation, and say how to mend it. Nothing is changed.
+    """Find what is wrong with this installation, and how to fix it. Changes nothing.
 
-    Ends with 0 where there is no problem, else with the exit code of the first one: they are in
-    the order in which things depend on each other.
+    Exits with 0 if there is no problem, and otherwise with the exit code of the first problem.
+    Fix the first problem first: others may depend on it.
     """
     from deploycore.doctor import diagnose
 
@@ -64,11 +64,11 @@ def doctor(
 
 
 def _probe_plugins() -> None:
-    """As far as the installation has what that takes."""
+    """Import plugins in separate processes, if the installation can do that."""
     try:
         from deploycore.provider.probing import probe_imports
     except ImportError:
-        return  # which the examination tells
+        return  # diagnose() reports it
     probe_imports()
 
 
@@ -80,7 +80,7 @@ def _row(finding: Finding) -> Sequence[Cell]:
 def _summary(counts: Counter[Level]) -> str:
     problems, warnings = counts["problem"], counts["warning"]
     if not problems and not warnings:
-        return f"All is well: {counts['ok']} checks."
+        return f"No problems found: {counts['ok']} checks passed."
     return f"Found: {_number(problems, 'problem')} and {_number(warnings, 'warning')}."
 
 

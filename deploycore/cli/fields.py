@@ -1,8 +1,8 @@
 """A provider's fields on the command line: options made from the plugin's ``Config``.
 
-A secret is asked for without echo, or read from standard input, or kept as a reference to an
-environment variable or a file. It is refused as an argument, since other users of a machine
-can read the arguments of a running command, and shells keep them in their history.
+A secret is typed without echo, read from standard input, or stored as a reference to an
+environment variable or a file. It is rejected as an argument: other users of a machine can read
+the arguments of a running command, and shells store them in their history.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _SOURCES = ("stdin", "env", "file")
 
 @dataclass(frozen=True)
 class GivenFields:
-    """What a person gave for a provider: plain settings, and secrets or where to find them."""
+    """The fields given for a provider: plain settings, and secrets or references to them."""
 
     settings: Mapping[str, str]
     secrets: Mapping[str, SecretStr | SecretReference]
 
 
 def field_help(config_type: Any) -> str:
-    """The fields of a plugin's ``Config`` as help text."""
+    """Return the fields of a plugin's ``Config`` as help text."""
     lines = ["Fields:"]
-    # Optional ones last; sorted keeps the author's order otherwise.
+    # Optional fields come last; otherwise sorted() keeps the author's order.
     for field in sorted(
         config_fields(config_type), key=lambda f: not (f.required or f.required_for)
     ):
@@ -49,16 +49,16 @@ def field_help(config_type: Any) -> str:
 
 
 def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
-    """Read a provider's fields from options, and ask for what is missing at a terminal.
+    """Read a provider's fields from options, and ask for missing fields at a terminal.
 
     Args:
         config_type: The plugin's ``Config``.
-        arguments: The command line's rest: ``--field value`` or ``--field=value``.
+        arguments: The rest of the command line: ``--field value`` or ``--field=value``.
 
     Raises:
-        UsageError: There is no such option.
-        ConfigurationError: An option is doubled or has no value, a secret stands on the command
-            line, or a required field is missing and nobody is there to ask.
+        UsageError: An option is unknown.
+        ConfigurationError: An option is repeated or has no value, a secret is on the command line,
+            or a required field is missing and there is no terminal to ask at.
     """
     fields = {field.name: field for field in config_fields(config_type)}
     settings: dict[str, str] = {}
@@ -81,9 +81,9 @@ def _options(
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("--"):
-            # Its text may be a secret that slipped behind an option which takes none.
+            # The error does not show the argument: it may be a secret.
             raise ConfigurationError(
-                "There is an argument that belongs to no option.",
+                "An argument has no option before it.",
                 hint="Give each field as --FIELD VALUE.",
             )
         option, equals, value = argument.removeprefix("--").partition("=")
@@ -91,7 +91,7 @@ def _options(
             following = next(rest, None)
             if following is None:
                 _field_of(fields, option)
-                raise ConfigurationError(f"--{option} lacks its value.")
+                raise ConfigurationError(f"The option --{option} needs a value.")
             value = following
         yield option, value
 
@@ -105,8 +105,8 @@ def _field_of(fields: Mapping[str, ConfigField], option: str) -> tuple[ConfigFie
         raise ConfigurationError(
             f"--{option} would put a secret on the command line, where other users and the "
             "shell's history can see it.",
-            hint=f"Use {_option_help(field)}, or leave it out to be asked. If you typed the "
-            "secret just now, think of replacing it.",
+            hint=f"Use {_option_help(field)}, or omit the option to be asked for the secret. If "
+            "you have just typed the secret, consider replacing it at the git host.",
         )
     base, _, source = name.rpartition("_")
     field = fields.get(base)
@@ -114,7 +114,7 @@ def _field_of(fields: Mapping[str, ConfigField], option: str) -> tuple[ConfigFie
         return field, source
     known = ", ".join(_option_help(field) for field in fields.values())
     raise UsageError(
-        f"There is no field --{option.partition(' ')[0]} for this kind of provider.",
+        f"This kind of provider has no field --{option.partition(' ')[0]}.",
         hint=did_you_mean(option, _spellings(fields.values()), shown="--{}").strip()
         or f"The fields are: {known}.",
     )
@@ -137,17 +137,17 @@ def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretRe
 
 
 def _kept_in_file(field: ConfigField, path: Path) -> SecretReference:
-    # /dev/fd/63, which shells give for <(command), is gone when the command is.
+    # /dev/fd/63, the path that shells pass for <(command), exists only while the command runs.
     if (path.exists() and not path.is_file()) or path.is_relative_to("/dev/fd"):
         raise ConfigurationError(
-            f"{path} is no regular file, so that no secret can be read from it later.",
-            hint=f"Give the secret once, to be stored: {_spelled(field)}-stdin",
+            f"{path} is not a regular file. deploycore could not read the secret from it later.",
+            hint=f"Store the secret instead, from standard input: {_spelled(field)}-stdin",
         )
     return SecretReference(f"file:{path}")
 
 
 def _read_one() -> str:
-    """A line of standard input; or all lines of a key in PEM, which says so itself (RFC 7468)."""
+    """Read one line of standard input, or all lines of a key in PEM format (RFC 7468)."""
     lines = [sys.stdin.readline()]
     while lines[0].startswith("-----BEGIN ") and not lines[-1].startswith("-----END "):
         following = sys.stdin.readline()
@@ -158,27 +158,27 @@ def _read_one() -> str:
 
 
 def read_secret(name: str, *, from_stdin: bool) -> SecretStr:
-    """A secret, typed without echo, or all of standard input but one line end.
+    """Read a secret, typed without echo or from standard input, without its last line end.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: The secret is empty, or there is no terminal to ask at.
     """
     if from_stdin:
         return _given(name, sys.stdin.read().removesuffix("\n").removesuffix("\r"))
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            f"The value of {name} cannot be asked for: standard input is not a terminal.",
-            hint="Add --stdin, and send the value to standard input: --stdin < FILE",
+            f"deploycore cannot ask for the value of {name}: standard input is not a terminal.",
+            hint="Send the value to standard input: --stdin < FILE",
         )
     typed = getpass.getpass(f"{name}: ")
     if not typed:
-        raise ConfigurationError(f"There is no value for {name}.")
+        raise ConfigurationError(f"The value of {name} is empty.")
     return SecretStr(typed)
 
 
 def _given(name: str, value: str) -> SecretStr:
     if not value:
-        raise ConfigurationError(f"Standard input holds no value for {name}.")
+        raise ConfigurationError(f"Standard input has no value for {name}.")
     return SecretStr(value)
 
 
@@ -200,7 +200,7 @@ def _ask_for_missing(
             secrets[field.name] = SecretStr(getpass.getpass(question).strip())
         else:
             settings[field.name] = input(question).strip()
-        # Which others there are may depend on the answer.
+        # The answer may change which fields are required.
         missing = _missing(fields, discriminator, settings, secrets)
 
 
@@ -210,7 +210,7 @@ def _missing(
     settings: Mapping[str, str],
     secrets: Mapping[str, SecretStr | SecretReference],
 ) -> list[ConfigField]:
-    """The fields that are required, by what is given so far, in the order to ask for them."""
+    """Return the required fields that are not given yet, in the order to ask for them."""
     chosen = settings.get(discriminator) if discriminator else None
     choices = fields[discriminator].choices if discriminator else ()
     possible = choices if chosen is None else (chosen,)
@@ -224,7 +224,7 @@ def _missing(
 
 
 def _is_required(field: ConfigField, possible: Sequence[str]) -> bool:
-    """Whether a field must be given whichever of the possible members of a union it is."""
+    """Whether a field is required for each of the possible members of a union."""
     if not field.only_for:
         return field.required
     return all(choice in field.required_for for choice in possible)

@@ -1,14 +1,15 @@
-"""What was deployed, and how that went: releases, deployments, logs; and how to interfere."""
+"""``releases``, ``deployments``, ``show``, ``logs``, ``cancel`` and ``recover``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import deploycore
+from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import (
     Column,
@@ -26,16 +27,19 @@ from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
     from deploycore.deploy import LogLine, Release
+    from deploycore.disk.removal import Remains
     from deploycore.installation import Installation
     from deploycore.store import DeploymentRecord
+    from deploycore.store.listing import Listing
 
 __all__ = ["deployment_as_dict", "register", "show_deployments"]
 
-Name = Annotated[str, typer.Argument(metavar="APPLICATION", help="The application's name.")]
+Name = Annotated[str, typer.Argument(metavar="APPLICATION", help="Name of the application.")]
 Number = Annotated[
     str,
     typer.Argument(
-        metavar="DEPLOYMENT", help="Its number, or an application's name for its last one."
+        metavar="DEPLOYMENT",
+        help="Number of a deployment, or name of an application for its last deployment.",
     ),
 ]
 
@@ -47,12 +51,10 @@ def register(application: typer.Typer) -> None:
 
 
 def releases(name: Name, as_json: AsJson = False) -> None:
-    """List the releases of an application that are on disk, the newest first."""
-    with deploycore.Installation() as installation:
-        found = installation.releases(name)
-        left = installation.engine.leftovers(name)
+    """List the releases of an application that are on disk, newest first."""
+    found, left = _find_releases(name)
     for each in left:
-        say_aside(f"{each.path} was to be removed, and is still there: {each}")
+        say_aside(f"{each.path} could not be removed: {each}")
     if as_json:
         show_json_array(map(_release_as_dict, found))
         return
@@ -82,16 +84,20 @@ def releases(name: Name, as_json: AsJson = False) -> None:
 
 def deployments(
     name: Annotated[
-        str | None, typer.Argument(metavar="[APPLICATION]", help="By default all.")
+        str | None,
+        typer.Argument(metavar="[APPLICATION]", help="Name of an application (default: all)."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")
+        int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of results.")
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List deployments and rollbacks, those of removed applications too, the newest first."""
-    with deploycore.Installation() as installation:
-        found = installation.store.deployments.history(name, limit=limit)
+    """List deployments and rollbacks, newest first, including those of removed applications."""
+    found: Sequence[DeploymentRecord] | None
+    found = read_listing(lambda listing: listing.history(name, limit))
+    if found is None:
+        with deploycore.Installation() as installation:
+            found = installation.store.deployments.history(name, limit=limit)
     if as_json:
         show_json_array(map(deployment_as_dict, found))
         return
@@ -99,7 +105,7 @@ def deployments(
 
 
 def show(deployment: Number, as_json: AsJson = False) -> None:
-    """Show a deployment: what it deployed, how long each phase took, and how it ended."""
+    """Show what a deployment deployed, how long each phase took, and how it ended."""
     with deploycore.Installation() as installation:
         record = _find(installation, deployment)
     found = deployment_as_dict(record)
@@ -119,11 +125,17 @@ def show(deployment: Number, as_json: AsJson = False) -> None:
 def logs(
     deployment: Number,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the deployment has ended.")
+        bool, typer.Option("--follow", "-f", help="Print new lines until the deployment ends.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print a deployment's log."""
+    if not follow and (found := read_listing(lambda listing: _find_listed(listing, deployment))):
+        from deploycore.deploy.log import Logs
+
+        home = deploycore.Settings.from_environment().home
+        _print_log(Logs.of(home).read(found.application, found.id), as_json=as_json)
+        return
     with deploycore.Installation() as installation:
         record = _find(installation, deployment)
         store, all_logs = installation.store, installation.engine.logs
@@ -132,32 +144,30 @@ def logs(
             return not follow or store.deployments.get(record.id).is_finished
 
         lines = all_logs.follow(record.application, record.id, until=is_over)
-        for line in lines:
-            if as_json:
-                show_json_line(_line_as_dict(line))
-            else:
-                say(f"{for_people(line.at)}  {line.phase:14}  {_line_text(line)}")
+        _print_log(lines, as_json=as_json)
 
 
 def cancel(deployment: Number, as_json: AsJson = False) -> None:
-    """Ask a deployment to stop. One that waits ends at once; one that runs within a second, or
-    when the git host's API has answered."""
+    """Cancel a deployment.
+
+    A deployment that is waiting ends at once. A running deployment stops at its next safe point.
+    """
     with deploycore.Installation() as installation:
         record = installation.engine.cancel(_find(installation, deployment).id)
     if as_json:
         show_json(deployment_as_dict(record))
         return
-    done = "is cancelled" if record.is_finished else "is asked to stop"
+    done = "is cancelled" if record.is_finished else "will stop at its next safe point"
     say(f"Deployment {record.id} of {record.application} {done}.")
 
 
 def recover(as_json: AsJson = False) -> None:
-    """Bring deployments whose process has died to their end, and targets to a good release.
+    """Recover deployments that a crash left unfinished, and restore a working release.
 
-    Harmless at any time; what runs is left alone. The next deployment of an application does
-    the same for that one.
+    It is safe at any time: running deployments are not affected. The next deployment of an
+    application recovers that application too.
     """
-    # Steps of a release that is put back are not to be left half-done.
+    # Shielded: the steps of a restored release must not be interrupted half-way.
     with (
         deploycore.Installation() as installation,
         cancelled_by_signals() as cancellation,
@@ -167,7 +177,7 @@ def recover(as_json: AsJson = False) -> None:
     if as_json:
         show_json_array(map(deployment_as_dict, settled))
         return
-    show_deployments(settled, "Nothing was left unfinished.")
+    show_deployments(settled, "No unfinished deployments.")
 
 
 def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
@@ -201,7 +211,7 @@ def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
 
 
 def deployment_as_dict(record: DeploymentRecord) -> dict[str, Any]:
-    """A deployment as machines read it."""
+    """Return a deployment as printed with ``--json``."""
     plain = {name: getattr(record, name) for name in _FIELDS}
     return plain | {name: _text(at) for name, at in _times(record).items()}
 
@@ -241,7 +251,7 @@ _SHOWN = {
         Column("phases", is_prose=True),
     )
 }
-"""How ``show`` shows fields that are more than a plain value."""
+"""The columns of fields that ``show`` colors or wraps."""
 
 
 def _times(record: DeploymentRecord) -> dict[str, datetime | None]:
@@ -252,19 +262,53 @@ def _text(at: datetime | None) -> str | None:
     return None if at is None else for_machines(at)
 
 
+def _find_releases(name: str) -> tuple[list[Release], list[Remains]]:
+    """The releases of an application, and what was to be removed and is still there."""
+    found = read_listing(lambda listing: _list_releases(listing, name))
+    if found is not None:
+        return found
+    with deploycore.Installation() as installation:
+        return installation.releases(name), installation.engine.leftovers(name)
+
+
+def _list_releases(listing: Listing, name: str) -> tuple[list[Release], list[Remains]]:
+    from deploycore.deploy.release_list import list_releases
+    from deploycore.deploy.releases import Releases
+
+    on_disk = Releases(listing.target(name))
+    found = list_releases(on_disk, lambda releases: listing.of_releases(name, releases))
+    return found, [] if on_disk.is_locked() else on_disk.leftovers()
+
+
+def _find_listed(listing: Listing, text: str) -> DeploymentRecord:
+    return listing.deployment(int(text)) if _is_number(text) else listing.last_deployment(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _print_log(lines: Iterable[LogLine], *, as_json: bool) -> None:
+    for line in lines:
+        if as_json:
+            show_json_line(_line_as_dict(line))
+        else:
+            say(f"{for_people(line.at)}  {line.phase:14}  {_line_text(line)}")
+
+
 def _find(installation: Installation, text: str) -> DeploymentRecord:
-    """A deployment by its number, or the last one of an application.
+    """Find a deployment by its number, or the last deployment of an application.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: The deployment does not exist.
     """
-    if text.isascii() and text.isdigit() and len(text) < 19:
+    if _is_number(text):
         return installation.store.deployments.get(int(text))
     deployments = installation.store.deployments
     try:
         found: Sequence[DeploymentRecord] = deployments.list(text, limit=1)
     except ConfigurationError:
-        found = deployments.history(text, limit=1)  # it may have been removed
+        found = deployments.history(text, limit=1)  # the application may have been removed
     if not found:
         raise ConfigurationError(
             f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"

@@ -1,4 +1,4 @@
-"""``--limit`` and ``--timeout`` of ``deploycore clone``: read, applied, and named in hints."""
+"""The options ``--limit`` and ``--timeout`` of ``deploycore clone``."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["limited", "name_option", "read_limits"]
 
 
 def read_limits(given: Iterable[str]) -> Limits:
-    """What ``--limit`` says, as an application has it.
+    """Parse the values of ``--limit`` into an application's limits.
 
     Raises:
-        UsageError: It is malformed, there is no such limit, or the number is out of range.
+        UsageError: A value is malformed, a limit is unknown, or a number is out of range.
     """
     values: dict[str, str] = {}
     for text in given:
         name, equals, number = text.partition("=")
         if not equals or not number:
             raise UsageError(
-                f"--limit {text!r} is not a name and a number.",
+                f"--limit {text!r} does not have the form NAME=NUMBER.",
                 hint="Write --limit NAME=NUMBER, for example --limit files=1000000.",
             )
         if name not in Limits.model_fields:
             known = ", ".join(Limits.model_fields)
             raise UsageError(
-                f"There is no limit {name!r}.",
+                f"The limit {name!r} does not exist.",
                 hint=f"{did_you_mean(name, Limits.model_fields)}The limits are: {known}.",
             )
         values[name] = number
@@ -49,14 +49,14 @@ def read_limits(given: Iterable[str]) -> Limits:
 
 
 def limited(settings: GitSettings, limits: Limits, timeout: float | None) -> GitSettings:
-    """Settings with these limits; ``timeout`` is in seconds, for the whole clone."""
+    """Return settings with limits, and with a timeout in seconds for the whole clone."""
     most = timeout or settings.total_timeout
     return replace(settings, total_timeout=most, **limits.git_settings)
 
 
 def name_option(error: GitError) -> None:
-    """Name in the hint this command's own option, where there is one for what was refused."""
-    limit = str(error.details.get("limit", "")).removesuffix("_most")
+    """Name in an error's hint the option of this command that allows what was rejected."""
+    limit = str(error.details.get("limit", "")).removeprefix("max_")
     if "link_target" in error.details:
         error.hint = "Clone with --links write-as-links, as git does, or write-as-files."
     elif limit == "total_timeout":

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, each described once."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ __all__ = [
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([0-9]{1,5})([smhdw])")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-ProviderName = Annotated[str, typer.Argument(help="The provider's name.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ProviderName = Annotated[str, typer.Argument(help="Name of the provider.", show_default=False)]
 RepositoryArgument = Annotated[
-    str, typer.Argument(metavar="OWNER/REPOSITORY", help="For example acme/shop, or its URL.")
+    str,
+    typer.Argument(metavar="OWNER/REPOSITORY", help="Repository, such as acme/shop, or its URL."),
 ]
 Filter = Annotated[
-    str | None, typer.Option("--filter", metavar="TEXT", help="Only names that contain this.")
+    str | None,
+    typer.Option("--filter", metavar="TEXT", help="List only names that contain this text."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Maximum number of results (default: all).")
+]
 Lease = Annotated[
     float | None,
     typer.Option(
@@ -40,7 +44,8 @@ Lease = Annotated[
         min=3,
         max=3600,
         metavar="SECONDS",
-        help="Without a sign of life for so long (30) a worker counts as dead; the same for all.",
+        help="Seconds without a heartbeat before a worker is considered dead (default: 30). Use one"
+        " value for all workers.",
     ),
 ]
 PerProvider = Annotated[
@@ -49,17 +54,17 @@ PerProvider = Annotated[
         "--per-provider",
         min=1,
         max=64,
-        help="Maximum number of deployments at once for one provider, or for one git host, if there"
-        " are several (default: half of all, or all but one while nothing else waits).",
+        help="Maximum number of deployments at once for one provider or git host, if you use"
+        " several (default: half of --threads or --workers; all but one while no other waits).",
     ),
 ]
 
 
 def parse_duration(text: str, option: str) -> timedelta:
-    """Read ``90d``, ``12h``, ``30m`` and the like.
+    """Parse a duration such as ``90d``, ``12h``, ``30m`` or ``45s``.
 
     Raises:
-        ConfigurationError: It is not of that form.
+        ConfigurationError: The text is not a duration.
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:

@@ -1,12 +1,11 @@
-"""What commands print: tables for people, JSON for machines, errors for both.
+"""Output of commands: tables for people, JSON for programs, errors for both.
 
-Names, branches and messages come from servers that may be hostile, so nothing of them
-reaches a terminal before its control characters are made visible.
+Names, branches and messages come from servers that may be hostile, so control characters in them
+are escaped before they reach a terminal.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -39,27 +38,29 @@ _lock = threading.Lock()
 
 
 def say(text: str) -> None:
-    """Print a line for a person to standard output."""
+    """Print a line of text to standard output."""
     output = command_output()
     text = "\n".join(map(printable, text.split("\n")))
-    # At once, since the next line may take a while, as when a log is followed.
+    # Flushed, because the next line may take a while, as in a log that is followed.
     print(_encodable(text, output.encoding), file=output, flush=True)
 
 
 def say_aside(text: str) -> None:
-    """Print a line for a person to standard error, beside what a command was asked for."""
+    """Print a line of text to standard error, apart from the command's result."""
     print(_encodable(printable(text), sys.stderr.encoding), file=sys.stderr)
 
 
 def show_table(
     columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, empty: str
 ) -> None:
-    """Print a table for a person; ``empty`` is said where there are no rows.
+    """Print a table.
 
-    At a terminal it is laid out for its width. Elsewhere nothing is wrapped, cut or left out.
+    At a terminal the table fits its width. Elsewhere nothing is wrapped, cut or left out.
 
     Args:
-        columns: A name alone is an essential column, whose values stay on one line.
+        columns: A plain string is an essential column, whose values stay on one line.
+        rows: The cells of each row.
+        empty: The text to print if there are no rows.
     """
     shown = [[_printable_cell(cell) for cell in row] for row in rows]
     if not shown:
@@ -70,7 +71,7 @@ def show_table(
 
 
 def show_record(fields: Iterable[tuple[Column, Cell]], *, indent: str = "") -> None:
-    """Print one record for a person, a field on a line; for the width as ``show_table`` does."""
+    """Print one record, a field per line, within the width of a terminal."""
     shown = [(column, _printable_cell(cell)) for column, cell in fields]
     paint = _paint_for(command_output())
     _print_lines(record_lines(shown, width=_width(), paint=paint, indent=indent))
@@ -78,35 +79,35 @@ def show_record(fields: Iterable[tuple[Column, Cell]], *, indent: str = "") -> N
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    print(json.dumps(value, indent=2), file=command_output(), flush=True)
+    print(_json(value, indent=2), file=command_output(), flush=True)
 
 
 def show_json_line(value: Mapping[str, Any]) -> None:
-    """Print one JSON object of a stream, on a line of its own, at once."""
-    line = json.dumps(value) + "\n"
-    with _lock:  # several deployments may tell at once, each from a thread of its own
+    """Print one JSON object on its own line, and flush it."""
+    line = _json(value) + "\n"
+    with _lock:  # several deployments may print at once, each in its own thread
         command_output().write(line)
         command_output().flush()
 
 
 def show_json_array(items: Iterable[Mapping[str, Any]]) -> None:
-    """Print a JSON array, each item as it arrives, in memory for one item."""
+    """Print a JSON array item by item, without keeping the items in memory."""
     separator, output = "[\n  ", command_output()
     for item in items:
-        print(separator + json.dumps(item), end="", file=output)
+        print(separator + _json(item), end="", file=output)
         separator = ",\n  "
     print("[]" if separator.startswith("[") else "\n]", file=output)
 
 
 def show_error(error: DeploycoreError, *, as_json: bool, application: str | None = None) -> None:
-    """Print an error to standard error: a sentence and the next step, or a JSON object.
+    """Print an error and its hint to standard error, as text or as a JSON object.
 
     Args:
-        application: Which of several the error is about.
+        application: The application that the error is about, if there are several.
     """
     error.add_context(application=application)
     if as_json:
-        print(json.dumps({"error": error.as_dict()}), file=sys.stderr)
+        print(_json({"error": error.as_dict()}), file=sys.stderr)
         return
     about = f"{printable(application)}: " if application else ""
     text = f"{_paint_for(sys.stderr)('bad', 'Error:')} {about}{printable(str(error))}"
@@ -116,22 +117,28 @@ def show_error(error: DeploycoreError, *, as_json: bool, application: str | None
 
 
 def say_state(subject: str, state: str, style: Style) -> None:
-    """Print ``subject: state`` for a person, the state in the look of a style."""
+    """Print ``subject: state``, the state in the color of a style."""
     output = command_output()
     state = _paint_for(output)(style, printable(state))
     print(f"{_encodable(printable(subject), output.encoding)}: {state}", file=output, flush=True)
 
 
 def has_colors(stream: TextIO) -> bool:
-    """Whether output to a stream is colored: see https://no-color.org and https://force-color.org.
+    """Whether to color output to a stream: see https://no-color.org and https://force-color.org.
 
-    A terminal that is ``dumb`` or unknown gets none.
+    A terminal that is ``dumb`` or unknown gets no colors.
     """
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
+    import json  # help needs none
+
+    return json.dumps(value, indent=indent)
 
 
 def _paint_for(stream: TextIO) -> Paint:
@@ -141,7 +148,7 @@ def _paint_for(stream: TextIO) -> Paint:
 
 
 def _width() -> int | None:
-    """The width of the terminal that standard output is; ``None`` where it is none."""
+    """Return the terminal's width; ``None`` if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if command_output().isatty() else None
 
 
@@ -158,6 +165,6 @@ def _printable_cell(cell: Cell) -> Cell:
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """The text with what a terminal of this encoding can't show as escapes."""
+    """Escape the characters that an encoding cannot express."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

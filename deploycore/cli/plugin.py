@@ -1,4 +1,4 @@
-"""``deploycore plugin``: for authors of providers, a new one from the template, and its check."""
+"""``deploycore plugin``: create a provider plugin from the template, and check it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["register"]
 
 
 _CHECK_SECONDS = 1800.0
-"""What ``deploycore.testing.check`` takes by default; help imports nothing to show it."""
+"""The default timeout of ``deploycore.testing.check``. A copy, so that help need not import it."""
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's commands."""
+    """Add the commands of ``plugin``."""
     noun = typer.Typer(
-        cls=NounGroup, help="Write a provider: start one from the template, and check it."
+        cls=NounGroup, help="Develop a provider plugin: create it from the template, and check it."
     )
     noun.command()(new)
     noun.command()(check)
@@ -33,39 +33,40 @@ def register(application: typer.Typer) -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Name of the git host, such as my-host.")],
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Where to; deploycore-NAME unless you say.")
+        Path | None,
+        typer.Option("--dir", help="Directory to create (default: deploycore-NAME)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a provider: a whole distribution whose tests pass before the first edit."""
+    """Create a provider plugin from the template: a distribution whose tests pass at once."""
     from deploycore.provider.scaffold import render_template
 
     made = _near(render_template(name, directory))
     if as_json:
         show_json({"directory": str(made.resolve())})
         return
-    say(f"A provider is in {made}. Its tests pass as it is:")
+    say(f"Created a provider plugin in {made}. Its tests pass already:")
     say(f"\n  pip install -e {shlex.quote(f'{made}[dev]')}\n  pytest {shlex.quote(str(made))}\n")
-    say(f"Then make it yours, from EDIT 1 on: {made / 'README.md'} lists the places.")
+    say(f"Next, edit the places that are marked EDIT: {made / 'README.md'} lists them.")
 
 
 def check(
-    kind: Annotated[str, typer.Argument(help="The provider's kind, as in deploycore plugins.")],
+    kind: Annotated[str, typer.Argument(help="Kind of the provider, as in deploycore plugins.")],
     only: Annotated[
-        str, typer.Option("--only", help="Just the checks that have this in their name.")
+        str, typer.Option("--only", help="Run only checks whose name contains this text.")
     ] = "",
     timeout: Annotated[
         float,
         typer.Option(
-            "--timeout", min=1, metavar="SECONDS", help="How long all checks together may take."
+            "--timeout", min=1, metavar="SECONDS", help="Maximum seconds for all checks together."
         ),
     ] = _CHECK_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """Run the conformance kit on an installed provider, against its own fake host.
+    """Run the conformance kit on an installed provider, against its own sandbox.
 
-    The checks run in a process of their own. A check that holds the interpreter or ends that
-    process fails, and the next ones go on in a new process.
+    The checks run in a separate process. If a check blocks the interpreter or ends that process,
+    the check fails, and the remaining checks run in a new process.
     """
     from deploycore.testing.check import check_and_show
 
@@ -76,6 +77,6 @@ def check(
 
 
 def _near(directory: Path) -> Path:
-    """The directory as a person would write it here."""
+    """Return a directory relative to the current one, if it is inside it."""
     here = Path.cwd()
     return directory.relative_to(here) if directory.is_relative_to(here) else directory

@@ -1,4 +1,4 @@
-"""``deploycore plugins``: what is installed, what it can do, and what is wrong with it."""
+"""``deploycore plugins``: list installed plugins, their hooks and their problems."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["register"]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's command."""
+    """Add this command."""
     application.command()(plugins)
 
 
 def plugins(as_json: AsJson = False) -> None:
     """List the installed plugins: providers, observers and sandboxes.
 
-    One that can't be used is shown with the reason; so is one whose import does not end.
+    If a plugin cannot be used, or its import does not end, the reason is shown.
     """
     from deploycore.provider.installed import plugin_reports
     from deploycore.provider.probing import probe_imports
@@ -37,7 +37,7 @@ def plugins(as_json: AsJson = False) -> None:
         show_json_array(map(_as_dict, reports))
         return
     if not reports:
-        say("No plugins are installed. Install one next to deploycore.")
+        say("No plugins are installed. Install one into the environment of deploycore.")
     for report in reports:
         _show(report)
 

@@ -1,10 +1,10 @@
-"""The log of a command that runs until it is stopped: lines on standard error, with UTC times."""
+"""Logging of long-running commands: lines on standard error, with times in UTC."""
 
 from __future__ import annotations
 
 import logging
 
-from deploycore.text.printable import LogFormatter
+from deploycore.text.log_format import LogFormatter
 
 __all__ = ["log_to_standard_error"]
 
@@ -15,9 +15,9 @@ def log_to_standard_error(
     """Log to standard error: time, level, logger and message.
 
     Args:
-        extra_field: Gives each record one more attribute.
-        extra_format: Where that stands in a line, in logging's ``%`` style with a space behind it.
-        level: The least that is logged.
+        extra_field: A filter that adds an attribute to each record.
+        extra_format: The format of that attribute, in logging's ``%`` style, with a space after it.
+        level: The lowest level that is logged.
     """
     handler = logging.StreamHandler()
     if extra_field is not None:
@@ -27,5 +27,5 @@ def log_to_standard_error(
     )
     logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    for name in ("procrastinate", "psycopg"):  # the worker tells it, without tracebacks
+    for name in ("procrastinate", "psycopg"):  # the worker logs these errors, without tracebacks
         logging.getLogger(name).setLevel(logging.CRITICAL)

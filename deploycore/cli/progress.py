@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a live bar at a terminal, plain lines elsewhere."""
+"""Progress on standard error: a live bar at a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _RATE_SECONDS = 0.2
 
 
 class Reporter(Protocol):
-    """Shows how far something is."""
+    """Shows progress."""
 
     def show(self, phase: str, git: Progress | None = None) -> None:
-        """Show the phase, and within git's the bytes and files."""
+        """Show the phase, and the bytes and files of git's phases."""
 
     def say(self, line: str) -> None:
-        """Show a line that stays: what a step prints."""
+        """Show a line of a step's output, which stays visible."""
 
 
 class _Silence:
     def show(self, phase: str, git: Progress | None = None) -> None:
-        """Machines read the result."""
+        """Show nothing: with ``--json``, programs read the result."""
 
     def say(self, line: str) -> None:
-        """Machines read the log."""
+        """Show nothing: with ``--json``, programs read the events."""
 
 
 class _Lines:
@@ -85,7 +85,7 @@ class _Live:
 
 
 def _amount(git: Progress, seconds: float) -> str:
-    """How much there was of it, and how fast; of the first moment no rate is told."""
+    """Return the amount and the rate; the rate is left out in the first moment."""
     rate = seconds if seconds >= _RATE_SECONDS else 0.0
     if git.files_total:
         speed = f", {git.files / rate:,.0f} a second" if rate else ""
@@ -96,7 +96,7 @@ def _amount(git: Progress, seconds: float) -> str:
 
 @contextmanager
 def reporting(*, silent: bool) -> Iterator[Reporter]:
-    """A reporter that fits where standard error goes to."""
+    """Return the reporter that suits standard error."""
     if silent:
         yield _Silence()
     elif not sys.stderr.isatty():
@@ -118,20 +118,22 @@ def reporting(*, silent: bool) -> Iterator[Reporter]:
 
 @contextmanager
 def cancelled_by_signals() -> Iterator[Cancellation]:
-    """A cancellation that Ctrl-C, SIGTERM and SIGHUP set; a second one does not wait for it,
-    except while the former release is put back."""
+    """Return a cancellation that Ctrl-C, SIGTERM and SIGHUP set.
+
+    A second signal interrupts at once, except while the previous release is being restored.
+    """
     cancellation = Cancellation()
 
     def cancel(number: int, frame: FrameType | None) -> None:
         if cancellation.cancelled and not cancellation.is_shielded:
             raise KeyboardInterrupt
         cancellation.cancel()
-        with suppress(Exception):  # standard error may be gone, or in the middle of a write
+        with suppress(Exception):  # standard error may be closed, or in the middle of a write
             print("cancelling …", file=sys.stderr, flush=True)
 
-    former = {number: signal.signal(number, cancel) for number in signals_to_end()}
+    previous = {number: signal.signal(number, cancel) for number in signals_to_end()}
     try:
         yield cancellation
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""``deploycore provider``: connect git hosts, test the connection, list, show, remove."""
+"""``deploycore provider``: add, test, list, show and remove connections to git hosts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 import deploycore
 from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
+from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
-from deploycore.cli.usage import NounGroup, UsageError
+from deploycore.cli.usage import NounGroup, StartedCommand, UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
-    from deploycore.installation import Installation
     from deploycore.models import Account
     from deploycore.store import ProviderRecord
 
@@ -27,25 +26,31 @@ __all__ = ["register"]
 commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Connect git hosts.")
 
 Kind = Annotated[
-    str | None, typer.Option("--kind", help="Which plugin: see deploycore plugins.", metavar="KIND")
+    str | None,
+    typer.Option("--kind", help="Kind of the provider, as in deploycore plugins.", metavar="KIND"),
 ]
 NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Store the credentials without trying them.")
+    bool, typer.Option("--no-verify", help="Store the credentials without checking them.")
 ]
-Help = Annotated[bool, typer.Option("--help", "-h", help="Show this message, and KIND's fields.")]
+Help = Annotated[
+    bool, typer.Option("--help", "-h", help="Show this message, and with --kind the fields.")
+]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's commands."""
+    """Add the commands of ``provider``."""
     application.add_typer(commands, name="provider")
 
 
-class _AddCommand(TyperCommand):
-    """``add``, whose help depends on ``--kind``."""
+class _AddCommand(StartedCommand):
+    """The command ``add``, whose help depends on ``--kind``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the command line. The help that is the same for all kinds is shown at once, since
-        Typer imports pydantic to read the other options."""
+        """Parse the command line.
+
+        Help without ``--kind`` is printed before Typer parses the options, which would import
+        pydantic.
+        """
         options = args[: args.index("--")] if "--" in args else args
         has_kind = any(each == "--kind" or each.startswith("--kind=") for each in options)
         if not has_kind and {"--help", "-h"}.intersection(options):
@@ -61,7 +66,7 @@ class _AddCommand(TyperCommand):
 )
 def add(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Your name for it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name for the provider.")] = None,
     kind: Kind = None,
     no_verify: NoVerify = False,
     as_json: AsJson = False,
@@ -69,10 +74,11 @@ def add(
 ) -> None:
     """Connect a git host: deploycore provider add NAME --kind KIND --FIELD VALUE …
 
-    Which fields there are depends on the kind: add --help behind --kind KIND to see them.
-    Secrets are never taken from the command line: they are asked for, or read by
-    --FIELD-stdin, or kept as a reference by --FIELD-env NAME or --FIELD-file PATH.
-    Nothing is stored unless the git host accepts them.
+    The fields depend on the kind. To list them, run: deploycore provider add --kind KIND --help
+
+    Secrets are never accepted as arguments. deploycore asks for a secret at the terminal, reads it
+    from standard input with --FIELD-stdin, or stores a reference to it with --FIELD-env NAME or
+    --FIELD-file PATH. The provider is stored only if the git host accepts the credentials.
     """
     from deploycore.cli.fields import field_help, read_fields
     from deploycore.provider.registry import load_plugin
@@ -85,12 +91,13 @@ def add(
             missing = [each for each, value in (("NAME", name), ("--kind", kind)) if value is None]
             raise UsageError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
-                hint="Write deploycore provider add NAME --kind KIND, and the fields of that kind.",
+                hint="Run: deploycore provider add NAME --kind KIND, and add the fields of that kind.",
             )
         return
     if name.startswith("-"):
         raise UsageError(
-            "NAME comes first.", hint="Write deploycore provider add NAME --kind KIND …"
+            "NAME must be the first argument.",
+            hint="Run: deploycore provider add NAME --kind KIND, and add the fields of that kind.",
         )
     with telling_of_waits(interruptible=False):
         plugin = load_plugin(kind)
@@ -99,7 +106,9 @@ def add(
     with (
         deploycore.Installation() as installation,
         telling_of_waits(),
-        naming_option("" if no_verify else "To store it without trying it, add --no-verify."),
+        naming_option(
+            "" if no_verify else "To store the provider without checking it, add --no-verify."
+        ),
     ):
         record = installation.add_provider(
             name,
@@ -109,7 +118,7 @@ def add(
             verify=None if no_verify else lambda opened: accounts.append(opened.authenticate()),
         )
         if as_json:
-            show_json(_as_dict(installation, record))
+            show_json(_as_dict(record))
             return
     if accounts:
         say(f"Provider {name} is added: signed in as {accounts[0].username}.")
@@ -120,7 +129,7 @@ def add(
 
 @commands.command("test")
 def check(name: ProviderName, as_json: AsJson = False) -> None:
-    """Say whether the credentials are right, the API works, and what is accessible."""
+    """Test a provider's credentials and API, and count the accessible repositories."""
     with (
         deploycore.Installation() as installation,
         telling_of_waits(),
@@ -131,8 +140,8 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
         milliseconds = round((time.monotonic() - started) * 1000)
         if not as_json:
             shown = f" ({account.display_name})" if account.display_name else ""
-            say(f"Credentials   correct: {account.username}{shown}")
-            say(f"API           works: answered in {milliseconds} ms")
+            say(f"Credentials   valid: {account.username}{shown}")
+            say(f"API           works: responded in {milliseconds} ms")
         count = sum(1 for _ in provider.list_repos())
         hint = "" if count else provider.no_repositories_hint
     if as_json:
@@ -155,11 +164,13 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the configured providers."""
-    with deploycore.Installation() as installation:
-        records = installation.store.list_providers()
-        if as_json:
-            show_json_array(_as_dict(installation, record) for record in records)
-            return
+    records = read_listing(lambda listing: listing.providers())
+    if records is None:
+        with deploycore.Installation() as installation:
+            records = installation.store.list_providers()
+    if as_json:
+        show_json_array(map(_as_dict, records))
+        return
     show_table(
         [Column("NAME"), Column("KIND", drop=2), Column("ADDED", drop=1)],
         ([record.name, record.kind, for_people(record.created_at)] for record in records),
@@ -169,10 +180,10 @@ def list_(as_json: AsJson = False) -> None:
 
 @commands.command()
 def show(name: ProviderName, as_json: AsJson = False) -> None:
-    """Show a provider's configuration, without its secrets."""
+    """Show a provider's configuration. Secrets are not printed."""
     with deploycore.Installation() as installation:
         record = installation.store.get_provider(name)
-        shown = _as_dict(installation, record)
+        shown = _as_dict(record)
     if as_json:
         show_json(shown)
         return
@@ -182,23 +193,23 @@ def show(name: ProviderName, as_json: AsJson = False) -> None:
 
 @commands.command()
 def remove(name: ProviderName, yes: Yes = False) -> None:
-    """Forget a provider and its stored secrets; refused while applications use it."""
+    """Remove a provider that no application uses, and its stored secrets."""
     with deploycore.Installation() as installation:
         installation.store.refuse_provider_removal(name)
         secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
-        lines = [f"The provider {name} goes, and with it what is stored of its secrets: {secrets}."]
+        lines = [f"This removes the provider {name} and its stored secrets: {secrets}."]
         confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
         installation.store.remove_provider(name)
     say(f"Provider {name} is removed.")
 
 
-def _as_dict(installation: Installation, record: ProviderRecord) -> dict[str, Any]:
+def _as_dict(record: ProviderRecord) -> dict[str, Any]:
+    from deploycore.secrets import describe_stored
+
     return {
         "name": record.name,
         "kind": record.kind,
         "settings": dict(record.settings),
-        "secrets": {
-            field: installation.secrets.describe(stored) for field, stored in record.secrets.items()
-        },
+        "secrets": {field: describe_stored(stored) for field, stored in record.secrets.items()},
         "created_at": for_machines(record.created_at),
     }

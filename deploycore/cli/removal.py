@@ -1,4 +1,4 @@
-"""What ``deploycore app remove`` says: before, as a question, and afterwards."""
+"""The text that ``deploycore app remove`` prints before and after a removal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["removal_as_dict", "removal_lines", "say_removed"]
 def removal_lines(
     plan: RemovalPlan, *, purge: bool, with_previews: bool, keep_webhook: bool
 ) -> list[str]:
-    """What goes and what stays, a line each."""
+    """Return what is removed and what stays, a line each."""
     if plan.is_former:
         return [
-            f"The application {plan.name} was removed before. Its history is erased for good:"
+            f"The application {plan.name} was removed before. This erases its history for good:"
             f" {_counted(plan.former, 'deployment')} and their logs."
         ]
     lines = [
@@ -33,7 +33,7 @@ def removal_lines(
     if plan.dropped:
         lines.append(f"  damaged   {_dropped(plan)}")
     if plan.webhook_damage is not None:
-        lines.append("  webhook   its record is damaged and erased; remove it at the git host")
+        lines.append("  webhook   its damaged record is erased; remove the webhook at the git host")
     if plan.webhook is not None:
         lines.append(f"  webhook   {_webhook(plan.webhook, keep_webhook=keep_webhook)}")
     if plan.secrets:
@@ -48,17 +48,17 @@ def _dropped(plan: RemovalPlan) -> str:
     one = len(plan.dropped) == 1
     return (
         f"erased: the {'record' if one else 'records'} of {'deployment' if one else 'deployments'}"
-        f" {which}; a process that still runs it is not ended"
+        f" {which}; a process that still runs the deployment is not ended"
     )
 
 
 def _history(plan: RemovalPlan, *, purge: bool) -> str:
     if purge:
-        former = f", {plan.former} of them of former applications" if plan.former else ""
+        former = f", {plan.former} of them of removed applications" if plan.former else ""
         count = _counted(plan.deployments + plan.former, "deployment")
         return f"erased for good: {count} and their logs{former}"
     if not plan.deployments:
-        return "there is none"
+        return "none"
     count = _counted(plan.deployments, "deployment")
     return f"kept: {count} and their logs (deploycore deployments {plan.name}; --purge erases them)"
 
@@ -66,7 +66,10 @@ def _history(plan: RemovalPlan, *, purge: bool) -> str:
 def _webhook(webhook: WebhookRecord, *, keep_webhook: bool) -> str:
     address = f", which sends to {webhook.url}" if webhook.url else ""
     if webhook.hosts_id is None:
-        return f"its secret is erased{address}; if you have set it up by hand, remove it there"
+        return (
+            f"its secret is erased{address}; if you set up the webhook by hand, remove it at the"
+            " git host"
+        )
     where = f" of {webhook.repository}" if webhook.repository else ""
     what = f"{webhook.hosts_id}{where}{address}"
     return f"stays at the git host: {what}" if keep_webhook else f"removed at the git host: {what}"
@@ -76,7 +79,7 @@ def _previews(plan: RemovalPlan, *, with_previews: bool) -> Iterator[str]:
     for each in plan.previews:
         what = "is removed too" if with_previews else "stays (--with-previews removes it)"
         yield (
-            f"{each.name}, of the open pull request {each.number}, is removed; its directory"
+            f"{each.name}, for the open pull request {each.number}, is removed; its directory"
             f" {each.target} {what}"
         )
 
@@ -84,42 +87,47 @@ def _previews(plan: RemovalPlan, *, with_previews: bool) -> Iterator[str]:
 def _releases(plan: RemovalPlan) -> str:
     target = plan.target
     if target is None:
-        return "stay; where they are is not known, since the record is damaged"
+        return "stay; their directory is unknown, because the record is damaged"
     if plan.releases is None:
         return f"stay in {target}, which cannot be read"
     if not plan.releases:
-        return "there are none on disk"
+        return "none on disk"
     return f"stay: {_counted(len(plan.releases), 'release')} in {target}"
 
 
 def say_removed(done: Removal, *, purge: bool) -> None:
-    """Say what was removed and, on standard error, what remains."""
+    """Print what was removed and, on standard error, what remains."""
     plan = done.plan
     if plan.is_former:
         say(f"The history of {plan.name} is erased.")
+        _say_remaining(done)
         return
     say(f"Application {plan.name} is removed.")
     if plan.damage is not None:
-        _warn(f"Its record was damaged, and is deleted: {plan.damage.message}")
+        _warn(f"Its damaged record was deleted: {plan.damage.message}")
     if plan.releases:
         count = _counted(len(plan.releases), "release")
         stay = "stays" if len(plan.releases) == 1 else "stay"
         say(f"  {count} {stay} in {plan.target}")
     if plan.dropped:
         which = ", ".join(map(str, plan.dropped))
-        say(f"  Damaged records of deployments that had not ended were deleted: {which}")
+        say(f"  Damaged records of unfinished deployments were deleted: {which}")
     if not purge and plan.deployments:
         say(f"  Its history is kept: deploycore deployments {plan.name}")
     if plan.webhook is not None and plan.webhook.hosts_id is None and not done.remains:
-        say("  If you have set up its webhook by hand, remove it at the git host.")
+        say("  If you set up its webhook by hand, remove it at the git host.")
     if done.error is not None:
         _warn(f"The webhook could not be removed at the git host: {done.error}")
+    _say_remaining(done)
+
+
+def _say_remaining(done: Removal) -> None:
     for each in done.remains:
-        _warn(f"Still there, for you to remove: {each}")
+        _warn(f"Not removed; remove it yourself: {each}")
 
 
 def removal_as_dict(done: Removal, *, purge: bool) -> dict[str, Any]:
-    """A removal as machines read it."""
+    """Return a removal as printed with ``--json``."""
     plan = done.plan
     webhook = plan.webhook
     return {

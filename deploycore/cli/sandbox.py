@@ -1,4 +1,4 @@
-"""``deploycore sandbox``: a provider's own test server on loopback, to try things against."""
+"""``deploycore sandbox``: run a provider's sandbox server on this machine."""
 
 from __future__ import annotations
 
@@ -26,33 +26,35 @@ if TYPE_CHECKING:
 __all__ = ["add_command", "load_sandbox", "provider_name", "provider_names", "register"]
 
 Kind = Annotated[
-    str | None, typer.Option("--kind", help="Whose sandbox, where several are installed.")
+    str | None, typer.Option("--kind", help="Kind of the provider, if several have a sandbox.")
 ]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's command."""
+    """Add this command."""
     application.command()(sandbox)
 
 
 def sandbox(
     kind: Kind = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free port.")
+    ] = 0,
     seed: Annotated[
         str | None,
         typer.Option(
             "--seed",
             metavar="TEXT",
-            help="Make the credentials from this text, so that they stay the same after a restart "
-            "(default: random). Use it with --port.",
+            help="Text to derive the credentials from, so that they stay the same after a restart"
+            " (default: random credentials). Use it with --port.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a provider's sandbox on this machine until Ctrl-C.
+    """Run a provider's sandbox server on this machine until Ctrl-C.
 
-    Its credentials are made up and open nothing but the sandbox, so they are printed, for you to
-    connect with. They are new at each start, unless you give a --seed.
+    Prints the commands that connect to the sandbox, with its credentials. They are valid for the
+    sandbox only, and change at each start unless you give --seed.
     """
     found, sandbox_class = load_sandbox(kind)
     stopped = threading.Event()
@@ -71,11 +73,11 @@ def sandbox(
 
 
 def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
-    """The sandbox of a kind, or of the only kind that has one.
+    """Load the sandbox of a kind, or of the only kind that has one.
 
     Raises:
-        ConfigurationError: There is none, or several and no kind was named.
-        PluginError: It can't be imported.
+        ConfigurationError: The kind has no sandbox, or no kind was given and several have one.
+        PluginError: The sandbox cannot be imported.
     """
     from deploycore.provider.registry import (
         SANDBOX_GROUP,
@@ -89,16 +91,19 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
     wanted = normalise_kind(kind) if kind else next(iter(installed), "")
     if wanted not in installed or (not kind and len(installed) > 1):
         known = ", ".join(installed) or "none"
+        problem = (
+            f"There is no sandbox of kind {kind}." if kind else "No kind of sandbox was given."
+        )
         raise ConfigurationError(
-            f"There is no sandbox to start: {kind or 'no kind'} was named, installed: {known}.",
-            hint=f"{did_you_mean(wanted, installed) if kind else ''}Install a provider plugin that"
-            " has a sandbox, or name one: --kind KIND.",
+            f"{problem} Installed sandboxes: {known}.",
+            hint=f"{did_you_mean(wanted, installed) if kind else ''}Give --kind KIND, or install a"
+            " provider plugin that has a sandbox.",
         )
     return wanted, import_entry_point(only_one(wanted, installed[wanted]))
 
 
 def add_command(kind: str, connection: SandboxConnection, name: str) -> tuple[list[str], str]:
-    """The arguments that connect deploycore to a sandbox, and what to give on standard input."""
+    """Return the arguments that connect deploycore to a sandbox, and text for standard input."""
     from pydantic import SecretStr
 
     arguments = ["provider", "add", name, "--kind", kind]
@@ -114,12 +119,12 @@ def add_command(kind: str, connection: SandboxConnection, name: str) -> tuple[li
 
 
 def provider_name(connection: SandboxConnection, kind: str = "") -> str:
-    """A name for the provider of a sandbox's connection: its kind, and how it signs in."""
+    """Return a name for a connection's provider, made of its kind and its way to sign in."""
     return re.sub("[^a-z0-9]+", "-", f"{kind} {connection.title}".lower()).strip("-")
 
 
 def provider_names(kind: str, connections: Iterable[SandboxConnection]) -> list[str]:
-    """A name for each connection's provider, each another one."""
+    """Return a unique name for each connection's provider."""
     names: list[str] = []
     for connection in connections:
         wanted = name = provider_name(connection, kind)
@@ -137,22 +142,22 @@ def _start(sandbox_class: type[ProviderSandbox], port: int) -> ProviderSandbox:
     except OSError as error:
         reason = error.strerror or str(error)
     raise ConfigurationError(
-        f"The sandbox cannot listen on port {port}: {reason}.", hint="Choose another --port."
+        f"The sandbox cannot listen on port {port}: {reason}.", hint="Give another --port."
     )
 
 
 def _seeded(sandbox_class: type[ProviderSandbox], port: int, seed: str) -> ProviderSandbox:
-    """A sandbox whose credentials all come from a seed.
+    """Start a sandbox whose credentials are all derived from a seed.
 
     Raises:
-        ConfigurationError: Its class makes them in another way.
+        ConfigurationError: The seed is empty, or the sandbox does not support seeds.
     """
     from pydantic import SecretStr
 
     from deploycore.sandbox import seeded
 
     if not seed:
-        raise ConfigurationError("The seed is empty.", hint="Give some text: --seed TEXT.")
+        raise ConfigurationError("The value of --seed is empty.", hint="Give a text: --seed TEXT.")
     with seeded(seed) as source:
         running = _start(sandbox_class, port)
     given = [value for each in running.connections for value in each.settings.values()]
@@ -160,17 +165,18 @@ def _seeded(sandbox_class: type[ProviderSandbox], port: int, seed: str) -> Provi
         return running
     running.stop()
     raise ConfigurationError(
-        "This sandbox does not support --seed: it makes its credentials in its own way.",
-        hint="Run it without --seed. Authors of a plugin: use deploycore.sandbox.secret_source.",
+        "This sandbox does not support --seed: it creates its credentials in another way.",
+        hint="Run it without --seed. If you are the plugin's author, create the credentials with"
+        " deploycore.sandbox.secret_source.",
     )
 
 
 def _introduce(kind: str, running: ProviderSandbox) -> None:
-    say(f"The {kind} sandbox runs at {running.url} (Ctrl-C ends it). Connect with one of:")
+    say(f"The {kind} sandbox runs at {running.url}. Stop it with Ctrl-C. Connect with one of:")
     connections = running.connections
     for connection, name in zip(connections, provider_names(kind, connections), strict=True):
         arguments, secrets = add_command(kind, connection, name)
-        say(f"\n# {connection.title}; browse with: deploycore repos {name}")
+        say(f"\n# {connection.title}; then list repositories: deploycore repos {name}")
         given = shlex.join(["%s\\n", *secrets.splitlines()])
         say(f"printf {given} | deploycore {shlex.join(arguments)}")
 

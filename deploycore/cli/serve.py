@@ -1,8 +1,7 @@
-"""``deploycore serve``: webhooks, the REST API and metrics, in one process."""
+"""``deploycore serve``: run the server with webhooks, the REST API and metrics."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,6 @@ import typer
 import deploycore
 from deploycore.cli.options import Lease, PerProvider
 from deploycore.cli.output import say
-from deploycore.cli.process_log import log_to_standard_error
 from deploycore.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,30 +28,40 @@ def register(application: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free port.")
+    ] = 8080,
     workers: Annotated[
         int,
         typer.Option(
             "--workers",
             min=0,
             max=64,
-            help="Deployments at once in this process; 0: others run workers.",
+            help="Maximum number of deployments at once in this process; 0: run none here, for"
+            " example because 'deploycore worker' runs.",
         ),
     ] = 2,
     behind_proxy: Annotated[
         bool,
         typer.Option(
             "--behind-proxy",
-            help="Believe X-Forwarded-For, X-Forwarded-Proto and X-Request-ID: only where no"
-            " other client than your proxy can reach this.",
+            help="Trust X-Forwarded-For, X-Forwarded-Proto and X-Request-ID. Use it only if"
+            " clients can reach the server through your proxy alone.",
         ),
     ] = False,
     metrics_open: Annotated[
-        bool, typer.Option("--metrics-open", help="Metrics need no token.")
+        bool, typer.Option("--metrics-open", help="Serve metrics without a token.")
     ] = False,
     body_limit: Annotated[
-        int, typer.Option("--body-limit", metavar="KIB", min=1, max=1024 * 1024)
+        int,
+        typer.Option(
+            "--body-limit",
+            metavar="KIB",
+            min=1,
+            max=1024 * 1024,
+            help="Maximum size of a request's body, in KiB.",
+        ),
     ] = 1024,
     replay_window: Annotated[
         int,
@@ -62,7 +70,7 @@ def serve(
             metavar="HOURS",
             min=1,
             max=24 * 365,
-            help="How old a webhook's own time stamp may be.",
+            help="Maximum hours between now and a delivery's own timestamp.",
         ),
     ] = 24,
     drain: Annotated[
@@ -72,7 +80,7 @@ def serve(
             metavar="SECONDS",
             min=0,
             max=86_400,
-            help="What deployments under way get in the end.",
+            help="Seconds to let running deployments finish at shutdown.",
         ),
     ] = 60,
     lease: Lease = None,
@@ -80,8 +88,8 @@ def serve(
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C: webhooks, REST API, metrics.
 
-    Webhook deliveries become rows in the database, and a worker deploys them. The server does not
-    speak TLS: put a reverse proxy in front of it.
+    The server stores webhook deliveries in the database, and a worker deploys them. It does not
+    support TLS: put a reverse proxy in front of it.
     """
     try:
         from deploycore.server.options import ServerOptions
@@ -129,12 +137,15 @@ def _worker(
 
 
 def _tell(url: str) -> None:
-    say(f"deploycore serves at {url} (Ctrl-C ends it).")
+    say(f"deploycore serves at {url} (stop it with Ctrl-C).")
     sys.stdout.flush()
 
 
 def _log_to_standard_error() -> None:
+    import logging  # takes longer than to print help
+
+    from deploycore.cli.process_log import log_to_standard_error
     from deploycore.server.edge import RequestIdFilter
 
     log_to_standard_error(RequestIdFilter(), extra_format="%(request_id)s ")
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers bring about its warnings
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # any client can cause its warnings

@@ -1,10 +1,9 @@
-"""Standard streams that every command can rely on, whatever they are connected to.
+"""Standard streams that never fail, whatever they are connected to.
 
 The caller may close a stream, connect it to a full disk or to a reader that ends early, or hang
-up the terminal. None of this is a fault of the command, so code that prints never hears of it: a
-stream whose other end is gone takes what is printed and drops it. What a command does is not
-stopped by that, and its exit code says what it did. Only output that was to be stored, and was
-not, makes the command fail. Imported by every command, so it imports little.
+up the terminal. That is not the command's fault, so printing never raises: a stream without a
+reader drops what is printed. The command continues, and its exit code says what it did. It fails
+only if output could not be stored. Every command imports this module, so it imports little.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ LOST_OUTPUT = "Standard output cannot be written:"
 """The beginning of the error; the reason follows."""
 
 _outputs: list[_Output] = []
-"""What stands for standard output: usually one."""
+"""The files for standard output: usually one."""
 
 _streams: list[TextIO] = []
-"""The text files on them."""
+"""The text streams on top of them."""
 
 _LEFT = (errno.EPIPE, errno.ECONNRESET)
 
@@ -56,8 +55,8 @@ class _Output(io.FileIO):
     """A file of standard output or standard error; writing to it never fails.
 
     Attributes:
-        lost: Why something could not be written; 0 if everything was.
-        is_left: Whether nobody is there any more to read it.
+        lost: The error number of a failed write; 0 if everything was written.
+        is_left: Whether the reader is gone.
         needs_reader: Whether to end the process, successfully, when the reader is gone.
     """
 
@@ -82,23 +81,23 @@ class _Output(io.FileIO):
                     return written
                 self._wait()
         if self.is_left and self.needs_reader:
-            self.needs_reader = False  # what is still to be printed is dropped
+            self.needs_reader = False  # later output is dropped
             raise SystemExit(0)
         return memoryview(data).nbytes
 
     def _wait(self) -> None:
-        """Wait until more fits in: another process may have made the pipe a non-blocking one."""
+        """Wait until the pipe has room: another process may have made it non-blocking."""
         import select
 
         select.select([], [self], [])
 
 
 def prepare_streams() -> None:
-    """Make standard input, output and error usable. For the start of the process.
+    """Make standard input, output and error usable. Call it when the process starts.
 
-    A closed one is opened on the null device: else the next file that is opened, such as the
-    database, would get its number, and what is printed would be written into that. What the
-    encoding cannot express is printed as an escape, such as ``\\xe9``.
+    A closed stream is opened on the null device. Otherwise the next file that is opened, such as
+    the database, would get its descriptor, and output would be written into that file. Characters
+    that the encoding cannot express are printed as escapes, such as ``\\xe9``.
     """
     for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
         try:
@@ -116,11 +115,11 @@ def prepare_streams() -> None:
 
 
 def reliable_output(number: int, *, like: TextIO | None) -> TextIO:
-    """A text file on a descriptor that leads to standard output; writing to it never fails.
+    """Return a text stream on a descriptor of standard output. Writing to it never fails.
 
     Args:
         number: The descriptor, which stays open.
-        like: Has the encoding and buffering to use.
+        like: The stream whose encoding and buffering to use.
     """
     output = _Output(number)
     stream = _reliable(output, like=like)
@@ -130,42 +129,42 @@ def reliable_output(number: int, *, like: TextIO | None) -> TextIO:
 
 
 def end_without_reader() -> None:
-    """From now on, end the process when nobody reads standard output any more.
+    """From now on, end the process when the reader of standard output is gone.
 
-    For commands that only print, and would go on for long.
+    For commands that only print, and can print for long.
     """
     for output in _outputs:
         output.needs_reader = True
 
 
 def find_lost_output() -> str:
-    """Write out what was printed; why it could not be stored, or nothing if it was.
+    """Flush all streams, and return why output could not be stored; empty if it was.
 
-    A reader that went away early has lost nothing that it wanted.
+    A reader that ended early does not count as lost output.
     """
     for stream in (*_streams, sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, SystemExit):
-            continue  # not a stream of ours, or the reader has left just now
+            continue  # not one of these streams, or the reader has just ended
     return next((os.strerror(o.lost) for o in _outputs if o.lost and not o.is_left), "")
 
 
 def end_at_once(code: int) -> None:
-    """End the process without waiting for threads; what was printed comes out."""
+    """Flush all streams, and end the process without waiting for threads."""
     for stream in (*_streams, sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BaseException:  # noqa: S112 - somebody may be writing to it
+        except BaseException:  # noqa: S112 - another thread may be writing to it
             continue
     os._exit(code)
 
 
 def interrupts_end_with(code: int) -> None:
-    """Have Ctrl-C end the process at once, with this exit code, where there is nothing to clear up.
+    """Let Ctrl-C end the process at once with an exit code, while there is nothing to clean up.
 
-    An exception would come up anywhere, such as half-way through an import. An interrupt that the
-    caller has the process ignore stays ignored.
+    An exception could appear anywhere, such as in the middle of an import. If the caller made the
+    process ignore SIGINT, it stays ignored.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -175,13 +174,15 @@ def interrupts_end_with(code: int) -> None:
 
 
 def interrupts_raise() -> None:
-    """Have Ctrl-C raise ``KeyboardInterrupt``, as usual."""
+    """Let Ctrl-C raise ``KeyboardInterrupt``, as usual."""
     _replace_handler(signal.default_int_handler)
 
 
 def signals_to_end() -> tuple[signal.Signals, ...]:
-    """What asks a process to end: Ctrl-C, SIGTERM, and SIGHUP, which says that the terminal, or the
-    connection to it, is gone. ``nohup`` has a process ignore that, and it stays ignored."""
+    """Return the signals that ask a process to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+
+    SIGHUP means that the terminal is gone. If it is ignored, as with ``nohup``, it stays ignored.
+    """
     first = (signal.SIGINT, signal.SIGTERM)
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return first if is_ignored else (*first, signal.SIGHUP)
@@ -190,13 +191,13 @@ def signals_to_end() -> tuple[signal.Signals, ...]:
 def _replace_handler(handler: Callable[[int, FrameType | None], object]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         return
-    # A program that runs a command in another thread minds its signals itself.
+    # A program that runs a command in another thread handles its signals itself.
     with suppress(ValueError):
         signal.signal(signal.SIGINT, handler)
 
 
 def _is_own(stream: TextIO | None, number: int) -> bool:
-    """Whether a stream is the process's, and not one that a program, such as a test, put there."""
+    """Whether a stream is the process's own, and not a replacement, such as a test's."""
     if stream is None:
         return True
     try:

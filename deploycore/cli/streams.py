@@ -1,6 +1,6 @@
-"""Standard output for a command's own words alone, where a machine reads it.
+"""Keep standard output for the command's own result, so that programs can parse it.
 
-Plugins, and the programs that they start, may print. With ``--json`` that goes to standard error.
+With ``--json``, output of plugins and of the programs that they start goes to standard error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ _output: TextIO | None = None
 
 
 def command_output() -> TextIO:
-    """Where a command prints what it was asked for."""
+    """Return the stream for a command's result."""
     return sys.stdout if _output is None else _output
 
 
 @contextmanager
 def foreign_output_to_stderr() -> Iterator[None]:
-    """Whatever is not printed to ``command_output`` goes to standard error: what plugins print
-    while they are imported and called, from any thread, and what child processes print."""
+    """Redirect to standard error all output that is not printed to ``command_output``.
+
+    This covers the output of plugins, from any thread, and of child processes.
+    """
     global _output
     if sys.stdout is None or sys.stderr is None or _output is not None:
         yield
@@ -43,8 +45,11 @@ def foreign_output_to_stderr() -> Iterator[None]:
 
 
 def _own_stdout() -> TextIO | None:
-    """Standard output under another number; from then on number 1 is standard error. ``None``
-    where there is no such file, or it is replaced."""
+    """Duplicate standard output, and let descriptor 1 lead to standard error.
+
+    Returns:
+        The duplicate; ``None`` if standard output is closed or was replaced.
+    """
     try:
         if sys.stdout.fileno() != _STDOUT or sys.stderr.fileno() != _STDERR:
             return None
@@ -60,5 +65,5 @@ def _give_back(own: TextIO) -> None:
     try:
         own.flush()
     finally:
-        # Its number stays open: what could not be written is asked for when the command has ended.
+        # The duplicate stays open: write errors are looked up when the command has ended.
         os.dup2(own.fileno(), _STDOUT)

@@ -1,7 +1,7 @@
-"""Tables and records as lines of text, laid out for the width of a terminal, or for a pipe.
+"""Layout of tables and records as lines of text, for a terminal's width or for a pipe.
 
-Values that people copy are never broken: where a table is too wide, its least important columns
-are left out, and where the essential ones do not fit either, each row becomes a block of lines.
+Values that people copy are never broken. If a table is too wide, its least important columns are
+left out. If the essential columns do not fit either, each row becomes a block of lines.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ __all__ = ["Cell", "Column", "Paint", "Style", "record_lines", "table_lines"]
 
 Style = Literal["heading", "good", "bad", "doubtful"]
 Paint = Callable[[Style, str], str]
-"""Gives a text the look of a style, where the output has colors."""
+"""Color a text in a style, if the output has colors."""
 
 Cell = str | Sequence[str]
 """The text of a cell, or its paragraphs."""
 
 _GAP = "  "
 _PROSE_LEAST, _PROSE_MOST = 24, 60
-"""A column of text keeps at least 24 cells, or up to 60 for the sake of a long word."""
+"""A column of prose has at least 24 cells, or up to 60 if it has a long word."""
 
 _STATES: Mapping[str, Style] = {
     **dict.fromkeys(("healthy", "live", "ok", "ready"), "good"),
@@ -35,11 +35,12 @@ class Column:
     """One column of a table.
 
     Attributes:
-        title: Its heading.
-        drop: When it is left out of a table that is too wide: 1 first, then 2, and so on; 0 never.
-        is_prose: Whether it holds text that may be wrapped between words. Any other column keeps
-            each value on one line.
-        style: ``state`` to color known states, or the style of all its cells.
+        title: The heading.
+        drop: The order in which columns are left out of a table that is too wide: 1 first, then 2,
+            and so on; 0 never.
+        is_prose: Whether the text may be wrapped between words. Other columns keep each value on
+            one line.
+        style: ``state`` to color known states, or the style of all cells.
     """
 
     title: str
@@ -48,7 +49,7 @@ class Column:
     style: Style | Literal["state"] | None = None
 
     def style_of(self, cell: Cell) -> Style | None:
-        """The style of one cell."""
+        """Return the style of one cell."""
         if self.style != "state":
             return self.style
         return _STATES.get(cell) if isinstance(cell, str) else None
@@ -71,12 +72,15 @@ def table_lines(
     """Lay out a table.
 
     Args:
-        width: Of the terminal, in cells; ``None`` where nothing is to be wrapped or left out.
+        columns: The columns.
+        rows: The cells of each row.
+        width: The terminal's width in cells; ``None`` to wrap nothing and leave nothing out.
+        paint: Colors a text.
     """
     measured = [_measure(index, column, rows) for index, column in enumerate(columns)]
     kept = measured if width is None else _fitting(measured, width)
     if kept is None and measured[-1].column.is_prose:
-        # A long word at the end of a line may go beyond it: the terminal shows it on two.
+        # A long word in the last column may exceed the width: the terminal wraps it.
         least = min(measured[-1].least, _PROSE_LEAST)
         kept = _fitting([*measured[:-1], replace(measured[-1], least=least)], width or 0)
     if kept is None:
@@ -92,11 +96,13 @@ def table_lines(
 def record_lines(
     fields: Sequence[tuple[Column, Cell]], *, width: int | None, paint: Paint, indent: str = ""
 ) -> Iterator[str]:
-    """Lay out one record, a field on a line. A value too long for its line gets one of its own.
+    """Lay out one record, a field per line. A value that does not fit moves to the next line.
 
     Args:
         fields: Each field's column, whose title is the field's name, and its value.
         width: As for ``table_lines``.
+        paint: Colors a text.
+        indent: The beginning of each line.
     """
     margin = max((_cells(column.title) for column, _ in fields), default=0)
     room = None if width is None else width - len(indent) - margin - len(_GAP)
@@ -135,7 +141,7 @@ def _measure(index: int, column: Column, rows: Sequence[Sequence[Cell]]) -> _Mea
 
 
 def _fitting(measured: Sequence[_Measured], width: int) -> list[_Measured] | None:
-    """The most important columns that fit; ``None`` where not even the essential ones do."""
+    """Return the most important columns that fit; ``None`` if the essential ones do not fit."""
     kept, dropped = list(measured), list[_Measured]()
     while _total(kept) > width:
         less = [each for each in kept if each.is_empty or each.column.drop]
@@ -143,7 +149,7 @@ def _fitting(measured: Sequence[_Measured], width: int) -> list[_Measured] | Non
             return None
         dropped.append(min(less, key=lambda each: (not each.is_empty, each.column.drop)))
         kept.remove(dropped[-1])
-    for each in reversed(dropped):  # one wide column may have made room for others
+    for each in reversed(dropped):  # dropping one wide column may leave room for others
         if _total([*kept, each]) <= width:
             kept.append(each)
     return sorted(kept, key=lambda each: each.index)
@@ -154,7 +160,7 @@ def _total(columns: Sequence[_Measured]) -> int:
 
 
 def _widths(kept: Sequence[_Measured], width: int | None) -> list[int]:
-    """Each column's width: what it needs, as far as there is room for that."""
+    """Return each column's width: what it needs, as far as there is room."""
     if width is None:
         return [each.natural for each in kept]
     widths = [each.least for each in kept]
@@ -177,7 +183,7 @@ def _row_lines(
     widths: Sequence[int],
     paint: Paint,
 ) -> Iterator[str]:
-    """One row as lines: as many as its longest cell has."""
+    """Lay out one row: as many lines as its longest cell has."""
     last = len(kept) - 1
     columns = []
     for number, (cell, style) in enumerate(cells):
@@ -194,11 +200,11 @@ def _row_lines(
 
 
 def _prose(cell: Cell, width: int | None, *, folds: bool = False) -> list[str]:
-    """The lines of a text, broken between words.
+    """Wrap a text between words.
 
     Args:
-        folds: Whether a word that is too long is broken too. Otherwise it stays whole, so that it
-            can be copied, and the terminal shows the rest of it on its next line.
+        folds: Whether to break a word that is too long. Otherwise it stays whole, so that it can
+            be copied, and the terminal wraps it.
     """
     if width is None:
         return list(_paragraphs(cell))
@@ -238,9 +244,9 @@ def _padded(text: str, width: int, style: Style | None, paint: Paint) -> str:
 
 
 def _cells(text: str) -> int:
-    """How many cells of a terminal a text takes: letters of some scripts take two, accents none."""
+    """Count the terminal cells of a text: letters of some scripts take two, accents none."""
     if text.isascii():
         return len(text)
-    from rich.cells import cell_len  # for what needs it alone: importing it takes a while
+    from rich.cells import cell_len  # imported only when needed, because the import is slow
 
     return cell_len(text)

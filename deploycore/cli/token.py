@@ -1,4 +1,4 @@
-"""``deploycore token``: who may use the server's API."""
+"""``deploycore token``: add, list and remove API tokens."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Name = Annotated[str, typer.Argument(help="Your name for it.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Name of the token.", show_default=False)]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's commands."""
-    noun = typer.Typer(
-        cls=NounGroup, no_args_is_help=True, help="Say who may use the server's API."
-    )
+    """Add the commands of ``token``."""
+    noun = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Manage API tokens of the server.")
     noun.command()(add)
     noun.command("list")(list_)
     noun.command()(remove)
@@ -37,15 +35,19 @@ def add(
     name: Name,
     role: Annotated[
         Literal["read", "deploy", "admin"],
-        typer.Option("--role", help="Each may do what those before it may."),
+        typer.Option("--role", help="Role of the token. Each role includes the ones before it."),
     ],
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="DURATION", help="Such as 90d or 12h; else never."),
+        typer.Option(
+            "--expires",
+            metavar="DURATION",
+            help="Time until the token expires, such as 90d or 12h (default: never).",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token, and print it: this once, since only its digest is kept."""
+    """Create a token and print it. It cannot be printed again: only its digest is stored."""
     from deploycore.store.token_digests import digest_of, new_token
 
     lifetime = None if expires is None else parse_duration(expires, "--expires")
@@ -57,12 +59,12 @@ def add(
     if as_json:
         show_json({**_as_dict(record), "token": token.get_secret_value()})
         return
-    say(f"The token {name} may {role}. It is shown this once:\n")
+    say(f"Token {name} is created, with the role {role}. It is not shown again:\n")
     say(token.get_secret_value())
 
 
 def list_(as_json: AsJson = False) -> None:
-    """List the tokens: names and roles."""
+    """List the tokens with their roles, expiry and last use."""
     with deploycore.Installation() as installation:
         records = installation.store.tokens.list()
     if as_json:
@@ -79,20 +81,20 @@ def list_(as_json: AsJson = False) -> None:
             [each.name, each.role, _text(each.expires_at, "never"), _text(each.used_at, "not yet")]
             for each in records
         ),
-        empty="No tokens yet. Make one: deploycore token add --help",
+        empty="No tokens yet. Create one: deploycore token add --help",
     )
 
 
 def remove(name: Name, yes: Yes = False) -> None:
-    """Revoke a token: nobody gets in with it any longer, a running server within a second."""
+    """Remove a token. A running server rejects it within a second."""
     with deploycore.Installation() as installation:
         for each in installation.store.tokens.list():
             if each.name == name:
                 used = _text(each.used_at, "never")
-                lines = [f"The token {name} may {each.role}, and was last used: {used}."]
-                confirm_at_terminal(f"Revoke the token {name}", lines, yes=yes)
+                lines = [f"The token {name} has the role {each.role}. Last use: {used}."]
+                confirm_at_terminal(f"Remove the token {name}", lines, yes=yes)
         installation.store.tokens.remove(name)
-    say(f"The token {name} is removed.")
+    say(f"Token {name} is removed.")
 
 
 def _later(lifetime: timedelta | None) -> datetime | None:

@@ -1,50 +1,100 @@
-"""What is wrong with a command line, as an error like all others: a sentence and the next step.
+"""Errors of the command line, with a message and a hint like all other errors.
 
-Typer stops at the first thing that is missing, and suggests little. Here all that is missing is
-told at once, and a misspelled option gets the one that was probably meant.
+Typer reports only the first missing argument. Here the error names all of them, and the hint
+suggests an option that is similar to a misspelled one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from deploycore.errors import DeploycoreError
 from deploycore.text.suggestions import did_you_mean
 
-__all__ = ["CommandGroup", "NounGroup", "UsageError"]
+__all__ = ["CommandGroup", "NounGroup", "StartedCommand", "UsageError"]
 
-_UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only what is derived from it
+_UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only its subclasses
 
 
 class UsageError(DeploycoreError):
-    """The command line is wrong."""
+    """The command line is invalid."""
 
     code = "usage"
     exit_code = 2
 
 
-class NounGroup(TyperGroup):
-    """The commands of one noun, such as ``provider``."""
+class _HelpIsOff:
+    """A command whose option ``--help`` is off unless it is given.
+
+    Typer gives it no default, and imports pydantic to find out that nothing is not a value.
+    That is half of what printing the help of one of the commands would take.
+    """
 
     def get_help_option(self, ctx: Any) -> Any:
-        """The option ``--help``, which is off unless it is given.
-
-        Typer gives it no default, and imports pydantic to find out that nothing is not a value.
-        That is half of what printing the help of one of the commands would take.
-        """
-        option = super().get_help_option(ctx)
+        """Return the option ``--help``, with a default."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]
         if option is not None:
             option.default = False
         return option
 
 
+class StartedCommand(_HelpIsOff, TyperCommand):
+    """A command that starts fast: it imports neither pydantic to read texts and flags, nor the
+    logging of a command that is only asked for its help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command's arguments and options."""
+        for param in self.params:
+            # Private to Typer. Without it everything works as well, only later.
+            if getattr(param, "_runtime_param", param) is None:
+                param._runtime_param = _ReadyValue()  # type: ignore[attr-defined]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        import logging
+
+        from deploycore.text.log_format import LogFormatter
+
+        if logging.lastResort is not None:  # logs warnings where a command sets up nothing else
+            logging.lastResort.setFormatter(LogFormatter("%(message)s"))
+        return super().invoke(ctx)
+
+
+class _ReadyValue:
+    """Gives on values that have the type of their parameter; all others are left to Typer."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value of a parameter, as its type is."""
+        kind = param.type_descriptor.annotation
+        if param.type_descriptor.parameter_info.parser is None:
+            is_list = param.multiple or param.nargs != 1
+            if is_list and kind == list[str] and (value is None or _are_texts(value)):
+                return list(value) if value is not None else ()
+            is_default = type(value) in (int, float, str) and value == param.default
+            is_choice = is_default and value in get_args(kind)
+            is_right = type(value) is kind and (kind is str or is_default)
+            if not is_list and (value is None or is_right or is_choice):
+                return value
+        param._runtime_param = None
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(type(each) is str for each in value)
+
+
+class NounGroup(_HelpIsOff, TyperGroup):
+    """The commands of one noun, such as ``provider``."""
+
+
 class CommandGroup(NounGroup):
-    """The commands, with errors of the command line as ``UsageError``."""
+    """All commands. Errors of the command line become ``UsageError``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the options before the command."""
@@ -55,7 +105,7 @@ class CommandGroup(NounGroup):
             _raise_translated(error, given)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that is named."""
+        """Run the command."""
         given = [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
@@ -64,24 +114,25 @@ class CommandGroup(NounGroup):
 
 
 def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
-    """Raise what Typer raised as an error of ours; the help that it shows instead stays its own.
+    """Raise Typer's error as ``UsageError``, unless Typer shows the help instead.
 
     Args:
+        error: Typer's error.
         given: The command line, from the command's name on.
     """
     kind, context = type(error).__name__, error.ctx
     if kind == "NoArgsIsHelpError":
         raise error
     path = context.command_path if context is not None else "deploycore"
-    hint = f"See what it takes: {path} --help"
+    hint = f"List its arguments and options: {path} --help"
     if kind == "NoSuchOption":
         known = _options(context.command) if context is not None else []
-        message = f"There is no option {error.option_name} for {path}."
+        message = f"The command {path} has no option {error.option_name}."
         hint = did_you_mean(error.option_name.lstrip("-"), known, shown="--{}") + hint
     elif kind == "MissingParameter" and context is not None:
-        message = f"The command {path} lacks {_listed(_missing(context, given))}."
+        message = f"The command {path} needs {_listed(_missing(context, given))}."
     elif value := _explain_invalid(error.__cause__):
-        message = f"The value of {_shown(error.param)} is wrong: {value}."
+        message = f"The value of {_shown(error.param)} is invalid: {value}."
         wrong, *choices = re.findall("'([^']*)'", value) or [""]
         hint = did_you_mean(wrong, choices) + hint
     else:
@@ -90,7 +141,7 @@ def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
 
 
 def _explain_invalid(cause: BaseException | None) -> str:
-    """Why pydantic refused a value; empty if something else is wrong."""
+    """Return why pydantic rejected a value; empty if the error has another cause."""
     from pydantic import ValidationError
 
     from deploycore.text.validation import describe_problems
@@ -104,12 +155,12 @@ def _options(command: Any) -> list[str]:
 
 
 def _missing(context: Any, given: Sequence[str]) -> Iterator[str]:
-    """The names of all required arguments and options that were not given."""
+    """Return the names of all required arguments and options that were not given."""
     depth = 0
     above = context
     while above.parent is not None:
         depth, above = depth + 1, above.parent
-    # Parsing that does not stop at what is missing, as for completion.
+    # Resilient parsing, as for completion, does not stop at a missing argument.
     parsed = context.command.make_context(
         context.info_name, list(given[depth:]), parent=context.parent, resilient_parsing=True
     )

@@ -1,6 +1,6 @@
-"""While a plugin does not come back: whoever waits is told what for, and can leave at any time.
+"""Messages while a command waits for a plugin, and Ctrl-C that works whatever the plugin does.
 
-A thread looks now and then what runs, so that a listing pays nothing for it.
+A thread checks now and then which calls are running, so the calls themselves are not slowed down.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ _GOODBYE_SECONDS = 1.0
 
 @contextmanager
 def telling_of_waits(*, interruptible: bool = True) -> Iterator[None]:
-    """Say on standard error which plugin is waited for, once that takes long.
+    """Print on standard error which plugin the command is waiting for, if that takes long.
 
     Args:
-        interruptible: For commands that have nothing to clear up: Ctrl-C ends them, whatever the
-            plugin does about it.
+        interruptible: Whether Ctrl-C ends the process even if the plugin ignores it. For commands
+            that have nothing to clean up.
     """
     watch = _Watch()
     thread = threading.Thread(target=watch.run, name="deploycore-waiting", daemon=True)
     thread.start()
-    former = signal.signal(signal.SIGINT, watch.interrupt) if interruptible else None
+    previous = signal.signal(signal.SIGINT, watch.interrupt) if interruptible else None
     try:
         yield
     finally:
-        if former is not None and not watch.is_interrupted:
-            signal.signal(signal.SIGINT, former)
+        if previous is not None and not watch.is_interrupted:
+            signal.signal(signal.SIGINT, previous)
         watch.stop()
 
 
 class _Watch:
     def __init__(self) -> None:
-        # A signal handler may run while its own thread holds the event's lock: it takes none.
+        # No lock here: a signal handler may run while its own thread holds the event's lock.
         self.is_interrupted = False
         self._stopped = threading.Event()
         self._told: dict[UnderWay, float] = {}
@@ -66,7 +66,7 @@ class _Watch:
             for call in calls_under_way():
                 self._tell(call)
         if self.is_interrupted:
-            # A plugin may swallow the interrupt, or wait for threads of its own.
+            # A plugin may swallow the interrupt, or wait for its own threads.
             time.sleep(_GOODBYE_SECONDS)
             end_at_once(INTERRUPTED)
 

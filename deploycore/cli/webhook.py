@@ -1,4 +1,4 @@
-"""``deploycore webhook``: let a git host tell of pushes."""
+"""``deploycore webhook``: show, register, rotate and remove an application's webhook."""
 
 from __future__ import annotations
 
@@ -24,26 +24,30 @@ __all__ = ["register"]
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="APPLICATION", help="The application's name.", show_default=False),
+    typer.Argument(metavar="APPLICATION", help="Name of the application.", show_default=False),
 ]
 Url = Annotated[
     str | None,
     typer.Option(
         "--url",
         metavar="URL",
-        help="Where git hosts reach the server, such as https://deploy.example.com; by default"
-        " DEPLOYCORE_PUBLIC_URL.",
+        help="URL at which git hosts reach the server, such as https://deploy.example.com"
+        " (default: DEPLOYCORE_PUBLIC_URL).",
     ),
 ]
 RevealSecret = Annotated[
     bool,
-    typer.Option("--reveal-secret", help="Print the secret, to set the webhook up by hand."),
+    typer.Option(
+        "--reveal-secret", help="Print the secret, so that you can set up the webhook by hand."
+    ),
 ]
 
 
 def register(application: typer.Typer) -> None:
-    """Add this noun's commands."""
-    noun = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Let a git host tell of pushes.")
+    """Add the commands of ``webhook``."""
+    noun = typer.Typer(
+        cls=NounGroup, no_args_is_help=True, help="Manage the webhooks of applications."
+    )
     for command in (show, register_, rotate, remove):
         noun.command(command.__name__.rstrip("_"))(command)
     application.add_typer(noun, name="webhook")
@@ -62,13 +66,17 @@ def register_(
     by_hand: Annotated[
         bool,
         typer.Option(
-            "--by-hand", help="Only make the secret; you set the webhook up at the host yourself."
+            "--by-hand",
+            help="Only create the secret, and set up the webhook at the git host yourself.",
         ),
     ] = False,
     reveal_secret: RevealSecret = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have the git host send to the server; again, after a failure or to another --url."""
+    """Register a webhook at the git host, so that pushes reach the server.
+
+    To try again after a failure, or to change the --url, run it again.
+    """
     with deploycore.Installation() as installation:
         address = installation.webhooks.url(name, url)
         if by_hand:
@@ -82,13 +90,17 @@ def rotate(
     name: Name,
     grace: Annotated[
         str,
-        typer.Option("--grace", metavar="DURATION", help="How long the former secret holds."),
+        typer.Option(
+            "--grace",
+            metavar="DURATION",
+            help="Time for which the previous secret stays valid, such as 24h or 30m.",
+        ),
     ] = "24h",
     url: Url = None,
     reveal_secret: RevealSecret = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new secret, and tell the host; the former one holds for a while."""
+    """Replace a webhook's secret, here and at the git host."""
     held = parse_duration(grace, "--grace")
     with deploycore.Installation() as installation:
         address = None if url is None else installation.webhooks.url(name, url)
@@ -99,13 +111,13 @@ def rotate(
 def remove(
     name: Name,
     keep_at_host: Annotated[
-        bool, typer.Option("--keep-at-host", help="Do not ask the host to remove it.")
+        bool, typer.Option("--keep-at-host", help="Leave the webhook at the git host.")
     ] = False,
     yes: Yes = False,
 ) -> None:
     """Remove a webhook and its secrets, here and at the git host.
 
-    If the host refuses or cannot be reached, nothing is removed.
+    If the git host does not remove it, nothing is removed.
     """
     from deploycore.installation.application_removal import describe_remaining
 
@@ -113,20 +125,23 @@ def remove(
         record = installation.store.webhooks.get(name)
         definition = installation.store.get_application(name).definition
         at_host = describe_remaining(record, definition)
-        where = "stays at the git host" if keep_at_host else "goes, here and at the git host"
-        lines = [f"The webhook of {name} {where}: {at_host}", "Pushes deploy nothing then."]
+        where = "here, but not at the git host" if keep_at_host else "here and at the git host"
+        lines = [
+            f"This removes the webhook of {name} {where}: {at_host}",
+            "After that, pushes deploy nothing.",
+        ]
         confirm_at_terminal(f"Remove the webhook of {name}", lines, yes=yes)
         try:
             removed = installation.webhooks.remove(name, at_host=not keep_at_host)
         except DeploycoreError as error:
-            hint = f"Or remove it there yourself, and here: deploycore webhook remove {name}"
+            hint = f"Or remove it at the host yourself, and here: deploycore webhook remove {name}"
             error.hint = f"{error.hint} {hint} --keep-at-host. At the host: {at_host}".strip()
             raise
     if removed or (record.hosts_id is not None and not keep_at_host):
         say(f"The webhook of {name} is removed here and at the git host.")
     else:
         say(f"The webhook of {name} is removed here; the git host was not changed.")
-        say(f"  Still there, for you to remove: {at_host}")
+        say(f"  Remove it there yourself: {at_host}")
 
 
 def _show(
@@ -147,7 +162,8 @@ def _show(
     definition = installation.store.get_application(record.application).definition
     if definition.auto_deploy is None or not definition.auto_deploy.push:
         say(
-            f"\nPushes deploy nothing yet: say auto_deploy: {{}} for {definition.name} in its file."
+            "\nPushes deploy nothing yet. To deploy on pushes, add auto_deploy: {} to"
+            f" {definition.name} in its file, and apply the file."
         )
 
 
@@ -160,7 +176,7 @@ def _as_dict(
 ) -> dict[str, Any]:
     former = None
     if record.former is not None and record.former_until is None:
-        former = "valid until the host is told: rotate or register again"
+        former = "valid until the host has the new secret: rotate or register again"
     elif record.former_until is not None and record.former_until > datetime.now(UTC):
         former = f"valid until {as_text(record.former_until)}"
     url = record.url or address

@@ -1,8 +1,7 @@
-"""``deploycore worker``: a process that deploys what triggers ask for, until it is told to stop."""
+"""``deploycore worker``: a process that deploys on triggers until it is stopped."""
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -16,7 +15,6 @@ import typer
 import deploycore
 from deploycore.cli.options import AsJson, Lease, PerProvider
 from deploycore.cli.output import say, show_json_line
-from deploycore.cli.process_log import log_to_standard_error
 from deploycore.cli.standard_streams import signals_to_end
 
 if TYPE_CHECKING:
@@ -35,31 +33,38 @@ def register(application: typer.Typer) -> None:
 
 def worker(
     threads: Annotated[
-        int, typer.Option("--threads", min=1, max=64, help="How many applications at once.")
+        int,
+        typer.Option("--threads", min=1, max=64, help="Maximum number of deployments at once."),
     ] = 2,
     once: Annotated[
-        bool, typer.Option("--once", help="Do what there is to do now, then end.")
+        bool, typer.Option("--once", help="Deploy what is queued now, then exit.")
     ] = False,
     drain: Annotated[
         float,
         typer.Option(
-            "--drain", min=0, metavar="SECONDS", help="What running deployments get when it stops."
+            "--drain",
+            min=0,
+            metavar="SECONDS",
+            help="Seconds to let running deployments finish at shutdown.",
         ),
     ] = 60.0,
     lease: Lease = None,
     per_provider: PerProvider = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deploy what pushes and other triggers ask for, until Ctrl-C or SIGTERM.
+    """Deploy on pushes, polls and API requests, until Ctrl-C or SIGTERM.
 
-    It then takes up nothing more and lets running deployments come to their end; a second signal
-    cancels them at once. As many of these as you like may run, on one machine or on several with
-    one PostgreSQL database. The log is on standard error, with times in UTC. With --json each event
-    is one JSON object on a line of standard output.
+    At the first signal the worker starts no more deployments and lets running ones finish. A second
+    signal cancels them. You can run any number of workers, on one machine, or on several machines
+    with one PostgreSQL database. Logs to standard error, with times in UTC. With --json, prints
+    one JSON object per line for each event.
     """
+    import logging  # takes longer than to print help
+
+    from deploycore.cli.process_log import log_to_standard_error
     from deploycore.worker import Worker, no_listener
 
-    # With --json, the events on standard output tell of the deployments.
+    # With --json, the events on standard output report the deployments.
     log_to_standard_error(level=logging.WARNING if as_json else logging.INFO)
     with deploycore.Installation() as installation, _signals() as signals:
         running = Worker(
@@ -70,9 +75,9 @@ def worker(
             per_provider=per_provider,
             listener=_print_event if as_json else no_listener,
         )
-        if not as_json:  # before the first line of its threads
-            hands = "1 thread" if threads == 1 else f"{threads} threads"
-            say(f"Worker {running.id} works with {hands}. Stop it with Ctrl-C.")
+        if not as_json:  # before its threads log their first line
+            shown = "1 thread" if threads == 1 else f"{threads} threads"
+            say(f"Worker {running.id} runs with {shown}. Stop it with Ctrl-C.")
             sys.stdout.flush()
         running.start()
         try:
@@ -83,7 +88,7 @@ def worker(
 
 
 class _Signals:
-    """How often somebody asked this process to stop."""
+    """The number of signals to stop that this process has received."""
 
     def __init__(self, wakeup: Wakeup) -> None:
         self.count = 0
@@ -103,16 +108,16 @@ def _signals() -> Iterator[_Signals]:
 
     with Wakeup() as wakeup:
         signals = _Signals(wakeup)
-        former = {number: signal.signal(number, signals.hear) for number in signals_to_end()}
+        previous = {number: signal.signal(number, signals.hear) for number in signals_to_end()}
         try:
             yield signals
         finally:
-            for number, handler in former.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 def _stop(running: Worker, signals: _Signals) -> None:
-    """Drain the worker in another thread: this one hears of signals."""
+    """Stop the worker in another thread, so that this one can receive signals."""
     stopping = threading.Thread(target=running.stop, name="deploycore-worker-stop")
     stopping.start()
     while stopping.is_alive():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from deploycore.deploy.orphans import end_orphans
 from deploycore.deploy.ownership import claim_target, refuse_taken_target
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
+from deploycore.deploy.release_list import Release, list_releases
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.run import Git, Run
 from deploycore.deploy.selection import find_way_back
@@ -53,22 +55,6 @@ _LOOK_SECONDS = 0.5
 _SHORT = 7  # what a commit may be shortened to
 _LISTED = 5  # releases that an error names
 _LAST_GOOD = "the last commit that worked"
-
-
-@dataclass(frozen=True)
-class Release:
-    """A release that is on disk.
-
-    Attributes:
-        path: Its directory.
-        is_live: Whether ``current`` leads to it.
-        deployment: What made it; ``None`` where that is no longer known.
-    """
-
-    name: str
-    path: Path
-    is_live: bool
-    deployment: DeploymentRecord | None
 
 
 @dataclass(frozen=True)
@@ -127,7 +113,7 @@ class Engine:
         git_settings: GitSettings | None = None,
         observers: Observers | None = None,
     ) -> None:
-        self.logs = Logs(home / "logs")
+        self.logs = Logs.of(home)
         self._home = home
         self._store = store
         self._secrets = secrets
@@ -542,14 +528,10 @@ class Engine:
         return settled
 
     def _releases(self, application: ApplicationRecord) -> list[Release]:
-        on_disk = Releases(application.definition.target)
-        names, current = on_disk.names(), on_disk.current
-        known = self._store.deployments.of_releases(application.name, names)
-        found = [
-            Release(name, path, path == current, known.get(name))
-            for name, path in ((name, on_disk.directory / name) for name in names)
-        ]
-        return sorted(found, key=lambda each: (_order(each), each.name), reverse=True)
+        of_releases = self._store.deployments.of_releases
+        return list_releases(
+            Releases(application.definition.target), partial(of_releases, application.name)
+        )
 
     def _former(
         self, application: ApplicationRecord, to: str | None
@@ -636,11 +618,6 @@ def _refuse_elsewhere(application: ApplicationRecord) -> None:
             application=application.name,
             host=host,
         )
-
-
-def _order(release: Release) -> int:
-    """In which order releases were made; one of which nothing is known is the oldest."""
-    return release.deployment.id if release.deployment else 0
 
 
 def _named(found: Sequence[Release], text: str) -> Release | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from deploycore.git import Progress
 from deploycore.times import for_machines
+
+if TYPE_CHECKING:
+    from deploycore.git import Progress
 
 __all__ = ["DeployEvent", "DeployListener", "EventKind", "no_listener"]
 

@@ -10,23 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from pydantic import SecretStr
-
-from deploycore.applications.application import Timeouts
+from deploycore.applications import PROVIDER_SECONDS
 from deploycore.errors import GitError, PluginError
-from deploycore.events import CommitStatus, DeploymentStatus
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-)
 from deploycore.provider.background import Unanswered, call_within
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from deploycore.events import CommitStatus, DeploymentStatus
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        CloneUrl,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+    )
     from deploycore.provider import Provider
 
 __all__ = ["InterruptibleProvider", "fetch_hint"]
@@ -53,7 +53,7 @@ class InterruptibleProvider:
         name: str,
         open_provider: Callable[[], Provider],
         *,
-        seconds: float = Timeouts().provider,
+        seconds: float = PROVIDER_SECONDS,
         look: Callable[[], None],
     ) -> None:
         self._name = name

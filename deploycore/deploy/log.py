@@ -19,7 +19,7 @@ from typing import Self
 
 from deploycore.deploy.events import DeployEvent
 from deploycore.disk.durable import make_private_directory
-from deploycore.disk.removal import remove_tree
+from deploycore.disk.removal import Remains, remove_tree
 from deploycore.times import for_machines
 
 __all__ = ["DeploymentLog", "LogLine", "LogPart", "Logs"]
@@ -62,6 +62,11 @@ class Logs:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """The logs of the installation with this data directory."""
+        return cls(home / "logs")
 
     def open(self, application: str, deployment: int) -> DeploymentLog:
         """The log of a deployment that begins."""
@@ -113,15 +118,21 @@ class Logs:
                     return LogPart(found, position)
         return LogPart(found, position)
 
-    def remove(self, application: str, deployments: Sequence[int] | None = None) -> None:
-        """Remove the logs of some deployments of an application; by default of all."""
+    def remove(self, application: str, deployments: Sequence[int] | None = None) -> Remains | None:
+        """Remove the logs of some deployments of an application; by default of all.
+
+        Returns:
+            What is left, where all were to be removed.
+        """
         if deployments is None:
             left = remove_tree(self._directory / application)
             if left is not None:
                 logger.warning("logs of %s could not be removed: %s", application, left)
-        for each in deployments or ():
+            return left
+        for each in deployments:
             with suppress(OSError):
                 self._path(application, each).unlink(missing_ok=True)
+        return None
 
     def _path(self, application: str, deployment: int) -> Path:
         return self._directory / application / f"{deployment}.jsonl"

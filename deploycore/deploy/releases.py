@@ -323,7 +323,8 @@ class Releases:
                 with self.locked():
                     os.rename(self.target, aside)
                 asides.add(aside)
-            for left in filter(None, map(remove_tree, sorted(asides))):
+            # Each is tried before the first that is left is told.
+            for left in filter(None, [remove_tree(each) for each in sorted(asides)]):
                 raise DeployError(
                     f"The files in {self.target} could not be removed: {left}.",
                     hint=f"Remove {left.path}, or correct its permissions: deploycore tries again.",

@@ -28,6 +28,7 @@ from deploycore.deploy.selection import withdrawn_commits
 from deploycore.deploy.shared import link_shared
 from deploycore.disk.trees import sync_tree
 from deploycore.errors import DeployError, GitError
+from deploycore.git.watched import NothingWatchedChanged, Watched
 from deploycore.models import is_commit_hash
 from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
@@ -251,10 +252,14 @@ class Run:
         self._steps.refuse_late()
         release = self._releases.new(commit, datetime.now(UTC))
         self._recorder.enter("fetching", commit=commit, release=release.name)
+        watched = self._watched(live)
         try:
-            done = self._export(provider, commit, release)
-            self._skip_unwatched(provider, commit, live)
+            done = self._export(provider, commit, release, watched)
             self._note_commit(done)
+        except NothingWatchedChanged:
+            since = watched.since if watched else ""
+            reason = f"no watched file differs between {since[:12]} and {commit[:12]}"
+            raise _Skipped(reason, commit) from None
         except GitError as error:
             fetch_hint(provider, error)
             raise
@@ -272,7 +277,13 @@ class Run:
         for note in done.notes:
             self._recorder.note(note)
 
-    def _export(self, provider: InterruptibleProvider, commit: str, release: Path) -> CheckedOut:
+    def _export(
+        self,
+        provider: InterruptibleProvider,
+        commit: str,
+        release: Path,
+        watched: Watched | None,
+    ) -> CheckedOut:
         application = self._application
         from deploycore.git import export  # needs dulwich, which a rollback does not
 
@@ -291,6 +302,7 @@ class Run:
             escaping_links="refuse" if isinstance(application.links, Links) else application.links,
             allowed_links=application.links_written,
             name=application.repository,
+            watched=watched,
             progress=self._recorder.progress,
             cancellation=self._cancellation,
             settings=self._git_settings(),
@@ -302,29 +314,13 @@ class Run:
         limits = self._application.limits.git_settings
         return replace(self._git.settings, total_timeout=most, **limits)
 
-    def _skip_unwatched(
-        self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
-    ) -> None:
-        cache, patterns = self._git.open_cache(), self._application.watch
-        if not patterns or cache is None or live is None or live.commit is None:
-            return
+    def _watched(self, live: DeploymentRecord | None) -> Watched | None:
+        """What must have changed since the live release, if that can be compared."""
+        if not self._application.watch or live is None or live.commit is None:
+            return None
         if live.revision != self._revision:
-            return  # what is to be done with the same files has changed
-        source = provider.clone_url(self._application.repository_id)
-        from deploycore.git import changes_match
-
-        if not changes_match(
-            source,
-            live.commit,
-            commit,
-            patterns,
-            cache,
-            cancellation=self._cancellation,
-            settings=self._git_settings(),
-        ):
-            raise _Skipped(
-                f"no watched file differs between {live.commit[:12]} and {commit[:12]}", commit
-            )
+            return None  # what is to be done with the same files has changed
+        return Watched(live.commit, self._application.watch)
 
     def _build(self, release: Path) -> None:
         steps, shared = self._application.steps, self._application.shared

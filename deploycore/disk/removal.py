@@ -32,7 +32,7 @@ _DESCRIPTORS = "/proc/self/fd"
 _TRIES = 100  # in a tree, for directories in which others create files meanwhile
 _BLOCK = 512  # bytes, the unit of st_blocks (stat(2))
 _MIB = 1024 * 1024
-_PATH_MOST = 200
+_MAX_PATH = 200
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Remains:
 def shown(path: Path) -> str:
     """A path that is fit for a message: bounded, without control characters."""
     text = "".join(each if each.isprintable() else "?" for each in str(path))
-    return text if len(text) <= _PATH_MOST else f"{text[: _PATH_MOST - 1]}…"
+    return text if len(text) <= _MAX_PATH else f"{text[: _MAX_PATH - 1]}…"
 
 
 def remove_tree(path: Path) -> Remains | None:

@@ -1,8 +1,8 @@
-"""Git over HTTP(S): one branch of a server's repository, onto the disk whole or not at all.
+"""Git over HTTP(S): write a commit of a server's repository to the disk, all of it or nothing.
 
-The only package that knows dulwich, which is used as a library for the protocol and for
-objects; connections, checkout and everything that touches the disk are here, since what a
-server or a repository holds is not to be trusted.
+This is the only package that uses dulwich, as a library for the protocol and for objects.
+Connections, checkout and everything that touches the disk are implemented here, since neither a
+server nor a repository is trusted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing woul
 if TYPE_CHECKING:
     from deploycore.git.checkout.target import find_leftovers, remove_leftovers
     from deploycore.git.operations import (
-        changes_match,
         clone,
         export,
         refuse_malformed_patterns,
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
     )
     from deploycore.git.repositories.cache import CacheEntry, RepositoryCache
     from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
+    from deploycore.git.watched import NothingWatchedChanged, Watched
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "deploycore.git.repositories.cache": ("CacheEntry", "RepositoryCache"),
             "deploycore.git.operations": (
-                "changes_match",
                 "clone",
                 "export",
                 "refuse_malformed_patterns",
@@ -48,6 +47,7 @@ else:
                 "no_progress",
             ),
             "deploycore.git.settings": ("EscapingLinks", "GitSettings", "Reuse"),
+            "deploycore.git.watched": ("NothingWatchedChanged", "Watched"),
             "deploycore.git.checkout.target": ("find_leftovers", "remove_leftovers"),
         },
     )
@@ -58,11 +58,12 @@ __all__ = [
     "CheckedOut",
     "EscapingLinks",
     "GitSettings",
+    "NothingWatchedChanged",
     "Progress",
     "ProgressListener",
     "RepositoryCache",
     "Reuse",
-    "changes_match",
+    "Watched",
     "clone",
     "export",
     "find_leftovers",

@@ -1,7 +1,7 @@
-"""One repository's objects for one checkout: what the cache has, and what is fetched besides.
+"""One repository's objects for one checkout: those in the cache, and those that are fetched.
 
-A fetch may fail in the middle and be tried again; each try begins with an empty directory and
-an empty pack. Whatever is wrong with what comes in is told as a damaged pack, once, here.
+A fetch may fail in the middle and be retried. Each attempt starts with an empty directory and an
+empty pack. Here, and only here, damage of any kind becomes a ``CorruptPack`` error.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from pathlib import Path
 
 from deploycore.disk.removal import remove_tree
 from deploycore.errors import CorruptPack
-from deploycore.git.checkout.checkout import Arriving
+from deploycore.git.checkout.arriving import Arriving
 from deploycore.git.checkout.files import Files
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
 from deploycore.git.packs.pack import Objects
 from deploycore.git.packs.receive import PackReceiver, Received
-from deploycore.git.repositories.cache import CachedRepository
+from deploycore.git.repositories.cached_repository import CachedRepository
 from deploycore.git.wording import clean, file_failure
 
 __all__ = ["Arrival", "peeled", "refusing_damage"]
 
-_HAVES_MOST = 8
-_TAGS_MOST = 1000
+_MAX_HAVES = 8
+_MAX_TAGS = 1000
 
 
 class Arrival:
-    """Takes what a fetch gives; see ``Intake``.
+    """Receives what a fetch delivers; see ``Intake``.
 
     Args:
-        url: Where it comes from, for messages.
-        root: The directory that is written; emptied when a fetch begins anew.
-        directory: Where the pack and temporary files are.
-        staging: For parts of files; see ``Arriving``.
-        cached: What was fetched before, if there is a cache that is believed.
+        url: The repository's URL, for messages.
+        root: The directory that is written. It is emptied when a fetch starts again.
+        directory: For the pack and temporary files.
+        staging: For large files that are not complete; see ``Arriving``.
+        cached: The repository in the cache, if it is used.
         open_files: Opens ``root`` for writing.
-        early: Whether files are to be written as soon as they arrive.
+        early: Whether to write files as soon as they arrive.
 
     Attributes:
-        cached: As above.
-        capabilities: What the server said formerly.
+        cached: The repository in the cache, if it is used.
+        capabilities: The server's capabilities, if the cache knows them.
         received: The pack, once it is complete; ``None`` if none was needed.
-        former: The commits that the pack builds upon.
+        former: The commits that the pack builds on.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Arrival:
 
     @property
     def uses_cache(self) -> bool:
-        """Whether what comes out depends on what was fetched before."""
+        """Whether the result depends on objects in the cache."""
         return bool(self._commits) and (self.received is None or bool(self.former))
 
     @property
@@ -98,20 +98,20 @@ class Arrival:
         return self._files
 
     def holds(self, commit: str) -> bool:
-        """Whether a commit need not be fetched."""
+        """Whether a commit is in the cache, so that it need not be fetched."""
         return commit in self._commits
 
     def haves(self) -> list[str]:
-        """Commits that are held, which the server may build upon: the newest."""
-        return [] if self._is_due else self._commits[-_HAVES_MOST:]
+        """The newest commits in the cache, which the server may build on."""
+        return [] if self._is_due else self._commits[-_MAX_HAVES:]
 
     def begin(self, commit: str) -> None:
-        """A pack with this commit is going to come; one that came before counts no more."""
+        """Start to receive a pack with this commit; what an earlier attempt received is dropped."""
         self._drop()
         self._operation.count_again(self._counts)
         object_format = format_of(commit)
         if self._objects.object_format is not object_format:
-            # The remote was made anew, in another format.
+            # The remote was created again, with another object format.
             self._objects.close()
             self._objects, self._commits = self._none(object_format), []
         self.former = self.haves()
@@ -129,17 +129,17 @@ class Arrival:
             self._receiver = PackReceiver(self._pack, self.arriving, self._operation, self._objects)
 
     def feed(self, data: bytes) -> None:
-        """The next bytes of the pack."""
+        """Take the next bytes of the pack."""
         if self._receiver is not None:
             with self._typed():
                 self._receiver.feed(data)
 
     def complete(self) -> Objects:
-        """All objects that there are, when all has come.
+        """Finish the pack, and return all objects.
 
         Raises:
             CorruptPack: The pack is damaged.
-            LimitExceeded: It holds too much.
+            LimitExceeded: The pack exceeds a limit.
         """
         if self._receiver is not None:
             with self._typed():
@@ -149,7 +149,7 @@ class Arrival:
         return self._objects
 
     def close(self) -> None:
-        """Give all files back."""
+        """Close all files."""
         self._drop()
         self._objects.close()
 
@@ -167,7 +167,7 @@ class Arrival:
         return format_of(commit) is object_format and object_format.unhex(commit) in self._objects
 
     def _drop(self) -> None:
-        """Let go of all that is open; what came in part is removed."""
+        """Close what is open, and remove what is incomplete."""
         if self.arriving is not None:
             with suppress(OSError):  # it is in a directory that will be removed as a whole
                 self.arriving.drop()
@@ -183,7 +183,7 @@ class Arrival:
 
     @contextmanager
     def _typed(self) -> Iterator[None]:
-        """Tell failures of the disk from those of the network, which are ``OSError`` too."""
+        """Turn disk failures into typed errors: failures of the network are ``OSError``, too."""
         try:
             with refusing_damage(self._url):
                 yield
@@ -193,13 +193,13 @@ class Arrival:
 
 @contextmanager
 def refusing_damage(url: str) -> Iterator[None]:
-    """Tell whatever objects turn out to be as a damaged pack.
+    """Turn damage that is found within this context into a typed error.
 
     Args:
-        url: Where they came from.
+        url: The repository's URL.
 
     Raises:
-        CorruptPack: Something within proved to be damaged.
+        CorruptPack: An object or the pack is damaged.
     """
     try:
         yield
@@ -214,12 +214,15 @@ def refusing_damage(url: str) -> Iterator[None]:
 
 
 def peeled(name: bytes, objects: Objects) -> bytes:
-    """The commit that a tag names, or that has this name itself.
+    """Follow annotated tags to the object that they tag.
+
+    Args:
+        name: The hash of a tag, or of any other object, which is returned as it is.
 
     Raises:
-        Damaged: There is none.
+        Damaged: A tag or the object is missing or damaged.
     """
-    for _ in range(_TAGS_MOST):
+    for _ in range(_MAX_TAGS):
         if objects.kind(name) != TAG:
             break
         name = tagged(objects.read(name, TAG), objects.object_format)

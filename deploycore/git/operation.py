@@ -1,7 +1,7 @@
-"""One export or clone in progress: its deadline, its counts against the limits, its listener.
+"""One export or clone in progress: its deadline, its limits, its cancellation and its listener.
 
-Everything that loops asks it, so that time, size, number and cancellation are looked after in
-one place, and are the same for a repository and its submodules.
+Every loop reports to it, so that time, sizes, numbers and cancellation are checked in one place,
+for a repository and its submodules together.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _REPORT_EVERY = 0.05
 _CANCELLATION_STEP = 0.1
 _LARGE = 1024 * 1024
 _HELD_OVERHEAD = 256
-# What is read again: so many bytes, and in proportion to what was unpacked. Packs of git's with
-# chains of 250 deltas came to a twentieth of that at the most.
+# Limit of what is read again: a fixed number of bytes, and a share of what was unpacked. Packs made
+# by git with chains of 250 deltas reached at most a twentieth of it.
 _REREAD_LEAST = 8 * 1024**3
 _REREAD_SHARE = 16
-# What matching .gitattributes may take: about microseconds, and in proportion to the pack. A
-# repository with 200 wildcard rules and 100,000 files, of 60 bytes each in the pack, comes to a
-# fifth of that.
+# Limit of the work to match .gitattributes, in steps of about a microsecond: a fixed number, and a
+# share of the pack's size. A repository with 200 wildcard rules and 100,000 files, of 60 bytes each
+# in the pack, reaches a fifth of it.
 _MATCH_LEAST = 4_000_000
 _MATCH_SHARE = 50
 _OBJECT_WORK = 16 * 1024  # bytes that could be copied in the time that a small object takes
@@ -38,21 +38,21 @@ _OBJECT_WORK = 16 * 1024  # bytes that could be copied in the time that a small 
 
 @dataclass
 class Counts:
-    """What was counted so far.
+    """What an operation has counted so far.
 
     Attributes:
-        files: Written.
-        bytes: Written.
-        files_total: To be written, as far as is known.
-        entries: Files and directories that were planned.
-        unpacked: Bytes of objects.
-        objects: Unpacked.
-        reread: Bytes of objects that were made to read others, and what each takes besides.
+        files: Files written.
+        bytes: Bytes written.
+        files_total: Files to write, as far as that is known.
+        entries: Files and directories to write.
+        unpacked: Bytes of unpacked objects.
+        objects: Number of unpacked objects.
+        reread: Bytes of objects that were unpacked again to read others, with an overhead for each.
         held: Bytes in memory until the end.
-        lfs_objects: To be downloaded from Git LFS.
-        lfs_bytes: Of those.
-        packed: Bytes of the packs whose attributes are obeyed.
-        matched: What matching attributes took, in steps of about a microsecond.
+        lfs_objects: Objects to download from Git LFS.
+        lfs_bytes: Bytes of those objects.
+        packed: Bytes of the packs whose attributes are applied.
+        matched: Work to match attributes, in steps of about a microsecond.
     """
 
     files: int = 0
@@ -70,12 +70,12 @@ class Counts:
 
 
 class Operation:
-    """What is known and allowed while an export or a clone runs.
+    """The state of an export or a clone while it runs.
 
     Args:
-        home: The address of the outermost repository, if it is known.
-        clock: Seconds that never go back.
-        sleep: Waits for so many seconds.
+        home: The URL of the outermost repository, if it is known.
+        clock: A monotonic clock, in seconds.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class Operation:
 
     @property
     def counts(self) -> Counts:
-        """What was counted so far; a copy."""
+        """A copy of the counts."""
         return replace(self._counts)
 
     def count_again(self, counts: Counts) -> None:
-        """Begin again where a try began that failed: what it did is undone, and done anew."""
+        """Reset the counts to those before a failed attempt, whose work will be done again."""
         self._counts = replace(counts)
 
     @property
@@ -117,15 +117,15 @@ class Operation:
 
     @property
     def entries_left(self) -> int:
-        """How many files and directories more may be planned."""
-        return self.settings.files_most - self._counts.entries
+        """How many more files and directories are allowed."""
+        return self.settings.max_files - self._counts.entries
 
     def check(self) -> None:
-        """Go on only while that is wanted and there is time.
+        """Raise if the operation must stop.
 
         Raises:
-            Cancelled: The operation was asked to stop.
-            LimitExceeded: The total time is over.
+            Cancelled: The operation was cancelled.
+            LimitExceeded: The time limit was reached.
         """
         self.cancellation.raise_if_cancelled()
         if not self.remaining:
@@ -138,13 +138,13 @@ class Operation:
             )
 
     def check_sometimes(self) -> None:
-        """``check``, for loops whose turns cost less than a look at the clock."""
+        """Check every 64th time, for loops whose steps take less time than reading the clock."""
         self._turns += 1
         if not self._turns & 63:
             self.check()
 
     def enter(self, phase: str) -> None:
-        """Begin a phase; see ``Progress``. Submodules are one phase, whatever is done for them."""
+        """Enter a phase; see ``Progress``. Everything for submodules is one phase."""
         self.check()
         if phase == self._phase or self._phase == "submodules":
             return
@@ -152,128 +152,129 @@ class Operation:
         self._report()
 
     def receive(self, size: int) -> None:
-        """Count bytes from a server."""
+        """Count received bytes."""
         self.check()
         self._received += size
         self._report_sometimes()
 
     def plan(self, entries: int) -> None:
-        """Count files and directories that are going to be written.
+        """Count files and directories that will be written.
 
         Raises:
-            LimitExceeded: Those are too many.
+            LimitExceeded: There are too many.
         """
         self.check()
         self._counts.entries += entries
-        if self._counts.entries > self.settings.files_most:
+        if self._counts.entries > self.settings.max_files:
             raise LimitExceeded(
-                f"The repository has more than {self.settings.files_most:,} files and directories.",
-                hint=raising("files_most"),
-                limit="files_most",
+                f"The repository has more than {self.settings.max_files:,} files and directories.",
+                hint=raising("max_files"),
+                limit="max_files",
             )
 
     def hold(self, size: int) -> None:
-        """Count what is held in memory until the end: links, submodules, attributes, pointers.
+        """Count what stays in memory until the end: links, submodules, attributes, pointers.
 
         Args:
-            size: Of its paths and contents.
+            size: Bytes of its paths and contents.
 
         Raises:
-            LimitExceeded: Those are too many, or too long.
+            LimitExceeded: There is too much.
         """
         self._counts.held += size + _HELD_OVERHEAD
-        if self._counts.held > self.settings.held_bytes_most:
+        if self._counts.held > self.settings.max_held_bytes:
             raise LimitExceeded(
                 "The repository has too many symbolic links, submodules, .gitattributes or files"
-                " in LFS, or too long ones.",
-                hint=raising("held_bytes_most"),
-                limit="held_bytes_most",
+                " in LFS, or their paths and contents are too long.",
+                hint=raising("max_held_bytes"),
+                limit="max_held_bytes",
             )
 
     def expect_lfs(self, size: int) -> None:
-        """Count an object that is going to be downloaded from Git LFS.
+        """Count an object that will be downloaded from Git LFS.
 
         Raises:
-            LimitExceeded: Those of all repositories are too many, or too large together.
+            LimitExceeded: The objects of all repositories are too many or too large.
         """
         settings = self.settings
         self._counts.lfs_objects += 1
         self._counts.lfs_bytes += size
-        if self._counts.lfs_objects > settings.lfs_objects_most:
-            raise _too_much_in_lfs("lfs_objects_most", f"{settings.lfs_objects_most:,} files")
-        if self._counts.lfs_bytes > settings.lfs_bytes_most:
-            raise _too_much_in_lfs("lfs_bytes_most", f"{settings.lfs_bytes_most:,} bytes")
+        if self._counts.lfs_objects > settings.max_lfs_objects:
+            raise _too_much_in_lfs("max_lfs_objects", f"{settings.max_lfs_objects:,} files")
+        if self._counts.lfs_bytes > settings.max_lfs_bytes:
+            raise _too_much_in_lfs("max_lfs_bytes", f"{settings.max_lfs_bytes:,} bytes")
 
     def expect(self, files: int) -> None:
-        """So many files more are going to be written."""
+        """Count files that will be written, for the progress."""
         self._counts.files_total = (self._counts.files_total or 0) + files
         self._report_sometimes()
 
     def unpack(self, size: int, *, together: int = 0, objects: int = 1) -> None:
-        """Count what an object of a pack unpacks to, before it is unpacked.
+        """Count an object of a pack before it is unpacked.
 
         Args:
-            together: What small objects have unpacked to, counted together.
-            objects: How many there are.
+            size: Its uncompressed size.
+            together: The uncompressed size of small objects that are counted together.
+            objects: How many objects are counted.
 
         Raises:
-            LimitExceeded: It is too large, or all objects together would be.
+            LimitExceeded: The object, or all objects together, are too large.
         """
         settings = self.settings
         self._counts.unpacked += size + together
         self._counts.objects += objects
-        if size > settings.object_bytes_most:
-            raise _too_large("a file", settings.object_bytes_most, "object_bytes_most")
-        if self._counts.unpacked > settings.checkout_bytes_most:
-            raise _too_large("files", settings.checkout_bytes_most, "checkout_bytes_most")
+        if size > settings.max_object_bytes:
+            raise _too_large("a file", settings.max_object_bytes, "max_object_bytes")
+        if self._counts.unpacked > settings.max_checkout_bytes:
+            raise _too_large("files", settings.max_checkout_bytes, "max_checkout_bytes")
 
     def reread(self, size: int) -> None:
-        """Count an object that was made from a pack at rest, be it to make another one of it.
+        """Count an object that is read from a complete pack, also to apply a delta to it.
 
-        A small pack can have thousands of deltas each of which takes gigabytes to follow.
+        A small pack can have thousands of deltas that each take gigabytes of work to apply.
 
         Raises:
-            Cancelled: The operation was asked to stop.
-            LimitExceeded: That is out of proportion to what the packs hold, or takes too long.
+            Cancelled: The operation was cancelled.
+            LimitExceeded: The work is too much for the size of the packs, or takes too long.
         """
         self.check_sometimes()
         counts = self._counts
         counts.reread += size + _OBJECT_WORK
         if counts.reread < _REREAD_LEAST:
             return
-        # What was in the cache already was not unpacked now, but is planned and written.
+        # Objects in the cache were not unpacked now, but they are planned and written.
         held = counts.unpacked + counts.bytes + (counts.objects + counts.entries) * _OBJECT_WORK
         if counts.reread > _REREAD_LEAST + _REREAD_SHARE * held:
             raise LimitExceeded(
-                "The repository's deltas take more work than what they hold is worth.",
+                "The repository's deltas take too much work for the data that they hold.",
                 hint="Have the server's repository repacked, with git repack -a -d -f.",
                 limit="work",
             )
 
     def allow_matching(self, packed: int) -> None:
-        """Allow for the attributes of one more repository, in proportion to its packs' bytes."""
+        """Allow more matching work for one more repository, in proportion to its packs' size."""
         self._counts.packed += packed
 
     def match(self, steps: int) -> None:
-        """Count what reading and matching ``.gitattributes`` is about to take.
+        """Count the work of reading and matching ``.gitattributes`` before it is done.
 
         A small pack can describe many paths, and many rules that are tried on each of them.
 
         Args:
-            steps: Of about a microsecond each.
+            steps: Steps of about a microsecond each.
 
         Raises:
-            Cancelled: The operation was asked to stop.
-            LimitExceeded: That is out of proportion to what the packs hold, or takes too long.
+            Cancelled: The operation was cancelled.
+            LimitExceeded: The work is too much for the size of the packs, or takes too long.
         """
         self.check_sometimes()
         counts = self._counts
         counts.matched += steps
         if counts.matched > _MATCH_LEAST + _MATCH_SHARE * counts.packed:
             raise LimitExceeded(
-                "The repository's .gitattributes take more work than its size is worth: too many"
-                " rules apply to too many paths.",
-                hint="Use fewer rules with wildcards, or deploy without obeying attributes.",
+                "The repository's .gitattributes take too much work for a repository of this size:"
+                " too many rules apply to too many paths.",
+                hint="Use fewer rules with wildcards, or deploy with attributes: false.",
                 limit="work",
             )
 
@@ -281,23 +282,23 @@ class Operation:
         """Count files just before they are written.
 
         Args:
-            size: Of all of them.
+            size: Bytes of all of them.
 
         Raises:
-            LimitExceeded: All files together would become too large.
+            LimitExceeded: All files together are too large.
         """
         before = self._counts.files
         self._counts.files += files
         self._counts.bytes += size
-        if self._counts.bytes > self.settings.checkout_bytes_most:
-            raise _too_large("files", self.settings.checkout_bytes_most, "checkout_bytes_most")
-        # A look at the clock costs as much as a small file's share of all else.
+        if self._counts.bytes > self.settings.max_checkout_bytes:
+            raise _too_large("files", self.settings.max_checkout_bytes, "max_checkout_bytes")
+        # Reading the clock takes as long as everything else that is done for a small file.
         if before >> 6 != self._counts.files >> 6 or size >= _LARGE:
             self.check()
             self._report_sometimes()
 
     def take_back(self, size: int) -> None:
-        """A file that was counted as written was not, and will be."""
+        """Uncount a file that was counted as written, but has to be written again."""
         self._counts.files -= 1
         self._counts.bytes -= size
 
@@ -307,14 +308,14 @@ class Operation:
         self._report()
 
     def wait(self, seconds: float) -> None:
-        """Wait, but not longer than the operation is wanted and has time."""
+        """Wait, but stop when the operation is cancelled or its time is over."""
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:
             self.check()
             self._sleep(min(left, _CANCELLATION_STEP))
 
     def _report_sometimes(self) -> None:
-        """Report, but no more often than a person could see."""
+        """Report, but at most 20 times a second."""
         if self._clock() - self._reported >= _REPORT_EVERY:
             self._report()
 
@@ -328,7 +329,7 @@ class Operation:
 
 
 class _ListenerFailed(BaseException):
-    """What a listener raised, in what nobody takes for a failure of a network or a disk."""
+    """Carries what a listener raised, so that no handler takes it for a network or disk failure."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -336,7 +337,7 @@ class _ListenerFailed(BaseException):
 
 
 def letting_listeners_fail(perform: Callable[[], Result]) -> Result:
-    """Raise what a listener raised as it was, whatever was going on then."""
+    """Raise an exception of a listener unchanged, no matter where it was raised."""
     try:
         return perform()
     except _ListenerFailed as failed:

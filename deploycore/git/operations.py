@@ -1,7 +1,7 @@
-"""The two things that git is wanted for: a commit's files, and a working clone of a branch.
+"""Git's public operations: export the files of a commit, clone a branch, resolve a ref.
 
-What does the work is imported when there is some: dulwich takes a tenth of a second to load,
-which commands that fetch nothing should not pay for.
+The modules that do the work are imported on first use: dulwich takes a tenth of a second to load,
+which commands that fetch nothing should not spend.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from deploycore.models import CloneUrl
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.git.repositories.cache import RepositoryCache
+    from deploycore.git.watched import Watched
 
-__all__ = ["changes_match", "clone", "export", "refuse_malformed_patterns", "resolve"]
+__all__ = ["clone", "export", "refuse_malformed_patterns", "resolve"]
 
 
 def export(
@@ -37,54 +38,60 @@ def export(
     escaping_links: EscapingLinks = "refuse",
     allowed_links: Collection[str] = (),
     name: str = "",
+    watched: Watched | None = None,
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
 ) -> CheckedOut:
-    """Put the files of a commit at ``target``, without any ``.git``.
+    """Write the files of a commit to ``target``, without a ``.git`` directory.
 
-    All of them, flushed to the disk, or nothing: the target appears in one step.
+    The target appears in one step, when all files are complete and flushed to the disk.
 
     Args:
         ref: A branch, a tag, the full name of a ref, or the full hash of a commit.
-        target: Must not exist, or be an empty directory.
-        commit: Exactly this commit, full hash, even if the ref has moved. Who gives it has seen
-            it on the host with this credential: if the cache has it, the host is not asked.
-        submodules: Whether to fetch them too; otherwise their places stay empty directories.
-        attributes: Whether ``export-ignore``, ``text`` and ``eol`` of ``.gitattributes`` are
-            obeyed, as ``git archive`` does on Linux. Filters and other drivers never are. Files
-            are then written when all have arrived, and not while they do.
-        lfs: Whether files that ``.gitattributes`` says are kept in Git LFS are downloaded;
-            otherwise their pointers are written. The repository's ``.lfsconfig`` is not read.
-        cache: Where what is fetched is kept, so that the next export fetches what is new.
-        former: The target of an export of the same repository, made with the same cache.
-            Files that are the same, and were not touched since, are taken from there.
-        reuse: How they are: ``copy`` shares blocks where the file system can. ``hard-link``
-            is faster, but makes one file of both: who writes into one of the two writes into
-            the other. Only for releases that nobody writes into.
-        escaping_links: Symbolic links that lead out of the release, or could be made to, fail
-            the export; or they become files that hold what the link would have said, so that
-            who serves the release serves nothing else. ``write-as-links`` writes them as they
-            are, as git does.
-        allowed_links: Paths of such links that are written as they are in any case; those that
-            end in a slash are directories with such links.
-        name: Of the repository on its host, ``owner/slug``: tells where on the host submodules
-            are whose URL is for SSH.
+        target: A path that does not exist, or an empty directory.
+        commit: Full hash of the commit to export, even if the ref has moved. The caller must have
+            seen it on the host with this credential, because a commit in the cache is exported
+            without asking the host.
+        submodules: Whether to fetch submodules. If not, they become empty directories.
+        attributes: Whether to apply ``export-ignore``, ``text`` and ``eol`` of
+            ``.gitattributes``, as ``git archive`` does on Linux. Filters and other drivers are
+            never run. Files are then written after the whole pack has arrived.
+        lfs: Whether to download the files that are kept in Git LFS according to
+            ``.gitattributes``. If not, their pointers are written. The repository's
+            ``.lfsconfig`` is not read.
+        cache: Keeps what is fetched, so that the next export fetches only what is new.
+        former: The target of an earlier export of the same repository with the same cache. Files
+            that are the same in both commits, and were not modified since, are reused.
+        reuse: How files are reused. ``copy`` shares blocks if the file system supports that.
+            ``hard-link`` is faster, but makes both paths the same file, so use it only for
+            releases that nothing writes to.
+        escaping_links: How to handle symbolic links that lead, or could be made to lead, out of
+            the release. ``refuse`` fails the export. ``write-as-files`` writes files that hold
+            the target's path, so that a web server cannot serve anything outside the release.
+            ``write-as-links`` writes the links, as git does.
+        allowed_links: Paths of such links that are written as links in any case. A path that ends
+            in a slash allows all links in that directory.
+        name: The repository's name on its host, ``owner/slug``. It is used to find submodules
+            whose URL is for SSH.
+        watched: Paths of which at least one must have changed. They are compared after the fetch
+            and before anything is written.
 
     Raises:
-        ConfigurationError: The target, the URL or the ref's name can't be used.
-        RemoteRefused: Credentials, repository, ref or commit are refused or unknown;
-            ``details["status"]`` is the HTTP status where there was one.
-        UnsafeRepository: The repository holds what must not be written.
-        LimitExceeded: A limit of the settings was reached.
-        CorruptPack: What the server sent is damaged.
-        Cancelled: The operation was asked to stop.
-        GitError: Any other failure of the network or the file system.
+        NothingWatchedChanged: No path in ``watched`` has changed.
+        ConfigurationError: The target, the URL or the ref's name is invalid.
+        RemoteRefused: The server refused the credential, or does not have the repository, ref or
+            commit. ``details["status"]`` is the HTTP status, if there was one.
+        UnsafeRepository: The repository contains something that must not be written.
+        LimitExceeded: A limit of the settings was exceeded.
+        CorruptPack: The server sent damaged data.
+        Cancelled: The operation was cancelled.
+        GitError: The network or the file system failed in another way.
     """
     from deploycore.git.checkout.changes import Obeyed
-    from deploycore.git.checkout.checkout import LinkRules
+    from deploycore.git.checkout.links import LinkRules
     from deploycore.git.run import Options, run
-    from deploycore.git.wire.remote import Wanted
+    from deploycore.git.wire.request import Wanted
 
     operation = Operation(
         settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
@@ -97,6 +104,7 @@ def export(
         reuse=reuse,
         links=LinkRules(escaping_links, frozenset(map(os.fsencode, allowed_links))),
         name=name,
+        watched=watched,
     )
     wanted = Wanted(ref, commit, is_seen=commit is not None)
     return letting_listeners_fail(lambda: run(source, wanted, target, operation, options))
@@ -110,16 +118,16 @@ def resolve(
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
 ) -> str:
-    """The full hash of the commit that a branch or a tag is now; one request, or two.
+    """Return the full hash of the commit that a branch or a tag points to.
 
     Args:
-        ref: As ``export`` has it; of a hash nothing is asked.
-        cache: What it knows of the server saves the second request.
+        ref: As in ``export``. If it is a hash, no request is made.
+        cache: If it knows the server's capabilities, one request is enough; else it takes two.
 
     Raises:
-        DeploycoreError: As ``export`` does.
+        DeploycoreError: As in ``export``.
     """
-    from deploycore.git.wire.remote import Wanted
+    from deploycore.git.wire.request import Wanted
     from deploycore.git.wire.resolving import ask
 
     wanted = Wanted(ref)
@@ -129,48 +137,11 @@ def resolve(
     return ask(source, wanted, operation, capabilities).commit
 
 
-def changes_match(
-    source: CloneUrl,
-    old: str,
-    new: str,
-    patterns: Sequence[str],
-    cache: RepositoryCache,
-    *,
-    cancellation: Cancellation | None = None,
-    settings: GitSettings | None = None,
-) -> bool:
-    """Whether a file that differs between two commits is named by patterns.
-
-    Args:
-        old: A full hash, as is ``new``.
-        patterns: As those of ``.gitignore``.
-        cache: Where both were fetched into. ``True`` where that can't be told any more.
+def refuse_malformed_patterns(patterns: Sequence[str]) -> None:
+    """Refuse patterns that ``Watched`` cannot use.
 
     Raises:
         ConfigurationError: A pattern is malformed.
-    """
-    from tempfile import TemporaryDirectory
-    from zlib import error as ZlibError  # noqa: N812  a class, whatever its name
-
-    from deploycore.git.packs.objects import Damaged
-    from deploycore.git.repositories.comparison import PathPatterns, differences
-
-    operation = Operation(settings or GitSettings(), no_progress, cancellation or Cancellation())
-    watched = PathPatterns(patterns)
-    try:
-        with TemporaryDirectory() as directory:
-            cached = cache.repository(source.url)
-            found = differences(cached, old, new, Path(directory), operation)
-            return any(watched.match(path) for path in found)
-    except (Damaged, ZlibError, OSError):
-        return True
-
-
-def refuse_malformed_patterns(patterns: Sequence[str]) -> None:
-    """Refuse patterns that ``changes_match`` can't use.
-
-    Raises:
-        ConfigurationError: One is malformed.
     """
     if patterns:
         from deploycore.git.repositories.comparison import PathPatterns
@@ -190,24 +161,24 @@ def clone(
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
 ) -> CheckedOut:
-    """Make a shallow git repository of one branch, tag or commit at ``target``, with its files.
+    """Clone one branch, tag or commit to ``target``, as a shallow git repository with its files.
 
-    Stock git works in it; its remote ``origin`` is the clean URL, without credentials. The
-    files of submodules are there as plain files, without a ``.git`` of their own.
+    Git works in it as in any clone. Its remote ``origin`` is the URL without credentials. Files of
+    submodules are plain files, without a ``.git`` of their own.
 
     Args:
-        ref: As ``export`` has it; ``None`` for the branch that the server's HEAD names.
-        target: Must not exist, or be an empty directory.
-        submodules: Whether to fetch them too; otherwise their places stay empty directories.
-        escaping_links: As ``export`` has it; by default they are written, as git does.
-        name: As ``export`` has it.
+        ref: As in ``export``; ``None`` for the server's default branch.
+        target: A path that does not exist, or an empty directory.
+        submodules: Whether to fetch submodules. If not, they become empty directories.
+        escaping_links: As in ``export``. By default, links are written, as git does.
+        name: As in ``export``.
 
     Raises:
-        DeploycoreError: As ``export`` does.
+        DeploycoreError: As in ``export``.
     """
-    from deploycore.git.checkout.checkout import LinkRules
+    from deploycore.git.checkout.links import LinkRules
     from deploycore.git.run import Options, run
-    from deploycore.git.wire.remote import Wanted
+    from deploycore.git.wire.request import Wanted
 
     operation = Operation(
         settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url

@@ -1,4 +1,4 @@
-"""How far a git operation is, how to stop it from elsewhere, and what it gave in the end."""
+"""The progress, the cancellation and the result of a git operation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Cancellation", "CheckedOut", "Progress", "ProgressListener", "no_pro
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a git operation is.
+    """The progress of a git operation.
 
     Attributes:
         phase: ``connecting``, ``receiving``, ``writing`` or ``submodules``.
-        received_bytes: From all servers so far.
-        files: Written so far, those of submodules included.
-        files_total: ``None`` until the tree is known.
+        received_bytes: Bytes received so far, from all servers.
+        files: Files written so far, submodules included.
+        files_total: Files to write in all; ``None`` until the tree is known.
     """
 
     phase: str
@@ -33,25 +33,24 @@ ProgressListener = Callable[[Progress], None]
 
 
 def no_progress(progress: Progress) -> None:
-    """Listen to nothing."""
+    """Ignore all progress."""
 
 
 @dataclass(frozen=True)
 class CheckedOut:
-    """What is at the target now.
+    """The result of an export or a clone.
 
     Attributes:
         commit: Full hash.
-        ref: The name of the branch or tag; the hash where there was none.
-        files: Files and links, those of submodules included.
-        bytes: Of their contents.
-        submodules: How many were fetched.
-        author: A name, or an email address if there is no name, fit for a terminal; empty if
-            the commit has neither.
-        subject: The first line of the commit's message, fit for a terminal; may be empty.
-        committed_at: In the committer's time zone; ``None`` if the commit has no date that can
-            be read.
-        notes: What was done otherwise than the repository says, or left out; each a line.
+        ref: The name of the branch or tag; the hash if a commit was requested by its hash.
+        files: Number of files and links, submodules included.
+        bytes: Size of their contents.
+        submodules: Number of submodules that were fetched.
+        author: The author's name, or the email address if there is no name; empty if the commit
+            has neither. Without control characters.
+        subject: The first line of the commit's message, without control characters; may be empty.
+        committed_at: In the committer's time zone; ``None`` if the commit has no readable date.
+        notes: Lines that say what was left out, or done differently from what the repository says.
     """
 
     commit: str
@@ -66,21 +65,21 @@ class CheckedOut:
 
     @property
     def headline(self) -> str:
-        """The commit in one line, as far as it says anything: ``commit 1a2b3c by Ada: Fix``."""
+        """The commit in one line: ``commit 1a2b3c by Ada: Fix``."""
         author = f" by {self.author}" if self.author else ""
         subject = f": {self.subject}" if self.subject else ""
         return f"commit {self.commit[:12]}{author}{subject}"
 
 
 class Cancellation:
-    """A request to stop, safe to make from any thread and from a signal handler.
+    """A request to stop, which any thread and any signal handler can make.
 
-    It takes no lock, since a signal handler may run while its own thread holds that lock.
+    It uses no lock, since a signal handler may run while its own thread holds that lock.
     """
 
     def __init__(self) -> None:
         self._cancelled = False
-        # Each by itself: a dictionary takes and gives one entry in one step, whichever thread.
+        # No lock: a dictionary adds or removes one entry atomically, in any thread.
         self._listeners: dict[object, Callable[[], None]] = {}
         self._shields: dict[object, None] = {}
 
@@ -90,19 +89,19 @@ class Cancellation:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Ask the operation to stop; what waits for the network is woken."""
+        """Ask the operation to stop, and wake what waits for the network."""
         self._cancelled = True
         for listener in list(self._listeners.values()):
             listener()
 
     @property
     def is_shielded(self) -> bool:
-        """Whether what happens now must come to its end, however impatient somebody is."""
+        """Whether the current work must not be interrupted."""
         return bool(self._shields)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Ask who hears of signals not to interrupt what happens meanwhile."""
+        """Ask signal handlers not to interrupt the work within this context."""
         key = object()
         self._shields[key] = None
         try:
@@ -111,7 +110,7 @@ class Cancellation:
             del self._shields[key]
 
     def raise_if_cancelled(self) -> None:
-        """Stop here, if asked to.
+        """Stop if that was requested.
 
         Raises:
             Cancelled: The operation was asked to stop.
@@ -121,7 +120,7 @@ class Cancellation:
 
     @contextmanager
     def waking(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Have ``listener`` called by ``cancel``, or at once if that has happened.
+        """Call ``listener`` on ``cancel``, or now if the operation was already cancelled.
 
         Args:
             listener: Must be quick, and safe in any thread and in signal handlers.

@@ -15,20 +15,26 @@ from deploycore.disk.durable import real_path
 from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
 from deploycore.git.arrival import Arrival, peeled, refusing_damage
 from deploycore.git.checkout.changes import Changes, Obeyed
-from deploycore.git.checkout.checkout import LINKS_WITHIN, Checkout, FormerCheckout, LinkRules
+from deploycore.git.checkout.checkout import Checkout
 from deploycore.git.checkout.files import Files
+from deploycore.git.checkout.former import FormerCheckout
+from deploycore.git.checkout.links import LINKS_WITHIN, LinkRules
 from deploycore.git.checkout.manifest import CLOCK_STEP, Manifest
 from deploycore.git.checkout.target import Staging, refuse_unusable, staging_for
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import COMMIT, KINDS, CommitInfo, Damaged, read_commit
 from deploycore.git.packs.pack import Objects
 from deploycore.git.progress import CheckedOut
-from deploycore.git.repositories.cache import CachedRepository, RepositoryCache
+from deploycore.git.repositories.cache import RepositoryCache
+from deploycore.git.repositories.cached_repository import CachedRepository
+from deploycore.git.repositories.comparison import watched_path_differs
 from deploycore.git.repositories.repository import make_repository
 from deploycore.git.submodules import Submodule, find_submodules
+from deploycore.git.watched import NothingWatchedChanged, Watched
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
-from deploycore.git.wire.remote import Fetched, Wanted, fetch
+from deploycore.git.wire.fetch import fetch
+from deploycore.git.wire.request import Fetched, Wanted
 from deploycore.git.wording import file_failure, quoted, raising, shown
 from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
@@ -38,22 +44,23 @@ __all__ = ["Options", "run"]
 logger = logging.getLogger(__name__)
 
 _NOTHING = Obeyed()
-_NOTES_MOST = 100
+_MAX_NOTES = 100
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is done besides.
+    """Options of an export or a clone.
 
     Attributes:
-        submodules: Whether to fetch them too.
-        obeyed: Which attributes are.
+        submodules: Whether to fetch submodules.
+        obeyed: Which attributes are applied.
         repository: Whether to make the target a git repository.
-        cache: Where what is fetched is kept, if anywhere.
-        former: A former export, from which files are taken over.
+        cache: Keeps what is fetched.
+        former: The target of an earlier export, from which files are reused.
         reuse: ``copy`` or ``hard-link``.
-        links: What becomes of links that lead out of the tree.
-        name: Of the repository on its host: ``owner/slug``; empty if it is not known.
+        links: How links that lead out of the tree are handled.
+        name: The repository's name on its host, ``owner/slug``; empty if it is not known.
+        watched: Paths of which at least one must have changed, else nothing is written.
     """
 
     submodules: bool = False
@@ -64,12 +71,13 @@ class Options:
     reuse: str = "copy"
     links: LinkRules = LINKS_WITHIN
     name: str = ""
+    watched: Watched | None = None
 
 
 def run(
     source: CloneUrl, wanted: Wanted, target: Path, operation: Operation, options: Options
 ) -> CheckedOut:
-    """Fetch, check, write and publish; parameters and errors as those of ``export``."""
+    """Fetch, check, write and publish one commit; arguments and errors as in ``export``."""
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     wanted.refuse_malformed()
     with _published(_settled(target)) as staging:
@@ -80,12 +88,13 @@ def run(
 
 
 def _settled(target: Path) -> Path:
-    """The target, absolute, with all links above it followed once.
+    """The absolute target, with all links above it followed once.
 
-    Those are the operator's own: macOS has ``/tmp``, many systems ``/var/run`` or ``/home``.
+    Such links are the operator's own: ``/tmp`` is one on macOS, ``/var/run`` or ``/home`` on many
+    systems.
 
     Raises:
-        GitError: They lead nowhere.
+        GitError: A link is broken.
     """
     target = target.absolute()
     try:
@@ -93,20 +102,20 @@ def _settled(target: Path) -> Path:
     except OSError as error:
         raise file_failure(target, error) from error
     except ValueError:
-        return target  # refused later, with what is wrong about it
+        return target  # refused later, with a message that says what is wrong
 
 
 def _prune(cache: RepositoryCache) -> None:
-    """Make room in the cache; what was exported is at its place, whether that works or not."""
+    """Prune the cache; the export has succeeded, so a failure is only logged."""
     try:
         cache.prune()
     except (DeploycoreError, OSError) as error:
-        logger.warning("the cache in %s cannot be made smaller: %s", cache.directory, error)
+        logger.warning("the git cache in %s cannot be pruned: %s", cache.directory, error)
 
 
 @contextmanager
 def _published(target: Path) -> Iterator[Staging]:
-    """A staging place that becomes the target if all goes well."""
+    """Yield a staging directory, which becomes the target if no exception is raised."""
     refuse_unusable(target)
     try:
         with staging_for(target) as staging:
@@ -118,7 +127,7 @@ def _published(target: Path) -> Iterator[Staging]:
 
 @dataclass(frozen=True)
 class _Laid:
-    """One repository's files, on disk."""
+    """One repository whose files are on disk."""
 
     fetched: Fetched
     commit: CommitInfo
@@ -157,13 +166,13 @@ class _Run:
         while pending:
             self._operation.enter("submodules")
             each = pending[0]
-            # All that are known count at once: a flood makes no request.
-            if self._submodules + len(pending) > settings.submodules_most:
-                raise _too_many(settings.submodules_most)
+            # All known submodules count at once, so that a flood of them causes no requests.
+            if self._submodules + len(pending) > settings.max_submodules:
+                raise _too_many(settings.max_submodules)
             pending.popleft()
             self._submodules += 1
-            if each.depth > settings.submodule_depth_most:
-                raise _too_deep(each, settings.submodule_depth_most)
+            if each.depth > settings.max_submodule_depth:
+                raise _too_deep(each, settings.max_submodule_depth)
             pending.extend(self._add(each))
 
     def _add(self, submodule: Submodule) -> list[Submodule]:
@@ -184,7 +193,7 @@ class _Run:
             except _DamagedCache:
                 cached.discard()
                 self._operation.count_again(counts)
-        # What could not be discarded, or what others put there, is not looked at again.
+        # What could not be discarded, or what other processes added, is not used again.
         return self._lay_out_from(what, wanted, cached, believed=None)
 
     def _lay_out_from(
@@ -206,7 +215,7 @@ class _Run:
                 staging=self._staging.directory,
                 cached=believed,
                 open_files=lambda: self._open_files(what),
-                early=self._options.obeyed == _NOTHING,
+                early=self._options.obeyed == _NOTHING and self._options.watched is None,
             ) as arrival,
         ):
             try:
@@ -217,11 +226,38 @@ class _Run:
                     self._note(f"{url} redirects to {fetched.redirected_to}")
                 objects = arrival.complete()
                 with refusing_damage(url):
+                    if what.depth == 0:
+                        self._stop_if_unwatched(fetched, arrival, objects, cached)
                     return self._write(what, fetched, arrival, objects, cached)
             except CorruptPack as error:
                 if not arrival.uses_cache:
                     raise
                 raise _DamagedCache from error
+
+    def _stop_if_unwatched(
+        self,
+        fetched: Fetched,
+        arrival: Arrival,
+        objects: Objects,
+        cached: CachedRepository | None,
+    ) -> None:
+        """End the export before anything is written, if no watched path has changed.
+
+        Raises:
+            NothingWatchedChanged: None has. What was fetched is kept, so that it is not fetched
+                again; if something is missing in it, the next export notices and fetches anew.
+        """
+        watched = self._options.watched
+        if watched is None:
+            return
+        commit = peeled(objects.object_format.unhex(fetched.commit), objects)
+        if watched_path_differs(objects, watched, commit, self._operation):
+            return
+        if cached is not None:
+            info = read_commit(objects.read(commit, COMMIT), objects.object_format)
+            laid = _Laid(replace(fetched, commit=commit.hex()), info, [])
+            self._add_to(cached, laid, arrival)
+        raise NothingWatchedChanged
 
     def _write(
         self,
@@ -238,7 +274,7 @@ class _Run:
             raise _no_commit(what.source.url, fetched, KINDS[kind].decode())
         early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
         changes = self._changes(commit, objects)
-        # Trees that are named in another format are no trees of this repository.
+        # Trees that are named in another object format do not belong to this repository.
         form = objects.object_format.name + (changes.name if changes else "")
         manifest = None if early else self._manifest(what, arrival.cached, form)
         with manifest or nullcontext():
@@ -274,7 +310,7 @@ class _Run:
         cached: CachedRepository | None,
         form: str,
     ) -> None:
-        """Keep what git, or the next export, can use."""
+        """Keep what git, or the next export, needs."""
         if what.depth == 0 and self._options.repository:
             self._make_repository(laid, arrival, checkout)
         elif cached is not None:
@@ -308,10 +344,10 @@ class _Run:
         )
 
     def _note(self, text: str) -> None:
-        if len(self._notes) < _NOTES_MOST:
-            self._notes[text] = None  # what is done again is told once
+        if len(self._notes) < _MAX_NOTES:
+            self._notes[text] = None  # the same note is kept once
         else:
-            self._notes.setdefault("there is more like this, which is not told", None)
+            self._notes.setdefault("further notes of this kind are left out", None)
 
     def _within(self, what: Submodule) -> SubmoduleDestinations | None:
         return self._allowed if what.depth else None
@@ -338,7 +374,7 @@ class _Run:
     def _manifest(
         self, what: Submodule, cached: CachedRepository | None, form: str
     ) -> Manifest | None:
-        """What is on disk of the former checkout, if that is known and can be used."""
+        """Open the manifest of the former checkout, if there is one that can be used."""
         former = self._options.former
         if former is None or cached is None or what.depth:
             return None
@@ -372,13 +408,13 @@ class _Run:
 
 
 class _DamagedCache(Exception):
-    """What was fetched before proved to be damaged."""
+    """The cached repository is damaged."""
 
 
 def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
     what = "file" if kind == "blob" else "directory"
     return GitError(
-        f"{fetched.name!r} of {url} names a {what} (a git {kind}), and not a commit.",
+        f"{fetched.name!r} of {url} names a {what} (a git {kind}), not a commit.",
         hint="Name a branch, a commit, or a tag of a commit.",
         url=url,
         ref=fetched.name,
@@ -388,23 +424,23 @@ def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
 def _too_many(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository has more than {most:,} submodules, those of submodules included.",
-        hint=raising("submodules_most"),
-        limit="submodules_most",
+        hint=raising("max_submodules"),
+        limit="max_submodules",
     )
 
 
 def _too_deep(submodule: Submodule, most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The submodule {quoted(submodule.path)} is nested in more than {most} submodules.",
-        hint=raising("submodule_depth_most"),
-        limit="submodule_depth_most",
+        hint=raising("max_submodule_depth"),
+        limit="max_submodule_depth",
     )
 
 
 def _base(url: str, name: str) -> str:
-    """What the paths of repositories begin with on the host of one whose name is known.
+    """The path that comes before ``owner/slug`` in the clone URLs of a host, such as ``scm/``.
 
-    Such as ``scm/``, where a host serves git below a path of its own.
+    Empty if the repository's name is not known, or the host serves git at its root.
     """
     path = unquote(path_of(url)).strip("/").removesuffix(".git")
     if not name or not path.endswith(f"/{name}"):

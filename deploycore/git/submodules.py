@@ -1,10 +1,10 @@
-"""Which repositories a tree has as submodules, and where they are fetched from.
+"""The submodules of a repository, and the URLs that they are fetched from.
 
-``.gitmodules`` comes from whoever can push: it may name any address. So only https is taken, and
-plain http where the outermost repository has it; addresses are checked when they are asked (see
-``SubmoduleDestinations``); and the credential goes along to its own origin only. Other addresses
-of the host that the repository above came from, such as those for SSH, are taken for its https
-ones, since the same repositories are there.
+Everyone who can push can change ``.gitmodules``, so it may contain any URL. Only https is accepted,
+and plain http if the outermost repository has it. ``SubmoduleDestinations`` checks addresses when
+they are used, and the credential is sent only to its own origin. Other URLs on the host of the
+repository above, such as those for SSH, are replaced by its https URLs, which lead to the same
+repositories.
 
 Source: https://git-scm.com/docs/gitmodules, https://git-scm.com/docs/git-submodule ("add":
 relative URLs) and https://git-scm.com/docs/git-clone#_git_urls
@@ -31,10 +31,10 @@ __all__ = ["Submodule", "find_submodules"]
 
 _FILE = b".gitmodules"
 _SECTION = b"submodule"
-# What a fresh clone does with each: with the last three it checks the commit out.
+# Values of submodule.<name>.update. With all of _UPDATES, a fresh clone checks the commit out.
 _NEVER = b"none"
 _UPDATES = (b"", b"checkout", b"merge", b"rebase")
-# Further names under which hosts offer SSH where its own port is blocked.
+# Prefixes of host names that hosts offer for SSH over the https port.
 _SSH_HOSTS = ("", "ssh.", "altssh.")
 _SSH_SCHEMES = ("ssh", "git+ssh", "ssh+git")
 _SCP = re.compile(r"(?:[^@:/\s]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!//)/?(?P<path>[^/-].*)")
@@ -46,10 +46,10 @@ class Submodule:
     """A repository within another.
 
     Attributes:
-        path: Where it belongs, relative to the outermost repository.
-        commit: Exactly which one.
-        source: With the credential only if it is of the same origin as the repository above.
-        depth: 1 for those of the outermost repository.
+        path: Its path, relative to the outermost repository.
+        commit: The full hash of the commit to check out.
+        source: Its URL; with the credential only if the repository above has the same origin.
+        depth: 1 for submodules of the outermost repository.
     """
 
     path: bytes
@@ -60,14 +60,14 @@ class Submodule:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What ``.gitmodules`` says of one path."""
+    """An entry of ``.gitmodules`` for one path."""
 
     url: str | None
     update: bytes
 
 
 def _ignore(text: str) -> None:
-    """Tell nobody."""
+    """Ignore a note."""
 
 
 def find_submodules(
@@ -81,24 +81,24 @@ def find_submodules(
     base: str = "",
     note: Callable[[str], None] = _ignore,
 ) -> list[Submodule]:
-    """The submodules of one repository, those within them left out.
+    """Find the submodules of one repository, but not those within them.
 
-    As git does it, places that ``.gitmodules`` does not mention, and those with
-    ``update = none``, stay empty directories.
+    As in git, submodules that ``.gitmodules`` does not list, or that have ``update = none``, are
+    left out: their directories stay empty.
 
     Args:
         links: The commits of the submodules, by path.
-        read: Reads a file of the repository; ``None`` if it has no such file.
-        source: Where that repository came from; relative URLs are relative to it.
-        allowed: Where the submodules of the outermost repository may be.
-        prefix: Where that repository itself belongs, with a slash at the end, or empty.
-        depth: Of the submodules found.
-        base: What paths of repositories on that host begin with, with a slash at the end.
-        note: Told of what is left out, and of addresses that are not used as they are written.
+        read: Reads a file of the repository; returns ``None`` if there is no such file.
+        source: The URL of the repository, to which relative URLs are relative.
+        allowed: Which addresses submodules of the outermost repository may have.
+        prefix: The path of the repository itself, with a slash at the end, or empty.
+        depth: The depth of the submodules that are found.
+        base: The path before ``owner/slug`` in the host's clone URLs, with a slash at the end.
+        note: Called with a line for each submodule that is left out, or whose URL is replaced.
 
     Raises:
         UnsafeRepository: A URL must not be used.
-        GitError: ``.gitmodules`` is malformed, or lacks a URL.
+        GitError: ``.gitmodules`` is malformed, or has no URL for a submodule.
     """
     if not links:
         return []
@@ -123,14 +123,14 @@ def find_submodules(
 
 
 def _entries(content: bytes) -> dict[bytes, _Entry]:
-    """What ``.gitmodules`` at the checked-out commit says, by path.
+    """Read the entries of ``.gitmodules``, by path.
 
-    Names of sections and keys are the same in upper and lower case, names of submodules are
-    not; of what is there several times, the last counts (git-config, "Syntax").
+    Names of sections and keys are case-insensitive, names of submodules are not. If an entry is
+    repeated, the last one counts (git-config, "Syntax").
     """
     reason = ""
     try:
-        # Includes would read whatever files of this machine the repository names.
+        # An include would read any file of this machine that the repository names.
         config = ConfigFile.from_file(BytesIO(content), expand_includes=False)
         return dict(_read(config))
     except Exception as error:
@@ -151,7 +151,7 @@ def _read(config: ConfigFile) -> Iterator[tuple[bytes, _Entry]]:
 
 @dataclass(frozen=True)
 class _Where:
-    """Where a submodule is fetched from, and the URL that says so, if it is another one."""
+    """The URL that a submodule is fetched from, and the one that ``.gitmodules`` has."""
 
     source: CloneUrl
     written: str
@@ -195,10 +195,10 @@ def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestina
 
 
 def _at_home(url: str, parent: CloneUrl, base: str, allowed: SubmoduleDestinations) -> str | None:
-    """The address of the same repository at the parent's origin, if a URL has the parent's host.
+    """The URL of the same repository at the parent's origin, if both have the same host.
 
-    ``None`` if it has another one, or can be used as it is. Ports are not compared: those of
-    other protocols differ.
+    ``None`` if the host differs, or the URL can be used as it is. Ports are not compared, since
+    other protocols have other ports.
     """
     host, path, is_ssh = _split(url, allowed)
     above = urlsplit(parent.url)
@@ -211,7 +211,7 @@ def _at_home(url: str, parent: CloneUrl, base: str, allowed: SubmoduleDestinatio
 
 
 def _split(url: str, allowed: SubmoduleDestinations) -> tuple[str, str, bool]:
-    """Host, path and whether it is one for SSH, of a URL that can't be used as it is."""
+    """The host and the path of a URL that cannot be used as it is, and whether it is for SSH."""
     found = _SCP.fullmatch(url)
     if found and "//" not in url:
         return found["host"], quote(found["path"], safe=_PATH_CHARACTERS), True
@@ -229,7 +229,7 @@ def _split(url: str, allowed: SubmoduleDestinations) -> tuple[str, str, bool]:
 
 
 def _joined(above: SplitResult, relative: str, path: bytes) -> str:
-    """Git's own rule: ``..`` takes one element off the URL above, whatever that is."""
+    """Resolve a relative URL as git does: each ``..`` removes one element of the URL above."""
     if "?" in relative or "#" in relative:
         raise _unusable(path, "has a query or a fragment")
     place = above.path.rstrip("/").split("/")
@@ -237,14 +237,14 @@ def _joined(above: SplitResult, relative: str, path: bytes) -> str:
         if step == "..":
             place.pop()
             if not place:
-                raise _unusable(path, "leads above the host")
+                raise _unusable(path, "points above the root of its host")
         elif step not in ("", "."):
             place.append(step)
     return urlunsplit(above._replace(path="/".join(place)))
 
 
 def _without_user(parts: SplitResult) -> str:
-    """Drop the user name that hosts put into the addresses that they show."""
+    """Remove the user name that hosts put into the URLs that they show."""
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

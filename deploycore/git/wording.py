@@ -1,66 +1,78 @@
-"""What messages are made of: text from elsewhere made harmless, and failures of the disk.
+"""Parts of messages: text from elsewhere made safe to print, hints for limits, disk failures.
 
-Apart from the translation of network errors, since this needs no library and is needed early.
+The translation of network errors is another module, since it needs libraries and this does not.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from deploycore.disk.durable import BrokenLink
 from deploycore.errors import GitError
-from deploycore.models import CloneUrl
-from deploycore.redaction import Redactor
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from deploycore.models import CloneUrl
+    from deploycore.redaction import Redactor
 
 __all__ = ["clean", "file_failure", "quoted", "raising", "shown"]
 
-_SAID_MOST = 300
-_PATH_MOST = 200
-_LOOKED_AT_MOST = 64 * 1024  # a whole line of the protocol
+_MAX_TEXT = 300
+_MAX_PATH = 200
+_MAX_EXAMINED = 64 * 1024  # a whole line of the protocol
 
 
-def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _SAID_MOST) -> str:
-    """Text of a server, fit for a terminal: no control characters, bounded, secrets masked.
+def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX_TEXT) -> str:
+    """Make text from a server safe to print: no control characters, bounded, secrets masked.
 
     Args:
-        source: Whose credential to mask.
-        most: The most characters.
+        source: The repository whose credential is masked.
+        most: Maximum number of characters.
     """
-    text = text[:_LOOKED_AT_MOST]
+    text = text[:_MAX_EXAMINED]
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     printable = "".join(each if each.isprintable() else " " for each in text)
     secret = source.credential.password if source and source.credential else None
-    masked = Redactor([secret] if secret else []).mask(" ".join(printable.split()))
+    masked = _redactor([secret] if secret else []).mask(" ".join(printable.split()))
     return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 
-def shown(path: bytes, *, most: int = _PATH_MOST) -> str:
-    """A path of a repository, for messages: what can't be printed is told as an escape.
+def _redactor(secrets: list[SecretStr]) -> Redactor:
+    from deploycore.redaction import Redactor  # pydantic takes long to import
+
+    return Redactor(secrets)
+
+
+def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
+    """Make a repository's path safe to print: unprintable characters become escapes.
 
     Args:
-        most: The most characters.
+        most: Maximum number of characters.
     """
-    text = path[:_LOOKED_AT_MOST].decode("utf-8", "surrogateescape")
+    text = path[:_MAX_EXAMINED].decode("utf-8", "surrogateescape")
     printable = "".join(each if each.isprintable() else _escape(each) for each in text)
-    masked = Redactor([]).mask(printable)
+    masked = _redactor([]).mask(printable)
     return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 
 def quoted(path: bytes) -> str:
-    """The same in quotation marks, so that spaces at its ends are seen."""
+    """Like ``shown``, in quotation marks, so that spaces at the ends are visible."""
     text = shown(path)
     mark = '"' if "'" in text and '"' not in text else "'"
     return f"{mark}{text}{mark}"
 
 
 def raising(limit: str) -> str:
-    """The hint for a limit that was reached.
+    """Return the hint for a limit that was reached.
 
     Args:
-        limit: A field of ``GitSettings`` whose name without ``_most`` is one of an application's
+        limit: A field of ``GitSettings`` whose name without ``max_`` is one of an application's
             ``limits``.
     """
     return (
-        f"If you trust this repository, set limits: {{{limit.removesuffix('_most')}: NUMBER}} for"
+        f"If you trust this repository, set limits: {{{limit.removeprefix('max_')}: NUMBER}} for"
         f" the application, or {limit} of GitSettings in Python."
     )
 
@@ -73,10 +85,10 @@ def _escape(character: str) -> str:
 
 
 def file_failure(path: object, error: OSError) -> GitError:
-    """The error for a failed call of the file system.
+    """Return the error for a failed file system call.
 
     Args:
-        path: What was going to be written.
+        path: The file or directory to be written.
     """
     is_link = isinstance(error, BrokenLink)
     name = None if is_link else error.filename

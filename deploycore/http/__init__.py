@@ -10,7 +10,7 @@ from deploycore.lazy import lazy_exports
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
-    from deploycore.http.answers import ErrorAnswer, retry_after
+    from deploycore.http.answers import ErrorAnswer, quoted, retry_after, retry_at
     from deploycore.http.authorisation import BasicAuth, BearerAuth, HeaderAuth, HttpAuth
     from deploycore.http.client import HttpClient
     from deploycore.http.decoding import AnswerModel, IncompleteItem, parse_answer, parse_items
@@ -20,7 +20,7 @@ else:
     __getattr__ = lazy_exports(
         __name__,
         {
-            "deploycore.http.answers": ("ErrorAnswer", "retry_after"),
+            "deploycore.http.answers": ("ErrorAnswer", "quoted", "retry_after", "retry_at"),
             "deploycore.http.authorisation": ("BasicAuth", "BearerAuth", "HeaderAuth", "HttpAuth"),
             "deploycore.http.client": ("HttpClient",),
             "deploycore.http.decoding": (
@@ -47,5 +47,7 @@ __all__ = [
     "IncompleteItem",
     "parse_answer",
     "parse_items",
+    "quoted",
     "retry_after",
+    "retry_at",
 ]

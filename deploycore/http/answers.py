@@ -32,7 +32,9 @@ __all__ = [
     "failure_of",
     "link_of",
     "next_link",
+    "quoted",
     "retry_after",
+    "retry_at",
 ]
 
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
@@ -74,6 +76,38 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (at - now).total_seconds())
 
 
+def retry_at(headers: Mapping[str, str], now: datetime, *, reset: str = "") -> datetime | None:
+    """When an answer asks the client to try again.
+
+    Args:
+        reset: The name of a header with this time in seconds since 1970, for a host that has one
+            besides ``Retry-After``.
+
+    Returns:
+        ``None`` where the answer does not say, or makes no sense.
+    """
+    seconds = retry_after(headers, now)
+    if seconds is not None:
+        return now + timedelta(seconds=seconds)
+    epoch = headers.get(reset, "") if reset else ""
+    if not (epoch.isascii() and epoch.isdigit() and int(epoch[:13]) <= _LATEST_SECOND):
+        return None
+    return datetime.fromtimestamp(int(epoch[:13]), UTC)
+
+
+def quoted(message: str, *, most: int = 300) -> str:
+    """A host's message for the end of an error's sentence: in parentheses after a space.
+
+    Returns:
+        The message as a whole, or an empty text where it is longer than ``most`` characters, is
+        HTML or has control characters. It is never cut, because half a secret cannot be masked.
+    """
+    if not message.isprintable() or "<" in message or not 0 < len(message) <= most:
+        return ""
+    return f" ({message})"
+
+
+_LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _LINK = re.compile(
     rf"""[\s,]*<([^>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:{_QUOTED}|[^\s;,"]*))?)*)\s*(?:,|$)"""

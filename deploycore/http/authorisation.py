@@ -22,6 +22,11 @@ class BasicAuth:
     username: str
     password: SecretStr
 
+    @property
+    def secret(self) -> SecretStr:
+        """The password."""
+        return self.password
+
     def header(self) -> tuple[str, SecretStr]:
         """``Authorization: Basic``."""
         pair = f"{self.username}:{self.password.get_secret_value()}".encode()
@@ -34,6 +39,11 @@ class BearerAuth:
 
     token: SecretStr
 
+    @property
+    def secret(self) -> SecretStr:
+        """The token."""
+        return self.token
+
     def header(self) -> tuple[str, SecretStr]:
         """``Authorization: Bearer``."""
         return "Authorization", SecretStr(f"Bearer {self.token.get_secret_value()}")
@@ -45,6 +55,11 @@ class HeaderAuth:
 
     name: str
     token: SecretStr
+
+    @property
+    def secret(self) -> SecretStr:
+        """The token."""
+        return self.token
 
     def header(self) -> tuple[str, SecretStr]:
         """The host's own header."""
@@ -72,7 +87,7 @@ class Authorisation(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self.auth is not None:
             name, value = self.auth.header()
-            self._learn(_secret_in(value))
+            self._learn(self._secret(value))
             self._sent = value
             request.headers[name] = value.get_secret_value()
         return request
@@ -83,6 +98,16 @@ class Authorisation(requests.auth.AuthBase):
         if self._sent is None or not isinstance(self.auth, Renewable):
             return False
         return self.auth.refused(self._sent)
+
+    def _secret(self, value: SecretStr) -> SecretStr:
+        """The password or token. A plugin's own class may not name it; then it is read from the
+        header's value."""
+        if isinstance(self.auth, BasicAuth | BearerAuth | HeaderAuth):
+            return self.auth.secret
+        scheme, _, credentials = value.get_secret_value().partition(" ")
+        if scheme.lower() == "basic":
+            credentials = base64.b64decode(credentials).decode().partition(":")[2]
+        return SecretStr(credentials or scheme)
 
 
 @runtime_checkable
@@ -95,11 +120,3 @@ class Renewable(Protocol):
         Returns:
             Whether another value may be accepted.
         """
-
-
-def _secret_in(value: SecretStr) -> SecretStr:
-    """The password or token of a header's value, without the scheme."""
-    scheme, _, credentials = value.get_secret_value().partition(" ")
-    if scheme.lower() == "basic":
-        credentials = base64.b64decode(credentials).decode().partition(":")[2]
-    return SecretStr(credentials or scheme)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Removal", "RemovalPlan", "Removals", "describe_remaining"]
 
 HOST_SECONDS = 60.0
+_STORE_SECONDS = 30.0
 
 T = TypeVar("T")
 
@@ -151,19 +152,26 @@ class Removals:
 
         Raises:
             ConfigurationError: As ``plan``; then nothing is removed.
+            StoreError: The database cannot be written; then nothing is removed.
         """
         plan = self.plan(name, purge=purge, force=force)
         if plan.is_former:
             self._store.forget_removed_history(name)
-            self._logs.remove(name)
-            return Removal(plan)
+            return Removal(plan, self._remove_logs(name))
+        # A database that is locked, full or read-only is found out before the host is asked: an
+        # application that stays keeps its webhook.
+        self._store.check_writing(patience=_STORE_SECONDS)
         remains, error = self._remove_webhook(plan, ask_host=not keep_webhook)
-        self._store.remove_application(
-            name, keep_history=not purge, end_previews=end_previews, drop_damaged=force
-        )
+        try:
+            self._store.remove_application(
+                name, keep_history=not purge, end_previews=end_previews, drop_damaged=force
+            )
+        except DeploycoreError as refused:
+            if plan.webhook is not None and plan.webhook.hosts_id and not remains:
+                refused.hint = f"{refused.hint} {_WEBHOOK_GONE.format(name=name)}".strip()
+            raise
         if purge:
-            for each in (name, *(each.name for each in plan.previews)):
-                self._logs.remove(each)
+            remains += self._remove_logs(name, *(each.name for each in plan.previews))
         if not end_previews:
             remains += [
                 f"The directory of the preview {each.name} (pull request {each.number}):"
@@ -171,6 +179,11 @@ class Removals:
                 for each in plan.previews
             ]
         return Removal(plan, remains, error)
+
+    def _remove_logs(self, *names: str) -> list[str]:
+        """Remove the logs of applications; says which are left."""
+        left = [self._logs.remove(name) for name in names]
+        return [f"Logs in {each.path}: {each}." for each in left if each is not None]
 
     def _is_there(self, name: str) -> bool:
         try:
@@ -206,6 +219,10 @@ class Removals:
         return [describe_remaining(webhook, definition)], error
 
 
+_WEBHOOK_GONE = (
+    "The webhook at the git host is removed already: remove the application again, or register the"
+    " webhook again: deploycore webhook register {name}"
+)
 _UNKNOWN_WEBHOOK = (
     "A webhook at the git host that sends to a URL that ends with /webhooks/{name}, if there is"
     " one. Its record is damaged."

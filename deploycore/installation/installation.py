@@ -15,29 +15,29 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from socket import gethostname
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import SecretStr
-
-from deploycore.applications.application import Application, parse_application
 from deploycore.applications.repository_address import read_repository
 from deploycore.configuration import parse_config
-from deploycore.credentials.keeper import TokenMemory, TokenSource
 from deploycore.errors import ConfigurationError
-from deploycore.installation.token_vault import TokenVault
-from deploycore.models import RepositoryId
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from deploycore.applications.application import Application
     from deploycore.applications.files import Change
+    from deploycore.credentials.keeper import TokenMemory, TokenSource
     from deploycore.deploy import DeployListener, Engine, Release
     from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
     from deploycore.http import HttpSettings
     from deploycore.installation.application_removal import Removals
     from deploycore.installation.webhooks import Webhooks
+    from deploycore.models import RepositoryId
     from deploycore.provider import Provider
-    from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord
+    from deploycore.store import ApplicationRecord, DeploymentRecord, ProviderRecord, Store
 
 __all__ = ["Installation", "SecretReference"]
 
@@ -67,15 +67,24 @@ class Installation:
         http_settings: HttpSettings | None = None,
         git_settings: GitSettings | None = None,
     ) -> None:
-        from deploycore.store import Store
-
         settings = settings or Settings.from_environment()
-        self.store = Store(settings)
-        self.secrets = SecretBox(settings, sealed_secrets_exist=self.store.holds_sealed_secrets)
+        self.secrets = SecretBox(
+            settings, sealed_secrets_exist=lambda: self.store.holds_sealed_secrets()
+        )
         self._settings = settings
+        self._store: Store | None = None
+        self._store_lock = Lock()
         self._http_settings = http_settings
         self._git_settings = git_settings
-        self._tokens = TokenMemory()
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        from deploycore.store import Store
+
+        with self._store_lock:
+            self._store = self._store or Store(self._settings)
+            return self._store
 
     @property
     def settings(self) -> Settings:
@@ -160,17 +169,41 @@ class Installation:
         from deploycore.provider import Provider
         from deploycore.provider.registry import load_plugin
 
-        record = self.store.get_provider(name)
+        record = self._provider_record(name)
         secrets = {field: self.secrets.reveal(stored) for field, stored in record.secrets.items()}
         plugin = load_plugin(record.kind)
         values = {"name": name, **record.settings, **secrets}
         config = parse_config(plugin.config_type, values, kind=plugin.kind)
-        # Another configuration has other tokens. References lead to another secret at any time.
-        version = hash((record.generation, *(each.get_secret_value() for each in secrets.values())))
-        tokens = TokenSource(
-            self._tokens, TokenVault(name, self.store.provider_tokens, self.secrets), name, version
+        return Provider(
+            plugin,
+            config,
+            http_settings=self._http_settings,
+            tokens=self._token_source(record, secrets.values()),
         )
-        return Provider(plugin, config, http_settings=self._http_settings, tokens=tokens)
+
+    def _token_source(self, record: ProviderRecord, secrets: Iterable[SecretStr]) -> TokenSource:
+        from deploycore.credentials.keeper import TokenSource
+        from deploycore.installation.token_vault import TokenVault
+
+        vault = TokenVault(record.name, lambda: self.store.provider_tokens, self.secrets)
+        # Another configuration has other tokens. References lead to another secret at any time.
+        version = hash((record.generation, *(each.get_secret_value() for each in secrets)))
+        return TokenSource(self._token_memory, vault, record.name, version)
+
+    @cached_property
+    def _token_memory(self) -> TokenMemory:
+        from deploycore.credentials.keeper import TokenMemory
+
+        return TokenMemory()
+
+    def _provider_record(self, name: str) -> ProviderRecord:
+        if self._store is None:  # perhaps nothing else is asked of it, and it need not be imported
+            from deploycore.store.listing import read_listing
+
+            found = read_listing(lambda listing: listing.provider(name), self._settings)
+            if found is not None:
+                return found
+        return self.store.get_provider(name)
 
     def add_application(
         self,
@@ -210,6 +243,8 @@ class Installation:
             "ref": branch if ref is None else ref,
             "target": Path(target).expanduser().absolute(),
         }
+        from deploycore.applications.application import parse_application
+
         application = self._understood(parse_application({**values, **more}))
         _refuse_malformed(application)
         self._refuse_taken_targets([application])
@@ -408,7 +443,8 @@ class Installation:
 
     def close(self) -> None:
         """Close the database."""
-        self.store.close()
+        if self._store is not None:
+            self._store.close()
 
     def __enter__(self) -> Self:
         return self

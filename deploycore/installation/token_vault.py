@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,13 @@ class TokenVault:
 
     Args:
         provider: The provider's name.
-        tokens: The store's.
+        tokens: Gives the store's, which many commands need not open.
         secrets: Encrypts and decrypts them.
     """
 
-    def __init__(self, provider: str, tokens: ProviderTokens, secrets: SecretBox) -> None:
+    def __init__(
+        self, provider: str, tokens: Callable[[], ProviderTokens], secrets: SecretBox
+    ) -> None:
         self._provider = provider
         self._tokens = tokens
         self._secrets = secrets
@@ -39,7 +42,7 @@ class TokenVault:
         Raises:
             StoreError: It is damaged, or was encrypted with another key.
         """
-        found = self._tokens.load(self._provider, key)
+        found = self._tokens().load(self._provider, key)
         if found is None:
             return None
         return StoredToken(
@@ -52,25 +55,25 @@ class TokenVault:
 
     def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
         """Let this process renew the token, unless another one does so now or has done so."""
-        return self._tokens.begin_renewal(self._provider, key, generation, seconds)
+        return self._tokens().begin_renewal(self._provider, key, generation, seconds)
 
     def finish_renewal(
         self, key: str, generation: int, token: Token, lifetime: float | None
     ) -> bool:
         """Store the new token; the present one becomes the former one."""
         sealed = self._sealed(token)
-        return self._tokens.finish_renewal(self._provider, key, generation, sealed, lifetime)
+        return self._tokens().finish_renewal(self._provider, key, generation, sealed, lifetime)
 
     def give_up_renewal(self, key: str) -> None:
         """Let other processes try: this one did not obtain a token."""
-        self._tokens.give_up_renewal(self._provider, key)
+        self._tokens().give_up_renewal(self._provider, key)
 
     def put(self, key: str, token: Token) -> None:
         """Store a token that a person has just obtained."""
         lifetime = None
         if token.expires_at is not None:
             lifetime = (token.expires_at - datetime.now(UTC)).total_seconds()
-        self._tokens.put(self._provider, key, self._sealed(token), lifetime)
+        self._tokens().put(self._provider, key, self._sealed(token), lifetime)
 
     def _sealed(self, token: Token) -> str:
         refresh = token.refresh_token

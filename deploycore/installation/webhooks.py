@@ -195,6 +195,10 @@ class Webhooks:
                     application=name,
                 )
             made = provider.register_webhook(definition.repository_id, url, secret)
+        if _is_elsewhere(former, definition, made.id):
+            # Before the new place is noted: whatever fails or dies here, the former place is known
+            # until this is done again.
+            self._remove_former(former)
         self._store.webhooks.note_host(
             name,
             hosts_id=made.id,
@@ -202,9 +206,21 @@ class Webhooks:
             provider=definition.provider,
             repository=definition.repository,
         )
-        if place_of(former, definition) != (definition.provider, definition.repository):
-            self._remove_former(former)
         return self._store.webhooks.end_rotation(name, former_until=datetime.now(UTC) + grace)
+
+
+def _is_elsewhere(former: WebhookRecord, definition: Application, registered: str) -> bool:
+    """Whether a webhook of before is at another repository than the application's.
+
+    Args:
+        registered: The identifier of the webhook that the host has now. The same one on the same
+            host is the same webhook: the repository was renamed, and the host still finds it by
+            its former name.
+    """
+    provider, repository = place_of(former, definition)
+    if provider == definition.provider and former.hosts_id == registered:
+        return False
+    return (provider, repository) != (definition.provider, definition.repository)
 
 
 def place_of(

@@ -12,6 +12,7 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from deploycore.provider.background import (
     under_way,
 )
 from deploycore.provider.isolation import Ending
+from deploycore.provider.watchdog import ending_process
 from deploycore.text.suggestions import did_you_mean
 
 __all__ = [
@@ -52,6 +54,8 @@ LISTED_SECONDS = 10.0
 NEEDED_SECONDS = 60.0
 """How long it may take of one that is needed: a machine may be slow, and there is no other."""
 _ALONE_SECONDS = 1.0
+_HELD_SECONDS = 10.0
+"""After how much longer the interpreter is considered held; also on a slow machine."""
 
 _refused: dict[tuple[str, str, str, str], PluginError] = {}
 """Plugins that must not be imported here, by entry point, and why."""
@@ -192,11 +196,12 @@ def examine_each(
     """
     begun = []
     for point, examine in examinations:
-        begun.append((point, BackgroundCall(_noting(point, _translating(point, examine)))))
-        begun[-1][1].wait(min(_ALONE_SECONDS, LISTED_SECONDS))
+        with _ending_if_held(point, LISTED_SECONDS):
+            begun.append((point, BackgroundCall(_noting(point, _translating(point, examine)))))
+            begun[-1][1].wait(min(_ALONE_SECONDS, LISTED_SECONDS))
     outcomes: list[T | PluginError] = []
     for point, call in begun:
-        if not call.wait(call.began + LISTED_SECONDS - time.monotonic()):
+        if not _is_over(point, call):
             call.leave(lambda result: None)
             outcomes.append(endless_import(point, LISTED_SECONDS))
             continue
@@ -205,6 +210,30 @@ def examine_each(
         except PluginError as error:
             outcomes.append(error)
     return outcomes
+
+
+def _is_over(point: EntryPoint, call: BackgroundCall[Any]) -> bool:
+    """Wait for an examination as long as it may take."""
+    if call.wait(0):
+        return True
+    with _ending_if_held(point, LISTED_SECONDS):
+        return call.wait(call.began + LISTED_SECONDS - time.monotonic())
+
+
+def _ending_if_held(point: EntryPoint, seconds: float) -> AbstractContextManager[None]:
+    """Have the process end where it waits for a plugin, and cannot give up in time.
+
+    Args:
+        seconds: How long it waits at most.
+    """
+    seconds += _HELD_SECONDS
+    return ending_process(
+        seconds,
+        f"Error: The plugin {label_of(point)} cannot be imported from {point.value}: the import"
+        f" did not end within {seconds:g} s and stopped all of deploycore, which was ended.\n"
+        "  Next: Upgrade or uninstall the plugin. To see where its import is held:"
+        " deploycore plugins",
+    )
 
 
 def isolated_import_error(kind: str, ending: Ending) -> PluginError:
@@ -301,8 +330,11 @@ def _load(kind: str, point: EntryPoint) -> Plugin:
 
 def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
     try:
-        # Noted here, not there: who waits is who may be asked about it.
-        return _noting(point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS))()
+        with _ending_if_held(point, NEEDED_SECONDS):
+            # Noted here, not there: who waits is who may be asked about it.
+            return _noting(
+                point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS)
+            )()
     except Unanswered:
         pass
     raise endless_import(point, NEEDED_SECONDS)

@@ -138,10 +138,12 @@ class Api:
     def delete_application(self, call: Call) -> Response:
         """Remove an application, and its webhook at the git host; its releases stay on disk.
 
-        Its history and logs are kept, unless the query says "purge". The answer is 204 where
-        nothing is left to do, and 200 with what remains for a person to remove.
+        Its history and logs are kept, unless the query says "purge", which also erases those of an
+        application that was removed before. "force" deletes damaged records of deployments that
+        have not ended. The answer is 204 where nothing is left to do, and 200 with what remains
+        for a person to remove.
         """
-        name = self._application(call.path["application"]).name
+        name = _checked(call.path["application"])
         query: views.RemovalQuery = call.query
         try:
             done = self._installation.removals.remove(
@@ -149,14 +151,18 @@ class Api:
                 purge=query.purge,
                 end_previews=query.with_previews,
                 keep_webhook=query.keep_webhook,
+                force=query.force,
             )
         except ConfigurationError as error:
-            raise refused_by(error, status=409) from None
+            if "deployment" in error.details:
+                raise refused_by(error, status=409) from None
+            raise _missing(error) from None
         self._directory.invalidate()
-        if not done.remains:
+        dropped = done.plan.dropped
+        if not (done.remains or dropped):
             return Response(status_code=204)
         error_text = done.error.message if done.error else None
-        return _answer(views.Removed(remains=done.remains, error=error_text))
+        return _answer(views.Removed(remains=done.remains, dropped=dropped, error=error_text))
 
     def list_deployments(self, call: Call) -> Response:
         """List deployments and rollbacks, those of removed applications too, the newest first."""
@@ -260,16 +266,21 @@ class Api:
 
     def _application(self, name: str) -> ApplicationRecord:
         try:
-            if re.fullmatch(NAME_PATTERN, name):
-                return self._installation.store.get_application(name)
+            return self._installation.store.get_application(_checked(name))
         except ConfigurationError as error:
             raise _missing(error) from None
+
+
+def _checked(name: str) -> str:
+    """A name from a path, if an application can have it."""
+    if not re.fullmatch(NAME_PATTERN, name):
         raise Refusal(
             404,
             "not_found",
             f"There is no application {name[:64]!r}.",
             hint=f"List the applications: GET {PREFIX}/applications",
         )
+    return name
 
 
 def _answer(

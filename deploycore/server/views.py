@@ -275,21 +275,25 @@ class RemovalQuery(Given):
         purge: Whether its history and its logs are erased too.
         with_previews: Whether the directories of its previews are removed too.
         keep_webhook: Whether the git host is not asked to remove its webhook.
+        force: Whether damaged records of deployments that have not ended are deleted.
     """
 
     purge: bool = False
     with_previews: bool = False
     keep_webhook: bool = False
+    force: bool = False
 
 
 class Removed(View):
     """What a removed application leaves behind for a person to remove.
 
     Attributes:
+        dropped: Deployments that had not ended, and whose damaged records were deleted.
         error: Why the git host still has the webhook.
     """
 
     remains: Sequence[str]
+    dropped: Sequence[int]
     error: str | None
 
 

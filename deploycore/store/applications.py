@@ -189,7 +189,8 @@ def refuse_unfinished(
             f"The application {name!r} {what}: deployment {found} has not ended, and its record is"
             " damaged.",
             hint="Restore a backup of the database. Or make sure that no process deploys the"
-            f" application, and remove it: deploycore app remove {name} --force",
+            f" application, and remove it: deploycore app remove {name} --force (over REST:"
+            f" DELETE /api/v1/applications/{name}?force=true)",
             application=name,
             deployment=found,
         )

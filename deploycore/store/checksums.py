@@ -8,9 +8,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-__all__ = ["checksum_of"]
+__all__ = ["CHECKSUMS", "Checksum", "checksum_of"]
+
+
+class Checksum(NamedTuple):
+    """Which columns a checksum is over.
+
+    Attributes:
+        column: The column that holds it.
+        of: Those that it is over; the first one is named where it does not match.
+    """
+
+    column: str
+    of: tuple[str, ...]
+
+
+CHECKSUMS: Mapping[str, tuple[Checksum, ...]] = {
+    "providers": (
+        Checksum("settings_checksum", ("settings", "name", "kind")),
+        Checksum("secrets_checksum", ("secrets",)),
+        Checksum("former_checksum", ("former_secrets",)),
+    ),
+    "provider_tokens": (Checksum("token_checksum", ("token", "former")),),
+    "applications": (
+        Checksum("definition_checksum", ("definition", "name", "provider", "target", "host")),
+        Checksum("secrets_checksum", ("secrets",)),
+    ),
+    "webhooks": (Checksum("secret_checksum", ("secret", "former")),),
+}
+"""The checksums of each table that has some."""
 
 
 def checksum_of(*values: Any) -> str:

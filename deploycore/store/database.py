@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -43,14 +44,16 @@ from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import DATABASE_URL, Settings
 from deploycore.store.columns import Unstorable, load_json
-from deploycore.store.drivers import prepare_connection, read_text
-from deploycore.store.failures import Place, store_error
+from deploycore.store.drivers import prepare_connection, read_text, wait_without_limit
+from deploycore.store.failures import Place, Unanswered, store_error, unanswered
 from deploycore.store.tables import REVISION
 from deploycore.store.waiting import BUSY_SECONDS, NETWORK, POOL, limit_server
 
 __all__ = ["Database", "chunks", "present"]
 
 _SET_UP_SECONDS = 60
+_SILENT_SECONDS = 3.0
+"""How long nobody else waits for a server that has not answered in time: many may be in a queue."""
 _SELECT_REVISION = text("SELECT version_num FROM alembic_version")
 _LOCK_SERVER = text("SELECT pg_advisory_xact_lock(7023648101)")  # any number of our own
 _WRITING = "deploycore_writing"
@@ -72,6 +75,7 @@ class Database:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._file: tuple[int, int] | None = None
+        self._silent_until = 0.0
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -125,18 +129,26 @@ class Database:
     @contextmanager
     def _transaction(self, **options: Any) -> Iterator[Connection]:
         engine = self._opened()
-        with (
-            typed_errors(Place.of(engine.url)),
-            engine.connect().execution_options(**options) as connection,
-            connection.begin(),
-        ):
-            yield connection
+        place = Place.of(engine.url)
+        if time.monotonic() < self._silent_until:
+            raise unanswered(place)
+        try:
+            with (
+                typed_errors(place),
+                engine.connect().execution_options(**options) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except Unanswered:
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
+            raise
 
     def _opened(self) -> Engine:
         with self._lock:
             if self._engine is not None:
                 place = Place.of(self._engine.url)
-                file = _identity(place.path)
+                with typed_errors(place):
+                    file = _identity(place.path)
                 if self._file is not None and file is None:
                     # What is open could still be written, and nobody would ever find it.
                     raise place.error(
@@ -147,7 +159,9 @@ class Database:
                     self._engine = None
             if self._engine is None:
                 self._engine = _open(self._settings)
-                self._file = _identity(Place.of(self._engine.url).path)
+                place = Place.of(self._engine.url)
+                with typed_errors(place):
+                    self._file = _identity(place.path)
             return self._engine
 
 
@@ -155,7 +169,7 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     """What tells a file from another one in its place; ``None`` where there is none."""
     try:
         found = path and path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return (found.st_dev, found.st_ino) if found else None
 
@@ -342,6 +356,7 @@ def _migrate(connection: Connection, place: Place) -> None:
 
     if connection.dialect.name == "postgresql":
         # A migration takes as long as it takes; who waits for it does so as for the lock file.
+        wait_without_limit(connection.connection.driver_connection)
         limits = {"lock_timeout": _SET_UP_SECONDS * 1000, "statement_timeout": 0}
         connection.exec_driver_sql(limit_server(limits, local=True))
         connection.execute(_LOCK_SERVER)  # the lock file holds off this machine's processes alone

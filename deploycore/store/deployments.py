@@ -27,6 +27,7 @@ from sqlalchemy import (
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.store.columns import Damaged
 from deploycore.store.database import Database, chunks
+from deploycore.store.decisive import decisive_events
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, first_readable, read_record, read_records
 from deploycore.store.records import DeploymentKind, DeploymentRecord, ReleaseHistory
@@ -265,38 +266,41 @@ class Deployments:
         return {record.release: record for record in found if record.release}
 
     def release_history(self, application: str, releases: Sequence[str]) -> ReleaseHistory:
-        """What is known of these releases, and what was live since the first of them was made."""
+        """What decides which of these releases stay, and which one a rollback goes to."""
         made = self.of_releases(application, releases)
-        if not made:
-            return ReleaseHistory({}, ())
-        return self._history(application, made, min(each.id for each in made.values()))
+        return self._history(application, made, [each.id for each in made.values()])
 
     def commit_history(self, application: str, commit: str) -> ReleaseHistory:
-        """The same since a commit was first live; nothing where it never was."""
-        first = select(func.min(deployments.c.id)).where(
-            deployments.c.application == application,
-            deployments.c.commit == commit,
-            deployments.c.state == "healthy",
+        """The same for one commit; nothing where it never was live."""
+        newest = (
+            select(deployments.c.id)
+            .where(
+                deployments.c.application == application,
+                deployments.c.commit == commit,
+                deployments.c.state == "healthy",
+            )
+            .order_by(deployments.c.id.desc())
+            .limit(1)
         )
         with self._database.reading() as connection:
-            since = connection.scalar(first)
-        if since is None:
-            return ReleaseHistory({}, ())
-        return self._history(application, {}, since)
+            found = connection.scalar(newest)
+        return self._history(application, {}, [] if found is None else [found])
 
     def _history(
-        self, application: str, made: Mapping[str, DeploymentRecord], since: int
+        self, application: str, made: Mapping[str, DeploymentRecord], ids: Sequence[int]
     ) -> ReleaseHistory:
-        query = select(deployments).where(
-            deployments.c.application == application,
-            deployments.c.id >= since,
-            deployments.c.state == "healthy",
-        )
+        events = {each.id: each for each in made.values() if each.state == "healthy"}
         with self._database.reading() as connection:
-            events = sorted(_records(connection, query), key=lambda each: each.id)
-        named = {each.release for each in events} | {each.previous for each in events}
+            for some in chunks(ids):
+                # Two statements: as one, PostgreSQL may read all deployments to join them.
+                decisive = set(connection.scalars(decisive_events(deployments.c.id.in_(some))))
+                query = select(deployments).where(deployments.c.id.in_(decisive - {None}))
+                events |= {each.id: each for each in _records(connection, query)}
+        named = {each.release for each in events.values()}
+        named |= {each.previous for each in events.values()}
         unknown = sorted(name for name in named if name is not None and name not in made)
-        return ReleaseHistory({**self.of_releases(application, unknown), **made}, events)
+        found = {**self.of_releases(application, unknown), **made}
+        return ReleaseHistory(found, [events[number] for number in sorted(events)])
 
     def count_by_state(self) -> dict[DeploymentState, int]:
         """How many deployments there are in each state that one is in."""

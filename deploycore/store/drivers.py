@@ -1,4 +1,5 @@
-"""What drivers of databases are told, so that no value makes them fail while they read.
+"""What drivers of databases are told, so that no value makes them fail while they read, and no
+server makes them wait without an end.
 
 A driver reads a whole result at once: an error in one value would take all rows with it. So what it
 cannot read is given on as something that ``columns`` finds to be damaged.
@@ -6,12 +7,15 @@ cannot read is given on as something that ``columns`` finds to be damaged.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
 from typing import Any
 
+from deploycore.store import waiting
 from deploycore.store.columns import DAMAGED
 from deploycore.store.waiting import limit_server
 
-__all__ = ["prepare_connection", "read_text"]
+__all__ = ["prepare_connection", "read_text", "wait_without_limit"]
 
 _TYPES = ("text", "varchar", "bpchar", "json", "timestamptz", "timestamp")
 
@@ -24,15 +28,53 @@ def read_text(stored: bytes) -> str:
 def prepare_connection(connection: Any, record: object) -> None:
     """Limit how long a new connection to PostgreSQL waits, and have it read damaged values."""
     try:
+        is_psycopg = type(connection).__module__.partition(".")[0] == "psycopg"
+        if is_psycopg:
+            _limit_waiting(connection)
         cursor = connection.cursor()
         cursor.execute(limit_server())
         cursor.close()
         connection.commit()
-        if type(connection).__module__.partition(".")[0] == "psycopg":
+        if is_psycopg:
             _read_damaged(connection)
     except BaseException:
         connection.close()  # SQLAlchemy does not know it yet
         raise
+
+
+def wait_without_limit(connection: Any) -> None:
+    """Have a connection wait for whatever takes long, such as a migration."""
+    vars(connection).pop("wait", None)
+
+
+def _limit_waiting(connection: Any) -> None:
+    """Have psycopg give up on a server that does not answer; the connection is closed then."""
+    wait_for = connection.wait
+
+    def wait(operation: Any, *arguments: Any, **options: Any) -> Any:
+        # SQLAlchemy commits by itself only while it asks whether a connection is still alive.
+        seconds = waiting.PING_SECONDS if connection.autocommit else waiting.ANSWER_SECONDS
+        return wait_for(_ending(operation, connection, seconds), *arguments, **options)
+
+    connection.wait = wait
+
+
+def _ending(operation: Any, connection: Any, seconds: float) -> Generator[Any, Any, Any]:
+    """An operation of psycopg, a generator that is told about every 0.1 s whether the server has
+    sent something; it ends when the server has not finished it in time."""
+    from psycopg.errors import ConnectionTimeout
+
+    ends_at = time.monotonic() + seconds
+    try:
+        wanted = next(operation)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= ends_at:
+                connection.pgconn.finish()  # whatever comes later answers nothing
+                raise ConnectionTimeout(f"no answer for {seconds:g} seconds")
+            wanted = operation.send(ready)
+    except StopIteration as done:
+        return done.value
 
 
 def _read_damaged(connection: Any) -> None:

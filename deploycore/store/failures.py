@@ -20,7 +20,7 @@ from deploycore.errors import StoreError
 from deploycore.redaction import Redactor
 from deploycore.settings import DATABASE_URL, HOME
 
-__all__ = ["Place", "store_error"]
+__all__ = ["Place", "Unanswered", "store_error", "unanswered"]
 
 _SQLITE_FAILURES = {
     # https://sqlite.org/rescode.html, the primary codes
@@ -58,6 +58,7 @@ _SQLITE_FAILURES = {
     ),
 }
 
+_UNANSWERED = "ConnectionTimeout"  # psycopg's, which has no code
 _SERVER_FAILURES = {
     # https://www.postgresql.org/docs/current/errcodes-appendix.html
     "55P03": (
@@ -124,6 +125,8 @@ def store_error(error: Exception, place: Place) -> StoreError:
             "Try again in a minute. If it happens again, find what keeps transactions waiting.",
         )
     cause = error.orig if isinstance(error, StatementError) else error
+    if type(cause).__name__ == _UNANSWERED:
+        return unanswered(place)
     if (known := _SERVER_FAILURES.get(getattr(cause, "sqlstate", None) or "")) is not None:
         return place.error(*known)
     if isinstance(cause, sqlite3.Error):
@@ -134,6 +137,18 @@ def store_error(error: Exception, place: Place) -> StoreError:
     return place.error(
         f"refused an operation: {_said(cause, place)}",
         f"Check that {DATABASE_URL} names the right database, and that the server is up.",
+    )
+
+
+class Unanswered(StoreError):
+    """A server of a database has not answered in time."""
+
+
+def unanswered(place: Place) -> Unanswered:
+    """The error for a server that does not answer."""
+    return Unanswered(
+        f"{place.name} did not answer in time.",
+        hint=f"Check that the server is up and can be reached, and that {DATABASE_URL} names it.",
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Select, Table
 
 from deploycore.errors import StoreError
-from deploycore.store.checksums import checksum_of
+from deploycore.store.checksums import CHECKSUMS, Checksum, checksum_of
 from deploycore.store.columns import Damaged
 
 __all__ = [
@@ -35,34 +35,6 @@ Make = Callable[[Mapping[Any, Any]], T]
 
 _MOST_TOLD = 1000
 _told: set[tuple[str, ...]] = set()
-
-
-class Checksum(NamedTuple):
-    """Which columns a checksum is over.
-
-    Attributes:
-        column: The column that holds it.
-        of: Those that it is over; the first one is named where it does not match.
-    """
-
-    column: str
-    of: tuple[str, ...]
-
-
-CHECKSUMS: Mapping[str, tuple[Checksum, ...]] = {
-    "providers": (
-        Checksum("settings_checksum", ("settings", "name", "kind")),
-        Checksum("secrets_checksum", ("secrets",)),
-        Checksum("former_checksum", ("former_secrets",)),
-    ),
-    "provider_tokens": (Checksum("token_checksum", ("token", "former")),),
-    "applications": (
-        Checksum("definition_checksum", ("definition", "name", "provider", "target", "host")),
-        Checksum("secrets_checksum", ("secrets",)),
-    ),
-    "webhooks": (Checksum("secret_checksum", ("secret", "former")),),
-}
-"""The checksums of each table that has some."""
 
 
 def checksums(table: Table, values: Mapping[str, Any]) -> dict[str, str]:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from deploycore.applications.application import Application
-from deploycore.events import DeploymentKind, DeploymentRecord
+from deploycore.deployment_records import DeploymentKind, DeploymentRecord
+
+if TYPE_CHECKING:
+    from deploycore.applications.application import Application
 
 __all__ = [
     "ApplicationRecord",
@@ -93,8 +95,9 @@ class ReleaseHistory:
 
     Attributes:
         made: The deployment that made each release, by the release's name.
-        events: The deployments and rollbacks that ended ``healthy``, the oldest first, from the
-            one on that made the oldest of the releases in question.
+        events: Deployments and rollbacks that ended ``healthy``, the oldest first. They need not
+            be all: a release's own deployment and the last rollback to it, the last event of its
+            commit, and the rollbacks from that commit since then decide the same.
     """
 
     made: Mapping[str, DeploymentRecord]

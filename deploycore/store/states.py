@@ -13,7 +13,7 @@ process has died knows what may have happened and what can't have.
 
 from __future__ import annotations
 
-from deploycore.events import FINAL_STATES, DeploymentState
+from deploycore.deployment_records import FINAL_STATES, DeploymentState
 
 __all__ = ["FINAL_STATES", "DeploymentState", "may_precede"]
 

@@ -46,7 +46,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0011"
+REVISION = "0012"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -149,7 +149,10 @@ deployments = Table(
     Column("home", Words, nullable=False),
     Column("previous_commit", Words),
     Index(None, "application", "id"),
-    Index(None, "application", "release"),
+    # For ``decisive_events``, which must not read the whole history of an application.
+    Index(None, "application", "release", "kind", "state", "id"),
+    Index(None, "application", "commit", "state", "id"),
+    Index(None, "application", "previous_commit", "state", "id"),
     # What has ended is nearly all; who asks for the rest must not read it.
     Index(None, "state", "application"),
     sqlite_autoincrement=True,  # the number of a removed deployment must not return

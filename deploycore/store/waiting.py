@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "ANSWER_SECONDS",
     "BUSY_SECONDS",
     "CONNECT_SECONDS",
     "IDLE_SECONDS",
     "LOCK_SECONDS",
     "NETWORK",
+    "PING_SECONDS",
     "POOL",
     "SERVER_SETTINGS",
     "limit_server",
@@ -34,6 +36,13 @@ IDLE_SECONDS = 30
 anything but the database, so one that does belongs to a process that is stopped or gone."""
 
 STATEMENT_SECONDS = 60
+
+ANSWER_SECONDS = STATEMENT_SECONDS + 5
+"""PostgreSQL: how long a process waits for an answer. The server ends what takes too long, but a
+server that is stopped ends nothing, and its machine still confirms what it receives."""
+
+PING_SECONDS = 5
+"""PostgreSQL: the same for the question whether a connection is still alive."""
 
 NETWORK: Mapping[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 import tempfile
@@ -129,6 +130,8 @@ def _run(directory: Path, plugin: Plugin, point: EntryPoint, recorder: _Recorder
         "--import-mode=importlib", "-W", "error",
     ]  # fmt: skip
     (directory / "none.ini").write_text("[pytest]\n", encoding="utf-8")
+    # Options of the caller's own tests must not change the verdict.
+    os.environ.pop("PYTEST_ADDOPTS", None)
     with contextlib.redirect_stdout(io.StringIO()):
         return pytest.ExitCode(pytest.main(arguments, plugins=[recorder])).name
 

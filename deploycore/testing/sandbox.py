@@ -7,22 +7,19 @@ repositories, credentials, refusals, pages, git and faults are here. The same cl
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import SecretStr
 
-from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
 from deploycore.sandbox import SandboxConnection, secret_source
+from deploycore.testing.content import RIVAL, HostContent
 from deploycore.testing.faults import Change, rate_limited
 from deploycore.testing.git_http import SmartHttp, is_git_request, text_refusal
-from deploycore.testing.host import LoopbackHost, Route, route_of
+from deploycore.testing.host import Route, route_of
 from deploycore.testing.messages import (
     Answer,
     Refusal,
@@ -32,51 +29,17 @@ from deploycore.testing.messages import (
     with_headers,
 )
 from deploycore.testing.paging import LinkHeader, Pages
-from deploycore.testing.repositories import GitRepositories, RefUpdate, Served, Service
+from deploycore.testing.repositories import RefUpdate, Served, Service
+from deploycore.testing.rows import Credential, Repository, credentials_of
 from deploycore.testing.scenarios import HIDDEN, Access, Arranged, Scenario
 from deploycore.testing.webhooks import DeliveryRules, Event, Hook, ShownStatus, Webhooks
 
-__all__ = ["Credential", "Repository", "Sandbox", "credentials_of"]
+__all__ = ["RIVAL", "Credential", "Repository", "Sandbox", "credentials_of"]
 
 T = TypeVar("T")
 
-RIVAL = HIDDEN.owner
-"""An owner whose private repositories nobody's credentials may see."""
 
-
-@dataclass(frozen=True)
-class Repository:
-    """A repository as a row.
-
-    Attributes:
-        number: Its number on the host, from 1.
-    """
-
-    owner: str
-    slug: str
-    name: str
-    number: int
-    private: bool = True
-    default_branch: str = "main"
-
-    @property
-    def full_name(self) -> str:
-        """``owner/slug``."""
-        return f"{self.owner}/{self.slug}"
-
-
-@dataclass(frozen=True)
-class Credential:
-    """A secret, whose it is, and what it may do."""
-
-    mode: str
-    access: Access
-    username: str
-    secret: SecretStr
-    scopes: frozenset[str]
-
-
-class Sandbox(LoopbackHost, ABC):
+class Sandbox(HostContent, ABC):
     """A git host on 127.0.0.1, to be completed by a subclass.
 
     What it keeps for itself has names that no subclass can take by chance.
@@ -89,8 +52,6 @@ class Sandbox(LoopbackHost, ABC):
         MODES: The ways to sign in: what the configuration calls them, and a short title each.
         SCOPES: All scopes that credentials can have; the first one is what listing and cloning
             ask for, unless ``granted`` says otherwise.
-        OWNER: Whose repositories there are; may hold slashes.
-        OWNERS: Further ones whose repositories callers see, such as organisations.
         PREFIX: What the host's secrets begin with.
         TOKEN_HEADER: The header of the host's own that holds a token; empty where there is
             none but ``Authorization``.
@@ -101,8 +62,6 @@ class Sandbox(LoopbackHost, ABC):
 
     MODES: ClassVar[Mapping[str, str]] = {"token": "Token"}
     SCOPES: ClassVar[tuple[str, ...]] = ("read",)
-    OWNER: ClassVar[str] = "ada"
-    OWNERS: ClassVar[tuple[str, ...]] = ()
     PREFIX: ClassVar[str] = ""
     TOKEN_HEADER: ClassVar[str] = ""
     PAGES: ClassVar[Pages] = Pages(LinkHeader())
@@ -111,12 +70,9 @@ class Sandbox(LoopbackHost, ABC):
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
         super().__init__(port=port, latency=latency)
-        self.git = GitRepositories()
         self.git.watchers.append(self.__pushed)
         self.webhooks = Webhooks(self.WEBHOOK_RULES, self.webhook_headers)
-        self.__statuses: dict[tuple[str, str], dict[str, ShownStatus]] = {}
         self.__lock = threading.RLock()
-        self.__repositories: dict[str, dict[str, Repository]] = self.__no_repositories()
         self.__credentials: dict[str, Credential] = {}
         self.__withdrawn: list[SecretStr] = []
         self.__api = self.routes()
@@ -226,25 +182,14 @@ class Sandbox(LoopbackHost, ABC):
         Raises:
             Refusal: 404, there is no such owner.
         """
-        with self.__lock:
-            if owner not in self.__repositories:
-                raise self.refused(404, f"There is no owner {owner}")
-            return [row for row in self.__repositories[owner].values() if self.readable(row)]
-
-    @property
-    def owners(self) -> Sequence[str]:
-        """Who has repositories, or could have some."""
-        with self.__lock:
-            return list(self.__repositories)
+        rows = self.repositories_of(owner)
+        if rows is None:
+            raise self.refused(404, f"There is no owner {owner}")
+        return [row for row in rows if self.readable(row)]
 
     def readable(self, row: Repository) -> bool:
         """Whether callers may see a repository."""
         return row.owner != RIVAL or not row.private
-
-    def find(self, owner: str, slug: str) -> Repository | None:
-        """A repository, be it hidden from callers."""
-        with self.__lock:
-            return self.__repositories.get(owner, {}).get(slug)
 
     def repository(self, owner: str, slug: str) -> Repository:
         """A repository that callers may see.
@@ -256,10 +201,6 @@ class Sandbox(LoopbackHost, ABC):
         if row is None or not self.readable(row):
             raise self.refused(404, f"There is no repository {owner}/{slug}")
         return row
-
-    def branches(self, repository: Repository) -> Sequence[tuple[str, str]]:
-        """Names and commits, by name."""
-        return sorted(self.git.branches(repository).items())
 
     def page(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
         """The page of a listing that a request asks for."""
@@ -273,9 +214,7 @@ class Sandbox(LoopbackHost, ABC):
         """
         if not is_commit_hash(commit) or not self.git.has_commit(repository, commit):
             raise self.refused(404, f"There is no commit {commit} in {repository.full_name}")
-        with self.__lock:
-            shown = self.__statuses.setdefault((repository.full_name, commit), {})
-            shown[status.key] = status
+        self.put_status(repository, commit, status)
 
     # What the kit and the commands ``sandbox`` and ``demo`` use.
 
@@ -292,15 +231,21 @@ class Sandbox(LoopbackHost, ABC):
     @property
     def connections(self) -> Sequence[SandboxConnection]:
         """One for each credential."""
+        return [self.connection(credential) for credential in self.credentials]
+
+    @property
+    def credentials(self) -> Sequence[Credential]:
+        """The credentials that the sandbox accepts or accepted, in the order of adding."""
         with self.__lock:
-            return [self.__connection(credential) for credential in self.__credentials.values()]
+            return list(self.__credentials.values())
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
         """What its log masks."""
         with self.__lock:
-            known = [credential.secret for credential in self.__credentials.values()]
-            return [*known, *self.__withdrawn, *self.webhooks.secrets]
+            withdrawn = list(self.__withdrawn)
+        known = [credential.secret for credential in self.credentials]
+        return [*known, *withdrawn, *self.webhooks.secrets]
 
     def add_credential(
         self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
@@ -317,85 +262,29 @@ class Sandbox(LoopbackHost, ABC):
             secret=self.new_secret(mode),
             scopes=frozenset(self.granted(mode, access) if scopes is None else scopes),
         )
+        self.store_credential(credential)
+        return credential
+
+    def store_credential(self, credential: Credential) -> None:
+        """Accept a credential from now on, except a wrong one, which is only masked in logs."""
         with self.__lock:
-            if access is Access.WRONG:
+            if credential.access is Access.WRONG:
                 self.__withdrawn.append(credential.secret)
             else:
                 self.__credentials[credential.secret.get_secret_value()] = credential
-        return credential
 
     def connect(self, mode: str, access: Access) -> SandboxConnection:
         """New credentials, and how to configure the provider with them."""
-        return self.__connection(self.add_credential(mode, access))
+        return self.connection(self.add_credential(mode, access))
 
-    def add_owner(self, owner: str) -> None:
-        """Somebody whose repositories callers may see too; harmless where there is one."""
-        with self.__lock:
-            self.__repositories.setdefault(owner, {})
-
-    def add_repository(
-        self,
-        owner: str,
-        slug: str,
-        *,
-        name: str = "",
-        private: bool = True,
-        default_branch: str = "main",
-    ) -> Repository:
-        """Add an empty repository.
-
-        Raises:
-            NotFound: There is no such owner.
-        """
-        with self.__lock:
-            if owner not in self.__repositories:
-                raise NotFound(f"The sandbox has no owner {owner!r}.")
-            number = 1 + sum(map(len, self.__repositories.values()))
-            row = Repository(owner, slug, name or slug, number, private, default_branch)
-            self.__repositories[owner][slug] = row
-        return row
-
-    def publish(
-        self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str
-    ) -> str:
-        """Commit files on top of a branch; the repository and the branch are made if need be.
-
-        Returns:
-            The hash of the new commit.
-
-        Raises:
-            NotFound: There is no such owner.
-        """
-        with self.__lock:
-            row = self.find(owner, slug)
-            row = row or self.add_repository(owner, slug, default_branch=branch)
-        return self.git.commit(row, branch, dict(files.items()), message)
-
-    def delete_branches(self, owner: str, slug: str, names: Iterable[str]) -> None:
-        """Delete branches in one push; those that are not there are passed over.
-
-        Raises:
-            NotFound: There is no such repository.
-        """
-        self.git.delete_branches(self.__existing(owner, slug), names)
-
-    def add_tag(self, owner: str, slug: str, name: str, *, at: str) -> None:
-        """Point a tag to a commit that exists.
-
-        Raises:
-            NotFound: There is no such repository.
-        """
-        self.git.add_tag(self.__existing(owner, slug), name, at)
-
-    def statuses(self, owner: str, slug: str, commit: str) -> Sequence[ShownStatus]:
-        """What is shown about a commit, the oldest first."""
-        with self.__lock:
-            return list(self.__statuses.get((f"{owner}/{slug}", commit), {}).values())
+    def connection(self, credential: Credential) -> SandboxConnection:
+        """Describe how to configure the provider with a credential."""
+        title = self.MODES[credential.mode]
+        return SandboxConnection(title, self.settings(credential), self.OWNER)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Hold what a scenario asks for, and a repository of somebody else."""
-        with self.__lock:
-            self.__repositories = self.__no_repositories()
+        self.clear_repositories()
         self.webhooks.clear()
         self.add_repository(RIVAL, HIDDEN.slug)
         arranged = []
@@ -424,6 +313,18 @@ class Sandbox(LoopbackHost, ABC):
             )
         return tuple(arranged)
 
+    def start(self) -> Self:
+        """Listen and serve.
+
+        Raises:
+            OSError: The port is in use.
+        """
+        try:
+            return super().start()
+        except OSError:
+            self.stop()
+            raise
+
     def stop(self) -> None:
         """Close all connections and remove the repositories; harmless when done already."""
         self.webhooks.stop()
@@ -442,8 +343,7 @@ class Sandbox(LoopbackHost, ABC):
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
         """Who may fetch and push what; see ``git_http.Permit``."""
-        owner, _, slug = name.rpartition("/")
-        row = self.find(owner, slug)
+        row = self.named(name)
         signed = "authorization" in request.headers
         credential = self.shown(request, for_git=True)
         if credential is not None and credential.access is Access.EXPIRED:
@@ -457,47 +357,12 @@ class Sandbox(LoopbackHost, ABC):
             raise text_refusal(403, f"The scope {self.SCOPES[0]} is missing")
         return row
 
-    def __no_repositories(self) -> dict[str, dict[str, Repository]]:
-        return {owner: {} for owner in (self.OWNER, *self.OWNERS, RIVAL)}
-
     def __pushed(self, served: Served, updates: Sequence[RefUpdate]) -> None:
-        owner, _, slug = served.full_name.rpartition("/")
-        row = self.find(owner, slug)
+        row = self.named(served.full_name)
         if row is None or not self.webhooks.of(row.full_name):
             return
         for event in self.push_events(row, updates):
             self.webhooks.fire(row.full_name, event)
-
-    def __existing(self, owner: str, slug: str) -> Repository:
-        row = self.find(owner, slug)
-        if row is None:
-            raise NotFound(f"The sandbox has no repository {owner}/{slug}.")
-        return row
-
-    def __connection(self, credential: Credential) -> SandboxConnection:
-        title = self.MODES[credential.mode]
-        return SandboxConnection(title, self.settings(credential), self.OWNER)
-
-
-def credentials_of(request: Request, *, token_header: str = "") -> tuple[str | None, str]:
-    """Username and secret of a request, from ``Authorization`` or a header of the host's own.
-
-    Returns:
-        The username is ``None`` where there was no Basic authorisation; the secret is empty
-        where there was none that can be read.
-    """
-    if token_header.lower() in request.headers:
-        return None, request.headers[token_header.lower()]
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() in ("bearer", "token"):
-        return None, value.strip()
-    if scheme.lower() != "basic":
-        return None, ""
-    try:
-        username, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None, ""
-    return username, secret
 
 
 def _is_public(row: Repository | None, service: Service) -> bool:

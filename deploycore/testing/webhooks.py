@@ -177,6 +177,11 @@ class Webhooks:
         with self._changed:
             self._hooks.pop(id, None)
 
+    def remove_all(self, repository: str) -> None:
+        """Remove the hooks of a repository."""
+        for hook in self.of(repository):
+            self.remove(hook.id)
+
     def clear(self) -> None:
         """Remove all hooks."""
         with self._changed:
@@ -186,6 +191,10 @@ class Webhooks:
         """A repository's hooks, in the order of adding."""
         with self._changed:
             return [hook for hook in self._hooks.values() if hook.repository == repository]
+
+    def find(self, repository: str, id: str) -> Hook | None:
+        """A hook of a repository by its identifier."""
+        return next((hook for hook in self.of(repository) if hook.id == id), None)
 
     @property
     def all(self) -> Sequence[Hook]:

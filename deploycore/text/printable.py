@@ -1,17 +1,8 @@
-"""Text of strangers as it may be shown: on one line, without control characters, and bounded."""
+"""Text of strangers as it may be shown: on one line, without control characters."""
 
 from __future__ import annotations
 
-import logging
-import unicodedata
-from datetime import UTC, datetime
-from typing import Any
-
-from deploycore.times import for_machines
-
-__all__ = ["LogFormatter", "printable"]
-
-_LINE_LENGTH = 4000
+__all__ = ["printable"]
 
 
 def printable(text: str) -> str:
@@ -21,42 +12,11 @@ def printable(text: str) -> str:
     return "".join(_visible(character) for character in text)
 
 
-class LogFormatter(logging.Formatter):
-    """Formats log lines, whatever they hold: headers, paths, names, or text of plugins.
-
-    Times are in UTC, as in RFC 3339: lines of several machines can be sorted, and programs read
-    them. A record is one line of at most 4,000 characters, and the lines of its traceback.
-    """
-
-    def formatTime(  # noqa: N802 - logging's name
-        self, record: logging.LogRecord, datefmt: str | None = None
-    ) -> str:
-        """Format the time of a record, to the millisecond."""
-        at = datetime.fromtimestamp(record.created, UTC)
-        return for_machines(at, timespec="milliseconds")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Format a record without its traceback."""
-        return _line(super().formatMessage(record))
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Format a traceback."""
-        return "\n".join(map(_line, super().formatException(ei).split("\n")))
-
-    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
-        """Format a stack."""
-        return "\n".join(map(_line, super().formatStack(stack_info).split("\n")))
-
-
-def _line(text: str) -> str:
-    # Cut before and after: an escape is longer than what it stands for.
-    shown = printable(text[: _LINE_LENGTH + 1])
-    return shown if len(shown) <= _LINE_LENGTH else shown[: _LINE_LENGTH - 1] + "…"
-
-
 def _visible(character: str) -> str:
     if character.isprintable() or character == " ":
         return character
+    import unicodedata  # few texts need it
+
     if unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode("ascii")

@@ -21,7 +21,7 @@ from typing import Literal
 
 from deploycore.applications.application import Application, Previews, parse_application
 from deploycore.deploy import Releases
-from deploycore.errors import ConfigurationError, DeploycoreError, Locked
+from deploycore.errors import ConfigurationError, DeploycoreError, DeployError, Locked
 from deploycore.events import PullRequestEvent
 from deploycore.installation import Installation
 from deploycore.store import ApplicationRecord, PreviewRecord
@@ -205,16 +205,34 @@ def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
     target = preview.target
     if not _is_below(target, preview.within):
         raise ConfigurationError(f"Its directory {target} is not below {preview.within}.")
-    real = Path(os.path.realpath(target.parent)) / target.name
-    if not _is_below(real, Path(os.path.realpath(preview.within))):
+    real = _real(target.parent) / target.name
+    if not _is_below(real, _real(preview.within)):
         raise ConfigurationError(f"Its directory {target} leads out of {preview.within}.")
     for name, other in others.items():
-        its = Path(os.path.realpath(other))
+        its = _real(other)
         if its == real or its in real.parents or real in its.parents:
             raise ConfigurationError(
                 f"Its directory {target} is, or holds, or is in, that of {name}."
             )
     Releases(target).remove()
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads. A part that cannot be examined may be a link, and is no answer.
+
+    Raises:
+        DeployError: A part cannot be examined.
+    """
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except FileNotFoundError:
+        return Path(os.path.realpath(path))
+    except OSError as error:
+        raise DeployError(
+            f"{path} cannot be examined: {error.strerror or error}.",
+            hint="Correct the permissions of the directories above it.",
+            path=str(path),
+        ) from None
 
 
 def _filled(pattern: str, parent: Application, event: PullRequestEvent) -> str:

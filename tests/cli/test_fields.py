@@ -92,7 +92,7 @@ def test_a_file_that_will_be_gone_is_refused_with_another_way(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()
     for path in (tmp_path / "pipe", tmp_path, f"/dev/fd/{reading}"):
-        with pytest.raises(ConfigurationError, match="is no regular file") as caught:
+        with pytest.raises(ConfigurationError, match="is not a regular file") as caught:
             read_fields(Config, ["--mode", "token", "--token-file", str(path)])
         assert "--token-stdin" in caught.value.hint
     os.close(reading)
@@ -136,13 +136,13 @@ def test_all_that_is_missing_is_told_at_once(stdin):
         (["--mode", "token", "--token", SECRET], "--token would put a secret on the command line"),
         (["--mode", "token", f"--token={SECRET}"], "--token would put a secret"),
         (["--mode", "token", "--token"], "--token would put a secret"),
-        (["--mode", "token", "--token-stdin", SECRET], "belongs to no option"),
+        (["--mode", "token", "--token-stdin", SECRET], "has no option before it"),
         (["--mode", "token", f"--token-stdin={SECRET}"], "takes no value"),
-        (["--mode", "token", "--token-stdin"], "Standard input holds no value"),
-        (["--mode"], "--mode lacks its value"),
+        (["--mode", "token", "--token-stdin"], "Standard input has no value"),
+        (["--mode"], "--mode needs a value"),
         (["--mode", "token", "--mode", "token"], "--mode is given more than once"),
-        (["--nope", SECRET], "There is no field --nope"),
-        ([SECRET], "belongs to no option"),
+        (["--nope", SECRET], "has no field --nope"),
+        ([SECRET], "has no option before it"),
     ],
 )
 def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said):
@@ -161,7 +161,7 @@ def test_help_tells_each_field_its_options_and_its_mode():
 
 def test_a_value_that_cannot_be_asked_for_names_the_option_that_takes_it(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("typed\n"))
-    with pytest.raises(ConfigurationError, match="TOKEN cannot be asked for") as caught:
+    with pytest.raises(ConfigurationError, match="cannot ask for the value of TOKEN") as caught:
         read_secret("TOKEN", from_stdin=False)
     assert "--stdin" in caught.value.hint
     assert read_secret("TOKEN", from_stdin=True).get_secret_value() == "typed"

@@ -11,14 +11,14 @@ from deploycore.git import GitSettings
 
 
 def test_a_limit_and_a_timeout_change_what_they_name_and_nothing_else():
-    settings = GitSettings(total_timeout=50.0, files_most=10, objects_most=20)
+    settings = GitSettings(total_timeout=50.0, max_files=10, max_objects=20)
     changed = limited(settings, Limits(files=11), 7.5)
-    assert (changed.files_most, changed.total_timeout, changed.objects_most) == (11, 7.5, 20)
+    assert (changed.max_files, changed.total_timeout, changed.max_objects) == (11, 7.5, 20)
     assert limited(settings, Limits(), None) == settings
 
 
 @pytest.mark.parametrize(
-    ("limit", "option"), [("total_timeout", "--timeout SECONDS"), ("files_most", "--limit files=")]
+    ("limit", "option"), [("total_timeout", "--timeout SECONDS"), ("max_files", "--limit files=")]
 )
 def test_the_hint_names_the_option_that_raises_the_limit(limit, option):
     error = LimitExceeded("It is too much.", limit=limit)

@@ -14,10 +14,10 @@ from deploycore.git import GitSettings
 
 
 def test_each_limit_of_git_is_one_of_an_application():
-    settings = {field.name.removesuffix("_most") for field in fields(GitSettings)}
+    settings = {field.name.removeprefix("max_") for field in fields(GitSettings)}
     assert set(Limits.model_fields) <= settings
-    assert {field.name for field in fields(GitSettings) if field.name.endswith("_most")} == {
-        f"{name}_most" for name in Limits.model_fields
+    assert {field.name for field in fields(GitSettings) if field.name.startswith("max_")} == {
+        f"max_{name}" for name in Limits.model_fields
     }
 
 

@@ -101,7 +101,7 @@ def test_a_repository_that_was_replaced_is_told_shown_and_accepted(
     (found,) = look().of("application site", "problem")
     assert "acme/site is another repository now" in found.message
     assert found.hint.endswith("deploycore app accept-repository site")
-    note = "(another repository has this name now; nothing is deployed)"
+    note = "(another repository has this name now; deployments fail)"
     assert note in " ".join(command("app", "show", "site")[1].split())
     code, said = command("app", "accept-repository", "site")
     assert (code, "acme/site" in said) == (0, True)

@@ -62,7 +62,7 @@ def releases(shell) -> set[str]:
         (["app", "show", "nope"], 3, "nope"),
         (["app", "remove", "nope"], 3, "nope"),
         (["repos", "x", "--limit", "0"], 2, "limit"),
-        (["provider", "add", *TOKEN, "x", "--token-stdin"], 2, "NAME comes first"),
+        (["provider", "add", *TOKEN, "x", "--token-stdin"], 2, "NAME must be the first argument"),
         (["provider", "add", "--kind", "bitbucket"], 2, "NAME is missing"),
         (["provider", "add", "x"], 2, "--kind is missing"),
         (["provider", "add"], 2, "NAME and --kind are missing"),

@@ -115,7 +115,7 @@ def test_going_back_by_hand_and_what_there_is_to_go_back_to(shell, declared, san
 def test_a_commit_that_is_live_is_not_deployed_again_but_by_force(shell, declared):
     shell.succeed("deploy", "site")
     said = shell.succeed("deploy", "site")
-    assert "is live already" in said
+    assert "is already live" in said
     assert "deploycore deploy site --force" in said
     assert shell.stream("deploy", "site", "--if-changed")[-1]["state"] == "skipped"
     assert shell.stream("deploy", "site", "--force")[-1]["state"] == "healthy"
@@ -158,7 +158,7 @@ def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, de
                     following = shell.start("logs", "--follow", "site")
                     continue
                 seen += following.stdout.readline()
-            assert "is asked to stop" in shell.succeed("cancel", "site")
+            assert "will stop at its next safe point" in shell.succeed("cancel", "site")
             shell.printed += running.communicate(timeout=30)
             shell.printed += following.communicate(timeout=30)
     assert (running.returncode, following.returncode) == (130, 0)

@@ -17,7 +17,7 @@ def test_a_healthy_installation_is_told_in_one_line_at_the_end(shell, connect):
     shown = shell.succeed("doctor")
     lines = shown.splitlines()
     assert lines[0].split() == ["STATE", "WHAT", "FOUND"]
-    assert lines[-1].startswith("All is well: ")
+    assert lines[-1].startswith("No problems found: ")
     assert {line.split()[0] for line in lines[1:-1]} == {"ok"}
     assert f"provider {name}" in shown
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 
@@ -119,6 +120,48 @@ def test_an_interrupt_ends_a_deployment_whatever_the_plugin_does(shell, acme, li
     (record,) = shell.json("deployments", "engine")
     assert record["state"] == "cancelled"
     assert list((target / "releases").iterdir()) == []
+
+
+IMPATIENT = """
+import sys
+from deploycore.provider import registry
+registry.NEEDED_SECONDS = registry.LISTED_SECONDS = 0.5
+registry._HELD_SECONDS = 1.5
+from deploycore.cli import main
+main()
+"""
+HOLDING = "__import__('re').match(r'(a|aa)+$', 'a' * 45 + 'b')"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("provider", "test", "work"), ("deploy", "engine"), ("serve", "--port", "0"), ("worker",)],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_plugin_whose_import_holds_the_interpreter_ends_the_command(shell, acme, arguments):
+    acme("class AcmeProvider:", ["pass"])
+    named = ["--provider", "work", "--repository", "ada/engine", "--branch", "main"]
+    target = str(shell.directory / "live")
+    shell.succeed("app", "create", "engine", *named, "--target", target, "--offline")
+    if arguments[0] in ("serve", "worker"):
+        declared = shell.directory / "applications.yaml"
+        declared.write_text(f"{shell.succeed('export')}    auto_deploy: {{}}\n")
+        shell.succeed("apply", str(declared), "--offline")
+    plugin = shell.directory / "site" / "deploycore_acme.py"
+    plugin.write_text(plugin.read_text().replace("pass\nclass", f"{HOLDING}\nclass"))
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, *arguments],
+        env=shell.environment(),
+        cwd=shell.directory,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    said = done.stderr[done.stderr.index("Error: ") :].splitlines()
+    assert "The plugin deploycore-acme 0.1 cannot be imported from deploycore_acme" in said[0]
+    assert said[1].startswith("  Next: Upgrade or uninstall the plugin.")
+    assert len(said) == 2
 
 
 def test_a_plugin_that_is_waited_for_is_named(shell, acme):

@@ -18,7 +18,7 @@ def test_from_a_workspace_to_files_on_disk_and_again(shell, sandbox, connect, mo
     owner = connection.owner
     first = sandbox.publish(owner, "site", "main", {"page": b"one\n", "a/b": b"deep\n"}, "One")
 
-    assert "correct" in shell.succeed("provider", "test", name)
+    assert "valid" in shell.succeed("provider", "test", name)
     listed = shell.json("repos", name)
     assert f"{owner}/site" in {item["id"] for item in listed}
     assert shell.json("branches", name, f"{owner}/site") == [{"name": "main", "commit": first}]
@@ -113,7 +113,7 @@ def test_secrets_may_stay_in_the_environment_or_in_a_file(shell, sandbox, tmp_pa
     shell.succeed("provider", "add", "by-file", *common, "--token-file", str(path))
     shell.succeed("provider", "add", "by-env", *common, "--token-env", "TOKEN", TOKEN=secret)
     assert shell.json("provider", "test", "by-file")["repositories"] == 2
-    assert "correct" in shell.succeed("provider", "test", "by-env", TOKEN=secret)
+    assert "valid" in shell.succeed("provider", "test", "by-env", TOKEN=secret)
     code, said = shell.fail("provider", "test", "by-env")
     assert code == 3
     assert "TOKEN" in said

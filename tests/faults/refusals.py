@@ -9,6 +9,7 @@ modules loaded. Each prints how it ended, and how many such calls there were.
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import sys
@@ -19,6 +20,10 @@ from typing import Any
 
 from tests.faults.preloading import load_all
 
+NUMBERS = (errno.EPERM, errno.EACCES, errno.EBUSY, errno.ENOTEMPTY, errno.EROFS)
+#: By default each call is refused once, with the next of these errors. With DEPLOYCORE_REFUSE_ALL=1
+#: each call is refused with each of them, which takes five times as long.
+ROUNDS = range(len(NUMBERS) if os.environ.get("DEPLOYCORE_REFUSE_ALL") else 1)
 CALLS = (
     "chmod",
     "fchmod",
@@ -55,8 +60,14 @@ class Refuser:
         self._number = number
         self._thread = threading.get_ident()
         self._readlink = os.readlink
-        for name in CALLS:
-            setattr(os, name, self._counted(getattr(os, name)))
+        self._former = {name: getattr(os, name) for name in CALLS}
+        for name, function in self._former.items():
+            setattr(os, name, self._counted(function))
+
+    def undo(self) -> None:
+        """Let calls alone from now on."""
+        for name, function in self._former.items():
+            setattr(os, name, function)
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

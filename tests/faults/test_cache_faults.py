@@ -14,8 +14,8 @@ import pytest
 
 from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, RepositoryCache, export
-from deploycore.git.repositories import cache as cache_module
-from deploycore.git.repositories.cache import CachedRepository
+from deploycore.git.repositories import cached_repository
+from deploycore.git.repositories.cached_repository import CachedRepository
 from tests.git.servers import nothing_left, snapshot, source
 
 FILES = {"a.txt": b"a" * 1000, "d/b": bytes(range(256)) * 20, "d/c": b"c"}
@@ -146,7 +146,7 @@ def test_an_index_that_can_not_be_read_is_not_mapped(deploy, plain, kept, monkey
     def failing(path):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(cache_module, "_read_through", failing)
+    monkeypatch.setattr(cached_repository, "_read_through", failing)
     assert snapshot(deploy("2")) == plain
 
 
@@ -189,13 +189,13 @@ def test_waiting_for_a_lock_ends_with_the_operation(
 def test_a_lock_that_is_held_for_long_is_not_waited_for(
     stopped, deploy, plain, shop, monkeypatch, caplog
 ):
-    monkeypatch.setattr(cache_module, "_PATIENCE", 0.3)
+    monkeypatch.setattr(cached_repository, "_PATIENCE", 0.3)
     shop.commit(shop.files(FILES | {"a.txt": b"new"}))
     begun = time.monotonic()
     second = deploy("2")
     assert (second / "a.txt").read_bytes() == b"new"
     assert time.monotonic() - begun < 3
-    assert "others keep it locked" in caplog.text
+    assert "another process holds its lock" in caplog.text
 
 
 def test_a_lock_that_is_held_for_a_moment_is_waited_for(deploy, kept, shop, server):
@@ -220,10 +220,10 @@ def test_a_cache_that_can_not_be_made_smaller_does_not_fail_an_export(
 
     monkeypatch.setattr(Path, "rename", failing)
     other = make("other", {"a": b"1"})
-    small = RepositoryCache(cache.directory, bytes_most=1)
+    small = RepositoryCache(cache.directory, max_bytes=1)
     export(source(other.url), "main", tmp_path / "2", cache=small, settings=settings)
     assert (tmp_path / "2/a").read_bytes() == b"1"
-    assert "cannot be made smaller" in caplog.text
+    assert "cannot be pruned" in caplog.text
 
 
 def test_a_repository_that_lost_its_url_is_listed_and_removed(deploy, cache, kept):

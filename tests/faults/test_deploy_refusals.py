@@ -6,7 +6,6 @@ changes, the record is true, and what is live is readable by a third user.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -20,11 +19,11 @@ import pytest
 
 from deploycore.deploy import Releases
 from tests.deploy.conftest import create, installation, provider, publish
+from tests.faults.refusals import NUMBERS, ROUNDS
 
 __all__ = ["create", "installation", "provider", "publish"]
 
 ROOT = Path(__file__).parents[2]
-NUMBERS = (errno.EPERM, errno.EACCES, errno.EBUSY, errno.ENOTEMPTY, errno.EROFS)
 DEPLOYER, READER = 64_991, 64_992
 CALLS_MOST = 500
 BUILD = "mkdir -p r/.bin r/d; ln -s ../x r/.bin/a; touch r/d/f; chmod -R a-w r"
@@ -123,9 +122,10 @@ KINDS = {
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("first", ROUNDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_refused_nothing_around_changes_and_the_record_is_true(
-    installation, create, publish, base, home, place, target, run, kind, record_property
+    installation, create, publish, base, home, place, target, run, kind, first, record_property
 ):
     create(**KINDS[kind], keep=2, steps={"build": [{"shell": BUILD}]})
     give(home)
@@ -141,7 +141,7 @@ def test_whatever_is_refused_nothing_around_changes_and_the_record_is_true(
     for at in range(1, CALLS_MOST):
         content = f"content {at}"
         publish(content, **({"ill": b""} if kind == "ill" else {}))
-        done = run(at=at, number=NUMBERS[at % len(NUMBERS)])
+        done = run(at=at, number=NUMBERS[(at + first) % len(NUMBERS)])
         assert around(place, target) == before, at
         if not last(installation).is_finished:
             assert done["how"] != "healthy", at

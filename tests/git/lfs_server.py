@@ -9,7 +9,7 @@ import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from deploycore.git.lfs import Pointer
+from deploycore.git.lfs.pointers import Pointer
 
 MEDIA_TYPE = "application/vnd.git-lfs+json"
 

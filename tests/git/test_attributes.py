@@ -324,7 +324,7 @@ def test_rules_count_as_held(operation):
     lines = b"".join(b"?%d text\n" % number for number in range(100_000))
     with pytest.raises(LimitExceeded) as caught:
         Attributes({b".gitattributes": lines}, operation)
-    assert caught.value.details == {"limit": "held_bytes_most"}
+    assert caught.value.details == {"limit": "max_held_bytes"}
 
 
 def test_lines_that_say_nothing_of_what_is_asked_count_nothing(operation):
@@ -547,10 +547,10 @@ def test_a_tree_that_takes_long_ends_when_the_time_is_over(make, target, setting
 @pytest.mark.parametrize(
     ("files", "times", "limit"),
     [
-        ({"f": b""}, 40, "files_most"),
-        ({A: b"f text\n"}, 40, "files_most"),
-        ({A: b"f text\n"}, 16, "held_bytes_most"),
-        ({"f": b""}, 129, "path_depth_most"),
+        ({"f": b""}, 40, "max_files"),
+        ({A: b"f text\n"}, 40, "max_files"),
+        ({A: b"f text\n"}, 16, "max_held_bytes"),
+        ({"f": b""}, 129, "max_path_depth"),
     ],
 )
 def test_few_trees_that_describe_many_are_refused(make, target, settings, files, times, limit):
@@ -558,7 +558,7 @@ def test_few_trees_that_describe_many_are_refused(make, target, settings, files,
     tree = shop.files(files)
     for number in range(times):
         same = (
-            (DIRECTORY, b"b", tree) if limit != "path_depth_most" else (FILE, b"b", shop.blob(b""))
+            (DIRECTORY, b"b", tree) if limit != "max_path_depth" else (FILE, b"b", shop.blob(b""))
         )
         tree = shop.tree((DIRECTORY, b"a%d" % number, tree), same)
     shop.commit(tree)

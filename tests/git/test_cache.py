@@ -201,7 +201,7 @@ def test_no_secret_is_in_the_cache(shop, cache, server, tmp_path, settings):
 
 
 def test_what_was_not_used_for_the_longest_time_makes_room(make, settings, tmp_path):
-    cache = RepositoryCache(tmp_path / "cache", bytes_most=400_000)
+    cache = RepositoryCache(tmp_path / "cache", max_bytes=400_000)
     for number in range(3):
         repository = make(f"r{number}", {"f": os.urandom(150_000)})
         url = repository.url
@@ -228,7 +228,7 @@ def test_leftovers_of_a_killed_process_are_removed(deploy, cache):
 
 
 def test_too_many_packs_are_replaced_by_one(deploy, shop, cache, monkeypatch):
-    monkeypatch.setattr("deploycore.git.repositories.cache._PACKS_MOST", 3)
+    monkeypatch.setattr("deploycore.git.repositories.cached_repository._MAX_PACKS", 3)
     for number in range(7):
         shop.commit(shop.files(FILES | {"a.txt": b"%d" % number}))
         last = deploy(str(number))

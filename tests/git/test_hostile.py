@@ -109,7 +109,7 @@ def test_a_directory_is_counted_while_it_is_read(refused):
     def build(shop):
         return shop.tree(*((FILE, name, shop.blob(b"")) for name in (b"a", b"b", b"..")))
 
-    assert refused(build, LimitExceeded, files_most=1).details["limit"] == "files_most"
+    assert refused(build, LimitExceeded, max_files=1).details["limit"] == "max_files"
 
 
 NO_ENTRY = [
@@ -167,7 +167,7 @@ def test_trees_that_are_too_deep_are_refused(refused):
             tree = shop.tree((DIRECTORY, b"d", tree))
         return tree
 
-    assert refused(build, LimitExceeded).details["limit"] == "path_depth_most"
+    assert refused(build, LimitExceeded).details["limit"] == "max_path_depth"
 
 
 def test_a_tree_of_as_many_levels_as_allowed_is_written(make, target, settings):
@@ -183,24 +183,24 @@ def test_a_small_pack_that_describes_millions_of_files_is_refused(refused):
             tree = shop.tree(*((DIRECTORY, b"%d" % number, tree) for number in range(10)))
         return tree
 
-    assert refused(build, LimitExceeded, files_most=5_000).details["limit"] == "files_most"
+    assert refused(build, LimitExceeded, max_files=5_000).details["limit"] == "max_files"
 
 
 def test_one_content_under_many_names_counts_each_time(refused):
     def build(shop):
         return shop.files({f"f{number}": b"x" * 1000 for number in range(20)})
 
-    error = refused(build, LimitExceeded, checkout_bytes_most=10_000)
-    assert error.details["limit"] == "checkout_bytes_most"
+    error = refused(build, LimitExceeded, max_checkout_bytes=10_000)
+    assert error.details["limit"] == "max_checkout_bytes"
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_unpacked(refused):
     error = refused(
         lambda shop: shop.files({"zeros": bytes(20_000_000)}),
         LimitExceeded,
-        object_bytes_most=1_000_000,
+        max_object_bytes=1_000_000,
     )
-    assert error.details["limit"] == "object_bytes_most"
+    assert error.details["limit"] == "max_object_bytes"
 
 
 def test_a_tree_that_lacks_objects_is_damaged(make, server, target, settings):

@@ -29,7 +29,9 @@ from deploycore.errors import (
     UnsafeRepository,
 )
 from deploycore.git import RepositoryCache, export
-from deploycore.git.lfs import LfsClient, Pointer, lfs_endpoint, parse_pointer
+from deploycore.git.lfs.batch import lfs_endpoint
+from deploycore.git.lfs.client import LfsClient
+from deploycore.git.lfs.pointers import Pointer, parse_pointer
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
 from deploycore.git.wire.destination import Destinations, resolved
@@ -245,7 +247,7 @@ def test_a_pointer_ends_below_1024_bytes():
 
 def test_an_extension_of_git_lfs_is_told():
     content = VERSION + b"ext-0-case sha256:" + OID.encode() + b"\n" + LINES
-    with pytest.raises(GitError, match="through an extension"):
+    with pytest.raises(GitError, match="with an extension"):
         parse_pointer(content)
 
 
@@ -429,7 +431,7 @@ def test_a_credential_is_not_sent_over_plain_http_to_another_machine(fetch):
 def test_headers_that_change_the_request_are_refused(lfs, fails, header):
     lfs.alter = altered(lambda each: each["actions"]["download"].update(header=header))
     error = fails(UnsafeRepository, lfs.url, lfs.add(b"one"))
-    assert "wants the header" in error.message
+    assert "asked to send it the header" in error.message
     assert error.message.isprintable()
     assert lfs.downloads() == []
 
@@ -687,7 +689,7 @@ def test_an_address_is_checked_again_where_the_connection_leads(secure):
     rebound.refuse_private(url)
     with HTTPSConnectionPool("localhost", int(secure.origin.rpartition(":")[2])) as pool:
         rebound.watch(pool, url)
-        with pytest.raises(UnsafeRepository, match=r"127\.0\.0\.1 is no public address"):
+        with pytest.raises(UnsafeRepository, match=r"127\.0\.0\.1 is not a public address"):
             pool.urlopen("GET", "/x", retries=False)
     assert secure.requests == []
 
@@ -709,25 +711,25 @@ def endless():
 
 
 def test_a_flood_of_pointers_ends_at_the_limit(lfs, settings, written):
-    few = replace(settings, lfs_objects_most=1000)
+    few = replace(settings, max_lfs_objects=1000)
     client = LfsClient(source(lfs.url), Operation(few, no_progress, Cancellation()))
     with pytest.raises(LimitExceeded, match="more than 1,000 files") as caught:
         client.fetch(endless(), written)
-    assert caught.value.details == {"limit": "lfs_objects_most"}
+    assert caught.value.details == {"limit": "max_lfs_objects"}
     assert lfs.requests == []
 
 
 def test_the_sizes_are_added_up_before_the_first_download(lfs, fails, settings):
     pointers = [lfs.add(b"a" * 60), lfs.add(b"b" * 41)]
-    little = replace(settings, lfs_bytes_most=100)
+    little = replace(settings, max_lfs_bytes=100)
     error = fails(LimitExceeded, lfs.url, *pointers, settings=little)
-    assert error.details == {"limit": "lfs_bytes_most"}
+    assert error.details == {"limit": "max_lfs_bytes"}
     assert lfs.requests == []
 
 
 def test_an_object_that_is_wanted_twice_counts_once(lfs, fetch, settings):
     pointer = lfs.add(b"a" * 60)
-    little = replace(settings, lfs_bytes_most=100, lfs_objects_most=1)
+    little = replace(settings, max_lfs_bytes=100, max_lfs_objects=1)
     assert fetch(lfs.url, pointer, pointer, settings=little) == lfs.objects
 
 
@@ -835,7 +837,7 @@ def test_a_compressed_content_is_not_unpacked(lfs, fails):
         return handler.command == "GET"
 
     lfs.interfere = interfere
-    assert "another SHA-256" in fails(CorruptPack, lfs.url, pointer).message
+    assert "a different SHA-256" in fails(CorruptPack, lfs.url, pointer).message
 
 
 # Broken connections
@@ -947,7 +949,7 @@ def test_what_has_not_expired_is_asked_for_once(lfs, fetch, expiry):
     [
         (401, RemoteRefused, "secret"),
         (403, RemoteRefused, "right to read"),
-        (404, RemoteRefused, "switched on"),
+        (404, RemoteRefused, "enabled"),
         (410, RemoteRefused, ""),
         (413, RemoteRefused, "to 100"),
         (422, RemoteRefused, ""),
@@ -1029,8 +1031,8 @@ def test_a_download_that_is_refused_names_the_object(lfs, fails, status):
         (404, RemoteRefused, "does not have"),
         (410, RemoteRefused, "no longer has"),
         (422, RemoteRefused, "does not understand"),
-        (403, RemoteRefused, "does not give"),
-        (500, GitError, "does not give"),
+        (403, RemoteRefused, "did not send"),
+        (500, GitError, "did not send"),
     ],
 )
 def test_an_object_that_is_refused_is_named(lfs, fails, code, kind, meaning):
@@ -1068,7 +1070,10 @@ def test_an_answer_that_is_malformed_is_an_error(lfs, fails, body):
         return True
 
     lfs.interfere = interfere
-    assert "not the batch API" in fails(GitError, lfs.url, lfs.add(b"one")).message
+    assert (
+        "the batch API of Git LFS does not allow"
+        in fails(GitError, lfs.url, lfs.add(b"one")).message
+    )
 
 
 @pytest.mark.parametrize(
@@ -1096,7 +1101,10 @@ def test_an_answer_that_is_malformed_is_an_error(lfs, fails, body):
 )
 def test_a_value_of_the_wrong_type_is_an_error(lfs, fails, change):
     lfs.alter = altered(change)
-    assert "not the batch API" in fails(GitError, lfs.url, lfs.add(b"one")).message
+    assert (
+        "the batch API of Git LFS does not allow"
+        in fails(GitError, lfs.url, lfs.add(b"one")).message
+    )
     assert lfs.downloads() == []
 
 
@@ -1148,7 +1156,7 @@ def test_a_page_is_no_lfs_server(lfs, fails, kind):
 
     lfs.interfere = interfere
     error = fails(RemoteRefused, lfs.url, lfs.add(b"one"))
-    assert "not served as Git LFS" in error.message
+    assert "is not a Git LFS server" in error.message
     assert error.message.isprintable()
 
 
@@ -1253,9 +1261,9 @@ def test_what_only_begins_as_a_pointer_is_not_released_in_silence(make, settings
 @pytest.mark.parametrize(
     ("limits", "limit"),
     [
-        ({"lfs_objects_most": 3}, "lfs_objects_most"),
-        ({"lfs_bytes_most": 399}, "lfs_bytes_most"),
-        ({"lfs_objects_most": 4, "lfs_bytes_most": 400}, None),
+        ({"max_lfs_objects": 3}, "max_lfs_objects"),
+        ({"max_lfs_bytes": 399}, "max_lfs_bytes"),
+        ({"max_lfs_objects": 4, "max_lfs_bytes": 400}, None),
     ],
 )
 def test_the_limits_are_those_of_all_submodules_together(
@@ -1291,7 +1299,7 @@ def test_the_limits_are_those_of_all_submodules_together(
 
 
 def test_what_a_try_that_failed_wanted_of_lfs_does_not_count(settings):
-    operation = Operation(replace(settings, lfs_objects_most=1), no_progress, Cancellation())
+    operation = Operation(replace(settings, max_lfs_objects=1), no_progress, Cancellation())
     before = operation.counts
     operation.expect_lfs(5)
     operation.count_again(before)

@@ -9,7 +9,7 @@ import pytest
 
 from deploycore.errors import UnsafeRepository
 from deploycore.git import RepositoryCache, clone, export
-from deploycore.git.checkout.tree import _fault, _is_gitmodules
+from deploycore.git.checkout.names import _fault, _is_gitmodules
 from deploycore.git.wording import quoted, shown
 from tests.git.servers import DIRECTORY, FILE, GITLINK, LINK, nothing_left, snapshot, source
 

@@ -62,7 +62,7 @@ def fails(target, settings):
         (404, "did not find the repository"),
         (410, "no longer offers"),
         (418, "refused"),
-        (429, "fewer requests"),
+        (429, "received too many requests"),
     ],
 )
 def test_each_refusal_says_what_it_means(server, fails, status, meaning):
@@ -187,7 +187,7 @@ def test_a_page_is_no_repository(server, fails, kind):
     server.always("200 OK", b"<html>", Content_Type=kind)
     error = fails(f"{server.origin}/shop.git")
     assert isinstance(error, RemoteRefused)
-    assert "not served as a git repository" in error.message
+    assert "is not a git repository" in error.message
     assert len(server.requests) == 1
 
 
@@ -356,7 +356,7 @@ def test_an_endless_pack_is_cut_off(server, fails):
         return (start if number == 0 else data for number in range(10_000))
 
     server.interfere = interfere
-    endless = {"objects_most": 2**32, "pack_bytes_most": 1_000_000}
+    endless = {"max_objects": 2**32, "max_pack_bytes": 1_000_000}
     error = fails(f"{server.origin}/shop.git", **endless)
     assert isinstance(error, LimitExceeded)
     assert "1,000,000 bytes" in error.message

@@ -214,7 +214,7 @@ def test_a_commit_without_a_tree_that_can_be_read_is_damaged(name):
 
 def test_a_damaged_commit_is_refused(hostile, target, settings):
     hostile.script.serve(Object(COMMIT, BROKEN["no tree"]), ROOT, CONTENT)
-    with pytest.raises(CorruptPack, match="has no line 'tree'"):
+    with pytest.raises(CorruptPack, match="lacks its 'tree' line"):
         clone(source(hostile.url), "main", target, settings=settings)
     assert nothing_left(target)
 

@@ -85,7 +85,7 @@ def test_a_refusal_in_the_place_of_the_pack_is_told(hostile, refused, before):
 )
 def test_a_server_without_shallow_fetches_is_told(hostile, refused, discover):
     hostile.script.discover = discover
-    assert "without its history" in refused().message
+    assert "does not support shallow fetches" in refused().message
 
 
 @pytest.mark.parametrize("body", [FLUSH, lines(b"0" * 40 + b" capabilities^{}\0" + OFFERED)])

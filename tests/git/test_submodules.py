@@ -453,7 +453,7 @@ def test_too_many_submodules_are_refused(make, target, settings):
     files = {f"l{number}": (GITLINK, tip(lib)) for number in range(3)}
     entries = {f"l{number}": (f"l{number}", "../lib.git") for number in range(3)}
     shop = make("shop", {**files, ".gitmodules": modules(**entries)})
-    few = replace(settings, submodules_most=2)
+    few = replace(settings, max_submodules=2)
     with pytest.raises(LimitExceeded, match="more than 2"):
         export(source(shop.url), "main", target, submodules=True, settings=few)
     assert nothing_left(target)
@@ -466,7 +466,7 @@ def test_submodules_that_are_too_deep_are_refused(make, target, settings):
         inner = make(
             f"r{number}", {"in": (GITLINK, tip(inner)), ".gitmodules": modules(x=("in", url))}
         )
-    flat = replace(settings, submodule_depth_most=2)
+    flat = replace(settings, max_submodule_depth=2)
     with pytest.raises(LimitExceeded, match="more than 2 submodules"):
         export(source(inner.url), "main", target, submodules=True, settings=flat)
     export(source(inner.url), "main", target, submodules=True, settings=settings)
@@ -484,7 +484,7 @@ def test_files_of_submodules_count_towards_the_limits(make, target, settings):
             "main",
             target,
             submodules=True,
-            settings=replace(settings, files_most=8),
+            settings=replace(settings, max_files=8),
         )
 
 

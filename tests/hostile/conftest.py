@@ -80,7 +80,7 @@ def outside(tmp_path):
 def attempt(hostile, target, settings, outside):
     """Exports, and holds whatever comes of it to what is promised for all hostile input.
 
-    Returns what is on disk then, or the typed error. ``attempt(url, files_most=5)``.
+    Returns what is on disk then, or the typed error. ``attempt(url, max_files=5)``.
     """
 
     def run(

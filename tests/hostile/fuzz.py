@@ -52,9 +52,9 @@ SETTINGS = GitSettings(
     read_timeout=2,
     total_timeout=10,
     retries=0,
-    object_bytes_most=2**20,
-    checkout_bytes_most=2**24,
-    files_most=2_000,
+    max_object_bytes=2**20,
+    max_checkout_bytes=2**24,
+    max_files=2_000,
 )
 INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, *b"PACK/. \0.git"]
 NAMES = [b"..", b".", b"", b".git", b".GIT", b"git~1", b"a/b", b"/x", b"a\0b", b"\xff", b"x" * 300]

@@ -173,7 +173,7 @@ def chain(length, size):
 
 def test_a_chain_of_more_deltas_than_any_git_makes_is_refused(tmp_path, operation, monkeypatch):
     """What is noted of each would grow with the chain, for which a server pays 20 bytes."""
-    monkeypatch.setattr(pack_module, "_CHAIN_MOST", 20)
+    monkeypatch.setattr(pack_module, "_MAX_CHAIN", 20)
     made = chain(30, 100)
     path = tmp_path / "pack"
     path.write_bytes(pack(*made))

@@ -110,8 +110,8 @@ def test_a_flood_of_pointers_asks_for_nothing(make, both, refused):
     """Each is an object to ask for, and to hold an entry of; git's trees make them cheap."""
     files = {f"{number}.film": pointer_file(f"{number:064x}", 1) for number in range(2001)}
     shop = make("shop", ATTRIBUTES | files)
-    error = refused(LimitExceeded, shop.url, lfs=True, lfs_objects_most=2000)
-    assert error.details["limit"] == "lfs_objects_most"
+    error = refused(LimitExceeded, shop.url, lfs=True, max_lfs_objects=2000)
+    assert error.details["limit"] == "max_lfs_objects"
     assert both.batches == 0
 
 
@@ -119,7 +119,7 @@ def test_pointers_to_more_than_there_is_room_for_ask_for_nothing(make, both, ref
     """A file of 130 bytes in git may claim nine exabytes."""
     shop = make("shop", ATTRIBUTES | {"a.film": pointer_file("0" * 64, 2**63 - 1)})
     error = refused(LimitExceeded, shop.url, lfs=True)
-    assert error.details["limit"] == "lfs_bytes_most"
+    assert error.details["limit"] == "max_lfs_bytes"
     assert both.batches == 0
 
 
@@ -128,8 +128,8 @@ def test_one_object_many_times_counts_on_disk_each_time(make, both, refused):
     film = both.add(b"f" * 100_000)
     files = {f"{number}.film": film for number in range(1000)}
     shop = make("shop", ATTRIBUTES | files)
-    error = refused(LimitExceeded, shop.url, lfs=True, checkout_bytes_most=1_000_000)
-    assert error.details["limit"] == "checkout_bytes_most"
+    error = refused(LimitExceeded, shop.url, lfs=True, max_checkout_bytes=1_000_000)
+    assert error.details["limit"] == "max_checkout_bytes"
 
 
 @pytest.mark.parametrize(

@@ -448,14 +448,14 @@ def zeros_deflated(size: int) -> bytes:
 def test_a_bomb_of_zeros_is_not_inflated(script, confined):
     """A thousand to one: 200 kB of pack are 200 MB of file."""
     script.serve_pack(TIP, pack(*ALL, zeros_deflated(200 * MIB)))
-    outcome = confined(object_bytes_most=10 * MIB)
+    outcome = confined(max_object_bytes=10 * MIB)
     assert outcome.error == "LimitExceeded"
     assert outcome.peak < BASELINE
 
 
 def test_a_bomb_that_says_that_it_is_small_is_not_inflated(script, confined):
     script.serve_pack(TIP, pack(*ALL, entry(BLOB, bytes(200 * MIB), size=10, level=9)))
-    outcome = confined(object_bytes_most=10 * MIB)
+    outcome = confined(max_object_bytes=10 * MIB)
     assert outcome.error == "CorruptPack"
     assert outcome.peak < BASELINE
 
@@ -466,7 +466,7 @@ def test_a_delta_bomb_is_not_applied(script, confined):
     step = copy(0, 16 * MIB - 1)
     bomb = by_name(base, delta(16 * MIB - 1, 100 * (16 * MIB - 1), *[step] * 100))
     script.serve_pack(TIP, pack(*ALL, whole(base), bomb))
-    outcome = confined(object_bytes_most=32 * MIB)
+    outcome = confined(max_object_bytes=32 * MIB)
     assert outcome.error == "LimitExceeded"
     assert outcome.peak < BASELINE + 32 * MIB
 
@@ -481,7 +481,7 @@ def test_a_chain_of_delta_bombs_is_not_applied(script, confined):
         if size > 2**24 - 1:
             break
     script.serve_pack(TIP, pack(*ALL, *entries))
-    outcome = confined(object_bytes_most=MIB)
+    outcome = confined(max_object_bytes=MIB)
     assert outcome.error == "LimitExceeded"
     assert outcome.peak < BASELINE
 
@@ -490,7 +490,7 @@ def test_many_bombs_within_the_limit_of_one_are_refused_together(script, confine
     """Each file is allowed; all together are not."""
     entries = [zeros_deflated(8 * MIB + place) for place in range(20)]
     script.serve_pack(TIP, pack(*ALL, *entries))
-    outcome = confined(object_bytes_most=10 * MIB, checkout_bytes_most=100 * MIB)
+    outcome = confined(max_object_bytes=10 * MIB, max_checkout_bytes=100 * MIB)
     assert outcome.error == "LimitExceeded"
     assert outcome.peak < BASELINE
 
@@ -510,7 +510,7 @@ def test_a_tree_of_many_entries_is_refused_before_it_is_held(script, confined):
     line = b"100644 %06d\0" + CONTENT.hash
     root = Object(TREE, b"".join(line % place for place in range(300_000)))
     script.serve(commit(root), root, CONTENT)
-    outcome = confined(files_most=1000)
+    outcome = confined(max_files=1000)
     assert outcome.error == "LimitExceeded"
     assert outcome.peak < BASELINE + 8 * len(root.content)
 
@@ -521,7 +521,7 @@ def test_few_trees_that_are_billions_of_paths_are_refused(script, confined):
     for _ in range(9):
         made.append(tree(*((0o40000, b"%d" % place, made[-1]) for place in range(10))))
     script.serve(commit(made[-1]), *made, CONTENT)
-    outcome = confined(files_most=20_000)
+    outcome = confined(max_files=20_000)
     assert outcome.error == "LimitExceeded"
     assert outcome.seconds < 10
     assert outcome.peak < BASELINE + 32 * MIB
@@ -531,7 +531,7 @@ def test_many_names_for_one_large_file_are_refused(script, confined):
     file = blob(bytes(4 * MIB))
     root = tree(*((0o100644, b"%04d" % place, file) for place in range(1000)))
     script.serve(commit(root), root, file)
-    outcome = confined(checkout_bytes_most=64 * MIB)
+    outcome = confined(max_checkout_bytes=64 * MIB)
     assert outcome.error == "LimitExceeded"
     assert outcome.peak < BASELINE + 32 * MIB
 
@@ -549,10 +549,10 @@ def test_many_tiny_objects_take_bounded_memory_and_time(script, confined):
 @pytest.mark.parametrize(
     ("changed", "limit"),
     [
-        ({"object_bytes_most": 107}, "object_bytes_most"),
-        ({"checkout_bytes_most": 107}, "checkout_bytes_most"),
-        ({"pack_bytes_most": 100}, "pack_bytes_most"),
-        ({"files_most": 0}, "files_most"),
+        ({"max_object_bytes": 107}, "max_object_bytes"),
+        ({"max_checkout_bytes": 107}, "max_checkout_bytes"),
+        ({"max_pack_bytes": 100}, "max_pack_bytes"),
+        ({"max_files": 0}, "max_files"),
     ],
 )
 def test_each_limit_is_named_where_it_is_exceeded(script, refused, changed, limit):

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git import Cancellation, GitSettings
-from deploycore.git.checkout import tree as tree_module
-from deploycore.git.checkout.tree import Plan, escaping_links
+from deploycore.git.checkout import links as links_module
+from deploycore.git.checkout import names as names_module
+from deploycore.git.checkout.links import escaping_links
+from deploycore.git.checkout.plan import Plan
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress
@@ -62,7 +64,7 @@ def test_many_directories_far_down_take_little_memory(script, confined):
     made = nested(many, 15, b"d" * 250)
     tip = commit(made[-1])
     script.serve_pack(tip, pack_of(tip, *reversed(made), leaf, tree()))
-    outcome = confined(object_bytes_most=MIB)
+    outcome = confined(max_object_bytes=MIB)
     assert outcome.error is None, outcome
     assert outcome.peak < BASELINE
 
@@ -83,7 +85,7 @@ def test_trees_together_have_a_limit(script, refused):
     root = tree(*((DIRECTORY, b"%02d" % number, each) for number, each in enumerate(trees)))
     tip = commit(root)
     script.serve_pack(tip, pack_of(tip, root, *trees, FILE))
-    assert refused(LimitExceeded, tree_bytes_most=4000).details["limit"] == "tree_bytes_most"
+    assert refused(LimitExceeded, max_tree_bytes=4000).details["limit"] == "max_tree_bytes"
 
 
 @pytest.mark.parametrize(
@@ -149,11 +151,11 @@ def test_a_plan_is_gone_as_soon_as_nobody_needs_it():
 
 
 def test_names_of_megabytes_are_not_remembered(script, refused):
-    before = tree_module._fault.cache_info().currsize
+    before = names_module._fault.cache_info().currsize
     root = tree((0o100644, b"~" + b"n" * MIB, FILE))
     script.serve(commit(root), root)
     refused(UnsafeRepository)
-    assert tree_module._fault.cache_info().currsize == before
+    assert names_module._fault.cache_info().currsize == before
 
 
 @pytest.mark.parametrize(
@@ -174,8 +176,10 @@ def test_other_names_with_broken_bytes_are_written(script, attempt, name):
 
 def test_a_flood_of_links_that_lead_out_is_refused_at_the_first(script, refused, monkeypatch):
     """An exception was made for each before one was raised."""
-    made, unsafe = [], tree_module._unsafe
-    monkeypatch.setattr(tree_module, "_unsafe", lambda *each: made.append(each) or unsafe(*each))
+    made, unsafe = [], names_module.unsafe_path
+    monkeypatch.setattr(
+        links_module, "unsafe_path", lambda *each: made.append(each) or unsafe(*each)
+    )
     root = tree(*((LINK, b"%05d" % each, blob(b"/")) for each in range(50)))
     script.serve(commit(root), root, blob(b"/"))
     refused(UnsafeRepository)

@@ -74,7 +74,7 @@ def test_the_type_of_the_first_answer_is_compared_as_git_does(script, attempt, k
     """RFC 9110: a type has parameters, which do not change it, and may be in upper case."""
     script.discover = lambda request: replace(script._discovered(request), kind=kind)
     outcome = attempt()
-    assert outcome == RIGHT if is_git else "not served as a git repository" in outcome.message
+    assert outcome == RIGHT if is_git else "is not a git repository" in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_the_types_of_further_answers_do_not_matter(script, attempt, kind):
 def test_a_page_instead_of_a_further_answer_is_told_by_its_type(script, refused, step):
     page = Answer(b"<html>Log in</html>", "text/html; charset=utf-8")
     setattr(script, step, lambda request: page)
-    assert "not served as a git repository, but as text/html" in refused(GitError).message
+    assert "the answer has the content type text/html" in refused(GitError).message
 
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
@@ -157,7 +157,7 @@ def test_endless_progress_ends(script, refused):
         return Answer(itertools.chain([preamble(request)], itertools.repeat(noise)))
 
     script.fetch = answer
-    refused(LimitExceeded, pack_bytes_most=5_000_000, total_timeout=8)
+    refused(LimitExceeded, max_pack_bytes=5_000_000, total_timeout=8)
 
 
 def test_keep_alives_without_end_end(script, refused):

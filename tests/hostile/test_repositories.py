@@ -157,7 +157,7 @@ IMPOSSIBLE_LINKS = [
 def test_a_dangerous_tree_is_refused(make, refused, case):
     shop = make()
     shop.commit(case.build(shop))
-    refused(case.kind, shop.url, files_most=20_000)
+    refused(case.kind, shop.url, max_files=20_000)
 
 
 @pytest.mark.parametrize("case", ESCAPING_LINKS, ids=lambda case: case.name)
@@ -241,7 +241,7 @@ SUBMODULE_URLS = [
     ("http://example.com/lib.git", "not encrypted"),
     ("http://169.254.169.254/latest", "a cloud's own address for credentials"),
     ("https://exa mple.com/x", "no address"),
-    ("../../../../lib.git", "leads above the host"),
+    ("../../../../lib.git", "points above the root of its host"),
     ("https://example.com/\x1b[2Jlib.git", "clears the screen of who reads the error"),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from deploycore.errors import UnsafeRepository
 from deploycore.git import RepositoryCache, export, run
-from deploycore.git.lfs import LfsClient
+from deploycore.git.lfs.client import LfsClient
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
 from deploycore.git.submodules import find_submodules

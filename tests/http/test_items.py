@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from deploycore_bitbucket.contract import ContractSandbox as BitbucketSandbox
+from deploycore_bitbucket.sandbox import Sandbox as BitbucketSandbox
 from deploycore_gitea.sandbox import GiteaSandbox
 from deploycore_github.sandbox import GitHubSandbox
 from deploycore_gitlab.sandbox import GitLabSandbox

@@ -33,7 +33,8 @@ PLUGIN = (
     @hookimpl
     def register_webhook(self, repository, url, secret):
         note("register", str(repository), url, secret.get_secret_value())
-        return Webhook(id="hook-1", url=url)
+        is_first = str(repository) == "acme/shop" or os.environ.get("ACME_RENAMED")
+        return Webhook(id="hook-1" if is_first else "hook-2", url=url)
 
     @hookimpl
     def list_webhooks(self, repository):

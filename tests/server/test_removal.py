@@ -13,7 +13,9 @@ from contextlib import closing
 import pytest
 from pydantic import SecretStr
 
-from deploycore.errors import ConfigurationError
+from deploycore.cli.removal import removal_as_dict, say_removed
+from deploycore.disk.removal import Remains
+from deploycore.errors import ConfigurationError, StoreError
 
 URL = "https://deploy.example.com/webhooks/shop"
 V1 = "/api/v1"
@@ -104,7 +106,7 @@ def test_at_a_terminal_a_person_is_asked(command, installation, secret, typed, c
     done = command("app", "remove", "shop", typed=typed)
     assert (done.returncode, names(installation)) == (code, left)
     assert "Remove the application shop?" in done.stderr
-    assert "releases  there are none on disk" in done.stderr
+    assert "releases  none on disk" in done.stderr
     assert " stay in" not in done.stdout  # of releases that never were
 
 
@@ -149,6 +151,88 @@ def test_registering_for_another_repository_removes_the_former_webhook(installat
     assert removed[:2] == ["remove", "acme/shop"]
 
 
+def test_the_webhook_of_a_renamed_repository_is_not_taken_for_a_former_one(
+    installation, moved, told, monkeypatch
+):
+    monkeypatch.setenv("ACME_RENAMED", "1")  # the host finds it by either name
+    record = installation.webhooks.register("shop", URL)
+    assert (record.hosts_id, record.repository) == ("hook-1", "acme/other")
+    assert told()[-1][:2] == ["register", "acme/other"]
+
+
+def test_a_former_webhook_is_known_until_the_new_one_is_noted(
+    installation, moved, told, monkeypatch
+):
+    """Else a database that refuses just then would leave it at the host for good."""
+
+    def refuse(*_, **__):
+        raise StoreError("The database is busy.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(installation.store.webhooks, "note_host", refuse)
+        with pytest.raises(StoreError):
+            installation.webhooks.register("shop", URL)
+    assert installation.store.webhooks.get("shop").repository == "acme/shop"
+    installation.webhooks.register("shop", URL)
+    assert [each[:2] for each in told()[-2:]] == [
+        ["register", "acme/other"],
+        ["remove", "acme/shop"],
+    ]
+
+
+@pytest.mark.parametrize("what", ["locked", "read-only"])
+def test_a_database_that_refuses_keeps_application_and_webhook(
+    installation, home, registered, told, monkeypatch, what
+):
+    before = told()
+    monkeypatch.setattr("deploycore.store.database.BUSY_SECONDS", 0.05)
+    with closing(sqlite3.connect(home / "deploycore.db", isolation_level=None)) as other:
+        if what == "locked":
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            with installation.store._database.reading() as connection:
+                connection.exec_driver_sql("PRAGMA query_only = 1")
+        with pytest.raises(StoreError):
+            installation.removals.remove("shop")
+    assert told() == before
+    assert installation.store.webhooks.find("shop") is not None
+
+
+def test_a_database_that_refuses_after_the_host_was_asked_says_what_is_gone(
+    installation, registered, told, monkeypatch
+):
+    store = type(installation.store)
+
+    def fill(*_, **__):
+        raise StoreError("The disk is full.", hint="Free space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "remove_application", fill)
+        with pytest.raises(StoreError) as caught:
+            installation.removals.remove("shop")
+    assert "deploycore webhook register shop" in caught.value.hint
+    assert told()[-1][0] == "remove"
+    assert installation.webhooks.register("shop", URL).hosts_id == "hook-1"
+    assert installation.removals.remove("shop").remains == []
+
+
+@pytest.mark.parametrize("when", ["with it", "afterwards"])
+def test_logs_that_cannot_be_removed_are_named(
+    command, installation, deployed, monkeypatch, capsys, when
+):
+    deployed()
+    if when == "afterwards":
+        installation.removals.remove("shop")
+    directory = installation.settings.home / "logs" / "shop"
+    left = Remains(directory, 2, 4096, directory / "1.jsonl", "Operation not permitted", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("deploycore.deploy.log.remove_tree", lambda path: left)
+        done = installation.removals.remove("shop", purge=True)
+    say_removed(done, purge=True)
+    assert f"you to remove: Logs in {directory}: 2 entries" in capsys.readouterr().err
+    assert removal_as_dict(done, purge=True)["remains"]
+
+
 def test_a_webhook_follows_the_rename_of_its_repository(installation, registered):
     store = installation.store
     definition = store.get_application("shop").definition
@@ -174,7 +258,7 @@ def test_a_damaged_unfinished_deployment_is_dropped_if_that_is_said(
     assert "deploycore app remove shop --force" in refused.stderr
     done = command("app", "remove", "shop", "--yes", "--force")
     assert (done.returncode, names(installation)) == (0, [])
-    assert f"deployments that had not ended were deleted: {number}" in done.stdout
+    assert f"unfinished deployments were deleted: {number}" in done.stdout
     assert store.history() == []
 
 
@@ -297,6 +381,39 @@ def test_rest_says_what_remains(serving, installation, registered, token, monkey
     assert answer.json()["error"] == "Acme is down."
 
 
+def test_rest_drops_a_damaged_unfinished_deployment_if_that_is_said(
+    serving, installation, home, secret, token
+):
+    client, admin = serving(), token("admin")
+    number = installation.store.deployments.request("shop", ref="main").id
+    damage(home, f"UPDATE deployments SET requested_at = x'ff' WHERE id = {number}")
+    refused = client.delete(f"{V1}/applications/shop", headers=admin)
+    assert (refused.status_code, names(installation)) == (409, ["shop"])
+    assert "DELETE" in refused.json()["hint"]
+    done = client.delete(f"{V1}/applications/shop?force=true", headers=admin)
+    assert (done.status_code, done.json()["dropped"]) == (200, [number])
+    assert names(installation) == []
+
+
+def test_rest_removes_an_application_with_a_damaged_record(serving, home, secret, token):
+    client, admin = serving(), token("admin")
+    damage(home, "UPDATE applications SET definition = x'ff'")
+    assert client.get(f"{V1}/applications/shop", headers=admin).status_code == 503
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 204
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 404
+    assert client.delete(f"{V1}/applications/..x", headers=admin).status_code == 404
+
+
+def test_rest_purges_the_history_of_a_removed_application(serving, installation, deployed, token):
+    client, admin = serving(), token("admin")
+    deployed()
+    installation.removals.remove("shop")
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 404
+    purging = f"{V1}/applications/shop?purge=true"
+    assert client.delete(purging, headers=admin).status_code == 204
+    assert (logs(installation), client.delete(purging, headers=admin).status_code) == ([], 404)
+
+
 def test_rest_keeps_the_history_unless_it_is_purged(serving, installation, deployed, token):
     client, admin = serving(), token("admin")
     number = deployed()
@@ -312,8 +429,8 @@ def test_rest_keeps_the_history_unless_it_is_purged(serving, installation, deplo
     [
         (("webhook", "remove", "shop"), "Remove the webhook of shop?"),
         (("provider", "remove", "spare"), "Remove the provider spare?"),
-        (("token", "remove", "ci"), "Revoke the token ci?"),
-        (("app", "secret", "shop", "KEY", "--remove"), "Forget the value of KEY?"),
+        (("token", "remove", "ci"), "Remove the token ci?"),
+        (("app", "secret", "shop", "KEY", "--remove"), "Erase the value of KEY?"),
     ],
     ids=["webhook", "provider", "token", "secret"],
 )

@@ -11,7 +11,7 @@ from deploycore.cli.dispatch import run
 from deploycore.server.bodies import Room, Share
 from deploycore.server.problems import Refusal
 from deploycore.server.senders import forwarded_address, sender_of
-from deploycore.text.printable import LogFormatter
+from deploycore.text.log_format import LogFormatter
 
 ESCAPE = "\x1b[31m"
 
@@ -162,7 +162,7 @@ def test_without_a_room_nothing_is_taken():
 def test_a_command_that_sets_up_no_log_writes_printable_lines(monkeypatch, capsys):
     monkeypatch.setattr(logging.lastResort, "formatter", None)
     with pytest.raises(SystemExit):
-        run(["plugins", "--help"], modules=["plugins"])
+        run(["plugins"], modules=["plugins"])
     record = logging.LogRecord("x", logging.WARNING, "", 0, "said: %s", (ESCAPE,), None)
     logging.lastResort.handle(record)
     assert ESCAPE not in capsys.readouterr().err

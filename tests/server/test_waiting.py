@@ -43,7 +43,7 @@ def deliver(client, secrets):
             number = next(counted)
         body = acme.body_of(acme.push(after=f"{number:040x}"))
         return client.post(
-            f"/webhooks/{name}", content=body, headers=acme.signed(body, secrets[name])
+            f"/webhooks/{name}", content=body, headers=acme.signed(body, secrets.get(name, "x"))
         )
 
     return send

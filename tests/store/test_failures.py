@@ -116,6 +116,23 @@ def test_a_database_that_is_taken_away_is_not_written_where_nobody_finds_it(
         assert len(store.list_providers()) == 2
 
 
+def test_a_database_that_cannot_be_examined_is_not_said_to_be_gone(filled, database, monkeypatch):
+    with Store(filled) as store:
+        store.list_providers()
+        real = Path.stat
+
+        def refuse(path, **options):
+            if path == database:
+                raise PermissionError(13, os.strerror(13), str(path))
+            return real(path, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", refuse)
+            with pytest.raises(StoreError, match="cannot be opened: Permission denied"):
+                store.list_providers()
+        assert len(store.list_providers()) == 1
+
+
 def test_a_backup_that_is_put_back_is_what_is_written_from_then_on(filled, provider, database):
     backup = database.with_name("backup.db")
     shutil.copy(database, backup)

@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
 
 from deploycore.errors import StoreError
 from deploycore.store import Store, migrations
@@ -239,6 +239,64 @@ def test_rows_of_before_get_checksums_unless_they_are_damaged(settings, database
             key = "application" if table == "webhooks" else "name"
             for name, *found in connection.execute(f"SELECT {key}, {names} FROM {table}"):
                 assert all(map(bool, found)) == (name in ("shop", "work")), (table, name)
+
+
+REFUSALS = (
+    "database is locked",
+    "attempt to write a readonly database",
+    "database or disk is full",
+    "disk I/O error",
+)
+
+
+def schema_of(database) -> list:
+    with closing(sqlite3.connect(database)) as connection:
+        tables = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        return [*tables, connection.execute("SELECT * FROM alembic_version").fetchall()]
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_a_migration_that_is_refused_at_any_statement_changes_nothing(settings, database, reason):
+    from alembic import command
+
+    settings.make_home()
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        command.upgrade(migrations.configuration(connection), "0003")
+    engine.dispose()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(THIRD_VERSION)
+        connection.execute("UPDATE webhooks SET hosts_id = '7'")
+        connection.commit()
+    before, refused_at, count = schema_of(database), 0, 0
+
+    def refuse(connection, cursor, statement, *_):
+        nonlocal count
+        is_writing = not statement.lstrip().startswith(("SELECT", "PRAGMA", "BEGIN"))
+        count += is_writing
+        if is_writing and count == refused_at:
+            raise sqlite3.OperationalError(reason)
+
+    event.listen(Engine, "before_cursor_execute", refuse)
+    try:
+        for refused_at in range(1, 500, 11):
+            count = 0
+            error = None
+            try:
+                with Store(settings) as store:
+                    store.list_providers()
+            except StoreError as raised:
+                error = raised
+            if error is None:
+                break
+            assert str(database) in error.message
+            assert error.hint
+            assert schema_of(database) == before, refused_at
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
+    assert refused_at > 30
+    with Store(settings) as store:
+        assert store.webhooks.get("shop").repository == "team/shop"
 
 
 def test_webhooks_of_before_belong_to_what_their_applications_deploy(unmade_settings):

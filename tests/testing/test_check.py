@@ -24,7 +24,7 @@ def template(tmp_path_factory):
 def check(template, tmp_path):
     """Runs the command on a copy of the provider with some text replaced."""
 
-    def run(*options, groups=("providers", "sandboxes", "contracts"), **replaced):
+    def run(*options, groups=("providers", "sandboxes", "contracts"), addopts="", **replaced):
         site = tmp_path / "site"
         package = site / "deploycore_harbour"
         package.mkdir(parents=True)
@@ -53,6 +53,7 @@ def check(template, tmp_path):
                 "PATH": "/usr/bin:/bin",
                 "HOME": str(tmp_path),
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTEST_ADDOPTS": addopts,
             },
             timeout=500,
         )
@@ -146,6 +147,12 @@ def test_a_part_of_the_checks_is_no_verdict_on_the_whole(check):
     assert done.returncode == 0
     assert "checks passed" in done.stdout
     assert "fulfils" not in done.stdout
+
+
+def test_options_for_the_callers_own_tests_do_not_change_the_verdict(check):
+    done = check("--only", "clone_url", addopts="--dist=worksteal")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "checks passed" in done.stdout
 
 
 def test_a_part_that_is_empty_is_an_error(check):

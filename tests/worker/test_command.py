@@ -26,7 +26,7 @@ def test_a_line_for_each_thing_that_happens(add, environment):
     add("one")
     done = worker(environment, "--once", "--threads", "1")
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"Worker \S+ works with 1 thread\. Stop it with Ctrl-C\.\n", done.stdout)
+    assert re.fullmatch(r"Worker \S+ runs with 1 thread\. Stop it with Ctrl-C\.\n", done.stdout)
     started, ended = done.stderr.splitlines()
     when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
     assert re.fullmatch(

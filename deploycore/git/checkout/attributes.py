@@ -21,7 +21,7 @@ from deploycore.git.operation import Operation
 __all__ = ["Attributes", "LineEnding", "convert", "convert_file"]
 
 _FILE = b".gitattributes"
-_LINE_BYTES_MOST = 2048
+_MAX_LINE_BYTES = 2048
 _LINE_BYTES_A_STEP = 16
 # What a rule and a word of it take in memory, about; the operation adds something of its own.
 _RULE_BYTES = 250
@@ -175,7 +175,7 @@ class Attributes:
         for line in BytesIO(content.partition(b"\0")[0]):
             self._operation.match(1 + len(line) // _LINE_BYTES_A_STEP)
             line = line.removesuffix(b"\n")
-            found = _split(line) if len(line) < _LINE_BYTES_MOST else None
+            found = _split(line) if len(line) < _MAX_LINE_BYTES else None
             words = _words(found[1]) if found else None
             if found is not None and words is not None:
                 yield found[0], words

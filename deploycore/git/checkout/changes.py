@@ -21,11 +21,14 @@ from deploycore.disk.trees import open_shared
 from deploycore.errors import GitError
 from deploycore.git.checkout.attributes import Attributes, LineEnding, convert, convert_file
 from deploycore.git.checkout.files import Files
-from deploycore.git.checkout.tree import File, Named, refuse_depth
-from deploycore.git.lfs import LfsClient, Pointer, begins_as_pointer, parse_pointer
+from deploycore.git.checkout.names import refuse_depth
+from deploycore.git.checkout.plan import File, Named
+from deploycore.git.lfs.client import LfsClient
+from deploycore.git.lfs.pointers import Pointer, begins_as_pointer, parse_pointer
 from deploycore.git.operation import Operation
+from deploycore.git.packs.content import Content
 from deploycore.git.packs.objects import BLOB, TREE, TreeEntry, read_tree
-from deploycore.git.packs.pack import Content, Objects
+from deploycore.git.packs.pack import Objects
 from deploycore.git.wire.destination import Destinations
 from deploycore.git.wording import quoted, shown
 from deploycore.models import CloneUrl
@@ -170,7 +173,7 @@ def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> lis
         entries, kept = _leading_to_attributes(lines, operation.entries_left)
         operation.plan(entries * len(paths))
         for path in paths:
-            refuse_depth(path, operation.settings.path_depth_most)
+            refuse_depth(path, operation.settings.max_path_depth)
             for each in kept:
                 inner = path + b"/" + each.name if path else each.name
                 if stat.S_ISDIR(each.mode):

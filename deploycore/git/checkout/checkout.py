@@ -7,239 +7,47 @@ changes them: filters that run something are no business of an untrusted reposit
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
 import stat
 from array import array
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 
-from deploycore.disk.trees import open_shared
+from deploycore.git.checkout.arriving import FEW_OBJECTS, Arriving
 from deploycore.git.checkout.files import Files
+from deploycore.git.checkout.former import FormerCheckout
+from deploycore.git.checkout.links import LINKS_WITHIN, LinkRules, escaping_links, leads_out
 from deploycore.git.checkout.manifest import (
     Described,
-    Manifest,
     ManifestDirectory,
     describe,
     order_of,
 )
-from deploycore.git.checkout.tree import (
-    File,
-    Plan,
-    escaping_links,
-    leads_out,
-    refuse_link_for_modules,
-)
+from deploycore.git.checkout.names import refuse_link_for_modules
+from deploycore.git.checkout.plan import File, Plan
 from deploycore.git.checkout.writer import NOT_TAKEN, STATE
 from deploycore.git.operation import Operation
+from deploycore.git.packs.content import Content
 from deploycore.git.packs.objects import (
     BLOB,
     COMMIT,
     TREE,
     CommitInfo,
     Damaged,
-    ObjectFormat,
-    TreeEntry,
     read_commit,
     read_tree,
 )
-from deploycore.git.packs.pack import Content, Objects
-from deploycore.git.settings import EscapingLinks
+from deploycore.git.packs.pack import Objects
 
-__all__ = ["LINKS_WITHIN", "Arriving", "Checkout", "FormerCheckout", "LinkRules", "complete"]
+__all__ = ["Checkout", "complete"]
 
-_FEW = 1500  # objects, for which a second process takes longer to start than it saves
 _STRETCH = 4 * 1024 * 1024  # bytes of a pack
 _NUMBER_BITS = 32
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
 
-@dataclass(frozen=True)
-class LinkRules:
-    """What becomes of symbolic links that lead out of the tree.
-
-    Attributes:
-        escaping: See ``EscapingLinks``.
-        allowed: Paths of links that are written as they are in any case; those that end in a
-            slash are directories with such links. Relative to the outermost repository.
-        prefix: Where the repository belongs in that one, with a slash at the end, or empty.
-    """
-
-    escaping: EscapingLinks = "refuse"
-    allowed: frozenset[bytes] = frozenset()
-    prefix: bytes = b""
-
-    def is_allowed(self, path: bytes) -> bool:
-        """Whether a link may lead out of the tree, itself or as one in a directory."""
-        whole = self.prefix + path
-        above = (whole[: each.end()] for each in re.finditer(b"/", whole))
-        return whole in self.allowed or any(way in self.allowed for way in above)
-
-
-LINKS_WITHIN = LinkRules()
-
 Change = Callable[[File, Content], Content | None]
-
-
-class FormerCheckout:
-    """What a former checkout has, as a plan asks for it.
-
-    Args:
-        objects: The trees of the former commit may be there; where one is not, the files of
-            its directory are not reused.
-    """
-
-    def __init__(self, manifest: Manifest, objects: Objects) -> None:
-        self.manifest = manifest
-        self._objects = objects
-        self._format = objects.object_format
-
-    def tree(self, directory: bytes) -> bytes | None:
-        """The hash of the tree that a directory was written from, if it was a directory."""
-        known = self.manifest.directory(directory)
-        return known.tree if known else None
-
-    def files(self, directory: bytes) -> Iterator[TreeEntry]:
-        """The files of a directory that can be reused, in the order of its tree."""
-        known = self.manifest.directory(directory)
-        if known is None or known.tree not in self._objects:
-            return
-        names = iter(known.names)
-        name = next(names, None)
-        for entry in read_tree(self._objects.read(known.tree, TREE), self._format):
-            if entry.name == name:
-                yield entry
-                name = next(names, None)
-
-    def states(self, directory: bytes, names: list[bytes]) -> bytes:
-        """The states of some files of a directory, in the same order as in the directory."""
-        known = self.manifest.directory(directory)
-        if known is None or names == known.names:
-            return known.states if known else b""
-        wanted = iter(names)
-        name = next(wanted, None)
-        found = []
-        for each, state in zip(known.names, STATE.iter_unpack(known.states), strict=True):
-            if each == name:
-                found.append(STATE.pack(*state))
-                name = next(wanted, None)
-        return b"".join(found)
-
-
-class Arriving:
-    """Writes a commit's files while its pack arrives; see ``Consumer``.
-
-    Args:
-        commit: Its hash; or ``None`` if nothing is to be written yet.
-        directory: For what can't be written to its place at once; on the same file system, and
-            with the same group and access control lists for what is made in it.
-        object_format: Of the repository.
-
-    Attributes:
-        plan: As far as it is known.
-        made: How many of its directories are there.
-    """
-
-    def __init__(
-        self,
-        commit: bytes | None,
-        files: Files,
-        directory: bytes,
-        operation: Operation,
-        object_format: ObjectFormat,
-    ) -> None:
-        self.plan: Plan | None = None
-        self._format = object_format
-        self._commit = commit
-        self._files = files
-        self._directory = directory
-        self._operation = operation
-        self._large: LargeBlob | None = None
-        self.made = 0
-
-    def begin(self, objects: int) -> None:
-        """So many objects are going to come."""
-        if objects > _FEW and self._commit:
-            self._files.start_process()
-
-    def take(self, kind: int, name: bytes, content: bytes) -> None:
-        """An object, complete."""
-        if kind == BLOB:
-            for file in self._places(name):
-                self._files.write(file.path, content, executable=file.executable)
-        elif kind == TREE:
-            if self.plan is not None:
-                self.plan.offer(name, content)
-        elif kind == COMMIT and name == self._commit and self.plan is None:
-            tree = read_commit(content, self._format).tree
-            self.plan = Plan(tree, self._operation, self._format)
-
-    def large_blob(self, size: int) -> LargeBlob:
-        """A blob too large for memory begins."""
-        self._operation.check()
-        self._large = LargeBlob(self if self.plan else None, self._directory)
-        return self._large
-
-    def drop(self) -> None:
-        """Nothing more comes; of what came in part, nothing stays."""
-        if self._large is not None:
-            self._large.drop()
-
-    def place(self, name: bytes, path: bytes) -> None:
-        """Give a large file, complete, its places."""
-        for file in self._places(name):
-            self._files.adopt(path, file.path, executable=file.executable)
-
-    def _places(self, blob: bytes) -> Iterable[File]:
-        """Where a blob belongs, as far as is known; the directories are there.
-
-        They are made for a file and not for a tree: a few trees can describe more directories
-        than any limit allows, and those would all be made, and removed again.
-        """
-        if self.plan is None:
-            return ()
-        found = self.plan.take(blob)
-        if found and self.made < len(self.plan.directories):
-            self._files.make_directories(self.plan.directories[self.made :])
-            self.made = len(self.plan.directories)
-        return found
-
-
-class LargeBlob:
-    """A file's content on its way to the disk, its hash not known yet.
-
-    Args:
-        arriving: Who has a place for it; ``None`` if nobody can have yet.
-    """
-
-    def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
-        self._arriving = arriving
-        self._path = os.path.join(directory, secrets.token_hex(8).encode() + b".blob")
-        self._file = open(self._path, "xb", opener=open_shared) if arriving else None  # noqa: SIM115
-
-    def write(self, piece: bytes) -> None:
-        """Take the next piece."""
-        if self._file is not None:
-            self._file.write(piece)
-
-    def finish(self, name: bytes) -> None:
-        """All was written; this is its hash."""
-        if self._file is None or self._arriving is None:
-            return
-        self._file.close()
-        self._arriving.place(name, self._path)
-        self.drop()
-
-    def drop(self) -> None:
-        """Remove what was written, if that is still there."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            os.unlink(self._path)
 
 
 class Checkout:
@@ -292,7 +100,7 @@ class Checkout:
             OSError: A call of the file system failed.
         """
         complete(self.plan, self._objects)
-        if len(self.plan.unwritten) > _FEW or self._has_many_reused():
+        if len(self.plan.unwritten) > FEW_OBJECTS or self._has_many_reused():
             self._files.start_process()
         self._files.make_directories(islice(self._directories(), self._made, None))
         self._reuse()
@@ -412,7 +220,7 @@ class Checkout:
         few = 0
         for each in self._within_present():
             few += len(each.names)
-            if few > _FEW:
+            if few > FEW_OBJECTS:
                 return True
         return False
 

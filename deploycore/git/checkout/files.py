@@ -295,7 +295,7 @@ class Files:
         self._end_process()
         if answer is None:
             raise GitError(
-                "The process that writes files ended before it was done.",
+                "The process that writes the files ended unexpectedly.",
                 hint="Check whether the system ran out of memory, then try again.",
             )
         failure, self._states[1] = answer

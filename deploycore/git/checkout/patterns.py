@@ -1,8 +1,9 @@
-"""The patterns of one ``.gitattributes``: which of them match a path, as git's own code has it.
+"""Patterns as those of ``.gitattributes`` and ``.gitignore``: which match a path, as in git.
 
-They come from whoever can push, so there may be many, and odd ones. Those without wildcards, and
-those that only say how a name ends, are looked up and not tried one by one. The others are
-matched without going back: the time is bounded by the pattern's length times the path's.
+Patterns, or the paths that they are tried on, come from whoever can push, so there may be many,
+and odd ones. Patterns without wildcards, and those that only say how a name ends, are looked up
+and not tried one by one. The others never backtrack: the time is bounded by the pattern's length
+times the path's.
 
 Sources: git's dir.c (``parse_path_pattern``, ``match_basename``, ``match_pathname``) and
 wildmatch.c.
@@ -14,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-__all__ = ["Patterns"]
+__all__ = ["Patterns", "is_valid_pattern"]
 
 # What a compiled pattern takes for each of its bytes, about.
 _COMPILED = 24
@@ -149,6 +150,11 @@ class Patterns:
         segments = list(_segments(pattern[len(start) :]))
         steps = _steps(pattern)
         self._others.append(_Other(number, directories_only, start, segments, steps))
+
+
+def is_valid_pattern(pattern: bytes) -> bool:
+    """Whether git can match a pattern: a set is closed, a backslash is followed by something."""
+    return all(texts is not None for texts, _ in _divided(pattern))
 
 
 def _steps(pattern: bytes) -> int:

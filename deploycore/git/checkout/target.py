@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"^\..*\.deploycore-[0-9a-f]{16}$", re.DOTALL)
 _LOCK = "lock"
 _TREE = "tree"
-_NAME_MOST = 100
+_MAX_NAME = 100
 _TRIES = 20
 
 
@@ -98,7 +98,7 @@ def refuse_unusable(target: Path) -> None:
     except OSError as error:
         raise file_failure(target, error) from error
     except ValueError:
-        problem = "holds a character that no path may have"
+        problem = "contains a character that is not allowed in a path"
     if problem:
         raise ConfigurationError(
             f"{clean(str(target))} {problem}.",
@@ -231,7 +231,7 @@ def _make_parents(parent: Path) -> list[Path]:
 
 def _locked_directory(target: Path) -> tuple[Path, int]:
     for _ in range(_TRIES):
-        name = f".{target.name[:_NAME_MOST]}.deploycore-{secrets.token_hex(8)}"
+        name = f".{target.name[:_MAX_NAME]}.deploycore-{secrets.token_hex(8)}"
         directory = target.parent / name
         directory.mkdir(mode=0o700)
         try:
@@ -291,4 +291,6 @@ def _remove(directory: Path) -> None:
 
 
 def _warn(left: Remains) -> None:
-    logger.warning("%s could not be removed, and is tried again: %s", clean(str(left.path)), left)
+    logger.warning(
+        "%s could not be removed; the next operation tries again: %s", clean(str(left.path)), left
+    )

@@ -16,17 +16,17 @@ from dulwich.pack import apply_delta
 
 from deploycore.git.packs.objects import Damaged
 
-__all__ = ["SIZES_MOST", "ReadAt", "apply_in_memory", "apply_in_steps", "sizes"]
+__all__ = ["MAX_SIZES_BYTES", "ReadAt", "apply_in_memory", "apply_in_steps", "sizes"]
 
 ReadAt = Callable[[int, int], bytes]
 
-SIZES_MOST = 20  # bytes that the two sizes take
+MAX_SIZES_BYTES = 20  # bytes that the two sizes take
 
 _STEP = 64 * 1024
 # dulwich's Python code looks at the result's size when all is made, its compiled code before.
 _IS_BOUNDED = isbuiltin(apply_delta)
 _STRETCH = 4 * 1024
-_COMMAND_MOST = 128
+_MAX_COMMAND = 128
 _COPY = 0x80
 _OFFSET_BITS = 32
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
@@ -39,7 +39,7 @@ def sizes(delta: bytes) -> tuple[int, int]:
     """The size of what a delta is based on, and of what it makes.
 
     Args:
-        delta: Its first bytes are enough, ``SIZES_MOST`` of them.
+        delta: Its first bytes are enough, ``MAX_SIZES_BYTES`` of them.
 
     Raises:
         Damaged: It has no sizes.
@@ -67,7 +67,7 @@ def apply_in_memory(base: bytes, delta: bytes) -> bytes:
     except ApplyDeltaError as error:
         raise Damaged(f"a delta is malformed: {error}") from None
     if len(result) != result_size:
-        raise Damaged("a delta does not make what it says")
+        raise Damaged("the result of a delta has the wrong size")
     return result
 
 
@@ -92,7 +92,7 @@ def apply_in_steps(
     written = 0
     for offset, size, inserted in source.commands():
         if written + len(made) + size > result_size:
-            raise Damaged("a delta does not make what it says")
+            raise Damaged("the result of a delta has the wrong size")
         if inserted:
             made += inserted
         elif size <= _STEP:
@@ -108,7 +108,7 @@ def apply_in_steps(
             made.clear()
     write(bytes(made))
     if written + len(made) != result_size:
-        raise Damaged("a delta does not make what it says")
+        raise Damaged("the result of a delta has the wrong size")
     return base_size, result_size
 
 
@@ -126,7 +126,7 @@ class _Base:
             self._start, at = offset, 0
             self._stretch = self._read(offset, max(size, _STRETCH))
             if len(self._stretch) < size:
-                raise Damaged("a delta copies what its base does not have")
+                raise Damaged("a delta copies data beyond the end of its base")
         return self._stretch[at : at + size]
 
 
@@ -149,7 +149,7 @@ class _Source:
         while self._fill():
             data, position = self._data, self._position
             # All that is there, but for a command that may go on in what follows.
-            last = len(data) - _COMMAND_MOST if len(data) > _COMMAND_MOST else len(data) - 1
+            last = len(data) - _MAX_COMMAND if len(data) > _MAX_COMMAND else len(data) - 1
             try:
                 while position <= last:
                     command = data[position]
@@ -163,7 +163,7 @@ class _Source:
                         yield place & _OFFSET_MASK, size, b""
                         continue
                     if not command:
-                        raise Damaged("a delta has a command that is reserved")
+                        raise Damaged("a delta has a reserved command")
                     inserted = data[position : position + command]
                     position += command
                     if len(inserted) < command:
@@ -177,7 +177,7 @@ class _Source:
         """Have a whole command there, unless there are no more; whether anything is."""
         parts = [self._data[self._position :]]
         left = len(parts[0])
-        while left < 2 * _COMMAND_MOST and (piece := next(self._more, b"")):
+        while left < 2 * _MAX_COMMAND and (piece := next(self._more, b"")):
             parts.append(piece)
             left += len(piece)
         self._data, self._position = b"".join(parts), 0
@@ -193,4 +193,4 @@ def _number(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if not byte & 0x80:
             return number, position
-    raise Damaged("a delta has no sizes")
+    raise Damaged("a delta has no valid sizes")

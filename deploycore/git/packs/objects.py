@@ -45,8 +45,8 @@ COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _PARENT = b"parent "
 _DAY_HOURS = 24
-_TEXT_BYTES_MOST = 4096  # of a name, or of a message's first line
-_DATE_BYTES_MOST = 64
+_MAX_TEXT_BYTES = 4096  # of a name, or of a message's first line
+_MAX_DATE_BYTES = 64
 # At the end of the line of an author or committer: seconds, and a time zone as hours and minutes
 # or as any word.
 _DATE = re.compile(
@@ -101,7 +101,7 @@ class ObjectFormat:
             found = bytes.fromhex(digits)
             if len(digits) == self.digits == 2 * len(found):
                 return found
-        raise Damaged(f"{clean(digits)!r} names no object in a repository with {self.name}")
+        raise Damaged(f"{clean(digits)!r} is not the name of a {self.name} object")
 
 
 def _tree_entry(hash_bytes: int) -> re.Pattern[bytes]:
@@ -125,7 +125,7 @@ def format_of(name: str) -> ObjectFormat:
     for each in OBJECT_FORMATS:
         if len(name) == each.digits:
             return each
-    raise Damaged(f"{clean(name)!r} names no object")
+    raise Damaged(f"{clean(name)!r} is not the name of an object")
 
 
 class TreeEntry(NamedTuple):
@@ -183,7 +183,7 @@ def read_commit(content: bytes, object_format: ObjectFormat) -> CommitInfo:
     """
     tree, rest = _named(b"tree", content, object_format)
     if not rest:
-        raise Damaged("a commit ends after its tree")
+        raise Damaged("a commit ends after its first line")
     has_parents = rest.startswith(_PARENT)
     while rest.startswith(_PARENT):
         _, rest = _named(b"parent", rest, object_format)
@@ -229,7 +229,7 @@ def _named(header: bytes, content: bytes, object_format: ObjectFormat) -> tuple[
     """
     end = len(header) + 1 + object_format.digits
     if not content.startswith(header + b" ") or content[end : end + 1] != b"\n":
-        raise Damaged(f"a commit or tag has no line {header.decode()!r} where it has to be")
+        raise Damaged(f"a commit or tag lacks its {header.decode()!r} line")
     return object_format.unhex(content[len(header) + 1 : end]), content[end + 1 :]
 
 
@@ -248,7 +248,7 @@ def _person(line: bytes, encoding: str) -> str:
 
 def _text(raw: bytes, encoding: str) -> str:
     """Text in the encoding that the commit says to have, if Python knows it; else in UTF-8."""
-    raw = raw[:_TEXT_BYTES_MOST]
+    raw = raw[:_MAX_TEXT_BYTES]
     with suppress(LookupError, ValueError):  # of an unknown encoding, or a wrong one
         return clean(raw.decode(encoding))
     return clean(raw)
@@ -256,7 +256,7 @@ def _text(raw: bytes, encoding: str) -> str:
 
 def _date_in(line: bytes) -> tuple[int, re.Match[bytes] | None]:
     """Where the date in the line of an author begins, and the date."""
-    start = max(0, len(line) - _DATE_BYTES_MOST)
+    start = max(0, len(line) - _MAX_DATE_BYTES)
     found = _DATE.search(line[start:])
     return (start + found.start(1) if found else len(line)), found
 

@@ -11,57 +11,37 @@ from __future__ import annotations
 
 import os
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from io import BufferedReader, RawIOBase
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 from deploycore.git.operation import Operation
-from deploycore.git.packs.delta import SIZES_MOST, ReadAt, apply_in_memory, apply_in_steps, sizes
+from deploycore.git.packs.content import (
+    MAX_IN_MEMORY,
+    Content,
+    content_name,
+    content_size,
+    open_reader,
+    read_function,
+)
+from deploycore.git.packs.delta import MAX_SIZES_BYTES, apply_in_memory, apply_in_steps, sizes
+from deploycore.git.packs.entry import MAX_ENTRY_HEADER, Entry, entry_header
 from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
 __all__ = [
-    "IN_MEMORY_MOST",
-    "Content",
-    "Entry",
     "Index",
     "Objects",
     "Pack",
-    "content_name",
-    "entry_header",
-    "kind_and_size",
 ]
 
-IN_MEMORY_MOST = 1024 * 1024
-_OTHERS_BYTES_MOST = 16 * 1024 * 1024
+_MAX_OTHERS_BYTES = 16 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small object takes besides its content
 _GENERATION_BYTES = 4 * 1024 * 1024
 _STEP = 64 * 1024
-_HEADER_MOST = 64
-_SHIFT_MOST = 74  # of a size
-_CHAIN_MOST = 20_000  # deltas upon deltas; git makes no more than 4,095
-_OFFSET_DELTA, _NAME_DELTA = 6, 7
-
-Content = bytes | BinaryIO
-
-
-class Entry(NamedTuple):
-    """One entry of a pack.
-
-    Attributes:
-        size: Of what it unpacks to: an object, or a delta.
-        base: What a delta is based on: an offset in the same pack, or a hash; else ``None``.
-        data: Where its compressed data begins.
-    """
-
-    kind: int
-    size: int
-    base: int | bytes | None
-    data: int
+_CHECKSUM_STEP = 192 * 1024
+_MAX_CHAIN = 20_000  # deltas upon deltas; git makes no more than 4,095
 
 
 class Index(Protocol):
@@ -72,70 +52,6 @@ class Index(Protocol):
 
     def close(self) -> None:
         """Let go of what is open."""
-
-
-def kind_and_size(buffer: bytes, position: int) -> tuple[int, int, int]:
-    """The first part of an entry's head: its kind, its size, and where that part ends.
-
-    Raises:
-        IndexError: The buffer ends too early.
-        Damaged: It is malformed.
-    """
-    byte = buffer[position]
-    position += 1
-    kind, size, shift = byte >> 4 & 7, byte & 15, 4
-    while byte & 0x80:
-        byte = buffer[position]
-        position += 1
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        if shift > _SHIFT_MOST:
-            raise Damaged("an object has an impossible size")
-    return kind, size, position
-
-
-def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> Entry | None:
-    """Read the head of an entry.
-
-    Args:
-        position: Where it begins in the buffer.
-        offset: Where it begins in the pack.
-        hash_bytes: How long the hash is by which a delta names its base.
-
-    Returns:
-        ``None`` if the buffer ends too early; ``data`` is a position in the buffer.
-
-    Raises:
-        Damaged: It is malformed.
-    """
-    length = len(buffer)
-    try:
-        kind, size, position = kind_and_size(buffer, position)
-    except IndexError:
-        return None
-    if kind in KINDS:
-        return Entry(kind, size, None, position)
-    if kind == _NAME_DELTA:
-        end = position + hash_bytes
-        if length < end:
-            return None
-        return Entry(kind, size, buffer[position:end], end)
-    if kind != _OFFSET_DELTA:
-        raise Damaged(f"it has an object of the unknown kind {kind}")
-    distance = -1
-    while True:
-        if position == length:
-            return None
-        byte = buffer[position]
-        position += 1
-        distance = (distance + 1) << 7 | (byte & 0x7F)
-        if not byte & 0x80:
-            break
-        if distance >> 63:
-            raise Damaged("a delta has an impossible base")
-    if not 0 < distance < offset:
-        raise Damaged("a delta has an impossible base")
-    return Entry(kind, size, offset - distance, position)
 
 
 class Pack:
@@ -175,15 +91,33 @@ class Pack:
         size = os.fstat(self._descriptor).st_size
         return os.pread(self._descriptor, self._hash_bytes, max(0, size - self._hash_bytes))
 
+    def entry_checksums(self, offsets: array[int], end: int) -> array[int]:
+        """Return the CRC-32 of each entry, for which the file is read again.
+
+        Args:
+            offsets: Where the entries begin, ascending.
+            end: Where the last one ends.
+        """
+        found = array("I")
+        for number, start in enumerate(offsets):
+            after = end if number + 1 == len(offsets) else offsets[number + 1]
+            checksum = 0
+            while start < after:
+                piece = self.read_at(start, min(after - start, _CHECKSUM_STEP))
+                checksum = zlib.crc32(piece, checksum)
+                start += len(piece) or after - start
+            found.append(checksum)
+        return found
+
     def entry(self, offset: int) -> Entry:
         """The entry at an offset; its ``data`` is an offset in the pack.
 
         Raises:
             Damaged: There is none.
         """
-        found = entry_header(self.read_at(offset, _HEADER_MOST), 0, offset, self._hash_bytes)
+        found = entry_header(self.read_at(offset, MAX_ENTRY_HEADER), 0, offset, self._hash_bytes)
         if found is None:
-            raise Damaged("a pack ends too early")
+            raise Damaged("the pack ends too early")
         return found._replace(data=offset + found.data)
 
     def pieces(self, entry: Entry, check: Callable[[], None]) -> Iterator[bytes]:
@@ -204,7 +138,7 @@ class Pack:
                 rest = self.read_at(position, min(_STEP, entry.size + 128))
                 position += len(rest)
                 if not rest:
-                    raise Damaged("a pack ends too early")
+                    raise Damaged("the pack ends too early")
             # One byte more than was declared, to notice data that is longer.
             piece = inflater.decompress(rest, min(entry.size - produced + 1, _STEP))
             rest = inflater.unconsumed_tail
@@ -214,7 +148,7 @@ class Pack:
             if piece:
                 yield piece
         if produced != entry.size:
-            raise Damaged("an object is not as long as it says")
+            raise Damaged("the size of an object is not what its header says")
 
 
 class Objects:
@@ -266,7 +200,7 @@ class Objects:
             Damaged: It is missing, damaged or of another kind.
             LimitExceeded: It is larger than what is held in memory.
         """
-        most = IN_MEMORY_MOST if kind == BLOB else _OTHERS_BYTES_MOST
+        most = MAX_IN_MEMORY if kind == BLOB else _MAX_OTHERS_BYTES
         content = self.open(name, kind)
         if isinstance(content, bytes):
             return content
@@ -301,7 +235,7 @@ class Objects:
             raise Damaged(f"the object {name.hex()} is missing")
         found, content = self.resolve(*place)
         if found != kind:
-            raise Damaged(f"{name.hex()} is no {KINDS[kind].decode()}")
+            raise Damaged(f"the object {name.hex()} is not a {KINDS[kind].decode()}")
         if content_name(found, content, self.object_format) != name:
             raise Damaged(f"the object {name.hex()} is damaged")
         return content
@@ -319,8 +253,8 @@ class Objects:
             chain.append((pack, offset, entry))
             if entry.base is None:
                 break
-            if len(chain) > _CHAIN_MOST:
-                raise Damaged("deltas are based on each other, or on too many")
+            if len(chain) > _MAX_CHAIN:
+                raise Damaged("a chain of deltas is circular or too long")
             self._operation.check_sometimes()
             pack, offset = self._base(pack, entry.base)
         kind: int
@@ -335,7 +269,7 @@ class Objects:
                 self.remember(pack, offset, kind, content)
             else:
                 self._keep_large(pack, offset, kind, content)
-        return kind, content if isinstance(content, bytes) else _reader(content)
+        return kind, content if isinstance(content, bytes) else open_reader(content)
 
     def size_of(self, pack: Pack, entry: Entry) -> int:
         """How large the content of an entry is, as it says itself.
@@ -348,7 +282,7 @@ class Objects:
         head = b""
         for piece in pack.pieces(entry, self._operation.check):
             head += piece
-            if len(head) >= SIZES_MOST:
+            if len(head) >= MAX_SIZES_BYTES:
                 break
         return sizes(head)[1]
 
@@ -392,13 +326,13 @@ class Objects:
             return pack, base
         place = self.find(base)
         if place is None:
-            raise Damaged("a delta lacks its base")
+            raise Damaged("the base of a delta is missing")
         return place
 
     def _whole(self, pack: Pack, entry: Entry) -> Content:
         self._operation.reread(entry.size)
         pieces = pack.pieces(entry, self._operation.check)
-        if entry.size <= IN_MEMORY_MOST:
+        if entry.size <= MAX_IN_MEMORY:
             return b"".join(pieces)
         with self._new_file() as (file, write):
             for piece in pieces:
@@ -423,10 +357,10 @@ class Objects:
             raise
 
     def _applied(self, base: Content, pack: Pack, entry: Entry) -> Content:
-        if isinstance(base, bytes) and entry.size <= IN_MEMORY_MOST:
+        if isinstance(base, bytes) and entry.size <= MAX_IN_MEMORY:
             delta = b"".join(pack.pieces(entry, self._operation.check))
             made = sizes(delta)[1]
-            if made <= IN_MEMORY_MOST:
+            if made <= MAX_IN_MEMORY:
                 self._operation.reread(made + len(delta))
                 return apply_in_memory(base, delta)
         return self._applied_in_steps(base, pack, entry)
@@ -435,75 +369,10 @@ class Objects:
         self._operation.reread(self.size_of(pack, entry) + entry.size)
         pieces = pack.pieces(entry, self._operation.check)
         with self._new_file() as (result, write):
-            wanted, made = apply_in_steps(_reading(base), pieces, write)
-            if wanted != _length(base):
+            wanted, made = apply_in_steps(read_function(base), pieces, write)
+            if wanted != content_size(base):
                 raise Damaged("a delta does not fit its base")
-        if made > IN_MEMORY_MOST:
+        if made > MAX_IN_MEMORY:
             return result
         with result:
             return os.pread(result.fileno(), made, 0)
-
-
-def _length(content: Content) -> int:
-    return len(content) if isinstance(content, bytes) else os.fstat(content.fileno()).st_size
-
-
-def _reading(content: Content) -> ReadAt:
-    if isinstance(content, bytes):
-        return lambda start, size: content[start : start + size]
-    return lambda start, size: os.pread(content.fileno(), size, start)
-
-
-class _Reader(RawIOBase):
-    """Reads a file that others read, too, from a position of its own."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = os.dup(descriptor)
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        into = memoryview(buffer)
-        piece = os.pread(self._descriptor, len(into), self._position)
-        into[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        starts = {
-            os.SEEK_SET: 0,
-            os.SEEK_CUR: self._position,
-            os.SEEK_END: os.fstat(self._descriptor).st_size,
-        }
-        self._position = starts[whence] + offset
-        return self._position
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
-
-
-def _reader(file: BinaryIO) -> BinaryIO:
-    return BufferedReader(_Reader(file.fileno()), _STEP)
-
-
-def content_name(kind: int, content: Content, object_format: ObjectFormat) -> bytes:
-    """The hash of a content; a file is left at its beginning."""
-    if isinstance(content, bytes):
-        return object_format.object_name(kind, content)
-    size = content.seek(0, os.SEEK_END)
-    digest = object_format.new_hash(b"%s %d\0" % (KINDS[kind], size))
-    content.seek(0)
-    while piece := content.read(_STEP):
-        digest.update(piece)
-    content.seek(0)
-    return digest.digest()

@@ -16,62 +16,44 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Protocol
 from zlib import decompressobj
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.operation import Operation
-from deploycore.git.packs.delta import SIZES_MOST, apply_in_memory, sizes
-from deploycore.git.packs.hash_table import HashIndex, HashTable
-from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat, too_large
-from deploycore.git.packs.pack import (
-    IN_MEMORY_MOST,
+from deploycore.git.packs.consumer import Consumer
+from deploycore.git.packs.content import (
+    MAX_IN_MEMORY,
     Content,
-    Entry,
-    Objects,
-    Pack,
+    close_content,
     content_name,
-    entry_header,
-    kind_and_size,
+    content_pieces,
+    content_size,
 )
+from deploycore.git.packs.delta import apply_in_memory, sizes
+from deploycore.git.packs.entry import (
+    MAX_ENTRY_HEADER,
+    PACK_HEADER,
+    Entry,
+    entry_header,
+    entry_pieces,
+    kind_and_size,
+    object_count,
+)
+from deploycore.git.packs.hash_table import HashIndex, HashTable
+from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat
+from deploycore.git.packs.pack import Objects, Pack
 from deploycore.git.packs.pack_index import index_of
+from deploycore.git.packs.partial_entry import PartialEntry
 from deploycore.git.wording import raising
 
-__all__ = ["Consumer", "PackReceiver", "Received"]
+__all__ = ["PackReceiver", "Received"]
 
-_HEADER = 12
 _STEP = 64 * 1024
 _AT_ONCE = 192 * 1024
-_QUICK_MOST = 256 * 1024
-_HEADER_MOST = 64
-_HELD_MOST = 16 * 1024 * 1024
+_MAX_QUICK = 256 * 1024
 _NUMBER_BITS = 32
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
-
-
-class LargeFile(Protocol):
-    """Where the content of a large blob goes before its hash is known."""
-
-    def write(self, piece: bytes) -> None:
-        """Take the next piece."""
-
-    def finish(self, name: bytes) -> None:
-        """All was written; this is its hash."""
-
-
-class Consumer(Protocol):
-    """What makes use of objects while they arrive."""
-
-    def begin(self, objects: int) -> None:
-        """So many objects are going to come."""
-
-    def take(self, kind: int, name: bytes, content: bytes) -> None:
-        """An object, complete, and its hash."""
-
-    def large_blob(self, size: int) -> LargeFile:
-        """A blob too large for memory begins."""
 
 
 @dataclass(frozen=True)
@@ -101,42 +83,6 @@ class _Arrived:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-class _Unfinished:
-    """An entry of which a part has arrived."""
-
-    def __init__(
-        self, entry: Entry, offset: int, consumer: Consumer, object_format: ObjectFormat
-    ) -> None:
-        self.entry = entry
-        self.offset = offset
-        self.inflater = zlib.decompressobj()
-        self.produced = 0
-        self.held: list[bytes] = []
-        self.file: LargeFile | None = None
-        self.digest = None
-        kind, size = entry.kind, entry.size
-        if kind in KINDS:
-            self.digest = object_format.new_hash(b"%s %d\0" % (KINDS[kind], size))
-        # Of a large delta, only the beginning is held; it is read again in the end.
-        self.holds = size <= IN_MEMORY_MOST or (kind in KINDS and kind != BLOB)
-        if kind == BLOB and not self.holds:
-            self.file = consumer.large_blob(size)
-        elif self.holds and size > _HELD_MOST:
-            raise too_large(kind, _HELD_MOST)
-
-    def add(self, piece: bytes) -> None:
-        before = self.produced
-        self.produced += len(piece)
-        if self.produced > self.entry.size:
-            raise Damaged("an object is not as long as it says")
-        if self.digest is not None:
-            self.digest.update(piece)
-        if self.file is not None:
-            self.file.write(piece)
-        elif self.holds or before < SIZES_MOST:
-            self.held.append(piece)
 
 
 class PackReceiver:
@@ -174,7 +120,7 @@ class PackReceiver:
         self._digest = self._format.new_hash()
         self._parsed = 0
         self._left: int | None = None
-        self._unfinished: _Unfinished | None = None
+        self._unfinished: PartialEntry | None = None
         self._offsets = array("Q")
         self._names = bytearray()
         # Deltas that wait for their base, by number, ascending; meanwhile their hash is zero.
@@ -208,18 +154,18 @@ class PackReceiver:
         self._parsed += position
         self._rest = buffer[position:]
         if self._left == 0 and len(self._rest) > self._hash_bytes:
-            raise Damaged("it holds more than it says")
+            raise Damaged("data follows the end of the pack")
 
     def _parse(self, buffer: bytes) -> int:
         """Go through what is there; returns how far that was."""
         position = 0
         if self._left is None:
-            if len(buffer) < _HEADER:
+            if len(buffer) < PACK_HEADER:
                 return 0
-            self._left = _object_count(buffer)
+            self._left = object_count(buffer)
             self._refuse_too_many(self._left)
             self._consumer.begin(self._left)
-            position = _HEADER
+            position = PACK_HEADER
         view = memoryview(buffer)
         while self._left:
             if self._unfinished is None:
@@ -235,7 +181,7 @@ class PackReceiver:
                 if after:
                     position = after
                     continue
-                self._unfinished = _Unfinished(entry, offset, self._consumer, self._format)
+                self._unfinished = PartialEntry(entry, offset, self._consumer, self._format)
                 position = entry.data
             position = self._go_on(self._unfinished, view, position)
             if self._unfinished is not None:
@@ -243,12 +189,12 @@ class PackReceiver:
         return position
 
     def _refuse_too_many(self, objects: int) -> None:
-        most = self._operation.settings.objects_most
+        most = self._operation.settings.max_objects
         if objects > most:
             raise LimitExceeded(
                 f"The server sends {objects:,} objects; the limit is {most:,}.",
-                hint=raising("objects_most"),
-                limit="objects_most",
+                hint=raising("max_objects"),
+                limit="max_objects",
             )
 
     def _take_run(self, buffer: bytes, view: memoryview, position: int) -> int:
@@ -256,14 +202,14 @@ class PackReceiver:
 
         The same as is done for any entry, without its calls; returns where the run ends.
         """
-        last = len(buffer) - _HEADER_MOST
+        last = len(buffer) - MAX_ENTRY_HEADER
         parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
         remember, pack, name_of = self._objects.remember, self._pack, self._format.object_name
-        quick_most = min(_QUICK_MOST, self._operation.settings.object_bytes_most)
+        max_quick = min(_MAX_QUICK, self._operation.settings.max_object_bytes)
         unpacked, before = 0, self._left or 0
         while self._left and position < last:
             kind, size, data = kind_and_size(buffer, position)
-            if kind not in KINDS or size > quick_most:
+            if kind not in KINDS or size > max_quick:
                 break
             part = view[data : data + size + (size >> 8) + 64]
             inflater = decompressobj()
@@ -284,7 +230,7 @@ class PackReceiver:
     def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
         """Unpack an entry that is there as a whole; returns where it ends, or 0 if it is not."""
         size = entry.size
-        if size > IN_MEMORY_MOST:
+        if size > MAX_IN_MEMORY:
             return 0
         # Only so much: what follows is copied by zlib.
         stop = min(entry.data + size + (size >> 8) + 64, len(view))
@@ -293,7 +239,7 @@ class PackReceiver:
         if not inflater.eof:
             return 0
         if len(content) != size:
-            raise Damaged("an object is not as long as it says")
+            raise Damaged("the size of an object is not what its header says")
         end = stop - len(inflater.unused_data)
         self._offsets.append(offset)
         self._left -= 1  # type: ignore[operator]
@@ -304,7 +250,7 @@ class PackReceiver:
         self._take(kind, self._format.object_name(kind, content), content)
         return end
 
-    def _go_on(self, unfinished: _Unfinished, view: memoryview, position: int) -> int:
+    def _go_on(self, unfinished: PartialEntry, view: memoryview, position: int) -> int:
         inflater = unfinished.inflater
         size = unfinished.entry.size
         tail = b""
@@ -322,10 +268,10 @@ class PackReceiver:
             self._finish_entry(unfinished)
         return position
 
-    def _finish_entry(self, unfinished: _Unfinished) -> None:
+    def _finish_entry(self, unfinished: PartialEntry) -> None:
         entry = unfinished.entry
         if unfinished.produced != entry.size:
-            raise Damaged("an object is not as long as it says")
+            raise Damaged("the size of an object is not what its header says")
         self._unfinished = None
         self._offsets.append(unfinished.offset)
         self._left -= 1  # type: ignore[operator]
@@ -345,7 +291,7 @@ class PackReceiver:
 
     def _take(self, kind: int, name: bytes, content: bytes) -> None:
         self._names += name
-        if len(content) <= IN_MEMORY_MOST:
+        if len(content) <= MAX_IN_MEMORY:
             self._objects.remember(self._pack, self._offsets[-1], kind, content)
         self._consumer.take(kind, name, content)
 
@@ -357,7 +303,7 @@ class PackReceiver:
     def _take_delta(self, kind: int, base: int | bytes | None, delta: bytes) -> None:
         self._operation.unpack(sizes(delta)[1])
         found = self._small_base(base)
-        if found is None or sizes(delta)[1] > IN_MEMORY_MOST:
+        if found is None or sizes(delta)[1] > MAX_IN_MEMORY:
             self._leave()
             return
         kind, content = found
@@ -376,13 +322,13 @@ class PackReceiver:
         if recent is not None:
             return recent
         # A large one is made once, in the end, for all deltas that are based on it.
-        if self._objects.size_of(pack, pack.entry(offset)) > IN_MEMORY_MOST:
+        if self._objects.size_of(pack, pack.entry(offset)) > MAX_IN_MEMORY:
             return None
         kind, content = self._objects.resolve(pack, offset)
         if isinstance(content, bytes):
             return kind, content
         content.close()
-        raise Damaged("a delta does not make what it says")
+        raise Damaged("the result of a delta has the wrong size")
 
     def _place(self, base: int | bytes | None) -> tuple[Pack | None, int]:
         if isinstance(base, bytes):
@@ -402,7 +348,7 @@ class PackReceiver:
     def _number(self, offset: int) -> int:
         number = bisect_left(self._offsets, offset)
         if number == len(self._offsets) or self._offsets[number] != offset:
-            raise Damaged("a delta is based on what is no object")
+            raise Damaged("the base of a delta is not an object")
         return number
 
     def _find(self, name: bytes) -> int | None:
@@ -427,9 +373,9 @@ class PackReceiver:
         """
         self._flush()
         if self._left is None or self._left or len(self._rest) < self._hash_bytes:
-            raise Damaged("it ends too early")
+            raise Damaged("the pack ends too early")
         if self._rest != self._digest.digest():
-            raise Damaged("its checksum is wrong")
+            raise Damaged("the checksum of the pack is wrong")
         self._resolve_missing()
         if len(self._foreign):
             self._add_bases()
@@ -454,37 +400,23 @@ class PackReceiver:
     def _add_base(self, name: bytes) -> None:
         place = self._objects.find(name)
         if place is None:
-            raise Damaged("a delta lacks its base")
+            raise Damaged("the base of a delta is missing")
         kind, content = self._objects.resolve(*place)
         try:
             if content_name(kind, content, self._format) != name:
-                raise Damaged("a delta lacks its base")
+                raise Damaged("the base of a delta is missing")
             self._offsets.append(self._parsed)
             self._names += name
-            for piece in _entry(kind, content):
+            for piece in entry_pieces(kind, content):
                 self._operation.check_sometimes()
                 _write(self._descriptor, piece)
                 self._parsed += len(piece)
         finally:
-            _close(content)
+            close_content(content)
 
     def _index_content(self) -> Iterator[bytes]:
-        checksums = self._entry_checksums()
+        checksums = self._pack.entry_checksums(self._offsets, self._parsed)
         return index_of(self._names, self._offsets, checksums, self._rest, self._format)
-
-    def _entry_checksums(self) -> array[int]:
-        """The CRC-32 of each entry, for which the pack is read again."""
-        found = array("I")
-        for number, start in enumerate(self._offsets):
-            last = number + 1 == len(self._offsets)
-            end = self._parsed if last else self._offsets[number + 1]
-            checksum = 0
-            while start < end:
-                piece = os.pread(self._descriptor, min(end - start, _AT_ONCE), start)
-                checksum = zlib.crc32(piece, checksum)
-                start += len(piece) or end - start
-            found.append(checksum)
-        return found
 
     def close(self) -> None:
         """Let go of the file."""
@@ -516,7 +448,7 @@ class PackReceiver:
             ready += _those_upon(upon, number)
             ready += by_name.pop(name)
         if resolved != len(self._missing):
-            raise Damaged("a delta lacks its base")
+            raise Damaged("the base of a delta is missing")
 
     def _resolve(self, number: int) -> bytes:
         offset = self._offsets[number]
@@ -524,7 +456,7 @@ class PackReceiver:
         try:
             name = self._given(kind, content)
         finally:
-            _close(content)
+            close_content(content)
         if name == self._pack.entry(offset).base:
             raise _of_itself()
         size = self._hash_bytes
@@ -538,18 +470,12 @@ class PackReceiver:
         if isinstance(content, bytes):
             self._consumer.take(kind, name, content)
         elif kind == BLOB:
-            file = self._consumer.large_blob(_size(content))
-            for piece in _pieces(content):
+            file = self._consumer.large_blob(content_size(content))
+            for piece in content_pieces(content):
                 self._operation.check()
                 file.write(piece)
             file.finish(name)
         return name
-
-
-def _object_count(buffer: bytes) -> int:
-    if buffer[:4] != b"PACK" or int.from_bytes(buffer[4:8]) not in (2, 3):
-        raise Damaged("it does not begin as a pack does")
-    return int.from_bytes(buffer[8:_HEADER])
 
 
 def _those_upon(upon: array[int], number: int) -> list[int]:
@@ -559,39 +485,8 @@ def _those_upon(upon: array[int], number: int) -> list[int]:
     return [each & _NUMBER_MASK for each in upon[first:last]]
 
 
-def _entry(kind: int, content: Content) -> Iterator[bytes]:
-    """An object as an entry of a pack, in pieces."""
-    size = _size(content)
-    first, size = kind << 4 | size & 15, size >> 4
-    head = bytearray()
-    while size:
-        head.append(first | 0x80)
-        first, size = size & 0x7F, size >> 7
-    head.append(first)
-    yield bytes(head)
-    deflater = zlib.compressobj(1)
-    for piece in _pieces(content):
-        yield deflater.compress(piece)
-    yield deflater.flush()
-
-
-def _pieces(content: Content) -> Iterator[bytes]:
-    file = BytesIO(content) if isinstance(content, bytes) else content
-    file.seek(0)
-    return iter(lambda: file.read(_STEP), b"")
-
-
-def _size(content: Content) -> int:
-    return len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END)
-
-
-def _close(content: Content) -> None:
-    if not isinstance(content, bytes):
-        content.close()
-
-
 def _of_itself() -> Damaged:
-    return Damaged("a delta makes what it is based on")
+    return Damaged("a delta is its own base")
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,6 +1,6 @@
-"""What differs between two commits that were fetched, by their trees; and which paths matter.
+"""What differs between two commits, by their trees; and whether that is watched.
 
-Patterns are those of ``.gitignore``, since people know them; here they say what is watched.
+Watch patterns have the syntax of ``.gitignore``, since people know it.
 Format: https://git-scm.com/docs/gitignore
 """
 
@@ -8,94 +8,116 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-from dulwich.ignore import Pattern
-from dulwich.wildmatch import MalformedPattern
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 
 from deploycore.errors import ConfigurationError
+from deploycore.git.checkout.names import MAX_PATH_BYTES
+from deploycore.git.checkout.patterns import Patterns, is_valid_pattern
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import COMMIT, TREE, Damaged, TreeEntry, read_commit, read_tree
 from deploycore.git.packs.pack import Objects
-from deploycore.git.repositories.cache import CachedRepository
+from deploycore.git.watched import Watched
 
-__all__ = ["PathPatterns", "differences"]
+__all__ = ["PathPatterns", "watched_path_differs"]
 
 _Entries = dict[bytes, TreeEntry]
+
+
+def _count_nothing(steps: int) -> None:
+    """Ignore how much work a match takes."""
 
 
 class PathPatterns:
     """Patterns as those of a ``.gitignore`` at the top: the last that matches decides.
 
     Args:
-        patterns: One each; ``!`` at the beginning takes back what former ones say.
+        patterns: One each; ``!`` at the beginning excludes what earlier ones match.
+        work: Told of how many steps are about to be taken; see ``Patterns``.
 
     Raises:
-        ConfigurationError: One is malformed.
+        ConfigurationError: A pattern is malformed.
     """
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = list(map(_pattern, patterns))
+    def __init__(
+        self, patterns: Sequence[str], work: Callable[[int], None] = _count_nothing
+    ) -> None:
+        self._patterns = Patterns(work)
+        self._excludes: list[bool] = []
+        for text in patterns:
+            pattern = os.fsencode(text)
+            self._excludes.append(pattern.startswith(b"!"))
+            pattern = pattern.removeprefix(b"!")
+            if not is_valid_pattern(pattern):
+                raise ConfigurationError(
+                    f"{text!r} is not a valid .gitignore pattern.",
+                    hint="Correct it in the application's watch.",
+                )
+            self._patterns.add(pattern)
 
     def match(self, path: bytes) -> bool:
-        """Whether a file, or a directory that it is in, is named."""
-        parts = path.split(b"/")
-        ways = [path, *(b"/".join(parts[:number]) + b"/" for number in range(1, len(parts)))]
-        said = False
-        for pattern in self._patterns:
-            if any(pattern.match(way) for way in ways):
-                said = pattern.is_exclude
-        return said
+        """Whether the patterns match a file, or a directory that the file is in."""
+        last = -1
+        end = 0
+        while end < len(path):
+            start = end + 1 if end else 0
+            end = path.find(b"/", start)
+            is_directory = end >= 0
+            end = end if is_directory else len(path)
+            found = self._patterns.matching(path[:end], path[start:end], is_directory)
+            last = max([last, *found[:1]])
+        return last >= 0 and not self._excludes[last]
 
 
-def _pattern(text: str) -> Pattern:
-    try:
-        return Pattern(os.fsencode(text))
-    except MalformedPattern:
-        problem = f"{text!r} is not a valid .gitignore pattern."
-    raise ConfigurationError(problem, hint="Correct it in the application's watch.")
-
-
-def differences(
-    cached: CachedRepository, old: str, new: str, directory: Path, operation: Operation
-) -> Iterator[bytes]:
-    """The paths of files, links and submodules that one of two commits has, and not the other.
+def watched_path_differs(
+    objects: Objects, watched: Watched, commit: bytes, operation: Operation
+) -> bool:
+    """Whether a watched path differs between two commits; true if that cannot be told.
 
     Args:
-        old: A full hash, as is ``new``; both must have been fetched.
-        directory: For temporary files.
+        objects: Those of the new commit, and of the old one if the cache has it.
+        commit: The hash of the new commit.
 
     Raises:
-        Damaged: A commit or a tree is not there, or damaged.
+        ConfigurationError: A pattern is malformed.
+        Cancelled: The operation was asked to stop.
+        LimitExceeded: There is no time left.
     """
-    objects = cached.objects(directory, operation)
+    patterns = PathPatterns(watched.patterns, lambda steps: operation.check_sometimes())
     try:
-        yield from _between(objects, _root(objects, old), _root(objects, new), operation)
-    finally:
-        objects.close()
+        old = _root(objects, objects.object_format.unhex(watched.since))
+        new = _root(objects, commit)
+        return any(patterns.match(path) for path in _differences(objects, old, new, operation))
+    except (Damaged, zlib.error):
+        return True
 
 
-def _root(objects: Objects, commit: str) -> bytes:
-    form = objects.object_format
-    return read_commit(objects.read(form.unhex(commit), COMMIT), form).tree
+def _root(objects: Objects, commit: bytes) -> bytes:
+    return read_commit(objects.read(commit, COMMIT), objects.object_format).tree
 
 
-def _between(objects: Objects, old: bytes, new: bytes, operation: Operation) -> Iterator[bytes]:
+def _differences(objects: Objects, old: bytes, new: bytes, operation: Operation) -> Iterator[bytes]:
+    """The paths of files, links and submodules that only one of two trees has in this form.
+
+    Raises:
+        Damaged: A tree is missing or damaged, or has a path that no checkout would write.
+    """
     pending: list[tuple[bytes, bytes | None, bytes | None]] = [(b"", old, new)]
     while pending:
         operation.check_sometimes()
         prefix, one, other = pending.pop()
         if one == other:
             continue
-        if prefix.count(b"/") > operation.settings.path_depth_most:
-            raise Damaged("there are too many directories within each other")
+        if prefix.count(b"/") > operation.settings.max_path_depth:
+            raise Damaged("directories are nested too deeply")
         before, after = _entries(objects, one), _entries(objects, other)
         for name in before.keys() | after.keys():
             was, is_now = before.get(name), after.get(name)
             if was and is_now and was[:3] == is_now[:3]:
                 continue
             path = prefix + name
+            if len(path) > MAX_PATH_BYTES:
+                raise Damaged("a path is too long")
             trees = (_tree(was), _tree(is_now))
             if trees != (None, None):
                 pending.append((path + b"/", *trees))

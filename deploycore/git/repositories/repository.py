@@ -29,7 +29,7 @@ from deploycore.disk.durable import DIRECTORY_MODE
 from deploycore.disk.trees import open_shared, write_file
 from deploycore.git.packs.objects import SHA1, ObjectFormat, TreeEntry
 from deploycore.git.packs.receive import Received
-from deploycore.git.wire.remote import Fetched
+from deploycore.git.wire.request import Fetched
 
 __all__ = ["core_section", "make_repository"]
 

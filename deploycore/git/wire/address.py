@@ -1,7 +1,7 @@
-"""Which addresses git may be asked at, decided before anything is sent.
+"""Checks of a git server's URL before anything is sent to it.
 
-They come from plugins and, for submodules, from whoever can push: a malformed one must be an
-error with a name, and a credential must not travel unencrypted.
+URLs come from plugins and, for submodules, from everyone who can push. A malformed URL must be a
+typed error, and a credential must not be sent unencrypted.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["is_address", "refuse_unusable_source"]
 
 
 def is_address(url: str) -> bool:
-    """Whether a URL names a host and a port that can be, without any control characters."""
+    """Whether a URL has a valid host and port, and no control characters."""
     try:
         host = Origin.of(url).host
-        parse_url(url)  # what the connection is made with, and stricter than urlsplit
+        parse_url(url)  # the connection uses it, and it is stricter than urlsplit
         host.encode("idna")
     except ValueError:
         return False
@@ -28,10 +28,10 @@ def is_address(url: str) -> bool:
 
 
 def refuse_unusable_source(source: CloneUrl, *, allow_plain_http: bool = False) -> None:
-    """Refuse addresses that are none, and credentials unencrypted over a network.
+    """Refuse an invalid URL, and one that would send a credential unencrypted.
 
     Args:
-        allow_plain_http: Whether credentials may travel unencrypted all the same.
+        allow_plain_http: Whether credentials may be sent unencrypted.
 
     Raises:
         ConfigurationError: The URL is malformed, or is plain HTTP to another machine and has a

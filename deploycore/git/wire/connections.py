@@ -1,4 +1,4 @@
-"""The connections of one fetch, which its deadline and a cancellation cut: see ``http.wire``."""
+"""The connections of one fetch, which its deadline or a cancellation closes; see ``http.wire``."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _TLS_TO_NO_PROXY = ProxyConfig(
 
 @contextmanager
 def open_pool(url: str, operation: Operation) -> Iterator[HTTPConnectionPool]:
-    """Connections to the one origin of ``url``: no redirects, no retries, no other hosts.
+    """Open connections to the origin of ``url``, without redirects, retries or other hosts.
 
-    They end when the operation's time is over or when it is cancelled.
+    They are closed when the operation's time is over or when it is cancelled.
 
     Raises:
-        ConfigurationError: The certificates to trust, or to show, or the proxy, can't be used.
+        ConfigurationError: The CA certificates, the client certificate or the proxy is invalid.
     """
     wire = Wire(operation.settings.connect_timeout, operation.check)
     pool = _pool(urlsplit(url), operation, wire)
@@ -78,7 +78,7 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
 
 
 def _is_home(place: SplitResult, operation: Operation) -> bool:
-    """Whether an address is of the origin that was configured, and not one of a submodule's."""
+    """Whether an address has the origin of the outermost repository, not that of a submodule."""
     return Origin.of(place.geturl()) == Origin.of(operation.home)
 
 
@@ -103,8 +103,8 @@ def _showing(certificate: str, key: str | None) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigurationError(
             f"The client certificate {certificate!r} cannot be used: {reason}.",
-            hint="Name PEM files: one with the certificate, and the key in it or in one of its"
-            " own, not encrypted.",
+            hint="Specify PEM files: the certificate, and its key in the same file or in one of its"
+            " own. The key must not be encrypted.",
             path=certificate,
         ) from None
     return {"cert_file": certificate, "key_file": key}
@@ -122,10 +122,10 @@ class _Proxy:
 
 
 def _proxy(place: SplitResult) -> _Proxy | None:
-    """The proxy that the environment names for an address, by the rules that REST has too.
+    """The proxy for an address, from the environment, by the same rules as for API requests.
 
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. Plain HTTP to this
-    machine goes there: credentials are sent along since they don't leave it.
+    It reads HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. Plain HTTP to
+    this machine uses no proxy: it may carry credentials, which must not leave the machine.
     """
     address = f"{place.scheme}://{place.netloc}"
     if place.scheme == "http" and Origin.of(address).is_loopback:
@@ -142,7 +142,7 @@ def _proxy(place: SplitResult) -> _Proxy | None:
             f"The proxy for {address} is not valid: it must be http:// or https:// with a host.",
             hint="Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or add the host to NO_PROXY.",
         )
-    # urllib3 would know Latin-1 alone, and tell others' passwords in its exception.
+    # urllib3 supports only Latin-1 here, and its exception would show any other password.
     said = b64encode(unquote_to_bytes(parts.auth or "")).decode()
     headers = {"proxy-authorization": f"Basic {said}"} if parts.auth else {}
     port = parts.port or (443 if parts.scheme == "https" else 80)

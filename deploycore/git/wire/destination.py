@@ -1,9 +1,9 @@
-"""Whether an address that a server's answer, or a repository, names may be asked.
+"""Rules for addresses that come from a server's answer or from ``.gitmodules``.
 
-Answers can name any host, and so can ``.gitmodules``. Without these rules a git server, or whoever
-can push, could have this machine ask what it alone can reach: services on its loopback, machines
-of its network, and the metadata service of a cloud, which hands out credentials (server-side
-request forgery).
+Both can name any host. Without these rules, a git server, or anyone who can push, could make this
+machine send requests to services that only this machine can reach: on its loopback interface, in
+its network, or the metadata service of a cloud, which returns credentials (server-side request
+forgery).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Resolve = Callable[[str], Iterable[str]]
 
 
 class _Reach(IntEnum):
-    """Whose addresses they are; who is at one may name those that come before it."""
+    """The scope of an address. A server may name addresses of its own scope and of lower ones."""
 
     PUBLIC = 0
     PRIVATE = 1
@@ -40,12 +40,12 @@ class _Reach(IntEnum):
 
 
 def resolved(host: str) -> list[str]:
-    """All addresses of a name or of a literal, in any notation that connections understand.
+    """Resolve a host name, or an address in any notation that connections accept.
 
     Returns:
-        Nothing where the name has none: then no connection is made from here either. What is
-        below ``localhost`` is this machine even where the resolver does not say so, for behind
-        a proxy another resolver is asked (RFC 6761, 6.3).
+        All addresses; none if the name has none, since then no connection is possible either.
+        Names below ``localhost`` always mean this machine, even if the local resolver disagrees,
+        because a proxy uses another resolver (RFC 6761, 6.3).
     """
     if host.rstrip(".").lower().rpartition(".")[2] == "localhost":
         return ["127.0.0.1", "::1"]
@@ -57,7 +57,7 @@ def resolved(host: str) -> list[str]:
 
 
 def shown_origin(url: str) -> str:
-    """Scheme, host and port, for messages: paths and queries of such addresses hold tokens."""
+    """Scheme, host and port of a URL, for messages: its path and query may hold tokens."""
     try:
         origin = Origin.of(url)
     except ValueError:
@@ -67,17 +67,17 @@ def shown_origin(url: str) -> str:
 
 
 class Destinations:
-    """Where the server of one repository may send us.
+    """The addresses to which the server of one repository may refer us.
 
-    To its own origin; and by https to public addresses. A server whose own addresses are all
-    private may name private ones, one on loopback those and loopback: that is what a host of
-    one's own, with its storage beside it, looks like.
+    These are its own origin, and public addresses by https. A server that has only private
+    addresses may also name private ones, and a server on loopback private and loopback ones: this
+    is how a self-hosted server with its own storage is set up.
 
     Args:
-        source: The repository, at the address that the user trusts.
-        resolve: The addresses of a host.
-        within: What bounds these further, the repository's own origin included: that of a
-            submodule is not one that the user trusts.
+        source: The repository, whose address the user trusts.
+        resolve: Resolves a host name.
+        within: Further rules, which also apply to the repository's own origin: the user did not
+            choose the address of a submodule.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Destinations:
         self._within = within
 
     def origin_of(self, url: str) -> Origin:
-        """The origin of a URL that may be asked, as far as can be told without its addresses.
+        """Return the origin of a URL, after all checks that need no name resolution.
 
         Raises:
-            UnsafeRepository: It is malformed, holds user information, or is not https.
+            UnsafeRepository: The URL is malformed, has user information, or is not https.
         """
         if not is_address(url):
             raise self._refused(url, "it is malformed")
@@ -108,10 +108,10 @@ class Destinations:
         return origin
 
     def refuse_private(self, url: str) -> None:
-        """Let only those hosts pass that the source's server may name.
+        """Refuse a host that the source's server may not name.
 
         Raises:
-            UnsafeRepository: One of the host's addresses is none of those.
+            UnsafeRepository: One of the host's addresses is not allowed.
         """
         if self._within is not None:
             self._within.refuse_private(url)
@@ -121,13 +121,13 @@ class Destinations:
                 self._refuse_address(url, address)
 
     def watch(self, pool: HTTPConnectionPool, url: str) -> None:
-        """Check where connections really lead, before anything is sent on them.
+        """Check the address of each connection before anything is sent on it.
 
-        Names can be made to resolve to something else a moment later (DNS rebinding). Behind a
-        proxy that can't be seen from here: there it is the proxy that decides.
+        A name can resolve to another address a moment later (DNS rebinding). With a proxy, the
+        proxy resolves names, so this check is not possible.
 
         Args:
-            pool: Connections to the origin of ``url``, none of them made yet.
+            pool: Connections to the origin of ``url``, none of them open yet.
         """
         if self._within is not None:
             self._within.watch(pool, url)
@@ -150,11 +150,11 @@ class Destinations:
 
     def _refuse_address(self, url: str, address: str) -> None:
         if _reach(address) > self._own_reach:
-            raise self._refused(url, f"{clean(address)} is no public address")
+            raise self._refused(url, f"{clean(address)} is not a public address")
 
     @cached_property
     def _own_reach(self) -> _Reach:
-        """The least of all the source's addresses, since one of them may be a stray record."""
+        """The lowest scope of the source's addresses, since one of them may be a stray record."""
         reaches = [_reach(each) for each in self._resolve(self._home.host)]
         return min(reaches, default=_Reach.PUBLIC)
 
@@ -168,25 +168,25 @@ class Destinations:
 
 
 class SubmoduleDestinations(Destinations):
-    """Where submodules may be fetched from, those of submodules included; the same rules.
+    """The addresses that submodules may have, nested ones included; by the same rules.
 
-    Besides, a source on loopback may name other ports of it by plain http.
+    In addition, a source on loopback may use other loopback ports by plain http.
 
     Args:
         source: The outermost repository.
     """
 
     def takes_scheme_of(self, origin: Origin) -> bool:
-        """Whether an origin is encrypted, or need not be."""
+        """Whether an origin uses https, or is allowed to use http."""
         if origin.scheme == "https" or origin == self._home:
             return True
         return origin.scheme == "http" and origin.is_loopback and self._home.is_loopback
 
     def origin_of(self, url: str) -> Origin:
-        """The origin of a URL, well-formed already, whose scheme may be asked.
+        """Return the origin of a well-formed URL.
 
         Raises:
-            UnsafeRepository: It is not https.
+            UnsafeRepository: The scheme is not allowed.
         """
         origin = Origin.of(url)
         if not self.takes_scheme_of(origin):

@@ -1,9 +1,9 @@
-"""Exceptions of the network and of the protocol to typed errors, once.
+"""Translation of network and protocol exceptions into typed errors.
 
-dulwich alone raises from 13 unrelated roots, ``AssertionError`` and ``zlib.error`` included, so
-what is caught is broad, and only here. The results are made, not raised: the caller raises them
-outside of its ``except`` block, so that no foreign exception, which may hold headers, hangs on
-them as their context.
+dulwich alone raises exceptions with 13 unrelated base classes, such as ``AssertionError`` and
+``zlib.error``, so the callers catch broadly. These functions return errors and do not raise them: the
+caller raises outside of its ``except`` block, so that the original exception, which may hold
+headers, does not become the error's context.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ _MESSAGES = {
     403: "does not allow these credentials to read it",
     404: "did not find the repository, or these credentials cannot read it",
     410: "no longer offers this way of access",
-    429: "asks for fewer requests",
+    429: "received too many requests",
 }
 _HINTS = {
     401: "Check the user name and the secret, and whether the secret has expired.",
     403: "Give the credentials the right to read this repository.",
     404: "Check the address, and give the credentials read access to the repository.",
     410: "See the host's documentation for the credentials that it accepts now.",
-    429: "Wait some minutes, then try again.",
+    429: "Wait a few minutes, then try again.",
 }
 
 
 def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str = "") -> GitError:
-    """The error for an HTTP answer that is no success.
+    """Return the error for an HTTP answer with another status than 200.
 
     Args:
-        said: What the server gave as a reason; may be empty.
-        redirected_to: Where it redirects to, if it does; its query is not told.
+        said: The server's message; may be empty.
+        redirected_to: The target of a redirect. Its query is left out of the message.
     """
     if 300 <= status < 400:
         elsewhere = clean(shown_origin(redirected_to) + path_of(redirected_to), source)
@@ -81,7 +81,7 @@ def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str
 
 
 def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
-    """The error for a refusal in the git protocol: an ``ERR`` line, or the error side band."""
+    """Return the error for a refusal in the git protocol: an ``ERR`` line, or the error band."""
     return RemoteRefused(
         f'The git server of {source.url} refused: "{said}".',
         hint="The reason is the server's own: do what it asks, or ask the server's administrator.",
@@ -90,7 +90,7 @@ def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same fetch may succeed when tried again: broken connections and timeouts."""
+    """Whether a retry may succeed: after broken connections, timeouts and status 502 to 504."""
     if isinstance(error, SSLError | NameResolutionError):
         return False
     if isinstance(error, HTTPError | HangupException | ConnectionError | TimeoutError):
@@ -99,7 +99,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def network_failure(source: CloneUrl, error: BaseException) -> GitError:
-    """The error for whatever dulwich and urllib3 raised while fetching."""
+    """Return the error for an exception of dulwich or urllib3 during a fetch."""
     url = source.url
     if isinstance(error, ProxyError):
         return GitError(
@@ -135,7 +135,7 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         )
     said = clean(str(error), source)
     return GitError(
-        f"The git server of {url} answered something that is not the git protocol"
+        f"The git server of {url} sent an answer that is not the git protocol"
         f" ({type(error).__name__}{': ' + said if said else ''}).",
         hint="Check that the address is that of a git repository.",
         url=url,

@@ -28,7 +28,7 @@ from deploycore.testing.contract.base import (
     identity,
     must_raise,
 )
-from deploycore.testing.contract.webhooks import webhook_host
+from deploycore.testing.contract.subscription import webhook_host
 from deploycore.testing.faults import Change, Fault, answer, connection_reset
 from deploycore.testing.scenarios import (
     ONE,

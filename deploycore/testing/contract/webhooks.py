@@ -9,10 +9,10 @@ import hashlib
 import json
 import logging
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -27,26 +27,22 @@ from deploycore.errors import (
 )
 from deploycore.events import (
     Delivered,
-    PushEvent,
     RefChange,
-    Webhook,
     WebhookDelivery,
 )
 from deploycore.models import RepositoryId
 from deploycore.provider import Provider
 from deploycore.provider.registry import Plugin
 from deploycore.testing.contract.base import (
-    NO_HOOK,
-    NO_WEBHOOKS,
     SKIPPED_BY_THE_KIT,
     Connect,
-    ContractBase,
     Leaks,
     asked,
     identity,
     must_raise,
 )
 from deploycore.testing.contract.failures import REMOVED, REPLACEMENTS, places
+from deploycore.testing.contract.subscription import SECRET, Subscribed, Subscription, webhook_host
 from deploycore.testing.faults import (
     Change,
     Fault,
@@ -57,93 +53,16 @@ from deploycore.testing.faults import (
     malformed_json,
 )
 from deploycore.testing.host import LoopbackHost
-from deploycore.testing.scenarios import ONE, Access, Arranged, ContractHost, WebhookHost
-from deploycore.testing.webhooks import Listener
+from deploycore.testing.scenarios import ONE, Access, ContractHost
 
-__all__ = ["Deliveries", "Registering", "webhook_host"]
+__all__ = ["MANAGING", "Deliveries", "Registering"]
 
-SECRET = SecretStr("kit-Q7x-2fVb9nLs")
 OTHER = SecretStr("kit-Zp4-mW81kRtc")
 NOWHERE_ELSE = "https://deploy.example.com/webhook"
 MANAGING = ("register_webhook", "list_webhooks", "remove_webhook")
-FILES = {"index.html": b"<h1>Shop</h1>\n"}
 
 
-def webhook_host(plugin: Plugin, host: ContractHost, *hooks: str) -> WebhookHost:
-    """The fake host with what it can besides; skips the check where it, or the provider, can't."""
-    for hook in hooks:
-        if hook not in plugin.hooks:
-            pytest.skip(NO_HOOK.format(hook=hook))
-    if not isinstance(host, WebhookHost):
-        pytest.skip(NO_WEBHOOKS)
-    return host
-
-
-@dataclass(frozen=True)
-class Subscribed:
-    """A repository whose pushes come to a listener."""
-
-    host: WebhookHost
-    provider: Provider
-    listener: Listener
-    shop: Arranged
-    webhook: Webhook
-
-    @property
-    def repository(self) -> RepositoryId:
-        return identity(self.shop)
-
-    def push(self, branch: str | None = None, text: bytes = b"1") -> str:
-        """Commit something; to the default branch, or to another one."""
-        owner, slug = self.shop.owner, self.shop.slug
-        files = {**FILES, "text": text}
-        return self.host.publish(owner, slug, branch or self.shop.default_branch, files, "Change")
-
-    def received(self) -> Sequence[WebhookDelivery]:
-        """All that came until everything was delivered."""
-        assert self.host.webhooks.wait(), "the fake host has not delivered after 30 seconds"
-        return self.listener.received
-
-    def told(self) -> Sequence[WebhookDelivery]:
-        """The same without those that tell nothing, such as a ping."""
-        return [found for found in self.received() if self.provider.parse_webhook(found).events]
-
-    def last(self) -> WebhookDelivery:
-        """The latest delivery."""
-        received = self.received()
-        assert received, asked("register_webhook", "the host tells of pushes from then on")
-        return received[-1]
-
-    def event(self) -> PushEvent:
-        """What the latest delivery says, which has to be one event of a push."""
-        events = self.provider.parse_webhook(self.last()).events
-        assert len(events) == 1, asked("parse_webhook", "a push is one event")
-        assert isinstance(events[0], PushEvent)
-        return events[0]
-
-
-class _Subscription(ContractBase):
-    """The fixtures of what follows."""
-
-    @pytest.fixture
-    def listener(self) -> Iterator[Listener]:
-        """Where webhooks send to."""
-        with Listener() as running:
-            yield running
-
-    @pytest.fixture
-    def subscribed(
-        self, plugin: Plugin, host: ContractHost, connect: Connect, listener: Listener
-    ) -> Subscribed:
-        """A repository with a webhook that sends to the listener, signed with ``SECRET``."""
-        able = webhook_host(plugin, host, "verify_webhook", "parse_webhook", "register_webhook")
-        (shop,) = host.arrange(ONE)
-        provider = connect()
-        webhook = provider.register_webhook(identity(shop), listener.address, SECRET)
-        return Subscribed(able, provider, listener, shop, webhook)
-
-
-class Deliveries(_Subscription):
+class Deliveries(Subscription):
     """``verify_webhook`` and ``parse_webhook``."""
 
     def test_a_delivery_is_proved_by_its_secret(self, subscribed: Subscribed) -> None:
@@ -315,7 +234,7 @@ class Deliveries(_Subscription):
         return name
 
 
-class Registering(_Subscription):
+class Registering(Subscription):
     """``register_webhook``, ``list_webhooks`` and ``remove_webhook``."""
 
     def test_each_mode_registers_lists_and_removes(

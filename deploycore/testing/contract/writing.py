@@ -23,7 +23,8 @@ from deploycore.testing.contract.base import (
     must_raise,
 )
 from deploycore.testing.contract.later_requests import fail_at_later_requests
-from deploycore.testing.contract.webhooks import MANAGING, SECRET, webhook_host
+from deploycore.testing.contract.subscription import SECRET, webhook_host
+from deploycore.testing.contract.webhooks import MANAGING
 from deploycore.testing.faults import Change, Fault, answer, connection_cut, connection_reset
 from deploycore.testing.messages import Answer, Request
 from deploycore.testing.paging import Pages

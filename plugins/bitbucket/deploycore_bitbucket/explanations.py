@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from deploycore.errors import (
@@ -23,7 +23,7 @@ from deploycore.errors import (
     RateLimited,
     UnexpectedAnswer,
 )
-from deploycore.http import ErrorAnswer, retry_after
+from deploycore.http import ErrorAnswer, retry_at
 from deploycore.models import RepositoryId
 from deploycore.times import for_people
 from deploycore_bitbucket.configuration import (
@@ -417,9 +417,8 @@ def _announcement(answer: ErrorAnswer) -> str | None:
 
 
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
-    seconds = retry_after(answer.headers, now)
-    retry_at = None if seconds is None else now + timedelta(seconds=seconds)
-    when = f"Try again after {for_people(retry_at)}." if retry_at else _WITHIN_THE_HOUR
+    ends = retry_at(answer.headers, now)
+    when = f"Try again after {for_people(ends)}." if ends else _WITHIN_THE_HOUR
     limit = answer.headers.get("X-RateLimit-Limit")
     if limit:
         known = f"The limit of this token is {limit} requests in a rolling hour."
@@ -431,7 +430,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
         known = "The limit is 1,000 requests in a rolling hour for all programs of a user."
     return RateLimited(
         f"Bitbucket's rate limit is exceeded, for {question.subject}.",
-        retry_at=retry_at,
+        retry_at=ends,
         hint=f"{when} {known}",
         **question.details,
     )

@@ -1,4 +1,4 @@
-"""Filters by name: by Bitbucket's query language where it is exact, and otherwise here.
+"""Filters by name, in Bitbucket's query language.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#filtering
 """
@@ -18,8 +18,8 @@ class NameFilter:
     """A filter by name.
 
     Bitbucket does not document how a string of its query language holds a double quote or a
-    backslash. So none is ever sent: the longest part without them is asked for, which lets
-    through all that is wanted, and ``matches`` sorts out the rest.
+    backslash. So none is ever sent: the query has the longest part without them, which lets
+    through everything that is wanted, and the core drops the rest.
 
     Attributes:
         name: Exactly this one.
@@ -43,8 +43,3 @@ class NameFilter:
         if self.name is not None and self.contains is not None:
             return False
         return not _UNSPEAKABLE.search(self.name or self.contains or "")
-
-    def matches(self, name: str) -> bool:
-        if self.name is not None and name != self.name:
-            return False
-        return self.contains is None or self.contains.casefold() in name.casefold()

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ from deploycore.http import parse_items
 __all__ = ["MOST_ITEMS_A_PAGE", "PAGE_FIELDS", "Page", "PageSource", "items", "pages"]
 
 MOST_ITEMS_A_PAGE = 100
-MOST_BARREN_PAGES = 20
 PAGE_FIELDS = ("next", "size", "page", "pagelen")
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class PageSource(Protocol):
@@ -154,39 +154,21 @@ def predicted_links(page: Page, *, wanted: int | None = None) -> Iterator[str]:
 
 def items(
     source: Generator[Page, None, None],
-    read: Callable[[object], T],
+    expected: type[U],
+    read: Callable[[U], T],
     *,
-    key: Callable[[T], Hashable],
-    what: str = "a page",
+    what: str,
 ) -> Generator[T, None, None]:
-    """The items of pages without duplicates; invalid ones are skipped and reported.
-
-    When something is added while a listing is read, what follows it moves, and the last items
-    of one page come again as the first of the next. Remembering two pages is enough for that,
-    and bounded.
+    """The items of pages; invalid ones are skipped and counted.
 
     Args:
-        read: From a value of a page to an item.
-        key: What tells two items apart.
+        expected: The model of an item.
+        read: Makes of an item what is wanted.
         what: What a page holds, for messages: ``a page of branches``.
-
-    Raises:
-        UnexpectedAnswer: Page after page brings nothing new, and a link to another one.
     """
-    before: set[Hashable] = set()
-    barren = 0
     with closing(source):
         for page in source:
-            current: set[Hashable] = set()
-            for item in parse_items(object, page.values, what=what, read=read):
-                identity = key(item)
-                if identity not in before and identity not in current:
-                    yield item
-                current.add(identity)
-            barren = 0 if current - before else barren + 1
-            if barren > MOST_BARREN_PAGES:
-                raise _endless()
-            before = current
+            yield from parse_items(expected, page.values, what=what, read=read)
 
 
 def _read_ahead(
@@ -211,13 +193,6 @@ def _read_ahead(
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _endless() -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"Bitbucket's listing does not end: {MOST_BARREN_PAGES} pages in a row had nothing new.",
-        hint="Try again later. If it happens again, tell Bitbucket's support.",
-    )
 
 
 def _not_a_page(why: str) -> UnexpectedAnswer:

@@ -1,17 +1,13 @@
 """Bitbucket Cloud as a deploycore provider: the contract's hooks, and nothing else.
 
 Which credential goes where is in ``configuration``, how pages are read in ``pagination``, what
-answers mean in ``mapping`` and what refusals mean in ``explanations``.
+answers mean in ``answers`` and what refusals mean in ``explanations``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import closing
 from functools import partial
-from itertools import islice
-from operator import attrgetter
-from typing import TypeVar
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -19,7 +15,7 @@ from pydantic import SecretStr
 from deploycore.errors import NotFound, PermissionDenied
 from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
 from deploycore.hookspecs import hookimpl
-from deploycore.http import HttpClient
+from deploycore.http import HttpClient, parse_answer
 from deploycore.models import (
     Account,
     Branch,
@@ -30,6 +26,14 @@ from deploycore.models import (
     RepositoryQuery,
 )
 from deploycore_bitbucket import explanations, pagination, webhooks
+from deploycore_bitbucket.answers import (
+    BRANCH_FIELDS,
+    REPOSITORY_FIELDS,
+    USER_FIELDS,
+    BranchAnswer,
+    RepositoryAnswer,
+    UserAnswer,
+)
 from deploycore_bitbucket.configuration import (
     AccessTokenConfig,
     ApiTokenConfig,
@@ -38,22 +42,12 @@ from deploycore_bitbucket.configuration import (
 )
 from deploycore_bitbucket.explanations import Action, Question
 from deploycore_bitbucket.filtering import NameFilter
-from deploycore_bitbucket.mapping import (
-    BRANCH_FIELDS,
-    REPOSITORY_FIELDS,
-    USER_FIELDS,
-    account_from,
-    branch_from,
-    repository_from,
-)
 from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
 from deploycore_bitbucket.statuses import build_status
 
 __all__ = ["BitbucketProvider"]
 
-T = TypeVar("T", Repository, Branch)
-
-_REPOSITORY_KEY = attrgetter("owner.username", "slug")
+Parameters = dict[str, str | int]
 
 
 class BitbucketProvider:
@@ -86,7 +80,7 @@ class BitbucketProvider:
             if account is not None:
                 return account
         workspace = self._config.default_workspace
-        params: dict[str, str | int] = {"pagelen": 1, "fields": "values.full_name"}
+        params: Parameters = {"pagelen": 1, "fields": "values.full_name"}
         answer = self._asking(workspace).get_json(_repositories(workspace), params=params)
         pagination.Page.read(answer)
         return Account(username=workspace)
@@ -99,9 +93,9 @@ class BitbucketProvider:
         pages = self._pages(
             self._asking(workspace), _repositories(workspace), REPOSITORY_FIELDS, names, query.limit
         )
-        read = partial(repository_from, git_url=self._config.git_url)
-        found = pagination.items(pages, read, key=_REPOSITORY_KEY, what="a page of repositories")
-        return _chosen(found, names, query.limit)
+        return pagination.items(
+            pages, RepositoryAnswer, self._repository, what="a page of repositories"
+        )
 
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
@@ -116,16 +110,14 @@ class BitbucketProvider:
         pages = self._pages(
             self._asking(repository.owner, repository), url, BRANCH_FIELDS, names, query.limit
         )
-        read = partial(branch_from, repository=repository)
-        found = pagination.items(pages, read, key=attrgetter("name"), what="a page of branches")
-        return _chosen(found, names, query.limit)
+        return pagination.items(pages, BranchAnswer, BranchAnswer.branch, what="a page of branches")
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
         """``GET /repositories/{workspace}/{repo_slug}``."""
         http = self._asking(repository.owner, repository)
         found = http.get_json(_path(repository), params={"fields": ",".join(REPOSITORY_FIELDS)})
-        return repository_from(found, git_url=self._config.git_url)
+        return self._repository(parse_answer(RepositoryAnswer, found, what="a repository"))
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
@@ -198,7 +190,10 @@ class BitbucketProvider:
             user = self._asking().get_json("/user", params={"fields": ",".join(USER_FIELDS)})
         except PermissionDenied:
             return None
-        return account_from(user)
+        return parse_answer(UserAnswer, user, what="the user").account()
+
+    def _repository(self, answer: RepositoryAnswer) -> Repository:
+        return answer.repository(self._config.git_url)
 
     def _asking(
         self,
@@ -215,10 +210,9 @@ class BitbucketProvider:
         self, http: HttpClient, repository: RepositoryId
     ) -> Generator[Webhook, None, None]:
         shown = ["next", *(f"values.{field}" for field in webhooks.WEBHOOK_FIELDS)]
-        params: dict[str, str | int] = {"pagelen": MOST_ITEMS_A_PAGE, "fields": ",".join(shown)}
+        params: Parameters = {"pagelen": MOST_ITEMS_A_PAGE, "fields": ",".join(shown)}
         pages = pagination.pages(http, _hooks(repository), params=params, prefetch=0)
-        read, key = webhooks.webhook_from, attrgetter("id")
-        return pagination.items(pages, read, key=key, what="a page of webhooks")
+        return pagination.items(pages, object, webhooks.webhook_from, what="a page of webhooks")
 
     def _pages(
         self,
@@ -230,7 +224,7 @@ class BitbucketProvider:
     ) -> Generator[pagination.Page, None, None]:
         wanted = limit if names.is_all_in_q else None
         shown = [*pagination.PAGE_FIELDS, *(f"values.{field}" for field in fields)]
-        params: dict[str, str | int] = {
+        params: Parameters = {
             "pagelen": min(wanted or MOST_ITEMS_A_PAGE, MOST_ITEMS_A_PAGE),
             "fields": ",".join(shown),
         }
@@ -238,13 +232,6 @@ class BitbucketProvider:
             params["q"] = names.q
         prefetch = self._config.prefetch_pages
         return pagination.pages(http, url, params=params, prefetch=prefetch, wanted=wanted)
-
-
-def _chosen(
-    found: Generator[T, None, None], names: NameFilter, limit: int | None
-) -> Generator[T, None, None]:
-    with closing(found):
-        yield from islice((item for item in found if names.matches(item.name)), limit)
 
 
 def _repositories(workspace: str) -> str:

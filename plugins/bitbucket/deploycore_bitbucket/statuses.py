@@ -8,9 +8,9 @@ from __future__ import annotations
 from deploycore.events import CommitState, CommitStatus
 from deploycore.models import RepositoryId
 
-__all__ = ["build_status"]
+__all__ = ["STATES", "build_status"]
 
-_STATES: dict[CommitState, str] = {
+STATES: dict[CommitState, str] = {
     "in_progress": "INPROGRESS",
     "successful": "SUCCESSFUL",
     "failed": "FAILED",
@@ -31,7 +31,7 @@ def build_status(status: CommitStatus, repository: RepositoryId, *, git_url: str
     page = f"{git_url}/{repository.path}/commits/{status.commit}"
     body = {
         "key": status.key,
-        "state": _STATES[status.state],
+        "state": STATES[status.state],
         "name": _cut(status.name),
         "description": _cut(status.description),
         "url": _plain(status.url) or page,

@@ -25,7 +25,7 @@ from deploycore.events import (
     WebhookEvent,
     as_documented,
     delivered_json,
-    hmac_sha256_matches,
+    signature_header_matches,
     unexpected_delivery,
 )
 from deploycore.http import AnswerModel, IncompleteItem, parse_answer
@@ -143,8 +143,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
 
     Other algorithms are refused: Bitbucket has this one alone.
     """
-    algorithm, _, signature = delivery.headers.get("x-hub-signature", "").partition("=")
-    return hmac_sha256_matches(delivery.body, signature, secrets) & (algorithm == "sha256")
+    return signature_header_matches(delivery, "x-hub-signature", secrets)
 
 
 @as_documented("Bitbucket")

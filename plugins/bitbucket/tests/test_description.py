@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from deploycore_bitbucket import mapping, pagination, webhooks
+from deploycore_bitbucket import pagination, webhooks
+from deploycore_bitbucket.answers import BranchAnswer, RepositoryAnswer, UserAnswer
 
-from deploycore.http import IncompleteItem, parse_items
+from deploycore.http import IncompleteItem, parse_answer, parse_items
 from deploycore.http.tally import ItemTally
-from deploycore.models import RepositoryId
 from tests.described import Schemas
 from tests.openapi import BESIDE_THE_REPOSITORY, VARIABLE, find_description
 
-SHOP = RepositoryId(owner="acme", slug="shop")
 TEXTS = {
     "full_name": "acme/shop",
     "hash": "e7d158ff7ed5538c28f94cd97a9ad569680fc94e",
@@ -41,11 +40,16 @@ def schemas():
 
 
 def read_repository(item):
-    return mapping.repository_from(item, git_url="https://bitbucket.org")
+    found = parse_answer(RepositoryAnswer, item, what="a repository")
+    return found.repository("https://bitbucket.org")
 
 
 def read_branch(item):
-    return mapping.branch_from(item, repository=SHOP)
+    return parse_answer(BranchAnswer, item, what="a branch").branch()
+
+
+def read_account(item):
+    return parse_answer(UserAnswer, item, what="the user").account()
 
 
 READERS = {
@@ -73,7 +77,7 @@ def test_every_valid_page_can_be_read(schemas, schema):
 
 @pytest.mark.parametrize("schema", ["account", "user", "team"])
 def test_every_valid_account_is_an_account(schemas, schema):
-    accounts = list(map(mapping.account_from, schemas.valid(schema)))
+    accounts = list(map(read_account, schemas.valid(schema)))
     names = {account.username for account in accounts if account is not None}
     assert None in accounts
     assert names

@@ -303,29 +303,6 @@ def test_nonsense_in_what_is_not_guaranteed_does_no_harm(field, nonsense):
     assert values(ChainServer(past | answers)) == list(range(6))
 
 
-def test_an_item_that_moved_to_the_next_page_is_given_once():
-    moved = iter([Page(values=["a", "b", "b"]), Page(values=["b", "c"]), Page(values=["d"])])
-    assert list(items((page for page in moved), str, key=str)) == ["a", "b", "c", "d"]
-
-
-def pages_forever(values):
-    while True:
-        yield Page(values=values, next=link_to(2))
-
-
-@pytest.mark.parametrize("values", [[], ["a", "b"]])
-def test_pages_without_end_that_bring_nothing_new_are_refused(values):
-    found = items(pages_forever(values), str, key=str)
-    assert list(islice(found, len(values))) == values
-    with pytest.raises(UnexpectedAnswer, match="does not end"):
-        next(found)
-
-
-def test_some_empty_pages_between_full_ones_are_no_fault():
-    chain = [*[Page(values=[])] * 20, Page(values=["a"])]
-    assert list(items((page for page in chain * 2), str, key=str)) == ["a", "a"]
-
-
 class EndlessServer(ChainServer):
     """Makes pages up when they are asked for, so that it needs no memory itself."""
 
@@ -346,7 +323,7 @@ def peak_memory_of(page_count):
     tracemalloc.start()
     try:
         source = read(EndlessServer(page_count), prefetch=8)
-        count = sum(1 for _ in items(source, str, key=str))
+        count = sum(1 for _ in items(source, str, str, what="a page"))
         return count, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -361,7 +338,7 @@ def test_memory_does_not_grow_with_the_length_of_a_listing():
 
 def test_closing_the_items_closes_the_pages():
     server = ChainServer(listing([2] * 20))
-    found = items(read(server), lambda value: value, key=lambda value: value)
+    found = items(read(server), int, int, what="a page")
     assert list(islice(found, 3)) == [0, 1, 2]
     assert threads() != []
     found.close()

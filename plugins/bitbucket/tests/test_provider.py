@@ -324,7 +324,7 @@ def test_a_malformed_repository_does_not_lose_the_others(provider, bitbucket, ca
     assert [found.slug for found in provider().list_repos()] == ["one", "two"]
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "list_repos: 3 item(s)" in said
-    assert "is_private is missing or wrong" in said
+    assert "is_private is not true or false" in said
     assert "full_name is missing" in said
     assert "broken" not in said
 

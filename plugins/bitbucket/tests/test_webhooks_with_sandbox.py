@@ -77,7 +77,7 @@ def connect(provider, sandbox):
 
 
 def status(sandbox, **changes):
-    commit = sandbox.branches("acme", "shop")["main"]
+    commit = sandbox.git.branches(sandbox.existing("acme", "shop"))["main"]
     values = {"commit": commit, "key": "deploycore/shop", "state": "successful", "name": "shop"}
     return CommitStatus(**{**values, **changes})
 
@@ -117,7 +117,7 @@ def test_webhooks_are_listed_over_all_pages_and_lazily(sandbox, connect):
 
 def test_a_push_and_a_pull_request_come_as_events(sandbox, connect):
     provider = connect()
-    before = sandbox.branches("acme", "shop")["main"]
+    before = sandbox.git.branches(sandbox.existing("acme", "shop"))["main"]
     with Listener() as listener:
         provider.register_webhook(SHOP, listener.address, SECRET)
         after = sandbox.commit("acme", "shop", "main", {"a": b"1"}, "Next")

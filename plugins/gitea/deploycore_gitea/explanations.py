@@ -22,7 +22,7 @@ from deploycore.errors import (
     PermissionDenied,
     ProviderError,
 )
-from deploycore.http import ErrorAnswer
+from deploycore.http import ErrorAnswer, quoted
 from deploycore.models import RepositoryId
 
 from deploycore_gitea.configuration import (
@@ -59,7 +59,6 @@ _SECOND_FACTOR = re.compile(
 )
 _NOT_SIGNED_IN = re.compile(r"only signed in user|token is required", re.IGNORECASE)
 _WEBHOOKS_OFF = re.compile(r"webhooks disabled", re.IGNORECASE)
-_MOST_QUOTED = 200
 
 Action = Literal["read", "list webhooks", "register webhook", "remove webhook", "report status"]
 
@@ -198,7 +197,7 @@ def _wrong_credentials(said: str, question: Question) -> AuthenticationFailed:
         else f"the username {config.username!r} with this password"
     )
     return AuthenticationFailed(
-        f"{config.url} does not accept {what}{_quoted(said)}.",
+        f"{config.url} does not accept {what}{quoted(said)}.",
         hint=_check_credentials(config, said),
         **question.details,
     )
@@ -248,9 +247,9 @@ def _denied(said: str, question: Question) -> PermissionDenied:
     if question.task is not None:
         return _not_entitled(said, question, question.task)
     return PermissionDenied(
-        f"{config.url} denies these credentials access to {question.subject}{_quoted(said)}.",
+        f"{config.url} denies these credentials access to {question.subject}{quoted(said)}.",
         hint="Sign in with a browser, and check that the account is active and has read access."
-        " A token needs the scope {READ_REPOSITORY}.",
+        f" A token needs the scope {READ_REPOSITORY}.",
         **question.details,
     )
 
@@ -263,13 +262,13 @@ def _not_entitled(said: str, question: Question, task: _Task) -> PermissionDenie
     else:
         hint = task.role
     return PermissionDenied(
-        f"The account may not {question.what}{_quoted(said)}.", hint=hint, **question.details
+        f"The account may not {question.what}{quoted(said)}.", hint=hint, **question.details
     )
 
 
 def _not_taken(said: str, question: Question) -> ProviderError:
     return ProviderError(
-        f"{question.config.url} refuses to {question.what}{_quoted(said)}.",
+        f"{question.config.url} refuses to {question.what}{quoted(said)}.",
         hint="Use a complete webhook address that begins with http:// or https://.",
         **question.details,
     )
@@ -300,8 +299,3 @@ def _unknown(answer: ErrorAnswer, question: Question) -> NotFound:
 def _said(answer: ErrorAnswer) -> str:
     message = answer.json.get("message") if isinstance(answer.json, Mapping) else None
     return message if isinstance(message, str) else ""
-
-
-def _quoted(said: str) -> str:
-    """The host's message, complete or not at all, because half a secret cannot be masked."""
-    return f" ({said})" if said.isprintable() and 0 < len(said) <= _MOST_QUOTED else ""

@@ -48,8 +48,6 @@ SENDING_JSON = frozenset({"gitea", "gogs", "forgejo"})
 """The types of webhooks whose deliveries these are; others are for chats."""
 
 
-_Kind = Literal["branch", "tag"]
-_KINDS: dict[str, _Kind] = {"refs/heads/": "branch", "refs/tags/": "tag"}
 _ACTIONS: dict[str, Literal["opened", "updated"]] = {
     "opened": "opened",
     "reopened": "opened",
@@ -248,23 +246,16 @@ def _header(delivery: WebhookDelivery, name: str) -> str:
 
 def _push(body: object) -> PushEvent | None:
     told = parse_answer(_Push, body, what="a delivery of push")
-    before, after = _commit(told.before), _commit(told.after)
-    if before is None and after is None:
-        return None  # The button Test of an empty repository.
-    for prefix, kind in _KINDS.items():
-        name = told.ref.removeprefix(prefix)
-        if name != told.ref:
-            # An annotated tag points to a tag object, which points to a commit.
-            if kind == "tag" and after is not None and told.head_commit is not None:
-                after = told.head_commit.id
-            change = RefChange(kind=kind, name=name, before=before, after=after)
-            return PushEvent(
-                repository=told.repository.id,
-                changes=(change,),
-                actor=_name(told.pusher),
-                repository_host_id=told.repository.host_id,
-            )
-    return None
+    tagged = told.head_commit.id if told.head_commit else None
+    change = RefChange.of_ref(told.ref, told.before, told.after, tagged=tagged)
+    if change is None:
+        return None  # such as the button Test of an empty repository
+    return PushEvent(
+        repository=told.repository.id,
+        changes=(change,),
+        actor=_name(told.pusher),
+        repository_host_id=told.repository.host_id,
+    )
 
 
 def _delete(body: object) -> PushEvent:
@@ -296,11 +287,6 @@ def _pull_request(body: object) -> PullRequestEvent | None:
         actor=_name(told.sender),
         repository_host_id=told.repository.host_id,
     )
-
-
-def _commit(hash: str) -> str | None:
-    """Read a hash; ``None`` for zeros, which mean no commit."""
-    return hash if hash.strip("0") else None
 
 
 def _name(user: _User | None) -> str:

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from deploycore.errors import (
@@ -26,7 +26,7 @@ from deploycore.errors import (
     ProviderError,
     RateLimited,
 )
-from deploycore.http import ErrorAnswer, retry_after
+from deploycore.http import ErrorAnswer, quoted, retry_at
 from deploycore.models import RepositoryId
 from deploycore.times import for_people
 from deploycore_github.configuration import (
@@ -59,7 +59,6 @@ _REMEDIES = {
     " name: push a new commit.",
 }
 _PARTS = ("resource", "field", "code")
-_SAID_MOST = 300
 
 
 @dataclass(frozen=True)
@@ -175,17 +174,17 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     in words alone."""
     if answer.status not in (403, 429):
         return None
-    retry_at = _limit_ends(answer.headers, now)
+    ends = _limit_ends(answer.headers, now)
     said = _said(answer).lower()
     in_words = "rate limit" in said or "abuse detection" in said
     if not in_words and answer.status == 403 and _is_denial(answer, said):
         return None  # which may well be the last answer of the hour
-    if retry_at is None and answer.status != 429 and not in_words:
+    if ends is None and answer.status != 429 and not in_words:
         return None
     limit = answer.headers.get("X-RateLimit-Limit", "")
     hints = ["Wait at least a minute, then try again."]
-    if retry_at is not None:
-        hints = [f"Try again after {for_people(retry_at)}."]
+    if ends is not None:
+        hints = [f"Try again after {for_people(ends)}."]
     if limit.isdecimal() and "secondary" not in said:
         hints.append(f"The limit of these credentials is {limit} requests an hour.")
     else:
@@ -193,7 +192,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     return RateLimited(
         f"GitHub's rate limit is exceeded, for the request to {question.task.what}"
         f" {question.subject}.",
-        retry_at=retry_at,
+        retry_at=ends,
         hint=" ".join(hints),
         **question.details,
     )
@@ -206,13 +205,9 @@ def _is_denial(answer: ErrorAnswer, said: str) -> bool:
 
 
 def _limit_ends(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    seconds = retry_after(headers, now)
-    if seconds is not None:
-        return now + timedelta(seconds=seconds)
-    epoch = headers.get("X-RateLimit-Reset", "")
-    if headers.get("X-RateLimit-Remaining") == "0" and re.fullmatch("[0-9]{1,11}", epoch):
-        return datetime.fromtimestamp(int(epoch), UTC)
-    return None
+    """When the limit ends; the time of the reset counts only if nothing remains."""
+    spent = headers.get("X-RateLimit-Remaining") == "0"
+    return retry_at(headers, now, reset="X-RateLimit-Reset" if spent else "")
 
 
 def _wrong_credentials(answer: ErrorAnswer, question: Question) -> AuthenticationFailed:
@@ -454,8 +449,7 @@ def _said(answer: ErrorAnswer) -> str:
 
 def _quoted(answer: ErrorAnswer, more: str = "") -> str:
     said = ": ".join(filter(None, (_said(answer).rstrip("."), more.rstrip("."))))
-    shown = said if len(said) <= _SAID_MOST else said[: _SAID_MOST - 1] + "…"
-    return f" ({shown})" if shown else ""
+    return quoted(said)
 
 
 def _names(header: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from deploycore.events import (
     WebhookEvent,
     as_documented,
     delivered_json,
-    hmac_sha256_matches,
+    signature_header_matches,
     unexpected_delivery,
 )
 from deploycore.http import AnswerModel, parse_answer
@@ -40,7 +40,6 @@ PULL_REQUEST = "pull_request"
 EVENTS = (PUSH, PULL_REQUEST)
 """What deploycore subscribes to."""
 
-BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 FORM_FIELD = "payload"
 _CLOSED = "closed"
 _ACTIONS: dict[str, Literal["opened", "updated"]] = {
@@ -138,8 +137,7 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
 
     ``X-Hub-Signature``, which GitHub sends as well, is by SHA-1 and never believed.
     """
-    algorithm, _, signature = delivery.headers.get("x-hub-signature-256", "").partition("=")
-    return hmac_sha256_matches(delivery.body, signature, secrets) & (algorithm == "sha256")
+    return signature_header_matches(delivery, "x-hub-signature-256", secrets)
 
 
 @as_documented("GitHub")
@@ -193,22 +191,11 @@ def _push(body: object) -> PushEvent:
 
 def _ref_change(told: _Push) -> RefChange:
     """Read a push; GitHub sends one delivery for each ref."""
-    before, after = _commit(told.before), _commit(told.after)
-    if before is None and after is None:
-        raise unexpected_delivery("GitHub", "the ref was neither there before nor after")
-    if told.ref.startswith(BRANCHES):
-        name = told.ref.removeprefix(BRANCHES)
-        return RefChange(kind="branch", name=name, before=before, after=after)
-    if not told.ref.startswith(TAGS):
-        raise unexpected_delivery("GitHub", "the ref is neither a branch nor a tag")
-    if after is not None and told.head_commit is not None:
-        after = told.head_commit.id  # an annotated tag leads to an object of its own first
-    name = told.ref.removeprefix(TAGS)
-    return RefChange(kind="tag", name=name, before=before, after=after)
-
-
-def _commit(hash: str) -> str | None:
-    return hash if hash.strip("0") else None
+    tagged = told.head_commit.id if told.head_commit else None
+    change = RefChange.of_ref(told.ref, told.before, told.after, tagged=tagged)
+    if change is None:
+        raise unexpected_delivery("GitHub", "it names no branch or tag that existed")
+    return change
 
 
 def _pull_request(body: object) -> tuple[WebhookEvent, ...]:

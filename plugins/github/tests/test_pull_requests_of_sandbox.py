@@ -129,7 +129,7 @@ def test_lists_go_by_head_and_base_and_have_pages(sandbox, ask):
 
 
 def test_one_may_come_from_a_fork_that_goes_away(sandbox, shop, ask):
-    fork = sandbox.fork("ada", "shop", "eve")
+    fork = sandbox.fork("ada", "shop", into="eve")
     sandbox.publish("eve", "shop", "feature", {"a": b"3\n"}, "Change")
     assert ask("POST", title="Fork", head="eve:feature", base="main").status_code == 201
     assert ask("GET", "/1").json()["head"]["label"] == "eve:feature"

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -24,7 +24,7 @@ from deploycore.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from deploycore.http import ErrorAnswer, retry_after
+from deploycore.http import ErrorAnswer, quoted, retry_at
 from deploycore.models import RepositoryId
 from deploycore.times import for_people
 
@@ -95,9 +95,7 @@ _OF_PROTECTED: Mapping[Action, str] = {
     "report status": " (on a protected branch one that may push or merge)",
     "report deployment": " (for a protected environment one that may deploy to it)",
 }
-_SHOWN_CHARACTERS = 300
 _TRANSITION = re.compile(r"Cannot transition status via :\w+ from :(\w+)")
-_LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
 
 
 @dataclass(frozen=True)
@@ -239,7 +237,7 @@ def _refused_token(question: Question, said: str) -> AuthenticationFailed:
         what = "is not accepted"
     kind = "OAuth token" if isinstance(question.config, OAuthTokenConfig) else "access token"
     return AuthenticationFailed(
-        f"GitLab at {question.config.url} says that the {kind} {what}{_quoted(said)}.",
+        f"GitLab at {question.config.url} says that the {kind} {what}{quoted(said)}.",
         hint=_check_token(question.config),
         **question.details,
     )
@@ -303,7 +301,7 @@ def _missing_permission(question: Question, said: str) -> PermissionDenied:
     if question.task is not None:
         asked, classic = f"this asks for {question.task.permissions}", WRITE_SCOPE
     return PermissionDenied(
-        f"The fine-grained token may not {question.doing}{_quoted(said)}.",
+        f"The fine-grained token may not {question.doing}{quoted(said)}.",
         hint="Make a fine-grained token with the named permission for the group or project:"
         f" {asked}. Or make a classic token with {classic}.",
         fine_grained=True,
@@ -315,7 +313,7 @@ def _no_access(question: Question, said: str) -> PermissionDenied:
     if question.task is not None:
         return _no_role(question, question.task, said)
     return PermissionDenied(
-        f"GitLab denies this token access to {question.subject}{_quoted(said)}.",
+        f"GitLab denies this token access to {question.subject}{quoted(said)}.",
         hint="To read a private project's code, the token's user needs at least the role Reporter "
         "there. Ask a maintainer of the project or an owner of the group.",
         **question.details,
@@ -325,7 +323,7 @@ def _no_access(question: Question, said: str) -> PermissionDenied:
 def _no_role(question: Question, task: _Task, said: str) -> PermissionDenied:
     protected = "" if task.role == "Maintainer" else _OF_PROTECTED[question.action]
     return PermissionDenied(
-        f"GitLab does not let this token {question.doing}{_quoted(said)}.",
+        f"GitLab does not let this token {question.doing}{quoted(said)}.",
         hint=f"The token's user needs at least the role {task.role} in the project{protected}, and "
         f"the token the scope {WRITE_SCOPE}; tokens of a project or group get both when they are "
         f"made.{_of_deploy_tokens(question.config)}",
@@ -340,7 +338,7 @@ def _refused_webhook(question: Question, answer: ErrorAnswer) -> ProviderError:
     except (ValueError, RecursionError):
         said = ""
     return ProviderError(
-        f"GitLab refuses the webhook for {question.subject}{_quoted(said)}.",
+        f"GitLab refuses the webhook for {question.subject}{quoted(said)}.",
         hint="Use an https address that GitLab can reach. An administrator has to allow"
         " addresses in GitLab's own network: Admin > Settings > Network > Outbound requests. "
         "gitlab.com allows at most 100 webhooks for a project.",
@@ -435,31 +433,20 @@ def _unknown_commit(question: Question) -> NotFound:
 
 
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited:
-    retry_at = _retry_at(answer.headers, now)
+    ends = retry_at(answer.headers, now, reset="RateLimit-Reset")
     when = (
-        f"Try again after {for_people(retry_at)}."
-        if retry_at
+        f"Try again after {for_people(ends)}."
+        if ends
         else "Try again in a few minutes: most of GitLab's limits are for a minute."
     )
     limit = answer.headers.get("RateLimit-Limit", "")
     known = f" The limit is {limit} requests a minute." if limit.isdigit() else ""
     return RateLimited(
         f"GitLab's rate limit is exceeded, for {question.subject}.",
-        retry_at=retry_at,
+        retry_at=ends,
         hint=f"{when}{known}",
         **question.details,
     )
-
-
-def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """Read ``Retry-After``, or ``RateLimit-Reset``, which is in seconds since 1970."""
-    seconds = retry_after(headers, now)
-    if seconds is not None:
-        return now + timedelta(seconds=seconds)
-    reset = headers.get("RateLimit-Reset", "")
-    if not (reset.isascii() and reset.isdigit() and int(reset[:13]) <= _LATEST_SECOND):
-        return None
-    return datetime.fromtimestamp(int(reset), UTC)
 
 
 def _scopes(answer: ErrorAnswer) -> list[str]:
@@ -497,8 +484,3 @@ def _first_problem(message: Mapping[str, object]) -> object:
         if isinstance(problem, str):
             return problem if field == "base" else f"{field} {problem}"
     return None
-
-
-def _quoted(said: str) -> str:
-    """The message in parentheses, or none if it is long, because cutting it may cut a secret."""
-    return f" ({said})" if said and len(said) <= _SHOWN_CHARACTERS and "<" not in said else ""

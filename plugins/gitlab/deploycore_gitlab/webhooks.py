@@ -270,24 +270,10 @@ def _push(body: object, kind: str) -> PushEvent:
 
 
 def _ref_change(told: _Push) -> RefChange:
-    is_tag = told.object_kind == "tag_push"
-    prefix = "refs/tags/" if is_tag else "refs/heads/"
-    before, after = _commit_or_none(told.before), _commit_or_none(told.after)
-    if not told.ref.startswith(prefix) or (before is None and after is None):
+    change = RefChange.of_ref(told.ref, told.before, told.after, tagged=told.checkout_sha)
+    if change is None or (change.kind == "tag") != (told.object_kind == "tag_push"):
         raise unexpected_delivery("GitLab", "it does not say which ref was changed")
-    if is_tag and after is not None:
-        after = told.checkout_sha or after
-    return RefChange(
-        kind="tag" if is_tag else "branch",
-        name=told.ref.removeprefix(prefix),
-        before=before,
-        after=after,
-    )
-
-
-def _commit_or_none(hash: str) -> str | None:
-    """Read a hash; zeros mean no commit."""
-    return hash if hash.strip("0") else None
+    return change
 
 
 def _merge_request(body: object) -> tuple[PullRequestEvent, ...]:

@@ -117,9 +117,9 @@ def test_an_update_of_a_merge_request_has_oldrev_where_commits_have_changed(
 ):
     ask("POST", "hooks", url=listener.address, merge_requests_events=True, push_events=False)
     sandbox.publish("acme/platform", "shop", "topic", {"a": b"1"}, "Next")
-    request = sandbox.open_merge_request("acme/platform", "shop", "topic", "trunk")
+    request = sandbox.open_pull_request("acme/platform", "shop", "topic", "trunk")
     sandbox.publish("acme/platform", "shop", "topic", {"a": b"2"}, "More")
-    sandbox.update_merge_request(request, title="Anvils")
+    sandbox.edit_pull_request(request, title="Anvils")
     assert sandbox.webhooks.wait()
     told = [json.loads(found.body) for found in listener.received]
     assert [body["object_attributes"]["action"] for body in told] == ["open", "update", "update"]
@@ -137,11 +137,11 @@ def test_a_merge_request_needs_a_project_and_branches_and_is_one_that_there_is(s
         ("acme/platform", "shop", "x", "y"),
     ):
         with pytest.raises(NotFound):
-            sandbox.open_merge_request(*arguments)
-    request = sandbox.open_merge_request("acme/platform", "shop", "trunk", "trunk")
+            sandbox.open_pull_request(*arguments)
+    request = sandbox.open_pull_request("acme/platform", "shop", "trunk", "trunk")
     sandbox.arrange(ONE)
     with pytest.raises(NotFound):
-        sandbox.close_merge_request(request)
+        sandbox.close_pull_request(request)
 
 
 @pytest.mark.parametrize(

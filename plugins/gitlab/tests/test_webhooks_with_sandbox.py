@@ -186,12 +186,12 @@ def test_a_push_a_tag_and_a_merge_request_come_as_events(sandbox, connect, start
     provider.register_webhook(SHOP, listener.address, SECRET)
     after = sandbox.publish(SHOP.owner, SHOP.slug, "topic", {"a": b"1"}, "Next")
     sandbox.add_tag(SHOP.owner, SHOP.slug, "v1.0", at=after)
-    request = sandbox.open_merge_request(SHOP.owner, SHOP.slug, "topic", "trunk", title="Anvils")
+    request = sandbox.open_pull_request(SHOP.owner, SHOP.slug, "topic", "trunk", title="Anvils")
     newer = sandbox.publish(SHOP.owner, SHOP.slug, "topic", {"a": b"2"}, "More")
-    sandbox.update_merge_request(request, title="Heavier anvils")
-    sandbox.close_merge_request(request)
-    sandbox.reopen_merge_request(request)
-    sandbox.merge(request)
+    sandbox.edit_pull_request(request, title="Heavier anvils")
+    sandbox.close_pull_request(request)
+    sandbox.reopen_pull_request(request)
+    sandbox.merge_pull_request(request)
     assert sandbox.webhooks.wait()
     assert all(provider.verify_webhook(found, (SECRET,)) for found in listener.received)
     told = [provider.parse_webhook(found) for found in listener.received]
@@ -239,7 +239,7 @@ def test_a_merge_request_from_a_fork_says_so(sandbox, connect, start, listener):
     provider = connect(sandbox)
     provider.register_webhook(SHOP, listener.address, SECRET)
     fork = sandbox.fork(SHOP.owner, SHOP.slug, into="ada")
-    sandbox.open_merge_request(SHOP.owner, SHOP.slug, "trunk", "trunk", source=fork)
+    sandbox.open_pull_request(SHOP.owner, SHOP.slug, "trunk", "trunk", source=fork)
     assert sandbox.webhooks.wait()
     (found,) = provider.parse_webhook(listener.received[-1]).events
     assert found.is_from_fork

@@ -9,9 +9,10 @@ from deploycore.testing import faults
 from deploycore.testing.faults import Change, Fault, Faults
 from deploycore.testing.pull_requests import PullRequest
 from deploycore.testing.repositories import Executable, File, Submodule, Symlink
+from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Delivery, DeliveryRules, Hook, ShownStatus
+from deploycore_bitbucket.sandbox.rows import Credential, User, Workspace
 from deploycore_bitbucket.sandbox.sandbox import Exchange, LoggedRequest, Sandbox
-from deploycore_bitbucket.sandbox.state import Credential, Repository, User, Workspace
 
 __all__ = [
     "Change",

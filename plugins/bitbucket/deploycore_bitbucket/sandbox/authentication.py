@@ -1,7 +1,7 @@
-"""Who is asking, by the rules of each kind of credentials, for REST and for git.
+"""How Bitbucket judges each kind of credentials, for REST and for git.
 
-The two want different usernames for the same secret, and the refusals differ too: what
-Bitbucket is known to answer is answered here word by word.
+The two expect different usernames for the same secret, and their refusals differ too. Messages
+are those that Bitbucket is known to send, word for word.
 
 Sources: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/,
 https://support.atlassian.com/bitbucket-cloud/docs/using-access-tokens/ and
@@ -10,20 +10,20 @@ https://support.atlassian.com/bitbucket-cloud/docs/using-app-passwords/
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import Literal
 
-from deploycore.testing.messages import Answer, Refusal, text_answer, with_headers
+from deploycore.testing.git_http import text_refusal
+from deploycore.testing.messages import Refusal, text_answer, with_headers
+from deploycore.testing.scenarios import Access
 from deploycore_bitbucket.sandbox.messages import refuse
-from deploycore_bitbucket.sandbox.state import GIT_USERNAMES, PREFIXES, Credential, Mode, State
+from deploycore_bitbucket.sandbox.rows import GIT_USERNAMES, PREFIXES, Credential
 
 __all__ = [
     "AppPasswords",
-    "Caller",
     "Need",
-    "caller",
+    "demand_basic",
+    "demand_git_scope",
     "demand_scope",
     "git_credential",
     "rest_credential",
@@ -39,8 +39,7 @@ REMOVED = (
     "CHANGE-3222 - Functionality has been deprecated\n"
     "App passwords are deprecated and must be replaced with API tokens.\n"
 )
-
-_CREDENTIAL_TYPES: dict[Mode, str] = {
+CREDENTIAL_TYPES = {
     "app-password": "apppassword",
     "api-token": "apitoken",
     "access-token": "access_token",
@@ -49,12 +48,12 @@ _CREDENTIAL_TYPES: dict[Mode, str] = {
 
 @dataclass(frozen=True)
 class Need:
-    """What an endpoint asks for.
+    """What an endpoint requires.
 
     Attributes:
         new: The scopes that an API token needs.
         old: The scopes that app passwords and access tokens need.
-        person: Whether only credentials of a person will do.
+        person: Whether the credentials must belong to a person.
         anonymous: Whether it answers without credentials.
     """
 
@@ -64,77 +63,72 @@ class Need:
     anonymous: bool = False
 
     def scopes_for(self, credential: Credential) -> tuple[str, ...]:
+        """The scopes that credentials of this kind need."""
         return self.new if credential.mode == "api-token" else self.old
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who a request said that it comes from, fit for a log: never a secret.
-
-    Attributes:
-        mode: ``None`` for an anonymous request or an unknown secret.
-        username: As it was sent, if it is the name of somebody or one that git uses.
-    """
-
-    mode: Mode | None = None
-    username: str | None = None
-
-
-def caller(state: State, authorization: str | None) -> Caller:
-    """What may be logged about the ``Authorization`` header of a request."""
-    username, secret = _read(authorization)
-    credential = state.credential(secret)
-    return Caller(
-        mode=credential.mode if credential else None,
-        username=username if username in state.known_names() else None,
-    )
+TO_FETCH = Need(new=("read:repository:bitbucket",), old=("repository",))
+TO_PUSH = Need(new=("write:repository:bitbucket",), old=("repository:write",))
 
 
 def rest_credential(
-    state: State, authorization: str | None, *, app_passwords: AppPasswords
-) -> Credential | None:
-    """Check the credentials of a REST request; ``None`` for an anonymous one.
+    credential: Credential | None, username: str | None, *, app_passwords: AppPasswords
+) -> Credential:
+    """Check the credentials of a REST request.
+
+    Args:
+        credential: The credential with the secret that was sent; ``None`` for an unknown secret.
+        username: The username that was sent; ``None`` without Basic authentication.
 
     Raises:
-        Refusal: 401, as JSON or as plain text, as Bitbucket has it.
+        Refusal: 401, as JSON or as plain text, as Bitbucket sends it.
     """
-    if authorization is None:
-        return None
-    username, secret = _read(authorization)
-    credential = state.credential(secret)
+    expired = credential is not None and credential.access is Access.EXPIRED
     if username is None:
-        return _bearer(credential)
-    if credential is None or credential.mode == "access-token":
+        if credential is None or credential.mode != "access-token" or expired:
+            raise refuse(401, "Token is invalid or not supported for this endpoint.")
+    elif credential is None or credential.mode == "access-token":
         raise Refusal(text_answer(INVALID_TOKEN, 401))
-    if credential.mode == "app-password":
-        return _app_password(credential, username, app_passwords)
-    return _api_token(credential, username)
+    elif credential.mode == "app-password":
+        if app_passwords == "removed" or expired or username != credential.username:
+            raise refuse(401, "Invalid credentials.")
+    else:
+        email = credential.user.email if credential.user else None
+        for_bitbucket = any(scope.endswith(":bitbucket") for scope in credential.scopes)
+        if expired or not for_bitbucket or username != email:
+            raise Refusal(text_answer(INVALID_TOKEN, 401))
+    return credential
 
 
 def git_credential(
-    state: State, authorization: str | None, *, app_passwords: AppPasswords
-) -> Credential | None:
-    """Check the credentials of a git request; ``None`` for an anonymous one.
+    credential: Credential | None,
+    username: str | None,
+    secret: str,
+    *,
+    app_passwords: AppPasswords,
+) -> Credential:
+    """Check the credentials of a git request.
 
     Raises:
         Refusal: 401 that asks for Basic, or 410 for a removed app password.
     """
-    if authorization is None:
-        return None
-    username, secret = _read(authorization)
     if app_passwords == "removed" and secret.startswith(PREFIXES["app-password"]):
         raise Refusal(text_answer(REMOVED, 410))
-    credential = state.credential(secret)
-    if credential is None or credential.expired or username not in _git_usernames(credential):
-        raise Refusal(demand_basic())
+    if credential is None or credential.access is Access.EXPIRED:
+        raise demand_basic()
+    names = {GIT_USERNAMES.get(credential.mode)} | (
+        {credential.user.username} if credential.user else set()
+    )
+    if username is None or username not in names:
+        raise demand_basic()
     return credential
 
 
 def demand_scope(credential: Credential | None, need: Need) -> None:
-    """Hold a credential against what an endpoint asks for.
+    """Check whether a credential may use an endpoint.
 
     Raises:
-        Refusal: 401 or 403 where the credential may not use the endpoint.
+        Refusal: 401 or 403, it may not.
     """
     if credential is None:
         if need.anonymous:
@@ -142,69 +136,39 @@ def demand_scope(credential: Credential | None, need: Need) -> None:
         raise refuse(401, "This endpoint requires authentication.")
     if need.person and credential.user is None:
         raise refuse(403, WRONG_MECHANISM)
-    wanted = need.scopes_for(credential)
-    if not all(grants(credential, scope) for scope in wanted):
-        detail = {"required": list(wanted), "granted": list(credential.scopes)}
-        raise refuse(403, LACKING_SCOPE, detail=detail)
+    if not _has_scopes(credential, need):
+        required, granted = list(need.scopes_for(credential)), sorted(credential.scopes)
+        raise refuse(403, LACKING_SCOPE, detail={"required": required, "granted": granted})
 
 
-def grants(credential: Credential, wanted: str) -> bool:
-    """Scopes of API tokens imply nothing; of the old ones, writing implies reading."""
-    if credential.mode == "api-token":
-        return wanted in credential.scopes
-    implied = {scope.partition(":")[0] for scope in credential.scopes if ":write" in scope}
-    return wanted in implied.union(credential.scopes)
+def demand_git_scope(credential: Credential, need: Need) -> None:
+    """Check whether a credential may fetch or push.
+
+    Raises:
+        Refusal: 403, it may not.
+    """
+    if not _has_scopes(credential, need):
+        raise text_refusal(403, LACKING_SCOPE)
 
 
 def scope_headers(credential: Credential, need: Need) -> dict[str, str]:
-    """What Bitbucket tells about the scopes of the credentials in the headers of answers."""
+    """The headers in which Bitbucket names the scopes of the credentials."""
     return {
-        "X-OAuth-Scopes": ", ".join(credential.scopes),
+        "X-OAuth-Scopes": ", ".join(sorted(credential.scopes)),
         "X-Accepted-OAuth-Scopes": ", ".join(need.scopes_for(credential)),
-        "X-Credential-Type": _CREDENTIAL_TYPES[credential.mode],
+        "X-Credential-Type": CREDENTIAL_TYPES[credential.mode],
     }
 
 
-def demand_basic() -> Answer:
+def demand_basic() -> Refusal:
+    """A refusal that asks a git client for Basic authentication."""
     challenge = {"WWW-Authenticate": 'Basic realm="Bitbucket.org HTTP"'}
-    return with_headers(text_answer("Authentication required\n", 401), challenge)
+    return Refusal(with_headers(text_answer("Authentication required\n", 401), challenge))
 
 
-def _bearer(credential: Credential | None) -> Credential:
-    if credential is None or credential.mode != "access-token" or credential.expired:
-        raise refuse(401, "Token is invalid or not supported for this endpoint.")
-    return credential
-
-
-def _app_password(credential: Credential, username: str, app_passwords: AppPasswords) -> Credential:
-    known = credential.user.username if credential.user else None
-    if app_passwords == "removed" or credential.expired or username != known:
-        raise refuse(401, "Invalid credentials.")
-    return credential
-
-
-def _api_token(credential: Credential, username: str) -> Credential:
-    email = credential.user.email if credential.user else None
-    for_bitbucket = any(scope.endswith(":bitbucket") for scope in credential.scopes)
-    if credential.expired or not for_bitbucket or username != email:
-        raise Refusal(text_answer(INVALID_TOKEN, 401))
-    return credential
-
-
-def _git_usernames(credential: Credential) -> set[str]:
-    names = {GIT_USERNAMES[credential.mode]} if credential.mode in GIT_USERNAMES else set()
-    return names | ({credential.user.username} if credential.user else set())
-
-
-def _read(authorization: str | None) -> tuple[str | None, str]:
-    """Username and secret; no username for Bearer, nothing for what can't be read."""
-    scheme, _, value = (authorization or "").partition(" ")
-    if scheme.lower() == "bearer":
-        return None, value.strip()
-    if scheme.lower() != "basic":
-        return "", ""
-    try:
-        username, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return username, secret
+def _has_scopes(credential: Credential, need: Need) -> bool:
+    """Scopes of API tokens include nothing else; of the old ones, writing includes reading."""
+    granted = set(credential.scopes)
+    if credential.mode != "api-token":
+        granted |= {scope.partition(":")[0] for scope in granted if ":write" in scope}
+    return granted.issuperset(need.scopes_for(credential))

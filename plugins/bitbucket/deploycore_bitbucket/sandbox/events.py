@@ -8,20 +8,30 @@ Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from deploycore.testing.pull_requests import PullRequest
+from deploycore.testing.pull_requests import Action, PullRequest, PullRequestChange
 from deploycore.testing.repositories import CommitDetails, RefUpdate
+from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event
-from deploycore_bitbucket.sandbox.state import Repository, User
+from deploycore_bitbucket.sandbox.rows import User, repository_uuid
 
 __all__ = ["pull_request", "pull_request_shape", "push"]
 
 MOST_COMMITS = 5
 SHORT_HASH = 12
 HEADERS = {"User-Agent": "Bitbucket-Webhooks/2.0", "Content-Type": "application/json"}
+
+NAMES: Mapping[Action, Sequence[str]] = {
+    "opened": ["pullrequest:created"],
+    "edited": ["pullrequest:updated"],
+    "pushed": ["pullrequest:updated", "pullrequest:push"],
+    "closed": ["pullrequest:rejected"],
+    "merged": ["pullrequest:fulfilled"],
+}
+"""Bitbucket has no event for ``reopened``: a declined pull request stays declined."""
 
 Read = Callable[[str], CommitDetails]
 
@@ -41,21 +51,21 @@ def push(
 
 
 def pull_request(
-    name: str,
-    row: PullRequest,
+    change: PullRequestChange,
     repository: Repository,
     source: Repository | None,
     *,
     actor: User | None,
     origin: str,
-) -> Event:
-    """An event of a pull request.
+) -> list[Event]:
+    """The events of a change.
 
     Args:
-        source: Where the commits come from; ``None`` where that is gone.
+        source: The repository that the commits come from; ``None`` if it is gone.
     """
-    told = pull_request_shape(row, repository, source, actor=actor, origin=origin)
-    return _event(name, {**_about(repository, actor, origin), "pullrequest": told})
+    told = pull_request_shape(change.row, repository, source, actor=actor, origin=origin)
+    body = {**_about(repository, actor, origin), "pullrequest": told}
+    return [_event(name, body) for name in NAMES[change.action]]
 
 
 def pull_request_shape(
@@ -109,7 +119,7 @@ def _user(row: User | None) -> Any:
 def _repository(row: Repository, origin: str) -> Any:
     return {
         "type": "repository",
-        "uuid": row.uuid,
+        "uuid": repository_uuid(row),
         "full_name": row.full_name,
         "name": row.name,
         "scm": "git",

@@ -5,7 +5,6 @@ Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-webhooks/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +14,21 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from deploycore.testing.messages import Answer, Request, json_answer, with_headers
-from deploycore.testing.webhooks import Hook, Webhooks
+from deploycore.testing.sandbox import Repository
+from deploycore.testing.webhooks import DeliveryRules, Hook, Webhooks, hmac_sha256
 from deploycore_bitbucket.sandbox.authentication import Need
-from deploycore_bitbucket.sandbox.messages import refuse
-from deploycore_bitbucket.sandbox.state import Repository
+from deploycore_bitbucket.sandbox.messages import decoded, invalid, refuse
+from deploycore_bitbucket.sandbox.rows import repository_uuid
+from deploycore_bitbucket.sandbox.shapes import CREATED
 
-__all__ = ["HooksApi", "decoded", "needed_for_hooks"]
+__all__ = ["RULES", "HooksApi", "needed_for_hooks", "signed"]
+
+RULES = DeliveryRules(
+    timeout=10.0, attempts=3, attempt_header="X-Attempt-Number", body_bytes_most=256 * 1024
+)
+"""Bitbucket may not send bodies of more than 256 KB; the sandbox never does.
+
+Source: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/"""
 
 LONGEST_SECRET = 128
 KNOWN_EVENTS = frozenset(
@@ -79,21 +87,25 @@ class HooksApi:
 
     webhooks: Webhooks
 
-    def answer(self, request: Request, repository: Repository, page: Page) -> Any:
-        """A JSON body, or an answer; the caller was found to be allowed to ask."""
-        match request.method, request.segments[5:]:
-            case "GET", ():
+    def answer(self, request: Request, repository: Repository, uid: str, page: Page) -> Any:
+        """A JSON value, or an answer, for a caller who may ask.
+
+        Args:
+            uid: The identifier of a webhook; empty for the list.
+        """
+        match request.method, uid:
+            case "GET", "":
                 rows = self.webhooks.of(repository.full_name)
                 return page(rows, request, lambda hook: _shape(hook, repository, request.origin))
-            case "POST", ():
+            case "POST", "":
                 return self._add(request, repository)
-            case "GET", (uid,):
+            case "GET", _:
                 return _shape(self._found(repository, uid), repository, request.origin)
-            case "PUT", (uid,):
+            case "PUT", _ if uid:
                 known = self._found(repository, uid)
                 changed = self.webhooks.put(_changed(known, decoded(request)))
                 return _shape(changed, repository, request.origin)
-            case "DELETE", (uid,):
+            case "DELETE", _ if uid:
                 self.webhooks.remove(self._found(repository, uid).id)
                 return Answer(204, {})
             case _:
@@ -106,25 +118,10 @@ class HooksApi:
         return with_headers(json_answer(shape, 201), {"Location": shape["links"]["self"]["href"]})
 
     def _found(self, repository: Repository, uid: str) -> Hook:
-        for hook in self.webhooks.of(repository.full_name):
-            if uid in (hook.id, hook.id.strip("{}")):
-                return hook
-        raise refuse(404, f"Webhook {uid} not found")
-
-
-def decoded(request: Request) -> Mapping[str, Any]:
-    """The JSON object that was sent.
-
-    Raises:
-        Refusal: 400, there is none.
-    """
-    try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise refuse(400, "Bad request")
-    return body
+        found = self.webhooks.find(repository.full_name, "{" + uid.strip("{}") + "}")
+        if found is None:
+            raise refuse(404, f"Webhook {uid} not found")
+        return found
 
 
 def _changed(hook: Hook, body: Mapping[str, Any]) -> Hook:
@@ -141,8 +138,7 @@ def _changed(hook: Hook, body: Mapping[str, Any]) -> Hook:
             wrong["secret"] = f"Ensure this value has at most {LONGEST_SECRET} characters."
         secret = SecretStr(secret) if secret else None
     if wrong:
-        message = "; ".join(f"{field}: {said}" for field, said in wrong.items())
-        raise refuse(400, message, fields={field: [said] for field, said in wrong.items()})
+        raise invalid(wrong)
     return replace(
         hook,
         url=url,
@@ -163,14 +159,22 @@ def _shape(hook: Hook, repository: Repository, origin: str) -> Any:
         "subject_type": "repository",
         "subject": {
             "type": "repository",
-            "uuid": repository.uuid,
+            "uuid": repository_uuid(repository),
             "full_name": repository.full_name,
             "name": repository.name,
             "links": {"self": {"href": api}},
         },
         "active": hook.active,
-        "created_at": repository.created_on.isoformat(),
+        "created_at": CREATED,
         "events": list(hook.events),
         "secret_set": hook.secret is not None,
         "links": {"self": {"href": f"{api}/hooks/{quote(hook.id)}"}},
     }
+
+
+def signed(hook: Hook, body: bytes) -> Mapping[str, str]:
+    """The headers of a delivery: its identifiers, and its signature if the hook has a secret."""
+    headers = {"X-Hook-UUID": hook.id.strip("{}"), "X-Request-UUID": str(uuid4())}
+    if hook.secret is None:
+        return headers
+    return {**headers, "X-Hub-Signature": f"sha256={hmac_sha256(hook.secret, body)}"}

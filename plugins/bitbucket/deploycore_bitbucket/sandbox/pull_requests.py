@@ -13,17 +13,17 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from deploycore.errors import NotFound
-from deploycore.testing.messages import Refusal, Request, json_answer, with_headers
+from deploycore.testing.messages import Request, json_answer, with_headers
 from deploycore.testing.pull_requests import PullRequest, PullRequests
+from deploycore.testing.sandbox import Repository
 from deploycore_bitbucket.sandbox.authentication import Need
 from deploycore_bitbucket.sandbox.events import pull_request_shape
-from deploycore_bitbucket.sandbox.hooks import decoded
-from deploycore_bitbucket.sandbox.messages import refuse
-from deploycore_bitbucket.sandbox.state import Repository, State, User
+from deploycore_bitbucket.sandbox.messages import decoded, invalid, refuse
+from deploycore_bitbucket.sandbox.rows import User
+from deploycore_bitbucket.sandbox.shapes import CREATED
 
 __all__ = ["PullRequestsApi", "needed_for_pull_requests"]
 
-MADE = "2024-01-01T00:00:00+00:00"
 STRATEGIES = (
     *("merge_commit", "squash", "fast_forward", "squash_fast_forward"),
     *("rebase_fast_forward", "rebase_merge"),
@@ -53,33 +53,40 @@ class PullRequestsApi:
 
     Args:
         rows: All pull requests of the sandbox.
+        find: A repository by its full name; ``None`` if it is gone.
         branches: The branches of a repository, and their commits.
+        author: Who opened the pull requests of a repository.
     """
 
     rows: PullRequests
-    state: State
+    find: Callable[[str], Repository | None]
     branches: Branches
+    author: Callable[[Repository], User | None]
 
-    def answer(self, request: Request, repository: Repository, page: Page) -> Any:
-        """A JSON body, or an answer; the caller was found to be allowed to ask."""
-        match request.method, request.segments[5:]:
-            case "GET", ():
+    def answer(self, request: Request, repository: Repository, rest: str, page: Page) -> Any:
+        """A JSON value, or an answer, for a caller who may ask.
+
+        Args:
+            rest: The address after ``pullrequests/``.
+        """
+        match request.method, rest.split("/"):
+            case "GET", [""]:
                 return page(
                     self._listed(request, repository),
                     request,
                     lambda row: self._shape(row, repository, request, alone=False),
                 )
-            case "POST", ():
+            case "POST", [""]:
                 shape = self._shape(self._open(request, repository), repository, request)
                 location = {"Location": shape["links"]["self"]["href"]}
                 return with_headers(json_answer(shape, 201), location)
-            case "GET", (number,):
+            case "GET", [number]:
                 return self._shape(self._found(repository, number), repository, request)
-            case "PUT", (number,):
+            case "PUT", [number]:
                 row = self._edit(request, self._found(repository, number))
-            case "POST", (number, "merge"):
+            case "POST", [number, "merge"]:
                 row = self._merge(request, self._found(repository, number))
-            case "POST", (number, "decline"):
+            case "POST", [number, "decline"]:
                 row = self.rows.close(_still_open(self._found(repository, number)))
             case "GET", _:
                 raise refuse(404, "Resource not found")
@@ -105,13 +112,13 @@ class PullRequestsApi:
         title, branch = body.get("title"), _name_at(body, "source", "branch")
         lacking = [name for name, text in (("title", title), ("source", branch)) if not text]
         if lacking:
-            raise _invalid(dict.fromkeys(lacking, "This field is required."))
-        target = _name_at(body, "destination", "branch") or repository.main_branch
+            raise invalid(dict.fromkeys(lacking, "This field is required."))
+        target = _name_at(body, "destination", "branch") or repository.default_branch
         source = self._source(body, repository)
         ends = {"source": (source, branch), "destination": (repository, target)}
         for field, (where, name) in ends.items():
             if name not in self.branches(where):
-                raise _invalid({field: f"branch not found: {name}"})
+                raise invalid({field: f"branch not found: {name}"})
         same = self.rows.find_open(repository.full_name, source.full_name, branch, target)
         if same is not None:
             return self.rows.edit(same, title=str(title))
@@ -123,9 +130,9 @@ class PullRequestsApi:
         full_name = _name_at(body, "source", "repository", "full_name")
         if not full_name:
             return repository
-        found = self._find(full_name)
+        found = self.find(full_name)
         if found is None:
-            raise _invalid({"source": f"repository not found: {full_name}"})
+            raise invalid({"source": f"repository not found: {full_name}"})
         return found
 
     def _edit(self, request: Request, row: PullRequest) -> PullRequest:
@@ -138,7 +145,7 @@ class PullRequestsApi:
     def _merge(self, request: Request, row: PullRequest) -> PullRequest:
         body = decoded(request) if request.body else {}
         if body.get("merge_strategy", "merge_commit") not in STRATEGIES:
-            raise _invalid({"merge_strategy": "Not a valid merge strategy."})
+            raise invalid({"merge_strategy": "Not a valid merge strategy."})
         if request.query.get("async") == "true":
             raise refuse(400, "This sandbox does not merge asynchronously.")
         try:
@@ -146,21 +153,11 @@ class PullRequestsApi:
         except NotFound:
             raise refuse(400, "The source repository of this pull request is gone.") from None
 
-    def _find(self, full_name: str) -> Repository | None:
-        workspace, _, slug = full_name.partition("/")
-        try:
-            return self.state.repository(workspace, slug)
-        except NotFound:
-            return None
-
     def _shape(
         self, row: PullRequest, repository: Repository, request: Request, *, alone: bool = True
     ) -> Any:
-        members = self.state.workspace(repository.workspace).members
-        author: User | None = self.state.user(next(iter(members))) if members else None
-        told = pull_request_shape(
-            row, repository, self._find(row.source), actor=author, origin=request.origin
-        )
+        source, author = self.find(row.source), self.author(repository)
+        told = pull_request_shape(row, repository, source, actor=author, origin=request.origin)
         api = told["links"]["self"]["href"]
         html = f"{request.origin}/{repository.full_name}/pull-requests/{row.number}"
         links = {"self": api, "html": html, **{part: f"{api}/{part}" for part in PARTS}}
@@ -171,8 +168,8 @@ class PullRequestsApi:
             "draft": False,
             "comment_count": 0,
             "task_count": 0,
-            "created_on": MADE,
-            "updated_on": MADE,
+            "created_on": CREATED,
+            "updated_on": CREATED,
             "merge_commit": {"hash": row.commit[:12]} if row.is_merged else None,
             "closed_by": None if row.is_open else told["author"],
             "links": {name: {"href": href} for name, href in links.items()},
@@ -203,8 +200,3 @@ def _name_at(body: Mapping[str, Any], *path: str) -> str:
     if isinstance(found, dict):
         found = found.get("name")
     return found if isinstance(found, str) else ""
-
-
-def _invalid(wrong: Mapping[str, str]) -> Refusal:
-    message = "; ".join(f"{field}: {said}" for field, said in wrong.items())
-    return refuse(400, message, fields={field: [said] for field, said in wrong.items()})

@@ -6,10 +6,13 @@ Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#filtering
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-__all__ = ["Fields", "InvalidQuery", "natural", "parse_filter", "sort_rows"]
+from deploycore.testing.messages import Request
+from deploycore_bitbucket.sandbox.messages import refuse
+
+__all__ = ["Fields", "filtered", "ordered"]
 
 T = TypeVar("T")
 Value = str | bool
@@ -30,32 +33,46 @@ class InvalidQuery(ValueError):
     """The query can't be read, or names a field that can't be asked for."""
 
 
-def parse_filter(text: str, fields: Fields[T]) -> Predicate[T]:
-    """Read a ``q`` such as ``name ~ "shop" AND (is_private = true OR slug != "x")``.
+def filtered(rows: Sequence[T], request: Request, fields: Fields[T]) -> Sequence[T]:
+    """Keep the rows that the parameter ``q`` asks for.
 
-    ``AND`` binds closer than ``OR``; ``~`` and ``!~`` compare in any case of letters.
-
-    Raises:
-        InvalidQuery: It is malformed, or a field or an operator does not fit.
-    """
-    return _Parser(text, fields).read()
-
-
-def sort_rows(
-    rows: list[T], text: str, fields: Fields[T], keys: Mapping[str, Callable[[str], object]]
-) -> list[T]:
-    """Sort by one field, descending where the name has a ``-`` before it.
-
-    Args:
-        keys: For fields with an order of their own, such as the natural one of branches.
+    An example is ``name ~ "shop" AND (is_private = true OR slug != "x")``. ``AND`` takes
+    precedence over ``OR``; ``~`` and ``!~`` ignore upper and lower case.
 
     Raises:
-        InvalidQuery: There is no such field.
+        Refusal: 400, the query is malformed, or a field or an operator does not fit.
     """
+    text = request.query.get("q")
+    if not text:
+        return rows
+    try:
+        keep = _Parser(text, fields).read()
+    except InvalidQuery as error:
+        raise refuse(400, f"Invalid query: {error}") from None
+    return [row for row in rows if keep(row)]
+
+
+def ordered(rows: Sequence[T], request: Request, fields: Fields[T]) -> Sequence[T]:
+    """Sort by the field of the parameter ``sort``, descending if its name starts with ``-``.
+
+    Raises:
+        Refusal: 400, there is no such field.
+    """
+    text = request.query.get("sort")
+    if not text:
+        return rows
     name = text.removeprefix("-")
-    read = _field(name, fields)
-    key = keys.get(name, str)
-    return sorted(rows, key=lambda row: key(str(read(row))), reverse=text.startswith("-"))  # type: ignore[arg-type,return-value]
+    try:
+        read = _field(name, fields)
+    except InvalidQuery as error:
+        raise refuse(400, f"Invalid sort: {error}") from None
+
+    def key(row: T) -> tuple[object, ...]:
+        # Only branches are known to sort their names in natural order.
+        found = str(read(row))
+        return tuple(natural(found)) if len(fields) == 1 else (found,)
+
+    return sorted(rows, key=key, reverse=text.startswith("-"))
 
 
 def natural(text: str) -> list[tuple[bool, int, str]]:

@@ -7,14 +7,15 @@ Source: https://developer.atlassian.com/cloud/bitbucket/rest/
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from deploycore.testing.repositories import CommitDetails
-from deploycore_bitbucket.sandbox.state import Repository, User, Workspace
+from deploycore.testing.sandbox import Repository
+from deploycore_bitbucket.sandbox.rows import User, Workspace, repository_uuid
 
 __all__ = [
+    "CREATED",
     "branch",
     "clone_origin_for",
     "owner_of_repositories",
@@ -24,7 +25,8 @@ __all__ = [
     "workspace_access",
 ]
 
-_SINCE = datetime(2024, 1, 1, tzinfo=UTC)
+CREATED = "2024-01-01T00:00:00+00:00"
+"""When everything in the sandbox was created."""
 
 
 def user(row: User, origin: str) -> Any:
@@ -35,7 +37,7 @@ def user(row: User, origin: str) -> Any:
         "nickname": row.username,
         "display_name": row.display_name,
         "account_status": "active",
-        "created_on": _SINCE.isoformat(),
+        "created_on": CREATED,
         "links": _links(
             self=f"{origin}/2.0/users/{quote(row.uuid)}",
             html=f"{origin}/{quote(row.uuid)}/",
@@ -53,7 +55,7 @@ def workspace(row: Workspace, origin: str) -> Any:
         "name": row.name,
         "slug": row.slug,
         "is_private": True,
-        "created_on": _SINCE.isoformat(),
+        "created_on": CREATED,
         "links": _links(
             self=api,
             html=f"{origin}/{row.slug}/",
@@ -105,7 +107,7 @@ def repository(
     links: dict[str, Any] = _links(
         self=api,
         html=pages,
-        avatar=f"{origin}/ravatar/{row.uuid[1:-1]}",
+        avatar=f"{origin}/ravatar/{repository_uuid(row)[1:-1]}",
         pullrequests=f"{api}/pullrequests",
         commits=f"{api}/commits",
         forks=f"{api}/forks",
@@ -119,11 +121,11 @@ def repository(
     ]
     return {
         "type": "repository",
-        "uuid": row.uuid,
+        "uuid": repository_uuid(row),
         "full_name": row.full_name,
         "name": row.name,
         "slug": row.slug,
-        "description": row.description,
+        "description": "",
         "scm": "git",
         "is_private": row.private,
         "fork_policy": "no_public_forks" if row.private else "allow_forks",
@@ -131,9 +133,9 @@ def repository(
         "size": 0,
         "has_issues": False,
         "has_wiki": False,
-        "created_on": row.created_on.isoformat(),
-        "updated_on": row.created_on.isoformat(),
-        "mainbranch": None if empty else {"type": "branch", "name": row.main_branch},
+        "created_on": CREATED,
+        "updated_on": CREATED,
+        "mainbranch": None if empty else {"type": "branch", "name": row.default_branch},
         "links": links,
         **owner,
     }
@@ -167,7 +169,7 @@ def branch(row: Repository, name: str, commit: CommitDetails, origin: str) -> An
                 "type": "repository",
                 "name": row.name,
                 "full_name": row.full_name,
-                "uuid": row.uuid,
+                "uuid": repository_uuid(row),
                 "links": _links(self=api, html=f"{origin}/{row.full_name}"),
             },
         },

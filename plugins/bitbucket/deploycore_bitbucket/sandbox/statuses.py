@@ -12,20 +12,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from deploycore.testing.messages import Answer, Request, json_answer
+from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import ShownStatus
-from deploycore_bitbucket.sandbox.hooks import decoded
-from deploycore_bitbucket.sandbox.messages import refuse
-from deploycore_bitbucket.sandbox.state import Repository
+from deploycore_bitbucket.sandbox.messages import decoded, invalid, refuse
+from deploycore_bitbucket.statuses import STATES
 
 __all__ = ["StatusesApi"]
 
 LONGEST_KEY = 40
-_STATES = {
-    "INPROGRESS": "in_progress",
-    "SUCCESSFUL": "successful",
-    "FAILED": "failed",
-    "STOPPED": "stopped",
-}
+_STATES = {said: state for state, said in STATES.items()}
 _TEXTS = ("name", "description", "url", "refname")
 
 
@@ -48,19 +43,25 @@ class StatusesApi:
         self._lock = threading.Lock()
         self._statuses: dict[tuple[str, str], dict[str, _Status]] = {}
 
-    def answer(self, request: Request, repository: Repository, commit: str, page: Page) -> Any:
-        """A JSON body, or an answer; the repository has this commit."""
+    def answer(
+        self, request: Request, repository: Repository, commit: str, rest: str, page: Page
+    ) -> Any:
+        """A JSON value, or an answer, about a commit that the repository has.
+
+        Args:
+            rest: The address after ``statuses/``.
+        """
         api = f"{request.origin}/2.0/repositories/{repository.full_name}/commit/{commit}"
         with self._lock:
             known = self._statuses.setdefault((repository.full_name, commit), {})
-            match request.method, request.segments[7:]:
-                case "GET", ():
+            match request.method, rest.split("/"):
+                case "GET", [""]:
                     ref = request.query.get("refname")
                     rows = [row for row in known.values() if _is_about(row, ref)]
                     return page(rows, request, lambda row: _shape(row, api))
-                case "GET", ("build", key) if key in known:
+                case "GET", ["build", key] if key in known:
                     return _shape(known[key], api)
-                case "POST", ("build",):
+                case "POST", ["build"]:
                     return _put(known, decoded(request), api)
                 case "GET", _:
                     raise refuse(404, "Build status not found")
@@ -100,8 +101,7 @@ def _put(known: dict[str, _Status], body: Mapping[str, Any], api: str) -> Answer
     if state not in _STATES:
         wrong["state"] = "This field is required."
     if wrong:
-        message = "; ".join(f"{field}: {said}" for field, said in wrong.items())
-        raise refuse(400, message, fields={field: [said] for field, said in wrong.items()})
+        raise invalid(wrong)
     now = datetime.now(UTC)
     row = known.get(str(key)) or _Status(str(key), str(state), now, now, {})
     texts = {field: str(body[field]) for field in _TEXTS if body.get(field)}

@@ -56,7 +56,7 @@ def login(settings):
 
 
 def test_the_demo_has_branches_with_odd_names(demo_sandbox, session):
-    names = set(demo_sandbox._git.branches(demo_sandbox._state.repository("acme", "shop")))
+    names = set(dict(demo_sandbox.branches(demo_sandbox.existing("acme", "shop"))))
     assert {"main", "feature/login", "discount-50%", "fix-#17", "größe/日本語"} <= names
 
 

@@ -41,7 +41,7 @@ def numbers(answer):
 
 
 def test_a_pull_request_is_opened_listed_and_merged(sandbox, ask):
-    branches = dict(sandbox.branches("acme", "shop"))
+    branches = dict(sandbox.git.branches(sandbox.existing("acme", "shop")))
     made = ask("POST", **change())
     assert made.status_code == 201
     row = made.json()
@@ -55,7 +55,7 @@ def test_a_pull_request_is_opened_listed_and_merged(sandbox, ask):
     merged = ask("POST", "/1/merge", type="pullrequest_merge_parameters", message="Merge")
     assert (merged.status_code, merged.json()["state"]) == (200, "MERGED")
     assert merged.json()["merge_commit"]["hash"] == row["source"]["commit"]["hash"]
-    assert sandbox.branches("acme", "shop")["main"] == branches["feature"]
+    assert sandbox.git.branches(sandbox.existing("acme", "shop"))["main"] == branches["feature"]
     assert numbers(ask("GET")) == []
     assert numbers(ask("GET", query={"state": "MERGED"})) == [1]
     for path in ("/1/merge", "/1/decline"):

@@ -299,7 +299,7 @@ def test_the_life_of_a_pull_request_is_told(sandbox, register, received, start):
     assert requests[4]["source"]["commit"]["hash"] == newest[:12]
     assert requests[-1]["state"] == "DECLINED"
     assert merged.state == "MERGED"
-    assert sandbox.branches("acme", "shop")["main"] == newest
+    assert sandbox.git.branches(sandbox.existing("acme", "shop"))["main"] == newest
 
 
 def test_a_pull_request_from_a_fork_names_it_until_it_is_gone(sandbox, register, received, start):
@@ -329,7 +329,7 @@ def test_a_pull_request_from_a_fork_can_be_merged(sandbox, register, received, s
         "repo:push",
         "pullrequest:fulfilled",
     ]
-    assert sandbox.branches("acme", "shop") == {"main": commit}
+    assert sandbox.git.branches(sandbox.existing("acme", "shop")) == {"main": commit}
 
 
 def test_a_branch_that_is_not_there_has_no_pull_request(sandbox, start):

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
 from deploycore.sandbox import secret_source
 from deploycore.testing.host import Route
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
 from deploycore.testing.paging import LinkHeader, Pages
+from deploycore.testing.pull_request_sandbox import PullRequestSandbox
 from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
 from deploycore.testing.repositories import RefUpdate, Service
-from deploycore.testing.sandbox import RIVAL, Credential, Repository, Sandbox
+from deploycore.testing.sandbox import RIVAL, Credential, Repository
 from deploycore.testing.scenarios import Access, Arranged, NotArranged, Scenario
 from deploycore.testing.webhooks import Event, Hook, ShownStatus
 from pydantic import SecretStr
@@ -52,7 +52,7 @@ class _PullRequests(PullRequests):
         self.close(row)
 
 
-class GiteaSandbox(Sandbox):
+class GiteaSandbox(PullRequestSandbox):
     """Gitea's API, as far as the provider uses it.
 
     Attributes:
@@ -65,14 +65,14 @@ class GiteaSandbox(Sandbox):
     PAGES = Pages(LinkHeader(), size="limit", size_default=30, size_most=50)
     GIT_REALM = "Gitea"
     WEBHOOK_RULES = RULES
+    PULL_REQUESTS = _PullRequests
 
     two_factor = False
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
         super().__init__(port=port, latency=latency)
         self._hooks = HooksApi(self.webhooks, self.refused)
-        self._pull_requests = _PullRequests(self.git, self._row, self._tell)
-        self._pulls = PullRequestsApi(self._pull_requests, self._row, self.refused)
+        self._pulls = PullRequestsApi(self.pull_requests, self.named, self.refused)
 
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
         where = {"mode": credential.mode, "url": self.url, "owner": self.OWNER}
@@ -139,85 +139,13 @@ class GiteaSandbox(Sandbox):
     def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
         return signed(hook, body)
 
-    def fork(self, owner: str, slug: str, *, into: str) -> Repository:
-        """Copy a repository's default branch into one of somebody else, who is made if need be.
-
-        Raises:
-            NotFound: There is no such repository, or it has no commit.
-        """
-        origin = self._existing(owner, slug)
-        branches = self.git.branches(origin)
-        if origin.default_branch not in branches:
-            raise NotFound(f"The sandbox's {origin.full_name} is empty.")
-        self.add_owner(into)
-        copy = self.add_repository(into, slug, default_branch=origin.default_branch)
-        commit = branches[origin.default_branch]
-        self.git.take(copy, origin.default_branch, commit, source=origin)
-        return copy
-
-    def open_pull_request(
-        self,
-        owner: str,
-        slug: str,
-        source_branch: str,
-        target_branch: str,
-        *,
-        title: str = "",
-        source: Repository | None = None,
-    ) -> PullRequest:
-        """Open a pull request, and tell webhooks.
-
-        Args:
-            source: The fork that the commits come from; by default the same repository.
-
-        Raises:
-            NotFound: A repository or branch is not there.
-        """
-        row = self._existing(owner, slug)
-        return self._pull_requests.open(row, source or row, source_branch, target_branch, title)
-
-    def merge_pull_request(self, row: PullRequest) -> PullRequest:
-        """Merge a pull request, and tell webhooks: of the push, and that it is closed."""
-        return self._pull_requests.merge(row)
-
-    def close_pull_request(self, row: PullRequest) -> PullRequest:
-        """Close a pull request without merging it, and tell webhooks."""
-        return self._pull_requests.close(row)
-
-    def reopen_pull_request(self, row: PullRequest) -> PullRequest:
-        """Open a closed pull request again, and tell webhooks."""
-        return self._pull_requests.reopen(row)
-
-    def delete_tag(self, owner: str, slug: str, name: str) -> None:
-        """Delete a tag, and tell webhooks; harmless where there is none.
-
-        Raises:
-            NotFound: There is no such repository.
-        """
-        self.git.delete_tag(self._existing(owner, slug), name)
-
-    def _tell(self, change: PullRequestChange) -> None:
-        row = change.row
-        repository, source = self._row(row.repository), self._row(row.source)
-        if repository is None or not self.webhooks.of(row.repository):
-            return
-        event = events.of_pull_request(
-            About(repository, self.url, self.OWNER),
-            change,
-            source=source,
-            branch_exists=source is not None and row.source_branch in self.git.branches(source),
-        )
-        self.webhooks.fire(row.repository, event)
-
-    def _row(self, full_name: str) -> Repository | None:
-        owner, _, slug = full_name.partition("/")
-        return self.find(owner, slug)
-
-    def _existing(self, owner: str, slug: str) -> Repository:
-        row = self.find(owner, slug)
-        if row is None:
-            raise NotFound(f"The sandbox has no repository {owner}/{slug}.")
-        return row
+    def pull_request_events(
+        self, change: PullRequestChange, repository: Repository, source: Repository | None
+    ) -> Sequence[Event]:
+        branches = self.git.branches(source) if source else {}
+        about = About(repository, self.url, self.OWNER)
+        is_there = change.row.source_branch in branches
+        return [events.of_pull_request(about, change, source=source, branch_exists=is_there)]
 
     def routes(self) -> Mapping[str, Route]:
         return {
@@ -355,7 +283,7 @@ class GiteaSandbox(Sandbox):
         return self._pulls.merge(request, found)
 
     def _pull_json(self, row: PullRequest) -> dict[str, Any]:
-        repository, source = self._row(row.repository), self._row(row.source)
+        repository, source = self.named(row.repository), self.named(row.source)
         if repository is None:
             raise self.refused(404, row.repository)
         is_there = source is not None and row.source_branch in self.git.branches(source)

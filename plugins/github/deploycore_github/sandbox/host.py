@@ -5,7 +5,6 @@ Sources: https://docs.github.com/en/rest and, for what its git server says, GitH
 
 from __future__ import annotations
 
-import string
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,12 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-import jwt
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
-from deploycore.sandbox import secret_source
 from deploycore.testing.faults import Change, answer
 from deploycore.testing.git_http import is_git_request
 from deploycore.testing.messages import (
@@ -31,10 +27,11 @@ from deploycore.testing.messages import (
     with_headers,
 )
 from deploycore.testing.paging import LinkHeader, Pages
+from deploycore.testing.pull_request_sandbox import PullRequestSandbox
 from deploycore.testing.repositories import Service
-from deploycore.testing.sandbox import Credential, Repository, Sandbox, credentials_of
+from deploycore.testing.sandbox import Credential, Repository, credentials_of
 from deploycore.testing.scenarios import Access
-from deploycore_github.sandbox.keys import new_private_key
+from deploycore_github.sandbox import keys
 from deploycore_github.sandbox.validation import DOCUMENTATION
 
 __all__ = [
@@ -66,20 +63,9 @@ CLASSIC_SCOPES = {
 """The scopes of classic tokens, any of which will do."""
 VERSION = "2022-11-28"
 LIMIT = 5000
-JWT_SECONDS_MOST = 600
 
 BY_TOKEN = "Resource not accessible by personal access token"  # noqa: S105 - GitHub's words
 BY_APP = "Resource not accessible by integration"
-UNDECODABLE = "A JSON web token could not be decoded"
-FAR_EXPIRY = "'Expiration time' claim ('exp') is too far in the future"
-PAST_EXPIRY = (
-    "'Expiration time' claim ('exp') must be a numeric value representing the future time at "
-    "which the assertion expires"
-)
-LATE_ISSUE = (
-    "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was "
-    "issued"
-)
 UNGRANTED = "The permissions requested are not granted to this installation."
 SECONDARY_LIMIT = (
     "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
@@ -122,7 +108,7 @@ class RepositoryLinks(LinkHeader):
         return found if isinstance(found, list) else None
 
 
-class GitHubHost(Sandbox):
+class GitHubHost(PullRequestSandbox):
     """GitHub without its API.
 
     The scopes of credentials are permissions, such as ``statuses=write``; those of classic tokens
@@ -171,10 +157,10 @@ class GitHubHost(Sandbox):
     def new_secret(self, mode: str) -> SecretStr:
         """Of the length and the alphabet of GitHub's own."""
         if mode == "app":
-            return new_private_key()
+            return keys.new_private_key()
         if mode == "classic":
-            return SecretStr(f"ghp_{_letters(36)}")
-        return SecretStr(f"github_pat_{_letters(22)}_{_letters(59)}")
+            return SecretStr(f"ghp_{keys.letters(36)}")
+        return SecretStr(f"github_pat_{keys.letters(22)}_{keys.letters(59)}")
 
     def add_credential(
         self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
@@ -182,7 +168,7 @@ class GitHubHost(Sandbox):
         credential = super().add_credential(mode, access, scopes=scopes)
         if mode == "app":
             refused = access in (Access.WRONG, Access.EXPIRED)
-            key = None if refused else _public_key(credential.secret)
+            key = None if refused else keys.public_key(credential.secret)
             with self._lock:
                 number = len(self._apps) + 1
                 app = App(
@@ -310,7 +296,7 @@ class GitHubHost(Sandbox):
         wanted = (_body(request) or {}).get("permissions", granted)
         if not all(_includes(granted.get(name), level) for name, level in wanted.items()):
             raise self.refused(422, UNGRANTED)
-        token = SecretStr(f"ghs_{_letters(36)}")
+        token = SecretStr(f"ghs_{keys.letters(36)}")
         ends = datetime.now(UTC) + self.token_lifetime
         scopes = frozenset(f"{name}={level}" for name, level in wanted.items())
         narrowed = replace(app.credential, scopes=scopes)
@@ -376,42 +362,17 @@ class GitHubHost(Sandbox):
         """The app whose JSON web token a request has, if the installation is its own."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or token.count(".") != 2:
-            raise self.refused(401, UNDECODABLE)
+            raise self.refused(401, keys.UNDECODABLE)
         with self._lock:
             self._seen.append(SecretStr(token))
-        issuer = self._unverified(token).get("iss")
+        issuer = keys.issuer_of(token, self.refused)
         app = next((app for app in self._apps if issuer in (app.app_id, app.client_id)), None)
         if app is None:
             raise self.refused(404, "Integration not found")
-        self._verify(token, app)
+        keys.verify(token, app.key, self.refused)
         if app.installation_id != number:
             raise self.refused(404, "Not Found")
         return app
-
-    def _unverified(self, token: str) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
-        except jwt.InvalidTokenError:
-            raise self.refused(401, UNDECODABLE) from None
-        return found
-
-    def _verify(self, token: str, app: App) -> None:
-        now = time.time()
-        try:
-            claims = jwt.decode(
-                token,
-                app.key or "",
-                algorithms=["RS256"],
-                options={"verify_exp": False, "verify_iat": False, "require": ["exp", "iat"]},
-            )
-        except (jwt.InvalidTokenError, jwt.InvalidKeyError):
-            raise self.refused(401, UNDECODABLE) from None
-        if claims["exp"] > now + JWT_SECONDS_MOST:
-            raise self.refused(401, FAR_EXPIRY)
-        if claims["exp"] <= now:
-            raise self.refused(401, PAST_EXPIRY)
-        if claims["iat"] > now:
-            raise self.refused(401, LATE_ISSUE)
 
     # What is told.
 
@@ -523,15 +484,6 @@ def _accepted(request: Request) -> tuple[str, ...]:
         "pulls": PULLS,
     }
     return next((CLASSIC_SCOPES[names[part]] for part in parts if part in names), (SCOPE,))
-
-
-def _public_key(pem: SecretStr) -> rsa.RSAPublicKey | None:
-    key = serialization.load_pem_private_key(pem.get_secret_value().encode(), password=None)
-    return key.public_key() if isinstance(key, rsa.RSAPrivateKey) else None
-
-
-def _letters(length: int) -> str:
-    return secret_source().text(length, string.ascii_letters + string.digits)
 
 
 def _positive(request: Request, name: str, default: int) -> int:

@@ -1,14 +1,34 @@
-"""Private keys of made-up apps, the same again for the same seed."""
+"""Private keys of made-up apps, the same again for the same seed, and their JSON web tokens."""
 
 from __future__ import annotations
 
+import string
+import time
+from collections.abc import Callable
+
+import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
 from deploycore.sandbox import SecretSource, secret_source
+from deploycore.testing.messages import Refusal
 
-__all__ = ["new_private_key"]
+__all__ = ["UNDECODABLE", "issuer_of", "letters", "new_private_key", "public_key", "verify"]
+
+JWT_SECONDS_MOST = 600
+UNDECODABLE = "A JSON web token could not be decoded"
+FAR_EXPIRY = "'Expiration time' claim ('exp') is too far in the future"
+PAST_EXPIRY = (
+    "'Expiration time' claim ('exp') must be a numeric value representing the future time at "
+    "which the assertion expires"
+)
+LATE_ISSUE = (
+    "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was "
+    "issued"
+)
+
+Refused = Callable[[int, str], Refusal]
 
 _EXPONENT = 65537
 _PRIME_BYTES = 128
@@ -78,3 +98,50 @@ def _passes(number: int, base: int, odd: int, twos: int) -> bool:
         if power == number - 1:
             return True
     return False
+
+
+def public_key(pem: SecretStr) -> rsa.RSAPublicKey | None:
+    """The public half of a private key."""
+    key = serialization.load_pem_private_key(pem.get_secret_value().encode(), password=None)
+    return key.public_key() if isinstance(key, rsa.RSAPrivateKey) else None
+
+
+def letters(length: int) -> str:
+    """Letters and digits, as GitHub's tokens have."""
+    return secret_source().text(length, string.ascii_letters + string.digits)
+
+
+def issuer_of(token: str, refused: Refused) -> object:
+    """The issuer that a JSON web token names, before it is verified.
+
+    Raises:
+        Refusal: 401, it cannot be decoded.
+    """
+    try:
+        return jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except jwt.InvalidTokenError:
+        raise refused(401, UNDECODABLE) from None
+
+
+def verify(token: str, key: rsa.RSAPublicKey | None, refused: Refused) -> None:
+    """Verify the signature and the times of a JSON web token.
+
+    Raises:
+        Refusal: 401, one of them is wrong.
+    """
+    now = time.time()
+    try:
+        claims = jwt.decode(
+            token,
+            key or "",
+            algorithms=["RS256"],
+            options={"verify_exp": False, "verify_iat": False, "require": ["exp", "iat"]},
+        )
+    except (jwt.InvalidTokenError, jwt.InvalidKeyError):
+        raise refused(401, UNDECODABLE) from None
+    if claims["exp"] > now + JWT_SECONDS_MOST:
+        raise refused(401, FAR_EXPIRY)
+    if claims["exp"] <= now:
+        raise refused(401, PAST_EXPIRY)
+    if claims["iat"] > now:
+        raise refused(401, LATE_ISSUE)

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
 from deploycore.testing.host import Route
 from deploycore.testing.messages import Answer, Request, json_answer
-from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
+from deploycore.testing.pull_requests import PullRequest, PullRequestChange
 from deploycore.testing.repositories import RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.scenarios import Arranged, Scenario
@@ -58,10 +57,9 @@ class GitHubSandbox(GitHubHost):
         self.hooks = HooksApi(self.webhooks, self._ping)
         self._statuses = StatusesApi(self._has_commit, self.show_status)
         self._deployments = DeploymentsApi(self._commit_of)
-        self._pull_requests = PullRequests(self.git, self._row, self._tell)
         self._pulls = PullsApi(
-            self._pull_requests,
-            find=self._row,
+            self.pull_requests,
+            find=self.named,
             branches=self.git.branches,
             describe=self._repository_json,
             refuse=self.refused,
@@ -96,54 +94,9 @@ class GitHubSandbox(GitHubHost):
         """The deployments of a commit, the oldest first."""
         return self._deployments.shown(f"{owner}/{slug}", commit)
 
-    def fork(self, owner: str, slug: str, into: str) -> Repository:
-        """Copy a repository to another owner, who is added if need be."""
-        row = self._there(f"{owner}/{slug}")
-        self.add_owner(into)
-        made = self.add_repository(
-            into, slug, private=row.private, default_branch=row.default_branch
-        )
-        for branch, commit in self.branches(row):
-            self.git.take(made, branch, commit, source=row)
-        return made
-
     def delete(self, repository: Repository) -> None:
         """Hide a repository for good, such as a fork."""
         self._gone.add(repository.full_name)
-
-    def open_pull_request(
-        self,
-        owner: str,
-        slug: str,
-        source_branch: str,
-        target_branch: str,
-        *,
-        title: str = "",
-        source: Repository | None = None,
-    ) -> PullRequest:
-        """Open a pull request, perhaps from a fork.
-
-        Raises:
-            NotFound: There is no such repository or branch.
-        """
-        row = self._there(f"{owner}/{slug}")
-        return self._pull_requests.open(row, source or row, source_branch, target_branch, title)
-
-    def edit_pull_request(self, row: PullRequest, **changes: str) -> PullRequest:
-        """Change its title, or the branch that it is to be merged into."""
-        return self._pull_requests.edit(row, **changes)
-
-    def close_pull_request(self, row: PullRequest) -> PullRequest:
-        """Close it without merging."""
-        return self._pull_requests.close(row)
-
-    def reopen_pull_request(self, row: PullRequest) -> PullRequest:
-        """Open it once more."""
-        return self._pull_requests.reopen(row)
-
-    def merge_pull_request(self, row: PullRequest) -> PullRequest:
-        """Move the target branch to the newest commit of the source, and close it."""
-        return self._pull_requests.merge(row)
 
     def find(self, owner: str, slug: str) -> Repository | None:
         return None if f"{owner}/{slug}" in self._gone else super().find(owner, slug)
@@ -152,29 +105,20 @@ class GitHubSandbox(GitHubHost):
         return row.full_name not in self._gone and super().readable(row)
 
     def _ping(self, hook: Hook, told: Mapping[str, Any]) -> None:
-        repository = self._repository_json(self._there(hook.repository))
+        repository = self._repository_json(self.existing(*hook.repository.split("/")))
         self.webhooks.send(hook, events.ping(hook, told, repository, self.OWNER))
 
-    def _tell(self, change: PullRequestChange) -> None:
-        row = change.row
+    def pull_request_changed(self, change: PullRequestChange) -> None:
         self._pulls.changed(change)
+        super().pull_request_changed(change)
+
+    def pull_request_events(
+        self, change: PullRequestChange, repository: Repository, source: Repository | None
+    ) -> Iterable[Event]:
         event = events.pull_request(
-            change,
-            self._there(row.repository),
-            self._row(row.source),
-            actor=self.OWNER,
-            describe=self._repository_json,
+            change, repository, source, actor=self.OWNER, describe=self._repository_json
         )
-        self.webhooks.fire(row.repository, event)
-
-    def _row(self, full_name: str) -> Repository | None:
-        return self.find(*full_name.split("/"))
-
-    def _there(self, full_name: str) -> Repository:
-        row = self._row(full_name)
-        if row is None:
-            raise NotFound(f"The sandbox has no repository {full_name}.")
-        return row
+        return [event]
 
     def _commit_of(self, repository: Repository, ref: str) -> str | None:
         if self._has_commit(repository, ref):

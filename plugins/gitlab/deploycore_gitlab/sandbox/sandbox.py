@@ -8,20 +8,12 @@ lets a token whose only scope is ``read_api`` fetch by git, which its documentat
 
 from __future__ import annotations
 
-import json
 import re
-import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import formatdate
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from deploycore.errors import NotFound
 from deploycore.models import is_commit_hash
-from deploycore.sandbox import secret_source
-from deploycore.testing.faults import Change, answer
-from deploycore.testing.git_http import text_refusal
 from deploycore.testing.host import Route
 from deploycore.testing.messages import (
     Answer,
@@ -31,53 +23,32 @@ from deploycore.testing.messages import (
     text_answer,
     with_headers,
 )
-from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
-from deploycore.testing.repositories import RefUpdate, Service
-from deploycore.testing.sandbox import Credential, Repository, Sandbox, credentials_of
+from deploycore.testing.pull_requests import PullRequestChange
+from deploycore.testing.repositories import RefUpdate
+from deploycore.testing.sandbox import Repository
 from deploycore.testing.scenarios import Access, Arranged, Scenario
 from deploycore.testing.webhooks import Event, Hook, ShownDeployment
-from pydantic import SecretStr
 
-from deploycore_gitlab.configuration import API_SCOPE, GIT_SCOPE, GIT_USERNAME
 from deploycore_gitlab.sandbox import events, shapes
-from deploycore_gitlab.sandbox.hooks import RULES, HooksApi, ProjectHook, decoded, delivery_headers
+from deploycore_gitlab.sandbox.hooks import RULES, HooksApi, decoded, delivery_headers
+from deploycore_gitlab.sandbox.host import (
+    FOR_API,
+    FOR_BRANCHES,
+    FOR_PROJECTS,
+    FOR_READING_REQUESTS,
+    FOR_USER,
+    FOR_WRITING,
+    GRANULAR,
+    ROLES,
+    DeployToken,
+    GitLabHost,
+    Role,
+)
 from deploycore_gitlab.sandbox.merge_requests import MergeRequestsApi
 from deploycore_gitlab.sandbox.pages import branch_pages, keyset_pages, numbered_pages
 from deploycore_gitlab.sandbox.reports import DeploymentsApi, changed_status
 
 __all__ = ["DeployToken", "GitLabSandbox"]
-
-# With the permissions of fine-grained tokens, which are told apart by the colon.
-# https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens_rest/
-FOR_API = ("api", API_SCOPE)
-FOR_USER = ("read_user", *FOR_API, "User: Read")
-FOR_PROJECTS = (*FOR_API, "Project: Read")
-FOR_BRANCHES = (*FOR_API, "Branch: Read")
-FOR_FETCHING = ("api", GIT_SCOPE, "write_repository", "Code: Download")
-FOR_PUSHING = ("api", "write_repository", "Code: Push")
-FOR_WRITING = ("api",)
-FOR_READING_REQUESTS = (*FOR_API, "Merge Request: Read")
-GRANULAR = "granular"
-
-Role = Literal["Guest", "Reporter", "Developer", "Maintainer", "Owner"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
-EXPIRED = "Token is expired. You can either do re-authorization or token refresh."
-LACKING = "The request requires higher privileges than provided by the access token."
-GRANULAR_LACKING = (
-    "Access denied: This operation requires a fine-grained personal access token with the "
-    "following project permissions: [{}]."
-)
-TOO_MANY = {"error": "This endpoint has been requested too many times. Try again later."}
-DENIED = (
-    "HTTP Basic: Access denied. If a password was provided for Git authentication, the password "
-    "was incorrect or you're required to use a token instead of a password. If a token was "
-    "provided, it was either incorrect, expired, or improperly scoped. See "
-    "{root}/help/topics/git/troubleshooting_git.md#error-on-git-fetch-http-basic-access-denied"
-)
-NO_PROJECT = (
-    "The project you were looking for could not be found or you don't have permission to view it."
-)
 
 # https://git-scm.com/docs/git-check-ref-format
 INVALID_NAME = re.compile(
@@ -85,46 +56,16 @@ INVALID_NAME = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class DeployToken:
-    """A token for git alone, which belongs to no user.
-
-    Attributes:
-        namespace: The group that it is for, subgroups included.
-        expired: Or never known.
-    """
-
-    username: str
-    secret: SecretStr
-    scopes: frozenset[str]
-    namespace: str
-    expired: bool = False
-
-
-class GitLabSandbox(Sandbox):
+class GitLabSandbox(GitLabHost):
     """GitLab on 127.0.0.1, with a group, a user, and tokens of each mode.
 
     Attributes:
-        RELATIVE_URL: The path that it lives below, such as ``/gitlab``.
-        USER: The one whose tokens there are, and who may have projects of their own.
         SIGNS: Whether webhooks have signing tokens, as from GitLab 19.0 on.
         PUSH_EVENT_HOOKS_LIMIT: How many branches, or tags, of one push webhooks are told of.
         archived: Projects that are archived; they are read as ever.
         internal: Projects that every signed-in user may see.
-        moved: Old full paths of projects, and where each one is now.
     """
 
-    MODES: ClassVar[Mapping[str, str]] = {
-        "access-token": "Access token",
-        "oauth-token": "OAuth token",
-        "deploy-token": "Access token and deploy token",
-    }
-    OWNER = "acme/platform"
-    PREFIX = "glpat-"
-    GIT_REALM = "GitLab"
-    TOKEN_HEADER = "PRIVATE-TOKEN"
-    RELATIVE_URL: ClassVar[str] = ""
-    USER: ClassVar[str] = "ada"
     SIGNS: ClassVar[bool] = True
     PUSH_EVENT_HOOKS_LIMIT: ClassVar[int] = 3
     WEBHOOK_RULES = RULES
@@ -133,149 +74,11 @@ class GitLabSandbox(Sandbox):
         super().__init__(port=port, latency=latency)
         self._hooks = HooksApi(self.webhooks, signs=self.SIGNS)
         self._deployments = DeploymentsApi()
-        self._merge_requests = PullRequests(self.git, self._row, self._tell)
         self._merge_requests_api = MergeRequestsApi(
-            self._merge_requests, find=self._row, branches=self.git.branches, user=self.USER
+            self.pull_requests, find=self._row, branches=self.git.branches, user=self.USER
         )
-        self._roles: dict[str, Role] = {}
         self.archived: set[str] = set()
         self.internal: set[str] = set()
-        self.moved: dict[str, Repository] = {}
-        self._deploy_tokens: dict[str, DeployToken] = {}
-
-    @property
-    def root(self) -> str:
-        """What a person gives as the address."""
-        return f"{self.url}{self.RELATIVE_URL}"
-
-    # Credentials
-
-    def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
-        given: dict[str, str | SecretStr] = {
-            "url": self.root,
-            "mode": credential.mode,
-            "namespace": self.OWNER,
-            "token": credential.secret,
-        }
-        if credential.mode == "deploy-token":
-            deploy_token = self._deploy_tokens[credential.secret.get_secret_value()]
-            given["deploy_token_username"] = deploy_token.username
-            given["deploy_token"] = deploy_token.secret
-        return given
-
-    def new_secret(self, mode: str) -> SecretStr:
-        """OAuth tokens have no prefix."""
-        if mode == "oauth-token":
-            return SecretStr(secret_source().token_hex(32))
-        return SecretStr(f"{self.PREFIX}{secret_source().token_urlsafe(15)}")
-
-    def granted(self, mode: str, access: Access) -> Collection[str]:
-        """One that opens everything, or the least that lists and clones: a token for the API
-        alone, where a deploy token does the rest. There is none without any scope."""
-        if access is Access.UNSCOPED:
-            return ("read_user",)
-        if access is not Access.LEAST:
-            return ("api",)
-        return (API_SCOPE,) if mode == "deploy-token" else (API_SCOPE, GIT_SCOPE)
-
-    def add_credential(
-        self,
-        mode: str,
-        access: Access = Access.FULL,
-        *,
-        scopes: Collection[str] | None = None,
-        role: Role | None = None,
-    ) -> Credential:
-        """Make up credentials: in mode ``deploy-token`` two of them.
-
-        Args:
-            scopes: Those of the token for the API; ``granular`` and permissions such as
-                ``Project: Read`` for a fine-grained one.
-            role: Its user's role in all projects; by default what the access takes.
-        """
-        credential = super().add_credential(mode, access, scopes=scopes)
-        by_access: Role = "Reporter" if access is Access.LEAST else "Maintainer"
-        self._roles[credential.secret.get_secret_value()] = role or by_access
-        if mode == "deploy-token":
-            token = DeployToken(
-                username=f"gitlab+deploy-token-{len(self._deploy_tokens) + 1}",
-                secret=SecretStr(f"gldt-{secret_source().token_urlsafe(15)}"),
-                scopes=frozenset(["read_registry" if access is Access.UNSCOPED else GIT_SCOPE]),
-                namespace=self.OWNER,
-                expired=access in (Access.EXPIRED, Access.WRONG),
-            )
-            self._deploy_tokens[credential.secret.get_secret_value()] = token
-        return credential
-
-    @property
-    def secrets(self) -> Iterable[SecretStr]:
-        hooks = [hook for hook in self.webhooks.all if isinstance(hook, ProjectHook)]
-        signing = [hook.signing_token for hook in hooks if hook.signing_token is not None]
-        deploy_tokens = [token.secret for token in self._deploy_tokens.values()]
-        return [*super().secrets, *deploy_tokens, *signing]
-
-    def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
-        """The API takes no usernames. Git takes any beside an access token."""
-        if not for_git:
-            return [None]
-        return [GIT_USERNAME] if credential.mode == "oauth-token" else None
-
-    def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
-        """An OAuth token goes as ``Bearer`` alone; an access token either way. Git wants a
-        username that is not blank."""
-        credential = super().shown(request, for_git=for_git)
-        if credential is None or (for_git and not credentials_of(request)[0]):
-            return None
-        own_header = self.TOKEN_HEADER.lower() in request.headers
-        return None if credential.mode == "oauth-token" and own_header else credential
-
-    # Refusals of the API
-
-    def unauthorised(self, shown: Credential | None) -> Answer:
-        if shown is None:
-            return self.refusal(401, "401 Unauthorized")
-        challenge = (
-            'Bearer realm="Protected by OAuth 2.0", error="invalid_token", '
-            f'error_description="{EXPIRED}"'
-        )
-        body = {"error": "invalid_token", "error_description": EXPIRED}
-        return with_headers(json_answer(body, 401), {"WWW-Authenticate": challenge})
-
-    def out_of_scope(self, credential: Credential, scopes: Sequence[str]) -> Answer:
-        """Without the header that RFC 6750 asks for, which GitLab leaves out."""
-        permissions = [scope for scope in scopes if ":" in scope]
-        if GRANULAR in credential.scopes:
-            said = GRANULAR_LACKING.format(", ".join(permissions))
-            body = {"error": "insufficient_granular_scope", "error_description": said}
-            return json_answer(body, 403)
-        classic = " ".join(scope for scope in scopes if scope not in permissions)
-        body = {"error": "insufficient_scope", "error_description": LACKING, "scope": classic}
-        return json_answer(body, 403)
-
-    def rate_limited(self, seconds: int | None) -> Change:
-        """As for the whole API, with the headers; or as a proxy before GitLab does it, without.
-
-        Source: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
-        """
-        if seconds is None:
-            return answer(429, "Retry later\n", content_type="text/plain")
-        reset = int(time.time()) + seconds
-        headers = {
-            "RateLimit-Name": "throttle_authenticated_api",
-            "RateLimit-Limit": "2000",
-            "RateLimit-Observed": "2001",
-            "RateLimit-Remaining": "0",
-            "RateLimit-Reset": str(reset),
-            "RateLimit-ResetTime": formatdate(reset, usegmt=True),
-            "Retry-After": str(seconds),
-        }
-        return answer(429, "Retry later\n", content_type="text/plain", headers=headers)
-
-    def rate_limited_endpoint(self, seconds: int) -> Change:
-        """As for one address of the API, which has a limit of its own."""
-        body = json.dumps({"message": TOO_MANY})
-        headers = {"Retry-After": str(seconds)}
-        return answer(429, body, content_type="application/json", headers=headers)
 
     # The API
 
@@ -533,7 +336,7 @@ class GitLabSandbox(Sandbox):
 
     def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
         """The deployments of a commit, the oldest first."""
-        return self._deployments.shown(self._existing(owner, slug), commit)
+        return self._deployments.shown(self.existing(owner, slug), commit)
 
     def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Sequence[Event]:
         """One for each ref, but for none where there are too many."""
@@ -551,67 +354,14 @@ class GitLabSandbox(Sandbox):
     def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
         return delivery_headers(hook, body, self.root)
 
-    def fork(self, owner: str, slug: str, *, into: str) -> Repository:
-        """Copy a project with its branches into another namespace, which is made if need be."""
-        source = self._existing(owner, slug)
-        self.add_owner(into)
-        copied = self.add_repository(into, slug, default_branch=source.default_branch)
-        for branch, commit in self.branches(source):
-            self.git.take(copied, branch, commit, source=source)
-        return copied
-
-    def open_merge_request(
-        self,
-        owner: str,
-        slug: str,
-        source_branch: str,
-        target_branch: str,
-        *,
-        title: str = "",
-        source: Repository | None = None,
-    ) -> PullRequest:
-        """Open a merge request, and tell webhooks.
-
-        Args:
-            source: Where its commits come from, if not from the same project.
-
-        Raises:
-            NotFound: There is no such project or branch.
-        """
-        row = self._existing(owner, slug)
-        return self._merge_requests.open(row, source or row, source_branch, target_branch, title)
-
-    def update_merge_request(self, request: PullRequest, **changes: str) -> PullRequest:
-        """Give it another title or target_branch; new commits are told of by themselves."""
-        return self._merge_requests.edit(request, **changes)
-
-    def merge(self, request: PullRequest) -> PullRequest:
-        """Move the target branch to its newest commit, and end it."""
-        return self._merge_requests.merge(request)
-
-    def close_merge_request(self, request: PullRequest) -> PullRequest:
-        """End it without its commits."""
-        return self._merge_requests.close(request)
-
-    def reopen_merge_request(self, request: PullRequest) -> PullRequest:
-        """Open again what was closed."""
-        return self._merge_requests.reopen(request)
-
-    def _tell(self, change: PullRequestChange) -> None:
-        row, source = self._row(change.row.repository), self._row(change.row.source)
-        if row is None or not self.webhooks.of(row.full_name):
-            return
-        with self.git.commits(source or row) as read:
-            event = events.merge_request(
-                change, row, source, user=self.USER, read=read, root=self.root
+    def pull_request_events(
+        self, change: PullRequestChange, repository: Repository, source: Repository | None
+    ) -> Sequence[Event]:
+        with self.git.commits(source or repository) as read:
+            told = events.merge_request(
+                change, repository, source, user=self.USER, read=read, root=self.root
             )
-        self.webhooks.fire(row.full_name, event)
-
-    def _existing(self, owner: str, slug: str) -> Repository:
-        row = self.find(owner, slug)
-        if row is None:
-            raise NotFound(f"The sandbox has no project {owner}/{slug}.")
-        return row
+        return [told]
 
     def _project(
         self, request: Request, project: str, scopes: Sequence[str] = FOR_BRANCHES
@@ -630,13 +380,6 @@ class GitLabSandbox(Sandbox):
             raise self.refused(404, "404 Project Not Found")
         return row
 
-    def _row(self, project: str) -> Repository | None:
-        if project.isdecimal():
-            rows = [row for owner in self.owners for row in self.owned(owner)]
-            return next((row for row in rows if row.number == int(project)), None)
-        owner, _, slug = project.rpartition("/")
-        return self.find(owner, slug)
-
     def _project_json(self, row: Repository) -> dict[str, Any]:
         visibility = "private" if row.private else "public"
         return shapes.project(
@@ -648,52 +391,8 @@ class GitLabSandbox(Sandbox):
             visibility="internal" if row.full_name in self.internal else visibility,
         )
 
-    def _is_member(self, owner: str) -> bool:
-        return owner == self.USER or owner.partition("/")[0] == self.OWNER.partition("/")[0]
-
-    # Git
-
-    def permit_git(self, request: Request, name: str, service: Service) -> Repository:
-        """Scopes come before the question whether there is a project."""
-        if not f"/{name}".startswith(f"{self.RELATIVE_URL}/"):
-            raise text_refusal(404, "Not found")
-        path = f"/{name}".removeprefix(f"{self.RELATIVE_URL}/")
-        row = self.moved.get(path) or self._row(path)
-        pushes = service == "git-receive-pack"
-        scopes = self._scopes_for_git(request, row)
-        if scopes is None:
-            if "authorization" in request.headers or pushes or row is None or row.private:
-                raise self._denied()
-            return row
-        if scopes.isdisjoint(FOR_PUSHING if pushes else FOR_FETCHING):
-            what = "upload" if pushes else "download"
-            raise text_refusal(403, f"You are not allowed to {what} code.")
-        if row is None or not self.readable(row):
-            raise text_refusal(404, NO_PROJECT)
-        return row
-
-    def _scopes_for_git(self, request: Request, row: Repository | None) -> frozenset[str] | None:
-        """What the credentials may do; ``None`` where there are none that are right.
-
-        To GitLab a deploy token is wrong where it is for another group.
-        """
-        credential = self.shown(request, for_git=True)
-        if credential is not None:
-            return None if credential.access is Access.EXPIRED else credential.scopes
-        username, secret = credentials_of(request)
-        for token in list(self._deploy_tokens.values()):
-            if (token.username, token.secret.get_secret_value()) == (username, secret):
-                covered = row is None or f"{row.owner}/".startswith(f"{token.namespace}/")
-                return token.scopes if covered and not token.expired else None
-        return None
-
-    def _denied(self) -> Refusal:
-        challenge = {"WWW-Authenticate": f'Basic realm="{self.GIT_REALM}"'}
-        return Refusal(with_headers(text_answer(DENIED.format(root=self.root), 401), challenge))
-
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
         """Hold what a scenario asks for: nothing archived, internal, moved, merged or deployed."""
-        self._merge_requests.clear()
         self._deployments.clear()
         self.archived.clear()
         self.internal.clear()

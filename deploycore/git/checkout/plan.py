@@ -1,52 +1,38 @@
-"""What a tree would put on disk, checked in full before the first file is written.
+"""What a commit's tree would put on disk, checked in full before the first file is written.
 
-Names come from whoever can push. A name may be ``..``, ``a/b``, or one of the spellings that
-some file system takes for ``.git``; a link may lead out of the tree; a small pack may describe
-millions of files. Trees are taken in any order, as they arrive; none is entered by recursion,
-so depth is a limit and no crash.
-
-Refused is what git refuses by default on Linux, and what ``git fsck`` reports as a spelling of
-``.git`` besides, which hosts refuse to take; a name that is only odd is written.
-
-Sources: git's ``verify_path`` (read-cache.c), ``is_ntfs_dotgit`` (path.c), ``is_hfs_dotgit``
-(utf8.c) and CVE-2014-9390, CVE-2019-1352, CVE-2021-21300.
+A small pack may describe millions of files. Trees are taken in any order, as they arrive; none is
+entered by recursion, so depth is a limit and no crash. Which names are refused is said in
+``names``, which links in ``links``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 import stat
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import pairwise, takewhile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol, overload
 
-from dulwich.index import HFS_IGNORABLE_CHARS
-
-from deploycore.errors import LimitExceeded, UnsafeRepository
+from deploycore.errors import LimitExceeded
+from deploycore.git.checkout.names import (
+    MALFORMED,
+    MAX_PATH_BYTES,
+    Siblings,
+    is_plain_name,
+    refuse_depth,
+    refuse_unsafe_name,
+    too_long,
+    unsafe_path,
+)
 from deploycore.git.operation import Operation
-from deploycore.git.packs.hash_table import PATH_HASH_BYTES, HashTable, path_digest, path_hash
+from deploycore.git.packs.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.packs.objects import ObjectFormat, TreeEntry, read_tree
-from deploycore.git.wording import clean, quoted, raising, shown
+from deploycore.git.wording import raising
 
-__all__ = [
-    "File",
-    "Named",
-    "Plan",
-    "escaping_links",
-    "leads_out",
-    "refuse_depth",
-    "refuse_link_for_modules",
-]
+__all__ = ["File", "Named", "Plan"]
 
-_LINK_BYTES_MOST = 4095
-_MALFORMED = "Find the tree with git fsck in the repository, and commit its files again."
-_NAME_BYTES_MOST = 255
-_PATH_BYTES_MOST = 4095  # what a call of the system takes (PATH_MAX)
-_PRESENT_BYTES_MOST = 16 * 1024 * 1024
-_EARLY_BYTES_MOST = 8 * 1024 * 1024
+_MAX_PRESENT_BYTES = 16 * 1024 * 1024
+_MAX_EARLY_BYTES = 8 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small tree takes besides its content
 _AT_ONCE = 1000
 _DIRECTORIES = (stat.S_IFDIR, 0o160000)  # and the places of submodules
@@ -55,22 +41,6 @@ _DIRECTORIES = (stat.S_IFDIR, 0o160000)  # and the places of submodules
 _START_SHIFT, _TREE_SHIFT = 9, 41
 _START_MASK = (1 << _TREE_SHIFT - _START_SHIFT) - 1
 _LENGTH_MASK = 0xFF
-# Names that mean nothing special anywhere: most of them, and the other checks are slow.
-_no_character = re.compile("[\ufffe\uffff]")
-# What NTFS takes for .git, and, of links, for .gitmodules: by its short name, with dots and
-# spaces at the end, which Windows drops, or as a stream of it.
-_END_ON_NTFS = rb"[. ]*(?::.*)?"
-_is_git_on_ntfs = re.compile(
-    rb"(?:\.git|git~1)" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
-).fullmatch
-_is_short_or_gitmodules = re.compile(
-    rb"(\.gitmodules|.{8})" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
-).fullmatch
-_SHORT_NAME = b"gi7eba"  # what NTFS makes of .gitmodules where shorter names are taken
-_is_counter = re.compile(rb"[1-9][0-9]*").fullmatch
-_is_plain = re.compile(
-    rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
-).fullmatch
 
 
 class Named(NamedTuple):
@@ -214,12 +184,12 @@ class Plan:
 
     def _keep(self, tree: bytes, content: bytes) -> None:
         size = len(content) + _OVERHEAD
-        if self._early_bytes + size <= _EARLY_BYTES_MOST:
+        if self._early_bytes + size <= _MAX_EARLY_BYTES:
             self._early[tree] = content
             self._early_bytes += size
 
     def _expect(self, path: bytes, tree: bytes, place: int) -> None:
-        refuse_depth(path, self._operation.settings.path_depth_most)
+        refuse_depth(path, self._operation.settings.max_path_depth)
         number = len(self._contents)
         self._hashes += tree
         self._contents.append(None)
@@ -259,13 +229,13 @@ class Plan:
         if self._former is None or self._former.tree(path) != tree:
             return False
         # Beyond, what is the same is found out file by file.
-        return self._present_bytes + len(path) <= _PRESENT_BYTES_MOST
+        return self._present_bytes + len(path) <= _MAX_PRESENT_BYTES
 
     def _read_all(self, tree: bytes, content: bytes) -> None:
         if content is not self._early.get(tree):
             self._kept_bytes += len(content)
-        if self._kept_bytes > self._operation.settings.tree_bytes_most:
-            raise _too_many_trees(self._operation.settings.tree_bytes_most)
+        if self._kept_bytes > self._operation.settings.max_tree_bytes:
+            raise _too_many_trees(self._operation.settings.max_tree_bytes)
         for number in self._missing.pop(tree):
             self._read(number, content)
 
@@ -285,8 +255,8 @@ class Plan:
         same = next(reusable, None)
         reused = []
         room = self._operation.entries_left
-        siblings = _Siblings(content, self._format)
-        longest = _PATH_BYTES_MOST - len(prefix)
+        siblings = Siblings(content, self._format)
+        longest = MAX_PATH_BYTES - len(prefix)
         entries = 0
         files = 0
         for entry in read_tree(content, self._format):
@@ -294,12 +264,12 @@ class Plan:
             if entries > room:
                 break
             name, mode, hash_, position = entry
-            if not _is_plain(name):
-                _refuse_unsafe_name(prefix, name)
+            if not is_plain_name(name):
+                refuse_unsafe_name(prefix, name)
             if len(name) > longest:
-                raise _too_long(prefix + name)
+                raise too_long(prefix + name)
             if siblings.repeat(entry):
-                raise _unsafe(prefix + name, "which is in its directory twice", _MALFORMED)
+                raise unsafe_path(prefix + name, "which is in its directory twice", MALFORMED)
             if self._ignored and self._leaves_out(number, prefix + name, mode):
                 continue
             first = content.index(b" ", position) + 1
@@ -351,7 +321,7 @@ class Plan:
             case 0o160000:
                 self.gitlinks.append(Named(path, entry.hash))
             case _:
-                raise _unsafe(path, f"which has the unknown mode {entry.mode:o}", _MALFORMED)
+                raise unsafe_path(path, f"which has the unknown mode {entry.mode:o}", MALFORMED)
 
     def written(self) -> Iterator[tuple[bytes, bytes, list[bytes]]]:
         """The path, the tree and the names of the files of each directory, as paths are sorted
@@ -413,89 +383,6 @@ class Plan:
         return File(path + b"/" + name if path else name, hash_, executable)
 
 
-def refuse_depth(path: bytes, most: int) -> None:
-    """Refuse a directory that is within too many others.
-
-    Raises:
-        LimitExceeded: Those are more than ``most``, itself included.
-    """
-    if path and path.count(b"/") + 1 > most:
-        raise LimitExceeded(
-            f"The repository has more than {most} directories within each other,"
-            f" at {clean(path, most=60)!r}.",
-            hint=raising("path_depth_most"),
-            limit="path_depth_most",
-        )
-
-
-def escaping_links(
-    targets: Mapping[bytes, bytes], directories: Callable[[], Iterable[bytes]], operation: Operation
-) -> Iterator[bytes]:
-    """The paths of symbolic links that lead, or could be made to lead, out of the tree.
-
-    Args:
-        targets: What each link, by its path, points to.
-        directories: Gives the paths of all true directories of the tree.
-
-    Raises:
-        UnsafeRepository: A link has a target that no link can have.
-    """
-    known: HashTable | None = None
-    for path, target in targets.items():
-        operation.check_sometimes()
-        if not target or len(target) > _LINK_BYTES_MOST or b"\0" in target:
-            raise _unsafe(
-                path,
-                "which is a link with an invalid target",
-                "Replace or remove it in the repository.",
-            )
-        if known is None and b".." in target:
-            known = HashTable(PATH_HASH_BYTES)
-            for directory in directories():
-                operation.check_sometimes()
-                known.add(path_hash(directory), 0)
-        # Without any "..", no link leads out but an absolute one.
-        if target.startswith(b"/") or (
-            known is not None and not _stays_within(path, target, known)
-        ):
-            yield path
-
-
-def leads_out(path: bytes, target: bytes) -> UnsafeRepository:
-    """The error for a link that leads out of the tree."""
-    error = _unsafe(
-        path,
-        f"a link to {quoted(target)}, which leads out of the repository's files",
-        "Set links: write-as-files for the application, which writes such links as files, or accept"
-        f" this one with links: {{allow: [{quoted(path)}]}}; or remove it from the repository.",
-    )
-    error.add_context(link_target=shown(target))
-    return error
-
-
-def _stays_within(path: bytes, target: bytes, directories: HashTable) -> bool:
-    """Whether following the link step by step never leaves the tree.
-
-    ``..`` is the lexical parent only of a true directory; after the name of another link it
-    leads wherever that one leads. So it may follow only what this tree has as a directory.
-    """
-    # Of the place and of each one above it: what makes the hash of its path. To make a path of
-    # thousands of bytes at each of thousands of steps would take seconds.
-    places: list[hashlib.blake2b] = []
-    for step in (*path.split(b"/")[:-1], *target.split(b"/")):
-        if step in (b"", b"."):
-            continue
-        if step == b"..":
-            if not places or directories.get(places.pop().digest()) is None:
-                return False
-        elif places:
-            places.append(places[-1].copy())
-            places[-1].update(b"/" + step)
-        else:
-            places.append(path_digest(step))
-    return True
-
-
 class _Paths(Sequence[bytes]):
     """The paths of a plan's directories; a stretch of them is such a sequence itself.
 
@@ -523,49 +410,6 @@ class _Paths(Sequence[bytes]):
         return self._plan.directory(found) if isinstance(found, int) else _Paths(self._plan, found)
 
 
-class _Siblings:
-    """Notices a name that is in a tree twice.
-
-    Git sorts trees, a directory as if its name ended in a slash. Of such a tree only the names
-    that the one at hand begins with have to be known: ``a``, ``a.b`` and ``a/`` are sorted.
-    """
-
-    def __init__(self, content: bytes, object_format: ObjectFormat) -> None:
-        self._content = content
-        self._format = object_format
-        self._last = b""
-        self._beginnings: list[bytes] = []
-        self._all: HashTable | None = None
-
-    def repeat(self, entry: TreeEntry) -> bool:
-        """Take the next entry; whether its name was there."""
-        name, is_directory = entry.name, stat.S_ISDIR(entry.mode)
-        key = name + b"/" if is_directory else name
-        if self._all is not None or key <= self._last:
-            return self._is_known(entry)
-        self._last = key
-        beginnings = self._beginnings
-        while beginnings and not name.startswith(beginnings[-1]):
-            beginnings.pop()
-        if beginnings and beginnings[-1] == name:
-            return True
-        if not is_directory:
-            beginnings.append(name)
-        return False
-
-    def _is_known(self, entry: TreeEntry) -> bool:
-        """The same for a tree that is not sorted, from where that was seen on."""
-        if self._all is None:
-            self._all = HashTable(PATH_HASH_BYTES)
-            for each in takewhile(lambda e: e != entry, read_tree(self._content, self._format)):
-                self._all.add(path_hash(each.name), 0)
-        hashed = path_hash(entry.name)
-        if self._all.get(hashed) is not None:
-            return True
-        self._all.add(hashed, 0)
-        return False
-
-
 def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
     """The lines of a tree, in the order that they should have."""
 
@@ -580,95 +424,9 @@ def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
     return sorted(entries(), key=key)
 
 
-@lru_cache(maxsize=4096)
-def _fault(name: bytes) -> str:
-    if name in (b"", b".", b"..") or b"/" in name:
-        return "which is not a valid file name"
-    if name.lower() == b".git":
-        return "which is the name of git's own directory"
-    # Git looks at all parts of what would be a path on Windows.
-    if any(_is_git_on_ntfs(part) for part in name.split(b"\\")):
-        return "which Windows takes for .git, git's own directory"
-    if _is_on_hfs(name, ".git"):
-        return "which macOS takes for .git, git's own directory"
-    return ""
-
-
-def refuse_link_for_modules(path: bytes) -> None:
-    """Refuse a link in the place of ``.gitmodules``, as git does: it would be read elsewhere.
-
-    Raises:
-        UnsafeRepository: It is one.
-    """
-    name = path.rpartition(b"/")[2]
-    if _is_gitmodules(name):
-        raise _unsafe(
-            path,
-            "which is a link in the place of .gitmodules",
-            "Replace it with a file in the repository. Git refuses such a link, too.",
-        )
-
-
-def _is_gitmodules(name: bytes) -> bool:
-    """Whether NTFS takes a name for .gitmodules (``is_ntfs_dotgitmodules`` in path.c)."""
-    found = _is_short_or_gitmodules(name)
-    if found is None:
-        return False
-    beginning, tilde, number = found[1].lower().partition(b"~")
-    if not tilde:
-        return beginning == b".gitmodules"
-    if beginning == b"gitmod":
-        return number in (b"1", b"2", b"3", b"4")
-    return _SHORT_NAME.startswith(beginning) and _is_counter(number) is not None
-
-
-def _refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
-    # Before the cache, which would hold names of megabytes for as long as the process runs.
-    if len(name) > _NAME_BYTES_MOST:
-        raise _unsafe(
-            prefix + name,
-            f"whose name has more than {_NAME_BYTES_MOST} bytes",
-            "Give it a shorter name in the repository.",
-        )
-    fault = _fault(name)
-    if fault:
-        raise _unsafe(
-            prefix + name,
-            fault,
-            "Remove it from the repository, and find out who added it: git does not allow such a"
-            " name, since it can be used to attack those who clone.",
-        )
-
-
-def _is_on_hfs(name: bytes, known: str) -> bool:
-    """Whether HFS+ takes a name for a known one: it leaves some code points out."""
-    try:
-        text = name.decode()
-    except UnicodeDecodeError as error:
-        text = name[: error.start].decode()
-    # HFS+ holds no such name, but git compares what is before what can't be decoded.
-    text = _no_character.split(text, maxsplit=1)[0]
-    return "".join(each for each in text if ord(each) not in HFS_IGNORABLE_CHARS).lower() == known
-
-
-def _unsafe(path: bytes, why: str, hint: str) -> UnsafeRepository:
-    return UnsafeRepository(
-        f"The repository holds {quoted(path)}, {why}.", hint=hint, path=shown(path)
-    )
-
-
-def _too_long(path: bytes) -> LimitExceeded:
-    return LimitExceeded(
-        f"The repository has a path of more than {_PATH_BYTES_MOST:,} bytes, at"
-        f" {clean(path, most=60)!r}.",
-        hint="Give its directories shorter names.",
-        limit="path_bytes",
-    )
-
-
 def _too_many_trees(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository's names of files and directories take more than {most:,} bytes.",
-        hint=raising("tree_bytes_most"),
-        limit="tree_bytes_most",
+        hint=raising("max_tree_bytes"),
+        limit="max_tree_bytes",
     )

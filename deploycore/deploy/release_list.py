@@ -1,0 +1,50 @@
+"""The releases of an application that are on disk, with what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploycore.deploy.releases import Releases
+from deploycore.deployment_records import DeploymentRecord
+
+__all__ = ["Release", "list_releases"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that is on disk.
+
+    Attributes:
+        path: Its directory.
+        is_live: Whether ``current`` leads to it.
+        deployment: What made it; ``None`` where that is no longer known.
+    """
+
+    name: str
+    path: Path
+    is_live: bool
+    deployment: DeploymentRecord | None
+
+
+def list_releases(
+    on_disk: Releases, find_makers: Callable[[Sequence[str]], Mapping[str, DeploymentRecord]]
+) -> list[Release]:
+    """The releases of a target, the newest first.
+
+    Args:
+        find_makers: Gives the deployments that made some releases, by the release's name.
+    """
+    names, current = on_disk.names(), on_disk.current
+    known = find_makers(names)
+    found = [
+        Release(name, path, path == current, known.get(name))
+        for name, path in ((name, on_disk.directory / name) for name in names)
+    ]
+    return sorted(found, key=lambda each: (_order(each), each.name), reverse=True)
+
+
+def _order(release: Release) -> int:
+    """In which order releases were made; one of which nothing is known is the oldest."""
+    return release.deployment.id if release.deployment else 0

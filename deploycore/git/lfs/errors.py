@@ -1,0 +1,112 @@
+"""Errors of Git LFS: refusals, and invalid answers."""
+
+from __future__ import annotations
+
+from deploycore.errors import CorruptPack, GitError, RemoteRefused
+from deploycore.git.lfs.pointers import Pointer
+from deploycore.git.wire.destination import shown_origin
+from deploycore.git.wire.translation import http_refusal
+from deploycore.git.wording import clean
+from deploycore.models import CloneUrl
+
+__all__ = ["LfsErrors"]
+
+_SERVICE = "lfs"
+_PUSH_AGAIN = (
+    "Push the object again from a clone that has it: git lfs push --all. Without such a clone,"
+    " commit the file again, or deploy with lfs: false."
+)
+_LATER = "Try again later. If it happens again, the host's storage has a problem."
+_OBJECT_HINTS = {
+    401: "Check whether the credentials may read Git LFS on this host.",
+    403: "Give the credentials the right to read this repository's files in Git LFS.",
+    422: "Correct the configuration of the LFS server.",
+}
+_OBJECT_MESSAGES = {404: "does not have", 410: "no longer has", 422: "does not understand"}
+_HINTS = {
+    404: "Check whether the host has Git LFS, whether it is enabled for this repository, and"
+    " whether the credentials may see it.",
+    413: "Raise the LFS server's limit of objects in a request to 100.",
+    422: "Correct the configuration of the LFS server.",
+    501: "Check whether the host has Git LFS.",
+    509: "Wait until the host lifts its bandwidth limit, or raise the limit there.",
+}
+
+
+class LfsErrors:
+    """Makes the errors for one repository.
+
+    Args:
+        source: The repository; its credential is masked in what the server said.
+        endpoint: Its LFS server.
+    """
+
+    def __init__(self, source: CloneUrl, endpoint: CloneUrl) -> None:
+        self._source = source
+        self._endpoint = endpoint
+
+    def refused(self, status: int, said: str) -> GitError:
+        """Return the error for a request that the server refused as a whole.
+
+        Args:
+            said: The server's own message; may be empty.
+        """
+        error = http_refusal(self._endpoint, status, clean(said, self._source))
+        error.hint = _HINTS.get(status, error.hint)
+        error.add_context(service=_SERVICE)
+        return error
+
+    def object_refused(self, pointer: Pointer, code: int, message: str) -> GitError:
+        """Return the error for one object that the server refuses.
+
+        Args:
+            code: The object's error code, with the meaning of an HTTP status.
+            message: The server's own message; may be empty.
+        """
+        meaning = _OBJECT_MESSAGES.get(code, "did not send")
+        said = clean(message, self._source)
+        told = f': "{said}"' if said else ""
+        kind = GitError if code >= 500 else RemoteRefused
+        return kind(
+            f"The Git LFS server of {self._source.url} {meaning} the object {pointer.oid}"
+            f" (code {code}){told}.",
+            hint=_OBJECT_HINTS.get(code, _LATER if code >= 500 else _PUSH_AGAIN),
+            status=code,
+            url=self._source.url,
+            oid=pointer.oid,
+        )
+
+    def transfer_refused(self, status: int, url: str, pointer: Pointer) -> GitError:
+        """Return the error for an object whose download URL is refused."""
+        kind = GitError if status >= 500 else RemoteRefused
+        return kind(
+            f"{shown_origin(url)} did not send the Git LFS object {pointer.oid} of"
+            f" {self._source.url} (HTTP {status}).",
+            hint=_PUSH_AGAIN if status in (404, 410) else _LATER,
+            status=status,
+            url=self._source.url,
+            oid=pointer.oid,
+        )
+
+    def invalid_answer(self, why: str) -> GitError:
+        """Return the error for an answer that the batch API does not allow."""
+        return GitError(
+            f"{self._endpoint.url} sent an answer that the batch API of Git LFS does not allow:"
+            f" {clean(why, self._source)}.",
+            hint="Check that the host has Git LFS, and that its version supports the batch API.",
+            url=self._source.url,
+        )
+
+    def corrupt(self, pointer: Pointer, how: str) -> CorruptPack:
+        """Return the error for an object that differs from its pointer.
+
+        Args:
+            how: A clause whose subject is the object.
+        """
+        return CorruptPack(
+            f"The Git LFS object {pointer.oid} of {self._source.url} differs from its"
+            f" pointer: it {how}.",
+            hint=_PUSH_AGAIN,
+            url=self._source.url,
+            oid=pointer.oid,
+        )

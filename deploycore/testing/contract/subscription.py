@@ -1,0 +1,107 @@
+"""A repository of the fake host whose pushes come to a listener of the kit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.events import (
+    PushEvent,
+    Webhook,
+    WebhookDelivery,
+)
+from deploycore.models import RepositoryId
+from deploycore.provider import Provider
+from deploycore.provider.registry import Plugin
+from deploycore.testing.contract.base import (
+    NO_HOOK,
+    NO_WEBHOOKS,
+    Connect,
+    ContractBase,
+    asked,
+    identity,
+)
+from deploycore.testing.scenarios import ONE, Arranged, ContractHost, WebhookHost
+from deploycore.testing.webhooks import Listener
+
+__all__ = ["SECRET", "Subscribed", "Subscription", "webhook_host"]
+
+SECRET = SecretStr("kit-Q7x-2fVb9nLs")
+FILES = {"index.html": b"<h1>Shop</h1>\n"}
+
+
+def webhook_host(plugin: Plugin, host: ContractHost, *hooks: str) -> WebhookHost:
+    """The fake host with what it can besides; skips the check where it, or the provider, can't."""
+    for hook in hooks:
+        if hook not in plugin.hooks:
+            pytest.skip(NO_HOOK.format(hook=hook))
+    if not isinstance(host, WebhookHost):
+        pytest.skip(NO_WEBHOOKS)
+    return host
+
+
+@dataclass(frozen=True)
+class Subscribed:
+    """A repository whose pushes come to a listener."""
+
+    host: WebhookHost
+    provider: Provider
+    listener: Listener
+    shop: Arranged
+    webhook: Webhook
+
+    @property
+    def repository(self) -> RepositoryId:
+        return identity(self.shop)
+
+    def push(self, branch: str | None = None, text: bytes = b"1") -> str:
+        """Commit something; to the default branch, or to another one."""
+        owner, slug = self.shop.owner, self.shop.slug
+        files = {**FILES, "text": text}
+        return self.host.publish(owner, slug, branch or self.shop.default_branch, files, "Change")
+
+    def received(self) -> Sequence[WebhookDelivery]:
+        """All that came until everything was delivered."""
+        assert self.host.webhooks.wait(), "the fake host has not delivered after 30 seconds"
+        return self.listener.received
+
+    def told(self) -> Sequence[WebhookDelivery]:
+        """The same without those that tell nothing, such as a ping."""
+        return [found for found in self.received() if self.provider.parse_webhook(found).events]
+
+    def last(self) -> WebhookDelivery:
+        """The latest delivery."""
+        received = self.received()
+        assert received, asked("register_webhook", "the host tells of pushes from then on")
+        return received[-1]
+
+    def event(self) -> PushEvent:
+        """What the latest delivery says, which has to be one event of a push."""
+        events = self.provider.parse_webhook(self.last()).events
+        assert len(events) == 1, asked("parse_webhook", "a push is one event")
+        assert isinstance(events[0], PushEvent)
+        return events[0]
+
+
+class Subscription(ContractBase):
+    """The fixtures of checks that need a subscribed repository."""
+
+    @pytest.fixture
+    def listener(self) -> Iterator[Listener]:
+        """Where webhooks send to."""
+        with Listener() as running:
+            yield running
+
+    @pytest.fixture
+    def subscribed(
+        self, plugin: Plugin, host: ContractHost, connect: Connect, listener: Listener
+    ) -> Subscribed:
+        """A repository with a webhook that sends to the listener, signed with ``SECRET``."""
+        able = webhook_host(plugin, host, "verify_webhook", "parse_webhook", "register_webhook")
+        (shop,) = host.arrange(ONE)
+        provider = connect()
+        webhook = provider.register_webhook(identity(shop), listener.address, SECRET)
+        return Subscribed(able, provider, listener, shop, webhook)

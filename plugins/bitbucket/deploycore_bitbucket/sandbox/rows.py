@@ -1,0 +1,93 @@
+"""People, workspaces and credentials, as the sandbox keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+from uuid import NAMESPACE_URL, uuid5
+
+from pydantic import SecretStr
+
+from deploycore.sandbox import secret_source
+from deploycore.testing import rows
+
+__all__ = ["Credential", "Mode", "User", "Workspace", "new_secret", "repository_uuid"]
+
+Mode = Literal["app-password", "api-token", "access-token"]
+GIT_USERNAMES = {"api-token": "x-bitbucket-api-token-auth", "access-token": "x-token-auth"}
+PREFIXES = {"app-password": "ATBB", "api-token": "ATATT", "access-token": "ATCTT"}
+SECRET_CHARACTERS = {"app-password": 24, "api-token": 140, "access-token": 140}
+
+
+@dataclass(frozen=True)
+class User:
+    """A person."""
+
+    username: str
+    email: str
+    display_name: str
+
+    @property
+    def uuid(self) -> str:
+        """Bitbucket's identifier, in braces."""
+        return _uuid("user", self.username)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An owner of repositories.
+
+    Attributes:
+        members: Usernames, each with whether that user is an administrator of the workspace.
+    """
+
+    slug: str
+    name: str
+    members: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def uuid(self) -> str:
+        """Bitbucket's identifier, in braces."""
+        return _uuid("workspace", self.slug)
+
+
+@dataclass(frozen=True)
+class Credential(rows.Credential):
+    """A secret, and what it may do.
+
+    Its ``username`` is the slug of the workspace for access tokens, which belong to no person.
+    Its scopes are of the new style for API tokens, and otherwise of the old style.
+
+    Attributes:
+        user: The person; ``None`` for access tokens.
+        repository: The slug of the only repository that an access token is for; ``None`` for
+            all repositories of the workspace.
+    """
+
+    user: User | None = None
+    repository: str | None = None
+
+    @property
+    def git_username(self) -> str:
+        """The username for git."""
+        return GIT_USERNAMES.get(self.mode, self.username)
+
+
+def repository_uuid(row: rows.Repository) -> str:
+    """Bitbucket's identifier of a repository, in braces."""
+    return _uuid("repository", row.full_name)
+
+
+def new_secret(mode: str) -> SecretStr:
+    """A random secret that looks like Bitbucket's: prefix, length, and ``=``, ``-``, ``_``."""
+    source, length = secret_source(), SECRET_CHARACTERS[mode]
+    if mode == "app-password":
+        return SecretStr(PREFIXES[mode] + source.token_hex(length // 2))
+    checksum = source.token_hex(4).upper()
+    return SecretStr(f"{PREFIXES[mode]}3xFfGF0-_{source.token_urlsafe(length)}={checksum}")
+
+
+@lru_cache(maxsize=4096)
+def _uuid(kind: str, name: str) -> str:
+    return "{" + str(uuid5(NAMESPACE_URL, f"{kind}/{name}")) + "}"
