@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from deploycore.git.operation import Operation, letting_listeners_fail
+from deploycore.git.operation import Operation, raise_listener_errors
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
 from deploycore.models import CloneUrl
@@ -107,7 +107,7 @@ def export(
         watched=watched,
     )
     wanted = Wanted(ref, commit, is_seen=commit is not None)
-    return letting_listeners_fail(lambda: run(source, wanted, target, operation, options))
+    return raise_listener_errors(lambda: run(source, wanted, target, operation, options))
 
 
 def resolve(
@@ -186,4 +186,4 @@ def clone(
     options = Options(
         submodules=submodules, repository=True, links=LinkRules(escaping_links), name=name
     )
-    return letting_listeners_fail(lambda: run(source, Wanted(ref), target, operation, options))
+    return raise_listener_errors(lambda: run(source, Wanted(ref), target, operation, options))

@@ -35,7 +35,7 @@ from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wire.fetch import fetch
 from deploycore.git.wire.request import Fetched, Wanted
-from deploycore.git.wording import file_failure, quoted, raising, shown
+from deploycore.git.wording import file_failure, limit_hint, quoted, shown
 from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
 
@@ -424,7 +424,7 @@ def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
 def _too_many(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository has more than {most:,} submodules, those of submodules included.",
-        hint=raising("max_submodules"),
+        hint=limit_hint("max_submodules"),
         limit="max_submodules",
     )
 
@@ -432,7 +432,7 @@ def _too_many(most: int) -> LimitExceeded:
 def _too_deep(submodule: Submodule, most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The submodule {quoted(submodule.path)} is nested in more than {most} submodules.",
-        hint=raising("max_submodule_depth"),
+        hint=limit_hint("max_submodule_depth"),
         limit="max_submodule_depth",
     )
 

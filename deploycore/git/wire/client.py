@@ -36,7 +36,7 @@ from deploycore.git.packs.objects import OBJECT_FORMATS, SHA1
 from deploycore.git.wire.connections import media_type
 from deploycore.git.wire.request import Intake, Wanted
 from deploycore.git.wire.translation import http_refusal
-from deploycore.git.wording import clean, raising
+from deploycore.git.wording import clean, limit_hint
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
@@ -384,6 +384,6 @@ def too_many_bytes(operation: Operation) -> LimitExceeded:
     """Return the error for a server that sends more than the limit."""
     return LimitExceeded(
         f"The server sends more than {operation.settings.max_pack_bytes:,} bytes.",
-        hint=raising("max_pack_bytes"),
+        hint=limit_hint("max_pack_bytes"),
         limit="max_pack_bytes",
     )
