@@ -88,7 +88,7 @@ def export(
         Cancelled: The operation was cancelled.
         GitError: The network or the file system failed in another way.
     """
-    from deploycore.git.checkout.changes import Obeyed
+    from deploycore.git.checkout.changes import AppliedAttributes
     from deploycore.git.checkout.links import LinkRules
     from deploycore.git.run import Options, run
     from deploycore.git.wire.request import Wanted
@@ -98,7 +98,7 @@ def export(
     )
     options = Options(
         submodules=submodules,
-        obeyed=Obeyed(archive=attributes, lfs=lfs),
+        applied=AppliedAttributes(archive=attributes, lfs=lfs),
         cache=cache,
         former=former,
         reuse=reuse,

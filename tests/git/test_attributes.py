@@ -20,7 +20,7 @@ from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git import operation as operation_module
 from deploycore.git.checkout.attributes import Attributes, LineEnding, convert
-from deploycore.git.checkout.changes import Changes, Obeyed
+from deploycore.git.checkout.changes import AppliedAttributes, Changes
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress
@@ -645,5 +645,5 @@ def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
             return shop.repo.object_store[ObjectID(name.hex().encode())].as_raw_string()
 
     with pytest.raises(LimitExceeded) as caught:
-        Changes(root, Trees(), None, late, Obeyed(archive=True))
+        Changes(root, Trees(), None, late, AppliedAttributes(archive=True))
     assert caught.value.details == {"limit": "total_timeout"}

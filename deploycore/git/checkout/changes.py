@@ -33,11 +33,11 @@ from deploycore.git.wire.destination import Destinations
 from deploycore.git.wording import quoted, shown
 from deploycore.models import CloneUrl
 
-__all__ = ["Changes", "Obeyed"]
+__all__ = ["AppliedAttributes", "Changes"]
 
 
 @dataclass(frozen=True)
-class Obeyed:
+class AppliedAttributes:
     """Which attributes are applied.
 
     Attributes:
@@ -72,7 +72,7 @@ class Changes:
         objects: Objects,
         directory: Path,
         operation: Operation,
-        obeyed: Obeyed,
+        applied: AppliedAttributes,
     ) -> None:
         operation.allow_matching(sum(each.size for each in objects.packs))
         found = _attribute_files(tree, objects, operation)
@@ -82,22 +82,22 @@ class Changes:
             files[each.path] = objects.read(each.hash, BLOB)
             operation.hold(len(each.path) + len(files[each.path]))
         known = repr(sorted((each.path, each.hash) for each in found))
-        self.name = f"{obeyed} {hashlib.sha256(known.encode()).hexdigest()}"
+        self.name = f"{applied} {hashlib.sha256(known.encode()).hexdigest()}"
         self._attributes = Attributes(files, operation)
-        self.ignored = self._attributes.export_ignored if obeyed.archive else None
-        self._obeyed = obeyed
+        self.ignored = self._attributes.export_ignored if applied.archive else None
+        self._applied = applied
         self._directory = directory
         self._operation = operation
         self._pointers: dict[Pointer, list[File]] = {}
 
     def change(self, file: File, content: Content) -> Content | None:
         """Return the content to write for a file; ``None`` if it will be downloaded."""
-        pointer = self._pointer(file, content) if self._obeyed.lfs else None
+        pointer = self._pointer(file, content) if self._applied.lfs else None
         if pointer is not None:
             self._operation.hold(len(file.path))
             self._pointers.setdefault(pointer, []).append(file)
             return None
-        if not self._obeyed.archive:
+        if not self._applied.archive:
             return content
         ending = self._attributes.line_ending(file.path)
         if ending is LineEnding.UNCHANGED:

@@ -14,7 +14,6 @@ from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 
-from deploycore.git.checkout.arriving import FEW_OBJECTS, Arriving
 from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.former import FormerCheckout
 from deploycore.git.checkout.links import LINKS_WITHIN, LinkRules, escaping_links, leads_out
@@ -26,6 +25,7 @@ from deploycore.git.checkout.manifest import (
 )
 from deploycore.git.checkout.names import refuse_link_for_modules
 from deploycore.git.checkout.plan import File, Plan
+from deploycore.git.checkout.streaming import FEW_OBJECTS, StreamingCheckout
 from deploycore.git.checkout.writer import NOT_TAKEN, STATE
 from deploycore.git.operation import Operation
 from deploycore.git.packs.content import Content
@@ -54,7 +54,7 @@ class Checkout:
     """Writes the files of a commit, whose objects are all there.
 
     Args:
-        arriving: Has written files while the objects arrived, if any were.
+        streaming: Has written files while the objects arrived, if any were.
         former: An earlier checkout from which files are reused.
         ignored: Paths to leave out; see ``Plan``.
         change: Returns the content to write for a file, or ``None`` to write nothing yet. A file
@@ -69,7 +69,7 @@ class Checkout:
         files: Files,
         operation: Operation,
         *,
-        arriving: Arriving | None = None,
+        streaming: StreamingCheckout | None = None,
         former: FormerCheckout | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
         change: Change | None = None,
@@ -83,11 +83,11 @@ class Checkout:
         self._former = former
         self._change = change
         self._link_rules = links
-        known = arriving.plan if arriving else None
+        known = streaming.plan if streaming else None
         self.plan = known or Plan(
             self.commit.tree, operation, self._format, former=former, ignored=ignored
         )
-        self._made = arriving.made if arriving else 0
+        self._made = streaming.made if streaming else 0
         self._links: dict[bytes, bytes] = {}
         self._last_directory: tuple[bytes, dict[bytes, File]] | None = None
 

@@ -16,12 +16,12 @@ from deploycore.git.checkout.plan import File, Plan
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import BLOB, COMMIT, TREE, ObjectFormat, read_commit
 
-__all__ = ["FEW_OBJECTS", "Arriving", "LargeBlob"]
+__all__ = ["FEW_OBJECTS", "LargeBlob", "StreamingCheckout"]
 
 FEW_OBJECTS = 1500  # for which a second process takes longer to start than it saves
 
 
-class Arriving:
+class StreamingCheckout:
     """Writes a commit's files while its pack arrives; see ``Consumer``.
 
     Args:
@@ -104,13 +104,13 @@ class LargeBlob:
     """The content of a large file that arrives, whose hash is not known yet.
 
     Args:
-        arriving: Knows the paths of the file; ``None`` if no paths are known yet.
+        streaming: Knows the paths of the file; ``None`` if no paths are known yet.
     """
 
-    def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
-        self._arriving = arriving
+    def __init__(self, streaming: StreamingCheckout | None, directory: bytes) -> None:
+        self._streaming = streaming
         self._path = os.path.join(directory, secrets.token_hex(8).encode() + b".blob")
-        self._file = open(self._path, "xb", opener=open_shared) if arriving else None  # noqa: SIM115
+        self._file = open(self._path, "xb", opener=open_shared) if streaming else None  # noqa: SIM115
 
     def write(self, piece: bytes) -> None:
         """Take the next piece."""
@@ -119,10 +119,10 @@ class LargeBlob:
 
     def finish(self, name: bytes) -> None:
         """End the file, whose hash is known now."""
-        if self._file is None or self._arriving is None:
+        if self._file is None or self._streaming is None:
             return
         self._file.close()
-        self._arriving.place(name, self._path)
+        self._streaming.place(name, self._path)
         self.drop()
 
     def drop(self) -> None:
