@@ -20,7 +20,7 @@ from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git import operation as operation_module
 from deploycore.git.checkout.attributes import Attributes, LineEnding, convert
-from deploycore.git.checkout.changes import Changes, Obeyed
+from deploycore.git.checkout.changes import AppliedAttributes, Changes
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress
@@ -580,7 +580,7 @@ def test_rules_and_paths_out_of_proportion_to_the_pack_are_refused(
     for number in range(8):
         tree = shop.tree((DIRECTORY, b"a%d" % number, tree), (DIRECTORY, b"b", tree))
     shop.commit(shop.tree((FILE, A.encode(), shop.blob(rules)), (DIRECTORY, b"d", tree)))
-    with pytest.raises(LimitExceeded, match="take more work") as caught:
+    with pytest.raises(LimitExceeded, match="take too much work") as caught:
         export(source(shop.url), "main", target, attributes=True, settings=settings)
     assert caught.value.details == {"limit": "work"}
     assert nothing_left(target)
@@ -607,13 +607,13 @@ def test_no_kind_of_rule_is_tried_without_end(operation, monkeypatch, rules, pat
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
     mine = Attributes({b".gitattributes": rules}, operation)
     endings = (mine.line_ending(path + b"%d" % number) for number in range(100_000))
-    with pytest.raises(LimitExceeded, match="take more work"):
+    with pytest.raises(LimitExceeded, match="take too much work"):
         deque(endings, maxlen=0)
 
 
 def test_lines_without_rules_are_counted(operation, monkeypatch):
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
-    with pytest.raises(LimitExceeded, match="take more work"):
+    with pytest.raises(LimitExceeded, match="take too much work"):
         Attributes({b".gitattributes": b"\n" * 200_000}, operation)
 
 
@@ -645,5 +645,5 @@ def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
             return shop.repo.object_store[ObjectID(name.hex().encode())].as_raw_string()
 
     with pytest.raises(LimitExceeded) as caught:
-        Changes(root, Trees(), None, late, Obeyed(archive=True))
+        Changes(root, Trees(), None, late, AppliedAttributes(archive=True))
     assert caught.value.details == {"limit": "total_timeout"}
