@@ -1,4 +1,4 @@
-"""Text of strangers as it may be shown: on one line, without control characters, and bounded."""
+"""Untrusted text in a form that is safe to print: one line, escaped and limited in length."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _LINE_LENGTH = 4000
 
 
 def printable(text: str) -> str:
-    """The text with control and direction-changing characters as escapes, such as ``\\x1b``."""
+    """Escape control characters and characters that change direction, such as ``\\x1b``."""
     if text.isprintable():
         return text
     return "".join(_visible(character) for character in text)
 
 
 class LogFormatter(logging.Formatter):
-    """Formats log lines, whatever they hold: headers, paths, names, or text of plugins.
+    """Formats log lines safely: headers, paths, names and plugins' text may contain anything.
 
-    Times are in UTC, as in RFC 3339: lines of several machines can be sorted, and programs read
-    them. A record is one line of at most 4,000 characters, and the lines of its traceback.
+    Times are in UTC (RFC 3339), so that lines of several machines can be sorted and parsed. A
+    record is one line of at most 4,000 characters, followed by the lines of its traceback.
     """
 
     def formatTime(  # noqa: N802 - logging's name
@@ -49,7 +49,7 @@ class LogFormatter(logging.Formatter):
 
 
 def _line(text: str) -> str:
-    # Cut before and after: an escape is longer than what it stands for.
+    # Cut before and after escaping: an escape is longer than its character.
     shown = printable(text[: _LINE_LENGTH + 1])
     return shown if len(shown) <= _LINE_LENGTH else shown[: _LINE_LENGTH - 1] + "…"
 
