@@ -543,7 +543,7 @@ def test_deployments_of_dead_processes_are_told_and_running_ones_are_not(
     assert (found.subject, found.exit_code) == (f"deployment {running.id}", 8)
     store.deployments.advance(running.id, "authenticating")
     with releases.locked():
-        assert "is authenticating, for site" in look().of("deployment", "ok")[0].message
+        assert "deployment of site is authenticating" in look().of("deployment", "ok")[0].message
     found = look().only("problem")
     assert "its process has died" in found.message
     assert found.hint == "Recover it: deploycore recover"
