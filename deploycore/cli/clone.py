@@ -59,8 +59,8 @@ def clone(
         typer.Option(
             "--limit",
             metavar="NAME=NUMBER",
-            help="Raise or lower a limit, such as files=1000000. An application's limits have the"
-            " same names. Repeatable.",
+            help="Raise or lower a limit, such as files=1000000. For the names, see the limits of"
+            " an application. Repeatable.",
         ),
     ] = None,
     timeout: Annotated[

@@ -1,8 +1,8 @@
-"""The ASGI application: routes from the table of operations, and the webhook's endpoint.
+"""The ASGI application: routes from the table of operations, and the webhook endpoint.
 
-The event loop only reads, answers and waits; whatever asks the database, or a plugin, runs in a
-thread. Refusing comes first and is cheap: an unknown application, a wrong token and a body that
-is too large are known from memory, before anything else is done.
+The event loop only reads requests and sends responses. Database queries and plugin calls run in
+threads. Invalid requests are rejected first, and cheaply: unknown applications, wrong tokens and
+bodies that are too large are detected in memory, before anything else is done.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Application:
     acceptor: Acceptor
 
     def begin_to_stop(self) -> None:
-        """Let followers of logs go, so that their connections end; quick, for a signal handler."""
+        """End the connections of clients that follow logs. Fast enough for a signal handler."""
         self.followers.stop()
 
     def close(self, drain: float = 0.0) -> None:
@@ -237,7 +237,7 @@ class _Webhooks:
         try:
             return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            self._quiet.warn("directory", "webhooks cannot be judged: %s", error)
+            self._quiet.warn("directory", "webhook deliveries cannot be checked: %s", error)
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
@@ -249,7 +249,7 @@ class _Webhooks:
     def _count(self, outcome: str, reason: str) -> None:
         self._metrics.webhooks.labels(outcome, reason).inc()
         if outcome == "refused":
-            self._quiet.warn(reason, "a webhook was refused: %s", reason)
+            self._quiet.warn(reason, "a webhook delivery was rejected: %s", reason)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Threads of their own, so that neither webhooks nor the API keep the other waiting.
