@@ -7,15 +7,11 @@ validated whole, so that a deployment never meets a value that makes no sense.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -25,11 +21,20 @@ from pydantic import (
     model_validator,
 )
 
+from deploycore.applications.fields import (
+    AbsolutePath,
+    Name,
+    RelativePath,
+    Seconds,
+    Text,
+    number_as_text,
+)
+from deploycore.applications.steps import HealthCheck, Step, Steps
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 from deploycore.models import Model, RepositoryId, is_commit_hash
 from deploycore.text.storable import find_unstorable, is_storable_text
-from deploycore.text.validation import NAME_PATTERN, Problem, find_problems
+from deploycore.text.validation import Problem, find_problems
 
 __all__ = [
     "Application",
@@ -46,50 +51,9 @@ __all__ = [
     "parse_application",
 ]
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00\n\r]+$")]
-Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=1000)]
-
 _AS_TEXT, _AS_SECRET, _AS_RULES = "(text)", "(secret)", "(rules)"
-
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
-_STATUS = "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$"
-
-
-def _relative(text: str) -> str:
-    """A path that stays within a release: ``storage/uploads``, without a slash at its end."""
-    path = PurePosixPath(text)
-    if path.is_absolute() or not path.parts or ".." in path.parts or not text.isprintable():
-        raise ValueError("should be a path within the release")
-    if path.parts[0].lower() == ".git":
-        raise ValueError("should not be in .git")
-    return str(path)
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        path = path.expanduser()
-    except RuntimeError:
-        raise ValueError("must not begin with the name of a user who does not exist") from None
-    if not str(path).isprintable():
-        raise ValueError("should hold no control characters")
-    if not path.is_absolute():
-        raise ValueError("should be an absolute path")
-    # Not resolved: whoever links a directory elsewhere means to be able to change the link.
-    if ".." in path.parts:
-        raise ValueError("should be a path without '..'")
-    # Of two leading slashes POSIX says nothing; Linux and macOS take them for one.
-    return Path("/" + str(path).lstrip("/"))
-
-
-RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-
-
-def _number_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class SecretSource(Model):
@@ -111,84 +75,12 @@ class SecretSource(Model):
 
 
 EnvironmentValue = Annotated[
-    Annotated[str, BeforeValidator(_number_as_text), Tag(_AS_TEXT)]
+    Annotated[str, BeforeValidator(number_as_text), Tag(_AS_TEXT)]
     | Annotated[SecretSource, Tag(_AS_SECRET)],
     Discriminator(
         lambda value: _AS_SECRET if isinstance(value, Mapping | SecretSource) else _AS_TEXT
     ),
 ]
-
-
-def _command(value: Any) -> Any:
-    """The short forms of a step: a list of arguments, or a line that is split into them."""
-    if isinstance(value, str):
-        return {"run": _split(value)}
-    return {"run": value} if isinstance(value, list | tuple) else value
-
-
-def _split(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise ValueError(f"should be a command line: {error}") from None
-
-
-class Command(Model):
-    """A program to run in the release.
-
-    Attributes:
-        run: The program and its arguments, each as it is: no shell looks at them.
-        shell: Instead of ``run``: a line for ``/bin/sh``.
-        timeout: Seconds that it may take.
-    """
-
-    run: Annotated[
-        tuple[Text, ...], BeforeValidator(lambda v: _split(v) if isinstance(v, str) else v)
-    ] = ()
-    shell: Annotated[str, Field(max_length=65_536, pattern=r"^[^\x00]*$")] | None = None
-    timeout: Seconds = 600.0
-
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        if bool(self.run) == bool(self.shell and self.shell.strip()):
-            raise ValueError("should have either run or shell")
-        return self
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The program to start, with its arguments."""
-        return self.run if self.shell is None else ("/bin/sh", "-c", self.shell)
-
-    def __str__(self) -> str:
-        return shlex.join(self.run) if self.shell is None else self.shell
-
-
-class Step(Command):
-    """Something to do with a release, in the release's directory.
-
-    Attributes:
-        name: For people; by default the command.
-    """
-
-    name: Text | None = None
-
-
-StepList = tuple[Annotated[Step, BeforeValidator(_command)], ...]
-
-
-class Steps(Model):
-    """What is done with a release, and when.
-
-    Attributes:
-        build: When its files are there, and links to what is shared.
-        before_activate: When all builds are done: the last chance to fail without anybody
-            noticing.
-        after_activate: When it is live. If one fails, the former release is put back.
-    """
-
-    build: StepList = ()
-    before_activate: StepList = ()
-    after_activate: StepList = ()
 
 
 class Shared(Model):
@@ -208,51 +100,6 @@ class Shared(Model):
             if one == other or other.startswith(f"{one}/"):
                 raise ValueError(f"{other!r} is shared twice")
         return self
-
-
-class HealthCheck(Command):
-    """How to tell that a release works, once it is live. If it does not, the former one returns.
-
-    Attributes:
-        url: ``http://`` or ``https://``; asked with GET, redirects are not followed. Instead of
-            it, ``run`` or ``shell`` name a command, which must end with 0.
-        status: The answers that are good: ``200``, or from one to another, ``200-299``.
-        timeout: Seconds for one try.
-        interval: Seconds between two tries.
-        retries: Tries after the first.
-        deadline: Seconds for all of them together.
-    """
-
-    url: Text | None = None
-    status: Annotated[str, BeforeValidator(_number_as_text), Field(pattern=_STATUS)] = "200-299"
-    timeout: Seconds = 5.0
-    interval: Seconds = 1.0
-    retries: Count = 10
-    deadline: Seconds = 60.0
-
-    @field_validator("url")
-    @classmethod
-    def _url_can_be_asked(cls, url: str | None) -> str | None:
-        if url is None:
-            return url
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("should be an absolute http or https URL")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("should hold no user and password")
-        return url
-
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        given = (self.url is not None, bool(self.run), bool(self.shell and self.shell.strip()))
-        if sum(given) != 1:
-            raise ValueError("should have one of url, run and shell")
-        return self
-
-    def is_good(self, status: int) -> bool:
-        """Whether an answer of this status says that the release works."""
-        first, _, last = self.status.partition("-")
-        return int(first) <= status <= int(last or first)
 
 
 class Links(Model):
@@ -352,7 +199,9 @@ class Previews(Model):
         for field in ("name", "target"):
             text = getattr(self, field)
             if "{number}" not in text:
-                raise ValueError(f"{field} should hold {{number}}, so that previews are apart")
+                raise ValueError(
+                    f"{field} should contain {{number}}, so that each preview has its own"
+                )
         return self
 
 
@@ -444,7 +293,7 @@ class Application(Model):
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable")
             if isinstance(value, str) and "\0" in value:
-                raise ValueError(f"the value of {name} holds a NUL")
+                raise ValueError(f"the value of {name} has a NUL character")
         return dict(given)
 
     @property

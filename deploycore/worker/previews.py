@@ -78,7 +78,10 @@ def handle(
         )
     except ConfigurationError as error:
         logger.warning(
-            "pull request %s of %s gets no preview: %s", event.number, parent.name, error.message
+            "no preview was created for pull request %s of %s: %s",
+            event.number,
+            parent.name,
+            error.message,
         )
         return "refused"
     if not is_there:
@@ -153,7 +156,7 @@ def remove_ended(installation: Installation) -> frozenset[str]:
             failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
         except Exception as error:  # whatever it is, it must not keep the others
             failures.add(
-                f"the preview {preview.name} cannot be removed, by an error of deploycore itself:"
+                f"the preview {preview.name} cannot be removed, because of an unexpected error:"
                 f" {type(error).__name__}"
             )
     return frozenset(failures)
@@ -172,7 +175,7 @@ def _remove(installation: Installation, preview: PreviewRecord) -> None:
         del targets[preview.name]
     _remove_target(preview, targets)
     store.previews.forget(preview.name)
-    logger.info("preview %s of %s is removed", preview.name, preview.parent)
+    logger.info("preview %s of %s was removed", preview.name, preview.parent)
 
 
 def _remove_application(installation: Installation, name: str) -> None:
@@ -211,9 +214,7 @@ def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
     for name, other in others.items():
         its = Path(os.path.realpath(other))
         if its == real or its in real.parents or real in its.parents:
-            raise ConfigurationError(
-                f"Its directory {target} is, or holds, or is in, that of {name}."
-            )
+            raise ConfigurationError(f"Its directory {target} overlaps with that of {name}.")
     Releases(target).remove()
 
 

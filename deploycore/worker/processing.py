@@ -81,7 +81,9 @@ def process_application(
         _failed(installation, application, triggers, raised, slot, listener)
         return
     if _is_behind(installation, triggers, done):
-        behind = UnexpectedAnswer(f"The host does not show yet what it told of {application}.")
+        behind = UnexpectedAnswer(
+            f"The git host does not show the commit yet that it reported for {application}."
+        )
         _failed(installation, application, triggers, behind, slot, listener)
         return
     installation.store.triggers.settle([each.id for each in triggers], deployment=done.id)
@@ -128,7 +130,10 @@ def _failed(
     if slot.interrupted:
         # Neither an end nor a failure; and where the claim is lost, they are somebody else's.
         listener(WorkerEvent("interrupted", application, now, triggers=len(triggers)))
-        logger.info("%s is left to another worker, or to the next start", application)
+        logger.info(
+            "%s was interrupted: another worker, or this one after its restart, deploys it",
+            application,
+        )
         return
     error = typed_error(raised)
     deployment = error.details.get("deployment")
@@ -165,7 +170,7 @@ def _log_failure(application: str, error: DeploycoreError, seconds: float | None
         level = logging.ERROR if seconds is None else logging.WARNING
         logger.log(level, "%s was not deployed: %s%s", application, error.message, hint)
     if seconds is not None:
-        logger.info("%s is tried again in %.0f s", application, seconds)
+        logger.info("%s will be retried in %.0f s", application, seconds)
 
 
 def _seconds(done: DeploymentRecord) -> float | None:

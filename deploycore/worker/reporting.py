@@ -92,7 +92,9 @@ class Reporter:
         try:
             self._waiting.put_nowait(_Told(event.deployment, event.application, ends))
         except queue.Full:
-            self._log_once("", "full", "git hosts are not told of deployments: too many wait")
+            self._log_once(
+                "", "full", "deployments are not reported to git hosts: too many reports are queued"
+            )
 
     def close(self, seconds: float = GOODBYE_SECONDS) -> None:
         """Wait for a while until all was told, and stop."""
@@ -101,11 +103,13 @@ class Reporter:
         try:
             self._waiting.put(None, timeout=seconds)
         except queue.Full:
-            logger.warning("git hosts are not told of all deployments: too many wait")
+            logger.warning("some deployments were not reported to git hosts: too many are queued")
             return
         self._thread.join(seconds)
         if self._thread.is_alive():
-            logger.warning("a git host is slow to take reports, and is left behind")
+            logger.warning(
+                "some deployments may not be reported: a git host did not answer in time"
+            )
 
     def _run(self) -> None:
         while (told := self._waiting.get()) is not None:
@@ -121,12 +125,14 @@ class Reporter:
                 self._log_once(
                     provider,
                     error.code,
-                    f"the git host is not told of deployment {told.deployment} of"
-                    f" {told.application}: {error.message}",
+                    f"deployment {told.deployment} of {told.application} could not be reported to"
+                    f" the git host: {error.message}",
                 )
             except Exception as error:
                 name = type(error).__name__
-                self._log_once(provider, name, f"the git host is not told of deployments: {name}")
+                self._log_once(
+                    provider, name, f"deployments could not be reported to the git host: {name}"
+                )
 
     def _report(self, told: _Told, definition: Application) -> bool:
         """Tell the host; whether it was told."""

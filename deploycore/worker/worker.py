@@ -210,7 +210,7 @@ class Worker:
         try:
             self._installation.store.claims.retire(self.id)
         except StoreError as error:
-            logger.warning("the worker's claims lapse by themselves: %s", error)
+            logger.warning("the worker's claims could not be released, and will expire: %s", error)
 
     def interrupt(self) -> None:
         """Cancel what runs at once; for somebody who does not want to wait until it is drained."""
@@ -343,7 +343,11 @@ class Worker:
             return None
         slot.claimed = before
         if claim.taken_from:
-            logger.warning("%s is taken over from worker %s", application, claim.taken_from)
+            logger.warning(
+                "%s was taken over from worker %s, which stopped responding",
+                application,
+                claim.taken_from,
+            )
         self._tell(
             WorkerEvent(
                 "claimed", application, datetime.now(UTC), taken_from=claim.taken_from or None
@@ -357,7 +361,7 @@ class Worker:
                 self._installation, application, slot, self._tell, self._reporter.listen
             )
         except StoreError as error:
-            logger.warning("%s is checked again: %s", application, error)
+            logger.warning("%s will be checked again: %s", application, error)
             self._ended.wait(_PAUSE_SECONDS)
         except Exception as error:
             logger.error("unexpected error in %s: %s", application, type(error).__name__)
@@ -367,7 +371,9 @@ class Worker:
             try:
                 self._installation.store.claims.release(application, self.id)
             except StoreError as error:
-                logger.warning("the claim on %s lapses by itself: %s", application, error)
+                logger.warning(
+                    "the claim on %s could not be released, and will expire: %s", application, error
+                )
             if self._stopping and self._notifications is not None:
                 self._notifications.send(application)  # for the workers that are left
             self._let_go(application, wake=True)
@@ -386,12 +392,12 @@ class Worker:
             logger.warning("a listener failed: %s", type(error).__name__)
 
     def _beat_on(self) -> None:
-        """Give signs of life until the end: while it is drained, claims must hold too."""
+        """Send heartbeats until the end: claims must also hold while deployments finish."""
         while not self._ended.wait(self._lease / _BEATS):
             try:
                 self._beat()
             except StoreError as error:
-                logger.warning("the worker cannot give a sign of life: %s", error)
+                logger.warning("the worker's heartbeat could not be stored: %s", error)
             except Exception as error:
                 logger.error("unexpected error in the worker: %s", type(error).__name__)
 
@@ -405,7 +411,7 @@ class Worker:
         self._beaten = before
         self._interrupt(
             lambda application, claimed: claimed < before and application not in kept,
-            "another worker has it",
+            "another worker took it over",
         )
 
     def _guard(self) -> None:
@@ -419,7 +425,7 @@ class Worker:
             return time.monotonic() - max(claimed, self._beaten) > longest
 
         while not self._ended.wait(self._lease / 20):
-            self._interrupt(is_lost, "the worker could give no sign of life for too long")
+            self._interrupt(is_lost, "the worker's heartbeat could not be stored for too long")
 
     def _interrupt(self, is_lost: Callable[[str, float], bool], why: str) -> None:
         with self._changed:

@@ -115,7 +115,7 @@ def test_going_back_by_hand_and_what_there_is_to_go_back_to(shell, declared, san
 def test_a_commit_that_is_live_is_not_deployed_again_but_by_force(shell, declared):
     shell.succeed("deploy", "site")
     said = shell.succeed("deploy", "site")
-    assert "is live already" in said
+    assert "is already live" in said
     assert "deploycore deploy site --force" in said
     assert shell.stream("deploy", "site", "--if-changed")[-1]["state"] == "skipped"
     assert shell.stream("deploy", "site", "--force")[-1]["state"] == "healthy"
