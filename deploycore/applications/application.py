@@ -1,7 +1,7 @@
-"""What is deployed where, and how: an application, as people write it down.
+"""The model of an application: what is deployed where, and how.
 
-One model for every way in: the command line, a declarative file, the Python API. It is
-validated whole, so that a deployment never meets a value that makes no sense.
+The command line, declarative files and the Python API all use this model. It is validated as a
+whole, so that a deployment never meets an invalid value.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
 
 
 class SecretSource(Model):
-    """Where the value of a variable is to be found each time it is needed.
+    """Where a variable's secret value is read from each time it is needed.
 
     Attributes:
         secret: ``env:NAME``, ``file:/absolute/path``, or ``stored`` for one that was given to
@@ -84,10 +84,10 @@ EnvironmentValue = Annotated[
 
 
 class Shared(Model):
-    """Paths that all releases have in common: kept in ``shared/``, linked into each release.
+    """Paths that all releases share: stored in ``shared/`` and linked into each release.
 
-    What a repository has there is taken as the first content, if there is none yet; a file
-    that neither has begins empty.
+    The first content is what the repository has at the path. If it has nothing there, the
+    directory or file is created empty.
     """
 
     directories: tuple[RelativePath, ...] = ()
@@ -103,10 +103,10 @@ class Shared(Model):
 
 
 class Links(Model):
-    """Symbolic links that may lead out of the release; others that do are refused.
+    """Symbolic links that may lead out of the release; all others that do are refused.
 
     Attributes:
-        allow: Paths of such links, or of directories with such links, within the release.
+        allow: Paths within the release of such links, or of directories with such links.
     """
 
     allow: tuple[RelativePath, ...] = ()
@@ -116,7 +116,7 @@ _Limit = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Limits(Model):
-    """How much a repository may have. A limit that is ``None`` is that of ``GitSettings``.
+    """Limits on the size of a repository (default: those of ``GitSettings``, in parentheses).
 
     Attributes:
         submodules: Submodules together, those of submodules included (1,000).
@@ -160,12 +160,12 @@ LinkRules = Annotated[
 
 
 class Timeouts(Model):
-    """Seconds that parts of a deployment may take.
+    """Time limits of a deployment, in seconds.
 
     Attributes:
-        fetch: For git, submodules and LFS included.
-        deploy: For all of it, from the start to the last step.
-        provider: For each call of the provider's plugin.
+        fetch: Git, including submodules and LFS.
+        deploy: The whole deployment, from its start to the last step.
+        provider: Each call of the provider's plugin.
     """
 
     fetch: Seconds = 1800.0
@@ -174,18 +174,18 @@ class Timeouts(Model):
 
 
 class Previews(Model):
-    """Applications of their own for pull requests into an application's branch.
+    """Previews: separate applications for pull requests into an application's branch.
 
-    A preview has the application's definition but for what is said here. It never has the
-    application's secrets: only the environment that is written down here.
+    A preview has the application's definition, except for the fields here. It never gets the
+    application's secrets, only the environment defined here.
 
     Attributes:
-        name: What a preview is called; ``{application}`` and ``{number}`` are replaced.
-        target: Its directory; the same, and ``{branch}``, made fit for a path.
+        name: The name of a preview; ``{application}`` and ``{number}`` are replaced.
+        target: Its directory; ``{application}``, ``{number}`` and ``{branch}`` are replaced.
         environment: Its variables, instead of the application's.
-        limit: How many there are at once, at most; those beyond are not made.
-        forks: Whether pull requests from other repositories get one too: whoever can open a
-            pull request can then run their code on this machine.
+        limit: Maximum number of previews at once; no more are created.
+        forks: Whether pull requests from forks get a preview too. Anyone who can open a pull
+            request can then run code on this machine.
     """
 
     name: Text = "{application}-pr-{number}"
@@ -206,14 +206,14 @@ class Previews(Model):
 
 
 class AutoDeploy(Model):
-    """What makes an application deploy without being told to.
+    """Automatic deployments of an application.
 
     Attributes:
-        push: Whether a webhook's word of a push does.
-        poll: Whether the git host is asked now and then: ``auto`` where no webhook comes,
-            ``off``, or every so many seconds.
-        report_status: Whether the git host is told how it goes, for its pages.
-        previews: What pull requests get; ``None`` for nothing.
+        push: Whether to deploy when a webhook reports a push.
+        poll: Whether to poll the git host: ``auto`` (if no webhook delivers), ``off``, or the
+            number of seconds between polls.
+        report_status: Whether to report the outcome to the git host, which shows it.
+        previews: Previews for pull requests; ``None`` for no previews.
     """
 
     push: bool = True
@@ -226,34 +226,34 @@ class Application(Model):
     """What is deployed where, and how.
 
     Attributes:
-        name: The user's name for it.
+        name: The application's name.
         provider: The name of a configured provider.
         repository: ``owner/slug``.
         ref: A branch, a tag, or the full hash of a commit.
-        target: The directory of ``releases/``, ``shared/`` and ``current``; absolute, and no
-            other application's.
-        submodules: Whether to fetch them too.
-        lfs: Whether files in Git LFS are downloaded, rather than their pointers written.
-        attributes: Whether ``export-ignore``, ``text`` and ``eol`` are obeyed.
-        links: What becomes of symbolic links that lead out of the release: ``refuse``,
-            ``write-as-files``, or which ones are allowed.
-        limits: How much the repository may have.
-        reuse: How files that did not change are taken over; see ``deploycore.git.export`` for
-            the risk of hard links.
-        shared: What all releases have in common.
-        environment: Variables for steps and health checks; nothing of deploycore's own
-            environment reaches them but PATH, HOME, LANG and the like.
-        steps: What is done with a release.
-        health_check: How to tell that a release works; ``None`` for no check.
-        keep: Of how many different commits that worked the releases stay; the live one, the one
-            before it and the one that a rollback goes to always stay.
-        history_days: How long what is known of deployments, and their logs, stay.
-        watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
-            match one, else nothing is deployed.
-        timeouts: What may take how long.
-        auto_deploy: What makes it deploy by itself; ``None``: it is deployed by hand.
-        host: The name of the one machine that deploys it, as ``hostname`` prints it there; ``None``
-            for any machine that has this configuration, whose target they must then share.
+        target: The directory of ``releases/``, ``shared/`` and ``current``. It is an absolute
+            path that no other application uses.
+        submodules: Whether to fetch submodules too.
+        lfs: Whether to download files in Git LFS. Otherwise their pointers are written.
+        attributes: Whether to apply the attributes ``export-ignore``, ``text`` and ``eol``.
+        links: What to do with symbolic links that lead out of the release: ``refuse``,
+            ``write-as-files``, or the links that are allowed.
+        limits: Limits on the size of the repository.
+        reuse: How unchanged files are reused: ``copy`` or ``hard-link``. See
+            ``deploycore.git.export`` for the risk of hard links.
+        shared: Paths that all releases share.
+        environment: Variables for steps and health checks. Of deploycore's own environment they
+            get only PATH, HOME, LANG and the like.
+        steps: Commands to run for a release.
+        health_check: How to check that a release works; ``None`` for no check.
+        keep: Number of different commits that worked whose releases are kept. The live release,
+            the one before it and the one that a rollback goes to are always kept.
+        history_days: Days to keep records of deployments and their logs.
+        watch: Patterns as in ``.gitignore``. If there are any, a commit is deployed only if a
+            changed file matches one.
+        timeouts: Time limits.
+        auto_deploy: Automatic deployments; ``None`` for deployments by hand only.
+        host: The name of the only machine that deploys it, as ``hostname`` prints it; ``None``
+            for every machine with this configuration. These machines must share the target.
     """
 
     name: Name

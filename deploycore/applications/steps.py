@@ -34,9 +34,9 @@ class Command(Model):
     """A program to run in the release.
 
     Attributes:
-        run: The program and its arguments, each as it is: no shell looks at them.
-        shell: Instead of ``run``: a line for ``/bin/sh``.
-        timeout: Seconds that it may take.
+        run: The program and its arguments; no shell interprets them.
+        shell: A command line for ``/bin/sh``, instead of ``run``.
+        timeout: Time limit in seconds.
     """
 
     run: Annotated[
@@ -64,7 +64,7 @@ class Step(Command):
     """Something to do with a release, in the release's directory.
 
     Attributes:
-        name: For people; by default the command.
+        name: The name that logs show (default: the command).
     """
 
     name: Text | None = None
@@ -74,13 +74,14 @@ StepList = tuple[Annotated[Step, BeforeValidator(_command)], ...]
 
 
 class Steps(Model):
-    """What is done with a release, and when.
+    """The commands to run for a release, and when.
 
     Attributes:
-        build: When its files are there, and links to what is shared.
-        before_activate: When all builds are done: the last chance to fail without anybody
-            noticing.
-        after_activate: When it is live. If one fails, the former release is put back.
+        build: Run after the files and the links to shared paths are in place.
+        before_activate: Run after all build steps; a failure here does not affect the live
+            release.
+        after_activate: Run when the release is live. If one fails, the previous release is
+            restored.
     """
 
     build: StepList = ()
@@ -89,16 +90,17 @@ class Steps(Model):
 
 
 class HealthCheck(Command):
-    """How to tell that a release works, once it is live. If it does not, the former one returns.
+    """How to check that a live release works. If it does not, the previous release is restored.
 
     Attributes:
-        url: ``http://`` or ``https://``; asked with GET, redirects are not followed. Instead of
-            it, ``run`` or ``shell`` name a command, which must end with 0.
-        status: The answers that are good: ``200``, or from one to another, ``200-299``.
-        timeout: Seconds for one try.
-        interval: Seconds between two tries.
-        retries: Tries after the first.
-        deadline: Seconds for all of them together.
+        url: An ``http://`` or ``https://`` URL, requested with GET; redirects are not followed.
+            Instead, ``run`` or ``shell`` can name a command, which must exit with status 0.
+        status: The status codes that mean success: one, such as ``200``, or a range, such as
+            ``200-299``.
+        timeout: Time limit of one attempt, in seconds.
+        interval: Seconds between two attempts.
+        retries: Number of attempts after the first.
+        deadline: Time limit of all attempts together, in seconds.
     """
 
     url: Text | None = None

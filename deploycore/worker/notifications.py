@@ -97,7 +97,7 @@ class Notifications:
         self._thread.start()
 
     def end_listening(self) -> None:
-        """Take no more notifications, so that others get them; waits for nothing."""
+        """Receive no more notifications, so that other workers get them; does not wait."""
         with self._lock:
             self._is_deaf = True
             loop, stop = self._loop, self._stop
@@ -106,7 +106,7 @@ class Notifications:
                 loop.call_soon_threadsafe(stop.set)
 
     def close(self) -> None:
-        """Stop sending and listening; waits for what was called."""
+        """Stop sending and listening, and wait for running calls."""
         self.end_listening()
         with self._lock:
             self._closed = True
@@ -313,13 +313,13 @@ def _queue(host: str | None) -> str:
 
 
 def _tell_of_task(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """What failed where nobody waits for it: procrastinate's own tasks, when the database goes."""
+    """Log errors of procrastinate's own tasks, for example when the database goes away."""
     error = context.get("exception")
     if isinstance(error, Exception):
         _warn("a notification of another worker failed", error)
 
 
 def _warn(what: str, error: Exception) -> None:
-    """What went wrong, without the words of a driver, which may hold an address."""
+    """Log an error without the driver's own message, which may contain an address."""
     said = error.message if isinstance(error, DeploycoreError) else type(error).__name__
     logger.warning("%s: %s", what, said)

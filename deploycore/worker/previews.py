@@ -154,7 +154,7 @@ def remove_ended(installation: Installation) -> frozenset[str]:
             continue
         except DeploycoreError as error:
             failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
-        except Exception as error:  # whatever it is, it must not keep the others
+        except Exception as error:  # the other previews must still be removed
             failures.add(
                 f"the preview {preview.name} cannot be removed, because of an unexpected error:"
                 f" {type(error).__name__}"
@@ -199,11 +199,11 @@ def _remove_application(installation: Installation, name: str) -> None:
 
 
 def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
-    """Remove a preview's directory, if it is surely nobody else's.
+    """Remove a preview's directory, if it certainly belongs to no other application.
 
     Raises:
-        ConfigurationError: It is, or may be.
-        DeployError, Locked: It can't be removed now.
+        ConfigurationError: It belongs to another application, or may.
+        DeployError, Locked: It cannot be removed now.
     """
     target = preview.target
     if not _is_below(target, preview.within):

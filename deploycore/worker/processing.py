@@ -56,13 +56,13 @@ def process_application(
     listener: WorkerListener,
     deployments: DeployListener = no_listener,
 ) -> None:
-    """Deploy an application that is claimed, and record what became of its triggers.
+    """Deploy a claimed application, and record the outcome of its triggers.
 
     Args:
-        deployments: Gets the events of the deployment.
+        deployments: Called with the events of the deployment.
 
     Raises:
-        StoreError: That can't be recorded; the triggers are open still.
+        StoreError: The outcome cannot be recorded; the triggers stay open.
     """
     triggers = installation.store.triggers.open(application)
     if not triggers or slot.interrupted:
@@ -128,7 +128,7 @@ def _failed(
 ) -> None:
     now = datetime.now(UTC)
     if slot.interrupted:
-        # Neither an end nor a failure; and where the claim is lost, they are somebody else's.
+        # The triggers stay open. If the claim was lost, they belong to another worker now.
         listener(WorkerEvent("interrupted", application, now, triggers=len(triggers)))
         logger.info(
             "%s was interrupted: another worker, or this one after its restart, deploys it",
@@ -164,7 +164,7 @@ def _failed(
 
 
 def _log_failure(application: str, error: DeploycoreError, seconds: float | None) -> None:
-    """Log an error that no deployment's record has, and when the next try is."""
+    """Log an error that no deployment's record holds, and when it is retried."""
     if "deployment" not in error.details:  # else the deployment's end was logged
         hint = f" Next: {error.hint}" if error.hint else ""
         level = logging.ERROR if seconds is None else logging.WARNING

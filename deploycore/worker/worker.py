@@ -46,23 +46,24 @@ _LOST_WAIT = 0.02
 
 
 class Worker:
-    """Works on the triggers of an installation, in threads of this process.
+    """Deploys what the triggers of an installation ask for, in threads of this process.
 
     Use it as a context manager, or ``start`` and ``stop`` it.
 
     Args:
-        threads: How many applications it has at work at once, at most.
+        threads: Maximum number of applications that it deploys at once.
         drain: Seconds that running deployments get when it stops.
-        lease: Seconds after which it counts as dead, unless it gives a sign of life; the same for
-            all workers of a fleet. By default 30.
-        sweep: Seconds between two looks where nothing wakes it; by default 2, or 15 where
-            the fleet is notified.
-        per_provider: How many applications of one provider, and of one git host, it has at work at
-            once, at most; by default half of its threads, or all but one while nothing else waits.
-        listener: Gets each event, in several threads.
+        lease: Seconds without a heartbeat after which it is considered dead (default: 30). Use
+            one value for all workers.
+        sweep: Seconds between two checks of the queue when nothing wakes it (default: 2, or 15
+            if workers notify each other).
+        per_provider: Maximum number of applications of one provider, and of one git host, that it
+            deploys at once (default: half of its threads, or all but one while nothing else is
+            queued).
+        listener: Called with each event, in several threads.
 
     Attributes:
-        id: Made up; the store knows the worker by it.
+        id: A random identifier, under which the store knows the worker.
     """
 
     def __init__(
@@ -213,7 +214,7 @@ class Worker:
             logger.warning("the worker's claims could not be released, and will expire: %s", error)
 
     def interrupt(self) -> None:
-        """Cancel what runs at once; for somebody who does not want to wait until it is drained."""
+        """Cancel running deployments now, without waiting for the drain time."""
         with self._changed:
             self._stopping = True
             slots = list(self._slots.values())
@@ -388,7 +389,7 @@ class Worker:
         try:
             self._listener(event)
         except Exception as error:
-            # A terminal that is gone, say. What is deployed does not depend on who watches.
+            # For example a closed terminal. A listener must not affect deployments.
             logger.warning("a listener failed: %s", type(error).__name__)
 
     def _beat_on(self) -> None:
@@ -415,9 +416,9 @@ class Worker:
         )
 
     def _guard(self) -> None:
-        """See to it that nothing is worked on whose claim may have lapsed.
+        """Interrupt deployments whose claims may have expired.
 
-        In a thread that asks nobody, since the connection to a database may hang.
+        This thread does not use the database, since a connection may hang.
         """
         longest = self._lease * _SHARE_OF_LEASE
 
