@@ -1,8 +1,8 @@
-"""A provider as the engine calls it: none of its hooks can keep a deployment from being stopped.
+"""Calls of a provider that a deployment can cancel and time out.
 
-A hook is a plugin's code, and asks a host that may be slow. Each runs apart, and is waited for
-with an ear for whoever cancels and an eye on the clock; one that does not come back is left
-behind, and the provider's connections are closed so that it soon ends.
+A hook is plugin code that sends requests to a host that may be slow. Each call runs in a thread of
+its own, while the caller checks for a cancellation and for the time limit. A call that does not
+return in time is abandoned, and the provider's connections are closed so that it soon ends.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _OPENING = "opening the provider"
 class InterruptibleProvider:
     """A configured provider, opened and closed as a context manager.
 
-    Every method raises what ``look`` does, and ``PluginError`` where a hook takes too long.
+    Every method raises what ``look`` raises, and ``PluginError`` if a hook times out.
 
     Args:
-        name: The provider's.
-        open_provider: Opens it.
-        seconds: How long one call may take.
-        look: Called about every twentieth of a second while one runs; raises to end the wait.
+        name: The provider's name.
+        open_provider: Opens the provider.
+        seconds: Time limit of one call.
+        look: Called about 20 times a second during a call; raises to abandon the call.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class InterruptibleProvider:
 
     @property
     def secrets(self) -> Sequence[SecretStr]:
-        """Those of its configuration."""
+        """The secrets of the provider's configuration."""
         return self._provider.secrets
 
     def authenticate(self) -> Account:
@@ -76,7 +76,7 @@ class InterruptibleProvider:
         return self._call("list_branches", lambda: self._provider.find_branch(repository, name))
 
     def find_repository(self, repository: RepositoryId) -> Repository | None:
-        """See ``Provider.find_repository``; ``None`` where the plugin can't do that at all."""
+        """See ``Provider.find_repository``; ``None`` if the plugin does not support it."""
         if not self._provider.supports("find_repository"):
             return None
         return self._call("find_repository", lambda: self._provider.find_repository(repository))
@@ -102,14 +102,14 @@ class InterruptibleProvider:
         )
 
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
-        """See ``Provider.report_status``; whether the plugin can do that at all."""
+        """See ``Provider.report_status``; returns whether the plugin supports it."""
         if not self._provider.supports("report_status"):
             return False
         self._call("report_status", lambda: self._provider.report_status(repository, status))
         return True
 
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
-        """See ``Provider.report_deployment``; whether the plugin can do that at all."""
+        """See ``Provider.report_deployment``; returns whether the plugin supports it."""
         if not self._provider.supports("report_deployment"):
             return False
         self._call(
@@ -149,8 +149,8 @@ class InterruptibleProvider:
             plugin = self._opened.plugin.label
         raise PluginError(
             f"The plugin did not answer within {self._seconds:g} s, and the call was abandoned.",
-            hint="Try again. If it happens again, tell the plugin's author. A slow host gets"
-            " more time by timeouts: {provider: SECONDS} of the application.",
+            hint="Try again. For a slow host, raise the application's timeouts:"
+            " {provider: SECONDS}. If it happens again, report it to the plugin's author.",
             provider=self._name,
             plugin=plugin or None,
             hook=under_way.hook if under_way else hook,
@@ -158,19 +158,19 @@ class InterruptibleProvider:
 
 
 def fetch_hint(provider: InterruptibleProvider, error: GitError) -> None:
-    """Let the provider say what to do about a refusal by its git server.
+    """Replace the hint of a git error by the provider's own explanation, if it has one.
 
-    Of Git LFS and of submodules, which may be elsewhere, it knows nothing.
+    Errors of Git LFS and of submodules, which may be on another server, are left unchanged.
 
     Raises:
-        PluginError: It fails to; the hint repeats what it was asked about.
+        PluginError: The plugin failed; the hint repeats the error that it was to explain.
     """
     if error.details.keys() & {"oid", "service", "submodule"}:
         return
     try:
         hint = provider.explain_git_refusal(error.details.get("status"), error.message)
     except PluginError as failure:
-        failure.hint = f"{failure.hint} It was asked about this: {error.message}"
+        failure.hint = f"{failure.hint} The plugin was to explain this error: {error.message}"
         raise
     if hint:
         error.hint = hint

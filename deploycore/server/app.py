@@ -35,7 +35,6 @@ from deploycore.server.deliveries import (
     UNAVAILABLE,
     UNKNOWN_APPLICATION,
     Acceptor,
-    PullRequestHandler,
     Verdict,
 )
 from deploycore.server.edge import ROUTE, Edge, note_application
@@ -53,7 +52,6 @@ from deploycore.server.senders import sender_of
 from deploycore.server.views import Accepted
 from deploycore.store import TokenRecord
 from deploycore.worker import Worker
-from deploycore.worker.previews import handle
 
 __all__ = ["Application", "create_application"]
 
@@ -122,13 +120,11 @@ def create_application(
     options: ServerOptions | None = None,
     *,
     worker: Worker | None = None,
-    previews: PullRequestHandler = handle,
 ) -> Application:
     """Make the application; nothing is opened, started or asked yet.
 
     Args:
         worker: The one of this process, for what is told of it.
-        previews: What is given pull requests.
     """
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
@@ -143,12 +139,7 @@ def create_application(
         metrics=metrics,
         document=openapi_document(),
     )
-    acceptor = Acceptor(
-        installation,
-        directory,
-        replay_window=options.replay_window,
-        previews=previews,
-    )
+    acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
     rest = _Rest(api, Access(installation.store), followers, options)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS

@@ -29,13 +29,12 @@ from deploycore.server.known_webhooks import Directory, Entry
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.reception import Missed
 from deploycore.server.storage_locks import StorageLocks
-from deploycore.store import ApplicationRecord
+from deploycore.worker.previews import handle
 
-__all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "PullRequestHandler", "Verdict"]
+__all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "Verdict"]
 
 logger = logging.getLogger(__name__)
 
-PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent], object]
 """What is given pull requests; it must be quick, and do no more than note them. It may answer
 ``ignored``."""
 
@@ -102,7 +101,6 @@ class Acceptor:
 
     Args:
         replay_window: How far a delivery's own time stamp may be from now.
-        previews: What is given pull requests.
         now: The time.
     """
 
@@ -112,13 +110,11 @@ class Acceptor:
         directory: Directory,
         *,
         replay_window: timedelta,
-        previews: PullRequestHandler,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._installation = installation
         self._directory = directory
         self._replay_window = replay_window
-        self._previews = previews
         self._now = now
         self._locks = StorageLocks(installation.store)
         self._noted: dict[str, datetime] = {}
@@ -249,7 +245,7 @@ class Acceptor:
         told = hashlib.sha256(f"{digest} {event.number}".encode()).hexdigest()
         if triggers.is_known(name, told):
             return _KNOWN
-        if self._previews(self._installation, entry.application, event) == "ignored":
+        if handle(self._installation, entry.application, event) == "ignored":
             return _ignored("no_previews")
         # Afterwards: what fails is to be sent again, and then it must not be known.
         triggers.add(name, cause="pull_request", digest=told, settled=True)

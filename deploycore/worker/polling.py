@@ -132,7 +132,7 @@ class Poller:
             try:
                 self.look()
             except StoreError as error:
-                logger.warning("git hosts are not polled for now: %s", error)
+                logger.warning("git hosts could not be polled: %s", error)
             except Exception as error:
                 logger.error("unexpected error while polling: %s", type(error).__name__)
 
@@ -273,7 +273,7 @@ class Poller:
             self._failing.discard(name)
         elif name not in self._failing:
             self._failing.add(name)
-            logger.warning("%s cannot be polled for now: %s", name, error.message)
+            logger.warning("%s could not be polled: %s", name, error.message)
 
 
 def is_polled(definition: Application, heard_at: datetime | None, now: datetime) -> bool:

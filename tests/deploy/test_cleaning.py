@@ -99,9 +99,7 @@ def test_a_release_that_keeps_its_name_is_not_called_removed(
     for content in ("two", "three"):
         publish(content)
         assert installation.deploy("site").state == "healthy"
-    assert any(
-        f"release {first} could not be removed, and is still there" in each for each in log()
-    )
+    assert any(f"release {first} could not be removed: " in each for each in log())
     assert (target / "releases" / first / "page").exists()
     monkeypatch.undo()
     publish("four")

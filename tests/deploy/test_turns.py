@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deploycore.deploy import Releases
+from deploycore.deploy import DeployRequest, Releases
 from deploycore.errors import Cancelled, ConfigurationError, Locked, Superseded
 from deploycore.git import Cancellation
 
@@ -179,7 +179,6 @@ def test_cancelling_several_ends_all_of_them(installation, create, tmp_path):
         if event.phase == "building":
             cancellation.cancel()
 
-    found = installation.engine.deploy_many(
-        names, parallel=2, listener=cancel, cancellation=cancellation
-    )
+    request = DeployRequest(listener=cancel, cancellation=cancellation)
+    found = installation.engine.deploy_many(names, request, parallel=2)
     assert [each.error.code for each in found] == ["cancelled"] * 3

@@ -381,7 +381,7 @@ def test_previews_of_a_parent_that_is_removed_go_and_their_directories_if_that_i
 def test_a_pattern_that_makes_no_application_is_refused(installation, parent, caplog):
     assert handle(installation, parent(target="relative/{number}"), event()) == "refused"
     assert handle(installation, parent(target="/a/../b/{number}"), event()) == "refused"
-    assert caplog.text.count("gets no preview") == 2
+    assert caplog.text.count("no preview was created") == 2
 
 
 def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):

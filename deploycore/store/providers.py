@@ -1,0 +1,63 @@
+"""Providers and the secrets of a database, as statements within a transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, select
+
+from deploycore.configuration import NAME_PATTERN
+from deploycore.errors import ConfigurationError
+from deploycore.secrets import is_sealed
+from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, damage_in, read_records
+from deploycore.store.records import ProviderRecord
+from deploycore.store.tables import applications, providers, webhooks
+from deploycore.store.webhooks import webhook_of
+
+__all__ = ["is_damaged", "provider_of", "refuse_malformed", "refuse_used", "sealed_secrets"]
+
+provider_of = as_record(ProviderRecord, providers)
+
+
+def refuse_malformed(name: str) -> None:
+    """Refuse a text that cannot be the name of a provider."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigurationError(
+            f"{name!r} is not a valid name for a provider.",
+            hint="Use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit.",
+        )
+
+
+def refuse_used(connection: Connection, name: str) -> None:
+    """Refuse to remove a provider that does not exist, or that applications use."""
+    named_row(connection, "provider", providers, name)
+    using = select(applications.c.name).where(applications.c.provider == name)
+    names = connection.scalars(using.order_by(applications.c.name))
+    users = [each if isinstance(each, str) else "(unreadable)" for each in names]
+    if users:
+        raise ConfigurationError(
+            f"The provider {name!r} is used by: {', '.join(users)}.",
+            hint="Change the provider of these applications, or remove them: deploycore app"
+            f" remove {users[0]}",
+            applications=list(users),
+        )
+
+
+def is_damaged(connection: Connection, name: str) -> bool:
+    """Whether there is a provider of this name, and its record is damaged."""
+    query = select(providers).where(providers.c.name == name)
+    row = connection.execute(query).mappings().one_or_none()
+    return row is not None and damage_in(providers, row) is not None
+
+
+def sealed_secrets(connection: Connection) -> Iterator[str]:
+    """Yield all encrypted secrets of providers, webhooks and applications."""
+    for provider in read_records(connection, providers, select(providers), provider_of):
+        yield from filter(is_sealed, provider.secrets.values())
+    for webhook in read_records(connection, webhooks, select(webhooks), webhook_of):
+        yield from filter(is_sealed, [webhook.secret])
+    query = select(applications)
+    for secrets in read_records(connection, applications, query, lambda row: row["secrets"]):
+        yield from filter(is_sealed, secrets.values())
