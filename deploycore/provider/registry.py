@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
@@ -27,8 +27,10 @@ from deploycore.provider.background import (
     printing_to_stderr,
     under_way,
 )
-from deploycore.provider.isolation import Ending
 from deploycore.text.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from deploycore.provider.isolation import Ending
 
 __all__ = [
     "CONTRACT_GROUP",
