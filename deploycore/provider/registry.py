@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
@@ -28,9 +28,11 @@ from deploycore.provider.background import (
     printing_to_stderr,
     under_way,
 )
-from deploycore.provider.isolation import Ending
 from deploycore.provider.watchdog import ending_process
 from deploycore.text.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from deploycore.provider.isolation import Ending
 
 __all__ = [
     "CONTRACT_GROUP",

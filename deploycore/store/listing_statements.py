@@ -159,7 +159,7 @@ COLUMNS: dict[str, tuple[tuple[str, str, bool, tuple[str, ...]], ...]] = {
         ("removed_at", "time", False, ()),
     ),
 }
-REVISION = "0010"
+REVISION = "0011"
 STATEMENTS = {
     "providers": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum FROM providers ORDER BY providers.name",
     "provider": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum FROM providers WHERE providers.name = ?",

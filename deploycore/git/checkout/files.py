@@ -16,7 +16,6 @@ import termios
 from array import array
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import spawn
 from typing import IO, BinaryIO
 
 from deploycore.disk.durable import DIRECTORY_MODE, FILE_MODE
@@ -94,7 +93,9 @@ class Files:
 
     def start_process(self) -> None:
         """Start a second process that writes, if there is a second processor."""
-        executable = spawn.get_executable()
+        # Only code that has imported this may have set another executable; importing it is slow.
+        spawn = sys.modules.get("multiprocessing.spawn")
+        executable = sys.executable if spawn is None else spawn.get_executable()
         if self._process or self._stand_in or _processors() < 2:
             return
         if getattr(sys, "frozen", False) or not executable:
