@@ -1327,11 +1327,11 @@ LATER_REQUESTS = (
         ("test_what_goes_wrong_at_a_later_request_is_a_typed_error",),
     ),
     Mutant(
-        "looks something up after the first page without a model",
+        "looks something up after the last page without a model",
         in_provider(
             BRANCHES,
-            "            if answers:\n"
-            '                self._http.get_json("user")["login"]\n' + BRANCHES,
+            BRANCHES + "        if query.limit is None and not query.name:\n"
+            '            self._http.get_json("user")["login"]\n',
         ),
         ("test_no_field_of_a_later_answer_is_trusted",),
     ),
