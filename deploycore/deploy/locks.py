@@ -87,8 +87,7 @@ class Presence:
         except OSError as error:
             raise DeployError(
                 f"The lock of {application} cannot be taken: {error.strerror or error}.",
-                hint=f"Check the permissions of {self._directory}, and at the space that is"
-                " left on its disk.",
+                hint=f"Check the permissions of {self._directory}, and the free space on its disk.",
             ) from error
         return True
 

@@ -1330,8 +1330,11 @@ LATER_REQUESTS = (
         "looks something up after the last page without a model",
         in_provider(
             BRANCHES,
+            # The place of this field among those of a page is that of a name, which is needed.
             BRANCHES + "        if query.limit is None and not query.name:\n"
-            '            self._http.get_json("user")["login"]\n',
+            '            user = self._http.get_json("user")\n'
+            "            if isinstance(user, dict):\n"
+            '                user["name"]\n',
         ),
         ("test_no_field_of_a_later_answer_is_trusted",),
     ),
