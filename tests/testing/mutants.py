@@ -1327,15 +1327,8 @@ LATER_REQUESTS = (
         ("test_what_goes_wrong_at_a_later_request_is_a_typed_error",),
     ),
     Mutant(
-        "looks something up after the last page without a model",
-        in_provider(
-            BRANCHES,
-            # The place of this field among those of a page is that of a name, which is needed.
-            BRANCHES + "        if query.limit is None and not query.name:\n"
-            '            user = self._http.get_json("user")\n'
-            "            if isinstance(user, dict):\n"
-            '                user["name"]\n',
-        ),
+        "asks a second time without a model",
+        in_provider(USER, USER + '        self._http.get_json("user")["login"]\n'),
         ("test_no_field_of_a_later_answer_is_trusted",),
     ),
 )
