@@ -49,7 +49,7 @@ _HEADERS = {
 _TWO_LENGTHS = Refusal(
     400,
     "malformed",
-    "The request has two Content-Length headers, or Content-Length and Transfer-Encoding.",
+    "The request has both Content-Length and Transfer-Encoding.",
     headers={"Connection": "close"},
 )
 

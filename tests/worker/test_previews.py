@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,28 @@ def test_a_directory_that_is_a_link_takes_nothing_else_with_it(
     assert remove_ended(installation) == frozenset()
     assert (tmp_path / "precious" / "current").exists()
     assert list(place.iterdir()) == []
+
+
+def test_a_place_that_became_a_link_keeps_its_directories(installation, parent, place, tmp_path):
+    handle(installation, parent(), event())
+    deployed(tmp_path / "elsewhere" / "7-topic")
+    place.parent.mkdir(exist_ok=True)
+    within = place / "more"
+    record = installation.store.previews.list()[0]
+    assert record.within == place
+    handle(installation, parent(), event(action="declined"))
+    place.mkdir()
+    within.symlink_to(tmp_path / "elsewhere")
+    moved = replace(record, target=within / "7-topic")
+    with pytest.raises(ConfigurationError, match="leads out of"):
+        module._remove_target(moved, {})
+    with pytest.raises(ConfigurationError, match="is not below"):
+        module._remove_target(replace(record, target=tmp_path / "elsewhere"), {})
+    assert (tmp_path / "elsewhere" / "7-topic" / "current").exists()
+    within.unlink()
+    deployed(within / "7-topic")
+    module._remove_target(moved, {})
+    assert list(within.iterdir()) == []
 
 
 def test_what_deploycore_did_not_make_stays(installation, parent, place):
