@@ -17,8 +17,8 @@ from deploycore.git import EscapingLinks
 from deploycore.times import for_machines
 
 if TYPE_CHECKING:
-    from deploycore.deploy import InterruptibleProvider
     from deploycore.models import RepositoryId
+    from deploycore.provider import Provider
 
 __all__ = ["register"]
 
@@ -126,7 +126,7 @@ def clone(
 
 
 def _suggest(
-    provider: InterruptibleProvider, repository: RepositoryId, branch: str | None, error: GitError
+    provider: Provider, repository: RepositoryId, branch: str | None, error: GitError
 ) -> None:
     """Name in the hint what may have been meant, where there is no such branch or repository."""
     from deploycore.installation.verification import suggest_repository

@@ -22,8 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 class _Finder(Protocol):
-    def find_repository(self, repository: RepositoryId) -> Repository | None:
-        """The repository of a name; ``None`` where the plugin can't tell."""
+    def supports(self, hook: str, /) -> bool:
+        """Whether the plugin has a hook."""
+
+    def find_repository(self, repository: RepositoryId, /) -> Repository:
+        """The repository of a name."""
 
 
 def confirm_repository(
@@ -72,10 +75,12 @@ def _find(
     provider: _Finder, definition: Application, known: RepositoryRecord | None
 ) -> Repository | None:
     """What the host has: under the name that a delivery told, or else under the known one."""
+    if not provider.supports("find_repository"):
+        return None
     if known is not None and known.told_name is not None and known.host_id is not None:
         with suppress(NotFound, PermissionDenied):
             found = provider.find_repository(RepositoryId.parse(known.told_name))
-            if found is not None and found.host_id == known.host_id:
+            if found.host_id == known.host_id:
                 return found
     try:
         return provider.find_repository(definition.repository_id)

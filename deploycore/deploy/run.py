@@ -186,7 +186,7 @@ class Run:
             self._refuse_vetoed(commit)
             return self._fetch(provider, commit, None if force else live)
 
-    def _confirm_repository(self, provider: InterruptibleProvider) -> None:
+    def _confirm_repository(self, provider: Provider) -> None:
         """Go on with the repository's present name, if it was renamed."""
         found = confirm_repository(self._store, provider, self._record).definition
         if found.repository != self._application.repository:
@@ -194,7 +194,7 @@ class Run:
             update = {"repository": found.repository}
             self._application = self._application.model_copy(update=update)
 
-    def _resolve(self, provider: InterruptibleProvider) -> str:
+    def _resolve(self, provider: Provider) -> str:
         ref, repository = self._application.ref, self._application.repository_id
         if is_commit_hash(ref):
             return ref
@@ -245,9 +245,7 @@ class Run:
                 commit=commit,
             )
 
-    def _fetch(
-        self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
-    ) -> Path:
+    def _fetch(self, provider: Provider, commit: str, live: DeploymentRecord | None) -> Path:
         self._steps.refuse_late()
         release = self._releases.new(commit, datetime.now(UTC))
         self._recorder.enter("fetching", commit=commit, release=release.name)
@@ -272,7 +270,7 @@ class Run:
         for note in done.notes:
             self._recorder.note(note)
 
-    def _export(self, provider: InterruptibleProvider, commit: str, release: Path) -> CheckedOut:
+    def _export(self, provider: Provider, commit: str, release: Path) -> CheckedOut:
         application = self._application
         from deploycore.git import export  # needs dulwich, which a rollback does not
 
@@ -303,7 +301,7 @@ class Run:
         return replace(self._git.settings, total_timeout=most, **limits)
 
     def _skip_unwatched(
-        self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
+        self, provider: Provider, commit: str, live: DeploymentRecord | None
     ) -> None:
         cache, patterns = self._git.open_cache(), self._application.watch
         if not patterns or cache is None or live is None or live.commit is None:
