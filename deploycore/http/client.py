@@ -297,7 +297,7 @@ class HttpClient:
             answer = self._persistently(method, target, body, deadline)
             if answer.status not in _REDIRECTS:
                 if 300 <= answer.status < 400:
-                    what = f"its status {answer.status} is not one that this request can have"
+                    what = f"its status {answer.status} is not valid for this request"
                     raise self._unexpected(method, target, what)
                 return answer
             target = self._redirected(method, target, answer)

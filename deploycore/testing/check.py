@@ -195,8 +195,8 @@ class _Run:
         place = f" in {frame}" if frame else ""
         seen = {
             "ended": f"{ending}{place}",
-            "held": f"the interpreter was held{place}, so that no other thread could run; {ending}",
-            "idle": f"no end after {_PHASE_SECONDS:g} s{place}; {ending}",
+            "held": f"the code held the interpreter{place}, so no other thread could run; {ending}",
+            "idle": f"it did not end within {_PHASE_SECONDS:g} s{place}; {ending}",
             "late": f"the time for all checks, {self._seconds:g} s, was over{place}; {ending}",
         }
         return f"{asked(of, ENDS_BY_ITSELF)} {seen[ending.cause]}".strip()

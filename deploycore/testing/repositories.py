@@ -308,7 +308,7 @@ class GitRepositories:
             for name, commit in branches.items():
                 repo.refs[branch_ref(name)] = commit
         except OSError as error:
-            message = f"{repository.full_name} has a branch that is in the way of {name!r}."
+            message = f"{repository.full_name} has a branch whose name conflicts with {name!r}."
             raise ConfigurationError(message) from error
         self._refresh(repo, repository)
 

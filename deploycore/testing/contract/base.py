@@ -136,7 +136,7 @@ def promptly(of: str, rule: str, action: Callable[[], T], *, most: float | None 
         return call_within(action, most)
     except Unanswered:
         pass
-    pytest.fail(f"{asked(of, rule)} no end after {most:g} seconds", pytrace=False)
+    pytest.fail(f"{asked(of, rule)} it did not end within {most:g} seconds", pytrace=False)
 
 
 def identity(arranged: Arranged) -> RepositoryId:
