@@ -116,7 +116,9 @@ def test_a_key_that_is_cut_or_of_another_kind_is_refused_and_not_shown(config, p
         serialization.NoEncryption(),
     )
     for wrong in (pem[: len(pem) // 2], pem.splitlines()[0], "SHA256:fingerprint", other.decode()):
-        with pytest.raises(ConfigurationError, match="private_key: this is not a complete") as caught:
+        with pytest.raises(
+            ConfigurationError, match="private_key: this is not a complete"
+        ) as caught:
             config("app", private_key=SecretStr(wrong))
         assert wrong not in str(caught.value)
 
