@@ -1,4 +1,4 @@
-"""The base class of sandboxes with pull requests tells webhooks what a subclass makes of changes."""
+"""The base class of sandboxes with pull requests tells webhooks of each change."""
 
 from __future__ import annotations
 
