@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
 def check_and_show(
     kind: str, *, only: str, seconds: float, as_json: bool, output: TextIO | None = None
 ) -> int:
-    """Likewise, for whoever has read the command line already.
+    """The same, for a caller that has read the command line already.
 
     Args:
         only: Just the checks whose name contains this.

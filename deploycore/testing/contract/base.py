@@ -81,7 +81,7 @@ SKIPPED_BY_THE_KIT = {
     ),
 }
 """The standard checks that the kit itself may skip, and how it says so. ``plugin check`` takes
-every other skip for a failure, but for those of hooks that are optional."""
+every other skip for a failure, except those of optional hooks."""
 
 NO_HOOK = "the provider has no {hook}, which is optional"
 NO_DEPLOYMENTS = "the fake host has no deployments: deploycore.testing.scenarios.DeploymentsHost"

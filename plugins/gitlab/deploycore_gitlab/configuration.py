@@ -196,7 +196,7 @@ class OAuthTokenConfig(_GitLabMode):
 class DeployTokenConfig(_GitLabMode):
     """A deploy token for git, and an access token for the API that needs no access to code.
 
-    Deploy tokens are not taken by the REST API but for packages, so they alone can't list.
+    The REST API accepts deploy tokens only for packages, so they cannot list projects.
 
     Source: https://docs.gitlab.com/user/project/deploy_tokens/
     """
