@@ -23,8 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 class _Finder(Protocol):
-    def find_repository(self, repository: RepositoryId) -> Repository | None:
-        """Find the repository of a name; ``None`` if the plugin does not support this."""
+    def supports(self, hook: str, /) -> bool:
+        """Whether the plugin has a hook."""
+
+    def find_repository(self, repository: RepositoryId, /) -> Repository:
+        """Find the repository of a name."""
 
 
 def confirm_repository(
@@ -73,10 +76,12 @@ def _find(
     provider: _Finder, definition: Application, known: RepositoryRecord | None
 ) -> Repository | None:
     """Find the repository, under the name that a webhook reported or else under the known one."""
+    if not provider.supports("find_repository"):
+        return None
     if known is not None and known.told_name is not None and known.host_id is not None:
         with suppress(NotFound, PermissionDenied):
             found = provider.find_repository(RepositoryId.parse(known.told_name))
-            if found is not None and found.host_id == known.host_id:
+            if found.host_id == known.host_id:
                 return found
     try:
         return provider.find_repository(definition.repository_id)

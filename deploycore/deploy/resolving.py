@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
+from deploycore.deploy.interruptible import fetch_hint
 from deploycore.errors import GitError, NotFound
 from deploycore.models import RepositoryId
 
 if TYPE_CHECKING:
     from deploycore.git import Cancellation, GitSettings, RepositoryCache
+    from deploycore.provider import Provider
 
 __all__ = ["resolve_ref"]
 
 
 def resolve_ref(
-    provider: InterruptibleProvider,
+    provider: Provider,
     repository: RepositoryId,
     ref: str,
     *,

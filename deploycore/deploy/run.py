@@ -191,7 +191,7 @@ class Run:
             self._refuse_vetoed(commit)
             return self._fetch(provider, commit, None if force else live)
 
-    def _confirm_repository(self, provider: InterruptibleProvider) -> None:
+    def _confirm_repository(self, provider: Provider) -> None:
         """Use the repository's new name if it was renamed."""
         found = confirm_repository(self._store, provider, self._record).definition
         if found.repository != self._application.repository:
@@ -201,7 +201,7 @@ class Run:
             update = {"repository": found.repository}
             self._application = self._application.model_copy(update=update)
 
-    def _resolve(self, provider: InterruptibleProvider) -> str:
+    def _resolve(self, provider: Provider) -> str:
         ref, repository = self._application.ref, self._application.repository_id
         if is_commit_hash(ref):
             return ref
@@ -252,9 +252,7 @@ class Run:
                 commit=commit,
             )
 
-    def _fetch(
-        self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
-    ) -> Path:
+    def _fetch(self, provider: Provider, commit: str, live: DeploymentRecord | None) -> Path:
         self._steps.refuse_late()
         release = self._releases.new(commit, datetime.now(UTC))
         self._recorder.enter("fetching", commit=commit, release=release.name)
@@ -284,11 +282,7 @@ class Run:
             self._recorder.note(note)
 
     def _export(
-        self,
-        provider: InterruptibleProvider,
-        commit: str,
-        release: Path,
-        watched: Watched | None,
+        self, provider: Provider, commit: str, release: Path, watched: Watched | None
     ) -> CheckedOut:
         application = self._application
         from deploycore.git import export  # needs dulwich, which a rollback does not

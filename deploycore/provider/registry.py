@@ -386,13 +386,13 @@ def _faults(candidate: object) -> Iterable[str]:
 def _version_fault(candidate: type) -> str | None:
     version = getattr(candidate, "API_VERSION", None)
     if version is None:
-        return f"it has no API_VERSION (this deploycore speaks version {API_VERSION})"
+        return f"it has no API_VERSION (this deploycore supports version {API_VERSION})"
     if version != API_VERSION:
         newer = isinstance(version, int) and version > API_VERSION
         remedy = "upgrade deploycore" if newer else "it needs a newer release of the plugin"
         return (
-            f"it was written for version {version!r} of the contract, and this deploycore "
-            f"speaks version {API_VERSION}: {remedy}"
+            f"it was written for version {version!r} of the contract, and this deploycore supports "
+            f"version {API_VERSION}: {remedy}"
         )
     return None
 

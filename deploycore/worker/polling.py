@@ -31,6 +31,7 @@ from deploycore.errors import (
 )
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
+from deploycore.provider import Provider
 from deploycore.store import PollRecord
 from deploycore.store.polls import Polled, Wait
 from deploycore.worker.catch_up import request_checks
@@ -227,7 +228,7 @@ class Poller:
                 fetch_hint(provider, error)
                 raise
 
-    def _resolve(self, provider: InterruptibleProvider, definition: Application) -> str:
+    def _resolve(self, provider: Provider, definition: Application) -> str:
         return resolve(
             provider.clone_url(definition.repository_id),
             definition.ref,
@@ -236,9 +237,7 @@ class Poller:
             settings=replace(self._installation.git_settings, total_timeout=_CALL_SECONDS),
         )
 
-    def _present(
-        self, provider: InterruptibleProvider, definition: Application
-    ) -> Application | None:
+    def _present(self, provider: Provider, definition: Application) -> Application | None:
         """An application whose repository has another name by now; ``None`` where it has not."""
         store = self._installation.store
         try:

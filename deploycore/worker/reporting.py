@@ -21,6 +21,7 @@ from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.events import CommitState, CommitStatus, DeploymentStatus
 from deploycore.installation import Installation
 from deploycore.models import RepositoryId, is_commit_hash
+from deploycore.provider import Provider
 from deploycore.store import FINAL_STATES, DeploymentRecord, DeploymentState
 
 __all__ = ["Reporter", "as_deployment", "status_of"]
@@ -199,7 +200,7 @@ class Reporter:
 
 
 def _tell(
-    provider: InterruptibleProvider,
+    provider: Provider,
     repository: RepositoryId,
     status: CommitStatus,
     deployment: DeploymentStatus,
@@ -210,12 +211,15 @@ def _tell(
     """
     told = False
     failures = []
-    for report in (
-        partial(provider.report_status, repository, status),
-        partial(provider.report_deployment, repository, deployment),
+    for hook, report in (
+        ("report_status", partial(provider.report_status, repository, status)),
+        ("report_deployment", partial(provider.report_deployment, repository, deployment)),
     ):
+        if not provider.supports(hook):
+            continue
         try:
-            told |= report()
+            report()
+            told = True
         except DeploycoreError as error:
             failures.append(error)
     if failures:

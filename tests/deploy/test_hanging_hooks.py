@@ -211,12 +211,12 @@ def test_the_next_deployment_goes_well_once_the_plugin_answers(
 ):
     from deploycore.provider import Provider
 
-    create(timeouts={"provider": 0.3})
-    answering = Provider.find_branch
-    monkeypatch.setattr(Provider, "find_branch", lambda *_: Hangs.here())
+    create(timeouts={"provider": 2})
+    answering = Provider._listing
+    monkeypatch.setattr(Provider, "_listing", lambda *_, **__: Hangs.here())
     with pytest.raises(PluginError, match="did not answer"):
         installation.deploy("site")
-    monkeypatch.setattr(Provider, "find_branch", answering)
+    monkeypatch.setattr(Provider, "_listing", answering)
     assert installation.deploy("site", wait=False).state == "healthy"
     assert (target / "current" / "page").read_text() == "one"
 
