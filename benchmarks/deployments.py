@@ -28,7 +28,7 @@ from git_servers import Repository, Shape, build, change, serve
 from deploycore import Installation, Settings
 from deploycore.applications.application import Application
 from deploycore.configuration import ProviderConfig
-from deploycore.deploy import Engine
+from deploycore.deploy import DeployRequest, Engine
 from deploycore.git import RepositoryCache, export
 from deploycore.hookspecs import hookimpl
 from deploycore.models import Account, Branch, CloneUrl
@@ -267,7 +267,8 @@ def growth(bench: Bench, rounds: int, history: int) -> bool:
 
     def once() -> float:
         return statistics.median(
-            seconds(lambda: bench.engine.deploy("site", force=True)) for _ in range(rounds)
+            seconds(lambda: bench.engine.deploy("site", DeployRequest(force=True)))
+            for _ in range(rounds)
         )
 
     before = once()

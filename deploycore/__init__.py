@@ -7,6 +7,7 @@ deploycore`` costs nothing. Plugin authors import from the modules that name the
 
 from __future__ import annotations
 
+from deploycore import moved
 from deploycore.lazy import lazy_exports
 from deploycore.version import __version__
 
@@ -42,6 +43,7 @@ else:
         },
     )
 
+moved.install()
 
 __all__ = [
     "Application",

@@ -91,7 +91,7 @@ machine alone."""
 TokenStr = Annotated[SecretStr, AfterValidator(_token)]
 """A secret of one word, as tokens and keys are; white space around it is taken off."""
 
-ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="your name for it")]
+ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="name of the provider")]
 """The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
 
 

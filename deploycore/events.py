@@ -302,8 +302,8 @@ def delivered_json(delivery: WebhookDelivery, host: str, *, form_field: str | No
     kind = "a form" if given == _FORM else f"of the content type {_printable(given)[:60]}"
     raise unexpected_delivery(
         host,
-        f"it is {kind}, and has to be JSON",
-        hint="Let the webhook send application/json: set its content type at the git host.",
+        f"it is {kind}, but must be JSON",
+        hint="Set the webhook's content type to application/json at the git host.",
     )
 
 
@@ -314,13 +314,13 @@ def _field_of_form(body: bytes, host: str, name: str) -> bytes:
         found = parse_qs(text, errors="strict", max_num_fields=_FIELDS_MOST).get(name, [])
         content = found[0].encode() if len(found) == 1 else None
     except ValueError:  # for too many fields, and for bytes that are no text
-        raise unexpected_delivery(host, "it is a form that holds not valid JSON") from None
+        raise unexpected_delivery(host, "it is a form without valid JSON") from None
     if content is not None:
         return content
     raise unexpected_delivery(
         host,
-        f"it is a form without a {name}, or with several",
-        hint="Let the webhook send application/json: set its content type at the git host.",
+        f"it is a form that does not have exactly one field {name}",
+        hint="Set the webhook's content type to application/json at the git host.",
     )
 
 

@@ -120,8 +120,8 @@ class RepositoryId(Model):
         segments = str(self).split("/")
         if not {"", ".", ".."}.isdisjoint(segments):
             raise ConfigurationError(
-                f"The name {str(self)!r} cannot be that of a repository.",
-                hint="Check the names of owner and repository.",
+                f"{str(self)!r} is not a valid repository name.",
+                hint="Check the owner and the repository in the name.",
                 repository=str(self),
             )
         return "/".join(quote(segment, safe="") for segment in segments)

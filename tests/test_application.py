@@ -129,7 +129,7 @@ WRONG = [
     ({"environment": {"A": "x\0"}}, "environment/A: should not contain NUL"),
     ({"health_check": {}}, "health_check: should have one of url, run and shell"),
     ({"health_check": {"url": "ftp://x"}}, "health_check/url: should be an absolute http"),
-    ({"health_check": {"url": "http://a:b@x"}}, "health_check/url: should hold no user"),
+    ({"health_check": {"url": "http://a:b@x"}}, "health_check/url: should not have a user"),
     ({"health_check": {"url": "http://x", "run": ["a"]}}, "health_check: should have one"),
     (
         {"health_check": {"url": "http://x", "status": "fine"}},

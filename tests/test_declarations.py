@@ -106,7 +106,7 @@ WRONG = [
         "apps.yaml",
         "applications/shop/name: is not a known field",
     ),
-    (YAML.replace("ref: main", "ref: main\n    ref: v2"), "apps.yaml", "'ref' stands here twice"),
+    (YAML.replace("ref: main", "ref: main\n    ref: v2"), "apps.yaml", "'ref' appears twice"),
     (YAML.replace("[make, all]", "{}"), "apps.yaml", "applications/shop/steps/build/1: should"),
     ("applications: !!python/object/apply:os.system ['true']", "apps.yaml", "is not YAML"),
     ("[" * 100_000, "apps.yaml", "is not YAML"),

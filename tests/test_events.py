@@ -13,7 +13,10 @@ from pydantic import SecretStr, ValidationError
 from deploycore.events import (
     PullRequestEvent,
     PushEvent,
+    RefChange,
+    WebhookDelivery,
     hmac_sha256_matches,
+    signature_header_matches,
 )
 from deploycore.models import RepositoryId
 
@@ -103,3 +106,34 @@ def test_what_git_allows_in_no_name_is_no_branch(name):
     ):
         with pytest.raises(ValidationError):
             make()
+
+
+ZEROS = "0" * 40
+
+
+@pytest.mark.parametrize(
+    ("ref", "before", "after", "tagged", "expected"),
+    [
+        ("refs/heads/a/b", ZEROS, "1" * 40, None, ("branch", "a/b", None, "1" * 40)),
+        ("refs/heads/main", "1" * 40, ZEROS, None, ("branch", "main", "1" * 40, None)),
+        ("refs/tags/v1", ZEROS, "1" * 40, "2" * 40, ("tag", "v1", None, "2" * 40)),
+        ("refs/tags/v1", "1" * 40, ZEROS, "2" * 40, ("tag", "v1", "1" * 40, None)),
+        ("refs/heads/main", "1" * 40, "2" * 40, "3" * 40, ("branch", "main", "1" * 40, "2" * 40)),
+        ("refs/for/main", ZEROS, "1" * 40, None, None),
+        ("refs/heads/main", ZEROS, ZEROS, None, None),
+    ],
+)
+def test_a_change_of_a_ref_as_git_writes_it(ref, before, after, tagged, expected):
+    found = RefChange.of_ref(ref, before, after, tagged=tagged)
+    assert (found and (found.kind, found.name, found.before, found.after)) == expected
+
+
+@pytest.mark.parametrize(
+    ("prefix", "secret", "matches"),
+    [("sha256=", "right", True), ("sha1=", "right", False), ("", "right", False),
+     ("sha256=", "wrong", False), ("sha256=", "", False)],
+)  # fmt: skip
+def test_a_signature_header_names_its_algorithm(prefix, secret, matches):
+    proof = hmac.new(b"right", b"body", hashlib.sha256).hexdigest()
+    delivery = WebhookDelivery({"x-signature": prefix + proof}, b"body")
+    assert signature_header_matches(delivery, "x-signature", (SecretStr(secret),)) is matches

@@ -98,5 +98,5 @@ def test_the_path_of_a_repository_keeps_its_segments(owner, slug, path):
     ("owner", "slug"), [("..", "shop"), ("acme/../x", "shop"), ("a//b", "shop"), ("acme", ".")]
 )
 def test_a_name_that_leads_to_another_place_has_no_path(owner, slug):
-    with pytest.raises(ConfigurationError, match="cannot be that of a repository"):
+    with pytest.raises(ConfigurationError, match="is not a valid repository name"):
         _ = RepositoryId(owner=owner, slug=slug).path

@@ -187,3 +187,13 @@ def test_a_failure_at_any_file_leaves_nothing(tmp_path, monkeypatch, call):
     with pytest.raises(ConfigurationError, match="No space left"):
         render_template("harbour", tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_installation_without_the_template_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("deploycore.provider.scaffold.files", lambda package: tmp_path / "package")
+    with pytest.raises(ConfigurationError, match="lacks the template") as caught:
+        render_template("harbour", tmp_path / "made")
+    assert "Reinstall deploycore" in caught.value.hint
+    (tmp_path / "package" / "_template").mkdir(parents=True)
+    (tmp_path / "package" / "_template" / "pyproject.toml").touch()
+    assert template_directory() == tmp_path / "package" / "_template"

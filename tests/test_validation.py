@@ -117,7 +117,7 @@ Config = Annotated[OneConfig | TwoConfig, Field(discriminator="mode")]
         ({"at": "x"}, "at: should be a date and time"),
         ({"lasts": "x"}, "lasts: should be a duration"),
         ({"price": "1234"}, "price: should have at most 3 digits"),
-        ({"page": "ftp://x"}, "page: should be a URL of scheme"),
+        ({"page": "ftp://x"}, "page: should be a URL with the scheme"),
         ({"page": "x"}, "page: should be an absolute URL"),
         ({"number": "x"}, "number: should be a UUID"),
         ({"data": "{"}, "data: should be valid JSON"),

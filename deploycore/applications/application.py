@@ -1,21 +1,17 @@
-"""What is deployed where, and how: an application, as people write it down.
+"""The model of an application: what is deployed where, and how.
 
-One model for every way in: the command line, a declarative file, the Python API. It is
-validated whole, so that a deployment never meets a value that makes no sense.
+The command line, declarative files and the Python API all use this model. It is validated as a
+whole, so that a deployment never meets an invalid value.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -26,11 +22,20 @@ from pydantic import (
 )
 
 from deploycore.applications import PROVIDER_SECONDS
+from deploycore.applications.fields import (
+    AbsolutePath,
+    Name,
+    RelativePath,
+    Seconds,
+    Text,
+    number_as_text,
+)
+from deploycore.applications.steps import HealthCheck, Step, Steps
 from deploycore.distribution import documentation_page
 from deploycore.errors import ConfigurationError
 from deploycore.models import Model, RepositoryId, is_commit_hash
 from deploycore.text.storable import find_unstorable, is_storable_text
-from deploycore.text.validation import NAME_PATTERN, Problem, find_problems
+from deploycore.text.validation import Problem, find_problems
 
 __all__ = [
     "Application",
@@ -47,54 +52,13 @@ __all__ = [
     "parse_application",
 ]
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00\n\r]+$")]
-Seconds = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=1000)]
-
 _AS_TEXT, _AS_SECRET, _AS_RULES = "(text)", "(secret)", "(rules)"
-
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
-_STATUS = "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$"
-
-
-def _relative(text: str) -> str:
-    """A path that stays within a release: ``storage/uploads``, without a slash at its end."""
-    path = PurePosixPath(text)
-    if path.is_absolute() or not path.parts or ".." in path.parts or not text.isprintable():
-        raise ValueError("should be a path within the release")
-    if path.parts[0].lower() == ".git":
-        raise ValueError("should not be in .git")
-    return str(path)
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        path = path.expanduser()
-    except RuntimeError:
-        raise ValueError("must not begin with the name of a user who does not exist") from None
-    if not str(path).isprintable():
-        raise ValueError("should hold no control characters")
-    if not path.is_absolute():
-        raise ValueError("should be an absolute path")
-    # Not resolved: whoever links a directory elsewhere means to be able to change the link.
-    if ".." in path.parts:
-        raise ValueError("should be a path without '..'")
-    # Of two leading slashes POSIX says nothing; Linux and macOS take them for one.
-    return Path("/" + str(path).lstrip("/"))
-
-
-RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_relative)]
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-
-
-def _number_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class SecretSource(Model):
-    """Where the value of a variable is to be found each time it is needed.
+    """Where a variable's secret value is read from each time it is needed.
 
     Attributes:
         secret: ``env:NAME``, ``file:/absolute/path``, or ``stored`` for one that was given to
@@ -112,7 +76,7 @@ class SecretSource(Model):
 
 
 EnvironmentValue = Annotated[
-    Annotated[str, BeforeValidator(_number_as_text), Tag(_AS_TEXT)]
+    Annotated[str, BeforeValidator(number_as_text), Tag(_AS_TEXT)]
     | Annotated[SecretSource, Tag(_AS_SECRET)],
     Discriminator(
         lambda value: _AS_SECRET if isinstance(value, Mapping | SecretSource) else _AS_TEXT
@@ -120,83 +84,11 @@ EnvironmentValue = Annotated[
 ]
 
 
-def _command(value: Any) -> Any:
-    """The short forms of a step: a list of arguments, or a line that is split into them."""
-    if isinstance(value, str):
-        return {"run": _split(value)}
-    return {"run": value} if isinstance(value, list | tuple) else value
-
-
-def _split(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise ValueError(f"should be a command line: {error}") from None
-
-
-class Command(Model):
-    """A program to run in the release.
-
-    Attributes:
-        run: The program and its arguments, each as it is: no shell looks at them.
-        shell: Instead of ``run``: a line for ``/bin/sh``.
-        timeout: Seconds that it may take.
-    """
-
-    run: Annotated[
-        tuple[Text, ...], BeforeValidator(lambda v: _split(v) if isinstance(v, str) else v)
-    ] = ()
-    shell: Annotated[str, Field(max_length=65_536, pattern=r"^[^\x00]*$")] | None = None
-    timeout: Seconds = 600.0
-
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        if bool(self.run) == bool(self.shell and self.shell.strip()):
-            raise ValueError("should have either run or shell")
-        return self
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The program to start, with its arguments."""
-        return self.run if self.shell is None else ("/bin/sh", "-c", self.shell)
-
-    def __str__(self) -> str:
-        return shlex.join(self.run) if self.shell is None else self.shell
-
-
-class Step(Command):
-    """Something to do with a release, in the release's directory.
-
-    Attributes:
-        name: For people; by default the command.
-    """
-
-    name: Text | None = None
-
-
-StepList = tuple[Annotated[Step, BeforeValidator(_command)], ...]
-
-
-class Steps(Model):
-    """What is done with a release, and when.
-
-    Attributes:
-        build: When its files are there, and links to what is shared.
-        before_activate: When all builds are done: the last chance to fail without anybody
-            noticing.
-        after_activate: When it is live. If one fails, the former release is put back.
-    """
-
-    build: StepList = ()
-    before_activate: StepList = ()
-    after_activate: StepList = ()
-
-
 class Shared(Model):
-    """Paths that all releases have in common: kept in ``shared/``, linked into each release.
+    """Paths that all releases share: stored in ``shared/`` and linked into each release.
 
-    What a repository has there is taken as the first content, if there is none yet; a file
-    that neither has begins empty.
+    The first content is what the repository has at the path. If it has nothing there, the
+    directory or file is created empty.
     """
 
     directories: tuple[RelativePath, ...] = ()
@@ -211,56 +103,11 @@ class Shared(Model):
         return self
 
 
-class HealthCheck(Command):
-    """How to tell that a release works, once it is live. If it does not, the former one returns.
-
-    Attributes:
-        url: ``http://`` or ``https://``; asked with GET, redirects are not followed. Instead of
-            it, ``run`` or ``shell`` name a command, which must end with 0.
-        status: The answers that are good: ``200``, or from one to another, ``200-299``.
-        timeout: Seconds for one try.
-        interval: Seconds between two tries.
-        retries: Tries after the first.
-        deadline: Seconds for all of them together.
-    """
-
-    url: Text | None = None
-    status: Annotated[str, BeforeValidator(_number_as_text), Field(pattern=_STATUS)] = "200-299"
-    timeout: Seconds = 5.0
-    interval: Seconds = 1.0
-    retries: Count = 10
-    deadline: Seconds = 60.0
-
-    @field_validator("url")
-    @classmethod
-    def _url_can_be_asked(cls, url: str | None) -> str | None:
-        if url is None:
-            return url
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("should be an absolute http or https URL")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("should hold no user and password")
-        return url
-
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        given = (self.url is not None, bool(self.run), bool(self.shell and self.shell.strip()))
-        if sum(given) != 1:
-            raise ValueError("should have one of url, run and shell")
-        return self
-
-    def is_good(self, status: int) -> bool:
-        """Whether an answer of this status says that the release works."""
-        first, _, last = self.status.partition("-")
-        return int(first) <= status <= int(last or first)
-
-
 class Links(Model):
-    """Symbolic links that may lead out of the release; others that do are refused.
+    """Symbolic links that may lead out of the release; all others that do are refused.
 
     Attributes:
-        allow: Paths of such links, or of directories with such links, within the release.
+        allow: Paths within the release of such links, or of directories with such links.
     """
 
     allow: tuple[RelativePath, ...] = ()
@@ -270,7 +117,7 @@ _Limit = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Limits(Model):
-    """How much a repository may have. A limit that is ``None`` is that of ``GitSettings``.
+    """Limits on the size of a repository (default: those of ``GitSettings``, in parentheses).
 
     Attributes:
         submodules: Submodules together, those of submodules included (1,000).
@@ -314,12 +161,12 @@ LinkRules = Annotated[
 
 
 class Timeouts(Model):
-    """Seconds that parts of a deployment may take.
+    """Time limits of a deployment, in seconds.
 
     Attributes:
-        fetch: For git, submodules and LFS included.
-        deploy: For all of it, from the start to the last step.
-        provider: For each call of the provider's plugin.
+        fetch: Git, including submodules and LFS.
+        deploy: The whole deployment, from its start to the last step.
+        provider: Each call of the provider's plugin.
     """
 
     fetch: Seconds = 1800.0
@@ -328,18 +175,18 @@ class Timeouts(Model):
 
 
 class Previews(Model):
-    """Applications of their own for pull requests into an application's branch.
+    """Previews: separate applications for pull requests into an application's branch.
 
-    A preview has the application's definition but for what is said here. It never has the
-    application's secrets: only the environment that is written down here.
+    A preview has the application's definition, except for the fields here. It never gets the
+    application's secrets, only the environment defined here.
 
     Attributes:
-        name: What a preview is called; ``{application}`` and ``{number}`` are replaced.
-        target: Its directory; the same, and ``{branch}``, made fit for a path.
+        name: The name of a preview; ``{application}`` and ``{number}`` are replaced.
+        target: Its directory; ``{application}``, ``{number}`` and ``{branch}`` are replaced.
         environment: Its variables, instead of the application's.
-        limit: How many there are at once, at most; those beyond are not made.
-        forks: Whether pull requests from other repositories get one too: whoever can open a
-            pull request can then run their code on this machine.
+        limit: Maximum number of previews at once; no more are created.
+        forks: Whether pull requests from forks get a preview too. Anyone who can open a pull
+            request can then run code on this machine.
     """
 
     name: Text = "{application}-pr-{number}"
@@ -353,19 +200,21 @@ class Previews(Model):
         for field in ("name", "target"):
             text = getattr(self, field)
             if "{number}" not in text:
-                raise ValueError(f"{field} should hold {{number}}, so that previews are apart")
+                raise ValueError(
+                    f"{field} should contain {{number}}, so that each preview has its own"
+                )
         return self
 
 
 class AutoDeploy(Model):
-    """What makes an application deploy without being told to.
+    """Automatic deployments of an application.
 
     Attributes:
-        push: Whether a webhook's word of a push does.
-        poll: Whether the git host is asked now and then: ``auto`` where no webhook comes,
-            ``off``, or every so many seconds.
-        report_status: Whether the git host is told how it goes, for its pages.
-        previews: What pull requests get; ``None`` for nothing.
+        push: Whether to deploy when a webhook reports a push.
+        poll: Whether to poll the git host: ``auto`` (if no webhook delivers), ``off``, or the
+            number of seconds between polls.
+        report_status: Whether to report the outcome to the git host, which shows it.
+        previews: Previews for pull requests; ``None`` for no previews.
     """
 
     push: bool = True
@@ -378,34 +227,34 @@ class Application(Model):
     """What is deployed where, and how.
 
     Attributes:
-        name: The user's name for it.
+        name: The application's name.
         provider: The name of a configured provider.
         repository: ``owner/slug``.
         ref: A branch, a tag, or the full hash of a commit.
-        target: The directory of ``releases/``, ``shared/`` and ``current``; absolute, and no
-            other application's.
-        submodules: Whether to fetch them too.
-        lfs: Whether files in Git LFS are downloaded, rather than their pointers written.
-        attributes: Whether ``export-ignore``, ``text`` and ``eol`` are obeyed.
-        links: What becomes of symbolic links that lead out of the release: ``refuse``,
-            ``write-as-files``, or which ones are allowed.
-        limits: How much the repository may have.
-        reuse: How files that did not change are taken over; see ``deploycore.git.export`` for
-            the risk of hard links.
-        shared: What all releases have in common.
-        environment: Variables for steps and health checks; nothing of deploycore's own
-            environment reaches them but PATH, HOME, LANG and the like.
-        steps: What is done with a release.
-        health_check: How to tell that a release works; ``None`` for no check.
-        keep: Of how many different commits that worked the releases stay; the live one, the one
-            before it and the one that a rollback goes to always stay.
-        history_days: How long what is known of deployments, and their logs, stay.
-        watch: Patterns as those of ``.gitignore``; if there are any, what was changed must
-            match one, else nothing is deployed.
-        timeouts: What may take how long.
-        auto_deploy: What makes it deploy by itself; ``None``: it is deployed by hand.
-        host: The name of the one machine that deploys it, as ``hostname`` prints it there; ``None``
-            for any machine that has this configuration, whose target they must then share.
+        target: The directory of ``releases/``, ``shared/`` and ``current``. It is an absolute
+            path that no other application uses.
+        submodules: Whether to fetch submodules too.
+        lfs: Whether to download files in Git LFS. Otherwise their pointers are written.
+        attributes: Whether to apply the attributes ``export-ignore``, ``text`` and ``eol``.
+        links: What to do with symbolic links that lead out of the release: ``refuse``,
+            ``write-as-files``, or the links that are allowed.
+        limits: Limits on the size of the repository.
+        reuse: How unchanged files are reused: ``copy`` or ``hard-link``. See
+            ``deploycore.git.export`` for the risk of hard links.
+        shared: Paths that all releases share.
+        environment: Variables for steps and health checks. Of deploycore's own environment they
+            get only PATH, HOME, LANG and the like.
+        steps: Commands to run for a release.
+        health_check: How to check that a release works; ``None`` for no check.
+        keep: Number of different commits that worked whose releases are kept. The live release,
+            the one before it and the one that a rollback goes to are always kept.
+        history_days: Days to keep records of deployments and their logs.
+        watch: Patterns as in ``.gitignore``. If there are any, a commit is deployed only if a
+            changed file matches one.
+        timeouts: Time limits.
+        auto_deploy: Automatic deployments; ``None`` for deployments by hand only.
+        host: The name of the only machine that deploys it, as ``hostname`` prints it; ``None``
+            for every machine with this configuration. These machines must share the target.
     """
 
     name: Name
@@ -445,7 +294,7 @@ class Application(Model):
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable")
             if isinstance(value, str) and "\0" in value:
-                raise ValueError(f"the value of {name} holds a NUL")
+                raise ValueError(f"the value of {name} has a NUL character")
         return dict(given)
 
     @property

@@ -10,7 +10,8 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from deploycore.applications.application import Application, Command
+from deploycore.applications.application import Application
+from deploycore.applications.steps import Command
 
 __all__ = ["shell_warnings"]
 

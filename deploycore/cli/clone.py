@@ -18,9 +18,9 @@ from deploycore.times import for_machines
 
 if TYPE_CHECKING:
     from deploycore.applications.application import Limits
-    from deploycore.deploy import InterruptibleProvider
     from deploycore.git import GitSettings
     from deploycore.models import RepositoryId
+    from deploycore.provider import Provider
 
 __all__ = ["register"]
 
@@ -59,8 +59,8 @@ def clone(
         typer.Option(
             "--limit",
             metavar="NAME=NUMBER",
-            help="Raise or lower a limit, such as files=1000000. An application's limits have the"
-            " same names. Repeatable.",
+            help="Raise or lower a limit, such as files=1000000. For the names, see the limits of"
+            " an application. Repeatable.",
         ),
     ] = None,
     timeout: Annotated[
@@ -146,7 +146,7 @@ def _limited(settings: GitSettings, limits: Limits | None, timeout: float | None
 
 
 def _suggest(
-    provider: InterruptibleProvider, repository: RepositoryId, branch: str | None, error: GitError
+    provider: Provider, repository: RepositoryId, branch: str | None, error: GitError
 ) -> None:
     """Suggest similar names in the hint if the branch or repository was not found."""
     from deploycore.installation.verification import suggest_repository

@@ -78,7 +78,7 @@ def deploy(
 
     With --json, prints one JSON object per line for each event. The last line is the result.
     """
-    from deploycore.deploy import no_listener
+    from deploycore.deploy import DeployRequest, no_listener
 
     if force and if_changed:
         raise typer.BadParameter("--force and --if-changed cannot be combined.")
@@ -92,9 +92,7 @@ def deploy(
                 telling_of_waits(interruptible=False),
                 cancelled_by_signals() as cancellation,
             ):
-                outcomes = installation.engine.deploy_many(
-                    names,
-                    parallel=parallel,
+                request = DeployRequest(
                     requested_by=_person(),
                     force=force,
                     reuse=reuse,
@@ -102,6 +100,7 @@ def deploy(
                     listener=_print_event if as_json else no_listener,
                     cancellation=cancellation,
                 )
+                outcomes = installation.engine.deploy_many(names, request, parallel=parallel)
                 _tell_all(installation, outcomes, as_json)
             return
         with _listening(as_json) as (listener, cancellation):

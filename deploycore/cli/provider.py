@@ -91,13 +91,13 @@ def add(
             missing = [each for each, value in (("NAME", name), ("--kind", kind)) if value is None]
             raise UsageError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
-                hint="Run: deploycore provider add NAME --kind KIND, and add the fields of that kind.",
+                hint="Run: deploycore provider add NAME --kind KIND, with the fields of that kind.",
             )
         return
     if name.startswith("-"):
         raise UsageError(
             "NAME must be the first argument.",
-            hint="Run: deploycore provider add NAME --kind KIND, and add the fields of that kind.",
+            hint="Run: deploycore provider add NAME --kind KIND, with the fields of that kind.",
         )
     with telling_of_waits(interruptible=False):
         plugin = load_plugin(kind)

@@ -6,8 +6,10 @@ suggests an option that is similar to a misspelled one.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import typer
@@ -71,18 +73,34 @@ class _ReadyValue:
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """The value of a parameter, as its type is."""
-        kind = param.type_descriptor.annotation
-        if param.type_descriptor.parameter_info.parser is None:
-            is_list = param.multiple or param.nargs != 1
-            if is_list and kind == list[str] and (value is None or _are_texts(value)):
-                return list(value) if value is not None else ()
-            is_default = type(value) in (int, float, str) and value == param.default
-            is_choice = is_default and value in get_args(kind)
-            is_right = type(value) is kind and (kind is str or is_default)
-            if not is_list and (value is None or is_right or is_choice):
-                return value
+        kind, info = param.type_descriptor.annotation, param.type_descriptor.parameter_info
+        is_list = param.multiple or param.nargs != 1
+        is_default = type(value) in (int, float, str) and value == param.default
+        is_word = is_default and value in get_args(kind)
+        is_fixed = type(value) is kind and (kind is str or is_default)
+        is_path = kind is Path and not info.exists and not info.resolve_path
+        if info.parser is not None:
+            pass
+        elif is_list:
+            if kind == list[str] and (value is None or _are_texts(value)):
+                return () if value is None else list(value)
+        elif value is None or is_fixed or is_word:
+            return value
+        elif is_path and type(value) is str and _is_missing(value):
+            return Path(value)
         param._runtime_param = None
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _is_missing(path: str) -> bool:
+    """Whether nothing is there; what is there is looked at by Typer."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _are_texts(value: object) -> bool:

@@ -1,7 +1,7 @@
-"""A release becomes the live one, and stays so only if it works.
+"""Activation: a release becomes live, and stays live only if it works.
 
-The switch is one rename. What comes after it (steps, the health check) may fail: then the
-former release is put back in the same way, and its own steps tell whatever serves it.
+The switch is one rename. If a step or the health check after it fails, the previous release is
+restored in the same way, and its ``after_activate`` steps run again to notify what serves it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploycore.applications.application import Application, Step
+from deploycore.applications.application import Application
+from deploycore.applications.steps import Step
 from deploycore.deploy.environment import Variables
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
@@ -30,7 +31,7 @@ class StepRunner:
 
     Attributes:
         variables: The application's own variables.
-        deadline: When all must be done, by the monotonic clock.
+        deadline: When the deployment must be finished, by the monotonic clock.
     """
 
     application: Application
@@ -49,16 +50,16 @@ class StepRunner:
         """Run all steps of a kind: ``build``, ``before_activate`` or ``after_activate``.
 
         Raises:
-            StepFailed: One ended badly, or took too long.
-            Cancelled: Somebody asked for the deployment to stop.
+            StepFailed: A step failed or timed out.
+            Cancelled: The deployment was asked to stop.
         """
         self._perform(kind, release, self.cancellation, self.deadline)
 
     def repeat(self, kind: str, release: Path) -> None:
-        """Run them for a release that is put back, whoever has cancelled, and however late it is.
+        """Run all steps of a kind for a restored release, despite a cancellation or the deadline.
 
         Raises:
-            StepFailed: One ended badly, or took too long by itself.
+            StepFailed: A step failed or exceeded its own timeout.
         """
         self._perform(kind, release, Cancellation(), None)
 
@@ -82,11 +83,11 @@ class StepRunner:
                 )
 
     def check_health(self, release: Path) -> None:
-        """See whether a release that is live works, if the application says how to tell.
+        """Run the application's health check, if it has one, on the live release.
 
         Raises:
-            HealthCheckFailed: It does not.
-            Cancelled: Somebody asked for the deployment to stop.
+            HealthCheckFailed: The release does not work.
+            Cancelled: The deployment was asked to stop.
         """
         check = self.application.health_check
         if check is None:
@@ -109,7 +110,7 @@ class StepRunner:
 
     @contextmanager
     def _naming_missing(self) -> Iterator[None]:
-        """Have the hint of what fails here name the variables that a command ran without."""
+        """Name the variables that could not be read in the hint of an error raised inside."""
         try:
             yield
         except DeploycoreError as error:
@@ -124,11 +125,11 @@ class StepRunner:
         return Releases(self.application.target).step_record
 
     def refuse_late(self) -> None:
-        """Go on only while there is time, and nobody asked to stop.
+        """Stop if the deployment was cancelled or has exceeded its time limit.
 
         Raises:
-            Cancelled: Somebody did.
-            LimitExceeded: The time is over.
+            Cancelled: The deployment was asked to stop.
+            LimitExceeded: The time limit is exceeded.
         """
         self.cancellation.raise_if_cancelled()
         if time.monotonic() > self.deadline:
@@ -151,10 +152,10 @@ class StepRunner:
 
 
 class Activation:
-    """Switches ``current``, forwards and back.
+    """Switches the link ``current`` to a new release, and back if that fails.
 
     Args:
-        shielded: Keeps impatient people from interrupting what happens meanwhile.
+        shielded: Makes a context that signals do not interrupt, for the switch back.
     """
 
     def __init__(
@@ -170,14 +171,15 @@ class Activation:
         self._shielded = shielded
 
     def activate(self, release: Path, **known: Any) -> None:
-        """Make a release that is complete and on the disk the live one, and see that it works.
+        """Make a complete release live, and check that it works.
 
         Args:
-            known: Fields of the record that are recorded with it.
+            known: Fields to record together with the state.
 
         Raises:
-            DeploycoreError: It does not, or can't be; what was live before is live again, and
-                that is recorded, or left to be settled where it could not be done.
+            DeploycoreError: The release does not work, or cannot be made live. The previous
+                release is live again and the end is recorded; if that failed, the end is left to
+                recovery.
         """
         self._steps.refuse_late()
         previous = self._releases.current
@@ -208,13 +210,13 @@ class Activation:
         raise error
 
     def take_back(self, release: Path, previous: Path | None, error: DeploycoreError) -> None:
-        """Have what was live before live again, and record that the release did not work.
+        """Restore the previous release, and record that this one did not work.
 
-        Where that can't be done the deployment has no end on record, so that it is tried again
-        by the next one, or by ``recover``.
+        If it cannot be restored, the deployment's end is not recorded, so that the next
+        deployment, or ``recover``, tries again.
 
         Args:
-            error: Why; gets a hint that says what is live.
+            error: Why the release is taken back; its hint will say what is live.
         """
         with self._shielded():
             self._recorder.note_error(error)
@@ -238,23 +240,25 @@ class Activation:
                 self._recorder.finish("rolled_back" if is_back else "failed", error)
 
     def _put_back(self, previous: Path | None) -> Path | None:
-        """Switch back.
+        """Switch back to the previous release.
 
-        The former release's ``after_activate`` steps are run once more, so that what serves it
-        notices; what fails in them is told and changes nothing.
+        Its ``after_activate`` steps run again, to notify what serves it. A failure of these steps
+        is only logged.
 
         Returns:
-            What is live now.
+            The release that is live now.
 
         Raises:
-            DeploycoreError: It can't be put back.
+            DeploycoreError: The previous release cannot be restored.
         """
         if previous is None:
             self._releases.deactivate()
             self._recorder.note("no release was live before, so none is now")
             return None
         if not self._releases.holds(previous):
-            self._recorder.note(f"the former release {previous.name} is gone: this one stays")
+            self._recorder.note(
+                f"the previous release {previous.name} no longer exists: this one stays live"
+            )
             return self._releases.current
         if self._releases.current != previous:
             self._releases.activate(previous)
@@ -262,12 +266,12 @@ class Activation:
         try:
             self._steps.repeat("after_activate", previous)
         except DeploycoreError as failure:
-            self._recorder.note(f"after_activate of the former release: {failure.message}")
+            self._recorder.note(f"after_activate of the previous release failed: {failure.message}")
         return previous
 
 
 def typed_error(error: BaseException) -> DeploycoreError:
-    """What ended a deployment, as an error that can be recorded; a bug shows its kind alone."""
+    """Turn any exception into an error that can be recorded; of a bug it shows only the type."""
     if isinstance(error, DeploycoreError):
         return error
     if isinstance(error, KeyboardInterrupt | SystemExit):

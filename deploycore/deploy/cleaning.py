@@ -1,13 +1,13 @@
-"""What is removed from a target before a deployment, and after its end is on record.
+"""Cleaning of a target, before a deployment and after its end is recorded.
 
-Nothing here can change how a deployment ended: what is refused is told, and tried again by the
-next deployment, or by ``deploycore recover``. A release is removed only if the store knows that
-deploycore made it; whatever else is among the releases is told and left alone.
+Cleaning cannot change how a deployment ended. What cannot be removed is noted in the log, and the
+next deployment, or ``deploycore recover``, tries again. A release is removed only if the store
+knows that deploycore made it. Anything else among the releases is noted and kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,11 +23,11 @@ _SHOWN = 5
 
 
 class Cleaning:
-    """Cleans the target of one application; for the holder of its lock.
+    """Cleans the target of one application. The caller holds the target's lock.
 
     Args:
-        application: Its name.
-        note: Told of what was removed, and of what could not be.
+        application: The application's name.
+        note: Called with a sentence on each release that was removed or could not be.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Cleaning:
             for left in self._releases.clear():
                 self._note(f"{left.path.name} could not be removed: {left}")
             for name, made_by in self._made().items():
-                # Its process was killed between the end of the deployment and its clean-up.
+                # Its process was killed after the deployment ended, before it cleaned up.
                 is_dead = made_by.is_finished and made_by.state != "healthy"
                 if is_dead and is_release_name(name):
                     self._discard(name)
@@ -54,8 +54,8 @@ class Cleaning:
         """Remove what is no longer needed once a deployment has ended.
 
         Args:
-            record: The deployment's. While its end is not on record, a release that was being
-                activated is left to who settles it.
+            record: The deployment's record. While its end is not recorded, a release that was
+                being activated is left to recovery.
             keep: How many releases stay; see ``selection``.
         """
         if record.kind != "deploy":
@@ -67,18 +67,23 @@ class Cleaning:
                 self._discard(record.release)
 
     def _prune(self, record: DeploymentRecord, keep: int) -> None:
+        made: Mapping[str, DeploymentRecord]
         names = self._releases.names()
-        history = self._store.deployments.release_history(self._application, names)
-        surplus = surplus_releases(
-            names, live=record.release, previous=record.previous, keep=keep, history=history
-        )
-        for name in surplus:
-            left = self._releases.discard(self._releases.directory / name)
-            if left is None:
-                self._note(f"release {name} is removed; {keep} are kept")
-            else:
-                self._tell(name, left)
-        strangers = self._releases.strangers(history.made)
+        if len(names) <= keep:
+            made = self._store.deployments.of_releases(self._application, names)
+        else:
+            history = self._store.deployments.release_history(self._application, names)
+            made = history.made
+            surplus = surplus_releases(
+                names, live=record.release, previous=record.previous, keep=keep, history=history
+            )
+            for name in surplus:
+                left = self._releases.discard(self._releases.directory / name)
+                if left is None:
+                    self._note(f"release {name} was removed; {keep} releases are kept")
+                else:
+                    self._tell(name, left)
+        strangers = self._releases.strangers(made)
         if strangers:
             self._note(strangers_told(self._releases.directory, strangers))
 
@@ -92,15 +97,15 @@ class Cleaning:
 
     def _tell(self, name: str, left: Remains) -> None:
         if left.path.name == name:
-            self._note(f"release {name} could not be removed, and is still there: {left}")
+            self._note(f"release {name} could not be removed: {left}")
         else:
             self._note(
-                f"release {name} could not be removed completely; what is left is in"
-                f" {left.path.name}, and removal is tried again: {left}"
+                f"release {name} could not be removed completely; the rest is in {left.path.name},"
+                f" and the next deployment tries again: {left}"
             )
 
     def _made(self) -> dict[str, DeploymentRecord]:
-        """The deployments that made the releases that are there, by the release's name."""
+        """Map the names of releases on disk to the deployments that made them."""
         return self._store.deployments.of_releases(self._application, self._releases.names())
 
     @contextmanager
@@ -108,18 +113,21 @@ class Cleaning:
         try:
             yield
         except Exception as error:
-            # Whatever it is, the deployment has ended as is on record.
+            # The deployment has already ended, so no error here may change that.
             what = error.message if isinstance(error, DeploycoreError) else type(error).__name__
             self._note(f"the target was not cleaned completely: {what}")
 
 
 def strangers_told(directory: Path, names: Sequence[str]) -> str:
-    """A sentence on what is among the releases, and is none of deploycore's.
+    """Describe entries among the releases that deploycore did not create.
 
     Args:
-        directory: Where the releases are.
-        names: At least one.
+        directory: The directory of the releases.
+        names: The names of the entries; at least one.
     """
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     listed = ", ".join(shown(Path(name)) for name in names[:_SHOWN])
-    return f"{directory} holds what deploycore did not make there; it is left alone: {listed}{more}"
+    return (
+        f"{directory} has entries that deploycore did not create; they are left alone:"
+        f" {listed}{more}"
+    )

@@ -8,8 +8,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -22,13 +21,14 @@ from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.locks import Presence, wait_for_lock
 from deploycore.deploy.log import Logs
 from deploycore.deploy.orphans import end_orphans
-from deploycore.deploy.ownership import claim_target, refuse_taken_target
+from deploycore.deploy.ownership import claim_target, refuse_elsewhere, refuse_taken_target
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
-from deploycore.deploy.release_list import Release, list_releases
+from deploycore.deploy.release_list import Release
 from deploycore.deploy.releases import Releases
+from deploycore.deploy.requests import DeployRequest, Outcome
+from deploycore.deploy.rollback import find_former_release, find_releases
 from deploycore.deploy.run import Git, Run
-from deploycore.deploy.selection import find_way_back
 from deploycore.disk.removal import Remains
 from deploycore.errors import (
     Cancelled,
@@ -44,7 +44,7 @@ from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
 
 if TYPE_CHECKING:
-    from deploycore.git import RepositoryCache, Reuse
+    from deploycore.git import RepositoryCache
     from deploycore.provider import Provider
 
 __all__ = ["Engine", "Outcome", "Release"]
@@ -52,39 +52,13 @@ __all__ = ["Engine", "Outcome", "Release"]
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
-_SHORT = 7  # what a commit may be shortened to
-_LISTED = 5  # releases that an error names
 _LAST_GOOD = "the last commit that worked"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one of several deployments has ended.
-
-    Attributes:
-        deployment: ``None`` where there was not even a record.
-        error: ``None`` where all went well.
-    """
-
-    application: str
-    deployment: DeploymentRecord | None
-    error: DeploycoreError | None
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What somebody asked for; ``ref`` is what the history says about it."""
-
-    kind: DeploymentKind
-    ref: str
-    requested_by: str
-    wait: bool
-    claimed: bool = False
+_BY_DEFAULT = DeployRequest()
 
 
 @dataclass(frozen=True)
 class _Turn:
-    """An application's turn: as it is now, and what brings it forward."""
+    """The application and the deployment that holds its lock."""
 
     application: ApplicationRecord
     run: Run
@@ -95,11 +69,12 @@ class Engine:
     """Deploys the applications of a store.
 
     Args:
-        open_provider: Opens a configured provider, by its name.
-        home: Where logs and locks are.
-        git_cache: What was fetched before, or what opens it when it is needed; without it all is
-            fetched and written anew.
-        observers: Who is told of deployments; by default the installed ones.
+        open_provider: Opens a configured provider by its name.
+        home: The directory of logs and locks.
+        git_cache: The cache of fetched repositories, or a function that opens it when it is
+            needed (default: no cache).
+        git_settings: Timeouts and limits of git.
+        observers: The plugins that are told of deployments (default: all installed ones).
     """
 
     def __init__(
@@ -123,100 +98,62 @@ class Engine:
         self._git = Git(open_cache, git_settings or GitSettings())
         self._observers = installed_observers() if observers is None else observers
 
-    def deploy(
-        self,
-        name: str,
-        *,
-        requested_by: str = "",
-        force: bool = False,
-        automatic: bool = False,
-        reuse: Reuse | None = None,
-        wait: bool = True,
-        claimed: bool = False,
-        listener: DeployListener = no_listener,
-        cancellation: Cancellation | None = None,
-    ) -> DeploymentRecord:
+    def deploy(self, name: str, request: DeployRequest = _BY_DEFAULT) -> DeploymentRecord:
         """Put the newest commit of an application live, if it is not live already.
 
-        Nothing is fetched or written where the commit is live, and the application's definition
-        and stored secrets are what it was deployed with. The values behind ``env:`` and ``file:``
-        references, and files in ``shared``, are not compared.
+        Nothing is fetched or written if the commit is live and was deployed with the
+        application's present definition and stored secrets. The values behind ``env:`` and
+        ``file:`` references, and files in ``shared``, are not compared.
 
-        Waits for its turn where another deployment of the application runs; one that is asked
-        for later supersedes those that wait.
-
-        Args:
-            requested_by: Who or what asked for it, for the history.
-            force: Whether to make a new release of a commit that is live already.
-            automatic: Whether no person asked for it. Then a commit that somebody rolled back
-                from is skipped.
-            reuse: Instead of what the application says.
-            wait: Whether to wait for a turn.
-            claimed: Whether the caller has the application's claim (``Store.claims``), so that
-                what dead workers of other machines left is brought to its end too, and the
-                listener gets the events of that.
-            listener: Gets each event.
-            cancellation: Ends the deployment at the next safe point.
+        While another deployment of the application runs, this one waits. If more than one
+        waits, the one that was requested last supersedes the others.
 
         Returns:
             The deployment as recorded, ``healthy`` or ``skipped``.
 
         Raises:
-            ConfigurationError: There is no such application, or its target can't be used; then
-                nothing is recorded, as where another one runs and this one was not to wait.
-            Locked: Another one runs, and this one was not to wait.
-            Superseded: A newer one was asked for while it waited.
-            DeploycoreError: What went wrong. It is recorded, nothing of it stays in the target,
-                and what was live before is live; or its hint says what to do to make it so.
+            ConfigurationError: The application does not exist, or its target cannot be used.
+                Nothing is recorded.
+            Locked: Another deployment runs, and the request is not to wait. Nothing is recorded.
+            Superseded: A newer deployment was requested while this one waited.
+            DeploycoreError: The deployment failed. This is recorded, the new release is removed,
+                and the release that was live before is live. Where that was not possible, the
+                hint says what to do.
         """
         application = self._store.get_application(name)
         self._refuse_unusable(application)
-        releases = Releases(application.definition.target)
-        releases.prepare()
-        asked = _Asked("deploy", application.definition.ref, requested_by, wait, claimed)
-        with self._turn(application, asked, listener, cancellation) as turn:
+        Releases(application.definition.target).prepare()
+        with self._turn(application, "deploy", application.definition.ref, request) as turn:
             provider = turn.application.definition.provider
             turn.run.deploy(
                 lambda: self._open_provider(provider),
-                force=force,
-                automatic=automatic,
-                reuse=reuse,
+                force=request.force,
+                automatic=request.automatic,
+                reuse=request.reuse,
             )
         self._forget_old(turn.application, turn.recorder.record)
         return turn.recorder.record
 
     def deploy_many(
         self,
-        names: list[str],
+        names: Sequence[str],
+        request: DeployRequest = _BY_DEFAULT,
         *,
         parallel: int = 4,
-        requested_by: str = "",
-        force: bool = False,
-        reuse: Reuse | None = None,
-        wait: bool = True,
-        listener: DeployListener = no_listener,
-        cancellation: Cancellation | None = None,
     ) -> Iterator[Outcome]:
-        """Deploy several applications, so many at once; each outcome as soon as it is known.
+        """Deploy several applications, and yield each outcome as soon as it is known.
 
         Args:
-            listener: Gets the events of all, in several threads.
-            cancellation: Ends all.
+            request: The same for all; its cancellation stops all of them.
+            parallel: How many to deploy at once.
         """
-        common = cancellation or Cancellation()
+        common = request.cancellation or Cancellation()
+        request = replace(request, cancellation=common)
 
         def one(name: str) -> Outcome:
             try:
                 common.raise_if_cancelled()
-                done = self.deploy(
-                    name,
-                    requested_by=requested_by,
-                    force=force,
-                    reuse=reuse,
-                    wait=wait,
-                    listener=listener,
-                    cancellation=common,
-                )
+                done = self.deploy(name, request)
             except Exception as raised:
                 error = typed_error(raised)
                 error.add_context(application=name)
@@ -231,55 +168,49 @@ class Engine:
                 yield done.result()
 
     def roll_back(
-        self,
-        name: str,
-        *,
-        to: str | None = None,
-        requested_by: str = "",
-        wait: bool = True,
-        listener: DeployListener = no_listener,
-        cancellation: Cancellation | None = None,
+        self, name: str, request: DeployRequest = _BY_DEFAULT, *, to: str | None = None
     ) -> DeploymentRecord:
-        """Make a former release of an application the live one, without asking the git host.
+        """Make a previous release of an application live, without a request to the git host.
 
         Args:
-            to: The release's name, or at least seven characters of its commit; by default the
-                last release of another commit that worked, and that nobody rolled back from.
+            request: Who asked for it and who is told; what only deployments have is ignored.
+            to: The release's name, or at least seven characters of its commit (default: the last
+                release of a different commit that worked and that nobody rolled back from).
 
         Returns:
-            The rollback as recorded, ``healthy``; ``previous`` and ``previous_commit`` are what
-            it went back from.
+            The rollback as recorded, ``healthy``. Its ``previous`` and ``previous_commit`` are
+            the release and the commit that it went back from.
 
         Raises:
-            ConfigurationError: There is no such release, or it never worked.
-            DeploycoreError: As ``deploy`` does.
+            ConfigurationError: The release does not exist, or it never worked.
+            DeploycoreError: As for ``deploy``.
         """
         application = self._store.get_application(name)
         self._refuse_unusable(application)
-        self._former(application, to)  # refused before anything is recorded
-        asked = _Asked("rollback", to or _LAST_GOOD, requested_by, wait)
-        with self._turn(application, asked, listener, cancellation) as turn:
-            # Chosen when it is known what is live by now.
-            release, made_by = self._former(turn.application, to)
+        # Refused before anything is recorded.
+        find_former_release(self._store, application, to)
+        with self._turn(application, "rollback", to or _LAST_GOOD, request) as turn:
+            # Chosen again: which release is live may have changed meanwhile.
+            release, made_by = find_former_release(self._store, turn.application, to)
             turn.run.roll_back(release, made_by)
         return turn.recorder.record
 
     def releases(self, name: str) -> list[Release]:
-        """The releases of an application that are on disk, the newest first.
+        """List the releases of an application that are on disk, the newest first.
 
         Raises:
-            ConfigurationError: There is no such application.
+            ConfigurationError: The application does not exist.
         """
         application = self._store.get_application(name)
-        return self._releases(application)
+        return find_releases(self._store, application)
 
     def leftovers(self, name: str) -> list[Remains]:
-        """What was to be removed from an application's target, and is still there, with its size.
+        """List what could not be removed from an application's target, with its size.
 
         Nothing is changed. The next deployment, and ``recover``, try again to remove it.
 
         Raises:
-            ConfigurationError: There is no such application.
+            ConfigurationError: The application does not exist.
         """
         releases = Releases(self._store.get_application(name).definition.target)
         return [] if releases.is_locked() else releases.leftovers()
@@ -287,20 +218,21 @@ class Engine:
     def recover(
         self, name: str | None = None, *, listener: DeployListener = no_listener
     ) -> list[DeploymentRecord]:
-        """Bring all deployments whose processes have died to their true end; see ``recovery``.
+        """Finish deployments that a crash left unfinished; see ``recovery``.
 
-        What runs in another process is left alone.
+        Deployments that run in another process are left alone.
 
         Args:
-            name: Only those of this application.
-            listener: Gets each event of theirs.
+            name: The application (default: all applications).
+            listener: Called with each event of these deployments.
 
         Returns:
-            The deployments that had no end on record until now.
+            The deployments whose end was recorded by this call.
 
         Raises:
-            DeployError: Of some applications that could not be done; of all others it was.
-            StoreError: The database can't be used.
+            DeployError: Deployments of some applications could not be recovered. Those of all
+                other applications were.
+            StoreError: The database cannot be used.
         """
         settled, failures = [], []
         for application in self._to_recover(name):
@@ -316,8 +248,7 @@ class Engine:
         return settled
 
     def _to_recover(self, name: str | None) -> list[ApplicationRecord]:
-        """The applications of which a dead process may have left something: on record, or where
-        their releases are."""
+        """The applications that may have unfinished deployments or leftovers on disk."""
         if name is not None:
             return list(self._store.find_applications([name]).values())
         on_record = {each.application for each in self._store.deployments.unfinished()}
@@ -328,19 +259,19 @@ class Engine:
         ]
 
     def cancel(self, deployment: int) -> DeploymentRecord:
-        """Ask for a deployment to stop, in whatever process it is.
+        """Ask a deployment to stop, in whichever process it runs.
 
         Raises:
-            ConfigurationError: There is no such deployment, or it has come to an end.
+            ConfigurationError: The deployment does not exist, or it has already ended.
         """
         return self._store.deployments.request_cancellation(deployment)
 
     def _refuse_unusable(self, application: ApplicationRecord) -> None:
-        """Refuse an application that another machine deploys, or whose target is another's.
+        """Refuse an application that another machine deploys, or whose target belongs to another.
 
-        Links may have changed since it was written down.
+        This is checked for each deployment, since links on disk may have changed.
         """
-        _refuse_elsewhere(application)
+        refuse_elsewhere(application)
         target = application.definition.target
         refuse_taken_target(application.name, target, self._target_of)
 
@@ -351,39 +282,43 @@ class Engine:
     def _turn(
         self,
         application: ApplicationRecord,
-        asked: _Asked,
-        listener: DeployListener,
-        cancellation: Cancellation | None,
+        kind: DeploymentKind,
+        ref: str,
+        request: DeployRequest,
     ) -> Iterator[_Turn]:
-        """Record a request, wait for its turn, and record whatever ends it."""
-        own, outer = Cancellation(), cancellation or Cancellation()
+        """Record a request, wait for the application's lock, and record whatever ends it.
+
+        Args:
+            ref: What the history shows as asked for.
+        """
+        own, outer = Cancellation(), request.cancellation or Cancellation()
         name, releases = application.name, Releases(application.definition.target)
         with ExitStack() as stack:
             stack.enter_context(outer.waking(own.cancel))
-            stack.enter_context(self._presence.present(name, own, wait=asked.wait))
-            if not asked.wait:
-                # First the lock: who would not wait supersedes nobody who does.
+            stack.enter_context(self._presence.present(name, own, wait=request.wait))
+            if not request.wait:
+                # The lock comes first: a request that does not wait supersedes none that do.
                 stack.enter_context(releases.locked())
             record = self._store.deployments.request(
                 name,
-                ref=asked.ref,
-                requested_by=asked.requested_by,
-                kind=asked.kind,
+                ref=ref,
+                requested_by=request.requested_by,
+                kind=kind,
                 home=str(self._home),
             )
-            recorder = self._recorder(record, stack, (listener,))
+            recorder = self._recorder(record, stack, (request.listener,))
             try:
                 stack.enter_context(self._watching(record.id, own))
                 recorder.begin()
                 turn = wait_for_lock(releases, record, self._store, own)
-                has_waited = asked.wait and stack.enter_context(turn)
+                has_waited = request.wait and stack.enter_context(turn)
                 has_waited |= bool(
                     self._settle(
                         application,
                         but=record.id,
-                        everywhere=asked.claimed,
+                        everywhere=request.claimed,
                         note=recorder.note,
-                        listener=listener if asked.claimed else no_listener,
+                        listener=request.listener if request.claimed else no_listener,
                     )
                 )
                 if has_waited:
@@ -425,7 +360,7 @@ class Engine:
 
     @contextmanager
     def _watching(self, deployment: int, cancellation: Cancellation) -> Iterator[None]:
-        """Look now and then whether another process wants the deployment to stop."""
+        """Check every half second whether another process asked the deployment to stop."""
         done = Event()
 
         def look() -> None:
@@ -454,27 +389,27 @@ class Engine:
         with self._presence.alone(application.name) as is_alone:
             settled = []
             try:
-                # Where the directory is gone, there is nothing to lock, nor to clear.
+                # If the directory is gone, there is nothing to lock or to clean.
                 with releases.locked() if releases.exists() else nullcontext():
                     settled = self._settle(application, note=note, listener=listener)
             except Locked:
-                pass  # it is being deployed
+                pass  # a deployment is running
             except ConfigurationError as error:
                 if not is_alone or "owner" not in error.details:
                     raise
-                # The directory is another application's, so there is nothing to put right.
+                # The directory belongs to another application: nothing in it is to be repaired.
                 settled += [self._ended(each, error) for each in self._unfinished(application.name)]
             except DeployError as error:
                 if self._unfinished(application.name):
                     raise
-                logger.warning("%s cannot be looked after: %s", application.name, error)
+                logger.warning("%s cannot be recovered: %s", application.name, error)
             for record in self._unfinished(application.name):
                 if is_alone and record.state == "queued" and record.home == str(self._home):
                     settled.append(self._abandoned(record))
             return settled
 
     def _abandoned(self, record: DeploymentRecord) -> DeploymentRecord:
-        reason = "The process that asked for it ended before its turn came."
+        reason = "The process that requested this deployment ended while it was queued."
         return self._ended(record, Cancelled(reason))
 
     def _ended(self, record: DeploymentRecord, error: DeploycoreError) -> DeploymentRecord:
@@ -484,8 +419,12 @@ class Engine:
             return recorder.record
 
     def _unfinished(self, name: str, *, everywhere: bool = False) -> list[DeploymentRecord]:
-        """What has no end on record of this machine's; of others nobody here can tell, unless
-        the application's claim says that nobody else works on it."""
+        """The unfinished deployments of this machine.
+
+        Args:
+            everywhere: Whether to include those of other machines. Only the holder of the
+                application's claim knows that no other machine works on them.
+        """
         here = ("", socket.gethostname())
         found = self._store.deployments.unfinished(name)
         return [each for each in found if everywhere or each.host in here]
@@ -499,7 +438,13 @@ class Engine:
         note: Callable[[str], None],
         listener: DeployListener,
     ) -> list[DeploymentRecord]:
-        """Settle what dead processes left, then clean up; for who holds the target's lock."""
+        """Finish what dead processes left, then clean up. The caller holds the target's lock.
+
+        Args:
+            but: The caller's own deployment.
+            everywhere: As for ``_unfinished``.
+            note: Called with what the cleaning has to tell.
+        """
         releases = Releases(application.definition.target)
         claim_target(application.name, releases, self._target_of)
         settled = []
@@ -510,7 +455,7 @@ class Engine:
             with ExitStack() as stack:
                 recorder = self._recorder(record, stack, (listener,))
                 if orphans:
-                    recorder.note(f"{orphans} processes of its step ran on, and are ended")
+                    recorder.note(f"{orphans} processes that its step left running were stopped")
                 nobody = Cancellation()
                 run = self._run(application, recorder, nobody, nobody.shielded)
                 settle(releases, recorder, run.activation)
@@ -527,64 +472,8 @@ class Engine:
         Cleaning(releases, application.name, self._store, note).before()
         return settled
 
-    def _releases(self, application: ApplicationRecord) -> list[Release]:
-        of_releases = self._store.deployments.of_releases
-        return list_releases(
-            Releases(application.definition.target), partial(of_releases, application.name)
-        )
-
-    def _former(
-        self, application: ApplicationRecord, to: str | None
-    ) -> tuple[Path, DeploymentRecord]:
-        """The release to go back to, and what made it.
-
-        Raises:
-            ConfigurationError: There is none, it is live, or it never worked; or releases of
-                several commits are meant.
-        """
-        found = self._releases(application)
-        if to is None:
-            return self._way_back(application, found)
-        former = _named(found, to)
-        if former is not None and former.name != to:
-            _refuse_ambiguous(application.name, found, to)
-        if former is None:
-            problem = "does not exist"
-        elif former.is_live:
-            problem = "is live already"
-        elif former.deployment is None or former.deployment.state != "healthy":
-            problem = "is not known to have worked"
-        else:
-            return former.path, former.deployment
-        raise ConfigurationError(
-            f"The release {to!r} of {application.name} {problem}.",
-            hint=("" if former else _similar(found, to))
-            + f"List the releases: deploycore releases {application.name}",
-            application=application.name,
-        )
-
-    def _way_back(
-        self, application: ApplicationRecord, found: Sequence[Release]
-    ) -> tuple[Path, DeploymentRecord]:
-        names = [each.name for each in found]
-        live = next((each for each in found if each.is_live), None)
-        history = self._store.deployments.release_history(application.name, names)
-        name = find_way_back(names, live.name if live else None, history)
-        for each in found:
-            if each.name == name and each.deployment is not None:
-                return each.path, each.deployment
-        commit = (live and live.deployment and live.deployment.commit) or ""
-        raise ConfigurationError(
-            f"The application {application.name} has no release to roll back to: none on the disk"
-            " has another commit"
-            + (f" than {commit[:12]}, which is live," if commit else "")
-            + " that worked before and was not rolled back from.",
-            hint=_choose(application.name, has_others=any(not each.is_live for each in found)),
-            application=application.name,
-        )
-
     def _forget_old(self, application: ApplicationRecord, newest: DeploymentRecord) -> None:
-        """What is known of deployments of long ago; that this fails fails no deployment."""
+        """Remove old deployments from the history. A failure here fails no deployment."""
         try:
             gone = self._store.deployments.forget(
                 application.name,
@@ -593,79 +482,10 @@ class Engine:
                 but=Releases(application.definition.target).names(),
             )
         except DeploycoreError as error:
-            logger.warning("old deployments of %s are not forgotten: %s", application.name, error)
+            logger.warning(
+                "old deployments of %s could not be removed from the history: %s",
+                application.name,
+                error,
+            )
         else:
             self.logs.remove(application.name, gone)
-
-
-def _choose(name: str, *, has_others: bool) -> str:
-    if not has_others:
-        return f"Deploy another commit: deploycore deploy {name}"
-    return (
-        f"List the releases: deploycore releases {name}. Then choose one:"
-        f" deploycore rollback {name} --to RELEASE"
-    )
-
-
-def _refuse_elsewhere(application: ApplicationRecord) -> None:
-    """Leave an application that names its machine to that one."""
-    host = application.definition.host
-    if host not in (None, socket.gethostname()):
-        raise ConfigurationError(
-            f"The application {application.name!r} is deployed by the machine {host!r}, and this"
-            f" machine is {socket.gethostname()!r}.",
-            hint=f"Run the command there, or change the host of {application.name}.",
-            application=application.name,
-            host=host,
-        )
-
-
-def _named(found: Sequence[Release], text: str) -> Release | None:
-    """The release of a name or commit: of several copies the live one, else the newest that
-    worked."""
-    named = [each for each in found if _is_named(each, text)]
-    exact = [each for each in named if each.name == text]
-    live = [each for each in named if each.is_live]
-    good = [each for each in named if each.deployment and each.deployment.state == "healthy"]
-    return next(iter([*exact, *live, *good, *named]), None)
-
-
-def _refuse_ambiguous(application: str, found: Sequence[Release], text: str) -> None:
-    """Refuse what several commits begin with."""
-    named = [each for each in found if _is_named(each, text)]
-    commits = {each.deployment.commit for each in named if each.deployment}
-    if len(commits) > 1:
-        raise ConfigurationError(
-            f"The commit {text!r} is ambiguous: releases of {len(commits)} commits of"
-            f" {application} match.",
-            hint=f"Give the name of a release or more of its commit: {_listed(named)}",
-            application=application,
-            releases=[each.name for each in named],
-        )
-
-
-def _similar(found: Sequence[Release], text: str) -> str:
-    """Which releases may be meant by too little of a name or commit."""
-    begin = [
-        each
-        for each in found
-        if text and (each.name.startswith(text) or _commit(each).startswith(text))
-    ]
-    if not begin:
-        return ""
-    return f"Give a full name, or {_SHORT} characters of a commit: {_listed(begin)}. "
-
-
-def _listed(releases: Sequence[Release]) -> str:
-    """Some releases, each with its commit."""
-    shown = [f"{each.name} ({_commit(each) or 'commit unknown'})" for each in releases[:_LISTED]]
-    rest = len(releases) - len(shown)
-    return ", ".join(shown) + (f", and {rest} more" if rest else "")
-
-
-def _commit(release: Release) -> str:
-    return (release.deployment and release.deployment.commit) or ""
-
-
-def _is_named(release: Release, text: str) -> bool:
-    return release.name == text or (len(text) >= _SHORT and _commit(release).startswith(text))

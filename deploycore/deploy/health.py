@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from deploycore.applications.application import HealthCheck
+from deploycore.applications.steps import HealthCheck
 from deploycore.deploy.steps import run_command
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.errors import Cancelled, HealthCheckFailed, StepFailed

@@ -1,8 +1,9 @@
-"""Whether the host still has, under an application's repository name, what was deployed before.
+"""Check that an application's repository name still means the repository deployed before.
 
-A renamed or transferred repository is followed; another one that got its name is refused. Which
-one it is, is told by the host's own identifier (``Repository.host_id``). A new name is stored only
-after the host has confirmed that it belongs to the known identifier.
+If the repository was renamed or transferred, the application follows it. If another repository got
+its name, the deployment is refused. Repositories are recognized by the host's own identifier
+(``Repository.host_id``). A new name is stored only after the host has confirmed that it belongs to
+the known identifier.
 """
 
 from __future__ import annotations
@@ -22,24 +23,27 @@ logger = logging.getLogger(__name__)
 
 
 class _Finder(Protocol):
-    def find_repository(self, repository: RepositoryId) -> Repository | None:
-        """The repository of a name; ``None`` where the plugin can't tell."""
+    def supports(self, hook: str, /) -> bool:
+        """Whether the plugin has a hook."""
+
+    def find_repository(self, repository: RepositoryId, /) -> Repository:
+        """Find the repository of a name."""
 
 
 def confirm_repository(
     store: Store, provider: _Finder, application: ApplicationRecord
 ) -> ApplicationRecord:
-    """Ask the host for an application's repository, and follow it where it was renamed.
+    """Ask the host for an application's repository, and follow it if it was renamed.
 
-    The first time, its identifier is learned. A plugin or host that has none, and credentials that
-    may not ask, change nothing.
+    The first call stores the repository's identifier. If the host has no identifiers, or the
+    credentials may not read them, the application is returned unchanged.
 
     Returns:
-        The application, with the repository's present name.
+        The application, with the repository's current name.
 
     Raises:
-        RepositoryReplaced: Another repository has the name now.
-        ProviderError: The host can't be asked.
+        RepositoryReplaced: The name now belongs to another repository.
+        ProviderError: The request to the host failed.
     """
     definition = application.definition
     known = store.repositories.find(definition)
@@ -49,9 +53,9 @@ def confirm_repository(
     if known is not None and known.host_id not in (None, found.host_id):
         store.repositories.note_other(definition, found.host_id)
         raise RepositoryReplaced(
-            f"{definition.repository} is another repository now than the one that"
+            f"The name {definition.repository} now belongs to another repository than the one that"
             f" {definition.name} was deployed from.",
-            hint="Change the application's repository. If it is to be deployed from this one:"
+            hint="Change the application's repository. To deploy from the other repository:"
             f" deploycore app accept-repository {definition.name}",
             application=definition.name,
             repository=definition.repository,
@@ -64,36 +68,38 @@ def confirm_repository(
 
 
 def is_same_name(one: RepositoryId, other: RepositoryId) -> bool:
-    """Whether two names are one: hosts tell them as they were first written, in any case."""
+    """Whether two names are the same; hosts ignore the case of names."""
     return str(one).casefold() == str(other).casefold()
 
 
 def _find(
     provider: _Finder, definition: Application, known: RepositoryRecord | None
 ) -> Repository | None:
-    """What the host has: under the name that a delivery told, or else under the known one."""
+    """Find the repository, under the name that a webhook reported or else under the known one."""
+    if not provider.supports("find_repository"):
+        return None
     if known is not None and known.told_name is not None and known.host_id is not None:
         with suppress(NotFound, PermissionDenied):
             found = provider.find_repository(RepositoryId.parse(known.told_name))
-            if found is not None and found.host_id == known.host_id:
+            if found.host_id == known.host_id:
                 return found
     try:
         return provider.find_repository(definition.repository_id)
     except PermissionDenied:
-        return None  # who may clone may deploy
+        return None  # credentials that can clone are enough to deploy
     except NotFound as error:
         if known is None or known.host_id is None:
-            return None  # where it is not there at all, what asks next tells that better
+            return None  # if the repository does not exist, the next request says so better
         if known.told_name is not None:
             error.hint = (
-                f"The host's webhook calls it {known.told_name} now. Give the credentials of"
-                f" provider {definition.provider} access to it."
+                f"A webhook reported that it was renamed to {known.told_name}. Give the"
+                f" credentials of the provider {definition.provider} access to it."
             )
         raise
 
 
 def _settled(known: RepositoryRecord, host_id: str) -> RepositoryRecord:
-    """The record that has nothing left to settle."""
+    """The record without reports of other names or repositories."""
     return RepositoryRecord(
         known.application,
         known.provider,
@@ -110,8 +116,8 @@ def _renamed(
     definition = application.definition
     if store.repositories.rename(definition, str(name), host_id):
         logger.warning(
-            "%s: the repository %s is %s now, and is deployed under that name; change it where"
-            " the application is declared",
+            "%s: the repository %s was renamed to %s, and is deployed under that name; change"
+            " the name in the application's file",
             definition.name,
             definition.repository,
             name,

@@ -1,51 +1,31 @@
-"""A provider as the engine calls it: none of its hooks can keep a deployment from being stopped.
-
-A hook is a plugin's code, and asks a host that may be slow. Each runs apart, and is waited for
-with an ear for whoever cancels and an eye on the clock; one that does not come back is left
-behind, and the provider's connections are closed so that it soon ends.
-"""
+"""Open a provider so that none of its hooks can keep a deployment from being stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Self, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from deploycore.applications import PROVIDER_SECONDS
 from deploycore.errors import GitError, PluginError
-from deploycore.provider.background import Unanswered, call_within
+from deploycore.provider.limits import CallLimit
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
-    from deploycore.events import CommitStatus, DeploymentStatus
-    from deploycore.models import (
-        Account,
-        Branch,
-        BranchQuery,
-        CloneUrl,
-        Repository,
-        RepositoryId,
-        RepositoryQuery,
-    )
     from deploycore.provider import Provider
 
 __all__ = ["InterruptibleProvider", "fetch_hint"]
 
-T = TypeVar("T")
-
-_OPENING = "opening the provider"
-
 
 class InterruptibleProvider:
-    """A configured provider, opened and closed as a context manager.
+    """Opens a configured provider whose calls have a limit, and closes it.
 
-    Every method raises what ``look`` does, and ``PluginError`` where a hook takes too long.
+    Every method of the provider then raises what ``look`` raises, and ``PluginError`` if a hook
+    takes too long; see ``deploycore.provider.limits``.
 
     Args:
-        name: The provider's.
-        open_provider: Opens it.
-        seconds: How long one call may take.
-        look: Called about every twentieth of a second while one runs; raises to end the wait.
+        name: The provider's name.
+        open_provider: Opens the provider.
+        seconds: Time limit of one call.
+        look: Called about 20 times a second during a call; raises to abandon the call.
     """
 
     def __init__(
@@ -58,112 +38,34 @@ class InterruptibleProvider:
     ) -> None:
         self._name = name
         self._open = open_provider
-        self._seconds = seconds
-        self._look = look
+        self._limit = CallLimit(seconds, look)
         self._opened: Provider | None = None
 
-    @property
-    def secrets(self) -> Sequence[SecretStr]:
-        """Those of its configuration."""
-        return self._provider.secrets
-
-    def authenticate(self) -> Account:
-        """See ``Provider.authenticate``."""
-        return self._call("authenticate", self._provider.authenticate)
-
-    def find_branch(self, repository: RepositoryId, name: str) -> Branch:
-        """See ``Provider.find_branch``."""
-        return self._call("list_branches", lambda: self._provider.find_branch(repository, name))
-
-    def find_repository(self, repository: RepositoryId) -> Repository | None:
-        """See ``Provider.find_repository``; ``None`` where the plugin can't do that at all."""
-        if not self._provider.supports("find_repository"):
-            return None
-        return self._call("find_repository", lambda: self._provider.find_repository(repository))
-
-    def list_repos(self, query: RepositoryQuery) -> list[Repository]:
-        """See ``Provider.list_repos``; all of them, so the query should have a limit."""
-        return self._call("list_repos", lambda: list(self._provider.list_repos(query)))
-
-    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> list[Branch]:
-        """See ``Provider.list_branches``; all of them, so the query should have a limit."""
-        return self._call(
-            "list_branches", lambda: list(self._provider.list_branches(repository, query))
-        )
-
-    def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """See ``Provider.clone_url``."""
-        return self._call("clone_url", lambda: self._provider.clone_url(repository))
-
-    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """See ``Provider.explain_git_refusal``."""
-        return self._call(
-            "explain_git_refusal", lambda: self._provider.explain_git_refusal(status, message)
-        )
-
-    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
-        """See ``Provider.report_status``; whether the plugin can do that at all."""
-        if not self._provider.supports("report_status"):
-            return False
-        self._call("report_status", lambda: self._provider.report_status(repository, status))
-        return True
-
-    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
-        """See ``Provider.report_deployment``; whether the plugin can do that at all."""
-        if not self._provider.supports("report_deployment"):
-            return False
-        self._call(
-            "report_deployment", lambda: self._provider.report_deployment(repository, status)
-        )
-        return True
-
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Provider:
         try:
-            self._opened = self._call(_OPENING, self._open, late=lambda opened: opened.close())
+            self._opened = self._limit.run(
+                "opening the provider",
+                self._open,
+                provider=self._name,
+                late=lambda opened: opened.close(),
+            )
         except PluginError as error:
             error.add_context(provider=self._name)
             raise
-        return self
+        return self._opened.within(self._limit)
 
     def __exit__(self, *exception: object) -> None:
-        self._provider.close()
-
-    @property
-    def _provider(self) -> Provider:
-        assert self._opened is not None, "it is used as a context manager"  # noqa: S101
-        return self._opened
-
-    def _call(
-        self,
-        hook: str,
-        action: Callable[[], T],
-        *,
-        late: Callable[[T], object] = lambda result: None,
-    ) -> T:
-        try:
-            return call_within(action, self._seconds, look=self._look, late=late)
-        except Unanswered as error:
-            under_way = error.under_way
-        plugin = under_way.plugin if under_way else ""
-        if not plugin and self._opened is not None:
-            plugin = self._opened.plugin.label
-        raise PluginError(
-            f"The plugin did not answer within {self._seconds:g} s, and the call was abandoned.",
-            hint="Try again. If it happens again, tell the plugin's author. A slow host gets"
-            " more time by timeouts: {provider: SECONDS} of the application.",
-            provider=self._name,
-            plugin=plugin or None,
-            hook=under_way.hook if under_way else hook,
-        )
+        if self._opened is not None:
+            self._opened.close()
 
 
-def fetch_hint(provider: InterruptibleProvider, error: GitError) -> None:
-    """Let the provider say what to do about a refusal by its git server.
+def fetch_hint(provider: Provider, error: GitError) -> None:
+    """Replace the hint of a git error by the provider's own explanation, if it has one.
 
-    Of Git LFS and of submodules, which may be elsewhere, it knows nothing.
+    Errors of Git LFS and of submodules, which may be on another server, are left unchanged.
 
     Raises:
-        PluginError: It fails to; the hint repeats what it was asked about.
+        PluginError: The plugin failed; the hint repeats the error that it was to explain.
     """
     if error.details.keys() & {"oid", "service", "submodule"}:
         return

@@ -1,10 +1,10 @@
-"""Whose turn it is: one deployment of an application at a time, and the newest request wins.
+"""Locks: one deployment of an application runs at a time, and the newest request wins.
 
-Two locks of the operating system, which end with the process that holds them:
+There are two locks of the operating system, which are released when their process ends:
 
-* the target's (see ``Releases``), held by the deployment that runs;
-* one for each application in the data directory, shared by all who run or wait. Who gets it
-  for himself alone knows that every process that ran or waited is dead.
+* the target's lock (see ``Releases``), held by the deployment that runs;
+* the application's presence lock in the data directory, shared by all deployments that run or
+  wait. A process that gets it exclusively knows that all of them are dead.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _LOOK_SECONDS = 1.0
 
 
 class Presence:
-    """Who runs or waits for an application's deployments, on this machine.
+    """The presence locks of this machine: whether deployments of an application run or wait.
 
     Args:
-        directory: Of the locks; made when it is needed.
+        directory: The directory of the locks; created when it is needed.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,12 +42,12 @@ class Presence:
     def present(
         self, application: str, cancellation: Cancellation, *, wait: bool
     ) -> Iterator[None]:
-        """Count as one who runs or waits.
+        """Hold the presence lock as a deployment that runs or waits.
 
         Raises:
-            Cancelled: Somebody asked to stop.
-            Locked: Somebody recovers the application, and this one is not to wait.
-            DeployError: The lock can't be had.
+            Cancelled: The deployment was asked to stop.
+            Locked: The application is being recovered, and ``wait`` is false.
+            DeployError: The lock file cannot be used.
         """
         with ExitStack() as held:
             while not self._has(application, fcntl.LOCK_SH, held):
@@ -63,16 +63,18 @@ class Presence:
 
     @contextmanager
     def alone(self, application: str) -> Iterator[bool]:
-        """Whether nobody runs or waits; if so, nobody begins to meanwhile.
+        """Try to hold the presence lock exclusively, and yield whether that succeeded.
+
+        While it is held, no deployment of the application can begin.
 
         Raises:
-            DeployError: The lock can't be had.
+            DeployError: The lock file cannot be used.
         """
         with ExitStack() as held:
             yield self._has(application, fcntl.LOCK_EX, held)
 
     def is_anybody_present(self, application: str) -> bool:
-        """Whether anybody runs or waits; makes no file, unlike ``alone``."""
+        """Whether deployments run or wait. Unlike ``alone``, this creates no file."""
         return is_held(self._directory / f"{application}.lock")
 
     def _has(self, application: str, how: int, held: ExitStack) -> bool:
@@ -87,8 +89,7 @@ class Presence:
         except OSError as error:
             raise DeployError(
                 f"The lock of {application} cannot be taken: {error.strerror or error}.",
-                hint=f"Check the permissions of {self._directory}, and at the space that is"
-                " left on its disk.",
+                hint=f"Check the permissions of {self._directory} and the free space on its disk.",
             ) from error
         return True
 
@@ -97,14 +98,12 @@ class Presence:
 def wait_for_lock(
     releases: Releases, record: DeploymentRecord, store: Store, cancellation: Cancellation
 ) -> Iterator[bool]:
-    """Hold the target for a deployment that is queued, as soon as nobody else does.
-
-    Gives whether it had to be waited for.
+    """Wait for the target's lock, hold it, and yield whether there was a wait.
 
     Raises:
-        Superseded: A newer deployment of the application was asked for.
-        Cancelled: Somebody asked for this one to stop.
-        DeployError: The lock can't be had.
+        Superseded: A newer deployment of the application was requested.
+        Cancelled: This deployment was asked to stop.
+        DeployError: The lock file cannot be used.
     """
     with ExitStack() as held:
         looked, waited = time.monotonic(), False
@@ -129,16 +128,16 @@ def _has_turn(releases: Releases, held: ExitStack) -> bool:
 
 
 def refuse_ended(record: DeploymentRecord, store: Store) -> None:
-    """Go on only while nobody has ended a deployment that waits.
+    """Stop a deployment that waits if another process has recorded its end.
 
     Raises:
-        Superseded: A newer one was asked for.
-        Cancelled: It was cancelled.
+        Superseded: A newer deployment was requested.
+        Cancelled: The deployment was cancelled.
     """
     now = store.deployments.get(record.id)
     if now.state == "superseded":
         raise Superseded(
-            now.error or "A newer deployment was asked for.",
+            now.error or "A newer deployment was requested.",
             hint=f"See the newer deployment: deploycore deployments {record.application}",
             deployment=record.id,
         )

@@ -1,7 +1,7 @@
-"""The log of a deployment: one JSON object a line, for whoever asks later what happened.
+"""Logs of deployments: one JSON object per line.
 
-Each line is written as it happens, and complete or, after a crash, the last one in part; such
-a part is not read. A log that can't be written fails no deployment.
+Each line is written as its event happens. After a crash the last line may be incomplete; readers
+skip it. If a log cannot be written, the deployment goes on.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class LogLine:
 
 @dataclass(frozen=True)
 class LogPart:
-    """Lines of a log from some place on.
+    """Lines of a log, from a position on.
 
     Attributes:
-        lines: Each with the place behind it, from where the next part begins.
-        position: The place behind all that was read.
+        lines: Each line with the position after it, from where the next part can begin.
+        position: The position after everything that was read.
     """
 
     lines: Sequence[tuple[int, LogLine]]
@@ -57,7 +57,7 @@ class Logs:
     """The logs of all deployments on this machine.
 
     Args:
-        directory: Made when it is needed, for its owner alone.
+        directory: Created when it is needed, accessible to its owner only.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -69,20 +69,21 @@ class Logs:
         return cls(home / "logs")
 
     def open(self, application: str, deployment: int) -> DeploymentLog:
-        """The log of a deployment that begins."""
+        """Open the log of a deployment for writing."""
         return DeploymentLog(self._path(application, deployment))
 
     def read(self, application: str, deployment: int) -> Iterator[LogLine]:
-        """What a deployment's log has by now; nothing where there is no log."""
+        """Read the lines that a deployment's log has now; none if there is no log."""
         return self.follow(application, deployment, until=lambda: True)
 
     def follow(
         self, application: str, deployment: int, *, until: Callable[[], bool]
     ) -> Iterator[LogLine]:
-        """A deployment's log from its beginning, each line as soon as it is there.
+        """Yield a deployment's log from its beginning, each line as soon as it is written.
 
         Args:
-            until: Asked whenever all was read; what is there when it says yes is the rest.
+            until: Called whenever everything was read. Once it returns true, what is in the log
+                is yielded and the iterator ends.
         """
         path = self._path(application, deployment)
         rest, position = b"", 0
@@ -99,11 +100,11 @@ class Logs:
     def part(
         self, application: str, deployment: int, position: int = 0, *, lines: int = 1000
     ) -> LogPart:
-        """What a log has by now behind a place, or the beginning of that.
+        """Read lines of a log from a position on.
 
         Args:
-            position: The place, in bytes; 0, or from a former part.
-            lines: At most so many.
+            position: The position in bytes: 0, or the one of an earlier part.
+            lines: Maximum number of lines.
         """
         found: list[tuple[int, LogLine]] = []
         rest = b""
@@ -119,10 +120,10 @@ class Logs:
         return LogPart(found, position)
 
     def remove(self, application: str, deployments: Sequence[int] | None = None) -> Remains | None:
-        """Remove the logs of some deployments of an application; by default of all.
+        """Remove the logs of some deployments of an application (default: all).
 
         Returns:
-            What is left, where all were to be removed.
+            What could not be removed, if all were to be removed.
         """
         if deployments is None:
             left = remove_tree(self._directory / application)
@@ -149,12 +150,12 @@ class DeploymentLog:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(path, flags, 0o600)
             if os.fstat(self._descriptor).st_size:
-                os.write(self._descriptor, b"\n")  # the last line may be torn
+                os.write(self._descriptor, b"\n")  # the last line may be incomplete
         except OSError as error:
             self._give_up(error)
 
     def write(self, event: DeployEvent) -> None:
-        """Keep an event, unless it is one that only tells how far something is."""
+        """Write an event, unless it only reports progress."""
         if event.kind == "progress" or self._descriptor < 0:
             return
         line = {
@@ -169,7 +170,7 @@ class DeploymentLog:
             self._give_up(error)
 
     def close(self) -> None:
-        """Nothing more is to come."""
+        """Close the log."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -198,4 +199,4 @@ def _line(data: bytes) -> LogLine | None:
         at = datetime.fromisoformat(found["at"])
         return LogLine(at, found["kind"], found["phase"], found["text"])
     except (ValueError, KeyError, TypeError):
-        return None  # torn by a crash, with the next line behind it
+        return None  # a crash cut it off

@@ -1,33 +1,38 @@
-"""Whose a target is: the name of the application that deploys there, in the lock's file.
+"""The owner of a target: the application that deploys there, named in the lock file.
 
-Two paths may lead to one directory, through links, mounts, or names whose case the file system
-ignores. So the name lies in the directory itself, where it is found by whichever path.
+Two paths may lead to the same directory, through links, mounts, or a file system that ignores
+case. So the name is stored in the directory itself, where every path finds it.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploycore.deploy.releases import Releases
 from deploycore.disk.durable import open_regular_file
 from deploycore.errors import ConfigurationError
 
-__all__ = ["claim_target", "refuse_taken_target"]
+if TYPE_CHECKING:
+    from deploycore.store import ApplicationRecord
+
+__all__ = ["claim_target", "refuse_elsewhere", "refuse_taken_target"]
 
 _NAME_BYTES_MOST = 256
 _TargetOf = Callable[[str], Path]
 
 
 def refuse_taken_target(name: str, target: Path, target_of: _TargetOf) -> None:
-    """Refuse a target that is another application's, or within another's.
+    """Refuse a target that belongs to another application, or that is inside such a target.
 
     Args:
-        name: The application that is to be deployed.
-        target_of: Gives the target of an application, or raises ``ConfigurationError``. A name
-            that is no longer known, or whose target is elsewhere by now, owns nothing.
+        name: The application to deploy.
+        target_of: Returns the target of an application, or raises ``ConfigurationError``. An
+            application that no longer exists, or that now has another target, owns nothing.
 
     Raises:
         ConfigurationError: Another application deploys there.
@@ -48,11 +53,11 @@ def refuse_taken_target(name: str, target: Path, target_of: _TargetOf) -> None:
 
 
 def claim_target(name: str, releases: Releases, target_of: _TargetOf) -> None:
-    """Note whose a target is, for who holds its lock.
+    """Write an application's name into its target's lock file. The caller holds the lock.
 
     Raises:
-        ConfigurationError: It is another application's.
-        DeployError: The name can't be written.
+        ConfigurationError: The target belongs to another application.
+        DeployError: The name cannot be written.
     """
     refuse_taken_target(name, releases.target, target_of)
     if _owner(releases.target) == name:
@@ -65,13 +70,13 @@ def claim_target(name: str, releases: Releases, target_of: _TargetOf) -> None:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        return  # nothing was deployed there, or it is gone: then there is nothing to own
+        return  # nothing was deployed there, or it was removed: there is nothing to own
     except OSError as error:
         raise releases.unusable(error) from error
 
 
 def _owner(target: Path) -> str:
-    """The name in a target's lock file; empty where there is none, or nobody may read it."""
+    """Read the name in a target's lock file; empty if there is none or it cannot be read."""
     with suppress(OSError, UnicodeDecodeError):
         descriptor = open_regular_file(Releases(target).lock)
         try:
@@ -86,3 +91,20 @@ def _is_target_of(place: Path, owner: str, target_of: _TargetOf) -> bool:
         return os.path.samefile(target_of(owner), place)
     except (ConfigurationError, OSError):
         return False
+
+
+def refuse_elsewhere(application: ApplicationRecord) -> None:
+    """Refuse an application that another machine deploys.
+
+    Raises:
+        ConfigurationError: The application's ``host`` is another machine.
+    """
+    host = application.definition.host
+    if host not in (None, socket.gethostname()):
+        raise ConfigurationError(
+            f"The application {application.name!r} is deployed by the machine {host!r}, and this"
+            f" machine is {socket.gethostname()!r}.",
+            hint=f"Run the command there, or change the host of {application.name}.",
+            application=application.name,
+            host=host,
+        )

@@ -58,28 +58,29 @@ class Recorder:
         self._known: dict[str, Any] = {}
 
     def hide(self, secrets: Callable[[], Iterable[SecretStr]]) -> None:
-        """Mask in all that comes what this gives, whenever it is: providers learn secrets late."""
+        """Mask these secrets in all later texts. They are asked for each time, since providers may
+        learn secrets late."""
         self._hidden.append(secrets)
 
     @property
     def redactor(self) -> Redactor:
-        """Knows what must not be in any output, as of now."""
+        """The redactor for all secrets that are known now."""
         secrets = tuple(secret for hidden in self._hidden for secret in hidden())
         if secrets != self._redactor.secrets:
             self._redactor = Redactor(secrets)
         return self._redactor
 
     def begin(self) -> None:
-        """Tell that the deployment waits for its turn."""
+        """Send the event that the deployment is queued."""
         self._tell("state", "")
 
     def start(self) -> None:
-        """Tell that it is the deployment's turn."""
+        """Log that the deployment starts, and tell observers."""
         log_start(self.record)
         self._lifecycle.started(self.record)
 
     def veto(self, commit: str) -> str | None:
-        """Why a plugin does not want a commit to be deployed, if one does not."""
+        """Ask the plugins about a commit; returns the reason of one that objects, if any."""
         return self._lifecycle.veto(replace(self.record, commit=commit))
 
     def know(self, **fields: Any) -> None:
@@ -87,11 +88,11 @@ class Recorder:
         self._known |= fields
 
     def enter(self, state: DeploymentState, **fields: Any) -> None:
-        """Record that the deployment comes into a state, then tell of it.
+        """Record that the deployment enters a state, then tell listeners and observers.
 
         Raises:
-            Superseded, Cancelled: It came to its end while it waited.
-            StoreError: It can't be recorded, or the state can't follow the one before.
+            Superseded, Cancelled: The deployment was ended while it was queued.
+            StoreError: The state cannot be recorded, or cannot follow the one before.
         """
         try:
             self._advance(state, None, **fields)
@@ -102,7 +103,7 @@ class Recorder:
         self._lifecycle.changed(self.record)
 
     def note_error(self, error: DeploycoreError) -> None:
-        """Record why a release is going to be taken back; that it can't be stops nothing."""
+        """Record why a release is going to be taken back. A failure to record it is only logged."""
         self._mask(error)
         if self.record.error_code:
             return
@@ -112,10 +113,10 @@ class Recorder:
             logger.warning("deployment %s: %s", self.record.id, failure)
 
     def finish(self, state: DeploymentState, error: DeploycoreError | None = None) -> None:
-        """Record how the deployment has ended, then tell of it.
+        """Record how the deployment ended, then tell listeners and observers.
 
         Raises:
-            StoreError: That can't be recorded, and nothing else went wrong.
+            StoreError: The end cannot be recorded, and ``error`` is ``None``.
         """
         if error is not None:
             self._mask(error)
@@ -131,15 +132,18 @@ class Recorder:
         self._lifecycle.finished(self.record, error)
 
     def end(self, error: DeploycoreError) -> None:
-        """Record what ended the deployment, unless its end was recorded already.
+        """Record the error that ended the deployment, unless its end is already recorded.
 
-        While a release is being activated, only the link tells what has happened: then the end is
-        left to whoever settles the deployment.
+        During activation only the link tells what happened, so the end is left to recovery.
         """
         if self.record.is_finished:
             return
         if self.record.state == "activating":
-            logger.warning("deployment %s is left to be recovered: %s", self.record.id, error)
+            logger.warning(
+                "deployment %s stopped during activation and will be recovered: %s",
+                self.record.id,
+                error,
+            )
             return
         self.finish("cancelled" if isinstance(error, Cancelled) else "failed", error)
 
@@ -148,23 +152,25 @@ class Recorder:
         error.args = (error.message,)
 
     def _look_again(self, failure: StoreError) -> None:
-        """Somebody else may have ended it: it was superseded, or cancelled while it waited."""
+        """Read the record again: another process may have superseded or cancelled it."""
         with suppress(DeploycoreError):
             self.record = self._store.deployments.get(self.record.id)
         if not self.record.is_finished:
-            # What ended the deployment matters more; the next one settles the record.
-            logger.warning("deployment %s has no end on record: %s", self.record.id, failure)
+            # The deployment's own error matters more; the next deployment repairs the record.
+            logger.warning(
+                "the end of deployment %s could not be recorded: %s", self.record.id, failure
+            )
 
     def note(self, text: str) -> None:
-        """Tell a sentence of our own."""
+        """Send a sentence of deploycore's own to the log and listeners."""
         self._tell("note", self.redactor.mask(text))
 
     def output(self, text: str) -> None:
-        """Tell a line that a step printed, masked already."""
+        """Send a line that a step printed; it is already masked."""
         self._tell("output", text)
 
     def progress(self, git: Progress) -> None:
-        """Tell how far git is."""
+        """Send git's progress to the listeners."""
         self._tell("progress", "", git)
 
     def _advance(
@@ -188,6 +194,8 @@ class Recorder:
             try:
                 listener(event)
             except Exception as error:
-                # A terminal that is gone, say. What is deployed does not depend on who watches.
+                # For example a closed terminal. A listener must not affect the deployment.
                 self._listeners.remove(listener)
-                logger.warning("a listener is not told any more: %s", type(error).__name__)
+                logger.warning(
+                    "a listener failed and gets no more events: %s", type(error).__name__
+                )

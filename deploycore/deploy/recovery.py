@@ -1,7 +1,7 @@
-"""Deployments whose process has died, brought to their true end.
+"""Recovery of deployments whose process died.
 
-For who holds the target's lock, and so knows that nothing of this runs. What was recorded says
-what can have happened (see ``deploycore.store.states``); the link says what has.
+The caller holds the target's lock, and so knows that none of them runs. The record says what may
+have happened (see ``deploycore.store.states``); the link ``current`` says what did.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["settle"]
 
 
 def settle(releases: Releases, recorder: Recorder, activation: Activation) -> None:
-    """Bring one deployment that is not finished to its end, and its target to a good release.
+    """Record the end of one unfinished deployment, and make sure that a working release is live.
 
-    A release that was live, but not proved to work, is taken back: the one before it was good.
-    Where another one is live by now, it is left alone. Nothing is removed here: see ``cleaning``.
+    If its release is live but was not proved to work, the previous release is restored. If another
+    release is live by now, that one stays. Nothing is removed here: see ``cleaning``.
 
     Raises:
-        DeploycoreError: What is live can't be read, or the end can't be recorded.
+        DeploycoreError: The live release cannot be determined, or the end cannot be recorded.
     """
     record = recorder.record
     release = releases.directory / record.release if record.release else None

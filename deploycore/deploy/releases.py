@@ -68,22 +68,22 @@ class Releases:
 
     @property
     def directory(self) -> Path:
-        """Where the releases are."""
+        """The directory of the releases."""
         return self.target / _RELEASES
 
     @property
     def shared(self) -> Path:
-        """Where what they have in common is."""
+        """The directory of what all releases share."""
         return self.target / _SHARED
 
     @property
     def lock(self) -> Path:
-        """The file that is locked; it holds the name of the application that deploys here."""
+        """The lock file; it holds the name of the application that deploys here."""
         return self.target / _LOCK
 
     @property
     def step_record(self) -> Path:
-        """The file that says which step runs; see ``deploycore.deploy.orphans``."""
+        """The file that records which step runs; see ``deploycore.deploy.orphans``."""
         return self.target / _STEP
 
     @property
@@ -91,8 +91,8 @@ class Releases:
         """The release that is live, or ``None`` before the first deployment.
 
         Raises:
-            ConfigurationError: ``current`` leads to something else than a release.
-            DeployError: It can't be read: nobody knows then what is live.
+            ConfigurationError: ``current`` points to something that is not a release.
+            DeployError: ``current`` cannot be read, so what is live is unknown.
         """
         try:
             link = os.readlink(self.target / _CURRENT)
@@ -110,7 +110,7 @@ class Releases:
         return path
 
     def is_intact(self, *, has_files: bool) -> bool:
-        """Whether the live release is there, and is not empty if it should have files."""
+        """Whether the live release exists, and is not empty if it should have files."""
         current = self.current
         if current is None:
             return False
@@ -121,18 +121,18 @@ class Releases:
             return False
 
     def exists(self) -> bool:
-        """Whether there is such a directory.
+        """Whether the directory of the releases exists.
 
         Raises:
-            DeployError: Nobody can tell.
+            DeployError: The file system does not tell.
         """
         return self.holds(self.directory)
 
     def holds(self, release: Path) -> bool:
-        """Whether a release's directory is there.
+        """Whether a release's directory exists.
 
         Raises:
-            DeployError: Nobody can tell.
+            DeployError: The file system does not tell.
         """
         try:
             return stat.S_ISDIR(os.stat(release).st_mode)
@@ -142,10 +142,10 @@ class Releases:
             raise self.unusable(error) from error
 
     def names(self) -> list[str]:
-        """The names of the releases that are there, sorted; none where there is not a directory.
+        """List the names of the releases on disk, sorted; none if there is no directory.
 
         Raises:
-            DeployError: They can't be listed.
+            DeployError: The directory cannot be listed.
         """
         try:
             with os.scandir(self.directory) as entries:
@@ -157,12 +157,12 @@ class Releases:
         return sorted(name for name in found if not name.startswith("."))
 
     def prepare(self) -> None:
-        """Make the directories, if this place may be used at all.
+        """Create the directories, if the target may be used.
 
         Raises:
-            ConfigurationError: The target is a file, or holds files of somebody else, or
-                ``current`` there is no link.
-            DeployError: It can't be written.
+            ConfigurationError: The target is a file, has files that deploycore did not create,
+                or its ``current`` is not a link.
+            DeployError: The target cannot be written.
         """
         self.refuse_unusable()
         try:
@@ -171,21 +171,21 @@ class Releases:
             raise self.unusable(error) from error
 
     def refuse_unusable(self) -> None:
-        """See whether this place may be used; nothing is made.
+        """Check whether the target may be used; nothing is created.
 
         Raises:
-            ConfigurationError: The target is a file, or holds files of somebody else, or
-                ``current`` there is no link, or leads elsewhere.
-            DeployError: It can't be read.
+            ConfigurationError: The target is a file, has files that deploycore did not create,
+                or its ``current`` is not a link to a release.
+            DeployError: The target cannot be read.
         """
         try:
             self.refuse_foreign_target()
         except OSError as error:
             raise self.unusable(error) from error
-        _ = self.current  # refused, if it leads elsewhere
+        _ = self.current  # raises if it points elsewhere
 
     def new(self, commit: str, at: datetime) -> Path:
-        """A path for a new release that no release has yet; nothing is created.
+        """Choose an unused path for a new release; nothing is created.
 
         Args:
             commit: The full commit hash.
@@ -199,10 +199,10 @@ class Releases:
         return path
 
     def activate(self, release: Path) -> None:
-        """Make a complete release the live one, in one step that a reader can't see half of.
+        """Make a complete release the live one, atomically.
 
         Raises:
-            DeployError: The link can't be written; the former release stays live.
+            DeployError: The link cannot be written; the previous release stays live.
         """
         link = self.target / f"{_NEW_LINK}{secrets.token_hex(8)}"
         try:
@@ -215,10 +215,10 @@ class Releases:
             raise self.unusable(error) from error
 
     def deactivate(self) -> None:
-        """Make no release the live one, as before the first.
+        """Make no release the live one, as before the first deployment.
 
         Raises:
-            DeployError: The link can't be removed.
+            DeployError: The link cannot be removed.
         """
         try:
             (self.target / _CURRENT).unlink(missing_ok=True)
@@ -229,15 +229,16 @@ class Releases:
     def discard(self, release: Path) -> Remains | None:
         """Remove a release that is not the live one, as far as that is possible.
 
-        It loses its name first, so that what has a name is complete even if this is interrupted.
+        It is renamed first, so that a release under its own name is always complete, even if the
+        removal is interrupted.
 
         Returns:
-            What is left of it; ``None`` where nothing is. Its path is the release's own where the
-            release still has its name, and then nothing of it was removed.
+            What is left of it; ``None`` if nothing is. If its path is the release's own, nothing
+            of it was removed.
         """
         try:
             if release.parent != self.directory or release == self.current:
-                return _kept(release, "It is live, or no release of this application")
+                return _kept(release, "It is live, or it is not a release of this application")
         except (ConfigurationError, DeployError) as error:
             return _kept(release, error.message)  # it may be the live one
         aside = self.directory / f"{_REMOVED}{secrets.token_hex(_TOKEN)}"
@@ -252,10 +253,10 @@ class Releases:
     def clear(self) -> list[Remains]:
         """Remove what killed processes left, and what could not be removed before.
 
-        For the holder of the lock.
+        The caller holds the lock.
 
         Returns:
-            What is still left.
+            What still could not be removed.
         """
         for link in _matching(self.target, _NEW_LINK):
             with suppress(OSError):
@@ -267,26 +268,26 @@ class Releases:
         return list(left.values())
 
     def leftovers(self) -> list[Remains]:
-        """What was to be removed from among the releases, and is still there, with its size.
+        """List what could not be removed from the releases, with its size; nothing is changed.
 
-        Nothing is changed. While a deployment runs, there may be some that is about to go.
+        While a deployment runs, this may list what it is about to remove.
         """
         found = {*_matching(self.directory, _REMOVED), *find_leftovers(self.directory)}
         return [each for each in map(measure_tree, sorted(found)) if each is not None]
 
     def leftovers_beside(self) -> list[Remains]:
-        """What ``remove`` could not remove of the target, with its size; nothing is changed."""
+        """List what ``remove`` could not remove of the target, with its size."""
         found = map(measure_tree, _matching(self.target.parent, self._aside))
         return [each for each in found if each is not None]
 
     def strangers(self, known: Collection[str]) -> list[str]:
-        """Names in the directory of the releases that deploycore did not make, sorted.
+        """List entries among the releases that deploycore did not create, sorted.
 
         Args:
             known: The names of releases that the store knows.
 
         Raises:
-            DeployError: They can't be listed.
+            DeployError: The directory cannot be listed.
         """
         try:
             found = os.listdir(self.directory)
@@ -301,15 +302,15 @@ class Releases:
         )
 
     def remove(self) -> None:
-        """Remove the target with all that is in it, for good; nobody may be deploying there.
+        """Remove the target with everything in it. No deployment may be running there.
 
-        It loses its name first, so that nobody takes half of it for a target. A target that is a
-        link is removed as such, and what it leads to stays.
+        It is renamed first, so that a target that is removed in part is not mistaken for a
+        whole one. If the target is a link, only the link is removed.
 
         Raises:
-            ConfigurationError: It is no target of deploycore's.
-            DeployError: It can't be removed, or only in part. What is left of it is beside it
-                then, under a hidden name, and is removed when this is called again.
+            ConfigurationError: deploycore did not create this directory.
+            DeployError: The target could not be removed, or only in part. The rest is beside it
+                under a hidden name, and calling this again removes it.
             Locked: A deployment runs here.
         """
         parent = self.target.parent
@@ -337,11 +338,11 @@ class Releases:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the target for one deployment.
+        """Hold the target's lock for one deployment.
 
         Raises:
             Locked: Another deployment runs here.
-            DeployError: The lock file can't be written.
+            DeployError: The lock file cannot be written.
         """
         try:
             held = lock_file(self.lock)
@@ -359,11 +360,11 @@ class Releases:
             os.close(held)
 
     def is_locked(self) -> bool:
-        """Whether a deployment runs here; makes no file, unlike ``locked``."""
+        """Whether a deployment runs here. Unlike ``locked``, this creates no file."""
         return is_held(self.lock)
 
     def unusable(self, error: OSError) -> DeployError:
-        """What a failure of the file system here means for a person."""
+        """Describe a failure of the file system in the target."""
         return DeployError(
             f"The target {self.target} cannot be written: {error.strerror or error}.",
             hint=error.HINT
@@ -373,11 +374,11 @@ class Releases:
         )
 
     def refuse_foreign_target(self) -> None:
-        """Refuse a target that holds what deploycore did not make.
+        """Refuse a target with files that deploycore did not create.
 
         Raises:
-            ConfigurationError: It does, or is no directory.
-            OSError: It can't be looked at.
+            ConfigurationError: The target has such files, or is not a directory.
+            OSError: The target cannot be read.
         """
         problem = ""
         real_path(self.directory)
@@ -398,15 +399,15 @@ class Releases:
 
     @property
     def _aside(self) -> str:
-        """How names begin that the target gets when it is removed."""
+        """The prefix of the names that the target gets when it is removed."""
         return f".{self.target.name}{_REMOVED}"
 
     def _flush(self) -> None:
-        # The target itself may be a link to where there is room.
+        # The target may be a link to a directory on another disk.
         sync_directory(Path(os.path.realpath(self.target)))
 
     def _holds_foreign_files(self) -> bool:
-        # What is shared may be put there before the first deployment.
+        # Shared files may be put there before the first deployment.
         return any(each.name not in (_SHARED, _LOCK) for each in self.target.iterdir())
 
 
@@ -416,12 +417,12 @@ def is_release_name(name: str) -> bool:
 
 
 def _kept(release: Path, reason: str) -> Remains:
-    """A release that keeps its name."""
+    """Describe a release that was not removed."""
     return replace(measure_tree(release) or Remains(release), first=release, reason=reason)
 
 
 def _matching(directory: Path, prefix: str) -> list[Path]:
-    """What is in a directory under names that begin so; nothing where it can't be listed."""
+    """List the entries of a directory whose names have a prefix; none if it cannot be read."""
     try:
         return sorted(directory / name for name in os.listdir(directory) if name.startswith(prefix))
     except OSError:

@@ -1,22 +1,23 @@
-"""Which commit an application's ref is now: the host's API is asked first, then its git server."""
+"""Resolve an application's ref to a commit: first by the host's API, then by its git server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
+from deploycore.deploy.interruptible import fetch_hint
 from deploycore.errors import GitError, NotFound
 from deploycore.models import RepositoryId
 
 if TYPE_CHECKING:
     from deploycore.git import Cancellation, GitSettings, RepositoryCache
+    from deploycore.provider import Provider
 
 __all__ = ["resolve_ref"]
 
 
 def resolve_ref(
-    provider: InterruptibleProvider,
+    provider: Provider,
     repository: RepositoryId,
     ref: str,
     *,
@@ -24,27 +25,27 @@ def resolve_ref(
     cancellation: Cancellation | None,
     settings: Callable[[], GitSettings],
 ) -> str:
-    """The full hash of the commit that a branch, a tag or another ref points to.
+    """Resolve a branch, a tag or another ref to the full hash of its commit.
 
     Args:
-        open_cache: Gives the cache. What it knows of the git server may save a request.
-        settings: Gives the limits of git, at the moment when it is needed.
+        open_cache: Opens the cache. What it knows of the git server may save a request.
+        settings: Returns the limits of git at the time of the call.
 
     Raises:
-        NotFound: There is no such repository or ref.
-        DeploycoreError: As ``find_branch`` and ``deploycore.git.resolve`` raise it.
+        NotFound: The repository or the ref does not exist.
+        DeploycoreError: As for ``find_branch`` and ``deploycore.git.resolve``.
     """
     missing: NotFound | None = None
     if not ref.startswith("refs/"):
         try:
             return provider.find_branch(repository, ref).commit
         except NotFound as error:
-            if "branch" not in error.details:  # the repository is what was not found
+            if "branch" not in error.details:  # the repository was not found
                 raise
             missing = error
     from deploycore.git import resolve  # needs dulwich, which the host's answer does not
 
-    # The contract knows branches; of tags and other refs the git server tells.
+    # Providers know branches; tags and other refs are read from the git server.
     try:
         return resolve(
             provider.clone_url(repository),

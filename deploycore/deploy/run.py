@@ -1,7 +1,7 @@
-"""One deployment, from asking the provider to a release that is proved to work.
+"""One deployment, from the provider's first request to a release that is proved to work.
 
-Each state is recorded before what it names takes effect. Until ``activating`` nothing that is
-live changes, so that whatever fails costs nothing.
+Each state is recorded before its work begins. Until ``activating`` nothing that is live changes,
+so a failure before that has no effect on the live release.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["Run"]
 
 
 class _Skipped(Exception):
-    """There is nothing to deploy; the text says why."""
+    """There is nothing to deploy. The message says why."""
 
     def __init__(self, reason: str, commit: str) -> None:
         super().__init__(reason)
@@ -49,12 +49,13 @@ class _Skipped(Exception):
 
 @dataclass(frozen=True)
 class Git:
-    """How git is done.
+    """The cache and the settings of git.
 
     Attributes:
-        open_cache: Opens what was fetched before; without it all is fetched and written anew. It
-            is called when git is needed: its module imports dulwich, which a rollback and an
-            unchanged commit do without.
+        open_cache: Opens the cache of fetched repositories; returns ``None`` for no cache. It is
+            called only when git is needed: its module imports dulwich, which a rollback and an
+            unchanged commit do not need.
+        settings: Timeouts and limits.
     """
 
     open_cache: Callable[[], RepositoryCache | None]
@@ -62,11 +63,11 @@ class Git:
 
 
 class Run:
-    """Brings one deployment through its states; for who has the application's turn.
+    """Runs one deployment or rollback. The caller holds the application's lock.
 
     Args:
         variables: The application's variables.
-        cancellation: Ends it at the next safe point.
+        cancellation: Stops the deployment at the next safe point.
         shielded: See ``Activation``.
 
     Attributes:
@@ -107,10 +108,13 @@ class Run:
         automatic: bool = False,
         reuse: Reuse | None = None,
     ) -> None:
-        """Put the newest commit live; parameters as those of ``Engine.deploy``.
+        """Put the newest commit live.
+
+        Args:
+            force, automatic, reuse: See ``DeployRequest``.
 
         Raises:
-            DeploycoreError: What went wrong. Who catches it records it, then cleans up.
+            DeploycoreError: The deployment failed. The caller records that, then cleans up.
         """
         self._reuse = reuse or self._application.reuse
         self._variables.require()
@@ -126,13 +130,13 @@ class Run:
         self.activation.activate(release, previous_commit=live.commit if live else None)
 
     def roll_back(self, release: Path, made_by: DeploymentRecord) -> None:
-        """Make a former release the live one; nothing is fetched.
+        """Make a previous release live; nothing is fetched.
 
         Args:
-            made_by: The deployment that made it.
+            made_by: The deployment that made the release.
 
         Raises:
-            DeploycoreError: What went wrong; what was live is live again.
+            DeploycoreError: The rollback failed; the release that was live is live again.
         """
         live = self._live()
         current = self._releases.current
@@ -152,7 +156,7 @@ class Run:
         )
 
     def clean_up(self) -> None:
-        """Remove what the deployment leaves that nobody needs, once its end is on record."""
+        """Remove what is no longer needed, after the deployment's end is recorded."""
         cleaning = Cleaning(
             self._releases, self._application.name, self._store, self._recorder.note
         )
@@ -181,21 +185,23 @@ class Run:
             self._confirm_repository(provider)
             commit = self._resolve(provider)
             if not force and self._is_live(live, commit):
-                raise _Skipped(f"commit {commit[:12]} is live already", commit)
+                raise _Skipped(f"commit {commit[:12]} is already live", commit)
             if automatic:
                 self._skip_withdrawn(commit)
             self._refuse_vetoed(commit)
             return self._fetch(provider, commit, None if force else live)
 
-    def _confirm_repository(self, provider: InterruptibleProvider) -> None:
-        """Go on with the repository's present name, if it was renamed."""
+    def _confirm_repository(self, provider: Provider) -> None:
+        """Use the repository's new name if it was renamed."""
         found = confirm_repository(self._store, provider, self._record).definition
         if found.repository != self._application.repository:
-            self._recorder.note(f"repository {self._application.repository} is {found.repository}")
+            self._recorder.note(
+                f"repository {self._application.repository} was renamed to {found.repository}"
+            )
             update = {"repository": found.repository}
             self._application = self._application.model_copy(update=update)
 
-    def _resolve(self, provider: InterruptibleProvider) -> str:
+    def _resolve(self, provider: Provider) -> str:
         ref, repository = self._application.ref, self._application.repository_id
         if is_commit_hash(ref):
             return ref
@@ -209,7 +215,7 @@ class Run:
         )
 
     def _live(self) -> DeploymentRecord | None:
-        """The deployment that made the release that is live."""
+        """Get the deployment that made the live release."""
         current = self._releases.current
         if current is None:
             return None
@@ -217,18 +223,18 @@ class Run:
         return made.get(current.name)
 
     def _is_live(self, live: DeploymentRecord | None, commit: str) -> bool:
-        """Whether nothing would come of deploying this commit, as the application is now.
+        """Whether deploying this commit would change nothing.
 
-        What a deployment is made from is the commit and the application's revision, which grows
-        with each change of its definition and of a stored secret. A release that is gone, that
-        was emptied, or that was never found to work is deployed again.
+        A release depends on the commit and on the application's revision, which grows with each
+        change of its definition or of a stored secret. A release that is missing, is empty, or
+        never worked is deployed again.
         """
         if live is None or (live.commit, live.revision) != (commit, self._revision):
             return False
         return live.state == "healthy" and self._releases.is_intact(has_files=bool(live.files))
 
     def _skip_withdrawn(self, commit: str) -> None:
-        """Leave out a commit that somebody rolled back from, until a person asks for it."""
+        """Skip a commit that somebody rolled back from, until a person deploys it."""
         history = self._store.deployments.commit_history(self._application.name, commit)
         if commit in withdrawn_commits(history):
             raise _Skipped(
@@ -241,14 +247,12 @@ class Run:
         reason = self._recorder.veto(commit)
         if reason is not None:
             raise DeployError(
-                f"A plugin does not let commit {commit[:12]} be deployed: {reason}",
-                hint="Do what the plugin asks, then deploy again.",
+                f"A plugin refused to deploy commit {commit[:12]}: {reason}",
+                hint="Follow the reason that the plugin gives, then deploy again.",
                 commit=commit,
             )
 
-    def _fetch(
-        self, provider: InterruptibleProvider, commit: str, live: DeploymentRecord | None
-    ) -> Path:
+    def _fetch(self, provider: Provider, commit: str, live: DeploymentRecord | None) -> Path:
         self._steps.refuse_late()
         release = self._releases.new(commit, datetime.now(UTC))
         self._recorder.enter("fetching", commit=commit, release=release.name)
@@ -278,11 +282,7 @@ class Run:
             self._recorder.note(note)
 
     def _export(
-        self,
-        provider: InterruptibleProvider,
-        commit: str,
-        release: Path,
-        watched: Watched | None,
+        self, provider: Provider, commit: str, release: Path, watched: Watched | None
     ) -> CheckedOut:
         application = self._application
         from deploycore.git import export  # needs dulwich, which a rollback does not
@@ -291,7 +291,7 @@ class Run:
             provider.clone_url(application.repository_id),
             application.ref,
             release,
-            # Of a hash that a person wrote down nobody has asked the host yet.
+            # A full hash in the definition has not been checked at the host yet.
             commit=None if commit == application.ref else commit,
             submodules=application.submodules,
             attributes=application.attributes,
@@ -319,7 +319,7 @@ class Run:
         if not self._application.watch or live is None or live.commit is None:
             return None
         if live.revision != self._revision:
-            return None  # what is to be done with the same files has changed
+            return None  # the same files may need another deployment now
         return Watched(live.commit, self._application.watch)
 
     def _build(self, release: Path) -> None:
@@ -341,7 +341,7 @@ class Run:
             os.close(opened)
 
     def _flush(self, release: Path, opened_before: int) -> None:
-        """Have all that steps wrote on the disk before the link leads there."""
+        """Flush what steps wrote to disk, before the link points there."""
         try:
             sync_tree(release, opened_before)
         except OSError as error:

@@ -1,10 +1,10 @@
-"""Which releases stay on the disk, and which one a rollback goes to.
+"""Rules that decide which releases stay on disk, and which one a rollback goes to.
 
-All of this is decided from names and from the history; nothing here reads the disk or the
-database, so that each rule can be tested by itself.
+They use only names and the history. Nothing here reads the disk or the database, so each rule can
+be tested on its own.
 
-A commit is *withdrawn* when somebody has rolled back from it, until it is deployed, or rolled back
-to, by request. Nothing chooses a withdrawn commit by itself.
+A commit is *withdrawn* when somebody rolled back from it, until somebody deploys it or rolls back
+to it. A withdrawn commit is never chosen automatically.
 """
 
 from __future__ import annotations
@@ -35,18 +35,17 @@ def withdrawn_commits(history: ReleaseHistory) -> frozenset[str]:
 
 
 def find_way_back(names: Sequence[str], live: str | None, history: ReleaseHistory) -> str | None:
-    """The release that a rollback goes to if it is not told: that of the last different commit
-    that worked.
+    """Find the release that a rollback goes to by default: the last different commit that worked.
 
-    It is older than the live one, its deployment was healthy, and its commit is not withdrawn. Of
-    several it is the one that was live last.
+    The release is older than the live one, its deployment was healthy, and its commit is not
+    withdrawn. If there are several, it is the one that was live last.
 
     Args:
-        names: The releases that are on the disk.
-        live: The one that is live; ``None`` if none is.
+        names: The releases on disk.
+        live: The live release; ``None`` if there is none.
 
     Returns:
-        ``None`` where there is no such release.
+        The release's name; ``None`` if there is no such release.
     """
     made, withdrawn = history.made, withdrawn_commits(history)
     from_ = made.get(live or "")
@@ -73,17 +72,17 @@ def surplus_releases(
     keep: int,
     history: ReleaseHistory,
 ) -> list[str]:
-    """The releases to remove, so that those of ``keep`` different commits that worked stay.
+    """List the releases to remove, so that those of ``keep`` different commits that worked stay.
 
-    Further releases of a commit, those that never worked and those of withdrawn commits do not
-    count. They stay while there is room for them, and go first. What the history does not know,
-    and what has not come to its end, is left alone.
+    Further releases of the same commit, releases that never worked, and releases of withdrawn
+    commits do not count. They stay while there are fewer than ``keep`` releases, and are removed
+    first. Releases without a record, or whose deployment has not ended, are never listed.
 
     Args:
-        names: The releases that are on the disk.
-        live: The one that is live. It stays, and so does the one that a rollback goes to.
-        previous: The one that was live before. It stays, since processes may still use it.
-        keep: How many stay; the live one and the way back count.
+        names: The releases on disk.
+        live: The live release. It stays, and so does the one that a rollback goes to.
+        previous: The release that was live before. It stays, since processes may still use it.
+        keep: How many releases stay, the live one and the rollback's included.
 
     Returns:
         Names, in the order in which they are to be removed.

@@ -69,9 +69,10 @@ def _link(
         note(f"shared/{path} is new: {origin}")
     elif kept.is_dir() != is_directory:
         wanted = "a directory" if is_directory else "a file"
+        listed = "shared/files" if is_directory else "shared/directories"
         raise DeployError(
             f"{kept} is not {wanted}, as the application requires.",
-            hint="Move it away, or list the path under the other kind in the application's shared.",
+            hint=f"Move it away, or list the path under {listed} of the application.",
             path=str(kept),
         )
     _remove(place)

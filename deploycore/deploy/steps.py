@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploycore.applications.application import Command, Step
+from deploycore.applications.steps import Command, Step
 from deploycore.deploy.orphans import on_record
 from deploycore.deploy.process import Process
 from deploycore.deploy.step_output import StepOutput
@@ -220,14 +220,14 @@ def _title(command: Command, redactor: Redactor) -> str:
 
 def _too_long(command: Command) -> _Failure:
     return _Failure(
-        f"took more than {command.timeout:g} seconds and was ended",
+        f"took more than {command.timeout:g} seconds and was stopped",
         "Raise the step's timeout if it needs more time.",
         {"timeout": command.timeout},
     )
 
 
 _NO_TIME_LEFT = _Failure(
-    "was ended, because the deployment's time was over",
+    "was stopped, because the deployment reached its time limit",
     "Raise timeouts: {deploy: SECONDS}, or make the steps before it faster.",
     {"deadline": True},
 )
@@ -236,7 +236,7 @@ _NO_TIME_LEFT = _Failure(
 def _ended_badly(status: int | None) -> _Failure | None:
     if status is None:
         return _Failure(
-            "ended with an unknown status, or could not be ended",
+            "ended with an unknown status, or could not be stopped",
             "It may run as another user, or SIGCHLD may be ignored in deploycore's own process.",
         )
     if status < 0:
@@ -319,7 +319,7 @@ def _not_started(error: OSError, program: str, directory: Path) -> _Failure:
         return _Failure("could not be started: its directory is missing", "Deploy again.")
     if not os.access(directory, os.X_OK):
         return _Failure(
-            "could not be started: its directory may not be entered", "Check its permissions."
+            "could not be started: this user may not enter its directory", "Check its permissions."
         )
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program and (directory / program).exists():

@@ -1,9 +1,9 @@
-"""Directories, flushed to the disk and for their owner alone; and locks, seen from outside.
+"""Durable and private files and directories, and lock files.
 
-A rename is atomic, but on its own it may be lost again in a power failure; the directory has to
-be flushed too (fsync(2)). And ``mkdir`` gives its mode to the last directory, not to its parents.
-Links in a path that the operator configured are followed; what a repository brings is written by
-``deploycore.git``, which follows none.
+A rename is atomic, but a power failure may undo it unless the directory is flushed, too (fsync(2)).
+``mkdir`` gives its mode only to the last directory, not to its parents. Links in a path that the
+operator configured are followed. ``deploycore.git`` writes the content of repositories and follows
+no links.
 """
 
 from __future__ import annotations
@@ -32,28 +32,29 @@ __all__ = [
 ]
 
 DIRECTORY_MODE = 0o775
-"""What the umask is applied to. Other users never get write access, whatever the umask is."""
+"""Mode of directories and executable files, before the umask. Other users cannot write."""
 FILE_MODE = 0o664
-"""The same for files that are not executable."""
+"""Mode of files that are not executable, before the umask."""
 _PRIVATE = 0o600
 _OPEN_TO_OTHERS = 0o077
 _TRIES = 20
 
 
 class BrokenLink(FileNotFoundError):
-    """A link of the operator's leads to nothing; ``strerror`` says which one and where to."""
+    """A link in a configured path is broken; ``strerror`` names the link and its target."""
 
     HINT = "Create what the link leads to, mount its disk, or change the link."
 
 
 def real_path(path: os.PathLike[str]) -> Path:
-    """The path without links, ``..`` and repeated slashes; what does not exist stays as it is.
+    """Return a path without links, ``..`` and repeated slashes; it need not exist.
 
-    Two leading slashes, which POSIX leaves to the system, are one on Linux and macOS.
+    Two leading slashes, whose meaning POSIX leaves to the system, count as one, as on Linux and
+    macOS.
 
     Raises:
-        BrokenLink: A link on the way leads to nothing. Nothing is created behind such a
-            link: it may lead to a disk that is not mounted.
+        BrokenLink: A link in the path is broken. It may lead to a disk that is not mounted, so
+            nothing is created behind it.
     """
     text = os.fspath(path)
     if text.startswith("/"):
@@ -66,12 +67,12 @@ def real_path(path: os.PathLike[str]) -> Path:
 
 
 def sync_directory(path: os.PathLike[str]) -> None:
-    """Flush a directory's entries, not what they lead to.
+    """Flush the entries of a directory to the disk, but not the files themselves.
 
-    A link to a directory is followed: the path is the operator's, and flushing changes nothing.
+    A link to a directory is followed: the path is the operator's, and a flush changes nothing.
 
     Raises:
-        OSError: The disk says that it did not take them.
+        OSError: The disk reports a failure.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -81,12 +82,12 @@ def sync_directory(path: os.PathLike[str]) -> None:
 
 
 def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
-    """Make a directory, and those above it, with one mode; what is there stays as it is.
+    """Create a directory and its parents with one mode; existing ones are not changed.
 
-    ``Path.mkdir`` gives the mode to the last one alone.
+    ``Path.mkdir`` gives the mode only to the last one.
 
     Raises:
-        OSError: One can't be made.
+        OSError: A directory cannot be created.
     """
     path = real_path(path)
     for each in (*reversed(path.parents), path):
@@ -95,24 +96,24 @@ def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory, and those above it, for their owner alone; what is there stays as it is.
+    """Create a directory and its parents for their owner only; existing ones are not changed.
 
     Raises:
-        OSError: One can't be made.
+        OSError: A directory cannot be created.
     """
     make_directory(path, 0o700)
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file, for ``open(..., opener=open_private)``; a new one is for its owner alone."""
+    """Open a file, for ``open(..., opener=open_private)``; only its owner can open a new one."""
     return os.open(path, flags, _PRIVATE)
 
 
 def write_private_file(path: os.PathLike[str], content: bytes) -> None:
-    """Write a new file that only its owner can open, in place of whatever is there.
+    """Write a new file that only its owner can open, and replace an existing one.
 
     Raises:
-        OSError: It can't be written.
+        OSError: It cannot be written.
     """
     with suppress(FileNotFoundError):
         os.unlink(path)
@@ -121,18 +122,18 @@ def write_private_file(path: os.PathLike[str], content: bytes) -> None:
 
 
 def lock_file(path: os.PathLike[str]) -> int:
-    """Lock a file that only its owner can open; it is made if there is none (flock(2)).
+    """Lock a file that only its owner can open (flock(2)); create it if it does not exist.
 
-    Whoever can open a file can hold its lock, even a shared one and without writing. So a file
-    that other users could open is closed to them, and replaced while its lock is held: somebody
-    may have opened it before.
+    Everyone who can open a file can hold its lock, even a shared lock without write access. So if
+    other users could open the file, its mode is changed, and it is replaced while its lock is held,
+    since another user may have opened it before.
 
     Returns:
         A descriptor that holds the lock until it is closed, for the caller to close.
 
     Raises:
-        BlockingIOError: Somebody else holds the lock.
-        OSError: The file can't be opened, or is no regular file.
+        BlockingIOError: Another process holds the lock.
+        OSError: The file cannot be opened, or is not a regular file.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for _ in range(_TRIES):
@@ -143,7 +144,7 @@ def lock_file(path: os.PathLike[str]) -> int:
                 raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
             is_open = found.st_mode & _OPEN_TO_OTHERS or found.st_uid != os.geteuid()
             if is_open:
-                with suppress(PermissionError):  # it belongs to somebody else
+                with suppress(PermissionError):  # it belongs to another user
                     os.fchmod(descriptor, _PRIVATE)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, descriptor):
@@ -163,13 +164,13 @@ def _is_at(path: os.PathLike[str], descriptor: int) -> bool:
 
 
 def _replaced_lock(path: os.PathLike[str], held: int) -> int:
-    """A new file in place of a locked one, locked too and with its content."""
+    """Replace a locked file with a new one, which is locked, too, and has the same content."""
     beside = f"{os.fspath(path)}.{secrets.token_hex(4)}.new"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         made = os.open(beside, flags, _PRIVATE)
     except OSError:
-        return held  # the lock is held all the same
+        return held  # the old lock is still held
     try:
         fcntl.flock(made, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(made, os.pread(held, 4096, 0))
@@ -184,13 +185,13 @@ def _replaced_lock(path: os.PathLike[str], held: int) -> int:
 
 
 def open_regular_file(path: os.PathLike[str]) -> int:
-    """Open a file to read it, and never wait for anybody: opening a FIFO waits for its writer.
+    """Open a regular file for reading, without waiting, as the opening of a FIFO would.
 
     Returns:
         The descriptor, for the caller to close.
 
     Raises:
-        OSError: It can't be opened, or is a directory, a FIFO or a device.
+        OSError: It cannot be opened, or is a directory, a FIFO or a device.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
@@ -206,10 +207,10 @@ def open_regular_file(path: os.PathLike[str]) -> int:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether anybody holds a lock file's lock, shared or alone (flock(2)); makes none.
+    """Whether a process holds the lock of a file, shared or exclusive (flock(2)).
 
-    To see it the lock is taken for a moment, so ask only where nobody may mind. A file that
-    can't be opened, or is no regular file, counts as held: nobody else can take it.
+    To find out, the lock is taken for a moment, which another process may notice. A missing file is
+    not created. A file that cannot be opened, or is not a regular file, counts as locked.
     """
     try:
         descriptor = open_regular_file(lock)

@@ -7,7 +7,8 @@ nothing outside it can be reached, whatever is put into it meanwhile:
 - no other mount is entered, bind mounts of the same file system included;
 - only directories that are being removed are made writable, by their descriptors (fchmod(2)). The
   directory that holds the tree, and files, keep their modes;
-- a refused entry ends nothing: it is counted, and all others are removed.
+- an entry that cannot be removed does not stop the removal: it is counted, and all others are
+  removed.
 
 Only the current directory is open, so neither depth nor the limit of open files matters. The way
 up is ``..``, and it must lead to the directory that the walk came from.
@@ -29,7 +30,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HANDLE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _OWNER = stat.S_IRWXU
 _DESCRIPTORS = "/proc/self/fd"
-_TRIES = 100  # in a tree, for directories in which others create files meanwhile
+_TRIES = 100  # per tree, for directories in which other processes create files meanwhile
 _BLOCK = 512  # bytes, the unit of st_blocks (stat(2))
 _MIB = 1024 * 1024
 _MAX_PATH = 200
@@ -58,7 +59,7 @@ class Remains:
 
     @property
     def error(self) -> OSError:
-        """The refusal, to be raised where nothing may be left."""
+        """The first failure, for callers that must remove everything."""
         return OSError(self.number, self.reason, str(self.first))
 
     def __str__(self) -> str:
@@ -68,13 +69,13 @@ class Remains:
 
 
 def shown(path: Path) -> str:
-    """A path that is fit for a message: bounded, without control characters."""
+    """Make a path safe to print: bounded, without control characters."""
     text = "".join(each if each.isprintable() else "?" for each in str(path))
     return text if len(text) <= _MAX_PATH else f"{text[: _MAX_PATH - 1]}…"
 
 
 def remove_tree(path: Path) -> Remains | None:
-    """Remove a directory with all that is in it, or a file or link, as far as that is possible.
+    """Remove a directory and everything in it, or a file or link, as far as possible.
 
     Directories that their owner may not write are made writable first.
 
@@ -82,7 +83,7 @@ def remove_tree(path: Path) -> Remains | None:
         path: Links in its parents are followed; a link at the path itself is removed as such.
 
     Returns:
-        What is left; ``None`` where nothing is. Nothing is raised for what is refused.
+        What is left, or ``None``. An entry that cannot be removed raises nothing.
 
     Raises:
         ValueError: The path has no name of its own, such as ``/`` or ``..``.
@@ -96,10 +97,10 @@ def remove_tree(path: Path) -> Remains | None:
 
 
 def measure_tree(path: Path) -> Remains | None:
-    """Count what is in a tree; nothing is changed.
+    """Count and measure the entries of a tree; nothing is changed.
 
     Returns:
-        The tree itself and all that is in it; ``None`` where there is nothing at the path.
+        The size of the tree and its number of entries; ``None`` if the path does not exist.
     """
     walk = _Walk(path, removes=False)
     walk.run()
@@ -114,8 +115,8 @@ class _Level:
 
     Attributes:
         identity: Its device and inode.
-        pending: Names in it that are still to be dealt with, and whether they are directories.
-        is_kept: Whether something in it is left.
+        pending: Names of its entries to process, and whether they are directories.
+        is_kept: Whether an entry of it is left.
     """
 
     name: str
@@ -147,7 +148,7 @@ class _Walk:
         self._tries = _TRIES
 
     def run(self) -> None:
-        """Walk; what is refused is noted."""
+        """Walk, and note the first failure."""
         try:
             top = os.open(self._path.parent, _HANDLE)
         except (FileNotFoundError, NotADirectoryError):
@@ -175,12 +176,12 @@ class _Walk:
         self._walk(top)
 
     def _walk(self, top: int) -> None:
-        """Deal with all that is pending; the current directory alone is open."""
+        """Process all pending entries; only the current directory is open."""
         here = top
         try:
             while self._levels[0].pending or len(self._levels) > 1:
                 if self._levels[-1].pending:
-                    entered = self._deal_with(here, *self._levels[-1].pending.pop())
+                    entered = self._process(here, *self._levels[-1].pending.pop())
                 else:
                     entered = self._leave(here, top)
                 if entered is not None:
@@ -191,8 +192,8 @@ class _Walk:
             if here != top:
                 os.close(here)
 
-    def _deal_with(self, here: int, name: str, is_directory: bool) -> int | None:
-        """Remove an entry that is not a directory, or enter one that is: then its descriptor."""
+    def _process(self, here: int, name: str, is_directory: bool) -> int | None:
+        """Remove a file, or enter a directory and return its descriptor."""
         try:
             if is_directory:
                 return self._enter(here, name)
@@ -214,9 +215,9 @@ class _Walk:
             status = os.fstat(opened)
             self._refuse_other_mount(opened, status)
             if self._removes and status.st_mode & _OWNER != _OWNER:
-                with suppress(OSError):  # perhaps another user's that may be written all the same
+                with suppress(OSError):  # another user's directory, which may still be writable
                     os.fchmod(opened, _OWNER)
-            os.stat("..", dir_fd=opened)  # is there a way back?
+            os.stat("..", dir_fd=opened)  # fails if the way back is closed
             with os.scandir(opened) as found:
                 pending = [(each.name, _is_directory(each)) for each in found]
         except BaseException:
@@ -231,8 +232,8 @@ class _Walk:
         except PermissionError:
             if not self._removes or not os.path.isdir(_DESCRIPTORS):
                 raise
-        # Not to be listed by its owner. fchmodat(2) would follow a link, and fchmod(2) needs a
-        # descriptor that is open for more; so it is reached by the descriptor's name.
+        # Its owner cannot list it. fchmodat(2) would follow a link, and fchmod(2) does not accept
+        # an O_PATH descriptor, so the mode is changed by the path of the descriptor.
         handle = os.open(name, _HANDLE | os.O_NOFOLLOW, dir_fd=here)
         try:
             self._refuse_other_mount(handle, os.fstat(handle))
@@ -278,7 +279,7 @@ class _Walk:
         return above
 
     def _keep(self, here: int, name: str) -> None:
-        """Leave an entry where it is."""
+        """Count an entry that stays."""
         self._levels[-1].is_kept = True
         if self._removes:
             return
@@ -288,7 +289,7 @@ class _Walk:
             self.bytes += status.st_blocks * _BLOCK
 
     def _refused(self, error: OSError, *name: str) -> None:
-        """Note the first refusal, of an entry of the current directory or of that itself."""
+        """Note the first failure, of the current directory or of an entry in it."""
         if not self.reason:
             names = [*(each.name for each in self._levels[1:]), *name]
             self.first = self._path.parent.joinpath(*names) if names else self._path
@@ -308,7 +309,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_removed_empty(here: int, name: str) -> bool:
-    """Remove a directory that can't be entered, which works where nothing is in it."""
+    """Remove a directory that cannot be entered, which succeeds if it is empty."""
     try:
         os.rmdir(name, dir_fd=here)
     except OSError:
@@ -317,9 +318,9 @@ def _is_removed_empty(here: int, name: str) -> bool:
 
 
 def _mount(descriptor: int) -> bytes | None:
-    """Which mount a descriptor is on (proc_pid_fdinfo(5)); ``None`` without ``/proc``.
+    """Return the mount of a descriptor (proc_pid_fdinfo(5)); ``None`` without ``/proc``.
 
-    Bind mounts have the device of what is mounted, so that ``st_dev`` does not tell.
+    ``st_dev`` is not enough, since a bind mount has the device of what is mounted.
     """
     try:
         opened = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
-"""New files, and everything of a directory tree to the disk before a rename makes it count.
+"""Write new files, and flush a directory tree to the disk before a rename publishes it.
 
-``syncfs`` flushes a file system in one call, a tenth of the time of ``fsync`` for each of a
-few thousand files. Linux tells of failed writes there from 5.8 on (syncfs(2)); elsewhere each
-file is flushed by itself.
+``syncfs`` flushes a file system in one call, in a tenth of the time of ``fsync`` for each of a few
+thousand files. Since Linux 5.8 it reports failed writes (syncfs(2)). Elsewhere each file is flushed
+by itself.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from deploycore.disk.durable import FILE_MODE
 __all__ = ["open_shared", "sync_tree", "write_file"]
 
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FIRST_LINUX_THAT_TELLS = (5, 8)
+_FIRST_LINUX_WITH_ERRORS = (5, 8)
 
 
 def write_file(path: os.PathLike[str], pieces: Iterable[bytes]) -> None:
-    """Write a file that must not exist yet; flushing it is left to ``sync_tree``.
+    """Write a file that must not exist yet; ``sync_tree`` flushes it later.
 
     Raises:
-        OSError: That failed.
+        OSError: It failed.
     """
     with open(path, "xb", opener=open_shared) as file:
         file.writelines(pieces)
 
 
 def open_shared(path: str, flags: int) -> int:
-    """Open a file, for ``open``; a new one gets the mode that the umask leaves of it."""
+    """Open a file, for ``open(..., opener=open_shared)``; the umask limits a new one's mode."""
     return os.open(path, flags, FILE_MODE)
 
 
 def sync_tree(root: os.PathLike[str], opened_before: int) -> None:
-    """Flush a directory and all below it.
+    """Flush a directory and everything below it to the disk.
 
     Args:
         opened_before: Any descriptor on the same file system that was opened before the first
-            file was written: failures are told of what happened since (syncfs(2)).
+            file was written: only failures since then are reported (syncfs(2)).
 
     Raises:
-        OSError: The disk says that it did not take something.
+        OSError: The disk reports a failure.
     """
     syncfs = _syncfs()
     if syncfs is None:
@@ -57,11 +57,11 @@ def sync_tree(root: os.PathLike[str], opened_before: int) -> None:
 
 @cache
 def _syncfs() -> Callable[[int], None] | None:
-    """``syncfs`` where it is to be had and tells of failures."""
+    """Return ``syncfs`` if the system has it and it reports failures."""
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if sys.platform != "linux" or not release:
         return None
-    if (int(release[1]), int(release[2])) < _FIRST_LINUX_THAT_TELLS:
+    if (int(release[1]), int(release[2])) < _FIRST_LINUX_WITH_ERRORS:
         return None
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:
@@ -79,7 +79,7 @@ def _sync_each(root: os.PathLike[str]) -> None:
     def refuse(error: OSError) -> None:
         raise error
 
-    # Without onerror, what can't be opened would be passed over in silence.
+    # Without onerror, a directory that cannot be opened would be skipped silently.
     for _, _, files, directory in os.fwalk(os.fsencode(root), onerror=refuse):
         for name in files:
             _sync_file(name, directory)
@@ -88,7 +88,7 @@ def _sync_each(root: os.PathLike[str]) -> None:
 
 def _sync_file(name: bytes, directory: int) -> None:
     if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-        return  # its target is a part of the directory
+        return  # the directory holds its target
     descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""What is wrong with an installation, and how to mend it: looked at from outside, nothing changed.
+"""Find problems of an installation and say how to fix them, without changing anything.
 
-For whom nothing works any more: no check relies on another one, or on anything being there.
+Checks must work on a broken installation, so no check relies on another one or on existing files.
 """
 
 from deploycore.doctor.examination import diagnose

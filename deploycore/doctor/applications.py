@@ -1,4 +1,4 @@
-"""The applications: whether their targets can be used, and deployments have come to an end."""
+"""Checks of applications: targets, unfinished deployments and locks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["look_at_deployments", "look_at_locks", "look_at_targets"]
 
 
 def look_at_targets(found: Inspection) -> Iterator[Finding]:
-    """Every application's target, and what is live there."""
+    """Check every application's target and live release."""
     for application in found.applications:
         yield _target(application)
 
@@ -36,26 +36,26 @@ def _target(application: ApplicationRecord) -> Finding:
         return problem(subject, error)
     directory = nearest_directory(target)
     if directory is None or not os.access(directory, os.W_OK | os.X_OK):
-        what = "be made" if directory != target else "be written by you"
+        what = "create" if directory != target else "write to"
         return problem(
             subject,
-            f"The target {target} cannot {what}.",
-            f"Give {directory or target} to the user that deploys.",
+            f"You cannot {what} the target {target}.",
+            f"Make {directory or target} writable for the user that deploys.",
             kind=DeployError,
         )
     if current is not None and not current.is_dir():
         return problem(
             subject,
-            f"What is live in {target} is gone: {current.name}.",
+            f"The live release of {target} is missing: {current.name}.",
             f"Deploy again: deploycore deploy {application.name}",
             kind=DeployError,
         )
-    live = f"live is {current.name}" if current else "nothing is live yet"
+    live = f"{current.name} is live" if current else "no release is live yet"
     return fine(subject, f"The target {target} can be used; {live}.")
 
 
 def look_at_deployments(settings: Settings, found: Inspection) -> Iterator[Finding]:
-    """Those without an end on record: whether they run, or their process has died."""
+    """Check unfinished deployments: whether they are running, or their process has died."""
     targets = {each.name: each.definition.target for each in found.applications}
     abandoned = []
     for record in found.unfinished:
@@ -63,24 +63,26 @@ def look_at_deployments(settings: Settings, found: Inspection) -> Iterator[Findi
         if record.host not in ("", socket.gethostname()):
             yield warning(
                 subject,
-                f"It has no end on record, and was begun on {record.host}: its state is not"
-                " known on this machine.",
-                f"Look there: deploycore doctor; or: deploycore recover on {record.host}",
+                f"The deployment is unfinished. It started on {record.host}, so this machine does"
+                " not know whether it is running.",
+                f"On {record.host}, run: deploycore doctor. If its process has died, run there:"
+                " deploycore recover",
             )
         elif _runs(settings, record, targets.get(record.application)):
-            yield fine(subject, f"It is {record.state}, for {record.application}.")
+            yield fine(subject, f"The deployment of {record.application} is {record.state}.")
         else:
             abandoned.append(record)
     if not abandoned:
         return
-    # It may have come to its end between the look at the record and that at the lock.
+    # A deployment may have ended after its record was read and before its lock was checked.
     still = {record.id for record in inspect_database(settings).unfinished}
     for record in abandoned:
         if record.id in still:
             yield problem(
                 f"deployment {record.id}",
-                f"That of {record.application} is {record.state}, but its process has died.",
-                "Bring it to its end: deploycore recover",
+                f"The deployment of {record.application} is {record.state}, but its process has"
+                " died.",
+                "Recover it: deploycore recover",
                 kind=DeployError,
             )
 
@@ -93,19 +95,19 @@ def _runs(settings: Settings, record: DeploymentRecord, target: Path | None) -> 
 
 
 def look_at_locks(settings: Settings) -> Iterator[Finding]:
-    """The one lock that keeps everybody away: that of setting up the database."""
+    """Check the lock that is held while the database is set up, which blocks every command."""
     lock = settings.home / "database.lock"
     if lock.exists() and not lock.is_file():
         yield problem(
             "locks",
-            f"{lock} is no regular file.",
-            "Move it away; a new one is made when it is needed.",
+            f"{lock} is not a regular file.",
+            "Move it away. deploycore creates a new one when it needs it.",
         )
     elif is_held(lock):
         yield warning(
             "locks",
-            "Another process is setting up the database, or cannot be told not to.",
-            f"If that takes long, find out which one, and end it: fuser {lock}",
+            "Another process is setting up the database, or holds the lock for that.",
+            f"If it takes long, find the process and end it: fuser {lock}",
         )
     else:
         yield fine("locks", "The database is not locked.")

@@ -1,4 +1,4 @@
-"""The database and the secrets in it: whether both can be read, and nothing is missing."""
+"""Checks of the database and of the secrets in it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _STORED = "stored"
 
 
 def inspected(settings: Settings) -> Inspection:
-    """Look into the database, but not for ever.
+    """Inspect the database, within a time limit.
 
     Raises:
-        StoreError: It can't be opened or read, or does not answer.
+        StoreError: The database cannot be opened or read, or does not answer.
     """
     try:
         return call_within(lambda: inspect_database(settings), DATABASE_SECONDS)
@@ -34,13 +34,13 @@ def inspected(settings: Settings) -> Inspection:
         pass
     raise StoreError(
         f"The database did not answer within {DATABASE_SECONDS:g} s.",
-        hint=f"Check that {DATABASE_URL} names the right server, that the server is up, and that"
-        " the network reaches it.",
+        hint=f"Check that {DATABASE_URL} names the right server, that the server is running, and"
+        " that this machine can reach it.",
     )
 
 
 def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]:
-    """Whether it is whole, as new as the code, and can be written."""
+    """Check that the database is intact, up to date and writable."""
     subject = "database"
     if not found.is_there:
         if found.path is not None and settings.secret_key_file.exists():
@@ -52,50 +52,50 @@ def look_at_database(settings: Settings, found: Inspection) -> Iterator[Finding]
         yield problem(
             subject,
             f"{found.name} is damaged: {'; '.join(found.damage)}",
-            "Put back a backup; until then, make a copy of what is there.",
+            "Copy the damaged database, then restore a backup.",
         )
         return
     if not found.is_known:
         yield problem(
             subject,
-            f"{found.name} was written by a newer deploycore (its version is {found.revision}).",
+            f"{found.name} was written by a newer deploycore (database version {found.revision}).",
             "Upgrade deploycore.",
         )
     elif not found.is_current:
         yield warning(
             subject,
-            f"{found.name} is older than this deploycore; its content was not checked.",
-            "Make a copy of it. The next command that uses it brings it up to date, such as:"
+            f"{found.name} was written by an older deploycore. Its content was not checked.",
+            "Back it up. Then migrate it by running any command that uses it, such as:"
             " deploycore provider list",
         )
     if found.is_busy:
         yield problem(
             subject,
             f"{found.name} is locked by another process.",
-            f"Find out which one: fuser {found.path}",
+            f"Find the process: fuser {found.path}",
         )
     elif found.path is not None and not os.access(found.path, os.W_OK):
         yield problem(
             subject,
-            f"{found.name} cannot be written by you.",
-            "Run deploycore as the user that it belongs to, or give it to this one.",
+            f"You cannot write to {found.name}.",
+            "Run deploycore as the file's owner, or make the file writable for this user.",
         )
     elif (mode := _mode_for_others(found)) is not None:
         said = f"{found.name} can be read by other users of this machine (mode {mode:04o})."
         yield warning(subject, said, f"Restrict access: chmod 600 {found.path}")
     elif found.is_current and not found.damaged:
-        yield fine(subject, f"{found.name} is whole and up to date.")
+        yield fine(subject, f"{found.name} is intact and up to date.")
     for error in found.damaged:
         yield problem(subject, error)
 
 
 def _lost(settings: Settings, found: Inspection, path: Path) -> Finding:
-    """The key is made for what is stored, so that there was a database when it was."""
+    """Report a missing database. The key exists, so secrets were stored in a database before."""
     key = settings.secret_key_file
     if path.exists():
-        said = f"{found.name} is empty, though there is the key of stored secrets: {key}."
+        said = f"{found.name} is empty, but the key of stored secrets exists: {key}."
         return problem("database", said, "Restore a backup: the database's content is lost.")
-    said = f"{found.name} does not exist, but the key of stored secrets does: {key}."
+    said = f"{found.name} does not exist, but the key of stored secrets exists: {key}."
     return warning(
         "database",
         said,
@@ -110,7 +110,7 @@ def _mode_for_others(found: Inspection) -> int | None:
 
 
 def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
-    """The key, and every secret: whether it can be read where it is needed. None is shown."""
+    """Check that the key and every secret can be read, without printing any."""
     box = SecretBox(settings)
     failures: dict[str, tuple[DeploycoreError, list[str]]] = {}
     try:
@@ -136,9 +136,9 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
     if failures:
         return
     if not has_key and not any(is_sealed(stored) for _, stored in secrets):
-        yield fine("key", "There is no key yet; it is made when the first secret is stored.")
+        yield fine("key", "There is no key yet; it is created when the first secret is stored.")
     else:
-        yield fine("key", "The key is there, and for you alone.")
+        yield fine("key", "The key exists, and only you can read it.")
     if secrets and not elsewhere:
         yield fine("secrets", f"All secrets can be read: {len(secrets)}.")
     elif len(secrets) > len(elsewhere):
@@ -146,22 +146,22 @@ def look_at_secrets(settings: Settings, found: Inspection) -> Iterator[Finding]:
 
 
 def _elsewhere(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """The environment variables that are not set here: a worker or server may have them."""
+    """Warn about environment variables that are not set here. A worker or server may have them."""
     places: dict[str, list[str]] = {}
     for place, stored in secrets:
         places.setdefault(box.variable_of(stored) or "", []).append(place)
     for variable, needed in places.items():
         yield warning(
             "secrets",
-            f"The environment variable {variable} is not set, or empty, in this shell, so its"
+            f"The environment variable {variable} is not set, or is empty, in this shell. Its"
             f" secret was not checked. Needed by: {', '.join(needed)}.",
-            f"Set {variable} for each process that deploys, such as by Environment= in the worker's"
-            " service file. To check the secret, run doctor where it is set.",
+            f"Set {variable} for each process that deploys, for example with Environment= in the"
+            " worker's service file. To check the secret, run doctor where the variable is set.",
         )
 
 
 def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """The files with secrets that are not for their owner and group alone."""
+    """Warn about files with secrets that all users can read."""
     places: dict[Path, list[str]] = {}
     for place, stored in secrets:
         if (path := box.file_of(stored)) is not None:
@@ -170,7 +170,7 @@ def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
         except OSError:
-            continue  # told where it is read
+            continue  # the check that reads the file reports it
         if mode & 0o004:
             said = f"All users of this machine can read the secret in {path} (mode {mode:04o})."
             needed_by = f" Needed by: {', '.join(needed)}."
@@ -178,7 +178,7 @@ def _open_files(box: SecretBox, secrets: Iterable[tuple[str, str]]) -> Iterator[
 
 
 def _secrets(found: Inspection) -> Iterator[tuple[str, str]]:
-    """Whose each secret is, and what is stored for it; nothing where it is missing."""
+    """Return each secret's place and stored value; the value is empty if it is missing."""
     for provider in found.providers:
         for field, stored in provider.secrets.items():
             yield f"provider {provider.name} ({field})", stored

@@ -1,7 +1,7 @@
-"""All checks in the order in which things depend on each other; none can stop the rest.
+"""Run all checks, causes before effects. A check that fails does not stop the others.
 
-Only what the checks themselves need is imported, and by them: an installation may be so broken
-that not even that is there.
+Each check imports what it needs when it runs, because modules may be missing from a broken
+installation.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from deploycore.settings import Settings
 __all__ = ["diagnose"]
 
 LOOK_SECONDS = 60.0
-"""How long one look at files may take: a network's file system may never answer."""
+"""Maximum time for one check of files: a network file system may never answer."""
 
 
 def diagnose(
     read_settings: Callable[[], Settings] = Settings.from_environment, *, offline: bool = False
 ) -> Iterator[Finding]:
-    """Look at everything that an installation needs; change nothing.
+    """Check everything that an installation needs, without changing anything.
 
     Args:
-        read_settings: Says where everything is; by default the environment.
-        offline: Whether to leave out what needs the network.
+        read_settings: Reads the settings (default: from the environment).
+        offline: Whether to skip checks that need the network.
 
     Returns:
-        What was found, as it is found; those of one subject together.
+        The findings, as they are made; those of one subject are together.
     """
     from deploycore.doctor.machine import look_at_software
 
@@ -99,7 +99,7 @@ def _attempt(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Fi
 
 
 def _in_time(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """The same, for looks that have no limits of their own."""
+    """Run a check that has no time limit of its own."""
     found: list[Finding] = []
     call = BackgroundCall(lambda: found.extend(_attempt(subject, look)))
     done = call.wait(LOOK_SECONDS)
@@ -116,10 +116,10 @@ def _in_time(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Fi
 
 
 def _unforeseen(subject: str, error: Exception) -> Finding:
-    """Its text may hold anything, a secret too, so only its kind is shown."""
+    """Describe an unexpected error by its type. Its text may contain a secret."""
     return problem(
         subject,
-        f"This could not be checked, because of an unexpected error: {type(error).__name__}.",
+        f"The check failed because of an unexpected error: {type(error).__name__}.",
         report_hint(),
         kind=DeploycoreError,
     )

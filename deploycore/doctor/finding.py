@@ -1,4 +1,4 @@
-"""What a check has found: one sentence, how bad it is, and the next step."""
+"""The result of a check: a level, a sentence and the next step."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One result of a check.
 
     Attributes:
-        subject: What: ``database``, ``provider work``.
-        message: One sentence; never a secret.
-        hint: The next step; empty where there is none to take.
-        exit_code: Of a problem, as ``deploycore --help`` lists them.
+        level: How serious it is.
+        subject: What was checked, such as ``database`` or ``provider work``.
+        message: One sentence, without secrets.
+        hint: The next step; empty if there is none.
+        exit_code: The exit code of a problem, as listed by ``deploycore --help``; otherwise 0.
     """
 
     level: Level
@@ -30,7 +31,7 @@ class Finding:
     exit_code: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """As machines read it."""
+        """Return the finding as printed with ``--json``."""
         return {
             "level": self.level,
             "subject": self.subject,
@@ -41,12 +42,12 @@ class Finding:
 
 
 def fine(subject: str, message: str) -> Finding:
-    """All is well."""
+    """Report that something works."""
     return Finding("ok", subject, message)
 
 
 def warning(subject: str, message: str, hint: str) -> Finding:
-    """It works, but should be looked at."""
+    """Report something that works but needs attention."""
     return Finding("warning", subject, message, hint)
 
 
@@ -57,14 +58,16 @@ def problem(
     *,
     kind: type[DeploycoreError] = StoreError,
 ) -> Finding:
-    """Something does not work.
+    """Report something that does not work.
 
     Args:
-        what: The sentence, or the error that says it and has a hint and an exit code.
-        kind: The error that people would meet.
+        subject: What was checked.
+        what: A sentence, or an error with a hint and an exit code.
+        hint: The next step.
+        kind: The error that a command would raise; it gives the exit code.
     """
     if isinstance(what, DeploycoreError):
         said = what.message if what.message.endswith((".", "…")) else f"{what.message}."
-        next_step = hint or what.hint or "Correct that, then check again: deploycore doctor"
+        next_step = hint or what.hint or "Correct this, then check again: deploycore doctor"
         return Finding("problem", subject, said, next_step, what.exit_code)
     return Finding("problem", subject, what, hint, kind.exit_code)

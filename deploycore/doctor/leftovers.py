@@ -1,4 +1,4 @@
-"""What was to be removed and is still there, and what is among releases and is not deploycore's."""
+"""Checks for files that could not be removed, and for files among releases that others created."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _SHOWN = 3
 
 
 def look_at_leftovers(settings: Settings, found: Inspection) -> Iterator[Finding]:
-    """What nobody needs and could not be removed: of applications, previews and the cache."""
+    """Check for files of applications, previews and the cache that could not be removed."""
     here = [each for each in found.applications if _is_here(each.definition.host)]
     for application in here:
         releases = Releases(application.definition.target)
-        if not releases.is_locked():  # what a deployment is about to remove is no leftover
+        if not releases.is_locked():  # a running deployment may be about to remove them
             yield from _told(
                 f"application {application.name}",
                 releases.leftovers(),
-                "the next deployment, and deploycore recover",
+                "The next deployment and deploycore recover try again.",
             )
     for preview in found.ended_previews:
         if _is_here(preview.host):
             left = Releases(preview.target).leftovers_beside()
-            yield from _told(f"preview {preview.name}", left, "the worker")
+            yield from _told(f"preview {preview.name}", left, "The worker tries again.")
     cache = RepositoryCache(settings.git_cache).leftovers()
-    yield from _told("cache", cache, "the next deployment")
+    yield from _told("cache", cache, "The next deployment tries again.")
     yield from _strangers(settings, here)
 
 
-def _told(subject: str, left: list[Remains], who: str) -> Iterator[Finding]:
+def _told(subject: str, left: list[Remains], again: str) -> Iterator[Finding]:
     if not left:
         return
     listed = ", ".join(shown(each.path) for each in left[:_SHOWN])
@@ -50,17 +50,16 @@ def _told(subject: str, left: list[Remains], who: str) -> Iterator[Finding]:
     entries, size = sum(each.entries for each in left), sum(each.bytes for each in left) / _MIB
     yield warning(
         subject,
-        f"{entries} files and directories that were to be removed are still there and take"
-        f" {size:.1f} MiB: {listed}{more}.",
-        f"They may be owned by another user, immutable, or mounted: make them removable, or remove"
-        f" them yourself. It is tried again by {who}.",
+        f"{entries} files and directories ({size:.1f} MiB) could not be removed: {listed}{more}.",
+        f"They may be owned by another user, immutable, or mounted. Make them removable, or remove"
+        f" them yourself. {again}",
     )
 
 
 def _strangers(settings: Settings, applications: list[ApplicationRecord]) -> Iterator[Finding]:
     wanted: dict[str, list[str]] = {}
     for application in applications:
-        with suppress(DeployError):  # told where the target is examined
+        with suppress(DeployError):  # the check of the target reports it
             wanted[application.name] = Releases(application.definition.target).strangers(())
     if not any(wanted.values()):
         return

@@ -1,4 +1,4 @@
-"""The machine below an installation: Python, the distribution, directories and disks."""
+"""Checks of the machine: Python, the installed distribution, directories and disks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN = 5
 
 
 def look_at_software() -> Iterator[Finding]:
-    """Python, and deploycore's own distribution with what it needs."""
+    """Check Python, deploycore's distribution and its dependencies."""
     version = platform.python_version()
     try:
         found = importlib.metadata.distribution(_DISTRIBUTION)
@@ -38,7 +38,7 @@ def look_at_software() -> Iterator[Finding]:
         yield warning(
             "deploycore",
             f"deploycore {deploycore.__version__} runs on Python {version}, but is not installed.",
-            f"Install it, so that its dependencies are there: {install_command()}",
+            f"Install it together with its dependencies: {install_command()}",
         )
         return
     location, is_editable = location_of(found)
@@ -48,14 +48,14 @@ def look_at_software() -> Iterator[Finding]:
     if missing:
         yield problem(
             "deploycore",
-            f"{said} What it needs is not all there: {', '.join(missing)}.",
+            f"{said} Dependencies are missing: {', '.join(missing)}.",
             f"Install it again: {install_command()}",
             kind=DeploycoreError,
         )
     elif found.version != deploycore.__version__:
         yield warning(
             "deploycore",
-            f"{said} But the code is that of {deploycore.__version__}.",
+            f"{said} But the code has version {deploycore.__version__}.",
             "Two installations are mixed: check PYTHONPATH, or reinstall it.",
         )
     else:
@@ -66,7 +66,7 @@ def _missing(requirements: Iterable[str]) -> Iterator[str]:
     for requirement in requirements:
         name, _, marker = requirement.partition(";")
         if marker:
-            continue  # of an extra, or of another system
+            continue  # for an extra, or for another system
         name = re.split(r"[^A-Za-z0-9._-]", name.strip())[0]
         try:
             version = importlib.metadata.version(name)
@@ -74,14 +74,14 @@ def _missing(requirements: Iterable[str]) -> Iterator[str]:
             yield name
             continue
         if wanted := _wanted_instead(requirement, version):
-            yield f"{name}{wanted} (there is {version})"
+            yield f"{name}{wanted} (installed: {version})"
 
 
 def _wanted_instead(requirement: str, version: str) -> str:
-    """The versions that are asked for, where this one is none of them.
+    """Return the required versions, if the installed version is not one of them.
 
-    Source: the "Version specifiers" of PyPA, as ``packaging`` reads them. It may not be there,
-    since deploycore itself does not need it; then nothing is said of versions.
+    Source: the "Version specifiers" of PyPA, as read by ``packaging``. deploycore does not depend
+    on that package; without it, versions are not checked.
     """
     try:
         from packaging.requirements import Requirement
@@ -93,7 +93,7 @@ def _wanted_instead(requirement: str, version: str) -> str:
 
 
 def look_at_home(settings: Settings) -> Iterator[Finding]:
-    """The data directory: whether it is there, whose it is, and who else may write."""
+    """Check the data directory: whether it exists, its owner, and who else can write to it."""
     home, subject = settings.home, "data directory"
     try:
         status = home.stat()
@@ -109,42 +109,42 @@ def look_at_home(settings: Settings) -> Iterator[Finding]:
         yield problem(subject, said, f"Move it away, or set {HOME} to a directory.")
         return
     if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
-        yield problem(subject, f"The data directory {home} cannot be written by you.", _own(home))
+        yield problem(subject, f"You cannot write to the data directory {home}.", _own(home))
         return
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         said = f"All users of this machine can write to the data directory {home}."
         yield problem(subject, said, f"Restrict access: chmod 700 {home}")
     elif status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
-        said = f"Others may write to the data directory {home} (mode {status.st_mode & 0o7777:o})."
+        said = f"Others can write to the data directory {home} (mode {status.st_mode & 0o7777:o})."
         yield warning(subject, said, f"Restrict access: chmod 700 {home}")
     elif status.st_uid != os.geteuid():
         said = f"The data directory {home} belongs to another user ({_user(status.st_uid)})."
-        yield warning(subject, said, "Run deploycore as that user: what you make is not theirs.")
+        yield warning(subject, said, "Run deploycore as that user, who must own all its files.")
     else:
-        yield fine(subject, f"{home} is yours, and can be written.")
+        yield fine(subject, f"You own {home} and can write to it.")
     yield from _open_to_others(home)
     yield from _strange_owners(home, status.st_uid, subject)
 
 
 def _open_to_others(home: Path) -> Iterator[Finding]:
-    """What earlier versions made with the umask that they had, be it none."""
+    """Warn about directories that earlier versions created with a permissive umask."""
     for path in (home / "cache", home / "cache" / "git", home / "logs", home / "locks"):
         with suppress(OSError):
             mode = path.stat().st_mode
             if mode & (stat.S_IWOTH | stat.S_IWGRP):
-                said = f"Others may write to {path} (mode {mode & 0o7777:o})."
+                said = f"Others can write to {path} (mode {mode & 0o7777:o})."
                 yield warning("data directory", said, f"Restrict access: chmod 700 {path}")
 
 
 def _absent(home: Path, subject: str) -> Finding:
     if not home.is_absolute():
-        said = f"You have no home directory, so there is no place for the data: {home}."
+        said = f"You have no home directory, so the data directory is not an absolute path: {home}."
         return problem(subject, said, f"Set {HOME} to an absolute path.")
     above = nearest_directory(home)
     if above is not None and os.access(above, os.W_OK | os.X_OK):
         return fine(subject, f"{home} does not exist yet; it is created when it is needed.")
     said = f"The data directory {home} does not exist and cannot be created"
-    place = f": you may not write to {above}" if above else ""
+    place = f": you cannot write to {above}" if above else ""
     return problem(subject, f"{said}{place}.", _own(home))
 
 
@@ -169,18 +169,21 @@ def _strange_owners(home: Path, owner: int, subject: str) -> Iterator[Finding]:
             str(path.relative_to(home)) for path in found if path.lstat().st_uid != owner
         )
     except OSError as error:
-        said = f"What is in {home} cannot be checked: {error.strerror}."
+        said = f"The files in {home} cannot be checked: {error.strerror}."
         yield warning(subject, said, _own(home))
         return
     if strange:
         more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
-        said = f"In {home} these do not belong to its owner: {', '.join(strange[:_SHOWN])}{more}."
-        yield problem(subject, said, f"Give them back: chown -R {_user(owner)} {home}")
+        said = f"Files in {home} have another owner: {', '.join(strange[:_SHOWN])}{more}."
+        yield problem(subject, said, f"Change their owner: chown -R {_user(owner)} {home}")
 
 
 def nearest_directory(path: Path) -> Path | None:
-    """The nearest place above a path, or itself, that is there; ``None`` where that is a file, or
-    can't be looked at."""
+    """Return the nearest existing directory: a path itself, or one above it.
+
+    Returns:
+        ``None`` if the nearest existing path is a file or cannot be examined.
+    """
     for each in (path, *path.parents):
         try:
             if stat.S_ISDIR(each.stat().st_mode):
@@ -194,13 +197,13 @@ def nearest_directory(path: Path) -> Path | None:
 
 
 def look_at_disks(settings: Settings, targets: Iterable[Path]) -> Iterator[Finding]:
-    """How much room there is for the data and for releases, each disk once."""
+    """Check the free space for the data directory and for releases, once per disk."""
     seen = set()
     places = [(settings.home, False), *((target, True) for target in targets)]
     for place, is_target in places:
         directory = nearest_directory(place)
         if directory is None:
-            continue  # told where the place itself is looked at
+            continue  # the check of the directory itself reports it
         try:
             device = directory.stat().st_dev
             if device in seen:
@@ -209,17 +212,17 @@ def look_at_disks(settings: Settings, targets: Iterable[Path]) -> Iterator[Findi
             yield _room(directory, DeployError if is_target else None)
         except OSError as error:
             said = f"The disk of {place} cannot be checked: {error.strerror}."
-            yield warning("disk", said, "Check that it is mounted.")
+            yield warning("disk", said, "Check that the disk is mounted.")
 
 
 def _room(directory: Path, kind: type[DeploycoreError] | None) -> Finding:
     free = shutil.disk_usage(directory).free
     files = os.statvfs(directory)
-    said = f"The disk of {directory} has {free / _GIB:.1f} GiB left"
-    hint = "Make room; deploycore cache prune frees what deployments have fetched."
+    said = f"The disk of {directory} has {free / _GIB:.1f} GiB of free space"
+    hint = "Free some space. To clear the git cache, run: deploycore cache prune"
     no_files_left = bool(files.f_files) and files.f_favail < _LEAST_FILES
     if free < LEAST_BYTES or no_files_left:
-        what = f"{said}, and room for {files.f_favail} files." if no_files_left else f"{said}."
+        what = f"{said}, and {files.f_favail} free inodes." if no_files_left else f"{said}."
         return problem("disk", what, hint, **({"kind": kind} if kind else {}))
     if free < LOW_BYTES:
         return warning("disk", f"{said}.", hint)

@@ -1,4 +1,4 @@
-"""What is installed of plugins, each as ``deploycore plugins`` has it."""
+"""Checks of installed plugins, with the results of ``deploycore plugins``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["look_at_plugins"]
 
 
 def look_at_plugins() -> Iterator[Finding]:
-    """Every provider, observer and sandbox: whether it can be used."""
+    """Check every installed provider, observer and sandbox."""
     reports = plugin_reports()
     for report in reports:
         subject = f"{report.type} plugin {report.kind}"
@@ -22,6 +22,6 @@ def look_at_plugins() -> Iterator[Finding]:
     if not any(report.type == "provider" for report in reports):
         yield warning(
             "plugins",
-            "No plugin for a provider is installed, so no git host can be connected.",
+            "No provider plugin is installed, so you cannot connect a git host.",
             "Install one into the same environment as deploycore.",
         )

@@ -1,5 +1,5 @@
-"""The configured providers: whether each can be opened, its host be reached, and the credentials
-work. All at once, each with its own time, so that one that hangs holds up nobody.
+"""Checks of configured providers: whether each opens, its host is reachable, and its credentials
+work. All are checked at once, each with its own time limit, so one that hangs delays no others.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _HTTP = HttpSettings(
 def look_at_providers(
     settings: Settings, records: Sequence[ProviderRecord], *, offline: bool
 ) -> Iterator[Finding]:
-    """Each provider in turn, though all are asked at once.
+    """Check all providers at once, and report on each in turn.
 
     Args:
-        offline: Whether only to open them, and ask nobody.
+        offline: Whether to only open them, without contacting their hosts.
     """
     box = SecretBox(settings)
     calls = []
     for record in records:
         found: list[Finding] = []
-        # What was found until it hung is told, too.
+        # Findings from before a hang are reported too.
         action = partial(_look_at, record, box, found, offline=offline)
         calls.append((record, found, BackgroundCall(action)))
     for record, found, call in calls:
@@ -63,7 +63,7 @@ def _look_at(
     elsewhere = [each for each in record.secrets.values() if box.is_elsewhere(each)]
     if elsewhere:
         names = ", ".join(sorted({box.variable_of(each) or "" for each in elsewhere}))
-        said = f"It was not checked: its secrets are not set in this shell ({names})."
+        said = f"The provider was not checked: its secrets are not set in this shell ({names})."
         hint = "Run doctor where they are set, such as in the environment of the worker's service."
         found.append(warning(subject, said, hint))
         return
@@ -75,12 +75,12 @@ def _look_at(
     except BaseException as error:
         if is_interrupt(error):
             raise
-        said = f"Its plugin cannot be given its configuration: {type(error).__name__}."
-        found.append(problem(subject, said, "Tell the plugin's author.", kind=PluginError))
+        said = f"Its plugin does not accept its configuration: {type(error).__name__}."
+        found.append(problem(subject, said, "Report it to the plugin's author.", kind=PluginError))
         return
     with provider:
         if offline:
-            found.append(fine(subject, f"It can be opened by {provider.plugin.label}."))
+            found.append(fine(subject, f"{provider.plugin.label} can open it."))
         else:
             _ask(subject, config, provider, found)
 
@@ -101,7 +101,7 @@ def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[F
         return
     who = f"The proxy {reached.host}" if reached.is_proxy else f"The host {reached.host}"
     how = ", and its certificate is trusted" if reached.is_encrypted else ""
-    found.append(fine(subject, f"{who} can be reached in {reached.milliseconds} ms{how}."))
+    found.append(fine(subject, f"{who} responded in {reached.milliseconds} ms{how}."))
     started = time.monotonic()
     try:
         account = provider.authenticate()
@@ -109,10 +109,11 @@ def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[F
         found.append(problem(subject, error))
     else:
         milliseconds = round(1000 * (time.monotonic() - started))
-        said = f"The credentials work: {account.username}; it answered in {milliseconds} ms."
+        said = f"The credentials are valid: {account.username}. The API responded in"
+        said += f" {milliseconds} ms."
         found.append(fine(subject, said))
     found += [
-        warning(subject, str(each), "Upgrade the plugin. If it is the newest, tell its author.")
+        warning(subject, str(each), "Upgrade the plugin. If it is up to date, tell its author.")
         for each in provider.deprecations
     ]
     if provider.clock_offset is not None:
@@ -121,13 +122,13 @@ def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[F
 
 def _clock(subject: str, offset: float) -> Finding:
     if abs(offset) <= _MOST_OFFSET:
-        return fine("clock", f"It agrees with that of {subject}'s host.")
-    direction = "behind" if offset > 0 else "before"
+        return fine("clock", f"This machine's clock agrees with the host's clock of {subject}.")
+    direction = "behind" if offset > 0 else "ahead of"
     return warning(
         "clock",
-        f"This machine's clock is {abs(offset):,.0f} s {direction} that of {subject}'s host;"
-        " tokens and certificates fail by that.",
-        "Have the clock set by the network: timedatectl set-ntp true",
+        f"This machine's clock is {abs(offset):,.0f} s {direction} the host's clock of {subject}."
+        " Tokens and certificates can fail because of that.",
+        "Synchronize the clock over the network: timedatectl set-ntp true",
     )
 
 
@@ -135,7 +136,7 @@ def _silent(record: ProviderRecord, under_way: UnderWay | None) -> Finding:
     what = f"{under_way.hook} of {under_way.plugin}" if under_way else "its host"
     return problem(
         f"provider {record.name}",
-        f"It did not answer within {PROVIDER_SECONDS:g} s: {what}.",
+        f"The provider did not respond within {PROVIDER_SECONDS:g} s: {what}.",
         "Check the network. If the network works, tell the plugin's author.",
         kind=PluginError,
     )

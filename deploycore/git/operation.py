@@ -14,9 +14,9 @@ from typing import TypeVar
 from deploycore.errors import LimitExceeded
 from deploycore.git.progress import Cancellation, Progress, ProgressListener
 from deploycore.git.settings import GitSettings
-from deploycore.git.wording import raising
+from deploycore.git.wording import limit_hint
 
-__all__ = ["Counts", "Operation", "letting_listeners_fail"]
+__all__ = ["Counts", "Operation", "raise_listener_errors"]
 
 Result = TypeVar("Result")
 
@@ -168,7 +168,7 @@ class Operation:
         if self._counts.entries > self.settings.max_files:
             raise LimitExceeded(
                 f"The repository has more than {self.settings.max_files:,} files and directories.",
-                hint=raising("max_files"),
+                hint=limit_hint("max_files"),
                 limit="max_files",
             )
 
@@ -186,7 +186,7 @@ class Operation:
             raise LimitExceeded(
                 "The repository has too many symbolic links, submodules, .gitattributes or files"
                 " in LFS, or their paths and contents are too long.",
-                hint=raising("max_held_bytes"),
+                hint=limit_hint("max_held_bytes"),
                 limit="max_held_bytes",
             )
 
@@ -336,7 +336,7 @@ class _ListenerFailed(BaseException):
         self.error = error
 
 
-def letting_listeners_fail(perform: Callable[[], Result]) -> Result:
+def raise_listener_errors(perform: Callable[[], Result]) -> Result:
     """Raise an exception of a listener unchanged, no matter where it was raised."""
     try:
         return perform()
@@ -348,7 +348,7 @@ def letting_listeners_fail(perform: Callable[[], Result]) -> Result:
 def _too_large(what: str, most: int, limit: str) -> LimitExceeded:
     return LimitExceeded(
         f"The repository holds {what} of more than {most:,} bytes.",
-        hint=raising(limit),
+        hint=limit_hint(limit),
         limit=limit,
     )
 
@@ -356,6 +356,6 @@ def _too_large(what: str, most: int, limit: str) -> LimitExceeded:
 def _too_much_in_lfs(limit: str, most: str) -> LimitExceeded:
     return LimitExceeded(
         f"The repository has more than {most} in Git LFS.",
-        hint=raising(limit),
+        hint=limit_hint(limit),
         limit=limit,
     )

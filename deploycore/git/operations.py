@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from deploycore.git.operation import Operation, letting_listeners_fail
+from deploycore.git.operation import Operation, raise_listener_errors
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
 from deploycore.models import CloneUrl
@@ -88,7 +88,7 @@ def export(
         Cancelled: The operation was cancelled.
         GitError: The network or the file system failed in another way.
     """
-    from deploycore.git.checkout.changes import Obeyed
+    from deploycore.git.checkout.changes import AppliedAttributes
     from deploycore.git.checkout.links import LinkRules
     from deploycore.git.run import Options, run
     from deploycore.git.wire.request import Wanted
@@ -98,7 +98,7 @@ def export(
     )
     options = Options(
         submodules=submodules,
-        obeyed=Obeyed(archive=attributes, lfs=lfs),
+        applied=AppliedAttributes(archive=attributes, lfs=lfs),
         cache=cache,
         former=former,
         reuse=reuse,
@@ -107,7 +107,7 @@ def export(
         watched=watched,
     )
     wanted = Wanted(ref, commit, is_seen=commit is not None)
-    return letting_listeners_fail(lambda: run(source, wanted, target, operation, options))
+    return raise_listener_errors(lambda: run(source, wanted, target, operation, options))
 
 
 def resolve(
@@ -186,4 +186,4 @@ def clone(
     options = Options(
         submodules=submodules, repository=True, links=LinkRules(escaping_links), name=name
     )
-    return letting_listeners_fail(lambda: run(source, Wanted(ref), target, operation, options))
+    return raise_listener_errors(lambda: run(source, Wanted(ref), target, operation, options))

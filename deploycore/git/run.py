@@ -13,8 +13,7 @@ from urllib.parse import quote, unquote
 
 from deploycore.disk.durable import real_path
 from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
-from deploycore.git.arrival import Arrival, peeled, refusing_damage
-from deploycore.git.checkout.changes import Changes, Obeyed
+from deploycore.git.checkout.changes import AppliedAttributes, Changes
 from deploycore.git.checkout.checkout import Checkout
 from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.former import FormerCheckout
@@ -29,13 +28,14 @@ from deploycore.git.repositories.cache import RepositoryCache
 from deploycore.git.repositories.cached_repository import CachedRepository
 from deploycore.git.repositories.comparison import watched_path_differs
 from deploycore.git.repositories.repository import make_repository
+from deploycore.git.repository_fetch import RepositoryFetch, peeled, refusing_damage
 from deploycore.git.submodules import Submodule, find_submodules
 from deploycore.git.watched import NothingWatchedChanged, Watched
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wire.fetch import fetch
 from deploycore.git.wire.request import Fetched, Wanted
-from deploycore.git.wording import file_failure, quoted, raising, shown
+from deploycore.git.wording import file_failure, limit_hint, quoted, shown
 from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
 
@@ -43,7 +43,7 @@ __all__ = ["Options", "run"]
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = Obeyed()
+_NOTHING = AppliedAttributes()
 _MAX_NOTES = 100
 
 
@@ -53,7 +53,7 @@ class Options:
 
     Attributes:
         submodules: Whether to fetch submodules.
-        obeyed: Which attributes are applied.
+        applied: Which attributes are applied.
         repository: Whether to make the target a git repository.
         cache: Keeps what is fetched.
         former: The target of an earlier export, from which files are reused.
@@ -64,7 +64,7 @@ class Options:
     """
 
     submodules: bool = False
-    obeyed: Obeyed = _NOTHING
+    applied: AppliedAttributes = _NOTHING
     repository: bool = False
     cache: RepositoryCache | None = None
     former: Path | None = None
@@ -80,14 +80,14 @@ def run(
     """Fetch, check, write and publish one commit; arguments and errors as in ``export``."""
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     wanted.refuse_malformed()
-    with _published(_settled(target)) as staging:
+    with _published(_resolved(target)) as staging:
         done = _Run(source, wanted, staging, operation, options).perform()
     if options.cache is not None:
         _prune(options.cache)
     return done
 
 
-def _settled(target: Path) -> Path:
+def _resolved(target: Path) -> Path:
     """The absolute target, with all links above it followed once.
 
     Such links are the operator's own: ``/tmp`` is one on macOS, ``/var/run`` or ``/home`` on many
@@ -126,7 +126,7 @@ def _published(target: Path) -> Iterator[Staging]:
 
 
 @dataclass(frozen=True)
-class _Laid:
+class _Written:
     """One repository whose files are on disk."""
 
     fetched: Fetched
@@ -155,10 +155,10 @@ class _Run:
     def perform(self) -> CheckedOut:
         self._operation.enter("connecting")
         top = Submodule(b"", "", self._source, depth=0)
-        laid = self._lay_out(top, self._wanted)
-        self._add_submodules(laid.submodules)
+        written = self._add_repository(top, self._wanted)
+        self._add_submodules(written.submodules)
         self._operation.finish()
-        return self._result(laid)
+        return self._result(written)
 
     def _add_submodules(self, found: list[Submodule]) -> None:
         settings = self._operation.settings
@@ -177,67 +177,67 @@ class _Run:
 
     def _add(self, submodule: Submodule) -> list[Submodule]:
         try:
-            return self._lay_out(submodule, Wanted(commit=submodule.commit)).submodules
+            return self._add_repository(submodule, Wanted(commit=submodule.commit)).submodules
         except DeploycoreError as error:
             error.add_context(submodule=shown(submodule.path))
             raise
 
-    def _lay_out(self, what: Submodule, wanted: Wanted) -> _Laid:
+    def _add_repository(self, what: Submodule, wanted: Wanted) -> _Written:
         cache = self._options.cache
         wait = self._operation.wait
         cached = cache.repository(what.source.url, wait=wait) if cache else None
         counts = self._operation.counts
         if cached is not None:
             try:
-                return self._lay_out_from(what, wanted, cached, believed=cached)
+                return self._fetch_and_write(what, wanted, cached, trusted=cached)
             except _DamagedCache:
                 cached.discard()
                 self._operation.count_again(counts)
         # What could not be discarded, or what other processes added, is not used again.
-        return self._lay_out_from(what, wanted, cached, believed=None)
+        return self._fetch_and_write(what, wanted, cached, trusted=None)
 
-    def _lay_out_from(
+    def _fetch_and_write(
         self,
         what: Submodule,
         wanted: Wanted,
         cached: CachedRepository | None,
         *,
-        believed: CachedRepository | None,
-    ) -> _Laid:
+        trusted: CachedRepository | None,
+    ) -> _Written:
         url = what.source.url
         with (
             cached.incoming() if cached else nullcontext() as incoming,
-            Arrival(
+            RepositoryFetch(
                 url,
                 self._root(what),
                 incoming or self._staging.directory,
                 self._operation,
                 staging=self._staging.directory,
-                cached=believed,
+                cached=trusted,
                 open_files=lambda: self._open_files(what),
-                early=self._options.obeyed == _NOTHING and self._options.watched is None,
-            ) as arrival,
+                early=self._options.applied == _NOTHING and self._options.watched is None,
+            ) as fetching,
         ):
             try:
                 fetched = fetch(
-                    what.source, wanted, arrival, self._operation, within=self._within(what)
+                    what.source, wanted, fetching, self._operation, within=self._within(what)
                 )
                 if fetched.redirected_to:
                     self._note(f"{url} redirects to {fetched.redirected_to}")
-                objects = arrival.complete()
+                objects = fetching.complete()
                 with refusing_damage(url):
                     if what.depth == 0:
-                        self._stop_if_unwatched(fetched, arrival, objects, cached)
-                    return self._write(what, fetched, arrival, objects, cached)
+                        self._stop_if_unwatched(fetched, fetching, objects, cached)
+                    return self._write(what, fetched, fetching, objects, cached)
             except CorruptPack as error:
-                if not arrival.uses_cache:
+                if not fetching.uses_cache:
                     raise
                 raise _DamagedCache from error
 
     def _stop_if_unwatched(
         self,
         fetched: Fetched,
-        arrival: Arrival,
+        fetching: RepositoryFetch,
         objects: Objects,
         cached: CachedRepository | None,
     ) -> None:
@@ -255,35 +255,35 @@ class _Run:
             return
         if cached is not None:
             info = read_commit(objects.read(commit, COMMIT), objects.object_format)
-            laid = _Laid(replace(fetched, commit=commit.hex()), info, [])
-            self._add_to(cached, laid, arrival)
+            written = _Written(replace(fetched, commit=commit.hex()), info, [])
+            self._add_to(cached, written, fetching)
         raise NothingWatchedChanged
 
     def _write(
         self,
         what: Submodule,
         fetched: Fetched,
-        arrival: Arrival,
+        fetching: RepositoryFetch,
         objects: Objects,
         cached: CachedRepository | None,
-    ) -> _Laid:
+    ) -> _Written:
         self._operation.enter("writing")
         commit = peeled(objects.object_format.unhex(fetched.commit), objects)
         kind = objects.kind(commit)
         if kind != COMMIT:
             raise _no_commit(what.source.url, fetched, KINDS[kind].decode())
-        early = arrival.arriving if arrival.arriving and arrival.arriving.plan else None
+        early = fetching.streaming if fetching.streaming and fetching.streaming.plan else None
         changes = self._changes(commit, objects)
         # Trees that are named in another object format do not belong to this repository.
         form = objects.object_format.name + (changes.name if changes else "")
-        manifest = None if early else self._manifest(what, arrival.cached, form)
+        manifest = None if early else self._manifest(what, fetching.cached, form)
         with manifest or nullcontext():
             checkout = Checkout(
                 commit,
                 objects,
-                arrival.files,
+                fetching.files,
                 self._operation,
-                arriving=early,
+                streaming=early,
                 former=FormerCheckout(manifest, objects) if manifest else None,
                 ignored=changes.ignored if changes else None,
                 change=changes.change if changes else None,
@@ -292,39 +292,39 @@ class _Run:
             checkout.write_files()
             if changes is not None:
                 within = self._within(what)
-                changes.download(what.source, fetched.ref, arrival.files, within)
+                changes.download(what.source, fetched.ref, fetching.files, within)
             checkout.write_links()
             submodules = self._find_submodules(what, checkout)
             tag = fetched.tag or (fetched.commit if fetched.commit != commit.hex() else "")
             fetched = replace(fetched, commit=commit.hex(), tag=tag)
-            laid = _Laid(fetched, checkout.commit, submodules)
-            self._keep(what, laid, arrival, checkout, cached, form)
-        return laid
+            written = _Written(fetched, checkout.commit, submodules)
+            self._keep(what, written, fetching, checkout, cached, form)
+        return written
 
     def _keep(
         self,
         what: Submodule,
-        laid: _Laid,
-        arrival: Arrival,
+        written: _Written,
+        fetching: RepositoryFetch,
         checkout: Checkout,
         cached: CachedRepository | None,
         form: str,
     ) -> None:
         """Keep what git, or the next export, needs."""
         if what.depth == 0 and self._options.repository:
-            self._make_repository(laid, arrival, checkout)
+            self._make_repository(written, fetching, checkout)
         elif cached is not None:
             if what.depth == 0:
                 cached.keep_manifest(self._staging.target, checkout.describe(), form)
                 self._operation.wait(CLOCK_STEP)
-            self._add_to(cached, laid, arrival)
+            self._add_to(cached, written, fetching)
 
     def _changes(self, commit: bytes, objects: Objects) -> Changes | None:
-        obeyed = self._options.obeyed
-        if obeyed == _NOTHING:
+        applied = self._options.applied
+        if applied == _NOTHING:
             return None
         tree = read_commit(objects.read(commit, COMMIT), objects.object_format).tree
-        return Changes(tree, objects, self._staging.directory, self._operation, obeyed)
+        return Changes(tree, objects, self._staging.directory, self._operation, applied)
 
     def _find_submodules(self, what: Submodule, checkout: Checkout) -> list[Submodule]:
         if not self._options.submodules:
@@ -352,24 +352,28 @@ class _Run:
     def _within(self, what: Submodule) -> SubmoduleDestinations | None:
         return self._allowed if what.depth else None
 
-    def _make_repository(self, laid: _Laid, arrival: Arrival, checkout: Checkout) -> None:
-        if arrival.received is None:
+    def _make_repository(
+        self, written: _Written, fetching: RepositoryFetch, checkout: Checkout
+    ) -> None:
+        if fetching.received is None:
             raise Damaged("nothing was received")
         make_repository(
             self._staging.tree,
-            arrival.received,
-            laid.fetched,
+            fetching.received,
+            written.fetched,
             self._source.url,
             checkout.plan.entries,
-            shallow=laid.fetched.shallow and laid.commit.has_parents,
+            shallow=written.fetched.shallow and written.commit.has_parents,
         )
 
-    def _add_to(self, cached: CachedRepository, laid: _Laid, arrival: Arrival) -> None:
-        if arrival.received is not None:
-            shallow = laid.fetched.shallow and laid.commit.has_parents
-            commit = laid.fetched.commit
-            cached.add(arrival.received, commit, former=arrival.former, shallow=shallow)
-            cached.remember_capabilities(laid.fetched.capabilities)
+    def _add_to(
+        self, cached: CachedRepository, written: _Written, fetching: RepositoryFetch
+    ) -> None:
+        if fetching.received is not None:
+            shallow = written.fetched.shallow and written.commit.has_parents
+            commit = written.fetched.commit
+            cached.add(fetching.received, commit, former=fetching.former, shallow=shallow)
+            cached.remember_capabilities(written.fetched.capabilities)
 
     def _manifest(
         self, what: Submodule, cached: CachedRepository | None, form: str
@@ -393,16 +397,16 @@ class _Run:
             reuse=self._options.reuse,
         )
 
-    def _result(self, laid: _Laid) -> CheckedOut:
+    def _result(self, written: _Written) -> CheckedOut:
         return CheckedOut(
-            commit=laid.fetched.commit,
-            ref=laid.fetched.name,
+            commit=written.fetched.commit,
+            ref=written.fetched.name,
             files=self._operation.counts.files,
             bytes=self._operation.counts.bytes,
             submodules=self._submodules,
-            author=laid.commit.author,
-            subject=laid.commit.subject,
-            committed_at=laid.commit.committed_at,
+            author=written.commit.author,
+            subject=written.commit.subject,
+            committed_at=written.commit.committed_at,
             notes=tuple(self._notes),
         )
 
@@ -424,7 +428,7 @@ def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:
 def _too_many(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository has more than {most:,} submodules, those of submodules included.",
-        hint=raising("max_submodules"),
+        hint=limit_hint("max_submodules"),
         limit="max_submodules",
     )
 
@@ -432,7 +436,7 @@ def _too_many(most: int) -> LimitExceeded:
 def _too_deep(submodule: Submodule, most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The submodule {quoted(submodule.path)} is nested in more than {most} submodules.",
-        hint=raising("max_submodule_depth"),
+        hint=limit_hint("max_submodule_depth"),
         limit="max_submodule_depth",
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deploycore.models import CloneUrl
     from deploycore.redaction import Redactor
 
-__all__ = ["clean", "file_failure", "quoted", "raising", "shown"]
+__all__ = ["clean", "file_failure", "limit_hint", "quoted", "shown"]
 
 _MAX_TEXT = 300
 _MAX_PATH = 200
@@ -64,7 +64,7 @@ def quoted(path: bytes) -> str:
     return f"{mark}{text}{mark}"
 
 
-def raising(limit: str) -> str:
+def limit_hint(limit: str) -> str:
     """Return the hint for a limit that was reached.
 
     Args:

@@ -197,7 +197,7 @@ class HttpClient:
         """Send a JSON body, or none, and decode the answer.
 
         ``PUT`` and ``DELETE`` are retried, as they may be repeated (RFC 9110, 9.2.2);
-        ``POST`` and ``PATCH`` are not, but for what :meth:`repeating` names.
+        ``POST`` and ``PATCH`` are not, except what :meth:`repeating` names.
 
         Args:
             body: What JSON can hold, and secrets as ``SecretStr``: they are sent as they are, and
@@ -387,7 +387,7 @@ class HttpClient:
             answer = self._persistently(method, target, body, deadline)
             if answer.status not in _REDIRECTS:
                 if 300 <= answer.status < 400:
-                    what = f"its status {answer.status} is not one that this request can have"
+                    what = f"its status {answer.status} is not valid for this request"
                     raise self._unexpected(method, target, what)
                 return answer
             target = self._redirected(method, target, answer)

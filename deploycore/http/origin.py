@@ -71,9 +71,9 @@ class Origin:
         if origin.scheme not in _DEFAULT_PORTS or not origin.host:
             problem = "is not an http or https URL"
         elif user is not None:
-            problem = "holds user information, which belongs into the credentials"
+            problem = "contains a username or password, which belong in the credentials"
         elif origin.scheme == "http" and with_credentials and not origin.is_loopback:
-            problem = "would take the credentials unencrypted; use https"
+            problem = "would send the credentials unencrypted; use https"
         if problem:
             shown = f"{origin.scheme}://{origin.host}" if origin.host else "that was given"
             raise ConfigurationError(

@@ -151,7 +151,8 @@ class Transport:
             return failure_of(error)
         if isinstance(error, ValueError):
             # http.client shows a header that it refuses, and so the secret in it.
-            return Failure("a header or the address cannot be sent as it is", unexpected=True)
+            what = "a header or the address has characters that cannot be sent"
+            return Failure(what, unexpected=True)
         return None
 
 

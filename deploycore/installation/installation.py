@@ -1,8 +1,8 @@
-"""What is configured on this machine, as one object: the Python API behind every door.
+"""The Python API: the providers and applications that are configured on this machine.
 
-An :class:`Installation` joins the store, the secrets and the providers, so that the command
-line, and programs that ``import deploycore``, say what they want in one call each. The
-database, HTTP and git are imported by the calls that need them: help waits for none of them.
+An :class:`Installation` joins the store, the secrets, the providers and the deploy engine, for the
+command line, the server, workers, and programs that ``import deploycore``. Calls import the
+database, HTTP and git only when they need them, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["Installation", "SecretReference"]
 
 @dataclass(frozen=True)
 class SecretReference:
-    """Where a secret is to be found each time it is needed: ``env:NAME`` or ``file:PATH``."""
+    """A place from which a secret is read each time: ``env:NAME`` or ``file:PATH``."""
 
     text: str
 
@@ -52,12 +52,17 @@ class SecretReference:
 class Installation:
     """The providers and applications of one machine.
 
-    Use it as a context manager, or ``close`` it.
+    Use it as a context manager, or ``close`` it. Its methods are operations that need several
+    parts. What is only read or written in the database is called on ``store`` directly.
 
     Args:
-        settings: Where everything is kept; by default what the environment says.
+        settings: The data directory and the database (default: from environment variables).
         http_settings: Timeouts, retries and limits of the providers' HTTP clients.
         git_settings: Timeouts and limits of git.
+
+    Attributes:
+        store: The database: providers, applications, deployments, the queue, webhooks, tokens.
+        secrets: Encrypts secrets and reads them.
     """
 
     def __init__(
@@ -88,7 +93,7 @@ class Installation:
 
     @property
     def settings(self) -> Settings:
-        """Where everything is kept."""
+        """The data directory and the database."""
         return self._settings
 
     @property
@@ -100,7 +105,7 @@ class Installation:
 
     @property
     def git_cache(self) -> RepositoryCache:
-        """The repositories that deployments have fetched."""
+        """The cache of repositories that were fetched."""
         from deploycore.git import RepositoryCache
 
         return RepositoryCache(self._settings.git_cache)
@@ -114,21 +119,21 @@ class Installation:
         *,
         verify: Callable[[Provider], object] | None = None,
     ) -> ProviderRecord:
-        """Validate a provider's configuration and keep it. By itself it sends no request.
+        """Validate a provider's configuration and store it. No request is sent without ``verify``.
 
         Args:
-            name: The user's name for it.
+            name: The provider's name in this installation.
             kind: The plugin's kind.
-            settings: The fields of the plugin's ``Config`` that are no secrets.
-            secrets: The fields that are: values, which are stored encrypted, or references.
-            verify: Called with the opened provider before anything is stored, such as
-                ``Provider.authenticate``; what it raises leaves nothing stored.
+            settings: The fields of the plugin's ``Config`` that are not secret.
+            secrets: The secret fields: values, which are stored encrypted, or references.
+            verify: Called with the opened provider, for example ``Provider.authenticate``. If it
+                raises, nothing is stored.
 
         Raises:
-            ConfigurationError: A value is missing or wrong, the name is taken, or a
-                reference leads nowhere.
-            PluginError: The plugin is broken.
-            StoreError: It can't be written.
+            ConfigurationError: A value is missing or invalid, the name is already used, or a
+                reference cannot be read.
+            PluginError: The plugin is faulty.
+            StoreError: The database cannot be written.
         """
         from deploycore.provider import Provider
         from deploycore.provider.registry import load_plugin
@@ -158,13 +163,13 @@ class Installation:
         return record
 
     def open_provider(self, name: str) -> Provider:
-        """The handle on a configured provider, to use as a context manager.
+        """Open a configured provider, to use as a context manager.
 
         Raises:
-            ConfigurationError: There is no provider of this name, its plugin is not
-                installed, or a reference of its secrets leads nowhere.
-            PluginError: The plugin is broken.
-            StoreError: The database or the key can't be used.
+            ConfigurationError: The provider does not exist, its plugin is not installed, or a
+                reference to one of its secrets cannot be read.
+            PluginError: The plugin is faulty.
+            StoreError: The database or the key cannot be used.
         """
         from deploycore.provider import Provider
         from deploycore.provider.registry import load_plugin
@@ -217,24 +222,24 @@ class Installation:
         verify: bool = False,
         **more: Any,
     ) -> ApplicationRecord:
-        """Say what to deploy where. Nothing is fetched or written to the target.
+        """Create an application. Nothing is fetched or written to the target.
 
         Args:
-            name: The user's name for it.
+            name: The application's name.
             provider: The name of a configured provider.
             repository: ``owner/slug``, or an address of it on the provider's host.
-            target: The directory for releases; made absolute.
+            target: The directory for releases; a relative path is made absolute.
             ref: A branch, a tag, or the full hash of a commit.
             branch: Another name for ``ref``.
-            verify: Whether the git host is asked for the repository and the ref first.
+            verify: Whether to check first that the repository and the ref exist at the git host.
             more: Any other field of :class:`deploycore.applications.application.Application`.
 
         Raises:
-            ConfigurationError: A value is wrong, the provider is unknown, the name is taken,
-                another application has the target, or it holds other files.
-            NotFound: With ``verify``: there is no such repository or ref.
-            ProviderError, GitError, PluginError: With ``verify``: it can't be asked for.
-            StoreError: It can't be written.
+            ConfigurationError: A value is invalid, the provider does not exist, the name is
+                already used, another application has the target, or the target has other files.
+            NotFound: With ``verify``: the repository or the ref does not exist.
+            ProviderError, GitError, PluginError: With ``verify``: the check failed.
+            StoreError: The database cannot be written.
         """
         values = {
             "name": name,
@@ -258,22 +263,25 @@ class Installation:
     def apply(
         self, applications: Iterable[Application], *, dry_run: bool = False, verify: bool = False
     ) -> list[Change]:
-        """Make applications what they are said to be: all of them, or none where one can't.
+        """Create or update applications: all of them, or none if one is refused.
 
-        Those that are not mentioned stay as they are. Doing it again changes nothing.
+        Applications that are not named stay as they are. Applying the same again changes nothing.
 
         Args:
             applications: For example from ``deploycore.applications.files.read_declaration``.
-            dry_run: Whether only to tell what would change.
-            verify: Whether the git hosts are asked for each repository and ref that is new or
-                changed, also with ``dry_run``.
+            dry_run: Whether only to return what would change.
+            verify: Whether to check first, also with ``dry_run``, that each new or changed
+                repository and ref exists at the git host.
+
+        Returns:
+            What changed, for each application.
 
         Raises:
-            ConfigurationError: A provider is unknown, two applications have one target, or a
-                target holds other files.
-            NotFound: With ``verify``: there is no such repository or ref.
-            ProviderError, GitError, PluginError: With ``verify``: it can't be asked for.
-            StoreError: It can't be written.
+            ConfigurationError: A provider does not exist, two applications have the same target,
+                or a target has other files.
+            NotFound: With ``verify``: a repository or a ref does not exist.
+            ProviderError, GitError, PluginError: With ``verify``: the check failed.
+            StoreError: The database cannot be written.
         """
         from deploycore.applications.files import compare
 
@@ -296,11 +304,15 @@ class Installation:
         return changes
 
     def read_repository(self, provider: str, text: str) -> RepositoryId:
-        """The repository that a person means: ``owner/slug``, or an address on a provider's host.
+        """Read a repository that a person typed: ``owner/slug``, or an address on a git host.
+
+        Args:
+            provider: The name of the provider for that host.
+            text: What the person typed.
 
         Raises:
-            ConfigurationError: It names none, or one of another host; or it is an address, and
-                there is no provider of this name.
+            ConfigurationError: The text does not name a repository, or names one on another
+                host; or it is an address, and the provider does not exist.
         """
 
         def addresses() -> Collection[str]:
@@ -310,30 +322,32 @@ class Installation:
         return read_repository(text, addresses)
 
     def keep_application_secret(self, name: str, variable: str, secret: SecretStr | None) -> None:
-        """Store the value of an application's variable, encrypted; ``None`` forgets it.
+        """Store the value of an application's variable, encrypted.
 
         Args:
-            variable: One whose source is ``stored``.
+            variable: The name of a variable whose source is ``stored``.
+            secret: The value; ``None`` to delete it.
 
         Raises:
-            ConfigurationError: There is no such application.
-            StoreError: It can't be written.
+            ConfigurationError: The application does not exist.
+            StoreError: The database cannot be written.
         """
         stored = None if secret is None else self.secrets.seal(secret)
         self.store.keep_application_secret(name, variable, stored)
 
     def remove_application(self, name: str, *, purge: bool = False) -> Path:
-        """Remove an application, and its webhook at the git host; its files stay. For more, and to
-        know what remains, see ``removals``.
+        """Remove an application, and its webhook at the git host. Its files stay.
+
+        ``removals`` offers more options, and tells what could not be removed.
 
         Args:
-            purge: Whether its history and its logs are erased; else they stay.
+            purge: Whether to delete its history and its logs too.
 
         Returns:
-            Its target.
+            The application's target.
 
         Raises:
-            ConfigurationError: There is no such application, or it is being deployed.
+            ConfigurationError: The application does not exist, or it is being deployed.
         """
         target = self.store.get_application(name).definition.target
         self.removals.remove(name, purge=purge)
@@ -341,14 +355,14 @@ class Installation:
 
     @cached_property
     def removals(self) -> Removals:
-        """What removes applications."""
+        """Removes applications with their webhooks, files and previews."""
         from deploycore.installation.application_removal import Removals
 
         return Removals(self.store, self.webhooks, self.engine.logs)
 
     @cached_property
     def engine(self) -> Engine:
-        """What deploys: deployments, rollbacks, recovery, logs."""
+        """The deploy engine: deployments, rollbacks, recovery and logs."""
         from deploycore.deploy import Engine
 
         return Engine(
@@ -362,7 +376,7 @@ class Installation:
 
     @cached_property
     def webhooks(self) -> Webhooks:
-        """What lets git hosts tell of pushes: secrets, and registering at the host."""
+        """Manages applications' webhooks: their secrets, and registration at the git host."""
         from deploycore.installation.webhooks import Webhooks
 
         return Webhooks(self.store, self.secrets, self.open_provider, self._settings.public_url)
@@ -384,19 +398,18 @@ class Installation:
         """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`.
 
         Args:
-            only_if_changed: Deprecated, and ignored: what is live already is skipped unless
-                ``force`` says otherwise.
+            only_if_changed: Deprecated and ignored. A commit that is already live is skipped
+                unless ``force`` is set.
         """
-        from deploycore.deploy import no_listener
+        from deploycore.deploy import DeployRequest, no_listener
 
         if only_if_changed is not None:
             warnings.warn(
-                "only_if_changed is deprecated: what is live already is skipped unless force=True.",
+                "only_if_changed is deprecated: a live commit is skipped unless force=True.",
                 DeprecationWarning,
                 stacklevel=2,
             )
-        return self.engine.deploy(
-            application,
+        request = DeployRequest(
             requested_by=requested_by,
             force=force,
             automatic=automatic,
@@ -406,6 +419,7 @@ class Installation:
             listener=listener or no_listener,
             cancellation=cancellation,
         )
+        return self.engine.deploy(application, request)
 
     def roll_back(
         self,
@@ -417,26 +431,25 @@ class Installation:
         listener: DeployListener | None = None,
         cancellation: Cancellation | None = None,
     ) -> DeploymentRecord:
-        """Put a former release live; see :meth:`deploycore.deploy.Engine.roll_back`."""
-        from deploycore.deploy import no_listener
+        """Roll back to a previous release; see :meth:`deploycore.deploy.Engine.roll_back`."""
+        from deploycore.deploy import DeployRequest, no_listener
 
-        return self.engine.roll_back(
-            application,
-            to=to,
+        request = DeployRequest(
             requested_by=requested_by,
             wait=wait,
             listener=listener or no_listener,
             cancellation=cancellation,
         )
+        return self.engine.roll_back(application, request, to=to)
 
     def releases(self, application: str) -> list[Release]:
-        """The releases of an application that are on disk, the newest first."""
+        """List the releases of an application that are on disk, the newest first."""
         return self.engine.releases(application)
 
     def recover(
         self, application: str | None = None, *, listener: DeployListener | None = None
     ) -> list[DeploymentRecord]:
-        """Bring deployments whose process has died to their end; for the start of a service."""
+        """Finish deployments that a crash left unfinished. Call it when a service starts."""
         from deploycore.deploy import no_listener
 
         return self.engine.recover(application, listener=listener or no_listener)
@@ -453,7 +466,7 @@ class Installation:
         self.close()
 
     def _refuse_taken_targets(self, wanted: Sequence[Application]) -> None:
-        """Refuse targets where another application deploys already, by whichever path."""
+        """Refuse targets that belong to another application, also under another path."""
         from deploycore.deploy.ownership import refuse_taken_target
 
         new = {each.name: each.target for each in wanted}
@@ -465,7 +478,7 @@ class Installation:
             refuse_taken_target(name, target, target_of)
 
     def _understood(self, application: Application) -> Application:
-        """An application whose repository is ``owner/slug``, also where an address was given."""
+        """Replace an address of a repository by ``owner/slug``."""
         repository = str(self.read_repository(application.provider, application.repository))
         return application.model_copy(update={"repository": repository})
 
@@ -483,18 +496,18 @@ class Installation:
 def _refuse_foreign_targets(
     applications: Iterable[Application], may_store: Callable[[], object]
 ) -> None:
-    """Refuse targets on this machine that hold files which deploycore did not make.
+    """Refuse targets on this machine with files that deploycore did not create.
 
     Args:
-        may_store: Raises where the applications could not be stored anyway, which is told first:
-            what is in a target may be another application's releases.
+        may_store: Raises if the applications cannot be stored anyway. That error comes first:
+            the files may be the releases of another application.
     """
     from deploycore.deploy.releases import Releases
 
     for each in applications:
         if each.host is None or each.host == gethostname():
             try:
-                with suppress(OSError):  # who deploys may see more, and is told then
+                with suppress(OSError):  # the user who deploys may have more rights
                     Releases(each.target).refuse_foreign_target()
             except ConfigurationError:
                 may_store()
@@ -502,13 +515,13 @@ def _refuse_foreign_targets(
 
 
 def _asks_anew(before: Application | None, after: Application) -> bool:
-    """Whether a git host has not been asked yet for what an application is deployed from."""
+    """Whether the repository or the ref of an application is new or changed."""
     fields = ("provider", "repository", "ref")
     return any(getattr(before, field, None) != getattr(after, field) for field in fields)
 
 
 def _refuse_malformed(application: Application) -> None:
-    """Refuse what can only be checked by those who use it."""
+    """Refuse patterns that git cannot read."""
     from deploycore.git import refuse_malformed_patterns
 
     try:

@@ -64,7 +64,7 @@ def suggest_repository(
     """Add to the hint which repository may have been meant, if an error says that there is none.
 
     Args:
-        list_repos: ``Provider.list_repos``, or the same of an ``InterruptibleProvider``.
+        list_repos: ``Provider.list_repos``.
     """
     absent = isinstance(error, NotFound | RemoteRefused) and error.exit_code == NotFound.exit_code
     if not absent or error.details.keys() & {"branch", "ref", "commit", "submodule"}:
@@ -103,7 +103,7 @@ def _verify(
     ) as provider:
         try:
             if is_commit_hash(ref):
-                provider.list_branches(repository, BranchQuery(limit=1))
+                list(provider.list_branches(repository, BranchQuery(limit=1)))
                 return
             resolve_ref(
                 provider,

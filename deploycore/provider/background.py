@@ -1,8 +1,8 @@
 """Calls of plugins' code, which may never come back.
 
-Python can't end a thread. So what may hang runs in a daemon thread, which keeps no process from
-ending; whoever waits for it hears what else there is to hear, and leaves it behind when he has
-waited long enough. What runs at the moment is noted, so that a long wait can be explained.
+Python cannot end a thread. So code that may hang runs in a daemon thread, which does not keep the
+process from ending. The caller checks for cancellation while it waits, and abandons the call after
+a time limit. The current call of each thread is noted, so that a long wait can be explained.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@ so that the rest of the core sees models and typed errors only.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from threading import get_ident
 from time import monotonic
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-import pluggy
 from pydantic import SecretStr
 
 from deploycore.configuration import ProviderConfig, addresses_in, parse_config
@@ -33,7 +33,6 @@ from deploycore.events import (
     Webhook,
     WebhookDelivery,
 )
-from deploycore.hookspecs import ProviderSpec
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.http.deprecation import Deprecation
 from deploycore.http.tally import ItemTally
@@ -46,7 +45,14 @@ from deploycore.models import (
     RepositoryId,
     RepositoryQuery,
 )
+from deploycore.provider.arguments import (
+    SECRET_ARGUMENTS,
+    private_manager,
+    secrets_among,
+    type_of,
+)
 from deploycore.provider.background import describe_raised, is_interrupt, running
+from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.provider.registry import Plugin, load_plugin
@@ -57,8 +63,6 @@ __all__ = ["Provider", "ProviderCall", "open_provider"]
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
-
-_SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
 
 
 def open_provider(
@@ -96,6 +100,8 @@ class Provider:
 
     Attributes:
         addresses: The URLs that its configuration names, that of the API among them.
+        limit: The limit of each call; ``None`` for none.
+        unlimited: The same provider without a limit.
 
     Raises:
         PluginError: The plugin's constructor fails.
@@ -112,6 +118,8 @@ class Provider:
     ) -> None:
         self.name = config.name
         self.plugin = plugin
+        self.limit: CallLimit | None = None
+        self.unlimited = self
         self._subject, self._label = f"provider {config.name}", plugin.label
         self._redactor = Redactor(secrets_in(config))
         self._observers = installed_observers() if observers is None else observers
@@ -119,8 +127,9 @@ class Provider:
         self._http = self._guard("__init__", lambda: self._client(config, http_settings))
         self.addresses = self._guard("__init__", lambda: addresses_in(config))
         instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
-        self._hooks = _private_manager(instance, plugin).hook
+        self._hooks = private_manager(instance, plugin).hook
 
+    @limited
     def authenticate(self) -> Account:
         """Prove that the credentials work, and say whose they are.
 
@@ -130,6 +139,7 @@ class Provider:
         """
         return self._call("authenticate", Account)
 
+    @limited
     def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
         """The repositories that the credentials may read, lazily, in the host's order, each once.
 
@@ -141,6 +151,7 @@ class Provider:
         query = query or RepositoryQuery()
         return self._listing("list_repos", Repository, query, query=query)
 
+    @limited
     def list_branches(
         self, repository: RepositoryId, query: BranchQuery | None = None
     ) -> Iterator[Branch]:
@@ -153,6 +164,7 @@ class Provider:
         query = query or BranchQuery()
         return self._listing("list_branches", Branch, query, repository=repository, query=query)
 
+    @limited
     def find_branch(self, repository: RepositoryId, name: str) -> Branch:
         """The branch of exactly this name.
 
@@ -184,6 +196,7 @@ class Provider:
         except (ProviderError, PluginError):
             return ""  # that the branch does not exist is what is told
 
+    @limited
     def find_repository(self, repository: RepositoryId) -> Repository:
         """The repository that the host has under a name now; its present name may be another.
 
@@ -194,6 +207,7 @@ class Provider:
         self._demand("find_repository")
         return self._call("find_repository", Repository, repository=repository)
 
+    @limited
     def clone_url(self, repository: RepositoryId, *, refused: CloneUrl | None = None) -> CloneUrl:
         """Where to clone a repository from, and with what credential.
 
@@ -208,6 +222,7 @@ class Provider:
             self._redactor.learn(found.credential.password)
         return found
 
+    @limited
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
         """What to do about a refusal by the host's git server, if the plugin knows."""
         if not self.supports("explain_git_refusal"):
@@ -218,11 +233,13 @@ class Provider:
         )
         return self._redactor.mask(said) if isinstance(said, str) and said else None
 
+    @limited
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Whether a delivery was signed by somebody who knows one of the secrets."""
         self._demand("verify_webhook")
         return self._call("verify_webhook", bool, delivery=delivery, secrets=secrets)
 
+    @limited
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """What a verified delivery says.
 
@@ -232,6 +249,7 @@ class Provider:
         self._demand("parse_webhook")
         return self._call("parse_webhook", Delivered, delivery=delivery)
 
+    @limited
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """Have the host tell of pushes and pull requests at an address.
 
@@ -243,21 +261,25 @@ class Provider:
         arguments = {"repository": repository, "url": url, "secret": secret}
         return self._call("register_webhook", Webhook, **arguments)
 
+    @limited
     def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
         """The webhooks of a repository, lazily."""
         self._demand("list_webhooks")
         return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
 
+    @limited
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
         """Remove a webhook by the host's identifier; whether there was one."""
         self._demand("remove_webhook")
         return self._call("remove_webhook", bool, repository=repository, webhook=webhook)
 
+    @limited
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> None:
         """Show on the host's pages how a commit's deployment goes."""
         self._demand("report_status")
         self._call("report_status", bool, repository=repository, status=status)
 
+    @limited
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> None:
         """Keep the host's list of deployments to an environment."""
         self._demand("report_deployment")
@@ -286,6 +308,12 @@ class Provider:
                 provider=self.name,
                 plugin=self.plugin.label,
             )
+
+    def within(self, limit: CallLimit) -> Provider:
+        """The same provider with a limit for each call."""
+        found = copy.copy(self)
+        found.limit = limit
+        return found
 
     def close(self) -> None:
         """Close the connections. Listings that are under way end with an error."""
@@ -322,7 +350,7 @@ class Provider:
 
     def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
         call = self._started(hook, arguments)
-        secrets = _secrets_among(arguments)
+        secrets = secrets_among(arguments)
         redactor = self._redactor.extended(secrets) if secrets else None
         tally = self._tally(hook)
         try:
@@ -330,7 +358,7 @@ class Provider:
                 made = partial(getattr(self._hooks, hook), **arguments)
                 result = self._guard(hook, made, redactor)
             if not isinstance(result, expected):
-                raise self._broken(hook, f"returned {_what(result)}, not {expected.__name__}")
+                raise self._broken(hook, f"returned {type_of(result)}, not {expected.__name__}")
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
@@ -355,7 +383,7 @@ class Provider:
                 result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
             if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
                 items = f"an iterable of {expected.__name__}"
-                raise self._broken(hook, f"returned {_what(result)}, not {items}")
+                raise self._broken(hook, f"returned {type_of(result)}, not {items}")
             source = self._guard(hook, lambda: iter(result))
         except DeploycoreError as error:
             self._finished(call, None, error)
@@ -382,7 +410,7 @@ class Provider:
                     self._guard(call.hook, tally.check)
                     break
                 if not isinstance(item, expected):
-                    what = f"gave {_what(item)} as item {given + 1}, not {expected.__name__}"
+                    what = f"gave {type_of(item)} as item {given + 1}, not {expected.__name__}"
                     raise self._broken(call.hook, what)
                 if not self._is_new_and_wanted(call.hook, item, repeats, query):
                     continue
@@ -413,7 +441,7 @@ class Provider:
         return False
 
     def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall:
-        shown = {name: value for name, value in arguments.items() if name not in _SECRET_ARGUMENTS}
+        shown = {name: value for name, value in arguments.items() if name not in SECRET_ARGUMENTS}
         call = ProviderCall(self.name, self.plugin.kind, hook, shown)
         self._observers.tell("provider_call_started", call=call)
         return call
@@ -482,20 +510,3 @@ class Provider:
             plugin=self.plugin.label,
             hook=hook,
         )
-
-
-def _private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
-    manager = pluggy.PluginManager("deploycore")
-    manager.add_hookspecs(ProviderSpec)
-    manager.register(instance, name=plugin.kind)
-    return manager
-
-
-def _secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
-    given = [value for name, value in arguments.items() if name in _SECRET_ARGUMENTS]
-    flat = (item for value in given for item in (value if isinstance(value, tuple) else (value,)))
-    return [item for item in flat if isinstance(item, SecretStr)]
-
-
-def _what(value: Any) -> str:
-    return "nothing (None)" if value is None else f"a {type(value).__name__}"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploycore.configuration import ProviderConfig, members
 from deploycore.errors import ConfigurationError, PluginError
@@ -28,9 +28,11 @@ from deploycore.provider.background import (
     printing_to_stderr,
     under_way,
 )
-from deploycore.provider.isolation import Ending
 from deploycore.provider.watchdog import ending_process
 from deploycore.text.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from deploycore.provider.isolation import Ending
 
 __all__ = [
     "CONTRACT_GROUP",
@@ -384,13 +386,13 @@ def _faults(candidate: object) -> Iterable[str]:
 def _version_fault(candidate: type) -> str | None:
     version = getattr(candidate, "API_VERSION", None)
     if version is None:
-        return f"it has no API_VERSION (this deploycore speaks version {API_VERSION})"
+        return f"it has no API_VERSION (this deploycore supports version {API_VERSION})"
     if version != API_VERSION:
         newer = isinstance(version, int) and version > API_VERSION
         remedy = "upgrade deploycore" if newer else "it needs a newer release of the plugin"
         return (
-            f"it was written for version {version!r} of the contract, and this deploycore "
-            f"speaks version {API_VERSION}: {remedy}"
+            f"it was written for version {version!r} of the contract, and this deploycore supports "
+            f"version {API_VERSION}: {remedy}"
         )
     return None
 

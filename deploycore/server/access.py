@@ -1,7 +1,7 @@
-"""Who may use the API: a bearer's token, its role, and what a role may do.
+"""Authorization of API requests: bearer tokens and their roles.
 
-The digests of all tokens are in memory, read again when they are a quarter of a second old, so
-wrong tokens cost next to no questions to the database, and a new or removed one is known at once.
+The digests of all tokens are kept in memory and read again after a quarter of a second. So wrong
+tokens cause almost no database queries, and a new or removed token takes effect at once.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _ORDER: tuple[Role, ...] = ("read", "deploy", "admin")
 
 
 def may(role: Role, wanted: Role) -> bool:
-    """Whether a role is enough where another is wanted."""
+    """Whether a role includes a required role."""
     return _ORDER.index(role) >= _ORDER.index(wanted)
 
 
 class Access:
-    """Tells who a token belongs to.
+    """Looks up tokens.
 
     Args:
-        clock: Seconds that only grow.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,14 +68,14 @@ class Access:
                 self._read_at = at
 
     def bearer(self, header: str | None, wanted: Role) -> TokenRecord:
-        """Who a request is from; answered from memory.
+        """Return the token of a request, from memory.
 
         Args:
-            header: ``Authorization`` of the request.
-            wanted: The role that it needs.
+            header: The request's ``Authorization`` header.
+            wanted: The required role.
 
         Raises:
-            Refusal: There is no right token (401), or its role is not enough (403).
+            Refusal: The token is missing or invalid (401), or its role is too low (403).
         """
         found = self._find(header or "")
         if found is None:
@@ -98,7 +98,7 @@ class Access:
         return found
 
     def still_holds(self, token: TokenRecord) -> bool:
-        """Whether a token that was right has neither expired nor been removed since; for a thread.
+        """Whether a valid token has neither expired nor been removed since; call it in a thread.
 
         Raises:
             StoreError: The database can't be used.
@@ -108,19 +108,21 @@ class Access:
         return is_there and (token.expires_at is None or datetime.now(UTC) < token.expires_at)
 
     def note_use(self, token: TokenRecord) -> None:
-        """Note now and then that a token is used; that this fails fails nothing."""
+        """Record now and then that a token is used. A failure is only logged."""
         if not self.is_to_be_noted(token):
             return
         self._noted[token.name] = datetime.now(UTC)
         try:
             self._store.tokens.note_use(token.name)
         except StoreError as error:
-            logger.warning("that the token %s was used could not be noted: %s", token.name, error)
+            logger.warning(
+                "the last use of the token %s could not be recorded: %s", token.name, error
+            )
 
     def is_to_be_noted(self, token: TokenRecord) -> bool:
         """Whether a token's use was not noted within a minute."""
         noted = self._noted.get(token.name)
-        # Clocks are put back, too.
+        # A clock can also be set back.
         return noted is None or abs(datetime.now(UTC) - noted) >= _NOTED_EVERY
 
     def _find(self, header: str) -> TokenRecord | None:

@@ -1,6 +1,6 @@
-"""The REST API: what each operation does. Who may, and where it is, stands in ``operations``.
+"""The operations of the REST API. Their paths and roles are in ``operations``.
 
-Each is a plain function for a thread, which takes a :class:`Call` and gives an answer.
+Each operation is a function that runs in a thread, takes a :class:`Call` and returns a response.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _CAUSE = "request"
 _PRIORITY = 10
-"""A person who waits goes before a push."""
+"""A request of a waiting person has priority over a push."""
 
 _INTEGER_MOST = 2**31 - 1
 _LINES_MOST = 1000
@@ -43,7 +43,7 @@ _LINES_MOST = 1000
 
 @dataclass(frozen=True)
 class Call:
-    """One request, checked.
+    """A request that was checked.
 
     Attributes:
         path: The parameters of its path.
@@ -59,7 +59,7 @@ class Call:
 
     @property
     def actor(self) -> str:
-        """Who asks, for the history."""
+        """Return the requester's name for the history."""
         return f"token {self.token.name}" if self.token else ""
 
 
@@ -88,11 +88,11 @@ class Api:
         self._document = document
 
     def health(self, call: Call) -> Response:
-        """Tell that the process answers."""
+        """Report that the process responds."""
         return _answer(views.Health(status="ok", checks={}))
 
     def ready(self, call: Call) -> Response:
-        """Tell whether the database, the key and this process's workers can be used."""
+        """Report whether the database, the key and this process's workers can be used."""
         found = self._readiness.look()
         return _answer(found, status=200 if found.status == "ok" else 503)
 
@@ -120,7 +120,7 @@ class Api:
         return _answer(views.ApplicationView.of(self._application(call.path["application"])))
 
     def put_application(self, call: Call) -> Response:
-        """Make an application what a declaration says; nothing is deployed."""
+        """Create or update an application, without deploying it."""
         name = call.path["application"]
         if "name" in call.body:
             raise Refusal(
@@ -136,12 +136,12 @@ class Api:
         )
 
     def delete_application(self, call: Call) -> Response:
-        """Remove an application, and its webhook at the git host; its releases stay on disk.
+        """Remove an application and its webhook at the git host. Its releases stay on disk.
 
-        Its history and logs are kept, unless the query says "purge", which also erases those of an
-        application that was removed before. "force" deletes damaged records of deployments that
-        have not ended. The answer is 204 where nothing is left to do, and 200 with what remains
-        for a person to remove.
+        Its history and logs are kept, unless the query has "purge", which also deletes those of
+        an application of this name that was removed before. "force" deletes damaged records of
+        unfinished deployments. The status is 204 if nothing is left to do, and otherwise 200 with
+        a list of what you have to remove yourself.
         """
         name = _checked(call.path["application"])
         query: views.RemovalQuery = call.query
@@ -165,7 +165,7 @@ class Api:
         return _answer(views.Removed(remains=done.remains, dropped=dropped, error=error_text))
 
     def list_deployments(self, call: Call) -> Response:
-        """List deployments and rollbacks, those of removed applications too, the newest first."""
+        """List deployments and rollbacks, newest first, including those of removed applications."""
         query: views.DeploymentQuery = call.query
         note_application(query.application)
         try:
@@ -187,10 +187,10 @@ class Api:
         return _answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
 
     def request_deployment(self, call: Call) -> Response:
-        """Ask for an application's newest commit to be deployed.
+        """Request a deployment of an application's newest commit.
 
-        A commit that is live already is skipped, unless the body says "force". What is kept is a
-        trigger; a worker deploys, and the trigger tells which deployment it was.
+        A commit that is already live is skipped, unless the body has "force". The request is stored
+        as a trigger. A worker deploys it, and the trigger then names the deployment.
         """
         application = self._application(call.path["application"])
         wanted = checked(views.DeploymentRequest, call.body)
@@ -208,7 +208,7 @@ class Api:
         return _answer(views.TriggerView.of(record), status=202, headers={"Location": location})
 
     def roll_back(self, call: Call) -> Response:
-        """Begin to make a former release the live one; the git host is not asked."""
+        """Start a rollback to a previous release, without contacting the git host."""
         name = self._application(call.path["application"]).name
         wanted = checked(views.RollbackRequest, call.body)
         begun = self._rollbacks.begin(name, to=wanted.to, requested_by=call.actor)
@@ -216,7 +216,7 @@ class Api:
         return _begun(record)
 
     def cancel_deployment(self, call: Call) -> Response:
-        """Ask a deployment to stop: at once if it waits, else at its next safe point."""
+        """Cancel a deployment: at once if it waits, otherwise at its next safe point."""
         known = self.deployment(call.path["deployment"])
         try:
             record = self._installation.engine.cancel(known.id)
@@ -225,7 +225,7 @@ class Api:
         return _begun(record)
 
     def get_trigger(self, call: Call) -> Response:
-        """Get a trigger: whether it is settled, and by which deployment."""
+        """Get a trigger, with the deployment that settled it, if any."""
         number = _identifier(call.path["trigger"])
         try:
             record = self._installation.store.triggers.get(number)
@@ -235,9 +235,9 @@ class Api:
         return _answer(views.TriggerView.of(record))
 
     def read_log(self, call: Call) -> Response:
-        """Get the lines of a deployment's log; as text/event-stream, follow it while it runs.
+        """Get the lines of a deployment's log. As text/event-stream, follow it while it runs.
 
-        An event's id is a place in the log: send it as Last-Event-ID to go on from there.
+        An event's id is a position in the log. To continue there, send it as Last-Event-ID.
         """
         record = self.deployment(call.path["deployment"])
         part = self._installation.engine.logs.part(
@@ -277,7 +277,7 @@ def _checked(name: str) -> str:
         raise Refusal(
             404,
             "not_found",
-            f"There is no application {name[:64]!r}.",
+            f"The application {name[:64]!r} does not exist.",
             hint=f"List the applications: GET {PREFIX}/applications",
         )
     return name

@@ -1,8 +1,8 @@
-"""The ASGI application: routes from the table of operations, and the webhook's endpoint.
+"""The ASGI application: routes from the table of operations, and the webhook endpoint.
 
-The event loop only reads, answers and waits; whatever asks the database, or a plugin, runs in a
-thread. Refusing comes first and is cheap: an unknown application, a wrong token and a body that
-is too large are known from memory, before anything else is done.
+The event loop only reads requests and sends responses. Database queries and plugin calls run in
+threads. Invalid requests are rejected first, and cheaply: unknown applications, wrong tokens and
+bodies that are too large are detected in memory, before anything else is done.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from deploycore.server.deliveries import (
     UNAVAILABLE,
     UNKNOWN_APPLICATION,
     Acceptor,
-    PullRequestHandler,
     Verdict,
 )
 from deploycore.server.edge import ROUTE, Edge, note_application
@@ -53,7 +52,6 @@ from deploycore.server.senders import sender_of
 from deploycore.server.views import Accepted
 from deploycore.store import TokenRecord
 from deploycore.worker import Worker
-from deploycore.worker.previews import handle
 
 __all__ = ["Application", "create_application"]
 
@@ -104,7 +102,7 @@ class Application:
     acceptor: Acceptor
 
     def begin_to_stop(self) -> None:
-        """Let followers of logs go, so that their connections end; quick, for a signal handler."""
+        """End the connections of clients that follow logs. Fast enough for a signal handler."""
         self.followers.stop()
 
     def close(self, drain: float = 0.0) -> None:
@@ -122,13 +120,11 @@ def create_application(
     options: ServerOptions | None = None,
     *,
     worker: Worker | None = None,
-    previews: PullRequestHandler = handle,
 ) -> Application:
     """Make the application; nothing is opened, started or asked yet.
 
     Args:
         worker: The one of this process, for what is told of it.
-        previews: What is given pull requests.
     """
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
@@ -143,12 +139,7 @@ def create_application(
         metrics=metrics,
         document=openapi_document(),
     )
-    acceptor = Acceptor(
-        installation,
-        directory,
-        replay_window=options.replay_window,
-        previews=previews,
-    )
+    acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
     rest = _Rest(api, Access(installation.store), followers, options)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
@@ -237,7 +228,7 @@ class _Webhooks:
         try:
             return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            self._quiet.warn("directory", "webhooks cannot be judged: %s", error)
+            self._quiet.warn("directory", "webhook deliveries cannot be checked: %s", error)
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
@@ -249,7 +240,7 @@ class _Webhooks:
     def _count(self, outcome: str, reason: str) -> None:
         self._metrics.webhooks.labels(outcome, reason).inc()
         if outcome == "refused":
-            self._quiet.warn(reason, "a webhook was refused: %s", reason)
+            self._quiet.warn(reason, "a webhook delivery was rejected: %s", reason)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Threads of their own, so that neither webhooks nor the API keep the other waiting.

@@ -1,4 +1,4 @@
-"""Reading a request's body with a limit: what is beyond it is neither read nor kept."""
+"""Read request bodies within limits of size, time and memory."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Share:
 
         Raises:
             TimeoutError: It is over.
-            Refusal: Others needed the room (503).
+            Refusal: Other requests needed the memory (503).
         """
         try:
             async with asyncio.timeout(seconds) as self._deadline:
                 yield self._deadline
         except TimeoutError:
             if self.is_evicted:
-                raise _busy("The room was needed for others.") from None
+                raise _busy("Other requests needed the memory of this one.") from None
             raise
         finally:
             self._deadline = None
@@ -60,7 +60,7 @@ class Share:
             Refusal: There is none left (503).
         """
         if self.is_evicted:
-            raise _busy("The room was needed for others.")
+            raise _busy("Other requests needed the memory of this one.")
         if self._room is not None:
             self._room.take(self, count)
 
@@ -125,7 +125,7 @@ class Room:
                 each.evict()
                 self._release(each)
                 return
-        raise _busy("Too much is being received at once.")
+        raise _busy("The server is receiving too many requests at once.")
 
     def _taken_by(self, sender: str) -> int:
         return sum(each.taken for each in self._by_sender[sender])

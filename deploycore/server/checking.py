@@ -1,4 +1,4 @@
-"""What a client sent, as a model; or the refusal that names each wrong field, never its value."""
+"""Validate a client's input. Errors name each invalid field, and never its value."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def checked(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
-    """The values as a model.
+    """Validate values as a model.
 
     Raises:
-        Refusal: Some are wrong or unknown (422).
+        Refusal: Some values are invalid or unknown (422).
     """
     try:
         return model.model_validate(values)

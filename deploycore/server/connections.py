@@ -1,6 +1,6 @@
-"""Connections of strangers: how many there may be, and how much of them is read.
+"""Limits on connections: how many are open, and how much is read from each.
 
-What is refused here is refused before the application, or even a task, is there for it.
+A connection that exceeds a limit is ended before the application, or even a task, exists for it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Connections:
         most, sender = connections_most(), connection.sender
         own = len(self._by_sender.get(sender, ()))
         if self._are_shared and own >= max(most // _SHARE, _SHARE_LEAST):
-            quiet.warn("share", "%s has its share of %d connections", sender, own)
+            quiet.warn("share", "%s already uses its share of %d connections", sender, own)
             if not self._end_one_of(sender):
                 return False
         elif self._count >= most:

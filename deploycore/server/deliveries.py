@@ -1,8 +1,7 @@
-"""What becomes of a delivery: refused, known, of no interest, or one row in the store.
+"""Check webhook deliveries: reject, ignore, or store each as one row.
 
-Nothing of a delivery is believed, or even read as what it claims to be, before its signature is
-found right. It is never more than a hint: what is deployed is what the host says when the
-deployment's turn has come.
+Nothing of a delivery is parsed before its signature was verified. A delivery is only a hint: the
+deployment asks the host which commit to deploy when it starts.
 """
 
 from __future__ import annotations
@@ -30,13 +29,12 @@ from deploycore.server.known_webhooks import Directory, Entry
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.reception import Missed
 from deploycore.server.storage_locks import StorageLocks
-from deploycore.store import ApplicationRecord
+from deploycore.worker.previews import handle
 
-__all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "PullRequestHandler", "Verdict"]
+__all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "Verdict"]
 
 logger = logging.getLogger(__name__)
 
-PullRequestHandler = Callable[[Installation, ApplicationRecord, PullRequestEvent], object]
 """What is given pull requests; it must be quick, and do no more than note them. It may answer
 ``ignored``."""
 
@@ -52,13 +50,13 @@ _NOTED_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a delivery.
+    """The result of a delivery.
 
     Attributes:
-        status: The answer's HTTP status.
-        reason: Why it was refused or is of no interest: one of few words, for machines.
-        trigger: The row that was made.
-        message, hint: Why it was refused, for people; empty for what the reason says by itself.
+        status: The HTTP status of the response.
+        reason: Why the delivery was rejected or ignored, as one of a few words for programs.
+        trigger: The stored trigger.
+        message, hint: Why the delivery was rejected, for people; empty if the reason is enough.
     """
 
     status: int
@@ -81,8 +79,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Source:
-    """What is known of a delivery besides its events: the host's identifier, the body's digest,
-    and since when, by the monotonic clock, it has waited."""
+    """Facts about a delivery besides its events: the host's identifier, the body's digest, and the
+    time since which it has waited, by the monotonic clock."""
 
     delivery: str
     digest: str
@@ -103,7 +101,6 @@ class Acceptor:
 
     Args:
         replay_window: How far a delivery's own time stamp may be from now.
-        previews: What is given pull requests.
         now: The time.
     """
 
@@ -113,13 +110,11 @@ class Acceptor:
         directory: Directory,
         *,
         replay_window: timedelta,
-        previews: PullRequestHandler,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._installation = installation
         self._directory = directory
         self._replay_window = replay_window
-        self._previews = previews
         self._now = now
         self._locks = StorageLocks(installation.store)
         self._noted: dict[str, datetime] = {}
@@ -139,11 +134,13 @@ class Acceptor:
             return self._judged(name, delivery, time.monotonic() if came_at is None else came_at)
         except UnexpectedAnswer as error:
             said = error.message, error.hint
-            self._quiet.warn(name, "a webhook of %s was refused: %s %s", name, *said)
+            self._quiet.warn(name, "a webhook delivery for %s was rejected: %s %s", name, *said)
             return replace(_MALFORMED, message=error.message, hint=error.hint)
         except DeploycoreError as error:
             # Ours, or the plugin's: the host may send it again.
-            self._quiet.warn(name, "a webhook of %s could not be judged: %s", name, error)
+            self._quiet.warn(
+                name, "a webhook delivery for %s could not be checked: %s", name, error
+            )
             self.miss(name)
             return UNAVAILABLE
 
@@ -248,7 +245,7 @@ class Acceptor:
         told = hashlib.sha256(f"{digest} {event.number}".encode()).hexdigest()
         if triggers.is_known(name, told):
             return _KNOWN
-        if self._previews(self._installation, entry.application, event) == "ignored":
+        if handle(self._installation, entry.application, event) == "ignored":
             return _ignored("no_previews")
         # Afterwards: what fails is to be sent again, and then it must not be known.
         triggers.add(name, cause="pull_request", digest=told, settled=True)
@@ -271,7 +268,7 @@ class Acceptor:
             with self._locks.take(name, time.monotonic()):
                 self._installation.store.webhooks.note_delivery(name)
         except StoreError as error:
-            logger.warning("that a delivery for %s came could not be noted: %s", name, error)
+            logger.warning("the time of a delivery for %s could not be recorded: %s", name, error)
 
 
 def _ignored(reason: str) -> Verdict:

@@ -1,6 +1,6 @@
-"""The outermost layer: request ids, security headers, times, and no traceback to anybody.
+"""The outermost layer: request ids, security headers, times, and errors without tracebacks.
 
-Each request is logged when its answer begins, with the application that it is about.
+Each request is logged when its response begins, with the application that it is about.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _HEADERS = {
 _TWO_LENGTHS = Refusal(
     400,
     "malformed",
-    "The request has two Content-Length headers, or Content-Length and Transfer-Encoding.",
+    "The request has both Content-Length and Transfer-Encoding.",
     headers={"Connection": "close"},
 )
 
@@ -115,7 +115,7 @@ class Edge:
         except Exception as error:
             logger.error("unexpected error: %s", _place_of(error))
             if status:
-                raise CutOff("an answer was cut off") from None
+                raise CutOff("a response was cut off") from None
             answer = problem_of(Refusal(500, "error", "An unexpected error occurred."))
             await answer(scope, receive, send_on)
 

@@ -1,7 +1,7 @@
-"""A deployment's log as server-sent events: from any place on, until the deployment has ended.
+"""A deployment's log as server-sent events, from any position until the deployment has ended.
 
-An event's id is the place behind its line in the log, so who lost the connection goes on exactly
-there, without anything being kept for it.
+An event's id is the position after its line in the log. A client that lost the connection can
+continue exactly there, and the server stores nothing for it.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _DIGITS = 16
 
 
 def position_of(last_event_id: str | None) -> int:
-    """The place that a client has come to; the beginning, where it says nothing sensible."""
+    """Return the position that a client sent; the beginning if it sent none or an invalid one."""
     text = (last_event_id or "").strip()
     is_number = text.isascii() and text.isdigit() and len(text) <= _DIGITS
     return int(text) if is_number else 0
 
 
 class Followers:
-    """Those who follow logs.
+    """The clients that follow logs.
 
     Args:
-        most: How many there may be.
+        most: The maximum number of clients.
     """
 
     def __init__(self, installation: Installation, *, most: int) -> None:
@@ -69,7 +69,7 @@ class Followers:
             raise Refusal(
                 503,
                 "too_many_followers",
-                f"{self._most} logs are being followed already.",
+                f"{self._most} clients are already following logs.",
                 hint="Try again later, or request the log as JSON.",
                 headers={"Retry-After": "10"},
             )

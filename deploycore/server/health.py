@@ -1,4 +1,4 @@
-"""Whether the server can do its work: database, disk, key of the secrets, workers."""
+"""Readiness of the server: database, disk, key of the secrets, workers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FRESH_SECONDS = 1.0
 _FREE_BYTES_LEAST = 16 * 1024 * 1024
 _FREE_FILES_LEAST = 16
 _MISSING = {
-    "database": "The database cannot be read or written.",
+    "database": "The database cannot be read, or cannot be written.",
     "disk": "The disk of the data directory is full, or cannot be written.",
-    "key": "The key of the stored secrets is missing, or is another one.",
+    "key": "The key of the stored secrets is missing, or is not the key that encrypted them.",
     "workers": "A worker thread of this process has ended.",
 }
 _WRITING_SECONDS = 5.0

@@ -1,7 +1,7 @@
-"""Whether a delivery is about the repository that an application deploys, whatever its name is.
+"""Decide whether a delivery is about the repository that an application deploys.
 
-By the host's identifier where that is known, else by the name. Only signed deliveries come here.
-A new name is noted and not believed: a deployment asks the host for it first.
+The host's identifier decides if it is known, and otherwise the name. Only signed deliveries are
+compared. A new name is recorded, but used only after a deployment has asked the host for it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Identity:
         definition = entry.application.definition
         self._quiet.warn(
             definition.name,
-            "%s: a delivery is about another repository that is called %s now, and was ignored",
+            "%s: a delivery was ignored, because another repository is named %s now",
             definition.name,
             definition.repository,
         )

@@ -1,10 +1,10 @@
-"""What the server knows of applications and their webhooks without asking the database each time.
+"""A cache of applications and their webhooks, so that most deliveries need no database query.
 
-A copy in memory, so that strangers who guess cost next to nothing. What is known of an application
-is read again when it is some seconds old and somebody asks for it, which costs the same however
-many others there are. Before anybody is told that an application is unknown or a signature wrong,
-one row of the database is looked at: hosts do not send again, and another process may have
-registered the webhook, or replaced its secret, a moment ago.
+Requests that guess names cost almost nothing. An entry is read again when it is a few seconds old
+and is needed; that costs the same for any number of applications. Before the server answers that
+an application is unknown or a signature is wrong, it reads one row of the database: hosts do not
+send a delivery again, and another process may have just registered the webhook or replaced its
+secret.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Directory:
             # The others last: webhooks are registered while the server runs.
             others = {each.name: each for each in self._installation.store.list_providers()}
         except DeploycoreError as error:
-            logger.warning("webhooks cannot be judged for now: %s", error)
+            logger.warning("webhook deliveries cannot be checked for now: %s", error)
             return
         for known in self._all():
             with suppress(DeploycoreError):

@@ -1,4 +1,4 @@
-"""What the server tells Prometheus. No label has a value that a stranger chooses."""
+"""Metrics for Prometheus. No label has a value that a client can choose."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Metrics:
         self._registry = CollectorRegistry()
         self.webhooks = Counter(
             "deploycore_webhooks",
-            "Deliveries of webhooks, by what became of them and why.",
+            "Webhook deliveries, by result and reason.",
             ["outcome", "reason"],
             registry=self._registry,
         )
         self.requests = Histogram(
             "deploycore_http_request_seconds",
-            "How long requests took, until the answer's head was sent.",
+            "Time of requests, until the response's header was sent.",
             ["method", "route", "status"],
             buckets=_BUCKETS,
             registry=self._registry,
@@ -64,18 +64,18 @@ class _FromStore(Collector):
         worker = self._worker
         yield GaugeMetricFamily(
             "deploycore_worker_threads",
-            "Deployments that this process can have in hand at once.",
+            "Maximum number of deployments at once in this process.",
             value=worker.threads if worker is not None and worker.is_well else 0,
         )
         try:
             yield from list(self._of_store())
         except DeploycoreError as error:
-            logger.warning("metrics lack what the database knows: %s", error)
+            logger.warning("metrics of the database are missing: %s", error)
 
     def _of_store(self) -> Iterator[Metric]:
         counted = self._store.deployments.count_by_state()
         states = GaugeMetricFamily(
-            "deploycore_deployments", "Deployments that are remembered, by state.", labels=["state"]
+            "deploycore_deployments", "Deployments in the database, by state.", labels=["state"]
         )
         for state in get_args(DeploymentState):
             states.add_metric([state], counted.get(state, 0))
@@ -83,7 +83,7 @@ class _FromStore(Collector):
         triggers = self._store.triggers.counts()
         depth = GaugeMetricFamily(
             "deploycore_triggers_waiting",
-            "Triggers that no deployment has settled, by whether one may try now.",
+            "Triggers in the queue, by whether a worker may try them now.",
             labels=["due"],
         )
         depth.add_metric(["now"], triggers.due)
@@ -91,6 +91,6 @@ class _FromStore(Collector):
         yield depth
         yield GaugeMetricFamily(
             "deploycore_triggers_oldest_seconds",
-            "How long the oldest trigger that waits has waited.",
+            "Time that the oldest trigger in the queue has waited.",
             value=triggers.oldest_seconds,
         )

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the table of operations and the models of what they say."""
+"""The OpenAPI document, generated from the table of operations and their models."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def openapi_document() -> dict[str, Any]:
         "info": {
             "title": "deploycore",
             "version": deploycore.__version__,
-            "description": "Deploy applications, and see what was deployed.",
+            "description": "Deploy applications, and list deployments.",
         },
         "paths": paths,
         "components": {
@@ -123,21 +123,21 @@ def _webhook() -> dict[str, Any]:
     answer = {"application/json": {"schema": _reference(views.Accepted)}}
     problem = {MEDIA_TYPE: {"schema": _reference(views.Problem)}}
     responses = {
-        200: ("It was known already.", answer),
-        202: ("It is accepted, and on the disk; or it is of no interest.", answer),
+        200: ("The delivery was received before.", answer),
+        202: ("The delivery is stored, or it was ignored.", answer),
         400: ("The connection ended before the body was complete.", problem),
         401: ("The signature is missing or wrong.", problem),
         404: ("The application does not exist, or has no webhook.", problem),
         408: ("The body took too long to arrive.", problem),
         413: ("The body is too large.", problem),
-        422: ("It is not what the git host sends, or was sent too long ago.", problem),
+        422: ("The request is not a delivery of the git host, or was sent too long ago.", problem),
         500: ("An unexpected error occurred.", problem),
         503: ("The delivery cannot be stored now; send it again.", problem),
     }
     return {
         "operationId": "receive_webhook",
-        "summary": "Take a git host's word of a push or a pull request.",
-        "description": "Signed as the git host signs, with the webhook's secret.",
+        "summary": "Receive a delivery about a push or a pull request from a git host.",
+        "description": "The git host's signature, made with the webhook's secret.",
         "parameters": list(_path_parameters(WEBHOOK_PATH)),
         "requestBody": {"content": {"*/*": {"schema": {}}}},
         "responses": {

@@ -1,6 +1,6 @@
-"""The one table of the API: where each operation is, who may, what it takes and answers.
+"""The table of API operations: path, role, input and responses of each.
 
-Routes, roles and the OpenAPI document are all made from it, so none can say otherwise.
+Routes, authorization and the OpenAPI document are generated from it, so they always agree.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the server is run: what a person chose, and the limits that hold where nobody chose."""
+"""Options of the server and their defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ServerOptions"]
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What the server goes by.
+    """Options of the server.
 
     Attributes:
         body_bytes_most: What a request's body may have; what is beyond is not read.

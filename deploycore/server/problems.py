@@ -1,6 +1,6 @@
-"""Errors as HTTP tells them: problem details (RFC 9457) with a code and the next step.
+"""Errors as HTTP problem details (RFC 9457), with a code and the next step.
 
-Nothing of a traceback is ever in one; of what was unforeseen, only that it happened.
+They never contain a traceback. Of an unexpected error they say only that it occurred.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Refusal(Exception):
-    """A request is refused.
+    """A request is rejected.
 
     Args:
         status: The answer's status.

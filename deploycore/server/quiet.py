@@ -1,4 +1,4 @@
-"""Log lines about what strangers send: so many a minute, then a count of the rest."""
+"""Rate-limited logging of invalid requests: some lines a minute, then a count of the rest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class QuietLogger:
                 told.left_out += 1
                 return
         if left_out:
-            self._logger.warning("%d more lines like the next one were left out", left_out)
+            self._logger.warning("%d more lines like the next one were not logged", left_out)
         self._logger.warning(message, *map(_shown, arguments))
 
 

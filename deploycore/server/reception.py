@@ -1,8 +1,9 @@
-"""Noting that this server receives deliveries, and having checked what it may have missed.
+"""Record that this server receives deliveries, and request checks for missed ones.
 
-Git hosts send a delivery once, or give up after seconds. What came while no server ran, while this
-one was suspended or had no database, or while it turned deliveries away, is found by asking the
-hosts for the refs: that needs nothing that a host may not have, such as a log of its deliveries.
+Git hosts send a delivery once, or give up after seconds. A delivery is missed while no server runs,
+while the server is suspended or has no database, or while it rejects deliveries. To find missed
+pushes, workers ask the hosts for the refs: every host can answer that, with or without a log of
+deliveries.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ class Reception:
         if self._owes_all:
             count = request_checks(self._installation)
             if count:
-                logger.info("deliveries may have been missed: %d applications are checked", count)
+                logger.info(
+                    "deliveries may have been missed; workers will check %d applications", count
+                )
         elif self._owed:
             request_checks(self._installation, self._owed)
         self._owes_all, self._owed = False, set()

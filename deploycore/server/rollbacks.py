@@ -1,6 +1,6 @@
-"""Rollbacks that were asked for over HTTP: each in a thread, answered as soon as it is recorded.
+"""Rollbacks that were requested over HTTP. Each runs in a thread; the response does not wait.
 
-They are no work for the queue: they ask no git host, and who asks wants them at once.
+They bypass the queue, because they need no git host and the requester wants them at once.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Rollbacks:
                 if not known.done():
                     known.set_exception(error)
                 elif not isinstance(error, DeploycoreError):
-                    logger.error("a rollback of %s ended by %s", application, type(error).__name__)
+                    logger.error(
+                        "a rollback of %s ended with %s", application, type(error).__name__
+                    )
             finally:
                 with self._lock:
                     self._running.pop(threading.current_thread(), None)

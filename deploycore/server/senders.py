@@ -1,4 +1,4 @@
-"""Who sends a request, as far as it matters for fair shares: a network address."""
+"""The sender of a request, as a network address, for fair shares."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Running the server: one process, until it is told to stop, and then gently.
+"""Run the server in one process until a signal stops it, and shut it down in order.
 
-Stopping has an order: nothing new is accepted; requests under way are answered, and followers of
-logs let go; rollbacks and deployments of this process come to their end, or are cancelled at a
-safe point when that takes too long; the database is closed last.
+Shutdown has this order: no new connections are accepted; running requests are answered, and
+connections that follow logs are ended; rollbacks and deployments of this process finish, or are
+cancelled at a safe point if they take too long; the database is closed last.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def serve(
                 with reception, announcing(installation) if worker is None else nullcontext():
                     server.run(sockets=[listener])
             finally:
-                logger.info("stopping: deployments under way get %d s", drain)
+                logger.info("stopping: running deployments have %d s to finish", drain)
                 ends_at = time.monotonic() + drain
                 if worker is not None:
                     worker.stop(drain)
@@ -188,8 +188,8 @@ def _warn_of_plain_text(listener: socket.socket) -> None:
     address = listener.getsockname()[0]
     if not ip_address(address).is_loopback:
         logger.warning(
-            "it listens on %s without TLS: tokens can be read on the way. Put a reverse proxy "
-            "with TLS before it, and say --behind-proxy",
+            "the server listens on %s without TLS, so tokens can be read on the network. Put a "
+            "reverse proxy with TLS in front of it, and add --behind-proxy",
             address,
         )
 

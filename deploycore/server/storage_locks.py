@@ -1,8 +1,8 @@
-"""Locks under which deliveries are stored, so that one application's trouble stays its own.
+"""Locks for storing deliveries, so that one application cannot delay the others.
 
-A database with one writer is written by one thread at a time: threads would only wait for each
-other in it, and less fairly. In any other one each application has a lock of its own: what another
-process keeps locked holds up the deliveries of that application, in one thread, and no others.
+A database with a single writer is written by one thread at a time: more threads would only wait for
+each other, and less fairly. With any other database each application has its own lock, so a row
+that another process keeps locked delays only that application's deliveries, in one thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the API says and takes, as models: the answers are made by them, and so is their schema.
+"""Models of the API's requests and responses, which also give the schema.
 
-No secret has a field here.
+None of them has a field for a secret.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from deploycore.lazy import lazy_exports
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
+    from deploycore.store.listed_records import PreviewRecord, ProviderRecord
     from deploycore.store.records import (
         ApplicationRecord,
         ClaimRecord,
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
         DeploymentRecord,
         PendingApplication,
         PollRecord,
-        PreviewRecord,
-        ProviderRecord,
         ReleaseHistory,
         RepositoryRecord,
         Role,
@@ -34,6 +33,7 @@ else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "deploycore.store.listed_records": ("PreviewRecord", "ProviderRecord"),
             "deploycore.store.records": (
                 "ApplicationRecord",
                 "ClaimRecord",
@@ -41,8 +41,6 @@ else:
                 "DeploymentRecord",
                 "PendingApplication",
                 "PollRecord",
-                "PreviewRecord",
-                "ProviderRecord",
                 "ReleaseHistory",
                 "RepositoryRecord",
                 "Role",

@@ -191,7 +191,7 @@ def check_writable(connection: Connection) -> None:
         return  # it would not have begun
     if connection.scalar(text("SHOW transaction_read_only")) == "on":
         raise Place.of(connection.engine.url).error(
-            "can only be read: it takes no changes", f"See which server {DATABASE_URL} names."
+            "is read-only", f"See which server {DATABASE_URL} names."
         )
 
 

@@ -1,7 +1,7 @@
-"""Deployments in the store: asked for, brought from state to state, and looked up.
+"""Deployments in the store: requests, changes of state, and queries.
 
-A state is changed by one statement that names the states it may follow, so that of two
-processes that mean to do so one succeeds and the other is told.
+One statement changes a state, and names the states that it may follow. If two processes try at
+once, one succeeds and the other gets an error.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ class Deployments:
         kind: DeploymentKind = "deploy",
         home: str = "",
     ) -> DeploymentRecord:
-        """Record that a deployment is wanted. Those that wait for the same are superseded.
+        """Record a request for a deployment. It supersedes the application's queued deployments.
 
         Args:
-            ref: The branch, tag or commit to deploy; of a rollback, the release.
-            requested_by: Who or what asked for it; may be empty.
+            ref: The branch, tag or commit to deploy; for a rollback, the release.
+            requested_by: The person or program that asked for it; may be empty.
             home: The data directory of this process.
 
         Raises:
-            ConfigurationError: There is no such application.
+            ConfigurationError: The application does not exist.
         """
         at = datetime.now(UTC)
         values = {
@@ -82,7 +82,7 @@ class Deployments:
             "home": home,
         }
         with self._database.writing() as connection:
-            # Locked, so that of two who ask at once one is the newer one for both.
+            # Locked, so that of two concurrent requests one is the newer one for both.
             named_row(connection, "application", applications, application, locked=True)
             asked = insert(deployments).values(values).returning(*deployments.c)
             record = _record(connection.execute(asked).mappings().one())
@@ -94,7 +94,7 @@ class Deployments:
                     state="superseded",
                     finished_at=at,
                     error_code="superseded",
-                    error=f"Deployment {record.id} was asked for while this one waited.",
+                    error=f"Deployment {record.id} was requested while this one was queued.",
                 )
             )
             return record
@@ -107,22 +107,22 @@ class Deployments:
         error: DeploycoreError | None = None,
         **known: Any,
     ) -> DeploymentRecord:
-        """Record that a deployment comes into a state, before what that names takes effect.
+        """Record that a deployment enters a state, before the state's work begins.
 
         Args:
-            deployment: Its id.
-            error: What ended it: its code and its sentence are kept.
-            known: Other fields of the record that are known by now.
+            deployment: The deployment's id.
+            error: What ended it; its code and message are stored.
+            known: Other fields of the record that are known now.
 
         Raises:
-            StoreError: It is in a state that this one can't follow.
+            StoreError: The deployment is in a state that this one cannot follow.
         """
         now = datetime.now(UTC)
         values: dict[str, Any] = {**known, "state": state}
         if state in FINAL_STATES:
             values["finished_at"] = now
         else:
-            # Set once, when it is no longer waiting.
+            # Set once, when it is no longer queued.
             values["started_at"] = case(
                 (deployments.c.started_at.is_(None), now), else_=deployments.c.started_at
             )
@@ -131,19 +131,19 @@ class Deployments:
         return self._update(deployment, may_precede(state), values)
 
     def note_error(self, deployment: int, error: DeploycoreError) -> DeploymentRecord:
-        """Record why a release that is being activated is going to be taken back.
+        """Record why a release that is being activated will be taken back.
 
         Raises:
-            StoreError: It is not being activated.
+            StoreError: The deployment is not being activated.
         """
         values = {"error_code": error.code, "error": error.message}
         return self._update(deployment, ["activating"], values)
 
     def request_cancellation(self, deployment: int) -> DeploymentRecord:
-        """Ask for a deployment to stop: at once if it waits, else soon, by its own process.
+        """Ask a deployment to stop: a queued one ends now, a running one soon, by its own process.
 
         Raises:
-            ConfigurationError: There is none of this id, or it has come to an end.
+            ConfigurationError: The deployment does not exist, or it has already ended.
         """
         waits = deployments.c.state == "queued"
         values = {
@@ -151,7 +151,9 @@ class Deployments:
             "state": case((waits, "cancelled"), else_=deployments.c.state),
             "finished_at": case((waits, datetime.now(UTC)), else_=deployments.c.finished_at),
             "error_code": case((waits, "cancelled"), else_=deployments.c.error_code),
-            "error": case((waits, "It was cancelled while it waited."), else_=deployments.c.error),
+            "error": case(
+                (waits, "It was cancelled while it was queued."), else_=deployments.c.error
+            ),
         }
         with self._database.writing() as connection:
             row = _changed(connection, deployment, _UNFINISHED, values)
@@ -165,10 +167,10 @@ class Deployments:
         )
 
     def get(self, deployment: int) -> DeploymentRecord:
-        """The deployment of an id.
+        """Get the deployment of an id.
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: The deployment does not exist.
         """
         with self._database.reading() as connection:
             return _get(connection, deployment)
@@ -182,17 +184,17 @@ class Deployments:
         before: int | None = None,
         limit: int | None = None,
     ) -> list[DeploymentRecord]:
-        """Deployments, the newest first.
+        """List deployments, the newest first.
 
         Args:
-            application: Only those of this application.
-            kind: Only those of this kind.
-            state: Only those in this state.
-            before: Only those that are older than the one of this id.
-            limit: At most so many.
+            application: Only deployments of this application.
+            kind: Only deployments of this kind.
+            state: Only deployments in this state.
+            before: Only deployments with a smaller id than this one.
+            limit: Maximum number of deployments (default: all).
 
         Raises:
-            ConfigurationError: There is no such application.
+            ConfigurationError: The application does not exist.
         """
         query = select(deployments).order_by(deployments.c.id.desc()).limit(limit)
         if kind is not None:
@@ -215,14 +217,14 @@ class Deployments:
         before: int | None = None,
         limit: int | None = None,
     ) -> Sequence[DeploymentRecord]:
-        """Deployments, those of removed applications included, the newest first; for people.
+        """List deployments, those of removed applications included, the newest first.
 
         Args:
-            application: Only those of applications of this name, present or removed.
-            state, before, limit: As those of ``list``.
+            application: Only deployments of present or removed applications of this name.
+            state, before, limit: As for ``list``.
 
         Raises:
-            ConfigurationError: There is no such application, and no history of one.
+            ConfigurationError: There is neither such an application nor a history of one.
         """
         with self._database.reading() as connection:
             removed = list_removed(connection, application, state=state, before=before, limit=limit)
@@ -237,23 +239,25 @@ class Deployments:
         return found if limit is None else found[:limit]
 
     def count(self, application: str) -> tuple[int, int]:
-        """How many deployments an application has, and how many removed ones of its name had."""
+        """Count an application's deployments, and those of removed applications of its name."""
         query = select(func.count()).where(deployments.c.application == application)
         with self._database.reading() as connection:
             return int(connection.scalar(query) or 0), count_removed(connection, application)
 
     def unfinished(self, application: str | None = None) -> Sequence[DeploymentRecord]:
-        """Deployments that have not come to an end, the oldest first."""
+        """List deployments that have not ended, the oldest first."""
         query = select(deployments).where(deployments.c.state.in_(_UNFINISHED))
         if application is not None:
             query = query.where(deployments.c.application == application)
-        # Sorted here: a database may go through all of the history for the order's sake.
+        # Sorted here: to return them in order, a database may read the whole history.
         with self._database.reading() as connection:
             return sorted(_records(connection, query), key=lambda each: each.id)
 
     def of_releases(self, application: str, releases: Sequence[str]) -> dict[str, DeploymentRecord]:
-        """The deployment that made each of these releases, by the release's name."""
+        """Map the names of releases to the deployments that made them."""
         found: list[DeploymentRecord] = []
+        if not releases:
+            return {}
         with self._database.reading() as connection:
             for some in chunks(releases):
                 query = select(deployments).where(
@@ -266,12 +270,12 @@ class Deployments:
         return {record.release: record for record in found if record.release}
 
     def release_history(self, application: str, releases: Sequence[str]) -> ReleaseHistory:
-        """What decides which of these releases stay, and which one a rollback goes to."""
+        """Get what decides which of these releases stay, and which one a rollback goes to."""
         made = self.of_releases(application, releases)
         return self._history(application, made, [each.id for each in made.values()])
 
     def commit_history(self, application: str, commit: str) -> ReleaseHistory:
-        """The same for one commit; nothing where it never was live."""
+        """Get the same for one commit; empty if the commit was never live."""
         newest = (
             select(deployments.c.id)
             .where(
@@ -303,14 +307,14 @@ class Deployments:
         return ReleaseHistory(found, [events[number] for number in sorted(events)])
 
     def count_by_state(self) -> dict[DeploymentState, int]:
-        """How many deployments there are in each state that one is in."""
+        """Count the deployments in each state; states without deployments are left out."""
         query = select(deployments.c.state, func.count()).group_by(deployments.c.state)
         with self._database.reading() as connection:
             rows = connection.execute(query)
             return {row[0]: row[1] for row in rows if not isinstance(row[0], Damaged)}
 
     def is_cancelled(self, deployment: int) -> bool:
-        """Whether somebody asked for a deployment to stop."""
+        """Whether a deployment was asked to stop."""
         query = select(deployments.c.cancel_requested).where(deployments.c.id == deployment)
         with self._database.reading() as connection:
             return connection.scalar(query) is True
@@ -318,23 +322,23 @@ class Deployments:
     def forget(
         self, application: str, *, days: int, before: int, but: Sequence[str]
     ) -> Sequence[int]:
-        """Forget deployments that ended long ago, a bounded number at once.
+        """Delete deployments that ended long ago, at most a hundred at a time.
 
         Args:
-            days: How long ago.
-            before: Only those with smaller ids, however wrong the clock is.
+            days: Minimum age in days.
+            before: Only deployments with a smaller id, even if the clock is wrong.
             but: Names of releases whose deployments stay.
 
         Returns:
-            Their ids.
+            The ids of the deleted deployments.
         """
         long_ago = datetime.now(UTC) - timedelta(days=days)
-        # The oldest alone are looked at, so that this costs the same however many there are.
+        # Only the oldest are read, so that the cost does not grow with the history.
         old = (
             select(deployments.c.id, deployments.c.finished_at)
             .where(deployments.c.application == application)
             .where(func.coalesce(deployments.c.release.not_in(but), true()))
-            # That somebody rolled back from a release is known as long as that is there.
+            # A rollback's record stays as long as the release that it went back from.
             .where(
                 (deployments.c.kind != "rollback")
                 | func.coalesce(deployments.c.previous.not_in(but), true())

@@ -128,7 +128,7 @@ def inspect_database(settings: Settings) -> Inspection:
     engine.dispose()
     with typed_errors(place):
         if place.path.exists() and not place.path.is_file():
-            raise place.error("is no regular file", "Move it away, and put back a backup.")
+            raise place.error("is not a regular file", "Move it away, and put back a backup.")
         if not place.path.exists() or place.path.stat().st_size == 0:
             return Inspection(place.name, place.path, is_there=False)
     is_still = not _is_in_use(place.path)

@@ -16,20 +16,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from deploycore.deployment_records import DeploymentRecord
 from deploycore.settings import Settings
 from deploycore.store.checksums import CHECKSUMS, checksum_of
+from deploycore.store.listed_records import PreviewRecord, ProviderRecord
 from deploycore.store.listing_statements import (
     APPLICATION_FIELDS,
     COLUMNS,
     REVISION,
     STATEMENTS,
 )
-from deploycore.store.records import PreviewRecord, ProviderRecord
 from deploycore.text.storable import find_unstorable, is_storable_text
+
+if TYPE_CHECKING:
+    from deploycore.deployment_records import DeploymentRecord
 
 __all__ = ["Listing", "read_listing"]
 
@@ -85,7 +87,7 @@ class Listing:
 
     def deployment(self, number: int) -> DeploymentRecord:
         """As ``Deployments.get``."""
-        return DeploymentRecord(**_only(self._rows("deployments", "deployment", number)))
+        return _deployment(_only(self._rows("deployments", "deployment", number)))
 
     def last_deployment(self, application: str) -> DeploymentRecord:
         """The first of ``Deployments.list``."""
@@ -108,7 +110,7 @@ class Listing:
             marks = f"IN ({', '.join('?' * len(some))})"
             text = STATEMENTS["of_releases"].replace("IN (?)", marks)
             values = (application, "deploy", *some)
-            found += [DeploymentRecord(**row) for row in self._read("deployments", text, values)]
+            found += map(_deployment, self._read("deployments", text, values))
         found.sort(key=lambda each: each.id)
         return {each.release: each for each in found if each.release}
 
@@ -121,7 +123,7 @@ class Listing:
             name, values = f"{table} of one", (application, *values)
             if table == "deployments":
                 _only(self._rows("applications", "application", application))
-        return [DeploymentRecord(**row) for row in self._rows(table, name, *values)]
+        return list(map(_deployment, self._rows(table, name, *values)))
 
     def _rows(self, table: str, statement: str, *values: Any) -> Iterator[dict[str, Any]]:
         return self._read(table, STATEMENTS[statement], values)
@@ -174,6 +176,12 @@ def _only(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
     if len(found) != 1:
         raise _Unusual
     return found[0]
+
+
+def _deployment(row: dict[str, Any]) -> DeploymentRecord:
+    from deploycore.deployment_records import DeploymentRecord
+
+    return DeploymentRecord(**row)
 
 
 def _provider(row: Mapping[str, Any]) -> ProviderRecord:

@@ -1,9 +1,8 @@
-"""The one door to what is stored: each operation is one transaction, in records and out."""
+"""The store: the only access to the database. Each operation is one transaction."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -11,7 +10,6 @@ from typing import Self
 from sqlalchemy import Connection, Table, delete, insert, select, text, update
 
 from deploycore.applications.application import Application
-from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import SecretBox, is_sealed
 from deploycore.settings import Settings
@@ -34,7 +32,15 @@ from deploycore.store.lookup import COMMANDS, named_row
 from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
 from deploycore.store.provider_tokens import ProviderTokens
-from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
+from deploycore.store.providers import (
+    change,
+    is_damaged,
+    provider_of,
+    refuse_malformed,
+    refuse_used,
+    sealed_secrets,
+)
+from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.reception import Reception
 from deploycore.store.records import (
     ApplicationRecord,
@@ -44,35 +50,33 @@ from deploycore.store.records import (
 )
 from deploycore.store.removed import forget_removed, move_to_removed
 from deploycore.store.repositories import Repositories, find_repository
-from deploycore.store.tables import applications, providers, webhooks
+from deploycore.store.tables import applications, providers
 from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
 from deploycore.store.tokens import Tokens
 from deploycore.store.triggers import Triggers
-from deploycore.store.webhooks import Webhooks, find_webhook, webhook_of
+from deploycore.store.webhooks import Webhooks, find_webhook
 
 __all__ = ["Store"]
-
-_PROVIDER = as_record(ProviderRecord, providers)
 
 
 class Store:
     """Providers, applications and deployments.
 
-    Nothing is opened before the first operation, which makes the database where there is
-    none and brings it up to date where it is older. Threads may share a store. Every
-    operation raises ``StoreError`` where the database can't be used.
+    The first operation opens the database. It creates the database if there is none, and migrates
+    an older one. Threads may share a store. Every operation raises ``StoreError`` if the database
+    cannot be used.
 
     Attributes:
-        deployments: Those of all applications.
-        triggers: Why applications are to be looked at.
-        claims: Which worker has which application in hand.
-        webhooks: Those of all applications.
-        polls: When git hosts are asked for news.
-        reception: When a server was last known to receive deliveries.
+        deployments: The deployments of all applications.
+        triggers: The queue: requests to deploy, from webhooks, polls and people.
+        claims: Which worker works on which application.
+        webhooks: The webhooks of all applications.
+        polls: When git hosts are polled.
+        reception: When a server last received deliveries.
         repositories: Which repository of its git host each application deploys.
-        previews: Applications that were made for pull requests.
-        tokens: Those of the server's API.
-        provider_tokens: Those of providers that change by themselves.
+        previews: Applications that were created for pull requests.
+        tokens: The tokens of the server's API.
+        provider_tokens: The tokens of providers that are obtained and renewed.
 
     Use it as a context manager, or ``close`` it.
     """
@@ -92,42 +96,42 @@ class Store:
         self.provider_tokens = ProviderTokens(self._database)
 
     def add_provider(self, record: ProviderRecord) -> None:
-        """Keep a new provider; it replaces one of this name whose record is damaged.
+        """Store a new provider. It replaces a provider of this name whose record is damaged.
 
         Raises:
-            ConfigurationError: The name is malformed or taken.
-            StoreError: Other secrets are stored that were encrypted with another key.
+            ConfigurationError: The name is invalid or already used.
+            StoreError: Stored secrets were encrypted with another key.
         """
-        _refuse_malformed(record.name)
+        refuse_malformed(record.name)
         values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
         values |= checksums(providers, values)
         with self._database.writing() as connection:
-            is_damaged = _is_damaged_provider(connection, record.name)
-            if not is_damaged:
+            damaged = is_damaged(connection, record.name)
+            if not damaged:
                 _refuse_taken(connection, "provider", providers, record.name)
             if any(map(is_sealed, record.secrets.values())):
                 self._refuse_second_key(connection)
-            if is_damaged:
+            if damaged:
                 replaced = update(providers).where(providers.c.name == record.name)
                 connection.execute(replaced.values(values))
             else:
                 connection.execute(insert(providers).values(values))
 
     def get_provider(self, name: str) -> ProviderRecord:
-        """The provider of a name.
+        """Get the provider of a name.
 
         Raises:
-            ConfigurationError: There is none; says which name is close.
+            ConfigurationError: The provider does not exist; the hint names a similar one.
         """
         with self._database.reading() as connection:
             row = named_row(connection, "provider", providers, name)
-            return read_record(providers, row, _PROVIDER)
+            return read_record(providers, row, provider_of)
 
     def list_providers(self) -> list[ProviderRecord]:
         """All providers, by name."""
         with self._database.reading() as connection:
             query = select(providers).order_by(providers.c.name)
-            return list(read_records(connection, providers, query, _PROVIDER))
+            return list(read_records(connection, providers, query, provider_of))
 
     def change_provider(
         self,
@@ -142,57 +146,27 @@ class Store:
 
         Args:
             record: The provider as it was read.
-            secrets: As ``SecretBox`` gives them.
-            former_until: Until when the present secrets may still be used; ``None`` for not at all.
+            secrets: As ``SecretBox`` returns them.
+            former_until: Until when the present secrets may still be used (default: not at all).
 
         Returns:
             The provider as it is now.
 
         Raises:
-            ConfigurationError: There is none of this name, or it was changed since it was read.
-            StoreError: Other secrets are stored that were encrypted with another key.
+            ConfigurationError: The provider does not exist, or was changed since it was read.
+            StoreError: Stored secrets were encrypted with another key.
         """
         with self._database.writing() as connection:
-            row = named_row(connection, "provider", providers, record.name, locked=True)
-            known = read_record(providers, row, _PROVIDER)
-            if known.generation != record.generation:
-                raise ConfigurationError(
-                    f"Provider {record.name!r} was changed by somebody else at the same time.",
-                    hint="Look at it, and try again: deploycore provider show " + record.name,
-                    provider=record.name,
-                )
             if any(map(is_sealed, secrets.values())):
                 self._refuse_second_key(connection)
-            values = {
-                "name": record.name,
-                "kind": known.kind,
-                "settings": dict(settings),
-                "secrets": dict(secrets),
-                "generation": known.generation + 1,
-                "changed_at": datetime.now(UTC),
-                "former_secrets": dict(known.secrets) if former_until else None,
-                "former_until": former_until,
-                "expires_at": None,
-            }
-            values |= checksums(providers, values)
-            changed = update(providers).where(providers.c.name == record.name).values(values)
-            now = connection.execute(changed.returning(*providers.c)).mappings().one()
-            return read_record(providers, now, _PROVIDER)
+            return change(connection, record, settings, secrets, former_until)
 
     def note_expiry(self, name: str, expires_at: datetime | None) -> None:
-        """Note when a provider's credentials expire, as the host or the user says."""
+        """Record when a provider's credentials expire, as the host or the user says."""
         with self._database.writing() as connection:
             connection.execute(
                 update(providers).where(providers.c.name == name).values(expires_at=expires_at)
             )
-
-    def provider_generation(self, name: str) -> int | None:
-        """How often a provider was changed; ``None`` where it is gone. One small read, for those
-        that have it open."""
-        with self._database.reading() as connection:
-            query = select(providers.c.generation).where(providers.c.name == name)
-            found = connection.scalar(query)
-            return found if isinstance(found, int) else None
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider and its secrets.
@@ -201,7 +175,7 @@ class Store:
             ConfigurationError: There is none of this name, or applications use it.
         """
         with self._database.writing() as connection:
-            _refuse_used_provider(connection, name)
+            refuse_used(connection, name)
             connection.execute(delete(providers).where(providers.c.name == name))
 
     def refuse_provider_removal(self, name: str) -> None:
@@ -211,7 +185,7 @@ class Store:
             ConfigurationError: There is none of this name, or applications use it.
         """
         with self._database.reading() as connection:
-            _refuse_used_provider(connection, name)
+            refuse_used(connection, name)
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""
@@ -221,15 +195,15 @@ class Store:
         """Any secret that is stored encrypted, of a record that is not damaged; all of a database
         have one key."""
         with self._database.reading() as connection:
-            return next(_sealed_secrets(connection), None)
+            return next(sealed_secrets(connection), None)
 
     def add_application(
         self, definition: Application, *, dry_run: bool = False
     ) -> ApplicationRecord:
-        """Keep a new application; with ``dry_run``, only see that it can be done.
+        """Store a new application. With ``dry_run``, only check that this is possible.
 
         Raises:
-            ConfigurationError: The name is taken, the provider is unknown, or another
+            ConfigurationError: The name is already used, the provider does not exist, or another
                 application has the target.
         """
         wanted = places_of([definition])
@@ -244,18 +218,18 @@ class Store:
     def put_applications(
         self, definitions: Sequence[Application], *, dry_run: bool = False
     ) -> None:
-        """Keep new applications, and what has changed of others: all of it or nothing.
+        """Store new and changed applications: all of them, or none.
 
         Args:
-            dry_run: Whether only to see that it can be done.
+            dry_run: Whether only to check that this is possible.
 
         Raises:
-            ConfigurationError: A provider is unknown, two applications have one target, or one
-                that is being deployed would get another target.
+            ConfigurationError: A provider does not exist, two applications have the same target,
+                or the target of an application that is being deployed would change.
         """
         definitions = list({each.name: each for each in definitions}.values())
         wanted = places_of(definitions)
-        # Checked before anybody has to wait for this: below, only if something has changed since.
+        # Checked without blocking writers; checked again below only if something has changed.
         with self._database.reading() as connection:
             checked = stored_targets(connection, wanted)
             refuse_common_targets(wanted, checked)
@@ -287,21 +261,20 @@ class Store:
         limit: int,
         opens: bool,
     ) -> bool:
-        """Keep the preview of a pull request and its application: both or neither. One that is
-        there goes on.
+        """Store the preview of a pull request together with its application, or keep it.
 
         Args:
-            within: The directory that its target is below.
-            limit: How many previews its parent may have.
-            opens: Whether the pull request was opened just now, perhaps again.
+            within: The directory that must contain its target.
+            limit: Maximum number of previews of its parent.
+            opens: Whether the pull request was just opened or reopened.
 
         Returns:
-            Whether it is there; ``False`` where the pull request was closed.
+            Whether the preview exists; ``False`` if the pull request was closed.
 
         Raises:
-            ConfigurationError: There are as many as there may be, the name or the target is that
-                of something else than this preview, or a former one can't be removed.
-            StoreError: A former one of this name is just being removed.
+            ConfigurationError: The limit is reached, the name or the target is used by something
+                else, or a previous preview could not be removed.
+            StoreError: A previous preview of this name is being removed.
         """
         wanted = places_of([definition])
         with self._database.writing() as connection:
@@ -323,14 +296,14 @@ class Store:
             return True
 
     def keep_application_secret(self, name: str, variable: str, stored: str | None) -> None:
-        """Keep the value of an application's variable, or forget it.
+        """Store the value of an application's variable, or delete it.
 
         Args:
-            stored: As ``SecretBox`` gives it; ``None`` to forget it.
+            stored: The value as ``SecretBox`` encrypts it; ``None`` to delete it.
 
         Raises:
-            ConfigurationError: There is no such application.
-            StoreError: Other secrets are stored that were encrypted with another key.
+            ConfigurationError: The application does not exist.
+            StoreError: Stored secrets were encrypted with another key.
         """
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, name, locked=True)
@@ -351,17 +324,17 @@ class Store:
             )
 
     def get_application(self, name: str) -> ApplicationRecord:
-        """The application of a name.
+        """Get the application of a name.
 
         Raises:
-            ConfigurationError: There is none; says which name is close.
+            ConfigurationError: The application does not exist; the hint names a similar one.
         """
         with self._database.reading() as connection:
             return application_of(named_row(connection, "application", applications, name))
 
     def find_applications(self, names: Collection[str]) -> dict[str, ApplicationRecord]:
-        """Those of some names that are there, by name. One that is damaged, or stored in an unknown
-        form, is logged and left out."""
+        """Find applications by their names. A damaged record, or one in an unknown form, is logged
+        and left out."""
         found = {}
         with self._database.reading() as connection:
             for some in chunks(sorted(names)):
@@ -373,8 +346,10 @@ class Store:
     def find_webhook(
         self, name: str
     ) -> tuple[ApplicationRecord, WebhookRecord, ProviderRecord, RepositoryRecord | None] | None:
-        """An application with its webhook and provider, and what is known of its repository, for
-        who asks often; ``None`` where it has no webhook.
+        """Find an application with its webhook, provider and known repository, in one transaction.
+
+        Returns:
+            ``None`` if the application has no webhook.
 
         Raises:
             StoreError: One of these records is damaged, or stored in an unknown form.
@@ -386,33 +361,33 @@ class Store:
             application = application_of(named_row(connection, "application", applications, name))
             definition = application.definition
             row = named_row(connection, "provider", providers, definition.provider)
-            provider = read_record(providers, row, _PROVIDER)
+            provider = read_record(providers, row, provider_of)
             return application, webhook, provider, find_repository(connection, definition)
 
     def list_targets(self) -> dict[str, Path]:
-        """The target of each application, by its name; one that cannot be read is left out."""
+        """Map the names of applications to their targets; one that cannot be read is left out."""
         with self._database.reading() as connection:
             found = stored_targets(connection)
         return {name: each.written for name, each in found.items() if each.written is not None}
 
     def list_applications(self) -> list[ApplicationRecord]:
-        """All applications, by name. One that is damaged, or stored in an unknown form, is logged
-        and left out, so that it keeps nobody from the others."""
+        """List all applications, sorted by name. A damaged record, or one in an unknown form, is
+        logged and left out, so that the others can be used."""
         with self._database.reading() as connection:
             query = select(applications).order_by(applications.c.name)
             return list(read_records(connection, applications, query, readable_application))
 
     def refuse_removal(self, name: str, *, drop_damaged: bool = False) -> Sequence[int]:
-        """See whether an application could be removed now.
+        """Check whether an application could be removed now.
 
         Args:
-            drop_damaged: As that of ``remove_application``.
+            drop_damaged: As for ``remove_application``.
 
         Returns:
-            The deployments whose records would be dropped.
+            The ids of the deployments whose damaged records would be deleted.
 
         Raises:
-            ConfigurationError: As ``remove_application``.
+            ConfigurationError: As for ``remove_application``.
         """
         dropped: list[int] = []
         with self._database.reading() as connection:
@@ -431,24 +406,23 @@ class Store:
         end_previews: bool = False,
         drop_damaged: bool = False,
     ) -> Path:
-        """Forget an application and what belongs to it: its secrets, webhook, triggers and polls.
-        Its files stay.
+        """Remove an application with its secrets, webhook, triggers and polls. Its files stay.
 
-        Its previews go with it. Of those whose pull requests are open the directories stay too.
+        Its previews are removed too. The directories of previews of open pull requests stay.
 
         Args:
-            keep_history: Whether ``Deployments.history`` still has its deployments; else they are
-                forgotten, and so are those of former applications of its name.
-            end_previews: Whether its previews are to be removed with their directories, by the
-                next worker, as if their pull requests had been closed.
-            drop_damaged: Whether damaged records of unfinished deployments are deleted.
+            keep_history: Whether ``Deployments.history`` still lists its deployments. Otherwise
+                they are deleted, together with those of removed applications of its name.
+            end_previews: Whether the next worker removes its previews with their directories, as
+                if their pull requests had been closed.
+            drop_damaged: Whether to delete damaged records of unfinished deployments.
 
         Returns:
-            Its target; ``/nowhere`` where its record is damaged and does not tell.
+            The application's target; ``/nowhere`` if its record is damaged.
 
         Raises:
-            ConfigurationError: There is none of this name, or it, or a preview of it, is being
-                deployed.
+            ConfigurationError: The application does not exist, or it or one of its previews is
+                being deployed.
         """
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, name, locked=True)
@@ -472,28 +446,28 @@ class Store:
             return target
 
     def forget_removed_history(self, name: str) -> int:
-        """Forget the deployments of removed applications of a name; gives how many there were."""
+        """Delete the deployments of removed applications of a name; returns their number."""
         with self._database.writing() as connection:
             return forget_removed(connection, name)
 
     @property
     def has_one_writer(self) -> bool:
-        """Whether all who write wait for each other, whatever they write, as in SQLite."""
+        """Whether only one transaction can write at a time, as in SQLite."""
         return self._database.has_one_writer
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether an operation would have to wait for a connection to the database."""
+        """Whether all connections to the database are in use."""
         return self._database.is_exhausted
 
     def check_writing(self, *, patience: float) -> None:
-        """Write to the database, and change nothing: whether what is accepted could be kept.
+        """Check that the database can be written, without changing anything.
 
         Args:
-            patience: Seconds that it waits for another process's write to end.
+            patience: Seconds to wait for the write of another process.
 
         Raises:
-            StoreError: It does not.
+            StoreError: The database cannot be written.
         """
         with self._database.writing(patience=patience) as connection:
             check_writable(connection)
@@ -514,38 +488,10 @@ class Store:
         self.close()
 
     def _refuse_second_key(self, connection: Connection) -> None:
-        """All sealed secrets of a database have one key: a mistaken one is noticed here."""
-        sealed = next(_sealed_secrets(connection), None)
+        """Refuse to seal secrets with another key than the one of those already stored."""
+        sealed = next(sealed_secrets(connection), None)
         if sealed is not None:
             SecretBox(self._settings).reveal(sealed)
-
-
-def _refuse_malformed(name: str) -> None:
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ConfigurationError(
-            f"{name!r} is not a valid name for a provider.",
-            hint="Use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit.",
-        )
-
-
-def _refuse_used_provider(connection: Connection, name: str) -> None:
-    named_row(connection, "provider", providers, name)
-    using = select(applications.c.name).where(applications.c.provider == name)
-    names = connection.scalars(using.order_by(applications.c.name))
-    users = [each if isinstance(each, str) else "(unreadable)" for each in names]
-    if users:
-        raise ConfigurationError(
-            f"The provider {name!r} is used by: {', '.join(users)}.",
-            hint="Change the provider of these applications, or remove them: deploycore app"
-            f" remove {users[0]}",
-            applications=list(users),
-        )
-
-
-def _is_damaged_provider(connection: Connection, name: str) -> bool:
-    query = select(providers).where(providers.c.name == name)
-    row = connection.execute(query).mappings().one_or_none()
-    return row is not None and damage_in(providers, row) is not None
 
 
 def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:
@@ -556,13 +502,3 @@ def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) ->
             hint=f"Choose another name, or remove it first: {COMMANDS[noun]} remove {name}",
             **{noun: name},
         )
-
-
-def _sealed_secrets(connection: Connection) -> Iterator[str]:
-    for provider in read_records(connection, providers, select(providers), _PROVIDER):
-        yield from filter(is_sealed, provider.secrets.values())
-    for webhook in read_records(connection, webhooks, select(webhooks), webhook_of):
-        yield from filter(is_sealed, [webhook.secret])
-    query = select(applications)
-    for secrets in read_records(connection, applications, query, lambda row: row["secrets"]):
-        yield from filter(is_sealed, secrets.values())

@@ -195,8 +195,8 @@ class _Run:
         place = f" in {frame}" if frame else ""
         seen = {
             "ended": f"{ending}{place}",
-            "held": f"the interpreter was held{place}, so that no other thread could run; {ending}",
-            "idle": f"no end after {_PHASE_SECONDS:g} s{place}; {ending}",
+            "held": f"the code held the interpreter{place}, so no other thread could run; {ending}",
+            "idle": f"it did not end within {_PHASE_SECONDS:g} s{place}; {ending}",
             "late": f"the time for all checks, {self._seconds:g} s, was over{place}; {ending}",
         }
         return f"{asked(of, ENDS_BY_ITSELF)} {seen[ending.cause]}".strip()
@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
 def check_and_show(
     kind: str, *, only: str, seconds: float, as_json: bool, output: TextIO | None = None
 ) -> int:
-    """Likewise, for whoever has read the command line already.
+    """The same, for a caller that has read the command line already.
 
     Args:
         only: Just the checks whose name contains this.

@@ -69,9 +69,10 @@ def _contract(plugin: Plugin) -> EntryPoint:
     points = entry_points_by_name(CONTRACT_GROUP).get(normalise_kind(plugin.kind))
     if not points:
         raise ConfigurationError(
-            f"The plugin {plugin.label} has the form of a provider, but names no class for the "
-            f"conformance kit, so nothing more can be checked.",
-            hint=f"Its author adds one: an entry point in the group {CONTRACT_GROUP}.",
+            f"The plugin {plugin.label} has the form of a provider, but names no contract class, "
+            "so the kit cannot check more.",
+            hint="Add a contract class, and name it as an entry point in the group"
+            f" {CONTRACT_GROUP}.",
             plugin=plugin.label,
         )
     return only_one(plugin.kind, points)
@@ -159,9 +160,7 @@ class _Recorder:
         collected = {item.originalname for item in items}
         if not self._is_refused:
             for name in sorted(standard - collected):
-                self._tell_result(
-                    "failed", name, "The contract class leaves this standard check out."
-                )
+                self._tell_result("failed", name, "The contract class removes this standard check.")
         said: dict[str, str] = {}
         for checks in {item.cls for item in items if issubclass(item.cls, ProviderContract)}:
             said.update(knobs(checks))
@@ -204,7 +203,7 @@ class _Recorder:
         if report.outcome == "skipped" and name in self._overridden:
             self._tell_result("set_aside", name, reason)
         elif report.outcome == "skipped":
-            self._tell_result("failed", name, f"It is set aside while it runs: {reason}")
+            self._tell_result("failed", name, f"It sets itself aside at run time: {reason}")
         elif report.when == "call":
             said = f"It passes, but is set aside: {report.wasxfail}"
             self._tell_result("failed", name, said)
@@ -218,7 +217,7 @@ class _Recorder:
         if check not in self._standard or known:
             self._tell_result("skipped", name, reason)
         else:
-            self._tell_result("failed", name, f"It is skipped, and not by the kit: {reason}")
+            self._tell_result("failed", name, f"It is skipped by code outside the kit: {reason}")
 
     def _is_optional(self, check: str, reason: str) -> bool:
         """Whether a check is skipped for a hook that is optional, and really not there."""

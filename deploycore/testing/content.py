@@ -67,7 +67,7 @@ class HostContent(LoopbackHost):
             return None if rows is None else list(rows.values())
 
     def find(self, owner: str, slug: str) -> Repository | None:
-        """A repository, be it hidden from callers."""
+        """A repository, even if it is hidden from callers."""
         with self.__lock:
             return self.__repositories.get(owner, {}).get(slug)
 

@@ -134,7 +134,7 @@ class LoopbackHost:
         return ()
 
     def answer(self, request: Request) -> Answer:
-        """What a request gets, but for faults; by default from the routes.
+        """The answer to a request, before faults; by default from the routes.
 
         May raise :class:`~deploycore.testing.messages.Refusal`.
         """

@@ -44,6 +44,7 @@ __all__ = [
     "Submodule",
     "Symlink",
     "branch_ref",
+    "history",
 ]
 
 AUTHOR = b"Ada Lovelace <ada@example.com>"
@@ -308,7 +309,7 @@ class GitRepositories:
             for name, commit in branches.items():
                 repo.refs[branch_ref(name)] = commit
         except OSError as error:
-            message = f"{repository.full_name} has a branch that is in the way of {name!r}."
+            message = f"{repository.full_name} has a branch whose name conflicts with {name!r}."
             raise ConfigurationError(message) from error
         self._refresh(repo, repository)
 
@@ -344,6 +345,25 @@ def _updates(
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield RefUpdate(kind, name, before.get(name), after.get(name))
+
+
+def history(
+    commit: str, read: Callable[[str], CommitDetails], *, until: Iterable[str] = ()
+) -> Iterator[CommitDetails]:
+    """A commit and its ancestors, each once.
+
+    Args:
+        read: Reads a commit, as ``GitRepositories.commits`` gives it.
+        until: Commits that are left out, with their ancestors.
+    """
+    waiting, seen = [commit], set(until)
+    while waiting:
+        current = waiting.pop(0)
+        if current not in seen:
+            seen.add(current)
+            found = read(current)
+            yield found
+            waiting += found.parents
 
 
 def branch_ref(branch: str) -> Ref:

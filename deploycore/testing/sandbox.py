@@ -164,7 +164,7 @@ class Sandbox(HostContent, ABC):
         return credential
 
     def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
-        """The credential that a request shows with a right username, be it expired."""
+        """The credential of a request, if its username is right, even if it is expired."""
         username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
         credential = self.credential_of(secret)
         if credential is None or (for_git and username is None):
@@ -283,7 +283,7 @@ class Sandbox(HostContent, ABC):
         return SandboxConnection(title, self.settings(credential), self.OWNER)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Hold what a scenario asks for, and a repository of somebody else."""
+        """Create the repositories of a scenario, and one of another owner."""
         self.clear_repositories()
         self.webhooks.clear()
         self.add_repository(RIVAL, HIDDEN.slug)

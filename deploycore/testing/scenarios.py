@@ -65,7 +65,7 @@ UNKNOWN_BRANCHES = ("nowhere", "mai", "main/x", "MAIN", "feature", "a&b", "*")
 UNKNOWN_OWNERS = ("no-such-owner", "no/such/owner", "..", "a?b=c#d")
 UNKNOWN_SLUG = "no-such-repository"
 HIDDEN = RepositoryId(owner="rival", slug="hidden")
-"""A private repository of somebody else, in every scenario."""
+"""A private repository of another owner, in every scenario."""
 
 
 class Access(Enum):

@@ -188,7 +188,7 @@ def _audit(event: str, given: tuple[Any, ...]) -> None:
 
 
 def process_state() -> Mapping[str, object]:
-    """What is one for the whole process, whoever changes it.
+    """State that the whole process shares.
 
     Returns:
         From a description to something that compares equal as long as it is the same.

@@ -173,7 +173,7 @@ class Webhooks:
         return hook
 
     def remove(self, id: str) -> None:
-        """Remove a hook; what is on its way is delivered all the same."""
+        """Remove a hook. Deliveries that are queued are still sent."""
         with self._changed:
             self._hooks.pop(id, None)
 

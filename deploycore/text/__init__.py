@@ -1,1 +1,1 @@
-"""Words for people: what is wrong with a value, text that is safe to print, similar names."""
+"""Text for people: descriptions of invalid values, text that is safe to print, similar names."""

@@ -1,4 +1,4 @@
-"""Text of strangers as it may be shown: on one line, without control characters."""
+"""Untrusted text in a form that is safe to print: one line, escaped and limited in length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["printable"]
 
 
 def printable(text: str) -> str:
-    """The text with control and direction-changing characters as escapes, such as ``\\x1b``."""
+    """Escape control characters and characters that change direction, such as ``\\x1b``."""
     if text.isprintable():
         return text
     return "".join(_visible(character) for character in text)

@@ -1,8 +1,8 @@
-"""What every database that deploycore supports can hold, for whoever takes values from outside.
+"""Check that values can be stored in every database that deploycore supports.
 
-SQLite and PostgreSQL differ in what they refuse: NUL is no character of PostgreSQL's text, half of
-a surrogate pair is no text in UTF-8, and integers have 64 bits in both. What only one of them would
-take is refused in both, before it is stored.
+SQLite and PostgreSQL reject different values: PostgreSQL's text cannot contain NUL, half of a
+surrogate pair is not valid UTF-8, and integers have 64 bits in both. deploycore rejects a value
+that one of them cannot store before it stores it in either.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def is_storable_text(text: str) -> bool:
 
 
 def why_unstorable(value: object) -> str:
-    """Why a single value cannot be stored, without the value; empty where it can.
+    """Say why a value cannot be stored, without the value; empty if it can be stored.
 
     Returns:
         The end of a sentence about the value, such as ``"should not contain NUL"``.
@@ -50,21 +50,21 @@ def why_unstorable(value: object) -> str:
 
 
 def find_unstorable(values: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The values in mappings and sequences that cannot be stored.
+    """Find the values in mappings and sequences that cannot be stored.
 
     Args:
-        values: As JSON, YAML or TOML gives them. Keys of mappings are looked at too.
+        values: Values parsed from JSON, YAML or TOML. Keys of mappings are checked too.
 
     Returns:
-        Of each such value its path and ``why_unstorable``. A key that cannot be stored is not
-        part of the path.
+        The path of each such value, and the result of ``why_unstorable``. A key that cannot be
+        stored is not part of the path.
     """
     waiting: list[tuple[tuple[str, ...], Any]] = [((), values)]
     seen: set[int] = set()
-    while waiting:  # no recursion: how deep the values are is up to who sent them
+    while waiting:  # no recursion: the sender decides how deep the values are nested
         path, value = waiting.pop()
         if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes):
-            if id(value) in seen:  # YAML can have one in many places, and in itself
+            if id(value) in seen:  # in YAML, a container can occur many times, even inside itself
                 continue
             seen.add(id(value))
         if isinstance(value, Mapping):

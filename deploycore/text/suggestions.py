@@ -1,4 +1,4 @@
-"""Names that a misspelled one was probably meant to be."""
+"""Suggestions of similar names for a misspelled one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ __all__ = ["closest", "did_you_mean"]
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a given one; ``None`` if none is.
+    """Return the known name that is most similar to a given one; ``None`` if none is similar.
 
-    Upper and lower case are the same here. A short name that continues the given one, or the
-    other way round, counts as like it.
+    The comparison ignores case. A known name that begins with the given one counts as similar.
     """
-    from difflib import get_close_matches  # needed for mistakes alone, so not at start-up
+    from difflib import get_close_matches  # imported here because only mistakes need it
 
     names = {each.casefold(): each for each in known}
     wanted = name.casefold()
@@ -24,10 +23,12 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str], *, shown: str = "{!r}") -> str:
-    """``Did you mean 'main'?`` with a space behind it; empty if no known name is like it.
+    """Return ``Did you mean 'main'?`` and a space; empty if no known name is similar.
 
     Args:
-        shown: How the name is written, as a format: ``--{}`` for an option.
+        name: The misspelled name.
+        known: The known names.
+        shown: The format of the suggested name, such as ``--{}`` for an option.
     """
     found = closest(name, known)
     return f"Did you mean {shown.format(found)}? " if found is not None else ""

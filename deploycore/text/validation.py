@@ -1,8 +1,8 @@
-"""What is wrong with values, in words for whoever gave them.
+"""Describe invalid values for the person who entered them.
 
-pydantic speaks to programmers: it names Python types and shows regular expressions. Here, and
-only here, its errors are translated: by their type, so that no text of its own reaches a user.
-What a validator of ours or of a plugin says is kept, since its author wrote it for people.
+pydantic's messages are for programmers: they name Python types and show regular expressions. Only
+this module translates its errors, by their type, so that none of its text reaches a user. Messages
+of validators in deploycore or a plugin are kept, because their authors wrote them for people.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PATTERNS = {
     NAME_PATTERN: "have up to 63 letters, digits, dots, dashes and underscores, and begin with a"
     " letter or a digit",
     r"^[^\x00\n\r]+$": "be a single line",
-    r"^[^\x00]*$": "be free of NUL characters",
+    r"^[^\x00]*$": "not contain NUL characters",
     "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$": "be a status such as 200, or a range such as 200-299",
     r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$": "be the full hash of a commit",
 }
@@ -44,8 +44,8 @@ _MAPPING = "be a mapping"
 _ITEMS_MOST = "have at most {max_length} items"
 _ITEMS_LEAST = "have at least {min_length} items"
 
-# By the type of pydantic's error: what the value should do. Braces are filled from the error's
-# context, with what a model declares and never with what was given.
+# What the value should do, by the type of pydantic's error. Braces are filled from the error's
+# context: with what the model declares, never with the given value.
 _SHOULD = {
     "arguments_type": _MAPPING,
     "bool_parsing": "be true or false",
@@ -72,10 +72,10 @@ _SHOULD = {
     "datetime_type": _DATE_TIME,
     "deque_type": _LIST,
     "decimal_max_digits": "have at most {max_digits} digits",
-    "decimal_max_places": "have at most {decimal_places} digits behind the point",
+    "decimal_max_places": "have at most {decimal_places} digits after the decimal point",
     "decimal_parsing": _NUMBER,
     "decimal_type": _NUMBER,
-    "decimal_whole_digits": "have at most {whole_digits} digits before the point",
+    "decimal_whole_digits": "have at most {whole_digits} digits before the decimal point",
     "dict_type": _MAPPING,
     "enum": "be {expected}",
     "finite_number": "be a finite number",
@@ -97,7 +97,7 @@ _SHOULD = {
     "iterable_type": _LIST,
     "iteration_error": _LIST,
     "json_invalid": "be valid JSON",
-    "json_type": "be JSON in a text",
+    "json_type": "be a text that contains JSON",
     "less_than": "be less than {lt}",
     "less_than_equal": "be {le} or less",
     "list_type": _LIST,
@@ -111,7 +111,7 @@ _SHOULD = {
     "none_required": "be left out",
     "set_item_not_hashable": "be a text or a number",
     "set_type": _LIST,
-    "string_not_ascii": "be of ASCII characters alone",
+    "string_not_ascii": "contain only ASCII characters",
     "string_pattern_mismatch": "have another form",
     "string_sub_type": _TEXT,
     "string_too_long": "have at most {max_length} characters",
@@ -130,7 +130,7 @@ _SHOULD = {
     "tuple_type": _LIST,
     "union_tag_invalid": "be {expected_tags}",
     "url_parsing": _URL,
-    "url_scheme": "be a URL of scheme {expected_schemes}",
+    "url_scheme": "be a URL with the scheme {expected_schemes}",
     "url_syntax_violation": _URL,
     "url_too_long": "be a URL of at most {max_length} characters",
     "url_type": _URL,
@@ -153,11 +153,11 @@ _NOT_VALID = "is not valid"
 
 
 class Problem:
-    """What is wrong at one place.
+    """A problem with the value at one place.
 
     Attributes:
         path: The names of fields and keys, and the positions in lists, that lead there.
-        said: What is wrong there, without the value: ``should be a number``.
+        said: The problem, without the value: ``should be a number``.
     """
 
     def __init__(self, path: tuple[str, ...], said: str) -> None:
@@ -165,7 +165,7 @@ class Problem:
         self.said = said
 
     def text(self, separator: str) -> str:
-        """``steps/build/0: should be text``."""
+        """Return the place and the problem, such as ``steps/build/0: should be text``."""
         place = separator.join(self.path)
         return f"{place}: {self.said}" if place else self.said
 
@@ -173,7 +173,7 @@ class Problem:
 def describe_problems(
     error: ValidationError, expected: Any, values: object, *, separator: str = "."
 ) -> str:
-    """What is wrong, one clause for each place; see ``find_problems``."""
+    """Describe all problems in one line, a clause for each place; see ``find_problems``."""
     found = find_problems(error, expected, values)
     return "; ".join(problem.text(separator) for problem in found)
 
@@ -184,11 +184,11 @@ def find_problems(error: ValidationError, expected: Any, values: object) -> list
     Args:
         error: What pydantic raised.
         expected: The model, or another type, that the values were validated against.
-        values: What was validated. It is looked at to tell fields from pydantic's own names, and
-            for suggestions; none of it is repeated.
+        values: The values that were validated. They serve to tell fields from pydantic's own
+            names, and for suggestions. None of them is repeated.
 
     Returns:
-        One for each place, in the order of the error.
+        One problem for each place, in the order of the error.
     """
     said: dict[tuple[str, ...], list[str]] = {}
     for detail in error.errors(include_url=False, include_input=False):
@@ -221,12 +221,12 @@ def _clause(kind: str, context: Mapping[str, Any], message: str) -> str:
     if kind in _SHOULD:
         filled = _SHOULD[kind].format_map(_Declared(context))
         return "should " + re.sub(r"\b1 (item|character|digit|byte)s\b", r"1 \1", filled)
-    # An error of an author's own type, by PydanticCustomError, has an author's own words.
+    # An author's own error type, a PydanticCustomError, has a message for people.
     return message.removesuffix(".") if kind not in _pydantics_types() else _NOT_VALID
 
 
 class _Declared(dict[str, Any]):
-    """An error's context; what is not in it is told in general words."""
+    """An error's context, with a general phrase for what is not in it."""
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ def _pydantics_types() -> Collection[str]:
 
 
 def _alternatives(clauses: Sequence[str]) -> str:
-    """What several members of a union say about one value."""
+    """Join the problems that several members of a union report for one value."""
     first, *others = clauses
     if others and all(each.startswith("should be ") for each in clauses):
         return ", or ".join([first, *(each.removeprefix("should be ") for each in others)])
@@ -275,7 +275,7 @@ def _field_names(types: Iterable[Any]) -> Iterator[str]:
 
 
 def _names(model: type[BaseModel]) -> Iterator[str]:
-    """How a model's fields are called in what is given."""
+    """Return the names of a model's fields in input: aliases if there are any."""
     return (field.alias or name for name, field in model.model_fields.items())
 
 
@@ -284,8 +284,8 @@ def _walk(
 ) -> tuple[Sequence[Any], object, tuple[str, ...]]:
     """Follow an error's location through types and values at once.
 
-    pydantic puts names of its own between those of fields: the tag or the type of a union's
-    member, ``function-after[…]``, ``[key]``. They are no part of the path.
+    pydantic adds names of its own between those of fields: the tag or the type of a union's
+    member, ``function-after[…]``, ``[key]``. They are not part of the path.
 
     Returns:
         The types that the container of the last part may have, the value there, and the path.
@@ -309,7 +309,7 @@ def _walk(
 
 
 def _leads_on(part: int | str, types: Sequence[Any], value: object) -> bool:
-    """Whether a part of a location is a field or a key, and no name of pydantic's."""
+    """Whether a part of a location is a field or a key, and not a name of pydantic's."""
     if _is_tag(part, types):
         return False
     if Any in types or any(_is_model(each) and part in set(_names(each)) for each in types):
@@ -318,7 +318,7 @@ def _leads_on(part: int | str, types: Sequence[Any], value: object) -> bool:
 
 
 def _is_tag(part: int | str, types: Iterable[Any]) -> bool:
-    """Whether it tells which one of a union's models is meant."""
+    """Whether a part of a location selects one of a union's models."""
     models = [each for each in types if _is_model(each)]
     return len(models) > 1 and any(part in _tags(each) for each in models)
 
@@ -331,7 +331,7 @@ def _tags(model: type[BaseModel]) -> Iterator[object]:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The types that a value may have: a union's members, without what ``Annotated`` adds."""
+    """Return the types that a value may have: a union's members, without ``Annotated``."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _members(get_args(annotation)[0])

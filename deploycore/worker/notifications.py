@@ -80,7 +80,7 @@ class Notifications:
                     _TASK, queue=_queue(host), lock=application, queueing_lock=application
                 ).defer(application=application)
         except Exception as error:
-            _warn("the fleet is not notified", error)
+            _warn("other workers could not be notified", error)
 
     def listen(self, check: Callable[[str], None], *, host: str, threads: int) -> None:
         """Call a function for each notification, in threads, until it is closed.
@@ -97,7 +97,7 @@ class Notifications:
         self._thread.start()
 
     def end_listening(self) -> None:
-        """Take no more notifications, so that others get them; waits for nothing."""
+        """Receive no more notifications, so that other workers get them; does not wait."""
         with self._lock:
             self._is_deaf = True
             loop, stop = self._loop, self._stop
@@ -106,14 +106,16 @@ class Notifications:
                 loop.call_soon_threadsafe(stop.set)
 
     def close(self) -> None:
-        """Stop sending and listening; waits for what was called."""
+        """Stop sending and listening, and wait for running calls."""
         self.end_listening()
         with self._lock:
             self._closed = True
         if self._thread is not None:
             self._thread.join(_GOODBYE_SECONDS)
             if self._thread.is_alive():
-                logger.warning("notifications of the fleet cannot be ended, and are left behind")
+                logger.warning(
+                    "receiving notifications of other workers could not be stopped in time"
+                )
         if self._sender is not None:
             self._sender.close()
 
@@ -130,7 +132,7 @@ class Notifications:
             try:
                 await self._work(check, host, threads, stop)
             except Exception as error:
-                _warn("notifications of the fleet are not received for a while", error)
+                _warn("notifications of other workers are not received; trying again", error)
             await _wait_for_any(_RETRY_SECONDS, asyncio.create_task(stop.wait()))
 
     async def _work(
@@ -203,7 +205,7 @@ class Notifications:
                 for job in stalled:
                     await _revive_one(app, job)
             except Exception as error:
-                _warn("stalled notifications stay for a while", error)
+                _warn("stalled notifications could not be revived; trying again", error)
 
     def _opened_sender(self) -> App:
         if self._sender is None:
@@ -247,7 +249,9 @@ def open_notifications(installation: Installation) -> Notifications | None:
     if url.get_backend_name() != "postgresql":
         return None
     if not all(map(importlib.util.find_spec, ("procrastinate", "psycopg", "psycopg_pool"))):
-        logger.info("the fleet is not notified, since the extra deploycore[fleet] is not installed")
+        logger.info(
+            "other workers are not notified, because the extra deploycore[fleet] is not installed"
+        )
         return None
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
 
@@ -309,13 +313,13 @@ def _queue(host: str | None) -> str:
 
 
 def _tell_of_task(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """What failed where nobody waits for it: procrastinate's own tasks, when the database goes."""
+    """Log errors of procrastinate's own tasks, for example when the database goes away."""
     error = context.get("exception")
     if isinstance(error, Exception):
-        _warn("a notification of the fleet comes to no good end", error)
+        _warn("a notification of another worker failed", error)
 
 
 def _warn(what: str, error: Exception) -> None:
-    """What went wrong, without the words of a driver, which may hold an address."""
+    """Log an error without the driver's own message, which may contain an address."""
     said = error.message if isinstance(error, DeploycoreError) else type(error).__name__
     logger.warning("%s: %s", what, said)

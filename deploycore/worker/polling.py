@@ -31,6 +31,7 @@ from deploycore.errors import (
 )
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
+from deploycore.provider import Provider
 from deploycore.store import PollRecord
 from deploycore.store.polls import Polled, Wait
 from deploycore.worker.catch_up import request_checks
@@ -132,7 +133,7 @@ class Poller:
             try:
                 self.look()
             except StoreError as error:
-                logger.warning("git hosts are not polled for now: %s", error)
+                logger.warning("git hosts could not be polled: %s", error)
             except Exception as error:
                 logger.error("unexpected error while polling: %s", type(error).__name__)
 
@@ -227,7 +228,7 @@ class Poller:
                 fetch_hint(provider, error)
                 raise
 
-    def _resolve(self, provider: InterruptibleProvider, definition: Application) -> str:
+    def _resolve(self, provider: Provider, definition: Application) -> str:
         return resolve(
             provider.clone_url(definition.repository_id),
             definition.ref,
@@ -236,9 +237,7 @@ class Poller:
             settings=replace(self._installation.git_settings, total_timeout=_CALL_SECONDS),
         )
 
-    def _present(
-        self, provider: InterruptibleProvider, definition: Application
-    ) -> Application | None:
+    def _present(self, provider: Provider, definition: Application) -> Application | None:
         """An application whose repository has another name by now; ``None`` where it has not."""
         store = self._installation.store
         try:
@@ -273,7 +272,7 @@ class Poller:
             self._failing.discard(name)
         elif name not in self._failing:
             self._failing.add(name)
-            logger.warning("%s cannot be polled for now: %s", name, error.message)
+            logger.warning("%s could not be polled: %s", name, error.message)
 
 
 def is_polled(definition: Application, heard_at: datetime | None, now: datetime) -> bool:

@@ -78,7 +78,10 @@ def handle(
         )
     except ConfigurationError as error:
         logger.warning(
-            "pull request %s of %s gets no preview: %s", event.number, parent.name, error.message
+            "no preview was created for pull request %s of %s: %s",
+            event.number,
+            parent.name,
+            error.message,
         )
         return "refused"
     if not is_there:
@@ -151,9 +154,9 @@ def remove_ended(installation: Installation) -> frozenset[str]:
             continue
         except DeploycoreError as error:
             failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
-        except Exception as error:  # whatever it is, it must not keep the others
+        except Exception as error:  # the other previews must still be removed
             failures.add(
-                f"the preview {preview.name} cannot be removed, by an error of deploycore itself:"
+                f"the preview {preview.name} cannot be removed, because of an unexpected error:"
                 f" {type(error).__name__}"
             )
     return frozenset(failures)
@@ -172,7 +175,7 @@ def _remove(installation: Installation, preview: PreviewRecord) -> None:
         del targets[preview.name]
     _remove_target(preview, targets)
     store.previews.forget(preview.name)
-    logger.info("preview %s of %s is removed", preview.name, preview.parent)
+    logger.info("preview %s of %s was removed", preview.name, preview.parent)
 
 
 def _remove_application(installation: Installation, name: str) -> None:
@@ -196,11 +199,11 @@ def _remove_application(installation: Installation, name: str) -> None:
 
 
 def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
-    """Remove a preview's directory, if it is surely nobody else's.
+    """Remove a preview's directory, if it certainly belongs to no other application.
 
     Raises:
-        ConfigurationError: It is, or may be.
-        DeployError, Locked: It can't be removed now.
+        ConfigurationError: It belongs to another application, or may.
+        DeployError, Locked: It cannot be removed now.
     """
     target = preview.target
     if not _is_below(target, preview.within):
@@ -211,9 +214,7 @@ def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
     for name, other in others.items():
         its = _real(other)
         if its == real or its in real.parents or real in its.parents:
-            raise ConfigurationError(
-                f"Its directory {target} is, or holds, or is in, that of {name}."
-            )
+            raise ConfigurationError(f"Its directory {target} overlaps with that of {name}.")
     Releases(target).remove()
 
 

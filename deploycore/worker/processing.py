@@ -56,13 +56,13 @@ def process_application(
     listener: WorkerListener,
     deployments: DeployListener = no_listener,
 ) -> None:
-    """Deploy an application that is claimed, and record what became of its triggers.
+    """Deploy a claimed application, and record the outcome of its triggers.
 
     Args:
-        deployments: Gets the events of the deployment.
+        deployments: Called with the events of the deployment.
 
     Raises:
-        StoreError: That can't be recorded; the triggers are open still.
+        StoreError: The outcome cannot be recorded; the triggers stay open.
     """
     triggers = installation.store.triggers.open(application)
     if not triggers or slot.interrupted:
@@ -81,7 +81,9 @@ def process_application(
         _failed(installation, application, triggers, raised, slot, listener)
         return
     if _is_behind(installation, triggers, done):
-        behind = UnexpectedAnswer(f"The host does not show yet what it told of {application}.")
+        behind = UnexpectedAnswer(
+            f"The git host does not show the commit yet that it reported for {application}."
+        )
         _failed(installation, application, triggers, behind, slot, listener)
         return
     installation.store.triggers.settle([each.id for each in triggers], deployment=done.id)
@@ -126,9 +128,12 @@ def _failed(
 ) -> None:
     now = datetime.now(UTC)
     if slot.interrupted:
-        # Neither an end nor a failure; and where the claim is lost, they are somebody else's.
+        # The triggers stay open. If the claim was lost, they belong to another worker now.
         listener(WorkerEvent("interrupted", application, now, triggers=len(triggers)))
-        logger.info("%s is left to another worker, or to the next start", application)
+        logger.info(
+            "%s was interrupted: another worker, or this one after its restart, deploys it",
+            application,
+        )
         return
     error = typed_error(raised)
     deployment = error.details.get("deployment")
@@ -159,13 +164,13 @@ def _failed(
 
 
 def _log_failure(application: str, error: DeploycoreError, seconds: float | None) -> None:
-    """Log an error that no deployment's record has, and when the next try is."""
+    """Log an error that no deployment's record holds, and when it is retried."""
     if "deployment" not in error.details:  # else the deployment's end was logged
         hint = f" Next: {error.hint}" if error.hint else ""
         level = logging.ERROR if seconds is None else logging.WARNING
         logger.log(level, "%s was not deployed: %s%s", application, error.message, hint)
     if seconds is not None:
-        logger.info("%s is tried again in %.0f s", application, seconds)
+        logger.info("%s will be retried in %.0f s", application, seconds)
 
 
 def _seconds(done: DeploymentRecord) -> float | None:

@@ -43,7 +43,7 @@ class Pruner:
             try:
                 self._store.triggers.prune(is_stopped=self._stopped.is_set)
             except StoreError as error:
-                logger.warning("old triggers are not pruned for now: %s", error)
+                logger.warning("old triggers could not be pruned: %s", error)
             except Exception as error:
                 logger.error("unexpected error while pruning: %s", type(error).__name__)
             if self._stopped.wait(_SECONDS):

@@ -21,6 +21,7 @@ from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.events import CommitState, CommitStatus, DeploymentStatus
 from deploycore.installation import Installation
 from deploycore.models import RepositoryId, is_commit_hash
+from deploycore.provider import Provider
 from deploycore.store import FINAL_STATES, DeploymentRecord, DeploymentState
 
 __all__ = ["Reporter", "as_deployment", "status_of"]
@@ -83,7 +84,7 @@ class Reporter:
         self._thread.start()
 
     def listen(self, event: DeployEvent) -> None:
-        """Take an event of a deployment; never waits."""
+        """Queue an event of a deployment for reporting; never blocks."""
         if event.kind != "state":
             return
         ends = event.phase in FINAL_STATES
@@ -92,20 +93,24 @@ class Reporter:
         try:
             self._waiting.put_nowait(_Told(event.deployment, event.application, ends))
         except queue.Full:
-            self._log_once("", "full", "git hosts are not told of deployments: too many wait")
+            self._log_once(
+                "", "full", "deployments are not reported to git hosts: too many reports are queued"
+            )
 
     def close(self, seconds: float = GOODBYE_SECONDS) -> None:
-        """Wait for a while until all was told, and stop."""
+        """Stop, after waiting a limited time until everything is reported."""
         if self._thread is None:
             return
         try:
             self._waiting.put(None, timeout=seconds)
         except queue.Full:
-            logger.warning("git hosts are not told of all deployments: too many wait")
+            logger.warning("some deployments were not reported to git hosts: too many are queued")
             return
         self._thread.join(seconds)
         if self._thread.is_alive():
-            logger.warning("a git host is slow to take reports, and is left behind")
+            logger.warning(
+                "some deployments may not be reported: a git host did not answer in time"
+            )
 
     def _run(self) -> None:
         while (told := self._waiting.get()) is not None:
@@ -121,15 +126,17 @@ class Reporter:
                 self._log_once(
                     provider,
                     error.code,
-                    f"the git host is not told of deployment {told.deployment} of"
-                    f" {told.application}: {error.message}",
+                    f"deployment {told.deployment} of {told.application} could not be reported to"
+                    f" the git host: {error.message}",
                 )
             except Exception as error:
                 name = type(error).__name__
-                self._log_once(provider, name, f"the git host is not told of deployments: {name}")
+                self._log_once(
+                    provider, name, f"deployments could not be reported to the git host: {name}"
+                )
 
     def _report(self, told: _Told, definition: Application) -> bool:
-        """Tell the host; whether it was told."""
+        """Report to the host; returns whether it was reported."""
         if definition.auto_deploy is None or not definition.auto_deploy.report_status:
             return False
         record = self._newest_of_its_commit(told.deployment)
@@ -154,8 +161,10 @@ class Reporter:
             return _tell(provider, definition.repository_id, status, as_deployment(record, status))
 
     def _newest_of_its_commit(self, deployment: int) -> DeploymentRecord:
-        """A worker that was paused may tell of a deployment long after another one has taken over:
-        what the host shows is how the last one went."""
+        """Find the newest deployment of the same commit, which is what the host should show.
+
+        A worker that was paused may report long after another one has taken over.
+        """
         deployments = self._installation.store.deployments
         record = deployments.get(deployment)
         if record.commit is None:
@@ -164,7 +173,7 @@ class Reporter:
         return next((each for each in newest if each.commit == record.commit), record)
 
     def _was_withdrawn(self, record: DeploymentRecord) -> bool:
-        """Whether a deployment was skipped since somebody had rolled back from its commit."""
+        """Whether a deployment was skipped because its commit was rolled back from."""
         if record.state != "skipped" or record.commit is None:
             return False
         deployments = self._installation.store.deployments
@@ -172,8 +181,10 @@ class Reporter:
         return record.commit in withdrawn_commits(history)
 
     def _live_commit(self, record: DeploymentRecord) -> str | None:
-        """The commit that a deployment found live already: a report of that may have been lost,
-        with the process that was to send it."""
+        """Get the commit that a skipped deployment found live.
+
+        It is reported again, since the first report may have been lost with its process.
+        """
         if record.state != "skipped":
             return None
         found = self._installation.store.deployments.list(
@@ -189,21 +200,26 @@ class Reporter:
 
 
 def _tell(
-    provider: InterruptibleProvider,
+    provider: Provider,
     repository: RepositoryId,
     status: CommitStatus,
     deployment: DeploymentStatus,
 ) -> bool:
-    """Tell it in both ways; whether the host takes one of them. That it refuses one, for want of
-    a permission say, keeps it from nothing."""
+    """Report in both ways; returns whether the host accepted one of them.
+
+    If it refuses one, for example because of a missing permission, the other is still sent.
+    """
     told = False
     failures = []
-    for report in (
-        partial(provider.report_status, repository, status),
-        partial(provider.report_deployment, repository, deployment),
+    for hook, report in (
+        ("report_status", partial(provider.report_status, repository, status)),
+        ("report_deployment", partial(provider.report_deployment, repository, deployment)),
     ):
+        if not provider.supports(hook):
+            continue
         try:
-            told |= report()
+            report()
+            told = True
         except DeploycoreError as error:
             failures.append(error)
     if failures:

@@ -52,7 +52,7 @@ class Upkeep:
                     logger.warning("%s", each)
                 told = failures
             except StoreError as error:
-                logger.warning("previews are not removed for now: %s", error)
+                logger.warning("previews could not be removed: %s", error)
             except Exception as error:
                 logger.error("unexpected error while removing previews: %s", type(error).__name__)
             if self._stopped.wait(self._look_seconds):

@@ -46,23 +46,24 @@ _LOST_WAIT = 0.02
 
 
 class Worker:
-    """Works on the triggers of an installation, in threads of this process.
+    """Deploys what the triggers of an installation ask for, in threads of this process.
 
     Use it as a context manager, or ``start`` and ``stop`` it.
 
     Args:
-        threads: How many applications it has at work at once, at most.
+        threads: Maximum number of applications that it deploys at once.
         drain: Seconds that running deployments get when it stops.
-        lease: Seconds after which it counts as dead, unless it gives a sign of life; the same for
-            all workers of a fleet. By default 30.
-        sweep: Seconds between two looks where nothing wakes it; by default 2, or 15 where
-            the fleet is notified.
-        per_provider: How many applications of one provider, and of one git host, it has at work at
-            once, at most; by default half of its threads, or all but one while nothing else waits.
-        listener: Gets each event, in several threads.
+        lease: Seconds without a heartbeat after which it is considered dead (default: 30). Use
+            one value for all workers.
+        sweep: Seconds between two checks of the queue when nothing wakes it (default: 2, or 15
+            if workers notify each other).
+        per_provider: Maximum number of applications of one provider, and of one git host, that it
+            deploys at once (default: half of its threads, or all but one while nothing else is
+            queued).
+        listener: Called with each event, in several threads.
 
     Attributes:
-        id: Made up; the store knows the worker by it.
+        id: A random identifier, under which the store knows the worker.
     """
 
     def __init__(
@@ -210,10 +211,10 @@ class Worker:
         try:
             self._installation.store.claims.retire(self.id)
         except StoreError as error:
-            logger.warning("the worker's claims lapse by themselves: %s", error)
+            logger.warning("the worker's claims could not be released, and will expire: %s", error)
 
     def interrupt(self) -> None:
-        """Cancel what runs at once; for somebody who does not want to wait until it is drained."""
+        """Cancel running deployments now, without waiting for the drain time."""
         with self._changed:
             self._stopping = True
             slots = list(self._slots.values())
@@ -343,7 +344,11 @@ class Worker:
             return None
         slot.claimed = before
         if claim.taken_from:
-            logger.warning("%s is taken over from worker %s", application, claim.taken_from)
+            logger.warning(
+                "%s was taken over from worker %s, which stopped responding",
+                application,
+                claim.taken_from,
+            )
         self._tell(
             WorkerEvent(
                 "claimed", application, datetime.now(UTC), taken_from=claim.taken_from or None
@@ -357,7 +362,7 @@ class Worker:
                 self._installation, application, slot, self._tell, self._reporter.listen
             )
         except StoreError as error:
-            logger.warning("%s is checked again: %s", application, error)
+            logger.warning("%s will be checked again: %s", application, error)
             self._ended.wait(_PAUSE_SECONDS)
         except Exception as error:
             logger.error("unexpected error in %s: %s", application, type(error).__name__)
@@ -367,7 +372,9 @@ class Worker:
             try:
                 self._installation.store.claims.release(application, self.id)
             except StoreError as error:
-                logger.warning("the claim on %s lapses by itself: %s", application, error)
+                logger.warning(
+                    "the claim on %s could not be released, and will expire: %s", application, error
+                )
             if self._stopping and self._notifications is not None:
                 self._notifications.send(application)  # for the workers that are left
             self._let_go(application, wake=True)
@@ -382,16 +389,16 @@ class Worker:
         try:
             self._listener(event)
         except Exception as error:
-            # A terminal that is gone, say. What is deployed does not depend on who watches.
+            # For example a closed terminal. A listener must not affect deployments.
             logger.warning("a listener failed: %s", type(error).__name__)
 
     def _beat_on(self) -> None:
-        """Give signs of life until the end: while it is drained, claims must hold too."""
+        """Send heartbeats until the end: claims must also hold while deployments finish."""
         while not self._ended.wait(self._lease / _BEATS):
             try:
                 self._beat()
             except StoreError as error:
-                logger.warning("the worker cannot give a sign of life: %s", error)
+                logger.warning("the worker's heartbeat could not be stored: %s", error)
             except Exception as error:
                 logger.error("unexpected error in the worker: %s", type(error).__name__)
 
@@ -405,13 +412,13 @@ class Worker:
         self._beaten = before
         self._interrupt(
             lambda application, claimed: claimed < before and application not in kept,
-            "another worker has it",
+            "another worker took it over",
         )
 
     def _guard(self) -> None:
-        """See to it that nothing is worked on whose claim may have lapsed.
+        """Interrupt deployments whose claims may have expired.
 
-        In a thread that asks nobody, since the connection to a database may hang.
+        This thread does not use the database, since a connection may hang.
         """
         longest = self._lease * _SHARE_OF_LEASE
 
@@ -419,7 +426,7 @@ class Worker:
             return time.monotonic() - max(claimed, self._beaten) > longest
 
         while not self._ended.wait(self._lease / 20):
-            self._interrupt(is_lost, "the worker could give no sign of life for too long")
+            self._interrupt(is_lost, "the worker's heartbeat could not be stored for too long")
 
     def _interrupt(self, is_lost: Callable[[str, float], bool], why: str) -> None:
         with self._changed:

@@ -165,3 +165,12 @@ def test_a_value_that_cannot_be_asked_for_names_the_option_that_takes_it(monkeyp
         read_secret("TOKEN", from_stdin=False)
     assert "--stdin" in caught.value.hint
     assert read_secret("TOKEN", from_stdin=True).get_secret_value() == "typed"
+
+
+def test_a_value_that_is_asked_for_must_not_be_empty(stdin, monkeypatch):
+    stdin("", terminal=True)
+    typed = iter(["", SECRET])
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
+    with pytest.raises(ConfigurationError, match="There is no value for TOKEN"):
+        read_secret("TOKEN", from_stdin=False)
+    assert read_secret("TOKEN", from_stdin=False).get_secret_value() == SECRET

@@ -119,6 +119,27 @@ def test_a_listing_imports_neither_sqlalchemy_nor_pydantic(filled_home, command)
     assert not _NEVER_FOR_LISTINGS.intersection(imported)
 
 
+def test_a_clone_imports_no_database(filled_home):
+    imported = json.loads(run(_ONE_COMMAND, "clone", "x", "x/x", "new", home=filled_home))
+    assert "sqlite3" in imported  # the command has got as far as the database
+    assert not {"sqlalchemy", "asyncio", "typer._adapters"}.intersection(imported)
+
+
+def test_what_fetches_imports_neither_what_starts_processes_nor_applications(tmp_path):
+    code = (
+        "import json, sys, deploycore.git.run, deploycore.provider.handle, deploycore.installation"
+    )
+    code += "; deploycore.installation.Installation; print(json.dumps(sorted(sys.modules)))"
+    imported = json.loads(run(code, home=tmp_path))
+    unwanted = {
+        "deploycore.applications.application",
+        "deploycore.provider.isolation",
+        "multiprocessing",
+        "sqlalchemy",
+    }
+    assert not unwanted.intersection(imported)
+
+
 @pytest.mark.parametrize("package", _LAZY_PACKAGES)
 def test_a_package_that_imports_lazily_has_all_of_its_public_names(package):
     module = importlib.import_module(package)

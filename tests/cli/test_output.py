@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploycore.cli import dispatch
 from deploycore.cli.output import printable, say, show_error, show_json_array, show_table
 from deploycore.errors import NotFound
 
@@ -94,3 +95,18 @@ def test_a_terminal_that_knows_only_ascii_gets_escapes(monkeypatch):
     say("naïve 名")
     stream.flush()
     assert stream.buffer.getvalue() == b"na\\xefve \\u540d\n"
+
+
+def test_a_bug_shows_its_kind_and_place_and_none_of_its_text(monkeypatch, capsys):
+    def fail(modules):
+        raise LookupError("hunter2-secret")
+
+    monkeypatch.setattr(dispatch, "application_of", fail)
+    assert dispatch._run(["doctor"], []) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "Error: deploycore stopped because of an unexpected error: LookupError in"
+        " tests.cli.test_output, line "
+    )
+    assert "Next: " in said
+    assert "hunter2" not in said

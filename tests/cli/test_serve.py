@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
 from deploycore.cli import serve
+from deploycore.errors import ConfigurationError
 from tests import forked
 
 pytest.importorskip("uvicorn")
@@ -49,3 +51,13 @@ def test_a_lease_that_makes_no_sense_is_refused(home, tmp_path, lease):
 
 def test_without_workers_there_is_none(serving):
     assert serving(workers=0, lease=600.0) == {}
+
+
+def test_without_the_extra_the_server_says_how_to_install_it(monkeypatch):
+    for name in [each for each in sys.modules if each.startswith("deploycore.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ConfigurationError, match="Python package 'uvicorn'") as caught:
+        serve.serve()
+    assert "pip install" in caught.value.hint
+    assert "server" in caught.value.hint

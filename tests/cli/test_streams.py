@@ -339,7 +339,7 @@ def test_an_interrupt_while_a_command_is_imported_ends_it_quietly(place, line, m
     assert (printed, told, done.returncode) == (b"", b"", 130)
 
 
-@pytest.mark.parametrize("module", ["sqlalchemy", "deploycore.provider.handle"])
+@pytest.mark.parametrize("module", ["deploycore.store.listing", "deploycore.provider.handle"])
 def test_an_interrupt_while_a_command_runs_ends_it_quietly(place, module):
     place.renew()
     command = [sys.executable, "-c", stopped_in(module, signal.SIGINT), "repos", "work"]

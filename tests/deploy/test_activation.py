@@ -9,6 +9,7 @@ import pytest
 from deploycore_bitbucket.sandbox import Submodule, Symlink
 from pydantic import SecretStr
 
+from deploycore.deploy.activation import typed_error
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -279,3 +280,35 @@ def test_a_stored_secret_reaches_steps_and_no_log(installation, create, home, no
     assert not any(b"s3cret-of-the-site" in content for content in kept)
     lines = list(installation.engine.logs.read("site", done.id))
     assert "it is ********" in [line.text for line in lines if line.kind == "output"]
+
+
+def test_a_release_that_a_step_removes_is_named_and_what_was_live_stays(
+    installation, create, publish, target
+):
+    create(steps={"build": [{"shell": '! grep -q two page || rm -rf "$PWD"'}]})
+    live = installation.deploy("site")
+    publish("two")
+    with pytest.raises(DeployError, match="was removed during the deployment") as caught:
+        installation.deploy("site")
+    assert "Correct the step that removes it" in caught.value.hint
+    assert (target / "current").resolve().name == live.release
+    publish("three")
+    assert installation.deploy("site").state == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), "cancelled", "The deployment was interrupted."),
+        (SystemExit(1), "cancelled", "The deployment was interrupted."),
+        (
+            LookupError("of-a-row"),
+            "error",
+            "deploycore stopped because of an unexpected error: LookupError.",
+        ),
+    ],
+)
+def test_what_ended_a_deployment_is_recorded_without_foreign_text(raised, code, said):
+    error = typed_error(raised)
+    assert (error.code, error.message) == (code, said)
+    assert typed_error(error) is error

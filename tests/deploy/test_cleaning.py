@@ -67,10 +67,10 @@ def test_what_is_left_of_a_pruned_release_is_told_counted_and_tried_again(
     (left,) = installation.engine.leftovers("site")
     assert left.entries == 3
     assert left.bytes > 0
-    (found,) = doctor(installation, "were to be removed")
+    (found,) = doctor(installation, "could not be removed")
     assert (found.level, found.subject) == ("warning", "application site")
     assert "MiB" in found.message
-    assert "tried again" in found.hint
+    assert "try again" in found.hint
     publish("four")
     installation.deploy("site")
     assert sum(".removed.deploycore-" in each for each in log()) == 2
@@ -80,7 +80,7 @@ def test_what_is_left_of_a_pruned_release_is_told_counted_and_tried_again(
     installation.recover()
     assert hidden(target) == []
     assert installation.engine.leftovers("site") == []
-    assert doctor(installation, "were to be removed") == []
+    assert doctor(installation, "could not be removed") == []
 
 
 def test_a_release_that_keeps_its_name_is_not_called_removed(
@@ -99,9 +99,7 @@ def test_a_release_that_keeps_its_name_is_not_called_removed(
     for content in ("two", "three"):
         publish(content)
         assert installation.deploy("site").state == "healthy"
-    assert any(
-        f"release {first} could not be removed, and is still there" in each for each in log()
-    )
+    assert any(f"release {first} could not be removed: " in each for each in log())
     assert (target / "releases" / first / "page").exists()
     monkeypatch.undo()
     publish("four")

@@ -211,12 +211,12 @@ def test_the_next_deployment_goes_well_once_the_plugin_answers(
 ):
     from deploycore.provider import Provider
 
-    create(timeouts={"provider": 0.3})
-    answering = Provider.find_branch
-    monkeypatch.setattr(Provider, "find_branch", lambda *_: Hangs.here())
+    create(timeouts={"provider": 2})
+    answering = Provider._listing
+    monkeypatch.setattr(Provider, "_listing", lambda *_, **__: Hangs.here())
     with pytest.raises(PluginError, match="did not answer"):
         installation.deploy("site")
-    monkeypatch.setattr(Provider, "find_branch", answering)
+    monkeypatch.setattr(Provider, "_listing", answering)
     assert installation.deploy("site", wait=False).state == "healthy"
     assert (target / "current" / "page").read_text() == "one"
 
@@ -238,7 +238,7 @@ def test_what_git_said_is_not_lost_where_the_plugin_hangs_on_explaining_it(
     with pytest.raises(PluginError, match="did not answer") as caught:
         installation.deploy("app")
     assert caught.value.details["hook"] == "explain_git_refusal"
-    assert "It was asked about this: " in caught.value.hint
+    assert "The plugin was to explain this error: " in caught.value.hint
     assert "acme.example" in caught.value.hint
     assert ended(installation, target) == "failed"
 

@@ -364,9 +364,9 @@ def test_a_command_is_tried_until_it_ends_well(check, lines):
 def test_a_command_has_its_time_for_each_try(check, lines):
     error = failure(check, "sleep 60", timeout=0.2, retries=1)
     assert error.details["tries"] == 2
-    assert "it took more than 0.2 seconds and was ended" in error.message
+    assert "it took more than 0.2 seconds and was stopped" in error.message
     failure(check, "sleep 60", deadline=0.3)
-    assert "the deployment's time was over" in lines[-1]
+    assert "the deployment reached its time limit" in lines[-1]
 
 
 # --- cancellation ---

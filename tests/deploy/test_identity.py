@@ -89,7 +89,9 @@ def test_a_redirect_of_the_host_is_followed_and_told_once(confirm, known, caplog
 @pytest.mark.parametrize("name", ["acme/shop", "acme/store"])
 def test_another_repository_under_the_name_is_refused_and_noted(confirm, known, name):
     confirm(acme__shop=("17", "acme/shop"))
-    with pytest.raises(RepositoryReplaced, match="acme/shop is another repository now than"):
+    with pytest.raises(
+        RepositoryReplaced, match="acme/shop now belongs to another repository than"
+    ):
         confirm(acme__shop=("18", name))
     assert (known().host_id, known().other_host_id) == ("17", "18")
     assert confirm(acme__shop=("17", "acme/shop")) == "acme/shop"

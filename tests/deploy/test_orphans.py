@@ -68,7 +68,7 @@ def test_the_step_of_a_killed_process_is_ended_before_anything_else_is_done(
     assert not is_running(child)
     assert not Releases(target).step_record.exists()
     told = [line.text for line in installation.engine.logs.read("site", settled.id)]
-    assert any("processes of its step ran on, and are ended" in text for text in told)
+    assert any("processes that its step left running were stopped" in text for text in told)
 
 
 def test_nothing_is_on_record_once_a_step_has_ended(installation, create, target):

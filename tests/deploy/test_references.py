@@ -73,7 +73,7 @@ def test_the_commit_that_is_live_is_not_deployed_again(installation, create, pub
     assert (first.state, again.state, again.release) == ("healthy", "skipped", None)
     assert (again.commit, len(installation.releases("site"))) == (first.commit, 1)
     (line,) = [each for each in installation.engine.logs.read("site", again.id) if each.text]
-    assert line.text == f"commit {first.commit[:12]} is live already"
+    assert line.text == f"commit {first.commit[:12]} is already live"
     publish("two")
     assert installation.deploy("site").state == "healthy"
 

@@ -157,3 +157,18 @@ def test_a_release_that_is_not_live_can_be_discarded(releases, tmp_path):
         releases.discard(release)
     assert os.listdir(releases.directory) == [live.name]
     assert elsewhere.is_dir()
+
+
+def test_a_link_that_leads_elsewhere_is_no_release_until_it_is_corrected(releases):
+    good = make(releases, "one")
+    releases.activate(good)
+    link = releases.target / "current"
+    link.unlink()
+    link.symlink_to("../elsewhere")
+    with pytest.raises(ConfigurationError, match="not one of its releases") as caught:
+        assert releases.current
+    assert caught.value.hint == "Point it to releases/NAME, or remove it."
+    link.unlink()
+    assert releases.current is None
+    link.symlink_to(f"releases/{good.name}")
+    assert releases.current == good

@@ -53,7 +53,7 @@ def test_a_release_is_chosen_by_its_name_or_commit(installation, three, target, 
 
 
 def test_what_is_not_there_or_live_already_is_refused(installation, three):
-    for to, why in (("nope", "does not exist"), (three[2].release, "is live already"), ("", "not")):
+    for to, why in (("nope", "does not exist"), (three[2].release, "is already live"), ("", "not")):
         with pytest.raises(ConfigurationError, match=why):
             installation.roll_back("site", to=to)
     assert len(installation.store.deployments.list("site")) == 3

@@ -22,7 +22,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import SecretStr
 
-from deploycore.applications.application import Command, Step
+from deploycore.applications.steps import Command, Step
 from deploycore.deploy import process as process_module
 from deploycore.deploy import step_output
 from deploycore.deploy.containment import VARIABLE
@@ -405,7 +405,7 @@ def test_a_step_that_takes_too_long_is_ended(run, lines):
     begun = time.monotonic()
     error = failure(run, "echo $$; sleep 60; echo late", timeout=0.3)
     assert time.monotonic() - begun < SANE
-    assert error.message.endswith("took more than 0.3 seconds and was ended.")
+    assert error.message.endswith("took more than 0.3 seconds and was stopped.")
     assert error.details["timeout"] == 0.3
     assert has_gone(int(lines[0]))
     assert len(lines) == 1
@@ -413,7 +413,7 @@ def test_a_step_that_takes_too_long_is_ended(run, lines):
 
 def test_a_deadline_for_all_ends_a_step_too(run):
     error = failure(run, "sleep 60", deadline=time.monotonic() + 0.2)
-    assert "the deployment's time was over" in error.message
+    assert "the deployment reached its time limit" in error.message
     assert error.details["deadline"] is True
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 
-from deploycore.deploy import Releases
+from deploycore.deploy import DeployRequest, Releases
+from deploycore.deploy.locks import Presence
 from deploycore.errors import Cancelled, ConfigurationError, Locked, Superseded
 from deploycore.git import Cancellation
 
@@ -179,7 +181,21 @@ def test_cancelling_several_ends_all_of_them(installation, create, tmp_path):
         if event.phase == "building":
             cancellation.cancel()
 
-    found = installation.engine.deploy_many(
-        names, parallel=2, listener=cancel, cancellation=cancellation
-    )
+    request = DeployRequest(listener=cancel, cancellation=cancellation)
+    found = installation.engine.deploy_many(names, request, parallel=2)
     assert [each.error.code for each in found] == ["cancelled"] * 3
+
+
+def test_who_does_not_wait_for_a_recovery_is_told(tmp_path):
+    presence = Presence(tmp_path / "locks")
+    with presence.present("site", Cancellation(), wait=False):
+        pass
+    with open(tmp_path / "locks" / "site.lock") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with (
+            pytest.raises(Locked, match="is being recovered"),
+            presence.present("site", Cancellation(), wait=False),
+        ):
+            pytest.fail("it is held")
+    with presence.present("site", Cancellation(), wait=False):
+        pass

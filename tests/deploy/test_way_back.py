@@ -7,6 +7,7 @@ import shutil
 import pytest
 from pydantic import SecretStr
 
+from deploycore.deploy import DeployRequest
 from deploycore.errors import ConfigurationError, StepFailed
 
 
@@ -129,7 +130,7 @@ def test_the_former_option_is_deprecated_and_changes_nothing(installation, good_
 
 def test_many_are_deployed_by_force_too(installation, good_then_bad):
     (skipped,) = installation.engine.deploy_many(["site"])
-    (forced,) = installation.engine.deploy_many(["site"], force=True)
+    (forced,) = installation.engine.deploy_many(["site"], DeployRequest(force=True))
     assert (skipped.deployment.state, forced.deployment.state) == ("skipped", "healthy")
 
 

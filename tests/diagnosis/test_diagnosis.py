@@ -61,13 +61,13 @@ def test_an_installation_that_is_well_has_nothing_to_tell_but_that(
     assert everything(tmp_path) == before
     said = {each.subject: each.message for each in diagnosis.findings}
     assert said["provider plugin bitbucket"] == "deploycore-bitbucket 0.1.0 can be used."
-    assert "is whole and up to date" in said["database"]
-    assert said["key"] == "The key is there, and for you alone."
+    assert "is intact and up to date" in said["database"]
+    assert said["key"] == "The key exists, and only you can read it."
     assert said["secrets"] == "All secrets can be read: 1."
-    assert "The credentials work: " in said["provider work"]
-    assert said["clock"] == "It agrees with that of provider work's host."
-    assert "live is " in said["application site"]
-    assert "GiB left" in said["disk"]
+    assert "The credentials are valid: " in said["provider work"]
+    assert said["clock"] == "This machine's clock agrees with the host's clock of provider work."
+    assert " is live" in said["application site"]
+    assert "GiB of free space" in said["disk"]
 
 
 def test_a_machine_without_anything_is_well_and_stays_without(look, home):
@@ -136,7 +136,10 @@ def test_a_data_directory_that_can_t_be_is_told(look, tmp_path, place, said):
 @pytest.mark.unprivileged(only=True)
 def test_a_data_directory_that_may_not_be_written_is_told(look, installation, provider, home):
     home.chmod(0o500)
-    assert "cannot be written by you" in look().of("data directory", "problem")[0].message
+    assert (
+        "You cannot write to the data directory"
+        in look().of("data directory", "problem")[0].message
+    )
     home.chmod(0o700)
 
 
@@ -145,7 +148,7 @@ def test_a_directory_that_an_earlier_version_left_open_is_told(look, provider, h
     (home / name).mkdir(parents=True, exist_ok=True)
     (home / name).chmod(0o777)
     (found,) = look().of("data directory", "warning")
-    assert f"Others may write to {home / name} (mode 777)" in found.message
+    assert f"Others can write to {home / name} (mode 777)" in found.message
     assert found.hint == f"Restrict access: chmod 700 {home / name}"
 
 
@@ -155,7 +158,7 @@ def test_files_that_may_not_be_written_or_read_are_told(
 ):
     installation.close()
     (home / "deploycore.db").chmod(0o400)
-    assert "cannot be written by you" in look().of("database", "problem")[0].message
+    assert "You cannot write to " in look().of("database", "problem")[0].message
     (home / "deploycore.db").chmod(0o000)
     assert "cannot be opened" in look().of("database", "problem")[0].message
     (home / "deploycore.db").chmod(0o600)
@@ -163,7 +166,7 @@ def test_files_that_may_not_be_written_or_read_are_told(
     assert "cannot be read" in look().of("key", "problem")[0].message
     (home / "secret.key").chmod(0o600)
     tmp_path.chmod(0o500)
-    assert f"The target {target} cannot be made" in look().only("problem").message
+    assert f"You cannot create the target {target}" in look().only("problem").message
     tmp_path.chmod(0o700)
     target.mkdir(mode=0o500)
     assert f"The target {target} cannot be written" in look().only("problem").message
@@ -202,7 +205,7 @@ def test_what_root_has_left_in_somebody_s_directory_is_told(look, installation, 
     assert strange.level == "problem"
     assert "deploycore.db" in strange.message
     assert "secret.key" not in strange.message
-    assert strange.hint == f"Give them back: chown -R 12345 {home}"
+    assert strange.hint == f"Change their owner: chown -R 12345 {home}"
 
 
 @pytest.mark.parametrize(("limit", "level"), [("LEAST_BYTES", "problem"), ("LOW_BYTES", "warning")])
@@ -210,7 +213,7 @@ def test_a_disk_with_little_room_is_told_once(look, application, monkeypatch, li
     monkeypatch.setattr(machine, limit, 1 << 60)
     (found,) = look().of("disk")
     assert found.level == level
-    assert "GiB left" in found.message
+    assert "GiB of free space" in found.message
 
 
 # The database
@@ -232,7 +235,7 @@ def test_a_database_that_was_emptied_is_told(look, installation, provider, home)
     (home / "deploycore.db").touch(mode=0o600)
     found = look().only("problem")
     assert (found.subject, found.exit_code) == ("database", 9)
-    assert "is empty, though there is the key" in found.message
+    assert "is empty, but the key of stored secrets exists" in found.message
 
 
 def test_an_empty_database_without_a_key_is_one_that_was_never_used(look, home):
@@ -297,7 +300,7 @@ def test_a_database_of_an_older_version_is_told_and_not_migrated(look, installat
     execute(settings, "UPDATE alembic_version SET version_num = '0001'")
     before = everything(settings.home)
     found = look().only("warning")
-    assert "is older than this deploycore" in found.message
+    assert "was written by an older deploycore" in found.message
     assert everything(settings.home) == before
 
 
@@ -471,7 +474,7 @@ def test_broken_plugins_are_told_beside_the_others(
 
 def test_a_machine_without_plugins_is_told(look, monkeypatch):
     monkeypatch.setattr("deploycore.provider.installed.entry_points_by_name", lambda group: {})
-    assert "so no git host can be connected" in look().only("warning").message
+    assert "so you cannot connect a git host" in look().only("warning").message
 
 
 def test_what_is_needed_and_not_installed_is_told(look, monkeypatch):
@@ -479,7 +482,7 @@ def test_what_is_needed_and_not_installed_is_told(look, monkeypatch):
         "importlib.metadata.Distribution.requires", ["no-such-thing>=1", 'other; extra == "dev"']
     )
     found = look().only("problem")
-    assert found.message.endswith("What it needs is not all there: no-such-thing.")
+    assert found.message.endswith("Dependencies are missing: no-such-thing.")
     assert found.exit_code == 1
 
 
@@ -488,7 +491,7 @@ def test_what_is_installed_in_another_version_than_is_needed_is_told(look, monke
     monkeypatch.setattr("importlib.metadata.Distribution.requires", requires)
     found = look().only("problem")
     there = importlib.metadata.version("pluggy")
-    assert found.message.endswith(f"not all there: pluggy<0.1 (there is {there}).")
+    assert found.message.endswith(f"are missing: pluggy<0.1 (installed: {there}).")
     monkeypatch.setitem(sys.modules, "packaging.requirements", None)
     assert look().of("deploycore", "ok")
 
@@ -523,7 +526,7 @@ def test_a_release_that_is_live_and_gone_is_told(look, installation, application
     installation.deploy(application)
     shutil.rmtree(os.path.realpath(target / "current"))
     found = look().only("problem")
-    assert "What is live in" in found.message
+    assert "The live release of" in found.message
     assert found.exit_code == 8
 
 
@@ -535,15 +538,15 @@ def test_deployments_of_dead_processes_are_told_and_running_ones_are_not(
     releases = Releases(target)
     releases.prepare()
     with Presence(home / "locks").present(application, Cancellation(), wait=True):
-        assert "is queued, for site" in look().of("deployment", "ok")[0].message
+        assert "The deployment of site is queued" in look().of("deployment", "ok")[0].message
     found = look().only("problem")
     assert (found.subject, found.exit_code) == (f"deployment {running.id}", 8)
     store.deployments.advance(running.id, "authenticating")
     with releases.locked():
-        assert "is authenticating, for site" in look().of("deployment", "ok")[0].message
+        assert "deployment of site is authenticating" in look().of("deployment", "ok")[0].message
     found = look().only("problem")
     assert "its process has died" in found.message
-    assert found.hint == "Bring it to its end: deploycore recover"
+    assert found.hint == "Recover it: deploycore recover"
     installation.recover()
     assert look().of("deployment") == []
 
@@ -553,20 +556,20 @@ def test_a_deployment_of_another_machine_is_left_to_that(look, installation, app
     installation.close()
     execute(installation._settings, "UPDATE deployments SET host = 'elsewhere'")
     found = look().only("warning")
-    assert "was begun on elsewhere" in found.message
+    assert "It started on elsewhere" in found.message
 
 
 def test_that_no_worker_runs_is_told_where_one_is_needed(look, installation, application):
     assert look().of("workers") == []
     automatic(installation, application)
     found = look().only("warning")
-    assert (found.subject, found.message) == ("workers", "No worker runs.")
+    assert (found.subject, found.message) == ("workers", "No worker is running.")
     assert found.hint == "Start one: deploycore serve, or deploycore worker"
     installation.store.claims.register("w", host="here", process=1)
     assert look().of("workers", "ok")
     installation.store.claims.retire("w")
     installation.store.triggers.add(application, cause="push")
-    assert "No worker runs; the oldest push" in look().only("warning").message
+    assert "No worker is running; the oldest trigger" in look().only("warning").message
 
 
 @pytest.mark.parametrize(
@@ -628,7 +631,7 @@ def test_times_that_a_clock_which_was_ahead_has_left_are_told(
     assert {each.level for each in found.of("clock")} == {"warning"}
     (workers,) = found.of("workers")
     assert workers.level == "warning"  # such a sign of life is none
-    assert "No worker runs" in workers.message
+    assert "No worker is running" in workers.message
 
 
 def minutes_ago(minutes):

@@ -94,9 +94,9 @@ def test_a_host_that_answers_is_well(look, connect):
     with host() as url:
         connect("one", url)
         reached, works, clock = look(offline=False).findings[-3:]
-    assert reached.message.startswith("The host localhost can be reached in ")
-    assert works.message.startswith("The credentials work: ada; it answered in ")
-    assert clock.message == "It agrees with that of provider one's host."
+    assert reached.message.startswith("The host localhost responded in ")
+    assert works.message.startswith("The credentials are valid: ada. The API responded in ")
+    assert clock.message == "This machine's clock agrees with the host's clock of provider one."
 
 
 def test_without_the_network_nobody_is_asked(look, connect):
@@ -106,11 +106,11 @@ def test_without_the_network_nobody_is_asked(look, connect):
         silent.settimeout(0.1)
         with pytest.raises(TimeoutError):
             silent.accept()
-    assert found.message == "It can be opened by acme-provider 1.0."
+    assert found.message == "acme-provider 1.0 can open it."
 
 
 @pytest.mark.parametrize(
-    ("behind", "said"), [(7200.0, "7,200 s behind"), (-3600.0, "3,600 s before"), (45.0, None)]
+    ("behind", "said"), [(7200.0, "7,200 s behind"), (-3600.0, "3,600 s ahead of"), (45.0, None)]
 )
 def test_a_clock_that_is_wrong_by_more_than_a_minute_is_told(look, connect, behind, said):
     with host(behind=behind) as url:
@@ -124,7 +124,7 @@ def test_a_clock_that_is_wrong_by_more_than_a_minute_is_told(look, connect, behi
     seconds = int(first.replace(",", ""))
     shown = int(clock.message.partition(" clock is ")[2].partition(" s ")[0].replace(",", ""))
     assert abs(shown - seconds) <= 30
-    assert f" s {second} that of provider one's host" in clock.message
+    assert f" s {second} the host's clock of provider one" in clock.message
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 4), (403, 4), (404, 5), (500, 6)])
@@ -207,9 +207,11 @@ def test_a_plugin_that_hangs_holds_up_nobody_and_is_named(
         )
         diagnosis = look(offline=False)
     (found,) = diagnosis.of("provider hanging", "problem")
-    assert f"did not answer within 1 s: {place} of slow-provider 1.0" in found.message
+    assert f"did not respond within 1 s: {place} of slow-provider 1.0" in found.message
     assert found.exit_code == 10
-    assert any("The credentials work" in each.message for each in diagnosis.of("provider well"))
+    assert any(
+        "The credentials are valid" in each.message for each in diagnosis.of("provider well")
+    )
 
 
 def reinstalled(source: str) -> None:

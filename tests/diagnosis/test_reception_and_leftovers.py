@@ -57,13 +57,16 @@ def test_that_no_server_receives_deliveries_is_told_where_there_are_webhooks(
     assert look().of("webhooks") == []
     installation.webhooks.prepare("site")
     (found,) = look().of("webhooks", "warning")
-    assert found.message == "No server was seen: deliveries for 1 applications are lost."
+    assert (
+        found.message
+        == "No server has been running: webhook deliveries for 1 applications are lost."
+    )
     assert found.hint == "Start the server: deploycore serve"
     store.reception.note()
     assert [each.level for each in look().of("webhooks")] == ["ok"]
     sql(home, "UPDATE reception SET seen_at = ?", before(3600))
     (found,) = look().of("webhooks", "warning")
-    assert found.message.startswith("No server was seen for 36")
+    assert found.message.startswith("No server has been running for 36")
 
 
 @pytest.mark.parametrize(("seconds", "level"), [(10, "ok"), (3600, "warning")])
@@ -76,7 +79,7 @@ def test_checks_for_missed_deliveries_that_are_not_made_are_told(
     sql(home, "UPDATE polls SET requested_at = ?", before(seconds))
     (found,) = look().of("missed deliveries")
     assert found.level == level
-    assert "1 applications are still to be checked for pushes" in found.message
+    assert "still have to check 1 applications for pushes" in found.message
 
 
 def test_a_renamed_repository_is_told_by_doctor_and_shown(look, command, definition, store):
@@ -84,7 +87,7 @@ def test_a_renamed_repository_is_told_by_doctor_and_shown(look, command, definit
     assert store.repositories.rename(definition, "acme/renamed", "17")
     (found,) = (each for each in look().of("application site") if "was renamed" in each.message)
     assert found.level == "ok"
-    assert "acme/site was renamed acme/renamed" in found.message
+    assert "acme/site was renamed to acme/renamed" in found.message
     code, shown = command("app", "show", "site")
     assert (code, "acme/renamed (renamed from acme/site)" in shown) == (0, True)
     known = json.loads(command("app", "show", "site", "--json")[1])["host_repository"]
@@ -99,7 +102,7 @@ def test_a_repository_that_was_replaced_is_told_shown_and_accepted(
     store.repositories.learn(definition, "17")
     store.repositories.note_other(definition, "18")
     (found,) = look().of("application site", "problem")
-    assert "acme/site is another repository now" in found.message
+    assert "acme/site now belongs to another repository" in found.message
     assert found.hint.endswith("deploycore app accept-repository site")
     note = "(another repository has this name now; deployments fail)"
     assert note in " ".join(command("app", "show", "site")[1].split())
@@ -118,7 +121,7 @@ def test_a_delivery_that_was_ignored_is_told(look, definition, store):
     store.repositories.learn(definition, "17")
     store.repositories.note_ignored(definition, "acme/store")
     (found,) = look().of("application site", "warning")
-    assert "A delivery about acme/store was ignored" in found.message
+    assert "A delivery for acme/store was ignored" in found.message
     assert "remove the webhook from acme/store" in found.hint
 
 

@@ -1,4 +1,4 @@
-"""Pages and the docstrings of hooks are in plain words: no turn of phrase that is read twice."""
+"""Pages, help, errors and log lines are in plain words: no turn of phrase that is read twice."""
 
 from __future__ import annotations
 
@@ -6,34 +6,18 @@ import ast
 import re
 
 import pytest
+import typer.main
 
+from deploycore.cli import COMMANDS, overview
+from deploycore.cli.dispatch import application_of
+from docs.error_places import texts
+from tests.banned_words import BANNED, BANNED_IN_OUTPUT
 from tests.docs.pages import PAGES, ROOT, name_of
 
-# Each of these was found in a page, and has a plainer word; see docs/glossary.md for ours.
-BANNED = re.compile(
-    r"(?i)(?<![\w-])("
-    r"lest|be it|whoever|whatever it|nobody|no such|anew|in vain|all the same|to be had|"
-    r"(tell|tells|told) of|is told|are told|says? nothing of|makes? of it|came of it|comes? of it|"
-    r"(looks?|looked) (after|into)|looked at|"
-    r"stands (in|there)|is not there|it is there|let go|"
-    r"the former|former (one|release|commit|name)|takes? (up|over)|"
-    r"(begins?|began|begun) (anew|with)|(come|comes|came) to (its|their|an) end|to their end|"
-    r"brought to|for one\.|as ever|with leave|has leave|gives? leave|need leave|"
-    r"time-outs?|misspelt|mistyped|in hand|a hand|sign of life|"
-    r"who (asks|connects|deploys|follows|operates|raises|loses)|"
-    r"(is|are) refused|refusals?|fake hosts?|"
-    r"further tr(y|ies)|each try|put right|set right|goes wrong"
-    r")(?![\w-])"
-)
 # A literal in code marks is the product's own text or another program's.
 CODE = re.compile(r"```.*?```|`[^`\n]*`|<!---.*?-->|\]\([^)]*\)", re.DOTALL)
-# The map of the code has a vocabulary of its own; benchmarks are for people who work on them.
-OTHERS = {"docs/design.md", "docs/invariants.md"}
-GUARDED = [
-    page
-    for page in PAGES
-    if name_of(page) not in OTHERS and not name_of(page).startswith("benchmarks/")
-]
+# Benchmarks are for people who work on them.
+GUARDED = [page for page in PAGES if not name_of(page).startswith("benchmarks/")]
 TEXTS = [
     *GUARDED,
     ROOT / "deploycore/testing/README.md",
@@ -41,13 +25,39 @@ TEXTS = [
 ]
 
 
-def banned_turns(text: str) -> list[str]:
+# Rooms of the code whose messages, hints and log lines must pass. Those of TODO_ROOMS do not yet:
+# rewrite their texts, then remove the room here.
+ROOMS = sorted({file.split("/")[1].removesuffix(".py") for file, _, _ in texts()})
+TODO_ROOMS = {"bitbucket", "deploy", "git", "github", "gitlab", "store", "worker"}
+
+
+def banned_turns(text: str, banned: re.Pattern[str] = BANNED) -> list[str]:
     """Each banned turn with the line that it is in."""
     blanked = CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     return [
         f"line {number}: {match[0]!r} in {line.strip()!r}"
         for number, line in enumerate(blanked.splitlines(), 1)
-        for match in BANNED.finditer(line)
+        for match in banned.finditer(line)
+    ]
+
+
+def help_texts(group=None, before=("deploycore",)):
+    """The help of each command and group, and of each of their parameters."""
+    for name, command in (
+        group or typer.main.get_command(application_of(COMMANDS))
+    ).commands.items():
+        words = (*before, name)
+        yield " ".join(words), command.help or ""
+        for param in command.params:
+            yield f"{' '.join(words)} {param.name}", getattr(param, "help", None) or ""
+        if hasattr(command, "commands"):
+            yield from help_texts(command, words)
+
+
+def turns_in_output(named):
+    """The banned turns in texts that have names."""
+    return [
+        f"{name}: {turn}" for name, text in named for turn in banned_turns(text, BANNED_IN_OUTPUT)
     ]
 
 
@@ -70,6 +80,38 @@ def test_the_summaries_of_hooks_have_no_banned_turn_of_phrase():
     assert banned_turns(summaries) == []
 
 
+def test_the_help_of_commands_has_no_banned_turn():
+    found = [("deploycore", overview()), *help_texts()]
+    assert len(found) > 150
+    assert turns_in_output(found) == []
+
+
+@pytest.mark.parametrize("room", [each for each in ROOMS if each not in TODO_ROOMS])
+def test_messages_hints_and_log_lines_of_a_room_have_no_banned_turn(room):
+    of_room = [
+        (f"{file}:{line}", text)
+        for file, line, text in texts()
+        if file.split("/")[1].removesuffix(".py") == room
+    ]
+    assert of_room
+    assert turns_in_output(of_room) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "At most this many. Again for more.",
+        "Without a sign of life for so long a worker counts as dead; the same for all.",
+        "Let a git host tell of pushes",
+        "Nothing is waited for in vain, lest it be of no use.",
+        "The git server knows no such repository.",
+        "A plugin that raises has no say.",
+    ],
+)
+def test_each_text_that_was_rewritten_would_be_found_again(text):
+    assert turns_in_output([("text", text)])
+
+
 def test_a_banned_turn_is_found_and_a_literal_is_not():
-    page = "Whoever asks has no say.\n`the former one`\n\n```text\nnobody\n```\nFine.\n"
+    page = "Whoever asks is heard.\n`the former one`\n\n```text\nnobody\n```\nFine.\n"
     assert [found.partition(":")[0] for found in banned_turns(page)] == ["line 1"]

@@ -20,7 +20,7 @@ from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git import operation as operation_module
 from deploycore.git.checkout.attributes import Attributes, LineEnding, convert
-from deploycore.git.checkout.changes import Changes, Obeyed
+from deploycore.git.checkout.changes import AppliedAttributes, Changes
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress
@@ -335,10 +335,10 @@ def test_lines_that_say_nothing_of_what_is_asked_count_nothing(operation):
 def test_thousands_of_names_are_looked_up_and_not_tried(operation):
     lines = b"".join(b"d/f%d text\n*.e%d text\n" % (number, number) for number in range(10_000))
     mine = Attributes({b".gitattributes": lines}, operation)
-    began = time.monotonic()
+    began = time.process_time()
     for number in range(1000):
         mine.line_ending(b"d/g%d" % number)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_cancelling_ends_the_reading_and_the_matching(operation):
@@ -356,10 +356,10 @@ def test_cancelling_ends_the_reading_and_the_matching(operation):
 )
 def test_no_pattern_takes_long(operation, pattern):
     mine = Attributes({b".gitattributes": pattern + b" export-ignore"}, operation)
-    began = time.monotonic()
+    began = time.process_time()
     for path in (b"a" * 250, b"/".join([b"a"] * 120)):
         mine.export_ignored(path, False)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -530,7 +530,7 @@ def test_a_tree_that_takes_long_ends_when_the_time_is_over(make, target, setting
     """Rules that have to be tried for every path: neither parsing nor planning goes on."""
     rules = b"".join(b"?%d text\n" % number for number in range(20_000))
     shop = make("shop", {A: rules, **{f"f{number}": b"" for number in range(3000)}})
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(LimitExceeded) as caught:
         export(
             source(shop.url),
@@ -540,7 +540,7 @@ def test_a_tree_that_takes_long_ends_when_the_time_is_over(make, target, setting
             settings=replace(settings, total_timeout=2),
         )
     assert caught.value.details == {"limit": "total_timeout"}
-    assert time.monotonic() - began < 6
+    assert time.process_time() - began < 6
     assert nothing_left(target)
 
 
@@ -562,11 +562,11 @@ def test_few_trees_that_describe_many_are_refused(make, target, settings, files,
         )
         tree = shop.tree((DIRECTORY, b"a%d" % number, tree), same)
     shop.commit(tree)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(LimitExceeded) as caught:
         export(source(shop.url), "main", target, attributes=True, settings=settings)
     assert caught.value.details == {"limit": limit}
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert nothing_left(target)
 
 
@@ -580,7 +580,7 @@ def test_rules_and_paths_out_of_proportion_to_the_pack_are_refused(
     for number in range(8):
         tree = shop.tree((DIRECTORY, b"a%d" % number, tree), (DIRECTORY, b"b", tree))
     shop.commit(shop.tree((FILE, A.encode(), shop.blob(rules)), (DIRECTORY, b"d", tree)))
-    with pytest.raises(LimitExceeded, match="take more work") as caught:
+    with pytest.raises(LimitExceeded, match="take too much work") as caught:
         export(source(shop.url), "main", target, attributes=True, settings=settings)
     assert caught.value.details == {"limit": "work"}
     assert nothing_left(target)
@@ -607,13 +607,13 @@ def test_no_kind_of_rule_is_tried_without_end(operation, monkeypatch, rules, pat
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
     mine = Attributes({b".gitattributes": rules}, operation)
     endings = (mine.line_ending(path + b"%d" % number) for number in range(100_000))
-    with pytest.raises(LimitExceeded, match="take more work"):
+    with pytest.raises(LimitExceeded, match="take too much work"):
         deque(endings, maxlen=0)
 
 
 def test_lines_without_rules_are_counted(operation, monkeypatch):
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
-    with pytest.raises(LimitExceeded, match="take more work"):
+    with pytest.raises(LimitExceeded, match="take too much work"):
         Attributes({b".gitattributes": b"\n" * 200_000}, operation)
 
 
@@ -645,5 +645,5 @@ def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
             return shop.repo.object_store[ObjectID(name.hex().encode())].as_raw_string()
 
     with pytest.raises(LimitExceeded) as caught:
-        Changes(root, Trees(), None, late, Obeyed(archive=True))
+        Changes(root, Trees(), None, late, AppliedAttributes(archive=True))
     assert caught.value.details == {"limit": "total_timeout"}

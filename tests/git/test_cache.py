@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from deploycore.disk.removal import Remains
+from deploycore.errors import ConfigurationError
 from deploycore.git import RepositoryCache, export
+from deploycore.git.repositories.comparison import PathPatterns
 from tests.git.servers import EXECUTABLE, LINK, SECRET, snapshot, source
 
 FILES = {
@@ -225,6 +229,32 @@ def test_leftovers_of_a_killed_process_are_removed(deploy, cache):
     (repository / "incoming" / "dead" / "x.pack").write_bytes(b"PACK")
     deploy("2")
     assert list((repository / "incoming").iterdir()) == []
+
+
+def test_a_repository_that_cannot_be_removed_is_named_and_removed_later(deploy, cache, monkeypatch):
+    deploy("1")
+    (entry,) = cache.entries()
+
+    def refuse(path: Path) -> Remains:
+        return Remains(path, 1, 0, path, "Operation not permitted", 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deploycore.git.repositories.cache.remove_tree", refuse)
+        with pytest.raises(ConfigurationError, match="could not be removed") as caught:
+            cache.remove(entry.url)
+    assert "Operation not permitted" in caught.value.message
+    assert "permissions of the cache's directory" in caught.value.hint
+    deploy("2")
+    assert cache.remove(entry.url)
+    assert cache.entries() == []
+
+
+@pytest.mark.parametrize("pattern", ["[", "docs/["])
+def test_a_malformed_pattern_of_watch_is_named(pattern):
+    with pytest.raises(ConfigurationError, match=r"is not a valid \.gitignore pattern") as caught:
+        PathPatterns(["*.md", pattern])
+    assert "watch" in caught.value.hint
+    assert PathPatterns(["*.md", "docs/[a]"]).match(b"docs/a")
 
 
 def test_too_many_packs_are_replaced_by_one(deploy, shop, cache, monkeypatch):

@@ -38,6 +38,8 @@ from deploycore.git.wire.destination import Destinations, resolved
 from tests.git.lfs_server import MEDIA_TYPE, LfsOfGit, LfsServer, pointer_to
 from tests.git.servers import EXECUTABLE, GITLINK, SECRET, nothing_left, snapshot, source
 
+NO_HANG = 60  # seconds: more than any machine needs, less than what would hang
+
 OID = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
 VERSION = b"version https://git-lfs.github.com/spec/v1\n"
 LINES = b"oid sha256:%s\nsize 12345\n" % OID.encode()
@@ -768,7 +770,7 @@ def test_the_deadline_ends_a_download_that_trickles(lfs, fails, settings):
     hasty = replace(settings, total_timeout=0.3)
     error = fails(LimitExceeded, lfs.url, lfs.add(b"one"), settings=hasty)
     assert error.details["limit"] == "total_timeout"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < NO_HANG
 
 
 def test_a_cancellation_ends_a_download_at_once(lfs, fetch, written):
@@ -778,7 +780,7 @@ def test_a_cancellation_ends_a_download_at_once(lfs, fetch, written):
     began = time.monotonic()
     with pytest.raises(Cancelled):
         fetch(lfs.url, lfs.add(b"one"), cancellation=cancellation)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < NO_HANG
     assert written.whole == {}
 
 

@@ -29,6 +29,8 @@ from deploycore.git import Cancellation, export
 from deploycore.models import CloneUrl, GitCredential
 from tests.git.servers import SECRET, nothing_left, source
 
+NO_HANG = 60  # seconds: more than any machine needs, less than what would hang
+
 ADVERTISEMENT = "application/x-git-upload-pack-advertisement"
 
 
@@ -339,7 +341,7 @@ def test_a_server_that_drips_is_cut_off_in_the_end(server, fails):
     began = time.monotonic()
     error = fails(f"{server.origin}/shop.git", total_timeout=0.3)
     assert isinstance(error, LimitExceeded)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < NO_HANG
 
 
 def test_an_endless_pack_is_cut_off(server, fails):
@@ -434,7 +436,7 @@ def test_cancelling_wakes_what_waits_for_the_server(make, server, target, settin
     began = time.monotonic()
     with pytest.raises(Cancelled):
         export(source(shop.url), "main", target, cancellation=cancellation, settings=settings)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < NO_HANG
     assert nothing_left(target)
     timer.join()
 

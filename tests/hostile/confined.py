@@ -3,7 +3,8 @@
 Bombs are tried here: a process that swells can be measured and ends alone. Run as
 ``python -m tests.hostile.confined``, with a JSON object on standard input: ``url``, ``target``,
 ``submodules`` and ``settings``. Writes one to standard output: ``error`` (the class's name, or
-``None``), ``message``, ``seconds`` and ``peak`` (resident bytes).
+``None``), ``message``, ``seconds`` (of CPU time) and ``peak`` (resident
+bytes).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main() -> None:
     from deploycore.git import GitSettings, export
     from deploycore.models import CloneUrl
 
-    began, error, message = time.monotonic(), None, ""
+    began, error, message = time.process_time(), None, ""
     try:
         export(
             CloneUrl(url=wanted["url"]),
@@ -64,7 +65,7 @@ def main() -> None:
         error, message = type(caught).__name__, caught.message
     except BaseException as caught:
         error, message = f"untyped {type(caught).__name__}", str(caught)
-    took = time.monotonic() - began
+    took = time.process_time() - began
     print(json.dumps({"error": error, "message": message, "seconds": took, "peak": peak()}))
 
 

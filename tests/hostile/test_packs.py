@@ -389,7 +389,7 @@ def test_a_chain_of_ten_thousand_deltas_ends(script, attempt, base, order):
     if order == "bases last":
         entries.reverse()
     script.serve_pack(tip, pack(*entries, whole(tip), whole(root)))
-    outcome = attempt(seconds=20)
+    outcome = attempt()
     assert outcome == {b"a": ("file", current.content, False)} or isinstance(outcome, GitError)
 
 
@@ -581,9 +581,9 @@ def test_random_bytes_are_never_a_pack(script, refused):
 def test_all_of_this_is_quick(script, refused):
     """A number of a megabyte is refused without computing with it."""
     script.serve_pack(TIP, pack(*ALL, bytes([0xB0]) + b"\x80" * 1_000_000 + b"\x01"))
-    began = time.monotonic()
+    began = time.process_time()
     refused((LimitExceeded, CorruptPack))
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_delta_with_sizes_that_never_end_is_refused(script, refused):

@@ -132,7 +132,7 @@ def test_silence_ends_after_the_time_for_reading(script, hostile, refused, step)
         return Answer(status="500 Late")
 
     setattr(script, step, silent)
-    refused(GitError, read_timeout=0.2, seconds=5)
+    refused(GitError, read_timeout=0.2)
 
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
@@ -146,7 +146,7 @@ def test_a_drip_ends_after_the_time_for_all(script, hostile, refused, step):
 
     kind = ADVERTISEMENT if step == "discover" else "application/x-git-upload-pack-result"
     setattr(script, step, lambda request: Answer(dripping(), kind))
-    refused(GitError, total_timeout=0.5, seconds=5)
+    refused(GitError, total_timeout=0.5)
 
 
 def test_endless_progress_ends(script, refused):

@@ -21,7 +21,7 @@ from deploycore.errors import (
     RateLimited,
     UnexpectedAnswer,
 )
-from deploycore.http import retry_after
+from deploycore.http import quoted, retry_after, retry_at
 
 BASE = "https://api.host.example/v1"
 
@@ -252,3 +252,37 @@ def test_retry_after_is_seconds_or_a_date(value, seconds):
 def test_retry_after_makes_something_of_any_text(value):
     seconds = retry_after({"Retry-After": value}, NOW)
     assert seconds is None or seconds >= 0
+
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reset", "expected"),
+    [
+        ({"Retry-After": "60"}, "", NOON + timedelta(seconds=60)),
+        ({"Retry-After": "60", "X-Reset": "0"}, "X-Reset", NOON + timedelta(seconds=60)),
+        ({"X-Reset": str(int(NOON.timestamp()))}, "X-Reset", NOON),
+        ({"X-Reset": str(int(NOON.timestamp()))}, "", None),
+        ({"X-Reset": "9" * 30}, "X-Reset", None),
+        ({"X-Reset": "soon"}, "X-Reset", None),
+        ({}, "X-Reset", None),
+    ],
+)
+def test_the_time_to_try_again_is_read_from_either_header(headers, reset, expected):
+    assert retry_at(headers, NOON, reset=reset) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Not allowed", " (Not allowed)"),
+        ("", ""),
+        ("x" * 300, f" ({'x' * 300})"),
+        ("x" * 301, ""),
+        ("<html>", ""),
+        ("two\nlines", ""),
+    ],
+)
+def test_a_hosts_message_is_quoted_as_a_whole_or_not_at_all(message, expected):
+    assert quoted(message) == expected

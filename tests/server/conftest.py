@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from deploycore import Installation, Settings
+from deploycore.server import deliveries
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
 from deploycore.store.token_digests import digest_of, new_token
@@ -42,14 +43,13 @@ def secret(create) -> str:
 
 
 @pytest.fixture
-def serving(installation):
+def serving(installation, monkeypatch):
     """Makes a client of a server: ``serving(metrics_open=True)``."""
     running = []
 
     def make(*, worker=None, previews=handle, **options) -> TestClient:
-        application = create_application(
-            installation, ServerOptions(**options), worker=worker, previews=previews
-        )
+        monkeypatch.setattr(deliveries, "handle", previews)
+        application = create_application(installation, ServerOptions(**options), worker=worker)
         client = TestClient(application.asgi, raise_server_exceptions=True)
         client.application = application
         running.append(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -469,3 +470,39 @@ def test_rollbacks_share_the_time_that_they_get_in_the_end(installation, monkeyp
     rollbacks.stop(60.0)
     assert waited == [60.0, 0.0, 0.0]
     assert cancelled.is_set()
+
+
+def test_tokens_that_cannot_be_read_are_no_wrong_tokens(serving, installation, token, monkeypatch):
+    client, header = serving(), token("read")
+
+    def refuse() -> None:
+        raise StoreError("The database is busy.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(installation.store.tokens, "list", refuse)
+        answer = client.get("/api/v1/applications", headers=header)
+    assert (answer.status_code, answer.json()["detail"]) == (503, "Tokens cannot be read now.")
+    assert answer.headers["retry-after"] == "30"
+    assert client.get("/api/v1/applications", headers=header).status_code == 200
+
+
+def test_a_request_with_two_lengths_is_refused(serving):
+    sent = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/healthz",
+        "headers": [(b"content-length", b"2"), (b"transfer-encoding", b"chunked")],
+    }
+    client = serving()
+    asyncio.run(client.application.asgi(scope, receive, send))
+    begun, content = sent
+    assert (begun["status"], dict(begun["headers"])[b"connection"]) == (400, b"close")
+    assert b"both Content-Length and Transfer-Encoding" in content["body"]

@@ -58,7 +58,6 @@ def test_the_first_delivery_opens_nothing_when_it_is_warm(installation, director
         installation,
         directory,
         replay_window=timedelta(hours=24),
-        previews=lambda *given: "ignored",
     )
     body = body_of(push())
     delivery = WebhookDelivery({k.lower(): v for k, v in signed(body, secret).items()}, body)
@@ -164,7 +163,6 @@ def test_an_ignored_delivery_reads_its_own_application_alone(
         installation,
         directory,
         replay_window=timedelta(hours=24),
-        previews=lambda *given: "ignored",
     )
     body = body_of(push(ref="elsewhere"))
     delivery = WebhookDelivery({k.lower(): v for k, v in signed(body, secret).items()}, body)

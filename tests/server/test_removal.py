@@ -8,6 +8,7 @@ import pty
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import pytest
@@ -303,6 +304,17 @@ def test_what_remains_at_a_host_that_is_down_is_named_and_the_rest_goes(
     assert (done.returncode, names(installation)) == (0, [])
     for part in ("Acme is down", "webhook hook-1", "acme/shop", "provider work", URL):
         assert part in done.stderr
+
+
+def test_a_host_that_does_not_answer_is_not_waited_for(installation, registered, monkeypatch):
+    monkeypatch.setattr("deploycore.installation.application_removal.HOST_SECONDS", 0.1)
+    answered = threading.Event()
+    monkeypatch.setattr(installation.webhooks, "remove_at_host", lambda _: answered.wait(60))
+    done = installation.removals.remove("shop")
+    answered.set()
+    assert done.error.message == "The host did not answer within 0.1 s."
+    assert "hook-1" in done.remains[0]
+    assert names(installation) == []
 
 
 def test_the_host_is_not_asked_if_that_is_said(command, installation, registered, told):

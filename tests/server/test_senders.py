@@ -123,7 +123,7 @@ def test_where_the_room_is_full_a_body_of_who_has_most_makes_way():
             await each.wait()
         with room.share("new") as share:
             share.take(20)
-            with pytest.raises(Refusal, match="needed for others") as refused:
+            with pytest.raises(Refusal, match="needed the memory") as refused:
                 await tasks[0]
             assert refused.value.status == 503
             assert not tasks[1].done()
@@ -143,7 +143,7 @@ def test_a_senders_own_oldest_body_makes_way_for_its_newest():
         room = Room(100, 40)
         with room.share("one") as held, room.share("one") as newest:
             async with newest.arriving(3600):
-                with pytest.raises(Refusal, match="needed for others"):  # noqa: PT012
+                with pytest.raises(Refusal, match="needed the memory"):  # noqa: PT012
                     async with held.arriving(3600):
                         held.take(40)
                         newest.take(10)

@@ -217,7 +217,7 @@ def test_why_a_delivery_is_not_understood_is_told_the_host_and_the_log(client, s
     body = b'{"events": 3}'
     answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
     assert "nothing that Acme sends" in answer.text
-    assert "a webhook of shop was refused: This is nothing that Acme sends" in caplog.text
+    assert "a webhook delivery for shop was rejected: This is nothing that Acme" in caplog.text
 
 
 def test_a_redelivery_is_known_by_the_hosts_identifier(deliver, triggers):
@@ -408,7 +408,6 @@ def judge(client, installation, secret):
         installation,
         client.application.directory,
         replay_window=timedelta(hours=24),
-        previews=lambda *given: "ignored",
     )
 
     def run(number: int, came_at: float) -> int:

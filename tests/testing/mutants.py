@@ -1327,12 +1327,8 @@ LATER_REQUESTS = (
         ("test_what_goes_wrong_at_a_later_request_is_a_typed_error",),
     ),
     Mutant(
-        "looks something up after the first page without a model",
-        in_provider(
-            BRANCHES,
-            "            if answers:\n"
-            '                self._http.get_json("user")["login"]\n' + BRANCHES,
-        ),
+        "asks a second time without a model",
+        in_provider(USER, USER + '        self._http.get_json("user")["login"]\n'),
         ("test_no_field_of_a_later_answer_is_trusted",),
     ),
 )

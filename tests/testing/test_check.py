@@ -174,7 +174,7 @@ NO_STATUS = "the provider has no report_status, which is optional"
 
 
 @pytest.mark.parametrize(
-    ("way", "told"), [("pytest.skip", "not by the kit"), ("pytest.xfail", "while it runs")]
+    ("way", "told"), [("pytest.skip", "outside the kit"), ("pytest.xfail", "at run time")]
 )
 def test_a_contract_class_that_skips_all_checks_does_not_pass(check, way, told):
     done = check("--json", contract=[IMPORT, (SCOPE, SCOPE + FIXTURE.format(way))])
@@ -224,4 +224,4 @@ def test_other_checks_are_not_skipped_for_an_optional_hook(check):
     done = check("--json", "--only", "cheap", contract=[IMPORT, (SCOPE, fixture)])
     found = json.loads(done.stdout)
     assert done.returncode == 10
-    assert "not by the kit" in found["failed"]["test_signing_in_is_cheap[token]"]
+    assert "outside the kit" in found["failed"]["test_signing_in_is_cheap[token]"]

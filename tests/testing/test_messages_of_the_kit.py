@@ -125,7 +125,7 @@ def test_an_error_that_was_asked_for_is_handed_to_the_check():
 def test_a_call_that_does_not_end_fails(monkeypatch):
     monkeypatch.setattr(base, "SECONDS_MOST", 0.05)
     end = Event()
-    with pytest.raises(pytest.fail.Exception, match=r"no end after 0\.05 seconds"):
+    with pytest.raises(pytest.fail.Exception, match=r"it did not end within 0\.05 seconds"):
         promptly("list_repos", "a listing ends", end.wait)
     end.set()
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from deploycore.testing.contract.later_requests import LaterRequests
 from deploycore.testing.contract.pagination import Pagination
+from deploycore.testing.contract.side_effects import SideEffects
 from deploycore.testing.contract.tokens import Tokens
 from tests.testing.kit import install_template, run_kit, standard_checks
 from tests.testing.mutants import CURSORS, LISTING_ALL, MUTANTS, TOKENS, signing_in
@@ -15,6 +19,14 @@ NO_MUTANT_NEEDED = {
         "looks at the author's test class, not at the provider: test_setting_aside.py"
     ),
 }
+
+LATER_CHECKS = {
+    name
+    for checks in (LaterRequests, SideEffects, Tokens)
+    for name in vars(checks)
+    if name.startswith("test_")
+}
+LATER_MUTANTS = [each for each in MUTANTS if LATER_CHECKS.intersection(each.caught_by)]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
@@ -31,6 +43,24 @@ def test_a_wrong_provider_is_caught(mutant, tmp_path):
         assert any(
             "The contract asks" in run.text and "Documented in" in run.text for run in failed
         ), failed[0].text
+
+
+@pytest.mark.skipif(
+    not os.environ.get("DEPLOYCORE_WHOLE_KIT"),
+    reason="runs the whole kit for each of these providers, which takes minutes: by hand, with"
+    " DEPLOYCORE_WHOLE_KIT=1",
+)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mutant", LATER_MUTANTS, ids=str)
+def test_a_provider_is_caught_by_no_check_that_was_there_before(mutant, tmp_path):
+    """Else the checks of later requests, side effects and tokens would be of no use for it."""
+    outcomes = run_kit(tmp_path, install_template(tmp_path, mutant.replacements))
+    caught_by = {
+        name
+        for name, runs in outcomes.items()
+        if any(run.result in ("failure", "error") for run in runs)
+    }
+    assert set(mutant.caught_by) <= caught_by <= LATER_CHECKS
 
 
 @pytest.mark.timeout(600)

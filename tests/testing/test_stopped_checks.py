@@ -46,7 +46,7 @@ def impatient(monkeypatch):
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        (HELD, "the interpreter was held in authenticate ("),
+        (HELD, "the code held the interpreter in authenticate ("),
         ("import os; os._exit(0)", "the process ended with exit code 0 in authenticate ("),
         ("import ctypes; ctypes.string_at(0)", "ended by SIGSEGV in authenticate ("),
         ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL"),

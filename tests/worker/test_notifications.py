@@ -190,7 +190,7 @@ def test_a_database_that_is_gone_breaks_nobody_and_shows_no_password(caplog):
         gone.listen(lambda application: None, host="here", threads=1)
         time.sleep(0.3)
         gone.close()
-    assert "the fleet is not notified: OperationalError" in caplog.text
+    assert "other workers could not be notified: OperationalError" in caplog.text
     assert "hunter2" not in caplog.text
     assert "hunter2" not in repr(vars(gone))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,28 @@ def test_a_directory_that_is_a_link_takes_nothing_else_with_it(
     assert list(place.iterdir()) == []
 
 
+def test_a_place_that_became_a_link_keeps_its_directories(installation, parent, place, tmp_path):
+    handle(installation, parent(), event())
+    deployed(tmp_path / "elsewhere" / "7-topic")
+    place.parent.mkdir(exist_ok=True)
+    within = place / "more"
+    record = installation.store.previews.list()[0]
+    assert record.within == place
+    handle(installation, parent(), event(action="declined"))
+    place.mkdir()
+    within.symlink_to(tmp_path / "elsewhere")
+    moved = replace(record, target=within / "7-topic")
+    with pytest.raises(ConfigurationError, match="leads out of"):
+        module._remove_target(moved, {})
+    with pytest.raises(ConfigurationError, match="is not below"):
+        module._remove_target(replace(record, target=tmp_path / "elsewhere"), {})
+    assert (tmp_path / "elsewhere" / "7-topic" / "current").exists()
+    within.unlink()
+    deployed(within / "7-topic")
+    module._remove_target(moved, {})
+    assert list(within.iterdir()) == []
+
+
 def test_what_deploycore_did_not_make_stays(installation, parent, place):
     record = parent()
     handle(installation, record, event())
@@ -381,7 +404,7 @@ def test_previews_of_a_parent_that_is_removed_go_and_their_directories_if_that_i
 def test_a_pattern_that_makes_no_application_is_refused(installation, parent, caplog):
     assert handle(installation, parent(target="relative/{number}"), event()) == "refused"
     assert handle(installation, parent(target="/a/../b/{number}"), event()) == "refused"
-    assert caplog.text.count("gets no preview") == 2
+    assert caplog.text.count("no preview was created") == 2
 
 
 def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):

@@ -215,7 +215,7 @@ def test_a_host_that_refuses_reports_fails_no_deployment_and_is_logged_once(
         push("one")
         deploy()
     assert [each.state for each in installation.store.deployments.list("site")] == ["healthy"]
-    told = [each for each in caplog.messages if "git host is not told" in each]
+    told = [each for each in caplog.messages if "could not be reported to the git host" in each]
     assert len(told) == 1
 
 
@@ -250,7 +250,7 @@ def test_what_is_too_much_is_left_out_and_said_once(installation, caplog):
     for _ in range(3):
         reporter.listen(event())
     assert [each.getMessage() for each in caplog.records] == [
-        "git hosts are not told of deployments: too many wait"
+        "deployments are not reported to git hosts: too many reports are queued"
     ]
 
 

@@ -1,8 +1,8 @@
-"""What ``.gitattributes`` says about paths: left out of an export, and which line endings.
+"""The attributes of ``.gitattributes`` that an export applies.
 
-Nothing else of it is obeyed: filters and drivers run programs. The files come from whoever can
-push: what is kept of each line counts as held, and only lines that say something that is asked
-for are kept.
+They say which paths are left out, which line endings files get, and which files are in Git LFS.
+Filters and drivers are never applied, since they run programs. Anyone who can push can change these
+files, so only relevant lines are kept, and their size counts against a limit.
 
 Sources: https://git-scm.com/docs/gitattributes, and git's attr.c, quote.c and convert.c.
 """
@@ -23,7 +23,7 @@ __all__ = ["Attributes", "LineEnding", "convert", "convert_file"]
 _FILE = b".gitattributes"
 _MAX_LINE_BYTES = 2048
 _LINE_BYTES_A_STEP = 16
-# What a rule and a word of it take in memory, about; the operation adds something of its own.
+# Approximate memory of a rule and of each word of it; the operation adds an overhead.
 _RULE_BYTES = 250
 _WORD_BYTES = 64
 _STEP = 64 * 1024
@@ -38,18 +38,18 @@ _WORD = re.compile(rb"([-!]?)(" + _NAME + rb")(=.*)?", re.DOTALL)
 _MACRO = b"[attr]"
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _LONE_CR = re.compile(rb"\r(?!\n)")
-# What convert.c does not count as printable.
+# Bytes that convert.c counts as unprintable.
 _UNPRINTABLE = bytes(n for n in range(32) if n not in b"\b\t\n\r\033\014") + b"\x7f"
 _ASKED_FOR = frozenset((b"export-ignore", b"text", b"crlf", b"eol", b"filter"))
 
 Value = bytes | bool | None
-# Of one line; of two that name the same the last one counts, and is the only one here. The last
-# one of the line comes first, as git looks at them.
+# The words of one line, the last one first, as git reads them. If a name is repeated, only its last
+# word is here.
 Words = tuple[tuple[bytes, Value], ...]
 
 
 class LineEnding(Enum):
-    """What is done to a file's line endings when it is written on a system that has LF."""
+    """The conversion of a file's line endings on a system that uses LF."""
 
     UNCHANGED = 0
     CRLF = 1
@@ -57,7 +57,7 @@ class LineEnding(Enum):
 
 
 class _Rules:
-    """What one file says, its macros left out."""
+    """The rules of one file, without its macros."""
 
     def __init__(self, operation: Operation) -> None:
         self.patterns = Patterns(operation.match)
@@ -65,11 +65,11 @@ class _Rules:
 
 
 class Attributes:
-    """The attributes that a tree gives to its paths.
+    """The attributes of the paths in a tree.
 
     Args:
         files: The content of each ``.gitattributes`` file, by its path.
-        operation: Counts what is held, and ends what takes too long.
+        operation: Limits memory and time.
 
     Raises:
         LimitExceeded: There are too many rules.
@@ -77,7 +77,7 @@ class Attributes:
 
     def __init__(self, files: Mapping[bytes, bytes], operation: Operation) -> None:
         self._operation = operation
-        # Macros may be used above the line, and in files that are read before, that have them.
+        # Macros are read first, since lines before their definition may use them.
         self._macros = self._read_macros(files.get(_FILE, b""))
         self._relevant = _leading_to(_ASKED_FOR, self._macros)
         self._files: dict[bytes, _Rules] = {}
@@ -88,7 +88,7 @@ class Attributes:
         self._latest: tuple[bytes, bool, dict[bytes, Value]] = (b"", True, {})
 
     def export_ignored(self, path: bytes, directory: bool) -> bool:
-        """Whether an export leaves a path out, with all that is below it."""
+        """Whether an export leaves out a path and everything below it."""
         return self._values(path, directory).get(b"export-ignore") is True
 
     def kept_in_lfs(self, path: bytes) -> bool:
@@ -96,7 +96,7 @@ class Attributes:
         return self._values(path, False).get(b"filter") == b"lfs"
 
     def line_ending(self, path: bytes) -> LineEnding:
-        """What is to be done to a file's line endings."""
+        """The conversion of a file's line endings."""
         values = self._values(path, False)
         text = _text(values.get(b"text"))
         if text is None:
@@ -106,7 +106,7 @@ class Attributes:
         return LineEnding.CRLF_IF_TEXT if text == b"auto" else LineEnding.CRLF
 
     def _values(self, path: bytes, directory: bool) -> dict[bytes, Value]:
-        """As ``fill`` in attr.c: from the last rule to the first, and the first value stays."""
+        """Apply rules from the last to the first, like ``fill`` in attr.c; the first value wins."""
         if self._latest[:2] == (path, directory):
             return self._latest[2]
         self._operation.match(1)
@@ -131,9 +131,9 @@ class Attributes:
             above = above.rpartition(b"/")[0]
 
     def _fill(self, values: dict[bytes, Value], words: Words) -> None:
-        """A macro stands for its words only where it is what sets its own name.
+        """Set the values of a line. A macro is expanded only if it sets its own name here.
 
-        Without recursion, since macros may be within each other as deep as somebody likes.
+        Without recursion, since macros may be nested to any depth.
         """
         self._operation.match(1 + len(words))
         pending = [iter(words)]
@@ -171,7 +171,7 @@ class Attributes:
         return rules
 
     def _lines(self, content: bytes) -> Iterator[tuple[bytes, Words]]:
-        """The patterns, or the heads of macros, and the words of all lines that git accepts."""
+        """The pattern, or the macro's name, and the words of each line that git accepts."""
         for line in BytesIO(content.partition(b"\0")[0]):
             self._operation.match(1 + len(line) // _LINE_BYTES_A_STEP)
             line = line.removesuffix(b"\n")
@@ -182,7 +182,7 @@ class Attributes:
 
 
 def _leading_to(names: frozenset[bytes], macros: Mapping[bytes, Words]) -> frozenset[bytes]:
-    """These names, and the macros that stand for one of them, or for another such macro."""
+    """These names, and all macros that expand to one of them, directly or indirectly."""
     users: dict[bytes, list[bytes]] = {}
     for macro, words in macros.items():
         for name, _ in words:
@@ -197,7 +197,7 @@ def _leading_to(names: frozenset[bytes], macros: Mapping[bytes, Words]) -> froze
 
 
 def _split(line: bytes) -> tuple[bytes, bytes] | None:
-    """A line's pattern and what follows it, if it is none that says nothing."""
+    """Split a line into its pattern and the rest; ``None`` if it is empty or a comment."""
     line = line.lstrip(_BLANK)
     quoted = _QUOTED.match(line)
     if quoted:
@@ -209,7 +209,7 @@ def _split(line: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _macro(pattern: bytes) -> bytes | None:
-    """The name of the macro that a line makes, right or not, if it makes one."""
+    """The name of the macro that a line defines, valid or not; ``None`` if it defines none."""
     if not pattern.startswith(_MACRO) or pattern == _MACRO:
         return None
     name = _UNTIL_BLANK.match(pattern[len(_MACRO) :].lstrip(_BLANK))
@@ -217,7 +217,7 @@ def _macro(pattern: bytes) -> bytes | None:
 
 
 def _words(text: bytes) -> Words | None:
-    """What a line says of its pattern; ``None`` if a name is invalid: then git drops the line."""
+    """Read the words of a line; ``None`` if a name is invalid, so that git ignores the line."""
     found: dict[bytes, Value] = {}
     for each in reversed(_UNTIL_BLANK.findall(text)):
         word = _WORD.fullmatch(each)
@@ -232,7 +232,7 @@ def _words(text: bytes) -> Words | None:
 
 
 def _is_text(content: bytes) -> bool:
-    """Whether git takes a content for text where it is to find out itself."""
+    """Whether git's own detection takes a content for text."""
     if b"\0" in content or _LONE_CR.search(content):
         return False
     unprintable = sum(map(content.removesuffix(b"\x1a").count, _BYTES_UNPRINTABLE))
@@ -241,7 +241,7 @@ def _is_text(content: bytes) -> bool:
 
 
 def convert(content: bytes, ending: LineEnding) -> bytes:
-    """A file's content as it is written."""
+    """Convert the line endings of a file's content."""
     if ending is LineEnding.UNCHANGED:
         return content
     if ending is LineEnding.CRLF_IF_TEXT and (b"\r" in content or not _is_text(content)):
@@ -250,11 +250,11 @@ def convert(content: bytes, ending: LineEnding) -> bytes:
 
 
 def convert_file(content: BinaryIO, ending: LineEnding, result: BinaryIO) -> None:
-    """``convert`` for a file that is too large for memory.
+    """Convert the line endings of a file that is too large for memory.
 
     Args:
-        content: Read from its beginning.
-        result: Where what is written goes.
+        content: The file, which is read from its beginning.
+        result: The file that the result is written to.
     """
     if ending is LineEnding.CRLF_IF_TEXT and not _is_plain_text(content):
         ending = LineEnding.UNCHANGED
@@ -270,7 +270,7 @@ def convert_file(content: BinaryIO, ending: LineEnding, result: BinaryIO) -> Non
 
 
 def _is_plain_text(content: BinaryIO) -> bool:
-    """Whether a file is text with no CR in it."""
+    """Whether a file is text without CR."""
     content.seek(0)
     unprintable, plain, piece = 0, 0, b""
     while following := content.read(_STEP):

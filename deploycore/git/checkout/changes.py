@@ -1,7 +1,7 @@
-"""What an export may do to files on their way to the disk, if it is asked to.
+"""Apply attributes to the files of an export, if that is requested.
 
-Attributes say which files are left out, which line endings the others get, and which are kept
-in Git LFS: of those git has pointers, and their contents are downloaded when all else is there.
+Attributes say which files are left out, which line endings the others get, and which are in Git
+LFS. Git has pointers to the latter; they are downloaded after all other files are written.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from deploycore.git.wire.destination import Destinations
 from deploycore.git.wording import quoted, shown
 from deploycore.models import CloneUrl
 
-__all__ = ["Changes", "Obeyed"]
+__all__ = ["AppliedAttributes", "Changes"]
 
 
 @dataclass(frozen=True)
-class Obeyed:
-    """Which attributes are obeyed.
+class AppliedAttributes:
+    """Which attributes are applied.
 
     Attributes:
         archive: ``export-ignore``, ``text`` and ``eol``.
@@ -50,20 +50,20 @@ class Obeyed:
 
 
 class Changes:
-    """Obeys the attributes of one tree.
+    """Applies the attributes of one tree.
 
     Args:
-        tree: Its hash.
-        directory: Where temporary files may be.
+        tree: The tree's hash.
+        directory: For temporary files.
 
     Attributes:
-        name: The same for two trees only if a file with the same content and the same path is
-            written in the same way from both.
-        ignored: Whether a path is left out; see ``Plan``. ``None`` if none ever is.
+        name: Identifies the attributes: if it is the same for two trees, a file with the same path
+            and content is written in the same way.
+        ignored: Whether a path is left out; see ``Plan``. ``None`` if no path ever is.
 
     Raises:
-        Damaged: A tree or a ``.gitattributes`` is missing or damaged.
-        DeploycoreError: The tree holds too much.
+        Damaged: A tree or a ``.gitattributes`` file is missing or damaged.
+        DeploycoreError: The tree exceeds a limit.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Changes:
         objects: Objects,
         directory: Path,
         operation: Operation,
-        obeyed: Obeyed,
+        applied: AppliedAttributes,
     ) -> None:
         operation.allow_matching(sum(each.size for each in objects.packs))
         found = _attribute_files(tree, objects, operation)
@@ -82,22 +82,22 @@ class Changes:
             files[each.path] = objects.read(each.hash, BLOB)
             operation.hold(len(each.path) + len(files[each.path]))
         known = repr(sorted((each.path, each.hash) for each in found))
-        self.name = f"{obeyed} {hashlib.sha256(known.encode()).hexdigest()}"
+        self.name = f"{applied} {hashlib.sha256(known.encode()).hexdigest()}"
         self._attributes = Attributes(files, operation)
-        self.ignored = self._attributes.export_ignored if obeyed.archive else None
-        self._obeyed = obeyed
+        self.ignored = self._attributes.export_ignored if applied.archive else None
+        self._applied = applied
         self._directory = directory
         self._operation = operation
         self._pointers: dict[Pointer, list[File]] = {}
 
     def change(self, file: File, content: Content) -> Content | None:
-        """What is written of a file; ``None`` if that is to be downloaded."""
-        pointer = self._pointer(file, content) if self._obeyed.lfs else None
+        """Return the content to write for a file; ``None`` if it will be downloaded."""
+        pointer = self._pointer(file, content) if self._applied.lfs else None
         if pointer is not None:
             self._operation.hold(len(file.path))
             self._pointers.setdefault(pointer, []).append(file)
             return None
-        if not self._obeyed.archive:
+        if not self._applied.archive:
             return content
         ending = self._attributes.line_ending(file.path)
         if ending is LineEnding.UNCHANGED:
@@ -114,7 +114,7 @@ class Changes:
         if not self._attributes.kept_in_lfs(file.path):
             return None
         pointer = parse_pointer(content)
-        if pointer is None:  # what is meant for a program should not be released in silence
+        if pointer is None:  # a broken pointer must not be released silently
             raise GitError(
                 f"The file {quoted(file.path)} begins like a Git LFS pointer, but is not a valid"
                 " one.",
@@ -130,13 +130,13 @@ class Changes:
 
         Args:
             source: The repository.
-            ref: Full name of what is exported.
-            files: Where all other files are by now.
-            within: Where a submodule may lead; ``None`` if the repository is none.
+            ref: Full name of the exported ref.
+            files: Has written all other files.
+            within: The addresses that a submodule may have; ``None`` if this is not a submodule.
 
         Raises:
-            DeploycoreError: As ``LfsClient.fetch`` has it.
-            OSError: A file can't be written.
+            DeploycoreError: As in ``LfsClient.fetch``.
+            OSError: A file cannot be written.
         """
         if not self._pointers:
             return
@@ -158,10 +158,10 @@ class Changes:
 
 
 def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> list[Named]:
-    """All ``.gitattributes`` of a tree.
+    """Find all ``.gitattributes`` files of a tree.
 
-    Entries are counted as for a plan, by their paths, since a few trees can describe any number of
-    them; in the end that is undone, for they are counted again when they are written.
+    Entries count against the limit by their paths, as in a plan, since a few trees can describe any
+    number of paths. The count is reset in the end, because the plan counts them again.
     """
     before = operation.counts.entries
     found: list[Named] = []
@@ -186,7 +186,7 @@ def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> lis
 
 
 def _leading_to_attributes(tree: Iterable[TreeEntry], most: int) -> tuple[int, list[TreeEntry]]:
-    """How many entries a tree has, one more than ``most`` if there are more, and those wanted."""
+    """The number of entries of a tree, up to one more than ``most``, and the relevant ones."""
     entries, kept = 0, []
     for each in tree:
         entries += 1

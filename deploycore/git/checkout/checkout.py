@@ -1,8 +1,8 @@
-"""Objects to files: at once as they arrive, where their place is known, and the rest in the end.
+"""Write the files of a commit, when all of its objects are there.
 
-Directories come first, then files in whatever order, then links; so nothing is ever written
-through a link that a repository brought. Contents are written as they are, unless the caller
-changes them: filters that run something are no business of an untrusted repository.
+Directories are created first, then files in any order, then links, so no file is ever written
+through a link of the repository. Contents are written unchanged, unless the caller changes them.
+Filters that run programs are never applied, since the repository is not trusted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 
-from deploycore.git.checkout.arriving import FEW_OBJECTS, Arriving
 from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.former import FormerCheckout
 from deploycore.git.checkout.links import LINKS_WITHIN, LinkRules, escaping_links, leads_out
@@ -26,6 +25,7 @@ from deploycore.git.checkout.manifest import (
 )
 from deploycore.git.checkout.names import refuse_link_for_modules
 from deploycore.git.checkout.plan import File, Plan
+from deploycore.git.checkout.streaming import FEW_OBJECTS, StreamingCheckout
 from deploycore.git.checkout.writer import NOT_TAKEN, STATE
 from deploycore.git.operation import Operation
 from deploycore.git.packs.content import Content
@@ -51,15 +51,15 @@ Change = Callable[[File, Content], Content | None]
 
 
 class Checkout:
-    """Writes what a commit's tree holds, from objects that are all at hand.
+    """Writes the files of a commit, whose objects are all there.
 
     Args:
-        arriving: What was written while they arrived, if anything was.
-        former: A former checkout from which files are taken over.
+        streaming: Has written files while the objects arrived, if any were.
+        former: An earlier checkout from which files are reused.
         ignored: Paths to leave out; see ``Plan``.
-        change: Makes of a file's content what is written, ``None`` if nothing is to be yet; a
-            file that it opens is closed here.
-        links: What becomes of links that lead out of the tree.
+        change: Returns the content to write for a file, or ``None`` to write nothing yet. A file
+            that it opens is closed here.
+        links: How links that lead out of the tree are handled.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Checkout:
         files: Files,
         operation: Operation,
         *,
-        arriving: Arriving | None = None,
+        streaming: StreamingCheckout | None = None,
         former: FormerCheckout | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
         change: Change | None = None,
@@ -83,21 +83,22 @@ class Checkout:
         self._former = former
         self._change = change
         self._link_rules = links
-        known = arriving.plan if arriving else None
+        known = streaming.plan if streaming else None
         self.plan = known or Plan(
             self.commit.tree, operation, self._format, former=former, ignored=ignored
         )
-        self._made = arriving.made if arriving else 0
+        self._made = streaming.made if streaming else 0
         self._links: dict[bytes, bytes] = {}
-        self._looked_at: tuple[bytes, dict[bytes, File]] | None = None
+        self._last_directory: tuple[bytes, dict[bytes, File]] | None = None
 
     def write_files(self) -> None:
-        """Write all directories and files; links are still to come.
+        """Write all directories and files, but no links.
 
         Raises:
-            Damaged: Something is missing or damaged.
-            DeploycoreError: The repository holds what must not be written, or too much.
-            OSError: A call of the file system failed.
+            Damaged: An object is missing or damaged.
+            DeploycoreError: The repository contains something that must not be written, or too
+                much.
+            OSError: A file system call failed.
         """
         complete(self.plan, self._objects)
         if len(self.plan.unwritten) > FEW_OBJECTS or self._has_many_reused():
@@ -110,12 +111,12 @@ class Checkout:
         self._write_changed()
 
     def write_links(self) -> None:
-        """Write the symbolic links, when all else is there, submodules included.
+        """Write the symbolic links, after everything else.
 
         Raises:
-            UnsafeRepository: A link leads out of the tree, and the rules refuse that; or it is in
-                the place of ``.gitmodules``.
-            OSError: A call of the file system failed.
+            UnsafeRepository: A link leads out of the tree, which the rules refuse; or a link has
+                the path of ``.gitmodules``.
+            OSError: A file system call failed.
         """
         if self._former:
             links = self._former.manifest.links
@@ -153,7 +154,7 @@ class Checkout:
         return found
 
     def describe(self) -> Described:
-        """What is on disk now, for the next checkout."""
+        """Describe what is on disk now, for the next checkout."""
         formerly = ((each.path, each.tree, each.names) for each in self._within_present())
         directories = merge(self.plan.written(), formerly, key=lambda each: order_of(each[0]))
         return describe(
@@ -161,22 +162,22 @@ class Checkout:
         )
 
     def find(self, path: bytes) -> File | None:
-        """A file of the tree, by its path, those that were taken over included."""
+        """Find a file of the tree by its path, reused files included."""
         directory, _, name = path.rpartition(b"/")
         return self._files_of(directory).get(name)
 
     def read(self, path: bytes) -> bytes | None:
-        """The content of a small file of the tree; ``None`` if there is no such file.
+        """Read a small file of the tree; ``None`` if there is no such file.
 
         Raises:
-            LimitExceeded: It is too large for memory.
+            LimitExceeded: The file is too large for memory.
         """
         file = self.find(path)
         return self._objects.read(file.hash, BLOB) if file else None
 
     def _files_of(self, directory: bytes) -> dict[bytes, File]:
-        """The files of a directory, which is asked for several times in a row."""
-        if self._looked_at is None or self._looked_at[0] != directory:
+        """The files of a directory; cached, since calls for one directory come in a row."""
+        if self._last_directory is None or self._last_directory[0] != directory:
             prefix = directory and directory + b"/"
             tree = self._tree(directory)
             entries = read_tree(tree, self._format) if tree is not None else ()
@@ -185,11 +186,11 @@ class Checkout:
                 for name, mode, hash_, _ in entries
                 if stat.S_ISREG(mode)
             }
-            self._looked_at = (directory, found)
-        return self._looked_at[1]
+            self._last_directory = (directory, found)
+        return self._last_directory[1]
 
     def _tree(self, directory: bytes) -> bytes | None:
-        """The content of a directory's tree, if there is such a directory."""
+        """The content of a directory's tree; ``None`` if there is no such directory."""
         content = self._objects.read(self.commit.tree, TREE)
         for name in directory.split(b"/") if directory else ():
             entries = read_tree(content, self._format)
@@ -225,14 +226,14 @@ class Checkout:
         return False
 
     def _directories(self) -> Iterator[bytes]:
-        """The paths of all directories, each before what is in it; the root is left out."""
+        """The paths of all directories, each before its subdirectories, without the root."""
         yield from self.plan.directories
         for each in self._within_present():
             if each.path not in self._present:
                 yield each.path
 
     def _occupied(self) -> Iterator[bytes]:
-        """The paths of all directories, those of submodules included: these are no links."""
+        """The paths of all directories, those of submodules included."""
         yield from self._directories()
         yield from self.gitlinks()
 
@@ -248,8 +249,8 @@ class Checkout:
 
     def _write_rest(self) -> None:
         blobs = self.plan.unwritten.ordered()
-        # In the order of the packs, where what a delta is based on is near. Sorted stretch by
-        # stretch, since a list of numbers takes five times what an array of them does.
+        # In the order of the packs, where the base of a delta is near. Sorted in stretches, since a
+        # list of numbers takes five times the memory of an array.
         stretches: dict[tuple[int, int], array[int]] = {}
         for number, blob in enumerate(blobs):
             pack, offset = self._objects.find(blob) or (None, 0)
@@ -286,7 +287,7 @@ class Checkout:
                 changed.close()
 
     def _write_changed(self) -> None:
-        """Write what could not be taken over from the former checkout."""
+        """Write the files that could not be reused."""
         if self._former is None:
             return
         formerly = ((each.path, each.names) for each in self._within_present())
@@ -313,11 +314,11 @@ class Checkout:
 
 
 def complete(plan: Plan, objects: Objects) -> None:
-    """Give a plan the trees that it lacks.
+    """Complete a plan with the trees that it lacks.
 
     Raises:
-        Damaged: One is missing or damaged.
-        DeploycoreError: The repository holds what must not be written, or too much.
+        Damaged: A tree is missing or damaged.
+        DeploycoreError: The repository contains something that must not be written, or too much.
     """
     while missing := plan.missing():
         for tree in missing:

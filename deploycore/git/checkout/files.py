@@ -1,7 +1,7 @@
-"""The files of a tree that comes into being, whoever writes them: this process or a second one.
+"""Write the files of a new tree, in this process or in a second one.
 
-What is given out here is done in any order, but never before its directory is there, and links
-are the caller's to make when all else is done.
+Files are written in any order, but never before their directory exists. The caller creates links
+after all files are written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import termios
 from array import array
 from collections.abc import Iterable
 from contextlib import suppress
-from multiprocessing import spawn
 from typing import IO, BinaryIO
 
 from deploycore.disk.durable import DIRECTORY_MODE, FILE_MODE
@@ -34,22 +33,22 @@ _COST_OF_A_JOB = 64
 _STEP = 64 * 1024
 _PIPE_BYTES = 1024 * 1024
 _LONG_ENOUGH = 30.0
-# Where an interpreter may find its libraries, and a script around it its programs; no more, since
-# other variables may hold secrets.
+# Variables that an interpreter, or a script that wraps it, may need. No others are passed, since
+# they may hold secrets.
 _PASSED_ON = ("DYLD_FALLBACK_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PATH")
-# Bytes of jobs that the second process has not begun with, to have it work while this one does.
+# Bytes of jobs that the second process has not read yet, which keep it busy while this one works.
 _ENOUGH_BYTES = 16 * 1024
-# Of a number of files.
+# Bits of a file count.
 _COUNT_BITS = 31
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
 
 
 class Files:
-    """Writes below one directory, which is new and private.
+    """Writes files below one new and private directory.
 
     Args:
         root: The directory.
-        held: Descriptors that the second process keeps open too, such as that of a lock.
+        held: Descriptors that the second process also keeps open, such as that of a lock.
         former: A directory from which files may be reused.
         reuse: ``copy`` or ``hard-link``.
 
@@ -73,7 +72,7 @@ class Files:
         self._batch: list[writer.Job] = []
         self._batch_bytes = 0
         self._former = -1
-        # What was given to whom, in which order: here, and to the second process.
+        # The place of each directory's states: which process has its files, and their position.
         self._given = HashTable(PATH_HASH_BYTES)
         self._counts = [0, 0]
         self._states: list[bytes | bytearray] = [b"", b""]
@@ -85,7 +84,7 @@ class Files:
         self._stand_in: writer.FileWriter | None = None
 
     def close(self) -> None:
-        """Give everything back; a second process that still runs is ended."""
+        """Close everything, and end the second process if it still runs."""
         if self._process is not None:
             self._process.running.kill()
             self._end_process()
@@ -93,15 +92,17 @@ class Files:
             os.close(descriptor)
 
     def start_process(self) -> None:
-        """Have a second process write, where there is a processor for it."""
-        executable = spawn.get_executable()
+        """Start a second process that writes, if there is a second processor."""
+        # Only code that has imported this may have set another executable; importing it is slow.
+        spawn = sys.modules.get("multiprocessing.spawn")
+        executable = sys.executable if spawn is None else spawn.get_executable()
         if self._process or self._stand_in or _processors() < 2:
             return
         if getattr(sys, "frozen", False) or not executable:
             return
         numbers = [str(self.root), str(self._former), self._reuse]
         with suppress(OSError):  # then this process writes
-            # Nothing of this comes from elsewhere: this program, its own file, three words.
+            # No part of the command comes from outside.
             running = subprocess.Popen(  # noqa: S603
                 [executable, "-I", "-S", writer.__file__, *numbers],
                 stdin=subprocess.PIPE,
@@ -117,11 +118,11 @@ class Files:
                 self._process = _Process(running, running.stdin, running.stdout)
 
     def make_directories(self, paths: Iterable[bytes]) -> None:
-        """Make directories, each before what is in it.
+        """Create directories, each before those in it.
 
         Raises:
-            UnsafeRepository: This file system takes two of the names for one.
-            OSError: That failed.
+            UnsafeRepository: This file system treats two names as the same.
+            OSError: It failed.
         """
         for path in paths:
             try:
@@ -134,9 +135,9 @@ class Files:
         """Write a new file, now or soon.
 
         Raises:
-            UnsafeRepository: This file system takes two names for one.
-            LimitExceeded: All files together would become too large.
-            OSError: That failed.
+            UnsafeRepository: This file system treats two names as the same.
+            LimitExceeded: All files together are too large.
+            OSError: It failed.
         """
         self._operation.write(len(content))
         if self._process is None:
@@ -145,11 +146,11 @@ class Files:
             self._give(self._process, ("write", path, executable, content), len(content))
 
     def write_large(self, path: bytes, content: BinaryIO, *, executable: bool) -> None:
-        """Write a new file from an open one, whose position is its beginning.
+        """Write a new file with the content of an open file, from its current position.
 
         Raises:
             DeploycoreError: As ``write`` does.
-            OSError: That failed.
+            OSError: It failed.
         """
         self._operation.write(os.fstat(content.fileno()).st_size)
         with self.new(path, executable=executable) as file:
@@ -158,11 +159,11 @@ class Files:
                 file.write(piece)
 
     def adopt(self, file: bytes, path: bytes, *, executable: bool) -> None:
-        """Make a complete file, which is elsewhere on the same file system, a new one here.
+        """Link or copy a complete file on the same file system to a new path here.
 
         Raises:
             DeploycoreError: As ``write`` does.
-            OSError: That failed.
+            OSError: It failed.
         """
         found = os.stat(file)
         if executable == bool(found.st_mode & 0o100) and found.st_nlink == 1:
@@ -177,8 +178,8 @@ class Files:
         """Open a new file.
 
         Raises:
-            UnsafeRepository: This file system takes two names for one.
-            OSError: That failed.
+            UnsafeRepository: This file system treats two names as the same.
+            OSError: It failed.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         mode = DIRECTORY_MODE if executable else FILE_MODE
@@ -189,11 +190,11 @@ class Files:
         return os.fdopen(descriptor, "wb", buffering=0)
 
     def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
-        """Take files over from the former directory.
+        """Reuse files of the former directory.
 
         Args:
-            directory: Its path; once only.
-            states: Of each file, as it was when it was written; see ``FileWriter.reuse``.
+            directory: Their directory's path. Each one is given at most once.
+            states: The state of each file when it was written; see ``FileWriter.reuse``.
         """
         numbers = array("q", states)
         sizes = numbers[:: writer.STATE.size // numbers.itemsize]
@@ -211,15 +212,15 @@ class Files:
             self._send_batch(process)
 
     def _is_second_in_want(self, process: _Process) -> bool:
-        """Whether the second process has too little to do; else this one goes on itself."""
+        """Whether the second process has too little to do; else this one does the job itself."""
         waiting = process.unread_bytes()
         return self._counts[0] > self._counts[1] if waiting is None else waiting < _ENOUGH_BYTES
 
     def taken(self, directory: bytes) -> bytes:
-        """The states of the files that were to be reused, when all is finished.
+        """Return the states of the reused files of a directory, after ``finish``.
 
         Returns:
-            As ``FileWriter`` has them, in the order in which they were given.
+            The states that ``FileWriter`` has, in the order in which the files were given.
         """
         place = self._given.get(path_hash(directory))
         if place is None:
@@ -229,11 +230,11 @@ class Files:
         return bytes(self._states[whose][first * size : (first + number) * size])
 
     def link(self, path: bytes, target: bytes) -> None:
-        """Make a symbolic link. Nothing may be written afterwards.
+        """Create a symbolic link. No file may be written afterwards.
 
         Raises:
-            UnsafeRepository: This file system takes two names for one.
-            OSError: That failed.
+            UnsafeRepository: This file system treats two names as the same.
+            OSError: It failed.
         """
         self._operation.write(len(target))
         try:
@@ -242,25 +243,25 @@ class Files:
             raise _same_name(path) from None
 
     def write_text_of_link(self, path: bytes, target: bytes) -> None:
-        """Write a file that says where a link would lead, instead of the link.
+        """Write a file that holds the target of a link, instead of the link.
 
-        What git does where there are no links (git-config, core.symlinks).
+        Git does the same on systems without links (git-config, core.symlinks).
 
         Raises:
             DeploycoreError: As ``link`` does.
-            OSError: That failed.
+            OSError: It failed.
         """
         self._operation.write(len(target))
         with self.new(path) as file:
             file.write(target)
 
     def finish(self) -> None:
-        """Wait until all is written, and what could be taken over is.
+        """Wait until all files are written or reused.
 
         Raises:
-            UnsafeRepository: This file system takes two names for one.
+            UnsafeRepository: This file system treats two names as the same.
             OSError: Something could not be written.
-            GitError: The second process ended without a word.
+            GitError: The second process ended unexpectedly.
         """
         self._states[0] = self._writer.states
         if self._process is not None:
@@ -307,7 +308,7 @@ class Files:
         raise OSError(number, said, os.fsdecode(path) if path else None)
 
     def _stand_in_for(self, process: _Process) -> None:
-        """Do what was given to a second process that could not be started."""
+        """Do the jobs of a second process that could not be started."""
         process.running.kill()
         self._end_process()
         self._stand_in = writer.FileWriter(self.root, self._former, self._reuse)
@@ -331,12 +332,13 @@ class Files:
 
 
 class _Process:
-    """The second process, and both ends of its pipes that are here.
+    """The second process, and our ends of its pipes.
 
-    Nothing waits for its start, which takes as long as many files do.
+    This process does not wait for its start, which takes as long as writing many files.
 
     Attributes:
-        unconfirmed: What was sent before it said that it runs: if it never does, nobody has it.
+        unconfirmed: Jobs that were sent before it reported its start. They are done here if it
+            never starts.
     """
 
     def __init__(
@@ -349,21 +351,21 @@ class _Process:
         self._has_started = False
 
     def send(self, batch: list[writer.Job]) -> bool:
-        """Give it jobs, an empty batch as the last; returns whether it may have come to run."""
+        """Send jobs, an empty batch at the end; returns whether the process may have started."""
         if not self.has_started():
             self.unconfirmed.append(batch)
         try:
             writer.write_batch(self.jobs, batch)
             self.jobs.flush()
-        except BrokenPipeError:  # what ended it when it ran is told in the end
+        except BrokenPipeError:  # if it had started, ``finish`` reports why it ended
             return self.has_started(wait=True)
         return True
 
     def has_started(self, *, wait: bool = False) -> bool:
-        """Whether it said that it runs.
+        """Whether it has reported its start.
 
         Args:
-            wait: For that, or for its end.
+            wait: Wait until it reports its start or ends.
         """
         if not self._has_started and (wait or self._has_said_something()):
             self._has_started = self.answers.read(1) == writer.STARTED
@@ -372,8 +374,8 @@ class _Process:
         return self._has_started
 
     def unread_bytes(self) -> int | None:
-        """How much of what was sent it has not taken yet; ``None`` where nobody can tell."""
-        if sys.platform != "linux":  # elsewhere it is the reader's end alone that tells
+        """How many sent bytes it has not read yet; ``None`` if that is not known."""
+        if sys.platform != "linux":  # elsewhere only the reader's end tells
             return None
         number = array("i", (0,))
         try:

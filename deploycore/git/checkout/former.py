@@ -1,4 +1,4 @@
-"""What a former checkout of the same repository has, so that files need not be written again."""
+"""Files of an earlier checkout of the same repository, which can be reused."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["FormerCheckout"]
 
 
 class FormerCheckout:
-    """What a former checkout has, as a plan asks for it.
+    """An earlier checkout, in the form that ``Plan`` needs.
 
     Args:
-        objects: The trees of the former commit may be there; where one is not, the files of
-            its directory are not reused.
+        objects: May have the trees of the earlier commit. If a tree is missing, the files of its
+            directory are not reused.
     """
 
     def __init__(self, manifest: Manifest, objects: Objects) -> None:

@@ -25,13 +25,14 @@ _MAX_LINK_BYTES = 4095
 
 @dataclass(frozen=True)
 class LinkRules:
-    """What becomes of symbolic links that lead out of the tree.
+    """Rules for symbolic links that lead out of the tree.
 
     Attributes:
-        escaping: See ``EscapingLinks``.
-        allowed: Paths of links that are written as they are in any case; those that end in a
-            slash are directories with such links. Relative to the outermost repository.
-        prefix: Where the repository belongs in that one, with a slash at the end, or empty.
+        escaping: How such links are handled; see ``EscapingLinks``.
+        allowed: Paths of links that are written as links in any case, relative to the outermost
+            repository. A path that ends in a slash allows all links in that directory.
+        prefix: The path of this repository in the outermost one, with a slash at the end, or
+            empty.
     """
 
     escaping: EscapingLinks = "refuse"
@@ -39,7 +40,7 @@ class LinkRules:
     prefix: bytes = b""
 
     def is_allowed(self, path: bytes) -> bool:
-        """Whether a link may lead out of the tree, itself or as one in a directory."""
+        """Whether a link may lead out of the tree, by its own path or by a directory above it."""
         whole = self.prefix + path
         above = (whole[: each.end()] for each in re.finditer(b"/", whole))
         return whole in self.allowed or any(way in self.allowed for way in above)
@@ -51,14 +52,17 @@ LINKS_WITHIN = LinkRules()
 def escaping_links(
     targets: Mapping[bytes, bytes], directories: Callable[[], Iterable[bytes]], operation: Operation
 ) -> Iterator[bytes]:
-    """The paths of symbolic links that lead, or could be made to lead, out of the tree.
+    """Find symbolic links that lead, or could be made to lead, out of the tree.
 
     Args:
-        targets: What each link, by its path, points to.
-        directories: Gives the paths of all true directories of the tree.
+        targets: The target of each link, by the link's path.
+        directories: Returns the paths of all real directories of the tree.
+
+    Returns:
+        The paths of these links.
 
     Raises:
-        UnsafeRepository: A link has a target that no link can have.
+        UnsafeRepository: A link has an invalid target.
     """
     known: HashTable | None = None
     for path, target in targets.items():
@@ -74,7 +78,7 @@ def escaping_links(
             for directory in directories():
                 operation.check_sometimes()
                 known.add(path_hash(directory), 0)
-        # Without any "..", no link leads out but an absolute one.
+        # Without "..", only an absolute link leads out.
         if target.startswith(b"/") or (
             known is not None and not _stays_within(path, target, known)
         ):
@@ -82,7 +86,7 @@ def escaping_links(
 
 
 def leads_out(path: bytes, target: bytes) -> UnsafeRepository:
-    """The error for a link that leads out of the tree."""
+    """Return the error for a link that leads out of the tree."""
     error = unsafe_path(
         path,
         f"a link to {quoted(target)}, which leads out of the repository's files",
@@ -96,11 +100,11 @@ def leads_out(path: bytes, target: bytes) -> UnsafeRepository:
 def _stays_within(path: bytes, target: bytes, directories: HashTable) -> bool:
     """Whether following the link step by step never leaves the tree.
 
-    ``..`` is the lexical parent only of a true directory; after the name of another link it
-    leads wherever that one leads. So it may follow only what this tree has as a directory.
+    ``..`` leads to the lexical parent only after a real directory. After another link it leads to
+    the parent of that link's target. So it may only follow a directory of this tree.
     """
-    # Of the place and of each one above it: what makes the hash of its path. To make a path of
-    # thousands of bytes at each of thousands of steps would take seconds.
+    # The hash state for the current path and for each path above it. To build a path of thousands
+    # of bytes at each of thousands of steps would take seconds.
     places: list[hashlib.blake2b] = []
     for step in (*path.split(b"/")[:-1], *target.split(b"/")):
         if step in (b"", b"."):

@@ -1,12 +1,13 @@
-"""What a checkout left on disk, so that the next one need not write it again.
+"""The manifest of a checkout: the state of its files, so that the next checkout can reuse them.
 
-For each directory: the hash of its tree, its files, and the state of each file: size, times,
-inode. A file whose state is what it was still holds what was written; one that a build step or
-a stranger has touched does not pass (git's index is used for the same). Where times are so
-coarse that a change might not show, new files do not pass either. A manifest that is
-damaged, of another version, or of another directory is as good as none.
+For each directory it has the hash of its tree, its files, and the size, times and inode of each
+file. A file with the same state still has the content that was written. A file that was modified
+has another state and is not reused; git's index works in the same way. If the file system's times
+are so coarse that they may not show a modification, new files are not reused either. A manifest
+that is damaged, of another version or of another directory is ignored.
 
-It is written and read one directory at a time: of a large repository it is too large for memory.
+It is written and read one directory at a time, since that of a large repository is too large for
+memory.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ __all__ = [
 _MAGIC = f"deploycore manifest 3 {marshal.version} {sys.version_info[:2]}\n".encode()
 _DIGEST = 32
 _STEP = 64 * 1024
-# Of one directory: the lengths of its path and of the rest.
+# The lengths of a directory's path and of the rest of its record.
 _LENGTHS = struct.Struct("=II")
 # The clock of a file system advances in steps; two changes within one step look like one.
 CLOCK_STEP = 0.01
-# Some file systems know no parts of a second; FAT knows even seconds alone.
+# Some file systems store whole seconds only; FAT stores even seconds only.
 _SECOND = 1_000_000_000
 _COARSEST = 2 * _SECOND
 
@@ -53,10 +54,10 @@ class ManifestDirectory(NamedTuple):
     """One directory of a checkout.
 
     Attributes:
-        path: Its own; the root's is ``b""``.
+        path: Its path; ``b""`` for the root.
         tree: The hash of its tree.
-        names: Of its files, those that may be reused, in the order of the tree.
-        states: Of the same files, as ``STATE`` packs them.
+        names: The names of the files that may be reused, in the order of the tree.
+        states: The states of the same files, packed by ``STATE``.
     """
 
     path: bytes
@@ -66,12 +67,12 @@ class ManifestDirectory(NamedTuple):
 
 
 class Described(NamedTuple):
-    """One checkout, to be written.
+    """The description of a checkout, to be written.
 
     Attributes:
         root: The device and the inode of its directory.
-        directories: In the order of ``order_of``; to be gone through once.
-        links: What the symbolic links point to, by path.
+        directories: In the order of ``order_of``; can be iterated once.
+        links: The targets of symbolic links, by path.
         gitlinks: The commits of submodules, by path.
     """
 
@@ -82,13 +83,13 @@ class Described(NamedTuple):
 
 
 class Manifest:
-    """One checkout, as it was written down.
+    """The manifest of a checkout, open for reading.
 
     Args:
-        file: Open where the first directory begins; belongs to this from now on.
+        file: Open at the first directory. The manifest closes it.
 
     Attributes:
-        links: What the symbolic links point to, by path.
+        links: The targets of symbolic links, by path.
         gitlinks: The commits of submodules, by path.
     """
 
@@ -106,7 +107,7 @@ class Manifest:
             place = file.seek(rest, os.SEEK_CUR)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> Manifest:
@@ -143,7 +144,7 @@ class Manifest:
 
 
 def order_of(path: bytes) -> bytes:
-    """What paths of directories are sorted by, so that what is below one follows it at once."""
+    """The sort key of directory paths, so that subdirectories directly follow their parent."""
     return path and path + b"/"
 
 
@@ -154,21 +155,20 @@ def describe(
     links: dict[bytes, bytes],
     gitlinks: dict[bytes, bytes],
 ) -> Described:
-    """Look at the files of a checkout that is complete.
+    """Describe the files of a complete checkout.
 
-    Whoever changes a file later must do so at least ``CLOCK_STEP`` seconds after the
-    directories were gone through.
+    The files must not change until ``CLOCK_STEP`` seconds after the last directory was described.
 
     Args:
         root: A descriptor of its directory.
-        directories: The path, the tree and the names of the files of each, in the order of
-            ``order_of``.
-        states: Those of the files of a directory, by its path, where they are known.
+        directories: The path, the tree and the names of the files of each directory, in the order
+            of ``order_of``.
+        states: Returns the known states of the files of a directory, by its path.
     """
     at = os.fstat(root)
     too_new = _too_new(root)
 
-    def look() -> Iterator[ManifestDirectory]:
+    def found() -> Iterator[ManifestDirectory]:
         for path, tree, names in directories:
             known = states(path)
             if len(known) != len(names) * STATE.size or NOT_TAKEN in known:
@@ -177,7 +177,7 @@ def describe(
                 known = _distrusting(known, too_new)
             yield ManifestDirectory(path, tree, names, known)
 
-    return Described((at.st_dev, at.st_ino), look(), links, gitlinks)
+    return Described((at.st_dev, at.st_ino), found(), links, gitlinks)
 
 
 def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
@@ -188,10 +188,10 @@ def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
 
 
 def _too_new(root: int) -> int | None:
-    """From which time of modification on files may still change without a trace.
+    """The modification time from which on a change to a file may not show in its times.
 
     Returns:
-        Nanoseconds; ``None`` where the file system's clock is fine enough to be waited for.
+        Nanoseconds; ``None`` if the file system's clock is fine enough to wait for its next step.
     """
     with suppress(OSError):
         os.utime(root)  # to now, by the clock of the file system
@@ -207,10 +207,10 @@ def _distrusting(states: bytes, too_new: int) -> bytes:
 
 
 def write_manifest(path: Path, described: Described) -> None:
-    """Keep a manifest, replacing the former one in one step.
+    """Write a manifest, and replace the previous one in one step.
 
     Raises:
-        OSError: That failed, or a file that is described is not there.
+        OSError: It failed, or a described file does not exist.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
@@ -237,10 +237,10 @@ def _pieces(described: Described) -> Iterator[bytes]:
 
 
 def read_manifest(path: Path, root: Path) -> Manifest | None:
-    """The manifest of a checkout, open, if there is a good one.
+    """Open the manifest of a checkout, if there is a valid one.
 
     Args:
-        root: Where the checkout is now.
+        root: The current path of the checkout.
     """
     try:
         file = path.open("rb")

@@ -21,7 +21,7 @@ from dulwich.index import HFS_IGNORABLE_CHARS
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git.packs.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.packs.objects import ObjectFormat, TreeEntry, read_tree
-from deploycore.git.wording import clean, quoted, raising, shown
+from deploycore.git.wording import clean, limit_hint, quoted, shown
 
 __all__ = [
     "MALFORMED",
@@ -39,8 +39,8 @@ MALFORMED = "Find the tree with git fsck in the repository, and commit its files
 _MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4095  # what a call of the system takes (PATH_MAX)
 _no_character = re.compile("[\ufffe\uffff]")
-# What NTFS takes for .git, and, of links, for .gitmodules: by its short name, with dots and
-# spaces at the end, which Windows drops, or as a stream of it.
+# Names that NTFS treats as .git, and, for links, as .gitmodules: its short name, the name with dots
+# and spaces at the end, which Windows drops, or a stream of it.
 _END_ON_NTFS = rb"[. ]*(?::.*)?"
 _is_git_on_ntfs = re.compile(
     rb"(?:\.git|git~1)" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
@@ -48,9 +48,9 @@ _is_git_on_ntfs = re.compile(
 _is_short_or_gitmodules = re.compile(
     rb"(\.gitmodules|.{8})" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
 ).fullmatch
-_SHORT_NAME = b"gi7eba"  # what NTFS makes of .gitmodules where shorter names are taken
+_SHORT_NAME = b"gi7eba"  # NTFS's short name of .gitmodules if the simple ones are in use
 _is_counter = re.compile(rb"[1-9][0-9]*").fullmatch
-# Names that mean nothing special anywhere: most of them, and the other checks are slow.
+# Names that have no special meaning anywhere. Most are such, and the other checks are slow.
 is_plain_name = re.compile(
     rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
 ).fullmatch
@@ -62,7 +62,7 @@ def _fault(name: bytes) -> str:
         return "which is not a valid file name"
     if name.lower() == b".git":
         return "which is the name of git's own directory"
-    # Git looks at all parts of what would be a path on Windows.
+    # Git checks all parts of what would be a path on Windows.
     if any(_is_git_on_ntfs(part) for part in name.split(b"\\")):
         return "which Windows takes for .git, git's own directory"
     if _is_on_hfs(name, ".git"):
@@ -79,7 +79,7 @@ def refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
     Raises:
         UnsafeRepository: It must not be written.
     """
-    # Before the cache, which would hold names of megabytes for as long as the process runs.
+    # Checked before the cached function, whose cache would keep names of megabytes.
     if len(name) > _MAX_NAME_BYTES:
         raise unsafe_path(
             prefix + name,
@@ -97,18 +97,18 @@ def refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
 
 
 def _is_on_hfs(name: bytes, known: str) -> bool:
-    """Whether HFS+ takes a name for a known one: it leaves some code points out."""
+    """Whether HFS+ treats a name as a known one: it ignores some code points."""
     try:
         text = name.decode()
     except UnicodeDecodeError as error:
         text = name[: error.start].decode()
-    # HFS+ holds no such name, but git compares what is before what can't be decoded.
+    # HFS+ cannot have such a name, but git compares the part before the undecodable bytes.
     text = _no_character.split(text, maxsplit=1)[0]
     return "".join(each for each in text if ord(each) not in HFS_IGNORABLE_CHARS).lower() == known
 
 
 def _is_gitmodules(name: bytes) -> bool:
-    """Whether NTFS takes a name for .gitmodules (``is_ntfs_dotgitmodules`` in path.c)."""
+    """Whether NTFS treats a name as .gitmodules (``is_ntfs_dotgitmodules`` in path.c)."""
     found = _is_short_or_gitmodules(name)
     if found is None:
         return False
@@ -121,10 +121,10 @@ def _is_gitmodules(name: bytes) -> bool:
 
 
 def refuse_link_for_modules(path: bytes) -> None:
-    """Refuse a link in the place of ``.gitmodules``, as git does: it would be read elsewhere.
+    """Refuse a link with the name ``.gitmodules``, as git does: it would lead to another file.
 
     Raises:
-        UnsafeRepository: It is one.
+        UnsafeRepository: The link has this name, or one that a file system treats as this name.
     """
     name = path.rpartition(b"/")[2]
     if _is_gitmodules(name):
@@ -136,16 +136,19 @@ def refuse_link_for_modules(path: bytes) -> None:
 
 
 def refuse_depth(path: bytes, most: int) -> None:
-    """Refuse a directory that is within too many others.
+    """Refuse a directory that is nested too deeply.
+
+    Args:
+        most: The allowed number of directories within each other, this one included.
 
     Raises:
-        LimitExceeded: Those are more than ``most``, itself included.
+        LimitExceeded: It is nested more deeply.
     """
     if path and path.count(b"/") + 1 > most:
         raise LimitExceeded(
             f"The repository has directories that are nested more than {most} levels deep,"
             f" at {clean(path, most=60)!r}.",
-            hint=raising("max_path_depth"),
+            hint=limit_hint("max_path_depth"),
             limit="max_path_depth",
         )
 
@@ -172,10 +175,11 @@ def too_long(path: bytes) -> LimitExceeded:
 
 
 class Siblings:
-    """Notices a name that is in a tree twice.
+    """Finds duplicate names in a tree.
 
-    Git sorts trees, a directory as if its name ended in a slash. Of such a tree only the names
-    that the one at hand begins with have to be known: ``a``, ``a.b`` and ``a/`` are sorted.
+    Git sorts the entries of a tree, a directory as if its name ended in a slash, such as ``a``,
+    ``a.b`` and ``a/``. In a sorted tree, a name can repeat only an earlier name that it begins
+    with, so only such names are remembered.
     """
 
     def __init__(self, content: bytes, object_format: ObjectFormat) -> None:
@@ -186,7 +190,7 @@ class Siblings:
         self._all: HashTable | None = None
 
     def repeat(self, entry: TreeEntry) -> bool:
-        """Take the next entry; whether its name was there."""
+        """Take the next entry; returns whether its name is a duplicate."""
         name, is_directory = entry.name, stat.S_ISDIR(entry.mode)
         key = name + b"/" if is_directory else name
         if self._all is not None or key <= self._last:
@@ -202,7 +206,7 @@ class Siblings:
         return False
 
     def _is_known(self, entry: TreeEntry) -> bool:
-        """The same for a tree that is not sorted, from where that was seen on."""
+        """The same check, from the first entry that is not sorted on."""
         if self._all is None:
             self._all = HashTable(PATH_HASH_BYTES)
             for each in takewhile(lambda e: e != entry, read_tree(self._content, self._format)):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 __all__ = ["Patterns", "is_valid_pattern"]
 
-# What a compiled pattern takes for each of its bytes, about.
+# Approximate memory of a compiled pattern for each of its bytes.
 _COMPILED = 24
 
 _PLAIN = re.compile(rb"[^*?\[\\]*")
@@ -42,13 +42,13 @@ _ANY: None = None  # in place of a segment: ``**``, which stands for any number 
 
 
 class _Other(NamedTuple):
-    """A pattern that has to be tried.
+    """A pattern that cannot be looked up, so that it is tried on each path.
 
     Attributes:
-        start: What a path must begin with; ``None`` if only its last name is compared.
-        segments: Of the pattern after that.
-        steps: What a try takes, in microseconds or so: for each name of a path, and for each
-            segment that may have to be tried on it.
+        start: The literal start of a matching path; ``None`` if only the last name is compared.
+        segments: The rest of the pattern, split at slashes.
+        steps: The work of one try, in about microseconds, for each name of a path and for each
+            segment that is tried on it.
     """
 
     number: int
@@ -71,8 +71,8 @@ class Patterns:
     """Patterns, numbered from 0 in the order in which they are added.
 
     Args:
-        work: Told of how many steps are about to be taken, each of about a microsecond; may raise
-            to end that.
+        work: Called with the number of steps before they are taken, each of about a microsecond.
+            It may raise to stop.
     """
 
     def __init__(self, work: Callable[[int], None]) -> None:
@@ -89,7 +89,7 @@ class Patterns:
         """Add a pattern.
 
         Returns:
-            How many bytes it takes in memory, about.
+            Its approximate size in memory, in bytes.
         """
         pattern = pattern.partition(b"\0")[0]
         slash = b"/" if pattern.endswith(b"/") else b""
@@ -119,7 +119,7 @@ class Patterns:
         """The numbers of all patterns that match, the last first.
 
         Args:
-            path: Relative to the directory of the ``.gitattributes``.
+            path: Relative to the directory of the patterns' file.
             name: The last part of the path.
         """
         found: list[int] = []
@@ -168,7 +168,7 @@ def _is_plain(pattern: bytes) -> bool:
 def _match(pattern: list[Matches | None], path: list[bytes]) -> bool:
     """Whether the segments of a pattern match those of a path.
 
-    Only the last ``**`` is gone back to: an earlier one could give nothing more.
+    On a mismatch, only the last ``**`` is extended: to extend an earlier one could not help.
     """
     at, place = 0, 0
     back: tuple[int, int] | None = None
@@ -189,7 +189,7 @@ def _match(pattern: list[Matches | None], path: list[bytes]) -> bool:
 
 
 def _segments(pattern: bytes) -> Iterator[Matches | None]:
-    """What stands between the slashes of a pattern; one that git can't match matches nothing."""
+    """Compile the segments of a pattern. An invalid one matches nothing, as in git."""
     for segment, escaped in _divided(pattern):
         if segment is None:
             yield _nothing
@@ -202,10 +202,11 @@ def _segments(pattern: bytes) -> Iterator[Matches | None]:
 
 
 def _divided(pattern: bytes) -> Iterator[tuple[list[bytes] | None, bool]]:
-    """Segments: what is before, between and after single stars, as regular expressions.
+    """Split a pattern into segments.
 
-    ``None`` in place of what can't be matched. The second value is whether the slash that comes
-    next is escaped.
+    Returns:
+        For each segment the regular expressions of the parts between its stars, or ``None`` if it
+        is invalid; and whether the slash after it is escaped.
     """
     texts = [b""]
     at = 0
@@ -241,8 +242,10 @@ def _divided(pattern: bytes) -> Iterator[tuple[list[bytes] | None, bool]]:
 
 
 def _matcher(texts: list[bytes]) -> Matches:
-    """What stands between two stars is looked for once, at its first place, in a group that is
-    not gone back into: a later place could give nothing more.
+    """Compile one segment.
+
+    A part between two stars is searched once, in an atomic group without backtracking: if its first
+    match does not lead to success, a later one could not either.
     """
     first, *rest = texts
     if not rest:
@@ -253,10 +256,13 @@ def _matcher(texts: list[bytes]) -> Matches:
 
 
 def _set(pattern: bytes, at: int) -> tuple[bytes, int] | None:
-    """The set whose bracket is open before ``at``, as a regular expression, and where it ends.
+    """Read the set whose opening bracket is before ``at``.
 
-    Step by step as in wildmatch.c, since each shortcut is another language: the first member may
-    be a bracket, the end of a range is anything, and a class that lacks its end is none.
+    It follows wildmatch.c step by step, since any shortcut would accept another language: the first
+    member may be a bracket, the end of a range may be anything, and a class must be closed.
+
+    Returns:
+        The set as a regular expression, and the position after it; ``None`` if it is invalid.
     """
     inverted = pattern[at : at + 1] in (b"!", b"^")
     at += inverted

@@ -1,8 +1,8 @@
-"""What a commit's tree would put on disk, checked in full before the first file is written.
+"""The plan of a checkout: what a commit's tree would put on disk, checked before files are written.
 
-A small pack may describe millions of files. Trees are taken in any order, as they arrive; none is
-entered by recursion, so depth is a limit and no crash. Which names are refused is said in
-``names``, which links in ``links``.
+A small pack may describe millions of files. Trees are read in any order, as they arrive, and
+without recursion, so that depth is a limit and not a crash. ``names`` decides which names are
+refused, and ``links`` which links.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deploycore.git.checkout.names import (
 from deploycore.git.operation import Operation
 from deploycore.git.packs.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.packs.objects import ObjectFormat, TreeEntry, read_tree
-from deploycore.git.wording import raising
+from deploycore.git.wording import limit_hint
 
 __all__ = ["File", "Named", "Plan"]
 
@@ -44,11 +44,11 @@ _LENGTH_MASK = 0xFF
 
 
 class Named(NamedTuple):
-    """An object with a place.
+    """An object and its path.
 
     Attributes:
-        path: Relative, with slashes, in whatever bytes the repository has.
-        hash: For a gitlink, of the submodule's commit.
+        path: Relative, with slashes; the bytes that the repository has.
+        hash: The object's hash; for a gitlink, that of the submodule's commit.
     """
 
     path: bytes
@@ -64,7 +64,7 @@ class File(NamedTuple):
 
 
 class Former(Protocol):
-    """A former checkout of the same repository."""
+    """An earlier checkout of the same repository."""
 
     def tree(self, directory: bytes) -> bytes | None:
         """The hash of the tree that a directory was written from, if it was a directory."""
@@ -78,17 +78,17 @@ class Plan:
 
     Args:
         root: The tree's hash.
-        object_format: Of the repository.
-        former: What a former checkout has; what is the same there need not be written.
-        ignored: Whether to leave a path out, with all below it; the second argument is
-            whether it is a directory, or the place of a submodule. Then a directory is there
-            only if it, or one in it that is not left out itself, holds something else than
-            directories, left out or not: so does ``git archive`` have it.
+        object_format: The repository's object format.
+        former: An earlier checkout. What is the same there need not be written.
+        ignored: Whether to leave out a path and everything below it. The second argument is
+            whether the path is a directory or a submodule. A directory is then written only if
+            it, or a subdirectory that is not left out, has an entry that is not a directory, even
+            if that entry is left out. ``git archive`` does the same.
 
     Attributes:
-        present: The paths of those that are the same in the former checkout.
-        symlinks: Their targets are blobs.
-        gitlinks: The places of submodules.
+        present: The paths of directories that are the same in the earlier checkout.
+        symlinks: The symbolic links; their targets are blobs.
+        gitlinks: The submodules.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Plan:
         former: Former | None = None,
         ignored: Callable[[bytes, bool], bool] | None = None,
     ) -> None:
-        # Of those that have to be there, where not all have: which, and in which order.
+        # If ``ignored`` is set: which directories are written, and in which order.
         self._occupied: set[int] = set()
         self._in_order = array("I") if ignored else None
         self.present: list[bytes] = []
@@ -111,9 +111,9 @@ class Plan:
         self._hash_bytes = object_format.hash_bytes
         self._former = former
         self._ignored = ignored
-        # Of each directory, numbered from the root, which is 0: the hash and the content of its
-        # tree, as far as it was read; its place; and which directories are in it, the first one
-        # and the one after the last. A place is a directory and a position in its tree.
+        # For each directory, numbered from 0 for the root: the hash and the content of its tree, if
+        # it was read; its place, which is a parent directory and a position in the parent's tree;
+        # and its subdirectories, the first one and the one after the last.
         self._hashes = bytearray()
         self._contents: list[bytes | None] = []
         self._locations = array("Q")
@@ -131,34 +131,34 @@ class Plan:
 
     @property
     def directories(self) -> Sequence[bytes]:
-        """Their paths, each before what is in it; the root itself is left out.
+        """The paths of all directories, each before its subdirectories, without the root.
 
-        They are made when they are looked at: a small pack can have gigabytes of them.
+        Paths are built on access, since a small pack can have gigabytes of them.
         """
         return _Paths(self, self._in_order)
 
     @property
     def unwritten(self) -> HashTable:
-        """Where blobs belong that were not taken yet, by hash; for ``take`` to look into."""
+        """The places of blobs that were not taken yet, by hash."""
         return self._places
 
     def missing(self) -> list[bytes]:
-        """Hashes of trees that were not offered yet, not too many; none if all were.
+        """Return hashes of trees that were not offered yet, up to a maximum; none if all were.
 
-        The last ones first: those that are deep in the tree are done with before there are many.
+        The newest come first, so that deep trees are finished before many are pending.
         """
         return self._missing.newest(_AT_ONCE)
 
     def offer(self, tree: bytes, content: bytes) -> None:
-        """Give a tree, needed or not; any order is good.
+        """Offer a tree, in any order, whether it is needed or not.
 
         Args:
-            tree: Its hash, which the content must have been found to have.
+            tree: The hash, which the caller has computed from the content.
 
         Raises:
-            Damaged: It is malformed.
+            Damaged: The tree is malformed.
             UnsafeRepository: A name or a mode must not be written.
-            LimitExceeded: There is too much of it, or it is too deep.
+            LimitExceeded: There are too many entries, or they are too deep.
         """
         if self._missing.get(tree) is None:
             self._keep(tree, content)
@@ -169,16 +169,17 @@ class Plan:
             self._read_all(early, self._early[early])
 
     def take(self, blob: bytes) -> Iterable[File]:
-        """Where a file's content belongs; each place is told once only."""
+        """Return the files that have this content; each file is returned only once."""
         found = self._places.pop(blob)
         if len(found) > 1:
             return map(self._file, found)
         return [self._file(found[0])] if found else ()
 
     def reused(self) -> Iterator[tuple[bytes, list[bytes]]]:
-        """Files that are the same in the former checkout, in directories that are not.
+        """Files that are the same in the earlier checkout, in directories that are not.
 
-        Their names, by the path of their directory.
+        Returns:
+            The path of each directory and the names of its files.
         """
         return ((self.directory(each), names.split(b"\0")) for each, names in self._reused.items())
 
@@ -207,11 +208,11 @@ class Plan:
 
     @property
     def directory_count(self) -> int:
-        """How many directories there are, the root included."""
+        """The number of directories, the root included."""
         return len(self._contents)
 
     def directory(self, number: int) -> bytes:
-        """The path of a directory; quick for the one that was asked for last, and what is in it."""
+        """The path of a directory; quick for the last requested one, and those below it."""
         known, path = self._known_path
         if number == known:
             return path
@@ -228,7 +229,7 @@ class Plan:
     def _is_present(self, path: bytes, tree: bytes) -> bool:
         if self._former is None or self._former.tree(path) != tree:
             return False
-        # Beyond, what is the same is found out file by file.
+        # Above this size, unchanged files are found one by one.
         return self._present_bytes + len(path) <= _MAX_PRESENT_BYTES
 
     def _read_all(self, tree: bytes, content: bytes) -> None:
@@ -298,7 +299,7 @@ class Plan:
         return ignored is not None and ignored(path, stat.S_IFMT(mode) in _DIRECTORIES)
 
     def _occupy(self, number: int) -> None:
-        """A directory has to be there, and those that it is in."""
+        """Write a directory and those above it."""
         if self._in_order is None:
             return
         found = []
@@ -324,10 +325,10 @@ class Plan:
                 raise unsafe_path(path, f"which has the unknown mode {entry.mode:o}", MALFORMED)
 
     def written(self) -> Iterator[tuple[bytes, bytes, list[bytes]]]:
-        """The path, the tree and the names of the files of each directory, as paths are sorted
-        with a slash at their ends: what is in a directory comes right after it.
+        """The path, the tree and the names of the files of each directory.
 
-        Directories that are the same in the former checkout are left out.
+        They are sorted by path with a slash at its end, so that subdirectories directly follow
+        their parent. Directories that are the same in the earlier checkout are left out.
         """
         pending = [iter((0,))]
         while pending:
@@ -354,7 +355,7 @@ class Plan:
         return self._in_order is not None and bool(number) and number not in self._occupied
 
     def entries(self) -> Iterator[tuple[bytes, TreeEntry]]:
-        """The path and the entry of all that is not a directory, in the order of git's index."""
+        """The path and the entry of everything but directories, in the order of git's index."""
         numbers = HashTable(PATH_HASH_BYTES)
         for number in range(len(self._contents)):
             numbers.add(path_hash(self.directory(number)), number)
@@ -384,10 +385,10 @@ class Plan:
 
 
 class _Paths(Sequence[bytes]):
-    """The paths of a plan's directories; a stretch of them is such a sequence itself.
+    """The paths of a plan's directories; a slice is such a sequence, too.
 
     Args:
-        numbers: Which directories; by default all but the root.
+        numbers: The numbers of the directories (default: all but the root).
     """
 
     def __init__(self, plan: Plan, numbers: Sequence[int] | None = None) -> None:
@@ -411,7 +412,7 @@ class _Paths(Sequence[bytes]):
 
 
 def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
-    """The lines of a tree, in the order that they should have."""
+    """The entries of a tree, in the order that git requires."""
 
     def key(entry: TreeEntry) -> bytes:
         return entry.name + b"/" if stat.S_ISDIR(entry.mode) else entry.name
@@ -427,6 +428,6 @@ def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
 def _too_many_trees(most: int) -> LimitExceeded:
     return LimitExceeded(
         f"The repository's names of files and directories take more than {most:,} bytes.",
-        hint=raising("max_tree_bytes"),
+        hint=limit_hint("max_tree_bytes"),
         limit="max_tree_bytes",
     )

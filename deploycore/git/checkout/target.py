@@ -1,18 +1,19 @@
-"""From nothing to a complete directory in one step, and nothing left over where that fails.
+"""Create a complete target directory in one step, and leave nothing behind if that fails.
 
 Invariants, in the order in which they are kept:
 
-1. All is written within ``.<name>.deploycore-<random>`` beside the target, on its file system.
-2. That directory holds a lock file, ``flock``-ed while its process lives; the lock ends with
-   the process, however that ends.
-3. When all is written, all is flushed to the disk, and only then:
-4. one ``rename`` makes the tree the target; it succeeds only if nothing or an empty directory
-   is there (POSIX, rename(2)).
-5. The parent is flushed, so that the rename itself survives a power failure.
+1. Everything is written to a staging directory, ``.<name>.deploycore-<random>``, beside the target
+   and on its file system.
+2. The staging directory has a lock file, which its process holds with ``flock``. The lock ends with
+   the process.
+3. When everything is written, it is flushed to the disk.
+4. Then one ``rename`` turns the tree into the target. It succeeds only if the target does not exist
+   or is an empty directory (POSIX, rename(2)).
+5. The parent is flushed, so that the rename survives a power failure.
 
-An empty directory that was there gives its mode, owner and group to what takes its place.
+If the target was an empty directory, the new one gets its mode, owner and group.
 
-Whoever finds such a directory and gets its lock knows that its process is dead.
+A process that gets the lock of another process's staging directory knows that the other is dead.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ _TRIES = 20
 
 @dataclass(frozen=True)
 class Staging:
-    """A place beside the target where its contents come into being.
+    """A staging directory beside the target.
 
     Attributes:
-        target: What it is going to be.
-        directory: Private to this process; removed in the end.
-        lock: A descriptor of the lock's file, for a second process that writes here.
+        target: The path that the tree will have.
+        directory: The staging directory, private to this process and removed in the end.
+        lock: A descriptor of the lock file, for a second process that writes here.
     """
 
     target: Path
@@ -66,10 +67,10 @@ class Staging:
         return self.directory / _TREE
 
     def publish(self) -> None:
-        """Make the tree the target, durably, in one step.
+        """Turn the tree into the target, durably and in one step.
 
         Raises:
-            OSError: That failed; the target is as it was.
+            OSError: It failed, and the target is unchanged.
         """
         sync_tree(self.tree, self.lock)
         was_there = _be_like(self.tree, self.target)
@@ -87,11 +88,11 @@ class Staging:
 
 
 def refuse_unusable(target: Path) -> None:
-    """Refuse a target that holds something, before any work is done.
+    """Refuse a target that is not new or empty, before any work is done.
 
     Raises:
-        ConfigurationError: It is not empty, or no directory.
-        GitError: It can't be looked at.
+        ConfigurationError: The target is not a directory, or not empty.
+        GitError: The target cannot be examined.
     """
     try:
         problem = _problem(target)
@@ -109,17 +110,17 @@ def refuse_unusable(target: Path) -> None:
 
 @contextmanager
 def staging_for(target: Path) -> Iterator[Staging]:
-    """A staging place for ``target``; whatever is in it at the end is removed.
+    """Create a staging directory for ``target``, which is removed in the end.
 
-    Leftovers of dead processes in the same parent are removed first. Parents that had to
-    be made are removed again where the target did not come to be.
+    First, staging directories of dead processes in the same parent are removed. Parents that had
+    to be created are removed again if the target is not created.
 
     Args:
-        target: Absolute, its parent without links (``real_path``), so that all that is done
-            here stays in one directory even if a link above it is changed meanwhile.
+        target: An absolute path whose parent has no links (``real_path``), so that everything
+            happens in one directory even if a link above it changes meanwhile.
 
     Raises:
-        OSError: It can't be made.
+        OSError: It cannot be created.
     """
     made = _make_parents(target.parent)
     try:
@@ -127,7 +128,7 @@ def staging_for(target: Path) -> Iterator[Staging]:
         directory, lock = _locked_directory(target)
         try:
             (directory / _TREE).mkdir(DIRECTORY_MODE)
-            # Now, since what is made in it may get its group from it.
+            # Done first, since new files may get their group from it.
             _be_like(directory / _TREE, target)
             yield Staging(target, directory, lock)
         finally:
@@ -135,7 +136,7 @@ def staging_for(target: Path) -> Iterator[Staging]:
             os.close(lock)
     finally:
         for parent in made:
-            # Refused where something is in it, the target above all.
+            # Fails if something is in it, such as the target.
             with suppress(OSError):
                 parent.rmdir()
 
@@ -143,21 +144,22 @@ def staging_for(target: Path) -> Iterator[Staging]:
 def remove_leftovers(
     parent: Path, *, refused: Callable[[Remains], None] | None = None
 ) -> list[Path]:
-    """Remove staging places whose processes are dead; those of live ones are not touched.
+    """Remove the staging directories of dead processes.
 
     Args:
-        parent: Where targets are.
-        refused: Gets what is left of each that could not be removed; by default it is logged.
+        parent: The directory that has the targets.
+        refused: Called with what is left of a directory that could not be removed (default: log
+            it).
 
     Returns:
-        What was removed. What can't be locked is left in silence: it belongs to a live process, or
-        to another user.
+        The removed directories. A directory that cannot be locked is skipped: it belongs to a live
+        process or to another user.
     """
     return [path for path in _stagings(parent) if _removed(path, refused or _warn)]
 
 
 def find_leftovers(parent: Path) -> list[Path]:
-    """Staging places whose processes are dead; nothing is changed."""
+    """List the staging directories of dead processes; nothing is changed."""
     return [path for path in _stagings(parent) if path.is_dir() and not is_held(path / _LOCK)]
 
 
@@ -184,7 +186,7 @@ def _problem(target: Path) -> str:
 
 
 def _be_like(tree: Path, target: Path) -> os.stat_result | None:
-    """Give a directory what another one has, if that is there; its owner may always write."""
+    """Give a directory the mode, owner and group of another one, if that exists."""
     try:
         found = target.lstat()
     except FileNotFoundError:
@@ -196,10 +198,10 @@ def _be_like(tree: Path, target: Path) -> os.stat_result | None:
 
 
 def _take(directory: Path, like: os.stat_result, *, more: int = 0) -> None:
-    """Give a directory owner, group and mode, as far as this user may.
+    """Set a directory's owner, group and mode, as far as this user may.
 
     Args:
-        more: What its mode has besides.
+        more: Bits that its mode has in addition.
     """
     is_like = directory.lstat()
     for uid, gid in ((-1, like.st_gid), (like.st_uid, -1)):
@@ -210,7 +212,7 @@ def _take(directory: Path, like: os.stat_result, *, more: int = 0) -> None:
 
 
 def _make_parents(parent: Path) -> list[Path]:
-    """Make a directory and those above it; returns those that were made, the deepest first."""
+    """Create a directory and its parents; returns those that were created, the deepest first."""
     missing = []
     for each in (parent, *parent.parents):
         if each.exists():
@@ -241,12 +243,12 @@ def _locked_directory(target: Path) -> tuple[Path, int]:
             raise
         if lock is not None:
             return directory, lock
-        # Somebody took the new directory for a leftover before it was locked.
+        # Another process has removed the new directory before it was locked.
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
 
 
 def _lock(directory: Path) -> int | None:
-    """Lock a staging place; ``None`` where another process has it, or had it and removed it."""
+    """Lock a staging directory; ``None`` if another process holds the lock or has removed it."""
     path = directory / _LOCK
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -284,7 +286,7 @@ def _removed(directory: Path, refused: Callable[[Remains], None]) -> bool:
 
 
 def _remove(directory: Path) -> None:
-    """Remove as much as can be removed; the next operation here tries again."""
+    """Remove as much as possible; the next operation in this parent tries again."""
     left = remove_tree(directory)
     if left is not None:
         _warn(left)

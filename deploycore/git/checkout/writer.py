@@ -1,11 +1,11 @@
-"""Files onto the disk, here or in a process of their own.
+"""Write files to the disk, in this process or in a second one.
 
-Unpacking and writing take about the same time, and threads would share one interpreter. So
-where there are many files, a second process writes them. It runs this file alone, which
-therefore imports nothing but the standard library; it is told paths and contents over a pipe,
-and never sees a credential. When its parent dies the pipe ends, and so does it.
+Unpacking and writing take about the same time, and threads would share one interpreter. So if there
+are many files, a second process writes them. It runs only this file, which therefore imports only
+the standard library. It gets paths and contents over a pipe, and never a credential. When its
+parent dies, the pipe is closed, and it ends.
 
-No path is followed through a link: the tree is new and private, and links are made last.
+No path leads through a link: the tree is new and private, and links are created last.
 """
 
 from __future__ import annotations
@@ -32,19 +32,18 @@ __all__ = [
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Of new files: plain, executable.
-# The umask is applied to them; other users never may write.
+# Modes of new files, before the umask: plain, executable. Other users can never write.
 _MODES = (0o664, 0o775)
 _LENGTH_BYTES = 4
 _AT_ONCE = 1024 * 1024
 LINK = "hard-link"
-#: Twice the size, and one more if its owner may run it; time of modification and of change in
+#: Twice the size, plus one if the owner may execute it; times of modification and of change in
 #: nanoseconds; inode, for which some file systems use all 64 bits.
 STATE = struct.Struct("=3qQ")
-#: Instead of the state of a file that could not be reused.
+#: Stands for the state of a file that could not be reused.
 NOT_TAKEN = bytes(STATE.size)
 
-#: What the second process says first.
+#: The first byte that the second process sends.
 STARTED = b"."
 
 #: ("write", path, executable, content), or ("reuse", directory, names, states)
@@ -60,8 +59,8 @@ class FileWriter:
         reuse: ``copy`` or ``hard-link``.
 
     Attributes:
-        states: Those of all files that were to be reused, in the order of the jobs, as they are
-            now; ``NOT_TAKEN`` for a file that is not what was written once.
+        states: The new states of all files that were to be reused, in the order of the jobs;
+            ``NOT_TAKEN`` for a file that was modified.
     """
 
     def __init__(self, root: int, former: int = -1, reuse: str = "copy") -> None:
@@ -72,10 +71,10 @@ class FileWriter:
         self._access: list[tuple[int, int, int]] = []
 
     def perform(self, job: Job) -> None:
-        """Do what a job says.
+        """Perform a job.
 
         Raises:
-            OSError: That failed; ``filename`` is the path.
+            OSError: It failed; ``filename`` is the path.
         """
         if job[0] == "write":
             self.write(job[1], job[2], job[3])
@@ -86,7 +85,7 @@ class FileWriter:
         """Write a file that must not exist yet.
 
         Raises:
-            OSError: That failed; ``filename`` is the path.
+            OSError: It failed; ``filename`` is the path.
         """
         descriptor = os.open(path, _NEW_FILE, _MODES[executable], dir_fd=self._root)
         try:
@@ -98,26 +97,25 @@ class FileWriter:
             os.close(descriptor)
 
     def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
-        """Take files over from the former directory, those that are still as they were.
+        """Reuse those files of the former directory that were not modified.
 
         Args:
-            directory: With a slash at its end, or empty.
-            states: Of each file, as it was when it was written: four numbers, as
-                ``STATE`` packs them.
+            directory: The path of their directory, with a slash at its end, or empty.
+            states: The state of each file when it was written: four numbers, packed by ``STATE``.
 
         Raises:
-            OSError: A file can't be written; ``filename`` is the path.
+            OSError: A file cannot be written; ``filename`` is the path.
         """
         take_over = self._linked if self._link else self._copied
         for name, state in zip(names, STATE.iter_unpack(states), strict=True):
             self.states += take_over(directory + name, state)
 
     def _linked(self, path: bytes, state: tuple[int, ...]) -> bytes:
-        access = self._access or self._look_at_access()
+        access = self._access or self._find_access()
         try:
             found = os.stat(path, dir_fd=self._former, follow_symlinks=False)
-            # A further link changes the time of change, so that this can't be looked at. What
-            # else would change it is: a file of another mode or owner is no file of ours.
+            # Each new link changes the time of change, so it cannot be compared. The mode and the
+            # owner, which would also change it, are compared instead.
             is_same = (
                 found.st_mtime_ns == state[1]
                 and found.st_ino == state[3]
@@ -139,11 +137,11 @@ class FileWriter:
             return NOT_TAKEN
         return STATE.pack(*state)
 
-    def _look_at_access(self) -> list[tuple[int, int, int]]:
-        """Mode, owner and group that files get here, plain and executable ones.
+    def _find_access(self) -> list[tuple[int, int, int]]:
+        """Find the mode, owner and group of new files, plain and executable ones.
 
-        Told by the file system, since the umask is not all: there are default access control
-        lists, and directories that hand down their group.
+        New files are created to find out, since besides the umask there are default access control
+        lists, and directories that pass on their group.
         """
         for mode in _MODES:
             path = b".deploycore-" + os.urandom(16).hex().encode()
@@ -198,15 +196,15 @@ class FileWriter:
 
 
 def state_of(found: os.stat_result) -> tuple[int, ...]:
-    """What a file's state is compared by."""
+    """Return the numbers by which a file's state is compared."""
     size = found.st_size << 1 | (found.st_mode >> 6 & 1)
     return (size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def _is_still(descriptor: int, state: tuple[int, ...]) -> bool:
-    """Whether nobody wrote into a file until now.
+    """Whether a file was not modified until now.
 
-    To be asked when it was read: writing changes the times first, and then the content.
+    Call it after reading the file: a write changes the times first, then the content.
     """
     try:
         found = os.fstat(descriptor)
@@ -216,7 +214,7 @@ def _is_still(descriptor: int, state: tuple[int, ...]) -> bool:
 
 
 def _read(source: int, state: tuple[int, ...]) -> bytes | None:
-    """A small file that is as it was; else, or where it can't be read, ``None``."""
+    """Read a small file; ``None`` if it was modified or cannot be read."""
     size = state[0] >> 1
     try:
         content = os.read(source, size)
@@ -226,13 +224,13 @@ def _read(source: int, state: tuple[int, ...]) -> bytes | None:
 
 
 def _copy(source: int, target: int, left: int) -> bool:
-    """Copy so many bytes; returns whether there were as many to read.
+    """Copy ``left`` bytes; returns whether there were as many to read.
 
     Raises:
-        OSError: They can't be written.
+        OSError: They cannot be written.
     """
-    # Shares blocks where the file system can. It fails for reasons of all kinds, of both
-    # files and of systems that lack it; reading and writing then tell which one it is.
+    # It shares blocks if the file system can. It fails for many reasons, of either file or of the
+    # system. Reading and writing then show which one it is.
     with suppress(OSError, AttributeError):
         while left and (copied := os.copy_file_range(source, target, left)):
             left -= copied
@@ -259,10 +257,10 @@ class _Writes(Protocol):
 
 
 def write_batch(stream: _Writes, batch: Any) -> None:
-    """Send something over a pipe.
+    """Send a value over a pipe.
 
     Raises:
-        OSError: The other end is gone.
+        OSError: The other end is closed.
     """
     data = marshal.dumps(batch)
     stream.write(len(data).to_bytes(_LENGTH_BYTES))
@@ -270,17 +268,17 @@ def write_batch(stream: _Writes, batch: Any) -> None:
 
 
 def read_batch(stream: IO[bytes]) -> Any:
-    """Receive what the other end sent; ``None`` if it is gone."""
+    """Receive a value; ``None`` if the other end is closed."""
     length = stream.read(_LENGTH_BYTES)
     if len(length) < _LENGTH_BYTES:
         return None
     data = stream.read(int.from_bytes(length))
-    # Only ever from the process that started this one, or that this one started.
+    # The data always comes from the process that started this one, or that this one started.
     return marshal.loads(data) if len(data) == int.from_bytes(length) else None  # noqa: S302
 
 
 def _main() -> None:
-    """Perform jobs until there is an empty batch, then tell what became of them."""
+    """Perform jobs until an empty batch comes, then send the result."""
     root, former, reuse = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     jobs = sys.stdin.buffer
     sys.stdout.buffer.write(STARTED)
@@ -289,7 +287,7 @@ def _main() -> None:
     failure = None
     while batch := read_batch(jobs):
         if failure is not None:
-            continue  # so that the other end is never stuck in its pipe
+            continue  # read on, so that the other end does not block
         try:
             for job in batch:
                 writer.perform(job)

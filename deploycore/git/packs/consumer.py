@@ -1,4 +1,4 @@
-"""What makes use of a pack's objects while the pack arrives."""
+"""Interfaces of what uses a pack's objects while the pack arrives."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ __all__ = ["Consumer", "LargeFile"]
 
 
 class LargeFile(Protocol):
-    """Where the content of a large blob goes before its hash is known."""
+    """Receives the content of a large blob, whose hash is not known yet."""
 
     def write(self, piece: bytes) -> None:
         """Take the next piece."""
 
     def finish(self, name: bytes) -> None:
-        """All was written; this is its hash."""
+        """End the blob, whose hash is known now."""
 
 
 class Consumer(Protocol):
-    """What makes use of objects while they arrive."""
+    """Uses objects while they arrive."""
 
     def begin(self, objects: int) -> None:
-        """So many objects are going to come."""
+        """Prepare for a pack with this number of objects."""
 
     def take(self, kind: int, name: bytes, content: bytes) -> None:
-        """An object, complete, and its hash."""
+        """Take a complete object and its hash."""
 
     def large_blob(self, size: int) -> LargeFile:
-        """A blob too large for memory begins."""
+        """Start a blob that is too large for memory."""

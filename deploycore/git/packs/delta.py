@@ -1,7 +1,7 @@
-"""Deltas: an object told as copies from another one, and what is new in between.
+"""Apply deltas. A delta describes an object by copies from a base object and by new data.
 
-Small ones are dulwich's, compiled where its wheel has it. It makes the whole result in memory,
-so large ones are applied here, in steps, from one file to another.
+dulwich applies small deltas, with compiled code if its wheel has that. It builds the result in
+memory, so large deltas are applied here, in steps, from one file to another.
 
 Format: https://git-scm.com/docs/gitformat-pack ("Deltified representation")
 """
@@ -20,29 +20,30 @@ __all__ = ["MAX_SIZES_BYTES", "ReadAt", "apply_in_memory", "apply_in_steps", "si
 
 ReadAt = Callable[[int, int], bytes]
 
-MAX_SIZES_BYTES = 20  # bytes that the two sizes take
+MAX_SIZES_BYTES = 20  # of the two sizes at the start of a delta
 
 _STEP = 64 * 1024
-# dulwich's Python code looks at the result's size when all is made, its compiled code before.
+# dulwich's compiled code checks the result's size before it builds the result; its Python code
+# checks it afterwards.
 _IS_BOUNDED = isbuiltin(apply_delta)
 _STRETCH = 4 * 1024
 _MAX_COMMAND = 128
 _COPY = 0x80
 _OFFSET_BITS = 32
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
-# By the seven lower bits of a command to copy: what each of the bytes that follow is shifted by.
+# For the seven lower bits of a copy command: the shift of each byte that follows.
 _SHIFTS = [[8 * bit for bit in range(7) if bits >> bit & 1] for bits in range(_COPY)]
 _COPY_SIZE_IF_ZERO = 0x10000
 
 
 def sizes(delta: bytes) -> tuple[int, int]:
-    """The size of what a delta is based on, and of what it makes.
+    """Read the sizes of a delta's base and of its result.
 
     Args:
-        delta: Its first bytes are enough, ``MAX_SIZES_BYTES`` of them.
+        delta: At least its first ``MAX_SIZES_BYTES`` bytes, or all of it.
 
     Raises:
-        Damaged: It has no sizes.
+        Damaged: The sizes are invalid.
     """
     base, position = _number(delta, 0)
     result, _ = _number(delta, position)
@@ -50,10 +51,10 @@ def sizes(delta: bytes) -> tuple[int, int]:
 
 
 def apply_in_memory(base: bytes, delta: bytes) -> bytes:
-    """What a delta makes of its base.
+    """Apply a delta to its base.
 
     Raises:
-        Damaged: It does not fit its base, or is malformed.
+        Damaged: The delta is malformed or does not fit its base.
     """
     base_size, result_size = sizes(delta)
     if base_size != len(base):
@@ -74,17 +75,17 @@ def apply_in_memory(base: bytes, delta: bytes) -> bytes:
 def apply_in_steps(
     read: ReadAt, delta: Iterator[bytes], write: Callable[[bytes], object]
 ) -> tuple[int, int]:
-    """What a delta makes of its base, with no more than some steps of 64 KiB in memory.
+    """Apply a delta to its base, with only a few steps of 64 KiB in memory.
 
     Args:
-        read: Gives so many bytes of the base from a place on; fewer where it ends.
-        delta: Its bytes, in pieces of whatever size, none of them empty.
+        read: Reads bytes of the base, by offset and size; fewer at its end.
+        delta: The delta, in pieces of any size, none of them empty.
 
     Returns:
         The size that the base should have, and the size of the result.
 
     Raises:
-        Damaged: It is malformed, or does not make what it says.
+        Damaged: The delta is malformed, or its result has the wrong size.
     """
     source = _Source(delta)
     base_size, result_size = source.sizes()
@@ -113,7 +114,7 @@ def apply_in_steps(
 
 
 class _Base:
-    """What is copied from, read by stretches, since most deltas go through it in order."""
+    """The base of a delta, read in stretches, since most deltas copy from it in order."""
 
     def __init__(self, read: ReadAt) -> None:
         self._read = read
@@ -131,7 +132,7 @@ class _Base:
 
 
 class _Source:
-    """A delta, read in pieces, which has its commands."""
+    """Reads the commands of a delta that comes in pieces."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._more = pieces
@@ -145,10 +146,10 @@ class _Source:
         return base, result
 
     def commands(self) -> Iterator[tuple[int, int, bytes]]:
-        """Where to copy from, how much, or what to insert instead."""
+        """The offset and the size of each copy, or the data to insert."""
         while self._fill():
             data, position = self._data, self._position
-            # All that is there, but for a command that may go on in what follows.
+            # All data except the last command, which may continue in the next piece.
             last = len(data) - _MAX_COMMAND if len(data) > _MAX_COMMAND else len(data) - 1
             try:
                 while position <= last:
@@ -174,7 +175,7 @@ class _Source:
             self._position = position
 
     def _fill(self) -> bool:
-        """Have a whole command there, unless there are no more; whether anything is."""
+        """Read until a complete command is buffered; returns whether any data is left."""
         parts = [self._data[self._position :]]
         left = len(parts[0])
         while left < 2 * _MAX_COMMAND and (piece := next(self._more, b"")):

@@ -32,9 +32,9 @@ class Entry(NamedTuple):
     """One entry of a pack.
 
     Attributes:
-        size: Of what it unpacks to: an object, or a delta.
-        base: What a delta is based on: an offset in the same pack, or a hash; else ``None``.
-        data: Where its compressed data begins.
+        size: The uncompressed size of the object or delta.
+        base: The base of a delta, an offset in the same pack or a hash; ``None`` for an object.
+        data: The position of the compressed data.
     """
 
     kind: int
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
 
 def kind_and_size(buffer: bytes, position: int) -> tuple[int, int, int]:
-    """The first part of an entry's head: its kind, its size, and where that part ends.
+    """Read the first part of an entry's head: its kind, its size, and where that part ends.
 
     Raises:
         IndexError: The buffer ends too early.

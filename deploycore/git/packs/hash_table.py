@@ -1,7 +1,7 @@
-"""Numbers by hash, for as many hashes as a repository may have, in little memory.
+"""Tables that map hashes to numbers, in little memory, for all objects of a large repository.
 
-A dictionary takes some 150 bytes for each. That is fast, and fine for a hundred thousand of
-them; what is more is kept in arrays, which take 20 and the hash.
+A dictionary is fast, but takes about 150 bytes for each entry. It has up to 100,000 entries; more
+entries are kept in arrays, which take 20 bytes and the hash for each.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ PATH_HASH_BYTES = 20
 _IN_DICTIONARY = 100_000
 _TAKEN = -1
 _FEW = 8  # numbers of one hash
-_SCANS = 8  # lookups that take less time than to make an index does
+_SCANS = 8  # lookups that together take less time than building an index
 
 
 class HashTable:
-    """Numbers by hash, several for one if need be.
-
-    Numbers are from 0 to 2**63 - 1.
+    """Maps hashes to numbers from 0 to 2**63 - 1; a hash may have several.
 
     Args:
-        hash_bytes: How long each hash is.
+        hash_bytes: The length of each hash.
     """
 
     def __init__(self, hash_bytes: int) -> None:
@@ -35,10 +33,10 @@ class HashTable:
         self._many: dict[bytes, array[int]] = {}
         self._slots = _Slots(hash_bytes)
         self._left = 0
-        self._end = 0  # of the slots' entries that were not all taken
+        self._end = 0  # entries of the slots from here on are all taken
 
     def __len__(self) -> int:
-        """How many numbers are there; some may be counted that were taken meanwhile."""
+        """The number of entries; some may be counted that were taken."""
         return self._left + len(self._recent) + len(self._many)
 
     def add(self, name: bytes, number: int) -> None:
@@ -55,7 +53,7 @@ class HashTable:
             self._freeze()
 
     def get(self, name: bytes) -> int | None:
-        """A number of a hash, if it has any."""
+        """Return a number of a hash, if it has any."""
         found = self._recent.get(name)
         if found is not None:
             return found if isinstance(found, int) else found[0]
@@ -66,7 +64,7 @@ class HashTable:
         return None
 
     def pop(self, name: bytes) -> Sequence[int]:
-        """Take all numbers of a hash away."""
+        """Remove and return all numbers of a hash."""
         found = self._recent.pop(name, ())
         numbers = [found] if isinstance(found, int) else found
         if not self._left and not self._many:
@@ -79,7 +77,7 @@ class HashTable:
         return taken
 
     def newest(self, most: int) -> list[bytes]:
-        """Some of the hashes, those that were added last if possible; none if none are left."""
+        """Return up to ``most`` hashes, the newest if possible; none if none are left."""
         found = list(islice(reversed(self._recent), most))
         while self._end and self._slots.numbers[self._end - 1] == _TAKEN:
             self._end -= 1
@@ -91,16 +89,16 @@ class HashTable:
         return found + list(islice(self._many, most - len(found)))
 
     def ordered(self) -> Sequence[bytes]:
-        """All hashes, each once or more, as a sequence that stays as it is while they are taken."""
+        """All hashes, each once or more; the sequence does not change while they are taken."""
         if not len(self):
             return ()
         self._freeze()
         return _Names(self._slots, list(self._many))
 
     def _freeze(self) -> None:
-        """Put all that is in the dictionary into slots; but not many numbers of one hash.
+        """Move the dictionary's entries into slots, except hashes with many numbers.
 
-        Whoever asks for that hash again and again would have us go through them each time.
+        Each lookup of such a hash would have to scan all of its numbers.
         """
         found: int | list[int]
         self._slots.reserve(
@@ -122,11 +120,11 @@ class HashTable:
 
 
 class HashIndex:
-    """Where hashes are in an array that grows elsewhere; takes six to twelve bytes for each.
+    """Finds hashes in an array that its owner extends; takes 6 to 12 bytes for each hash.
 
     Args:
-        names: The hashes, one after the other. One that is all zeros is none yet.
-        hash_bytes: How long each is.
+        names: The hashes, one after the other. A hash of zeros is not known yet.
+        hash_bytes: The length of each hash.
     """
 
     def __init__(self, names: bytearray, hash_bytes: int) -> None:
@@ -185,12 +183,12 @@ class HashIndex:
 
 
 def path_hash(path: bytes) -> bytes:
-    """What stands for a path in a table."""
+    """Return the hash that stands for a path in a table."""
     return path_digest(path).digest()
 
 
 def path_digest(path: bytes = b"") -> hashlib.blake2b:
-    """What makes a path's hash, step by step; nobody can make two paths with the same."""
+    """Start the hash of a path, which can be extended; it is resistant to collisions."""
     return hashlib.blake2b(path, digest_size=PATH_HASH_BYTES)
 
 

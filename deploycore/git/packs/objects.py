@@ -1,9 +1,9 @@
-"""Git objects as bytes: what names them, and what commits, tags and trees say.
+"""Git objects as bytes: their hashes, and the content of commits, tags and trees.
 
-Nothing here reads a file or a socket. Trees, of which there are many, are read by one regular
-expression, since a list of dulwich's entries takes 13 times the tree's size. Of commits and tags
-only what they name has to be right, as for git itself: old importers and other programs wrote
-authors, dates and messages of every kind, and those are read as far as they can be.
+Nothing here reads a file or a socket. Trees are read with one regular expression, since there are
+many, and a list of dulwich's entries takes 13 times the tree's size. In commits and tags, only the
+hashes that they name must be valid, as in git itself: old importers and other programs wrote
+authors, dates and messages of every kind, which are read as far as possible.
 
 Format: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects; what git requires:
 ``parse_commit_buffer`` (commit.c) and ``split_ident_line`` (ident.c).
@@ -45,10 +45,10 @@ COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _PARENT = b"parent "
 _DAY_HOURS = 24
-_MAX_TEXT_BYTES = 4096  # of a name, or of a message's first line
+_MAX_TEXT_BYTES = 4096  # of a name, or of the first line of a message
 _MAX_DATE_BYTES = 64
-# At the end of the line of an author or committer: seconds, and a time zone as hours and minutes
-# or as any word.
+# The end of an author or committer line: seconds, and a time zone in hours and minutes or as a
+# word.
 _DATE = re.compile(
     rb"(?:^|[> \t])(-?[0-9]{1,20})"
     rb"(?:[ \t]+(?:([+-]?)([0-9]{1,6})([0-9]{2})|[A-Za-z0-9:+-]{1,8}))?[ \t\r]*$"
@@ -56,18 +56,18 @@ _DATE = re.compile(
 
 
 class Damaged(Exception):
-    """An object, or a pack, is not what it should be; its source is named by who catches this."""
+    """An object or a pack is damaged. The handler turns it into an error that names the source."""
 
 
 @dataclass(frozen=True)
 class ObjectFormat:
-    """How one repository names its objects: by which hash of their contents.
+    """The object format of a repository: the hash algorithm that names its objects.
 
     Attributes:
-        name: As git has it in its protocol and in a repository's configuration.
-        hash_bytes: The length of a hash.
-        algorithm: From ``hashlib``.
-        tree_entry: One line of a tree.
+        name: The name in git's protocol and in a repository's configuration.
+        hash_bytes: The length of a hash in bytes.
+        algorithm: The function of ``hashlib``.
+        tree_entry: Matches one entry of a tree.
     """
 
     name: str
@@ -77,24 +77,24 @@ class ObjectFormat:
 
     @property
     def digits(self) -> int:
-        """The length of a hash as people and servers write it, in hexadecimal."""
+        """The length of a hash in hexadecimal digits."""
         return 2 * self.hash_bytes
 
     def new_hash(self, data: bytes = b"") -> hashlib._Hash:
-        """Begin a hash, with the first bytes of what is hashed."""
+        """Start a hash with its first bytes."""
         return self.algorithm(data, usedforsecurity=False)
 
     def object_name(self, kind: int, content: bytes) -> bytes:
-        """The hash that names an object."""
+        """Return the hash that names an object."""
         header = b"%s %d\0" % (KINDS[kind], len(content))
-        # Without new_hash, whose call would come on top for each object of a repository.
+        # Without new_hash, to save a call for each object of a repository.
         return self.algorithm(header + content, usedforsecurity=False).digest()
 
     def unhex(self, name: bytes | str) -> bytes:
-        """The hash that hexadecimal digits stand for.
+        """Return the bytes of a hash in hexadecimal digits.
 
         Raises:
-            Damaged: They stand for none of this format.
+            Damaged: It is not a hash of this format.
         """
         digits = name if isinstance(name, str) else name.decode("ascii", "replace")
         with suppress(ValueError):
@@ -108,19 +108,19 @@ def _tree_entry(hash_bytes: int) -> re.Pattern[bytes]:
     return re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % hash_bytes, re.DOTALL)
 
 
-#: What git takes where nothing else is said.
+#: Git's default format.
 SHA1 = ObjectFormat("sha1", 20, hashlib.sha1, _tree_entry(20))
 OBJECT_FORMATS = (SHA1, ObjectFormat("sha256", 32, hashlib.sha256, _tree_entry(32)))
 
 
 def format_of(name: str) -> ObjectFormat:
-    """The format in which an object can have this name.
+    """Return the object format of a hash, by its length.
 
     Args:
-        name: In hexadecimal digits.
+        name: The hash in hexadecimal digits.
 
     Raises:
-        Damaged: There is none.
+        Damaged: It has the length of no format.
     """
     for each in OBJECT_FORMATS:
         if len(name) == each.digits:
@@ -129,11 +129,11 @@ def format_of(name: str) -> ObjectFormat:
 
 
 class TreeEntry(NamedTuple):
-    """One line of a tree object; nothing of it is to be trusted.
+    """One entry of a tree, which is not checked yet.
 
     Attributes:
-        hash: In bytes, as all hashes within this package; digits are for people and servers.
-        position: Where the line begins in the tree.
+        hash: In bytes, like all hashes in this package. Only messages and servers use digits.
+        position: The position of the entry in the tree.
     """
 
     name: bytes
@@ -144,12 +144,12 @@ class TreeEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class CommitInfo:
-    """A commit, its texts fit for a terminal.
+    """A commit. Its texts have no control characters.
 
     Attributes:
         tree: The hash of its tree.
-        author: A name, or an email address if there is no name; may be empty, as the subject.
-        committed_at: ``None`` if the commit has no date that can be read.
+        author: The name, or the email address if there is no name; may be empty, like the subject.
+        committed_at: ``None`` if the commit has no readable date.
     """
 
     tree: bytes
@@ -160,10 +160,10 @@ class CommitInfo:
 
 
 def read_tree(content: bytes, object_format: ObjectFormat) -> Iterator[TreeEntry]:
-    """The lines of a tree, in its order.
+    """Read the entries of a tree, in its order.
 
     Raises:
-        Damaged: It is malformed.
+        Damaged: The tree is malformed.
     """
     match = object_format.tree_entry.match
     position = 0
@@ -176,10 +176,10 @@ def read_tree(content: bytes, object_format: ObjectFormat) -> Iterator[TreeEntry
 
 
 def read_commit(content: bytes, object_format: ObjectFormat) -> CommitInfo:
-    """What a commit says.
+    """Read a commit.
 
     Raises:
-        Damaged: Its tree or a parent can't be read. Nothing else has to be there.
+        Damaged: The line of its tree or of a parent is invalid. Everything else is optional.
     """
     tree, rest = _named(b"tree", content, object_format)
     if not rest:
@@ -202,16 +202,16 @@ def read_commit(content: bytes, object_format: ObjectFormat) -> CommitInfo:
 
 
 def tagged(content: bytes, object_format: ObjectFormat) -> bytes:
-    """The hash of the object that an annotated tag names.
+    """Return the hash of the object that an annotated tag tags.
 
     Raises:
-        Damaged: It can't be read.
+        Damaged: The tag is malformed.
     """
     return _named(b"object", content, object_format)[0]
 
 
 def too_large(kind: int, most: int) -> LimitExceeded:
-    """The error for an object that is not read, since it would have to be in memory."""
+    """Return the error for an object that is too large for memory."""
     what = KINDS[kind].decode()
     return LimitExceeded(
         f"The repository has a {what} of more than {most:,} bytes, which is too large to read.",
@@ -222,10 +222,10 @@ def too_large(kind: int, most: int) -> LimitExceeded:
 
 
 def _named(header: bytes, content: bytes, object_format: ObjectFormat) -> tuple[bytes, bytes]:
-    """The hash in the first line, which has this header, and what follows that line.
+    """Read the hash in the first line, and return it with the rest.
 
     Raises:
-        Damaged: It is another line.
+        Damaged: The line has another header, or no hash.
     """
     end = len(header) + 1 + object_format.digits
     if not content.startswith(header + b" ") or content[end : end + 1] != b"\n":
@@ -240,14 +240,14 @@ def _header(name: bytes, head: bytes) -> bytes:
 
 
 def _person(line: bytes, encoding: str) -> str:
-    """The name in the line of an author, or else the email address."""
+    """The name in an author line, or the email address if there is no name."""
     who = line[: _date_in(line)[0]]
     name, _, rest = who.partition(b"<")
     return _text(name.rstrip(b"> "), encoding) or _text(rest.partition(b">")[0], encoding)
 
 
 def _text(raw: bytes, encoding: str) -> str:
-    """Text in the encoding that the commit says to have, if Python knows it; else in UTF-8."""
+    """Decode a text in the commit's encoding, or in UTF-8 if Python does not know that one."""
     raw = raw[:_MAX_TEXT_BYTES]
     with suppress(LookupError, ValueError):  # of an unknown encoding, or a wrong one
         return clean(raw.decode(encoding))
@@ -255,16 +255,16 @@ def _text(raw: bytes, encoding: str) -> str:
 
 
 def _date_in(line: bytes) -> tuple[int, re.Match[bytes] | None]:
-    """Where the date in the line of an author begins, and the date."""
+    """The position of the date in an author or committer line, and the match."""
     start = max(0, len(line) - _MAX_DATE_BYTES)
     found = _DATE.search(line[start:])
     return (start + found.start(1) if found else len(line)), found
 
 
 def _moment(line: bytes) -> datetime | None:
-    """The date in the line of an author or committer, in UTC if its time zone is impossible.
+    """The date in an author or committer line, in UTC if its time zone is invalid.
 
-    ``None`` if there is none, or if it is one that no calendar has.
+    ``None`` if there is no date, or none that a calendar has.
     """
     _, found = _date_in(line)
     if found is None:

@@ -1,8 +1,8 @@
-"""Packs at rest: any object of them, checked against its hash each time it is read.
+"""Read objects of complete packs; each object is checked against its hash when it is read.
 
-Files are read in place and in steps, never mapped: a mapped pack counts as memory. An object
-of more than a mebibyte is held in a temporary file, so that memory is bounded whatever a
-repository holds; deltas are followed by a loop, however long the chain.
+Files are read in steps and never mapped, since a mapped pack counts as memory. An object of more
+than 1 MiB is kept in a temporary file, so that memory is bounded for any repository. Chains of
+deltas are followed in a loop, whatever their length.
 
 Format: https://git-scm.com/docs/gitformat-pack
 """
@@ -45,22 +45,22 @@ _MAX_CHAIN = 20_000  # deltas upon deltas; git makes no more than 4,095
 
 
 class Index(Protocol):
-    """Where a pack has its objects."""
+    """Finds the objects of a pack."""
 
     def find(self, name: bytes) -> int | None:
         """The offset of an object, by its hash."""
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close what is open."""
 
 
 class Pack:
     """A pack file, open for reading.
 
     Args:
-        descriptor: Of the file; belongs to the pack from now on.
-        index: Where its objects are.
-        object_format: Of the repository.
+        descriptor: A descriptor of the file, which the pack closes.
+        index: Finds its objects.
+        object_format: The repository's object format.
     """
 
     def __init__(self, descriptor: int, index: Index, object_format: ObjectFormat) -> None:
@@ -69,7 +69,7 @@ class Pack:
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._descriptor)
         self.index.close()
 
@@ -87,7 +87,7 @@ class Pack:
         return os.fstat(self._descriptor).st_size
 
     def checksum(self) -> bytes:
-        """What the pack's trailer says."""
+        """The checksum in the pack's trailer."""
         size = os.fstat(self._descriptor).st_size
         return os.pread(self._descriptor, self._hash_bytes, max(0, size - self._hash_bytes))
 
@@ -121,14 +121,14 @@ class Pack:
         return found._replace(data=offset + found.data)
 
     def pieces(self, entry: Entry, check: Callable[[], None]) -> Iterator[bytes]:
-        """What an entry unpacks to, in pieces of at most 64 KiB.
+        """Unpack an entry, in pieces of at most 64 KiB.
 
         Args:
-            check: Called before each reading; there may be gigabytes that unpack to nothing.
+            check: Called before each read, since gigabytes may unpack to nothing.
 
         Raises:
-            Damaged: It is longer or shorter than it says.
-            zlib.error: It is damaged.
+            Damaged: The size differs from the header.
+            zlib.error: The data is damaged.
         """
         inflater = zlib.decompressobj()
         position, produced, rest = entry.data, 0, b""
@@ -155,9 +155,9 @@ class Objects:
     """The objects of some packs, by hash.
 
     Args:
-        packs: Looked through in this order; they belong to this from now on.
-        directory: Where temporary files may be.
-        object_format: Of the repository that all of them belong to.
+        packs: Searched in this order. They are closed with this.
+        directory: For temporary files.
+        object_format: The repository's object format.
     """
 
     def __init__(
@@ -171,15 +171,15 @@ class Objects:
         self.object_format = object_format
         self._directory = directory
         self._operation = operation
-        # Two generations, the older dropped as a whole: cheaper than to age each object.
+        # Two generations, of which the older is dropped as a whole: cheaper than an age per object.
         self._recent: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._former: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._recent_bytes = 0
-        # The last large content: what comes next in a pack is often based on it.
+        # The last large content, since the next entry of a pack is often based on it.
         self._large: tuple[tuple[int, int], int, BinaryIO] | None = None
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         self.forget_large()
         for pack in self.packs:
             with suppress(OSError):
@@ -190,15 +190,15 @@ class Objects:
         return self.find(name) is not None
 
     def read(self, name: bytes, kind: int) -> bytes:
-        """An object, in memory.
+        """Read an object into memory.
 
         Args:
             name: Its hash.
-            kind: What it must be.
+            kind: The kind that it must have.
 
         Raises:
             Damaged: It is missing, damaged or of another kind.
-            LimitExceeded: It is larger than what is held in memory.
+            LimitExceeded: It is too large for memory.
         """
         most = MAX_IN_MEMORY if kind == BLOB else _MAX_OTHERS_BYTES
         content = self.open(name, kind)
@@ -211,10 +211,10 @@ class Objects:
         return whole
 
     def kind(self, name: bytes) -> int:
-        """What an object is.
+        """Return an object's kind.
 
         Raises:
-            Damaged: It is missing or damaged.
+            Damaged: The object is missing or damaged.
         """
         place = self.find(name)
         if place is None:
@@ -225,7 +225,7 @@ class Objects:
         return kind
 
     def open(self, name: bytes, kind: int = BLOB) -> Content:
-        """An object, as bytes if it is small, else as an open temporary file.
+        """Read an object, as bytes if it is small, else as an open temporary file.
 
         Raises:
             Damaged: It is missing, damaged or of another kind.
@@ -241,10 +241,10 @@ class Objects:
         return content
 
     def resolve(self, pack: Pack, offset: int) -> tuple[int, Content]:
-        """The kind and the content of an entry, the deltas that lead to it applied.
+        """Read an entry's kind and content, and apply deltas.
 
         Raises:
-            Damaged: It can't be made.
+            Damaged: The entry, or the base of a delta, is missing or damaged.
             LimitExceeded: It takes too much work.
         """
         chain: list[tuple[Pack, int, Entry]] = []
@@ -272,10 +272,10 @@ class Objects:
         return kind, content if isinstance(content, bytes) else open_reader(content)
 
     def size_of(self, pack: Pack, entry: Entry) -> int:
-        """How large the content of an entry is, as it says itself.
+        """The size of an entry's content, as its header says.
 
         Raises:
-            Damaged: It is malformed.
+            Damaged: The entry is malformed.
         """
         if entry.base is None:
             return entry.size
@@ -287,19 +287,19 @@ class Objects:
         return sizes(head)[1]
 
     def remember(self, pack: Pack, offset: int, kind: int, content: bytes) -> None:
-        """Keep a content for a while, since deltas may be based on it."""
+        """Keep a content for some time, since deltas may be based on it."""
         if self._recent_bytes > _GENERATION_BYTES:
             self._former, self._recent, self._recent_bytes = self._recent, {}, 0
         self._recent[id(pack), offset] = (kind, content)
         self._recent_bytes += len(content) + _OVERHEAD
 
     def recent(self, pack: Pack, offset: int) -> tuple[int, bytes] | None:
-        """A content that was read lately."""
+        """A content that was read recently."""
         place = (id(pack), offset)
         return self._recent.get(place) or self._former.get(place)
 
     def find(self, name: bytes) -> tuple[Pack, int] | None:
-        """Which pack has an object, and where."""
+        """Find the pack that has an object, and its offset."""
         for pack in self.packs:
             offset = pack.index.find(name)
             if offset is not None:
@@ -316,7 +316,7 @@ class Objects:
         self._large = (id(pack), offset), kind, content
 
     def forget_large(self) -> None:
-        """Let go of the large content that was read last, but not of the packs."""
+        """Close the last large content, but not the packs."""
         if self._large is not None:
             self._large[2].close()
             self._large = None
@@ -341,7 +341,7 @@ class Objects:
 
     @contextmanager
     def _new_file(self) -> Iterator[tuple[BinaryIO, Callable[[bytes], object]]]:
-        """A file that is kept if all goes well, and what writes into it."""
+        """Open a temporary file, which is closed on an error, and a function that writes to it."""
         file = cast(BinaryIO, TemporaryFile(dir=self._directory, buffering=0))  # noqa: SIM115
 
         def write(piece: bytes) -> None:

@@ -1,7 +1,7 @@
-"""The index of a pack: which object is where in it.
+"""The index of a pack, which has the offset of each object.
 
-Read by dulwich. Written here, since dulwich's writer takes five calls an object, and an index
-is written while a deployment waits.
+dulwich reads it. It is written here, since dulwich's writer makes five calls for each object, and a
+deployment waits while an index is written.
 
 Format: https://git-scm.com/docs/gitformat-pack ("Version 2 pack-*.idx files")
 """
@@ -28,14 +28,14 @@ _LARGE = 0x80000000
 
 
 class PackIndex:
-    """The index of a pack that lies on disk.
+    """The index of a pack on the disk.
 
     Args:
-        path: Of the ``.idx`` file.
-        object_format: Of the repository.
+        path: The ``.idx`` file.
+        object_format: The repository's object format.
 
     Raises:
-        Exception: It is damaged; dulwich has no one kind for that.
+        Exception: The index is damaged. dulwich raises many types of exceptions for that.
     """
 
     def __init__(self, path: Path, object_format: ObjectFormat) -> None:
@@ -48,7 +48,7 @@ class PackIndex:
 
     @property
     def pack_checksum(self) -> bytes:
-        """The checksum of the pack that this is the index of."""
+        """The checksum of the pack that this index belongs to."""
         return bytes(self._index.get_pack_checksum() or b"")
 
     def find(self, name: bytes) -> int | None:
@@ -59,7 +59,7 @@ class PackIndex:
             return None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._index.close()
 
 
@@ -70,12 +70,12 @@ def index_of(
     pack: bytes,
     object_format: ObjectFormat,
 ) -> Iterator[bytes]:
-    """What an index file holds, in pieces.
+    """Return the content of an index file, in pieces.
 
     Args:
         names: The hashes of all objects, one after the other.
-        offsets: Where each one is in the pack.
-        checksums: The CRC-32 of each one's bytes in the pack.
+        offsets: The offset of each object in the pack.
+        checksums: The CRC-32 of each object's bytes in the pack.
         pack: The pack's own checksum.
     """
     digest = object_format.new_hash()
@@ -116,7 +116,7 @@ def _content(
 
 
 def _packed(kind: str, numbers: Iterable[int]) -> bytes:
-    """Numbers as they are in the file, the most significant byte first."""
+    """Numbers in the file's byte order, the most significant byte first."""
     found = array(kind, numbers)
     if sys.byteorder == "little":
         found.byteswap()

@@ -1,9 +1,9 @@
-"""A pack as it arrives: kept, unpacked, hashed and handed on in one pass.
+"""Receive a pack: store, unpack and hash it in one pass, and pass its objects on.
 
-Git sends commits, then trees, then blobs, so by the time a file's content arrives it is known
-where it belongs. Nothing relies on that order: what can't be used yet is in the pack's file
-and is read from there in the end, as is a delta whose base has not come. Every object's hash
-is computed here, from what was received; a hash that somebody claims is believed nowhere.
+Git sends commits, then trees, then blobs, so a file's path is known when its content arrives.
+Nothing relies on that order: what cannot be used yet is read from the pack's file at the end, as is
+a delta whose base has not arrived. The hash of each object is computed here from the received
+content. No hash that a server claims is trusted.
 
 Format: https://git-scm.com/docs/gitformat-pack
 """
@@ -45,7 +45,7 @@ from deploycore.git.packs.objects import BLOB, KINDS, Damaged, ObjectFormat
 from deploycore.git.packs.pack import Objects, Pack
 from deploycore.git.packs.pack_index import index_of
 from deploycore.git.packs.partial_entry import PartialEntry
-from deploycore.git.wording import raising
+from deploycore.git.wording import limit_hint
 
 __all__ = ["PackReceiver", "Received"]
 
@@ -58,14 +58,14 @@ _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
 @dataclass(frozen=True)
 class Received:
-    """A pack that arrived whole.
+    """A pack that was received completely.
 
     Attributes:
-        path: Of its file.
-        pack: The file, open.
-        checksum: What names the pack in a repository.
-        index: Makes what belongs into its index file, in pieces.
-        object_format: Of the repository.
+        path: The path of its file.
+        pack: The open file.
+        checksum: The pack's checksum, which is part of its name in a repository.
+        index: Returns the content of its index file, in pieces.
+        object_format: The repository's object format.
     """
 
     path: Path
@@ -76,27 +76,26 @@ class Received:
 
 
 class _Arrived:
-    """The index of a pack that is not complete."""
+    """The index of a pack that is still arriving."""
 
     def __init__(self, find: Callable[[bytes], int | None]) -> None:
         self.find = find
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since nothing is open."""
 
 
 class PackReceiver:
-    """Takes a pack's bytes and gives its objects.
+    """Takes a pack's bytes and passes its objects on.
 
     Args:
-        path: Where the pack is kept; a file that does not exist.
-        consumer: Gets each object as soon as it is complete, in whatever order.
-        operation: Whose limits hold.
-        known: Objects that are at hand already, on which deltas may be based; the pack is of
-            the same repository.
+        path: The path of the pack's file, which does not exist yet.
+        consumer: Gets each object as soon as it is complete, in any order.
+        operation: Has the limits.
+        known: Objects of the same repository, on which deltas may be based.
 
     Raises:
-        OSError: The file can't be made.
+        OSError: The file cannot be created.
     """
 
     def __init__(
@@ -123,19 +122,19 @@ class PackReceiver:
         self._unfinished: PartialEntry | None = None
         self._offsets = array("Q")
         self._names = bytearray()
-        # Deltas that wait for their base, by number, ascending; meanwhile their hash is zero.
+        # Postponed deltas, by number, ascending. Their hash is zero until they are applied.
         self._missing = array("I")
         self._by_name = HashIndex(self._names, self._hash_bytes)
         self._foreign = HashTable(self._hash_bytes)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes, however many.
+        """Take the next bytes, in any number.
 
         Raises:
             Damaged: The pack is damaged.
-            zlib.error: The same.
-            LimitExceeded: It holds too much.
-            OSError: The file can't be written.
+            zlib.error: The pack is damaged.
+            LimitExceeded: The pack exceeds a limit.
+            OSError: The file cannot be written.
         """
         self._waiting_bytes.append(data)
         self._waiting_size += len(data)
@@ -157,7 +156,7 @@ class PackReceiver:
             raise Damaged("data follows the end of the pack")
 
     def _parse(self, buffer: bytes) -> int:
-        """Go through what is there; returns how far that was."""
+        """Parse the buffered bytes; returns how many were used."""
         position = 0
         if self._left is None:
             if len(buffer) < PACK_HEADER:
@@ -193,14 +192,17 @@ class PackReceiver:
         if objects > most:
             raise LimitExceeded(
                 f"The server sends {objects:,} objects; the limit is {most:,}.",
-                hint=raising("max_objects"),
+                hint=limit_hint("max_objects"),
                 limit="max_objects",
             )
 
     def _take_run(self, buffer: bytes, view: memoryview, position: int) -> int:
-        """Take entries as long as they are whole, small and no deltas, as most are.
+        """Take entries while they are complete, small and not deltas, as most entries are.
 
-        The same as is done for any entry, without its calls; returns where the run ends.
+        It does the same as for any other entry, but without function calls.
+
+        Returns:
+            The position where the run ends.
         """
         last = len(buffer) - MAX_ENTRY_HEADER
         parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
@@ -228,11 +230,11 @@ class PackReceiver:
         return position
 
     def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
-        """Unpack an entry that is there as a whole; returns where it ends, or 0 if it is not."""
+        """Unpack a complete entry; returns where it ends, or 0 if it is not complete."""
         size = entry.size
         if size > MAX_IN_MEMORY:
             return 0
-        # Only so much: what follows is copied by zlib.
+        # A limited slice, since zlib copies what follows the entry.
         stop = min(entry.data + size + (size >> 8) + 64, len(view))
         inflater = zlib.decompressobj()
         content = inflater.decompress(view[entry.data : stop], size + 1)
@@ -296,7 +298,7 @@ class PackReceiver:
         self._consumer.take(kind, name, content)
 
     def _leave(self) -> None:
-        """Leave a delta for the end."""
+        """Postpone a delta to the end."""
         self._missing.append(len(self._offsets) - 1)
         self._names += self._no_hash
 
@@ -314,14 +316,14 @@ class PackReceiver:
         self._take(kind, name, content)
 
     def _small_base(self, base: int | bytes | None) -> tuple[int, bytes] | None:
-        """What a delta is based on, if that is known already and small."""
+        """The base of a delta, if it is known already and small."""
         pack, offset = self._place(base)
         if pack is None:
             return None
         recent = self._objects.recent(pack, offset)
         if recent is not None:
             return recent
-        # A large one is made once, in the end, for all deltas that are based on it.
+        # A large base is unpacked once, at the end, for all deltas that are based on it.
         if self._objects.size_of(pack, pack.entry(offset)) > MAX_IN_MEMORY:
             return None
         kind, content = self._objects.resolve(pack, offset)
@@ -352,7 +354,7 @@ class PackReceiver:
         return number
 
     def _find(self, name: bytes) -> int | None:
-        # The entry that is looked at has an offset already, but no name yet.
+        # The current entry has an offset already, but no name yet.
         number = self._by_name.find(name)
         return None if number is None else self._offsets[number]
 
@@ -361,15 +363,15 @@ class PackReceiver:
         return bytes(self._names[number * size : (number + 1) * size])
 
     def finish(self) -> Received:
-        """All bytes were fed.
+        """Complete and check the pack, after all bytes were fed.
 
         Returns:
-            The pack, complete and checked, and open.
+            The pack, still open.
 
         Raises:
-            Damaged: It is damaged, or lacks something.
-            LimitExceeded: It holds too much.
-            OSError: Its file can't be written.
+            Damaged: The pack is damaged or incomplete.
+            LimitExceeded: The pack exceeds a limit.
+            OSError: The file cannot be written.
         """
         self._flush()
         if self._left is None or self._left or len(self._rest) < self._hash_bytes:
@@ -383,7 +385,7 @@ class PackReceiver:
         return Received(self._path, self._pack, self._rest, self._index_content, self._format)
 
     def _add_bases(self) -> None:
-        """Make a thin pack one that stands alone, by adding what its deltas are based on."""
+        """Complete a thin pack with the bases of its deltas."""
         os.ftruncate(self._descriptor, self._parsed)
         os.lseek(self._descriptor, 0, os.SEEK_END)
         for name in self._foreign.ordered():
@@ -419,12 +421,12 @@ class PackReceiver:
         return index_of(self._names, self._offsets, checksums, self._rest, self._format)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._objects.forget_large()
         self._pack.close()
 
     def _resolve_missing(self) -> None:
-        """Apply the deltas that had to wait."""
+        """Apply the postponed deltas."""
         by_name, by_number, ready = HashTable(self._hash_bytes), [], []
         for number in self._missing:
             base = self._pack.entry(self._offsets[number]).base
@@ -454,7 +456,7 @@ class PackReceiver:
         offset = self._offsets[number]
         kind, content = self._objects.resolve(self._pack, offset)
         try:
-            name = self._given(kind, content)
+            name = self._pass_on(kind, content)
         finally:
             close_content(content)
         if name == self._pack.entry(offset).base:
@@ -464,8 +466,8 @@ class PackReceiver:
         self._by_name.named(number)
         return name
 
-    def _given(self, kind: int, content: Content) -> bytes:
-        """The hash of what was made of a delta, which is handed on."""
+    def _pass_on(self, kind: int, content: Content) -> bytes:
+        """Pass on the object that a delta makes; returns its hash."""
         name = content_name(kind, content, self._format)
         if isinstance(content, bytes):
             self._consumer.take(kind, name, content)

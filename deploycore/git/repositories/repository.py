@@ -1,8 +1,8 @@
-"""The ``.git`` of a clone, written by hand so that nothing else gets into it.
+"""Write the ``.git`` directory of a clone, with exactly the files that it needs.
 
-A shallow repository of one branch or tag, as ``git clone --depth 1 --branch`` makes it: its
-configuration holds the clean URL, and nothing of the user's own configuration is read. Of what is
-neither, HEAD holds the commit's hash, and no ref is named.
+The result is a shallow repository of one branch or tag, like one that
+``git clone --depth 1 --branch`` makes. Its configuration has the URL without credentials, and the
+user's own configuration is not read. For any other commit, HEAD holds its hash, without refs.
 
 Format: https://git-scm.com/docs/gitrepository-layout and https://git-scm.com/docs/git-config
 """
@@ -51,14 +51,14 @@ def make_repository(
     """Make a checked-out tree a git repository; the pack file is moved into it.
 
     Args:
-        tree: Where the files are.
-        received: The pack; its file is moved.
-        url: Without credentials.
-        entries: Goes through the files, links and submodules of the tree, sorted by path.
+        tree: The directory with the files.
+        received: The pack, whose file is moved.
+        url: The URL without credentials.
+        entries: Iterates over the files, links and submodules of the tree, sorted by path.
         shallow: Whether the commit has parents that were left out.
 
     Raises:
-        OSError: A call of the file system failed.
+        OSError: A file system call failed.
     """
     git = tree / ".git"
     git.mkdir(DIRECTORY_MODE)
@@ -79,9 +79,9 @@ def make_repository(
 
 
 def core_section(object_format: ObjectFormat, *, bare: bool) -> str:
-    """What a repository's configuration begins with.
+    """Return the first lines of a repository's configuration.
 
-    Version 1 of the layout is told only where it must be, since old programs refuse it.
+    They state version 1 of the format only if it is needed, since old programs refuse it.
     """
     lines = [
         "[core]",
@@ -135,7 +135,7 @@ def _write_index(
     entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]],
     object_format: ObjectFormat,
 ) -> None:
-    """Write git's index, entry by entry, since there may be more than memory is for."""
+    """Write git's index entry by entry, since it may be too large for memory."""
     root, number = os.fsencode(tree), sum(1 for _ in entries())
     known = get_object_format(object_format.name)
     with open(path, "xb", opener=open_shared) as file:

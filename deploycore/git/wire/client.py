@@ -34,9 +34,9 @@ from deploycore.errors import GitError, LimitExceeded, RemoteRefused
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import OBJECT_FORMATS, SHA1
 from deploycore.git.wire.connections import media_type
-from deploycore.git.wire.request import Intake, Wanted
+from deploycore.git.wire.request import FetchReceiver, Wanted
 from deploycore.git.wire.translation import http_refusal
-from deploycore.git.wording import clean, raising
+from deploycore.git.wording import clean, limit_hint
 from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
@@ -85,7 +85,7 @@ class GitClient(AbstractHttpGitClient):
         pool: HTTPConnectionPool,
         operation: Operation,
         wanted: Wanted,
-        intake: Intake,
+        receiver: FetchReceiver,
     ) -> None:
         # Thin packs are smaller, and some servers send nothing else.
         super().__init__(source.url, thin_packs=True, quiet=True)
@@ -102,7 +102,7 @@ class GitClient(AbstractHttpGitClient):
         self.peeled: Mapping[Ref, ObjectID] = {}
         self.has_not_asked_for_refs = False
         self._wanted = wanted
-        self._intake = intake
+        self._receiver = receiver
         self._source = source
         self._pool = pool
         self._operation = operation
@@ -126,7 +126,7 @@ class GitClient(AbstractHttpGitClient):
         again. To fetch one commit by its hash, no refs are needed: without access, the fetch itself
         is refused.
         """
-        known = set(self._intake.capabilities)
+        known = set(self._receiver.capabilities)
         if known:
             return self._discovered(self._ask_at_once(base_url, known, ref_prefix))
         return self._discovered(
@@ -154,7 +154,7 @@ class GitClient(AbstractHttpGitClient):
         self.protocol_version = 2
         self.dumb = False
         exactly = self._wanted.exactly
-        if exactly and not self._intake.holds(exactly):
+        if exactly and not self._receiver.holds(exactly):
             self.has_not_asked_for_refs = True
             return {}, capabilities, base_url, {}, {}
         object_format = extract_object_format_from_capabilities(capabilities)
@@ -384,6 +384,6 @@ def too_many_bytes(operation: Operation) -> LimitExceeded:
     """Return the error for a server that sends more than the limit."""
     return LimitExceeded(
         f"The server sends more than {operation.settings.max_pack_bytes:,} bytes.",
-        hint=raising("max_pack_bytes"),
+        hint=limit_hint("max_pack_bytes"),
         limit="max_pack_bytes",
     )

@@ -29,7 +29,7 @@ from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.client import GitClient, too_many_bytes
 from deploycore.git.wire.connections import open_pool
 from deploycore.git.wire.destination import Destinations
-from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, Intake, Wanted, is_hash_of
+from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, Wanted, is_hash_of
 from deploycore.git.wire.translation import is_transient, network_failure, protocol_refusal
 from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
@@ -42,7 +42,7 @@ _PROTOCOL_2 = 2
 def fetch(
     source: CloneUrl,
     wanted: Wanted,
-    intake: Intake,
+    receiver: FetchReceiver,
     operation: Operation,
     *,
     within: Destinations | None = None,
@@ -52,7 +52,7 @@ def fetch(
     After a broken connection or a timeout, the fetch starts again from the beginning.
 
     Args:
-        intake: Receives the pack.
+        receiver: Receives the pack.
         within: The addresses that a submodule may have; ``None`` if this is not a submodule.
 
     Raises:
@@ -66,16 +66,16 @@ def fetch(
     """
     refuse_unusable_source(source, allow_plain_http=operation.settings.allow_plain_http)
     exactly = wanted.exactly
-    if exactly and wanted.is_seen and intake.holds(exactly):
+    if exactly and wanted.is_seen and receiver.holds(exactly):
         return Fetched(exactly, wanted.refs[0], shallow=False, received=False)
     retries, wait = operation.settings.retries, operation.settings.retry_wait
     while True:
-        outcome = _Attempt(source, wanted, intake, operation, within).outcome()
+        outcome = _Attempt(source, wanted, receiver, operation, within).outcome()
         if isinstance(outcome, Fetched):
             return outcome
-        if intake.capabilities and _may_have_changed(outcome.error):
+        if receiver.capabilities and _may_have_changed(outcome.error):
             # The server may have changed: ask for its capabilities again.
-            intake.capabilities = frozenset()
+            receiver.capabilities = frozenset()
             continue
         if not outcome.again or not retries:
             # Without the traceback, whose frames hold the credential in local variables.
@@ -101,14 +101,14 @@ class _Attempt:
         self,
         source: CloneUrl,
         wanted: Wanted,
-        intake: Intake,
+        receiver: FetchReceiver,
         operation: Operation,
         within: Destinations | None,
     ) -> None:
         self._source = source
         self._within = within
         self._wanted = wanted
-        self._intake = intake
+        self._receiver = receiver
         self._operation = operation
         self._ref = HEAD
         self._tip: ObjectID | None = None
@@ -119,7 +119,7 @@ class _Attempt:
     def outcome(self) -> Fetched | _Failure:
         caught: Exception
         with open_pool(self._source.url, self._operation) as pool:
-            client = GitClient(self._source, pool, self._operation, self._wanted, self._intake)
+            client = GitClient(self._source, pool, self._operation, self._wanted, self._receiver)
             try:
                 if self._within is not None:
                     self._within.refuse_private(self._source.url)
@@ -149,7 +149,7 @@ class _Attempt:
         return _Failure(network_failure(self._source, caught), is_transient(caught))
 
     def _fetched(self, client: GitClient) -> Fetched:
-        walker = _Haves(self._intake)
+        walker = _Haves(self._receiver)
         result = client.fetch_pack(
             b"",
             lambda refs, depth=None: self._wants(client, refs),
@@ -166,7 +166,7 @@ class _Attempt:
         self._received += len(data)
         if self._received > self._operation.settings.max_pack_bytes:
             raise too_many_bytes(self._operation)
-        self._intake.feed(data)
+        self._receiver.feed(data)
         return len(data)
 
     def _described(self, client: GitClient, result: FetchPackResult) -> Fetched:
@@ -211,10 +211,10 @@ class _Attempt:
         commit = self._commit
         if commit:
             self._refuse_other_format(commit, client.object_formats)
-        if not commit or self._intake.holds(commit):
+        if not commit or self._receiver.holds(commit):
             return []
         self._asked = True
-        self._intake.begin(commit)
+        self._receiver.begin(commit)
         if tip and tip != self._tip and commit.encode() == self._tip:
             # The tag brings its commit. In version 0, servers send only what they advertise.
             self._tag = tip.decode()
@@ -304,17 +304,17 @@ class _Haves:
     listed late, since they depend on the server's object format.
     """
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, receiver: FetchReceiver) -> None:
+        self._receiver = receiver
         self._left: Iterator[str] | None = None
 
     @property
     def shallow(self) -> set[ObjectID]:
-        return {ObjectID(each.encode()) for each in self._intake.haves()}
+        return {ObjectID(each.encode()) for each in self._receiver.haves()}
 
     def __next__(self) -> ObjectID | None:
         if self._left is None:
-            self._left = iter(self._intake.haves())
+            self._left = iter(self._receiver.haves())
         have = next(self._left, None)
         return ObjectID(have.encode()) if have else None
 

@@ -12,7 +12,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.git.packs.objects import ObjectFormat
 from deploycore.git.wording import clean
 
-__all__ = ["BRANCHES", "HEAD", "Fetched", "Intake", "Wanted", "is_hash_of"]
+__all__ = ["BRANCHES", "HEAD", "FetchReceiver", "Fetched", "Wanted", "is_hash_of"]
 
 HEAD = Ref(b"HEAD")
 BRANCHES = b"refs/heads/"
@@ -109,7 +109,7 @@ class Fetched:
         return clean(self.ref.removeprefix(BRANCHES).removeprefix(_TAGS))
 
 
-class Intake(Protocol):
+class FetchReceiver(Protocol):
     """Receives what is fetched.
 
     Attributes:

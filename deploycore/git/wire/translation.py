@@ -1,8 +1,8 @@
 """Translation of network and protocol exceptions into typed errors.
 
 dulwich alone raises exceptions with 13 unrelated base classes, such as ``AssertionError`` and
-``zlib.error``, so the callers catch broadly. These functions return errors and do not raise them: the
-caller raises outside of its ``except`` block, so that the original exception, which may hold
+``zlib.error``, so the callers catch broadly. These functions return errors and do not raise them:
+the caller raises outside of its ``except`` block, so that the original exception, which may hold
 headers, does not become the error's context.
 """
 

@@ -81,7 +81,7 @@ SKIPPED_BY_THE_KIT = {
     ),
 }
 """The standard checks that the kit itself may skip, and how it says so. ``plugin check`` takes
-every other skip for a failure, but for those of hooks that are optional."""
+every other skip for a failure, except those of optional hooks."""
 
 NO_HOOK = "the provider has no {hook}, which is optional"
 NO_DEPLOYMENTS = "the fake host has no deployments: deploycore.testing.scenarios.DeploymentsHost"
@@ -136,7 +136,7 @@ def promptly(of: str, rule: str, action: Callable[[], T], *, most: float | None 
         return call_within(action, most)
     except Unanswered:
         pass
-    pytest.fail(f"{asked(of, rule)} no end after {most:g} seconds", pytrace=False)
+    pytest.fail(f"{asked(of, rule)} it did not end within {most:g} seconds", pytrace=False)
 
 
 def identity(arranged: Arranged) -> RepositoryId:

@@ -57,16 +57,16 @@ def _plain(text: str) -> str:
     if not text:
         raise ValueError("it is empty")
     if re.search(r"[\s\x00-\x1f\x7f:]", text):
-        raise ValueError("it holds white space, a colon or control characters")
+        raise ValueError("it contains white space, a colon or control characters")
     return text
 
 
 def _username(text: str) -> str:
     if "@" in text:
         raise ValueError(
-            "this is an email address, but app passwords go with the Bitbucket username, which "
-            "stands at https://bitbucket.org/account/settings/ (an email address goes with mode "
-            "api-token)"
+            "this is an email address, but app passwords need the Bitbucket username, which is "
+            "shown at https://bitbucket.org/account/settings/ (mode api-token needs the email "
+            "address)"
         )
     return _plain(text)
 
@@ -75,7 +75,7 @@ def _email(text: str) -> str:
     text = _plain(text)
     if not re.fullmatch(r"[^@]+@[^@]+", text):
         raise ValueError(
-            "API tokens go with the email address of the Atlassian account, not with a username"
+            "API tokens need the email address of the Atlassian account, not a username"
         )
     return text
 
@@ -85,8 +85,8 @@ def _workspace(text: str) -> str:
     text = text.strip()
     if not re.fullmatch(r"[A-Za-z0-9._~-]+|\{[0-9A-Fa-f-]+\}", text) or set(text) == {"."}:
         raise ValueError(
-            "this is not a workspace slug, perhaps a display name or a whole address; give what "
-            "stands in the workspace's address: bitbucket.org/<workspace>"
+            "this is not a workspace slug; use the slug in the workspace's address, "
+            "bitbucket.org/<workspace>"
         )
     return text
 

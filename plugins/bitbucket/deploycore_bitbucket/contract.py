@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from deploycore.testing import ProviderContract
 from deploycore.testing.paging import JsonLink
 from deploycore_bitbucket.configuration import MOST_PREFETCH_PAGES
@@ -21,3 +23,15 @@ class BitbucketContract(ProviderContract):
     signature_header = "x-hub-signature"
     webhook_scope = "webhook"
     status_scope = "repository"
+
+
+def __getattr__(name: str) -> object:
+    if name == "ContractSandbox":
+        warnings.warn(
+            "ContractSandbox is now deploycore_bitbucket.sandbox.Sandbox; this name will be"
+            " removed in the next minor release.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return Sandbox
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

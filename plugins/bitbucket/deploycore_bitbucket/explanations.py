@@ -210,8 +210,8 @@ def explain_git_refusal(
         return "Bitbucket allows 60,000 git requests in a rolling hour. Try again in an hour."
     if status == 404:
         return (
-            "Check the workspace and repository slugs; Bitbucket also answers 'not found' to "
-            f"credentials that may not read the repository. {_check_credentials(config)}"
+            "Check the workspace and repository slugs; Bitbucket also answers 'not found' if the "
+            f"credentials cannot read the repository. {_check_credentials(config)}"
         )
     if status in (401, 403):
         return _check_credentials(config)
@@ -230,7 +230,7 @@ def _wrong_credentials(question: Question) -> AuthenticationFailed:
     hint = _check_credentials(config)
     if question.task is not None:
         # Bitbucket also answers 401 to API tokens that have no scope for an address.
-        hint += f" To {question.task.what} a repository it takes: {_boxes(question, ())}."
+        hint += f" To {question.task.what} a repository, you need: {_boxes(question, ())}."
     return AuthenticationFailed(
         f"Bitbucket does not accept {whose}.", hint=hint, **question.details
     )
@@ -242,18 +242,19 @@ def _check_credentials(config: AppPasswordConfig | ApiTokenConfig | AccessTokenC
             return (
                 f"{APP_PASSWORDS_ENDED} On a server that still takes app passwords: check that "
                 "username is the Bitbucket username (not the email address), and that the app "
-                "password is whole, has not been revoked and may read repositories."
+                "password is complete, has not been revoked and can read repositories."
             )
         case ApiTokenConfig():
             return (
                 "Check that email is the address of the Atlassian account (not the Bitbucket "
-                "username), and that the token is whole, has not expired (a year at most) or been "
+                "username), and that the token is complete, has not expired (a year at most) or "
+                "been "
                 "revoked, and was made for Bitbucket with the scope read:repository:bitbucket: "
                 f"{API_TOKEN_PAGE}"
             )
         case AccessTokenConfig():
             return (
-                "Check that the token is whole, has not expired or been revoked, and has the "
+                "Check that the token is complete, has not expired or been revoked, and has the "
                 "permission Repositories: Read: in the settings of its repository, project or "
                 "workspace, under Access tokens. A token that was made at "
                 f"{API_TOKEN_PAGE} is an API token, and goes with mode api-token."
@@ -337,8 +338,8 @@ def _no_access(question: Question) -> PermissionDenied:
         )
     if question.config.mode == "access-token":
         hint = (
-            "The token of a repository or project sees nothing outside of it, and needs the "
-            "permission Repositories: Read."
+            "A token of a repository or project gives access only to that repository or project. "
+            "It needs the permission Repositories: Read."
         )
     else:
         hint = (

@@ -22,8 +22,8 @@ MOST_CHARACTERS = 255
 def build_status(status: CommitStatus, repository: RepositoryId, *, git_url: str) -> dict[str, str]:
     """The body of a status. A status replaces the previous one with the same key.
 
-    Bitbucket's API description does not ask for an address, its pages link to one all the same:
-    where there is none, it is the commit's own page.
+    Bitbucket's API description does not require an address, but its pages link to one. Without
+    an address, the status links to the commit's page.
 
     Args:
         git_url: Where repositories have their pages.

@@ -1,7 +1,7 @@
 """Bitbucket's webhooks: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, and believe nothing.
+that are read, in strict types.
 
 Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/ and
 https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/

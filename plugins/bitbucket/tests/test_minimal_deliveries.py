@@ -42,6 +42,6 @@ def test_a_change_without_either_is_refused():
 def test_what_is_no_json_is_refused_with_what_to_do(kind):
     sent = push({"new": BRANCH})
     sent = WebhookDelivery({**sent.headers, "content-type": kind}, sent.body)
-    with pytest.raises(UnexpectedAnswer, match="has to be JSON") as caught:
+    with pytest.raises(UnexpectedAnswer, match="must be JSON") as caught:
         delivered(sent)
     assert "application/json" in caught.value.hint

@@ -34,7 +34,7 @@ GIT_USERNAME = "token"
 
 # Tokens of Gitea and Forgejo have no prefix. These are other secrets that users enter by mistake.
 _OTHER_SECRETS = {
-    "gto_": "the client secret of an OAuth2 application, and no access token",
+    "gto_": "the client secret of an OAuth2 application, not an access token",
     "ghp_": "a token of GitHub",
     "github_pat_": "a token of GitHub",
     "glpat-": "a token of GitLab",
@@ -46,7 +46,7 @@ _OTHER_SECRETS = {
 
 def _address(url: str) -> str:
     if "/api/v1" in f"{url}/":
-        raise ValueError("give the address without /api/v1, as a browser shows it")
+        raise ValueError("use the address without /api/v1, as a browser shows it")
     return url
 
 
@@ -63,7 +63,7 @@ def _name(text: str) -> str:
 def _login(text: str) -> str:
     text = text.strip()
     if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
-        raise ValueError("it is empty, or holds white space, a colon or control characters")
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
     return text
 
 
@@ -79,7 +79,7 @@ def _password(secret: SecretStr) -> SecretStr:
     if not value.strip():
         raise ValueError("it is empty")
     if re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("it holds line breaks or control characters")
+        raise ValueError("it contains line breaks or control characters")
     return secret
 
 

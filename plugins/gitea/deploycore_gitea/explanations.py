@@ -77,8 +77,8 @@ class _Task:
 
 
 _ADMINISTRATOR = (
-    "Webhooks are for administrators of the repository: have one give the account administrator "
-    "access, in the repository's settings under Collaborators."
+    "Only administrators of the repository can manage webhooks. Ask one to give the account "
+    "administrator access, in the repository's settings under Collaborators."
 )
 
 _TASKS: dict[Action, _Task] = {
@@ -178,14 +178,14 @@ def explain_git_refusal(
             f"repositories, not for public ones only: {config.tokens_page}"
         )
     if status == 403:
-        return "Check in a browser that the account is active and may read the repository."
+        return "Check in a browser that the account is active and can read the repository."
     if status == 404:
         return (
-            "Check the names of owner and repository; what the account may not read is 'not "
-            "found' too."
+            "Check the names of the owner and the repository. The server also answers 'not found' "
+            "if the account cannot read the repository."
         )
     if status == 429:
-        return "A proxy before the server asks for fewer requests; try again later."
+        return "A proxy in front of the server limits requests. Try again later."
     return None
 
 
@@ -206,7 +206,7 @@ def _wrong_credentials(said: str, question: Question) -> AuthenticationFailed:
 def _check_credentials(config: TokenConfig | BasicConfig, said: str) -> str:
     if isinstance(config, TokenConfig):
         return (
-            "Check that the token is whole, was made on this server and has not been deleted: "
+            "Check that the token is complete, was made on this server and has not been deleted: "
             f"{config.tokens_page}"
         )
     use_a_token = (

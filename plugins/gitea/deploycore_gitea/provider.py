@@ -140,8 +140,8 @@ class GiteaProvider:
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """``POST /repos/{owner}/{repo}/hooks``, then ``DELETE`` previous ones for the address.
 
-        ``PATCH`` passes over the secret, whatever it is given; so a webhook is replaced, and the
-        new one made first, lest a push is told to none.
+        ``PATCH`` ignores the secret, so a webhook is replaced. The new one is created first, so
+        that no push is missed.
         """
         wanted = webhooks.subscription(url, secret)
         http = self._about(repository, "register webhook")

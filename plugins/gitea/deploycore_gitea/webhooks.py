@@ -1,7 +1,7 @@
 """Webhooks of Gitea and Forgejo: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, and believe nothing.
+that are read, in strict types.
 
 Sources: https://docs.gitea.com/usage/webhooks, https://forgejo.org/docs/latest/user/webhooks/,
 and Gitea's ``services/repository/push.go``, ``services/webhook`` and ``modules/structs/hook.go``,

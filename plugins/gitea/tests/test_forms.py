@@ -68,6 +68,6 @@ def test_another_form_is_not_signed(body, signed):
 
 @pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x"])
 def test_another_content_type_is_refused_with_what_to_do(content_type):
-    with pytest.raises(UnexpectedAnswer, match="has to be JSON") as caught:
+    with pytest.raises(UnexpectedAnswer, match="must be JSON") as caught:
         delivered(delivery(CONTENT, CONTENT, content_type))
     assert "application/json" in caught.value.hint

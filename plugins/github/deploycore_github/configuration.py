@@ -58,7 +58,7 @@ _KINDS = {
     "ghs_": INSTALLATION,
 }
 _NO_TOKENS = {
-    "ghr_": "this is a refresh token (ghr_…), which only serves to get another token",
+    "ghr_": "this is a refresh token (ghr_…), which cannot be used for requests",
     "eyJ": "this is a JSON web token; for a GitHub App use mode app, with its private key",
 }
 
@@ -66,13 +66,15 @@ _NO_TOKENS = {
 def _server(url: str) -> str:
     parts = urlsplit(url)
     if parts.path:
-        raise ValueError(f"give the address of GitHub alone, such as {GITHUB}, without a path")
+        raise ValueError(f"use the address of GitHub without a path, such as {GITHUB}")
     host = parts.hostname or ""
     if host == "www.github.com":
         return GITHUB
     if host == "api.github.com" or (host.startswith("api.") and host.endswith(".ghe.com")):
         pages = url.replace("api.", "", 1)
-        raise ValueError(f"this is where the API is; give the address of the pages: {pages}")
+        raise ValueError(
+            f"this is the address of the API; use the address of the web pages: {pages}"
+        )
     return url
 
 
@@ -89,7 +91,7 @@ def _login(text: str) -> str:
     # Managed users have an underscore: ada_company.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
         raise ValueError(
-            "this is not the login of a user or organisation; give what stands in the address: "
+            "this is not the login of a user or organization; use the name in the address, "
             "github.com/<owner>"
         )
     return text
@@ -106,7 +108,7 @@ def _installation_id(text: str) -> str:
     text = text.strip()
     if not (text.isascii() and text.isdecimal()):
         raise ValueError(
-            "this is not a number; it stands in the address of the installation's page: "
+            "this is not a number; find it in the address of the installation's page: "
             "…/settings/installations/<number>"
         )
     return text
@@ -121,8 +123,8 @@ def _private_key(secret: SecretStr) -> SecretStr:
         key = None
     if not isinstance(key, RSAPrivateKey):
         raise ValueError(
-            "this is not a whole RSA private key in PEM, as GitHub lets you download it on the "
-            "app's page; give the file"
+            "this is not a complete RSA private key in PEM format; use the file that you "
+            "downloaded from the app's page"
         )
     return SecretStr(text)
 

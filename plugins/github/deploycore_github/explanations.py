@@ -186,7 +186,7 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     if ends is not None:
         hints = [f"Try again after {for_people(ends)}."]
     if limit.isdecimal() and "secondary" not in said:
-        hints.append(f"The limit of these credentials is {limit} requests an hour.")
+        hints.append(f"The limit of these credentials is {limit} requests per hour.")
     else:
         hints.append("GitHub limits concurrent requests: run fewer deployments at once.")
     return RateLimited(
@@ -228,7 +228,7 @@ def _check_credentials(question: Question, said: str = "") -> str:
             else ""
         )
         return (
-            "Check that the token is whole, that it was made at "
+            "Check that the token is complete, that it was made at "
             f"{config.url}, and that it has not expired or been revoked{where}.{lasting}"
         )
     if "claim" in said:

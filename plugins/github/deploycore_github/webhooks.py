@@ -1,7 +1,7 @@
 """GitHub's webhooks: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, and believe nothing.
+that are read, in strict types.
 
 Sources:
 https://docs.github.com/en/webhooks/webhook-events-and-payloads

@@ -36,8 +36,8 @@ def test_github_itself_is_where_it_is_by_default(config):
     [
         ("https://github.com/ada", "without a path"),
         ("https://github.company.example/api/v3", "without a path"),
-        ("https://api.github.com", "of the pages: https://github.com"),
-        ("https://api.company.ghe.com", "of the pages: https://company.ghe.com"),
+        ("https://api.github.com", "of the web pages: https://github.com"),
+        ("https://api.company.ghe.com", "of the web pages: https://company.ghe.com"),
         ("http://github.com", "use https"),
         ("github.com", "not an absolute https URL"),
     ],
@@ -116,7 +116,9 @@ def test_a_key_that_is_cut_or_of_another_kind_is_refused_and_not_shown(config, p
         serialization.NoEncryption(),
     )
     for wrong in (pem[: len(pem) // 2], pem.splitlines()[0], "SHA256:fingerprint", other.decode()):
-        with pytest.raises(ConfigurationError, match="private_key: this is not a whole") as caught:
+        with pytest.raises(
+            ConfigurationError, match="private_key: this is not a complete"
+        ) as caught:
             config("app", private_key=SecretStr(wrong))
         assert wrong not in str(caught.value)
 

@@ -92,7 +92,7 @@ def test_the_hint_of_a_rate_limit_says_how_much_is_allowed(explained):
     headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0"}
     headers["X-RateLimit-Reset"] = EPOCH
     assert (
-        "5000 requests an hour"
+        "5000 requests per hour"
         in explained(403, "API rate limit exceeded", "classic", headers).hint
     )
     assert "fewer deployments" in explained(403, SECONDARY, "classic", headers).hint

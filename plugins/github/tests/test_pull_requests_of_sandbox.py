@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from deploycore.testing.scenarios import Access
+from deploycore.testing.webhooks import Hook
 
 # What the schema "pull-request" of GitHub's documentation has, and the plugin's users may read.
 NEEDED = {
@@ -97,6 +98,7 @@ def test_a_pull_request_is_opened_listed_and_merged(sandbox, shop, ask):
 
 def test_the_answer_has_what_the_webhook_tells(sandbox, shop, ask):
     hooks = []
+    sandbox.webhooks.put(Hook("1", "ada/shop", "http://127.0.0.1:9/", ("pull_request",)))
     sandbox.webhooks.fire = lambda _, event: hooks.append(event)
     row = ask("POST", title="Change it", head="feature", base="main").json()
     told = json.loads(hooks[0].body)["pull_request"]

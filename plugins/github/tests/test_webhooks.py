@@ -270,7 +270,7 @@ def test_a_push_that_is_not_as_documented_is_refused(path, value):
 
 
 def test_a_push_that_changes_nothing_is_refused():
-    with pytest.raises(UnexpectedAnswer, match="neither there before nor after"):
+    with pytest.raises(UnexpectedAnswer, match="names no branch or tag that existed"):
         delivered(delivery(push(before=NOTHING, after=NOTHING)))
 
 

@@ -42,7 +42,7 @@ Source: https://docs.gitlab.com/api/oauth2/#access-git-over-https-with-access-to
 
 _ACCESS_TOKEN = "an access token (glpat-…)"  # noqa: S105
 _DEPLOY_TOKEN = "a deploy token (gldt-…)"  # noqa: S105
-_ELSEWHERE = "which opens neither GitLab's API nor its repositories"
+_ELSEWHERE = "which gives access neither to GitLab's API nor to its repositories"
 
 # https://docs.gitlab.com/security/tokens/#token-prefixes
 _KINDS = {
@@ -59,13 +59,13 @@ _KINDS = {
 }
 
 _GOES_TO = {
-    (_ACCESS_TOKEN, "oauth"): ": it goes with mode access-token",
-    (_ACCESS_TOKEN, "deploy"): ": it goes into the field token",
+    (_ACCESS_TOKEN, "oauth"): ": use mode access-token",
+    (_ACCESS_TOKEN, "deploy"): ": use the field token",
     (_DEPLOY_TOKEN, "access"): (
-        ", which GitLab takes for git alone and never for its API: it goes with mode "
-        "deploy-token, into the field deploy_token"
+        ", which GitLab accepts only for git, not for its API: use mode deploy-token and its field "
+        "deploy_token"
     ),
-    (_DEPLOY_TOKEN, "oauth"): ", which GitLab takes for git alone: it goes with mode deploy-token",
+    (_DEPLOY_TOKEN, "oauth"): ", which GitLab accepts only for git: use mode deploy-token",
 }
 
 
@@ -84,7 +84,7 @@ def _of_kind(place: Literal["access", "oauth", "deploy"]) -> AfterValidator:
 
 def _root_address(text: str) -> str:
     if re.search(r"/api(/v\d+)?$", text):
-        raise ValueError("give the address without /api/v4, as it stands in a browser")
+        raise ValueError("use the address without /api/v4, as a browser shows it")
     return text
 
 
@@ -105,7 +105,7 @@ def _namespace(text: str) -> str:
 def _deploy_token_username(text: str) -> str:
     text = text.strip()
     if not text or re.search(r"[\s\x00-\x1f\x7f:]", text):
-        raise ValueError("it is empty, or holds white space, a colon or control characters")
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
     return text
 
 
@@ -122,11 +122,11 @@ class _GitLabMode(ProviderConfig):
     )
     namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
         default=None,
-        description="whose projects: full path of a group (group/subgroup) or a username; without "
-        "it, all that the account is a member of",
+        description="full path of the group (group/subgroup), or the username, whose projects to"
+        " list (default: all projects that the account is a member of)",
     )
     include_subgroups: bool = Field(
-        default=True, description="whether a group's projects are those of its subgroups too"
+        default=True, description="whether to include the projects of subgroups"
     )
 
     @property
@@ -152,8 +152,8 @@ class AccessTokenConfig(_GitLabMode):
 
     mode: Literal["access-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _of_kind("access")] = Field(
-        description=f"personal, group or project access token with {API_SCOPE} and {GIT_SCOPE}, or "
-        "with api, which webhooks and statuses ask for"
+        description=f"personal, group or project access token with {API_SCOPE} and {GIT_SCOPE}, or"
+        " with api, which webhooks and statuses require"
     )
 
     @property
@@ -196,15 +196,15 @@ class OAuthTokenConfig(_GitLabMode):
 class DeployTokenConfig(_GitLabMode):
     """A deploy token for git, and an access token for the API that needs no access to code.
 
-    Deploy tokens are not taken by the REST API but for packages, so they alone can't list.
+    The REST API accepts deploy tokens only for packages, so they cannot list projects.
 
     Source: https://docs.gitlab.com/user/project/deploy_tokens/
     """
 
     mode: Literal["deploy-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _of_kind("access")] = Field(
-        description=f"access token for the API, with {API_SCOPE} alone, or with api, which "
-        "webhooks and statuses ask for"
+        description=f"access token for the API, with {API_SCOPE} alone, or with api, which webhooks"
+        " and statuses require"
     )
     deploy_token_username: Annotated[str, AfterValidator(_deploy_token_username)] = Field(
         description="the deploy token's username, such as gitlab+deploy-token-1"

@@ -204,7 +204,7 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
         case 401:
             return (
                 "GitLab does not accept the token for git: it may be wrong, expired, revoked, lack "
-                f"the scope {GIT_SCOPE}, or be one of another project or group."
+                f"the scope {GIT_SCOPE}, or belong to another project or group."
             )
         case 403 if "banned" in message.lower() or message.strip().lower() == "forbidden":
             return (
@@ -214,12 +214,12 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
         case 403:
             return (
                 f"Make {scope_hint}, or give its user at least the role Reporter in the project: "
-                f"the {field} is right but may not fetch."
+                f"the {field} is valid, but does not allow fetching."
             )
         case 404:
             return (
-                "Check the project's full path; GitLab also answers 'not found' for a project "
-                f"that the {field} may not see."
+                f"Check the project's full path; GitLab also answers 'not found' if the {field} "
+                "does not allow reading the project."
             )
         case 429:
             return "GitLab's rate limit is exceeded. Try again in a minute."
@@ -437,10 +437,10 @@ def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> Rat
     when = (
         f"Try again after {for_people(ends)}."
         if ends
-        else "Try again in a few minutes: most of GitLab's limits are for a minute."
+        else "Try again in a few minutes: most of GitLab's limits are per minute."
     )
     limit = answer.headers.get("RateLimit-Limit", "")
-    known = f" The limit is {limit} requests a minute." if limit.isdigit() else ""
+    known = f" The limit is {limit} requests per minute." if limit.isdigit() else ""
     return RateLimited(
         f"GitLab's rate limit is exceeded, for {question.subject}.",
         retry_at=ends,

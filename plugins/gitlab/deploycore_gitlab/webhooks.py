@@ -1,7 +1,7 @@
 """GitLab's webhooks: parse and verify deliveries, and subscribe to events.
 
 Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, and believe nothing.
+that are read, in strict types.
 
 GitLab has two proofs. Since 19.0 it signs a delivery with a signing token, by the Standard
 Webhooks specification; before, it sends a secret token along as it is, which says who sends but
@@ -61,7 +61,7 @@ _ACTIONS: Mapping[str, Literal["opened", "updated", "merged", "declined"]] = {
 }
 
 FIRST_SETTINGS: Mapping[str, Any] = {"name": "deploycore", "enable_ssl_verification": True}
-"""What a webhook has when it is made; whoever changes that on GitLab's pages has the last word."""
+"""The settings of a new webhook. Later changes on GitLab's pages are kept."""
 
 _PURPOSE = b"deploycore-gitlab: signing token"
 _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999

@@ -84,7 +84,7 @@ def test_it_is_gitlab_com_and_all_that_the_account_is_a_member_of_unless_said_ot
 
 @pytest.mark.parametrize("url", ["https://gitlab.com/api/v4", "https://gitlab.com/api/v4/"])
 def test_the_address_of_the_api_is_not_the_address_of_gitlab(url):
-    with pytest.raises(ConfigurationError, match="url: give the address without /api/v4"):
+    with pytest.raises(ConfigurationError, match="url: use the address without /api/v4"):
         config(url=url)
 
 
@@ -114,11 +114,11 @@ def test_what_is_no_path_of_a_group_is_refused(given):
 @pytest.mark.parametrize(
     ("mode", "field", "prefix", "said"),
     [
-        ("access-token", "token", "gldt-", "never for its API: it goes with mode deploy-token"),
-        ("deploy-token", "token", "gldt-", "never for its API: it goes with mode deploy-token"),
-        ("oauth-token", "token", "gldt-", "goes with mode deploy-token"),
-        ("oauth-token", "token", "glpat-", "goes with mode access-token"),
-        ("deploy-token", "deploy_token", "glpat-", "goes into the field token"),
+        ("access-token", "token", "gldt-", "not for its API: use mode deploy-token"),
+        ("deploy-token", "token", "gldt-", "not for its API: use mode deploy-token"),
+        ("oauth-token", "token", "gldt-", "use mode deploy-token"),
+        ("oauth-token", "token", "glpat-", "use mode access-token"),
+        ("deploy-token", "deploy_token", "glpat-", "use the field token"),
         ("access-token", "token", "gloas-", "secret of an OAuth application"),
         ("oauth-token", "token", "gloas-", "secret of an OAuth application"),
         ("access-token", "token", "glcbt-", "once the job is over"),

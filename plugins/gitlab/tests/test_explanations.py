@@ -195,7 +195,7 @@ def test_a_rate_limit_says_when_to_try_again_where_gitlab_does(headers, retry_at
 
 def test_the_limit_is_told_where_gitlab_does():
     error = explained(429, text="Retry later", headers={"RateLimit-Limit": "2000"})
-    assert "2000 requests a minute" in error.hint
+    assert "2000 requests per minute" in error.hint
 
 
 DENIED = "HTTP Basic: Access denied. If a password was provided for Git authentication, …"

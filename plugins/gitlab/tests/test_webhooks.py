@@ -560,6 +560,6 @@ def test_a_webhook_that_is_not_as_documented_is_refused(change):
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
 def test_what_is_no_json_is_refused_with_what_to_do(kind):
-    with pytest.raises(UnexpectedAnswer, match="has to be JSON") as caught:
+    with pytest.raises(UnexpectedAnswer, match="must be JSON") as caught:
         delivered(delivery(push(), **{"content-type": kind}))
     assert "application/json" in caught.value.hint

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from deploycore.testing.pull_requests import Action, PullRequest, PullRequestChange
-from deploycore.testing.repositories import CommitDetails, RefUpdate
+from deploycore.testing.repositories import CommitDetails, RefUpdate, history
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event
 from deploycore_bitbucket.sandbox.rows import User, repository_uuid
@@ -180,22 +180,10 @@ def _commit(commit: CommitDetails, row: Repository, origin: str) -> Any:
 def _new_commits(update: RefUpdate, read: Read) -> Iterator[CommitDetails]:
     if update.after is not None:
         until = {update.before} if update.before else set()
-        yield from _history(update.after, read, until=until)
+        yield from history(update.after, read, until=until)
 
 
 def _is_forced(update: RefUpdate, read: Read) -> bool:
     if update.before is None or update.after is None:
         return False
-    return all(found.hash != update.before for found in _history(update.after, read, until=set()))
-
-
-def _history(commit: str, read: Read, *, until: set[str]) -> Iterator[CommitDetails]:
-    """A commit and those before it, each once, but for some and what is before them."""
-    waiting, seen = [commit], set(until)
-    while waiting:
-        current = waiting.pop(0)
-        if current not in seen:
-            seen.add(current)
-            found = read(current)
-            yield found
-            waiting += found.parents
+    return all(found.hash != update.before for found in history(update.after, read, until=set()))

@@ -188,7 +188,7 @@ def _still_open(row: PullRequest) -> PullRequest:
 
 
 def _end(told: Mapping[str, Any]) -> Any:
-    """As events have it, but for the type of the commit, which the description has no place for."""
+    """The same as in events, without the type of the commit, which is not described."""
     return {**told, "commit": {"hash": told["commit"]["hash"]}}
 
 

@@ -87,7 +87,7 @@ def owner_of_repositories(row: Workspace, origin: str) -> dict[str, Any]:
 
 
 def clone_origin_for(username: str, origin: str) -> str:
-    """Bitbucket's https clone links carry the username of whoever asks."""
+    """Bitbucket's https clone links contain the caller's username."""
     scheme, _, host = origin.partition("://")
     return f"{scheme}://{quote(username, safe='')}@{host}" if username else origin
 

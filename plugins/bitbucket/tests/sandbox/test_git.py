@@ -279,7 +279,7 @@ def test_removing_the_last_file_of_a_directory_removes_it(sandbox, ada, git, joi
 
 def test_a_branch_in_the_way_of_another_is_an_error(sandbox):
     commit = sandbox.commit("acme", "shop", "a", {"a": b"1"}, "One")
-    with pytest.raises(ConfigurationError, match="in the way"):
+    with pytest.raises(ConfigurationError, match="conflicts with"):
         sandbox.add_branches("acme", "shop", ["a/b"], at=commit)
 
 

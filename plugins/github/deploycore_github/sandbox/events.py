@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from uuid import uuid4
 
 from deploycore.testing.pull_requests import Action, PullRequest, PullRequestChange
-from deploycore.testing.repositories import CommitDetails, RefUpdate
+from deploycore.testing.repositories import CommitDetails, RefUpdate, history
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event, Hook, hmac_sha256
 
@@ -196,22 +196,10 @@ def _commit(commit: CommitDetails, page: str) -> dict[str, Any]:
 
 def _new_commits(update: RefUpdate, read: Read) -> Iterator[CommitDetails]:
     if update.after is not None and update.kind == "branch":
-        yield from _history(update.after, read, until={update.before} if update.before else ())
+        yield from history(update.after, read, until={update.before} if update.before else ())
 
 
 def _is_forced(update: RefUpdate, read: Read) -> bool:
     if update.before is None or update.after is None:
         return False
-    return all(found.hash != update.before for found in _history(update.after, read, until=()))
-
-
-def _history(commit: str, read: Read, *, until: Iterable[str]) -> Iterator[CommitDetails]:
-    """A commit and those before it, each once, but for some and what is before them."""
-    waiting, seen = [commit], set(until)
-    while waiting:
-        current = waiting.pop(0)
-        if current not in seen:
-            seen.add(current)
-            found = read(current)
-            yield found
-            waiting += found.parents
+    return all(found.hash != update.before for found in history(update.after, read, until=()))

@@ -33,7 +33,7 @@ class PullsApi:
         branches: The branches of a repository, and their commits.
         describe: A repository as the API tells of it.
         refuse: A refusal in the API's form.
-        actor: The login of whoever opened them.
+        actor: The login of their author.
     """
 
     def __init__(

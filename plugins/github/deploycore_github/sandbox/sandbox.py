@@ -196,7 +196,7 @@ class GitHubSandbox(GitHubHost):
         return self._organisation_repositories(request, self._owner(number))
 
     def _user_repositories(self, request: Request, username: str) -> Answer:
-        """What is public, whoever asks, and of organisations as well."""
+        """Public repositories, for every caller, also of organizations."""
         self.caller(request)
         rows = [row for row in self.owned(username) if not row.private]
         here = f"{API}/user/{self._number(username)}/repos"

@@ -30,7 +30,7 @@ from deploycore_gitlab.sandbox.shapes import CREATED_AT
 __all__ = ["RULES", "HooksApi", "ProjectHook", "decoded", "delivery_headers"]
 
 RULES = DeliveryRules(timeout=10.0, attempts=1)
-"""GitLab sends a delivery once; whoever wants it again asks for it, on its pages."""
+"""GitLab sends a delivery once. It sends it again only on request, on its pages."""
 
 EVENTS = {
     "push_events": "Push Hook",

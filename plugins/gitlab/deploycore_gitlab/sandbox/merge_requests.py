@@ -31,7 +31,7 @@ class MergeRequestsApi:
         rows: All merge requests of the sandbox.
         find: A project by its full path or number; ``None`` if it is gone.
         branches: The branches of a project, and their commits.
-        user: The name of whoever opened them.
+        user: The name of their author.
     """
 
     def __init__(

@@ -339,7 +339,7 @@ class GitLabSandbox(GitLabHost):
         return self._deployments.shown(self.existing(owner, slug), commit)
 
     def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Sequence[Event]:
-        """One for each ref, but for none where there are too many."""
+        """One event for each ref, or none if there are too many refs."""
         with self.git.commits(repository) as read:
             told = events.pushes(
                 repository,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from deploycore.disk.removal import remove_tree
 from deploycore.errors import CorruptPack
-from deploycore.git.checkout.arriving import Arriving
 from deploycore.git.checkout.files import Files
+from deploycore.git.checkout.streaming import StreamingCheckout
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
 from deploycore.git.packs.pack import Objects
@@ -24,20 +24,20 @@ from deploycore.git.packs.receive import PackReceiver, Received
 from deploycore.git.repositories.cached_repository import CachedRepository
 from deploycore.git.wording import clean, file_failure
 
-__all__ = ["Arrival", "peeled", "refusing_damage"]
+__all__ = ["RepositoryFetch", "peeled", "refusing_damage"]
 
 _MAX_HAVES = 8
 _MAX_TAGS = 1000
 
 
-class Arrival:
-    """Receives what a fetch delivers; see ``Intake``.
+class RepositoryFetch:
+    """Receives what a fetch delivers; see ``FetchReceiver``.
 
     Args:
         url: The repository's URL, for messages.
         root: The directory that is written. It is emptied when a fetch starts again.
         directory: For the pack and temporary files.
-        staging: For large files that are not complete; see ``Arriving``.
+        staging: For large files that are not complete; see ``StreamingCheckout``.
         cached: The repository in the cache, if it is used.
         open_files: Opens ``root`` for writing.
         early: Whether to write files as soon as they arrive.
@@ -65,7 +65,7 @@ class Arrival:
         self.capabilities: frozenset[bytes] = cached.capabilities if cached else frozenset()
         self.received: Received | None = None
         self.former: list[str] = []
-        self.arriving: Arriving | None = None
+        self.streaming: StreamingCheckout | None = None
         self._url = url
         self._root = root
         self._directory = directory
@@ -118,7 +118,7 @@ class Arrival:
         early = self._early and not self.former
         with self._typed():
             _empty(self._root)
-            self.arriving = Arriving(
+            self.streaming = StreamingCheckout(
                 bytes.fromhex(commit) if early else None,
                 self.files,
                 os.fsencode(self._staging),
@@ -126,7 +126,9 @@ class Arrival:
                 object_format,
             )
             self._pack = self._directory / f"{secrets.token_hex(8)}.pack"
-            self._receiver = PackReceiver(self._pack, self.arriving, self._operation, self._objects)
+            self._receiver = PackReceiver(
+                self._pack, self.streaming, self._operation, self._objects
+            )
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the pack."""
@@ -153,7 +155,7 @@ class Arrival:
         self._drop()
         self._objects.close()
 
-    def __enter__(self) -> Arrival:
+    def __enter__(self) -> RepositoryFetch:
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -168,10 +170,10 @@ class Arrival:
 
     def _drop(self) -> None:
         """Close what is open, and remove what is incomplete."""
-        if self.arriving is not None:
+        if self.streaming is not None:
             with suppress(OSError):  # it is in a directory that will be removed as a whole
-                self.arriving.drop()
-            self.arriving = None
+                self.streaming.drop()
+            self.streaming = None
         if self._receiver is not None:
             self._receiver.close()
             self._receiver = None

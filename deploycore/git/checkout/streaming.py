@@ -1,7 +1,7 @@
-"""Files that are written while the pack that holds them arrives.
+"""Write files while the pack that has them arrives.
 
-Git sends trees before files, so the place of most files is known when their content comes. What
-comes too early is written in the end, by ``Checkout``.
+Git sends trees before files, so the paths of most files are known when their content arrives.
+``Checkout`` writes all other files at the end.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from deploycore.git.checkout.plan import File, Plan
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import BLOB, COMMIT, TREE, ObjectFormat, read_commit
 
-__all__ = ["FEW_OBJECTS", "Arriving", "LargeBlob"]
+__all__ = ["FEW_OBJECTS", "LargeBlob", "StreamingCheckout"]
 
 FEW_OBJECTS = 1500  # for which a second process takes longer to start than it saves
 
 
-class Arriving:
+class StreamingCheckout:
     """Writes a commit's files while its pack arrives; see ``Consumer``.
 
     Args:
-        commit: Its hash; or ``None`` if nothing is to be written yet.
-        directory: For what can't be written to its place at once; on the same file system, and
-            with the same group and access control lists for what is made in it.
-        object_format: Of the repository.
+        commit: The commit's hash; ``None`` to write nothing yet.
+        directory: For large files that are not complete. It is on the same file system, and gives
+            new files the same group and access control lists.
+        object_format: The repository's object format.
 
     Attributes:
-        plan: As far as it is known.
-        made: How many of its directories are there.
+        plan: The plan, as far as trees have arrived.
+        made: How many of the plan's directories exist.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Arriving:
         self.made = 0
 
     def begin(self, objects: int) -> None:
-        """So many objects are going to come."""
+        """Prepare for a pack with this number of objects."""
         if objects > FEW_OBJECTS and self._commit:
             self._files.start_process()
 
     def take(self, kind: int, name: bytes, content: bytes) -> None:
-        """An object, complete."""
+        """Take a complete object: write a file, or extend the plan."""
         if kind == BLOB:
             for file in self._places(name):
                 self._files.write(file.path, content, executable=file.executable)
@@ -70,26 +70,26 @@ class Arriving:
             self.plan = Plan(tree, self._operation, self._format)
 
     def large_blob(self, size: int) -> LargeBlob:
-        """A blob too large for memory begins."""
+        """Start a blob that is too large for memory."""
         self._operation.check()
         self._large = LargeBlob(self if self.plan else None, self._directory)
         return self._large
 
     def drop(self) -> None:
-        """Nothing more comes; of what came in part, nothing stays."""
+        """Remove a large file that is incomplete, when nothing more arrives."""
         if self._large is not None:
             self._large.drop()
 
     def place(self, name: bytes, path: bytes) -> None:
-        """Give a large file, complete, its places."""
+        """Move a complete large file to its paths."""
         for file in self._places(name):
             self._files.adopt(path, file.path, executable=file.executable)
 
     def _places(self, blob: bytes) -> Iterable[File]:
-        """Where a blob belongs, as far as is known; the directories are there.
+        """The known paths of a blob, whose directories are created first.
 
-        They are made for a file and not for a tree: a few trees can describe more directories
-        than any limit allows, and those would all be made, and removed again.
+        Directories are created for files and not for trees: a few trees can describe more
+        directories than any limit allows, which would all be created and removed again.
         """
         if self.plan is None:
             return ()
@@ -101,16 +101,16 @@ class Arriving:
 
 
 class LargeBlob:
-    """A file's content on its way to the disk, its hash not known yet.
+    """The content of a large file that arrives, whose hash is not known yet.
 
     Args:
-        arriving: Who has a place for it; ``None`` if nobody can have yet.
+        streaming: Knows the paths of the file; ``None`` if no paths are known yet.
     """
 
-    def __init__(self, arriving: Arriving | None, directory: bytes) -> None:
-        self._arriving = arriving
+    def __init__(self, streaming: StreamingCheckout | None, directory: bytes) -> None:
+        self._streaming = streaming
         self._path = os.path.join(directory, secrets.token_hex(8).encode() + b".blob")
-        self._file = open(self._path, "xb", opener=open_shared) if arriving else None  # noqa: SIM115
+        self._file = open(self._path, "xb", opener=open_shared) if streaming else None  # noqa: SIM115
 
     def write(self, piece: bytes) -> None:
         """Take the next piece."""
@@ -118,15 +118,15 @@ class LargeBlob:
             self._file.write(piece)
 
     def finish(self, name: bytes) -> None:
-        """All was written; this is its hash."""
-        if self._file is None or self._arriving is None:
+        """End the file, whose hash is known now."""
+        if self._file is None or self._streaming is None:
             return
         self._file.close()
-        self._arriving.place(name, self._path)
+        self._streaming.place(name, self._path)
         self.drop()
 
     def drop(self) -> None:
-        """Remove what was written, if that is still there."""
+        """Remove the file, if it still exists."""
         if self._file is not None:
             self._file.close()
             self._file = None

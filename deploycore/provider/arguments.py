@@ -1,0 +1,37 @@
+"""What a hook is called with, and what it is called on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pluggy
+from pydantic import SecretStr
+
+from deploycore.hookspecs import ProviderSpec
+from deploycore.provider.registry import Plugin
+
+__all__ = ["SECRET_ARGUMENTS", "private_manager", "secrets_among", "type_of"]
+
+SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
+"""The names of arguments that are secrets, which observers are not told."""
+
+
+def private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
+    """A plugin manager for one instance of a plugin."""
+    manager = pluggy.PluginManager("deploycore")
+    manager.add_hookspecs(ProviderSpec)
+    manager.register(instance, name=plugin.kind)
+    return manager
+
+
+def secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
+    """The secrets among the arguments of a hook."""
+    given = [value for name, value in arguments.items() if name in SECRET_ARGUMENTS]
+    flat = (item for value in given for item in (value if isinstance(value, tuple) else (value,)))
+    return [item for item in flat if isinstance(item, SecretStr)]
+
+
+def type_of(value: Any) -> str:
+    """The type of what a plugin returned, for an error."""
+    return "nothing (None)" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,107 @@
+"""Providers and the secrets of a database, as statements within a transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, select, update
+
+from deploycore.configuration import NAME_PATTERN
+from deploycore.errors import ConfigurationError
+from deploycore.secrets import is_sealed
+from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
+from deploycore.store.records import ProviderRecord
+from deploycore.store.tables import applications, provider_tokens, providers, webhooks
+from deploycore.store.webhooks import webhook_of
+
+__all__ = [
+    "change",
+    "is_damaged",
+    "provider_of",
+    "refuse_malformed",
+    "refuse_used",
+    "sealed_secrets",
+]
+
+provider_of = as_record(ProviderRecord, providers)
+
+
+def refuse_malformed(name: str) -> None:
+    """Refuse a text that cannot be the name of a provider."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigurationError(
+            f"{name!r} is not a valid name for a provider.",
+            hint="Use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit.",
+        )
+
+
+def change(
+    connection: Connection,
+    record: ProviderRecord,
+    settings: Mapping[str, str],
+    secrets: Mapping[str, str],
+    former_until: datetime | None,
+) -> ProviderRecord:
+    """Replace a provider's settings and secrets; see ``Store.change_provider``."""
+    row = named_row(connection, "provider", providers, record.name, locked=True)
+    known = read_record(providers, row, provider_of)
+    if known.generation != record.generation:
+        raise ConfigurationError(
+            f"The provider {record.name!r} was changed by another command at the same time.",
+            hint=f"Check it, and try again: deploycore provider show {record.name}",
+            provider=record.name,
+        )
+    values = {
+        "name": record.name,
+        "kind": known.kind,
+        "settings": dict(settings),
+        "secrets": dict(secrets),
+        "generation": known.generation + 1,
+        "changed_at": datetime.now(UTC),
+        "former_secrets": dict(known.secrets) if former_until else None,
+        "former_until": former_until,
+        "expires_at": None,
+    }
+    values |= checksums(providers, values)
+    changed = update(providers).where(providers.c.name == record.name).values(values)
+    now = connection.execute(changed.returning(*providers.c)).mappings().one()
+    return read_record(providers, now, provider_of)
+
+
+def refuse_used(connection: Connection, name: str) -> None:
+    """Refuse to remove a provider that does not exist, or that applications use."""
+    named_row(connection, "provider", providers, name)
+    using = select(applications.c.name).where(applications.c.provider == name)
+    names = connection.scalars(using.order_by(applications.c.name))
+    users = [each if isinstance(each, str) else "(unreadable)" for each in names]
+    if users:
+        raise ConfigurationError(
+            f"The provider {name!r} is used by: {', '.join(users)}.",
+            hint="Change the provider of these applications, or remove them: deploycore app"
+            f" remove {users[0]}",
+            applications=list(users),
+        )
+
+
+def is_damaged(connection: Connection, name: str) -> bool:
+    """Whether there is a provider of this name, and its record is damaged."""
+    query = select(providers).where(providers.c.name == name)
+    row = connection.execute(query).mappings().one_or_none()
+    return row is not None and damage_in(providers, row) is not None
+
+
+def sealed_secrets(connection: Connection) -> Iterator[str]:
+    """Yield all encrypted secrets of providers, webhooks and applications."""
+    for provider in read_records(connection, providers, select(providers), provider_of):
+        yield from filter(is_sealed, provider.secrets.values())
+        yield from filter(is_sealed, (provider.former_secrets or {}).values())
+    tokens = select(provider_tokens.c.token).where(provider_tokens.c.token.is_not(None))
+    yield from (each for each in connection.scalars(tokens) if isinstance(each, str))
+    for webhook in read_records(connection, webhooks, select(webhooks), webhook_of):
+        yield from filter(is_sealed, [webhook.secret])
+    query = select(applications)
+    for secrets in read_records(connection, applications, query, lambda row: row["secrets"]):
+        yield from filter(is_sealed, secrets.values())
