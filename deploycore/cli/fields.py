@@ -23,7 +23,14 @@ from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
 from deploycore.text.suggestions import did_you_mean
 
-__all__ = ["GivenFields", "field_help", "read_fields", "read_secret"]
+__all__ = [
+    "GivenFields",
+    "ask_for_new_secret",
+    "field_help",
+    "read_changed_fields",
+    "read_fields",
+    "read_secret",
+]
 
 _SOURCES = ("stdin", "env", "file")
 
@@ -61,6 +68,54 @@ def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
             or a required field is missing and there is no terminal to ask at.
     """
     fields = {field.name: field for field in config_fields(config_type)}
+    settings, secrets = _read_given(fields, arguments)
+    _ask_for_missing(config_type, fields, settings, secrets)
+    return GivenFields(settings, secrets)
+
+
+def read_changed_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
+    """Read the fields that are to be changed from options. Nothing is asked for.
+
+    Args:
+        config_type: The plugin's ``Config``.
+        arguments: As for :func:`read_fields`.
+
+    Raises:
+        UsageError, ConfigurationError: As for :func:`read_fields`.
+    """
+    fields = {field.name: field for field in config_fields(config_type)}
+    return GivenFields(*_read_given(fields, arguments))
+
+
+def ask_for_new_secret(config_type: Any, names: Sequence[str]) -> GivenFields:
+    """Ask at the terminal for the new value of a provider's only secret.
+
+    Args:
+        names: The secret fields that the provider has.
+
+    Raises:
+        ConfigurationError: There are several secrets, or there is no terminal to ask at.
+    """
+    fields = {field.name: field for field in config_fields(config_type) if field.name in names}
+    options = "; ".join(map(_option_help, fields.values()))
+    if len(fields) != 1:
+        raise ConfigurationError(
+            f"This provider has {len(fields)} secrets: {', '.join(fields) or 'none'}.",
+            hint=f"Say which one is new: {options}" if fields else "There is nothing to rotate.",
+        )
+    (field,) = fields.values()
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"deploycore cannot ask for the new {field.name}: standard input is not a terminal.",
+            hint=f"Use {options}.",
+        )
+    say_aside(f"  {_described(field)}")
+    return GivenFields({}, {field.name: _given(field.name, getpass.getpass(f"new {field.name}: "))})
+
+
+def _read_given(
+    fields: Mapping[str, ConfigField], arguments: Sequence[str]
+) -> tuple[dict[str, str], dict[str, SecretStr | SecretReference]]:
     settings: dict[str, str] = {}
     secrets: dict[str, SecretStr | SecretReference] = {}
     for option, value in list(_options(fields, arguments)):
@@ -71,8 +126,7 @@ def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
             secrets[field.name] = _secret(field, source, value)
         else:
             settings[field.name] = value
-    _ask_for_missing(config_type, fields, settings, secrets)
-    return GivenFields(settings, secrets)
+    return settings, secrets
 
 
 def _options(

@@ -1,4 +1,4 @@
-"""``deploycore provider``: add, test, list, show and remove connections to git hosts."""
+"""``deploycore provider``: add, test, list, show, change and remove connections to git hosts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import deploycore
+from deploycore.cli import provider_changes
 from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.listing import read_listing
@@ -39,6 +40,7 @@ Help = Annotated[
 
 def register(application: typer.Typer) -> None:
     """Add the commands of ``provider``."""
+    provider_changes.register(commands)
     application.add_typer(commands, name="provider")
 
 
@@ -212,4 +214,7 @@ def _as_dict(record: ProviderRecord) -> dict[str, Any]:
         "settings": dict(record.settings),
         "secrets": {field: describe_stored(stored) for field, stored in record.secrets.items()},
         "created_at": for_machines(record.created_at),
+        "changed_at": None if record.changed_at is None else for_machines(record.changed_at),
+        "generation": record.generation,
+        "expires_at": None if record.expires_at is None else for_machines(record.expires_at),
     }

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from socket import gethostname
@@ -19,7 +18,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from deploycore.applications.repository_address import read_repository
-from deploycore.configuration import parse_config
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
@@ -29,11 +27,12 @@ if TYPE_CHECKING:
 
     from deploycore.applications.application import Application
     from deploycore.applications.files import Change
-    from deploycore.credentials.keeper import TokenMemory, TokenSource
     from deploycore.deploy import DeployListener, Engine, Release
     from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
     from deploycore.http import HttpSettings
     from deploycore.installation.application_removal import Removals
+    from deploycore.installation.connections import Connections
+    from deploycore.installation.provider_changes import ProviderChanges
     from deploycore.installation.webhooks import Webhooks
     from deploycore.models import RepositoryId
     from deploycore.provider import Provider
@@ -135,32 +134,7 @@ class Installation:
             PluginError: The plugin is faulty.
             StoreError: The database cannot be written.
         """
-        from deploycore.provider import Provider
-        from deploycore.provider.registry import load_plugin
-        from deploycore.store import ProviderRecord
-
-        plugin = load_plugin(kind)
-        revealed: dict[str, SecretStr] = {}
-        for field, secret in secrets.items():
-            if isinstance(secret, SecretReference):
-                stored = self.secrets.keep_reference(secret.text)
-                revealed[field] = self.secrets.reveal(stored)
-            else:
-                revealed[field] = secret
-        values = {"name": name, **settings, **revealed}
-        config = parse_config(plugin.config_type, values, kind=plugin.kind)
-        if verify is not None:
-            with Provider(plugin, config, http_settings=self._http_settings) as provider:
-                verify(provider)
-        record = ProviderRecord(
-            name=name,
-            kind=plugin.kind,
-            settings=dict(settings),
-            secrets={field: self._stored(secret) for field, secret in secrets.items()},
-            created_at=datetime.now(UTC),
-        )
-        self.store.add_provider(record)
-        return record
+        return self.provider_changes.add(name, kind, settings, secrets, verify=verify)
 
     def open_provider(self, name: str) -> Provider:
         """Open a configured provider, to use as a context manager.
@@ -171,35 +145,22 @@ class Installation:
             PluginError: The plugin is faulty.
             StoreError: The database or the key cannot be used.
         """
-        from deploycore.provider import Provider
-        from deploycore.provider.registry import load_plugin
-
-        record = self._provider_record(name)
-        secrets = {field: self.secrets.reveal(stored) for field, stored in record.secrets.items()}
-        plugin = load_plugin(record.kind)
-        values = {"name": name, **record.settings, **secrets}
-        config = parse_config(plugin.config_type, values, kind=plugin.kind)
-        return Provider(
-            plugin,
-            config,
-            http_settings=self._http_settings,
-            tokens=self._token_source(record, secrets.values()),
-        )
-
-    def _token_source(self, record: ProviderRecord, secrets: Iterable[SecretStr]) -> TokenSource:
-        from deploycore.credentials.keeper import TokenSource
-        from deploycore.installation.token_vault import TokenVault
-
-        vault = TokenVault(record.name, lambda: self.store.provider_tokens, self.secrets)
-        # Another configuration has other tokens. References lead to another secret at any time.
-        version = hash((record.generation, *(each.get_secret_value() for each in secrets)))
-        return TokenSource(self._token_memory, vault, record.name, version)
+        return self._connections.open(name)
 
     @cached_property
-    def _token_memory(self) -> TokenMemory:
-        from deploycore.credentials.keeper import TokenMemory
+    def _connections(self) -> Connections:
+        from deploycore.installation.connections import Connections
 
-        return TokenMemory()
+        return Connections(
+            lambda: self.store, self._provider_record, self.secrets, self._http_settings
+        )
+
+    @property
+    def provider_changes(self) -> ProviderChanges:
+        """Changes of configured providers: edited settings, and secrets that are replaced."""
+        from deploycore.installation.provider_changes import ProviderChanges
+
+        return ProviderChanges(self.store, self.secrets, self._http_settings)
 
     def _provider_record(self, name: str) -> ProviderRecord:
         if self._store is None:  # perhaps nothing else is asked of it, and it need not be imported

@@ -9,21 +9,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from threading import get_ident
-from time import monotonic
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr
 
 from deploycore.configuration import ProviderConfig, addresses_in, parse_config
 from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import (
+    AuthenticationFailed,
     ConfigurationError,
     DeploycoreError,
     NotFound,
     PluginError,
     ProviderError,
-    UnexpectedAnswer,
 )
 from deploycore.events import (
     CommitStatus,
@@ -33,7 +31,7 @@ from deploycore.events import (
     Webhook,
     WebhookDelivery,
 )
-from deploycore.http import HttpClient, HttpSettings
+from deploycore.http import HttpSettings
 from deploycore.http.deprecation import Deprecation
 from deploycore.http.tally import ItemTally
 from deploycore.models import (
@@ -47,16 +45,16 @@ from deploycore.models import (
 )
 from deploycore.provider.arguments import (
     SECRET_ARGUMENTS,
-    private_manager,
     secrets_among,
     type_of,
 )
-from deploycore.provider.background import describe_raised, is_interrupt, running
+from deploycore.provider.connection import Connection, OtherCredentials
+from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.provider.registry import Plugin, load_plugin
-from deploycore.redaction import Redactor, secrets_in
+from deploycore.redaction import Redactor
 from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["Provider", "ProviderCall", "open_provider"]
@@ -97,6 +95,7 @@ class Provider:
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
         tokens: Where tokens are held that are obtained and renewed; by default in this handle.
+        other_credentials: Asked for others when the host rejects those of ``config``.
 
     Attributes:
         addresses: The URLs that its configuration names, that of the API among them.
@@ -115,19 +114,27 @@ class Provider:
         http_settings: HttpSettings | None = None,
         observers: Observers | None = None,
         tokens: TokenSource | None = None,
+        other_credentials: OtherCredentials | None = None,
     ) -> None:
         self.name = config.name
         self.plugin = plugin
         self.limit: CallLimit | None = None
         self.unlimited = self
-        self._subject, self._label = f"provider {config.name}", plugin.label
-        self._redactor = Redactor(secrets_in(config))
+        self._redactor = Redactor()
+        self._guard = Guard(config.name, plugin.label, self._redactor)
         self._observers = installed_observers() if observers is None else observers
-        self._tokens = tokens or TokenSource(provider=config.name)
-        self._http = self._guard("__init__", lambda: self._client(config, http_settings))
+        self._connection = self._guard(
+            "__init__",
+            lambda: Connection(
+                plugin,
+                config,
+                tokens or TokenSource(provider=config.name),
+                redactor=self._redactor,
+                settings=http_settings,
+                others=other_credentials,
+            ),
+        )
         self.addresses = self._guard("__init__", lambda: addresses_in(config))
-        instance = self._guard("__init__", lambda: plugin.provider_class(config, self._http))
-        self._hooks = private_manager(instance, plugin).hook
 
     @limited
     def authenticate(self) -> Account:
@@ -178,7 +185,7 @@ class Provider:
             if branch.name == name:
                 return branch
         if tally.has_unread:
-            raise self._unread(repository, name)
+            raise self._guard.unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
             hint=f"{self._like_branch(repository, name)}List the branches:"
@@ -216,7 +223,7 @@ class Provider:
                 token that the core has obtained is renewed then.
         """
         if refused is not None and refused.credential is not None:
-            self._tokens.refused(refused.credential.password)
+            self._connection.tokens.refused(refused.credential.password)
         found = self._call("clone_url", CloneUrl, repository=repository)
         if found.credential is not None:
             self._redactor.learn(found.credential.password)
@@ -229,7 +236,7 @@ class Provider:
             return None
         said: object = self._guard(
             "explain_git_refusal",
-            lambda: self._hooks.explain_git_refusal(status=status, message=message),
+            lambda: self._connection.hooks.explain_git_refusal(status=status, message=message),
         )
         return self._redactor.mask(said) if isinstance(said, str) and said else None
 
@@ -317,17 +324,17 @@ class Provider:
 
     def close(self) -> None:
         """Close the connections. Listings that are under way end with an error."""
-        self._http.close()
+        self._connection.close()
 
     @property
     def clock_offset(self) -> float | None:
         """How many seconds the host's clock is before ours; ``None`` until it has answered."""
-        return self._http.clock_offset
+        return self._connection.http.clock_offset
 
     @property
     def deprecations(self) -> tuple[Deprecation, ...]:
         """The endpoints that the host called deprecated so far."""
-        return self._http.deprecations
+        return self._connection.http.deprecations
 
     def __enter__(self) -> Self:
         return self
@@ -338,16 +345,6 @@ class Provider:
     def __repr__(self) -> str:
         return f"<Provider {self.name!r} of kind {self.plugin.kind!r}>"
 
-    def _client(self, config: ProviderConfig, settings: HttpSettings | None) -> HttpClient:
-        return HttpClient(
-            config.api_base_url,
-            auth=config.api_auth,
-            redactor=self._redactor,
-            settings=settings,
-            subject=self._subject,
-            tokens=self._tokens,
-        )
-
     def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
         call = self._started(hook, arguments)
         secrets = secrets_among(arguments)
@@ -355,10 +352,13 @@ class Provider:
         tally = self._tally(hook)
         try:
             with tally.counting():
-                made = partial(getattr(self._hooks, hook), **arguments)
-                result = self._guard(hook, made, redactor)
+                result = self._connection.authorised(
+                    lambda: self._guard(hook, self._made(hook, arguments), redactor)
+                )
             if not isinstance(result, expected):
-                raise self._broken(hook, f"returned {type_of(result)}, not {expected.__name__}")
+                raise self._guard.broken(
+                    hook, f"returned {type_of(result)}, not {expected.__name__}"
+                )
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
@@ -378,17 +378,32 @@ class Provider:
     ) -> Iterator[ModelT]:
         call = self._started(hook, arguments)
         tally = tally or self._tally(hook, is_listing=True)
+        items = f"an iterable of {expected.__name__}"
+
+        def open_source() -> Iterator[object]:
+            result = self._guard(hook, self._made(hook, arguments))
+            if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
+                raise self._guard.broken(hook, f"returned {type_of(result)}, not {items}")
+            return self._guard(hook, lambda: iter(result))
+
+        replaced = self._connection.replaced
         try:
             with tally.counting():
-                result = self._guard(hook, lambda: getattr(self._hooks, hook)(**arguments))
-            if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
-                items = f"an iterable of {expected.__name__}"
-                raise self._broken(hook, f"returned {type_of(result)}, not {items}")
-            source = self._guard(hook, lambda: iter(result))
+                source = self._connection.authorised(open_source)
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
-        return self._items(call, source, expected, wanted, tally)
+        again = partial(self._opened_again, replaced, open_source)
+        return self._items(call, source, expected, wanted, tally, again)
+
+    def _made(self, hook: str, arguments: Mapping[str, object]) -> Callable[[], Any]:
+        return lambda: getattr(self._connection.hooks, hook)(**arguments)
+
+    def _opened_again(
+        self, replaced: int, open_source: Callable[[], Iterator[object]]
+    ) -> Iterator[object] | None:
+        """A listing from its beginning, with other credentials; ``None`` if there are no more."""
+        return open_source() if self._connection.use_others(replaced) else None
 
     def _items(
         self,
@@ -397,6 +412,7 @@ class Provider:
         expected: type[ModelT],
         query: Query[ModelT],
         tally: ItemTally,
+        open_again: Callable[[], Iterator[object] | None],
     ) -> Iterator[ModelT]:
         given = 0
         end = object()
@@ -404,14 +420,21 @@ class Provider:
         failure: DeploycoreError | None = None
         try:
             while query.limit is None or given < query.limit:
-                with tally.counting():
-                    item = self._guard(call.hook, lambda: next(source, end))
+                try:
+                    with tally.counting():
+                        item = self._guard(call.hook, partial(next, source, end))
+                except AuthenticationFailed:
+                    another = None if given else open_again()
+                    if another is None:
+                        raise
+                    source, open_again = another, lambda: None
+                    continue
                 if item is end:
                     self._guard(call.hook, tally.check)
                     break
                 if not isinstance(item, expected):
                     what = f"gave {type_of(item)} as item {given + 1}, not {expected.__name__}"
-                    raise self._broken(call.hook, what)
+                    raise self._guard.broken(call.hook, what)
                 if not self._is_new_and_wanted(call.hook, item, repeats, query):
                     continue
                 given += 1
@@ -435,9 +458,9 @@ class Provider:
                 return query.wants(item)
         except (AttributeError, TypeError) as error:
             # Models can be made without validation, and then have anything in them.
-            raise self._broken(hook, f"gave an item that is not valid ({error})") from None
+            raise self._guard.broken(hook, f"gave an item that is not valid ({error})") from None
         if repeats.in_a_row > MOST_REPEATS:
-            raise self._endless(hook)
+            raise self._guard.endless(hook)
         return False
 
     def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall:
@@ -452,61 +475,5 @@ class Provider:
         shown = result.without_credential() if isinstance(result, CloneUrl) else result
         self._observers.tell("provider_call_finished", call=call, result=shown, error=error)
 
-    def _guard(self, hook: str, action: Callable[[], T], redactor: Redactor | None = None) -> T:
-        """Run the plugin's code; whatever it raises leaves as a typed error with its context.
-
-        Args:
-            redactor: What masks also the secrets that the hook was given.
-        """
-        redactor = redactor or self._redactor
-        me = get_ident()
-        running[me] = self._subject, hook, self._label, monotonic()
-        try:
-            return action()
-        except DeploycoreError as error:
-            failure = error
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            failure = self._broken(hook, describe_raised(error))
-        finally:
-            running.pop(me, None)
-        failure.message = redactor.mask(failure.message)
-        failure.hint = redactor.mask(failure.hint)
-        failure.args = (failure.message,)
-        failure.add_context(provider=self.name, plugin=self.plugin.label, hook=hook)
-        # The chain may hold foreign exceptions with a secret in their text, and the plugin's
-        # frames may hold one in a variable, or an answer that echoes one.
-        failure.__cause__ = failure.__context__ = None
-        raise failure.with_traceback(None)
-
     def _tally(self, hook: str, *, is_listing: bool = False) -> ItemTally:
-        return ItemTally(f"{self._subject}: {hook}", is_listing=is_listing)
-
-    def _unread(self, repository: RepositoryId, name: str) -> UnexpectedAnswer:
-        return UnexpectedAnswer(
-            f"Some branches of repository {repository} cannot be read in the host's answer; branch "
-            f"{name!r} was not found among the others.",
-            hint="See the warning in the log for the reasons, and upgrade the plugin.",
-            provider=self.name,
-            repository=str(repository),
-            branch=name,
-        )
-
-    def _endless(self, hook: str) -> UnexpectedAnswer:
-        return UnexpectedAnswer(
-            f"The listing does not end: the host repeated {MOST_REPEATS} items in a row.",
-            hint="Try again later. If it happens again, tell the git host's support.",
-            provider=self.name,
-            plugin=self.plugin.label,
-            hook=hook,
-        )
-
-    def _broken(self, hook: str, what: str) -> PluginError:
-        return PluginError(
-            self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
-            hint="Upgrade the plugin. If that does not help, tell its author.",
-            provider=self.name,
-            plugin=self.plugin.label,
-            hook=hook,
-        )
+        return ItemTally(f"provider {self.name}: {hook}", is_listing=is_listing)

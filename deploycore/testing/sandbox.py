@@ -273,6 +273,12 @@ class Sandbox(HostContent, ABC):
             else:
                 self.__credentials[credential.secret.get_secret_value()] = credential
 
+    def revoke_credential(self, credential: Credential) -> None:
+        """Reject a credential from now on, as after a person revoked it at the host."""
+        with self.__lock:
+            self.__credentials.pop(credential.secret.get_secret_value(), None)
+            self.__withdrawn.append(credential.secret)
+
     def connect(self, mode: str, access: Access) -> SandboxConnection:
         """New credentials, and how to configure the provider with them."""
         return self.connection(self.add_credential(mode, access))

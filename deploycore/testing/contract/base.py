@@ -157,7 +157,7 @@ def hook_requests(host: ContractHost) -> Sequence[LoggedRequest]:
 
 def instance_of(provider: Provider) -> Any:
     """The plugin's own object, for what the core would mask or pass over."""
-    return provider._hooks.authenticate.get_hookimpls()[0].plugin
+    return provider._connection.hooks.authenticate.get_hookimpls()[0].plugin
 
 
 def _told(check: Callable[..., None]) -> Callable[..., None]:

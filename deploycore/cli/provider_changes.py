@@ -1,0 +1,190 @@
+"""``deploycore provider edit`` and ``rotate``: change a provider, and replace its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import deploycore
+from deploycore.cli.checks import naming_option
+from deploycore.cli.options import AsJson, ProviderName, parse_duration
+from deploycore.cli.output import Column, say, show_json, show_table
+from deploycore.cli.usage import UsageError
+from deploycore.cli.waiting import telling_of_waits
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from deploycore.cli.fields import GivenFields
+    from deploycore.installation.provider_changes import Difference, ProviderChange
+    from deploycore.models import Account
+
+__all__ = ["register"]
+
+_FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would change, and store nothing.")
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Store the change without asking the git host.")
+]
+
+
+def register(commands: typer.Typer) -> None:
+    """Add the commands to the group ``provider``."""
+    commands.command(context_settings=_FIELDS)(edit)
+    commands.command(context_settings=_FIELDS)(rotate)
+
+
+def edit(
+    context: typer.Context,
+    name: ProviderName,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option("--unset", metavar="FIELD", help="Remove an optional field. Repeatable."),
+    ] = None,
+    dry_run: DryRun = False,
+    no_verify: NoVerify = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change a provider's fields: deploycore provider edit NAME --FIELD VALUE …
+
+    Applications, their history and webhooks stay. The change is stored only if the git host
+    accepts the provider with it. For the fields, run: deploycore provider add --kind KIND --help
+    """
+    from deploycore.cli.fields import read_changed_fields
+
+    def read(config_type: Any, stored: list[str]) -> GivenFields:
+        del stored
+        return read_changed_fields(config_type, context.args)
+
+    removed = [each.removeprefix("--").replace("-", "_") for each in unset or []]
+    _change(name, read, removed, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
+
+
+def rotate(
+    context: typer.Context,
+    name: ProviderName,
+    keep_old: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-old",
+            metavar="DURATION",
+            help="Time for which the previous secret may still be used, such as 1h (default: not"
+            " at all; at most 7 days).",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    no_verify: NoVerify = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a provider's secret: deploycore provider rotate NAME
+
+    deploycore asks for the new secret at the terminal, or reads it with --FIELD-stdin, --FIELD-env
+    NAME or --FIELD-file PATH. It asks the git host with the new secret, and replaces the previous
+    one only if the host accepts it. Running deployments, servers and workers continue.
+    """
+    from deploycore.cli.fields import ask_for_new_secret, read_changed_fields
+
+    def read(config_type: Any, stored: list[str]) -> GivenFields:
+        given = read_changed_fields(config_type, context.args)
+        if given.settings:
+            raise UsageError(
+                f"{', '.join(given.settings)} is not a secret.",
+                hint=f"Change it by: deploycore provider edit {name}",
+            )
+        return given if given.secrets else ask_for_new_secret(config_type, stored)
+
+    kept = None if keep_old is None else parse_duration(keep_old, "--keep-old")
+    _change(name, read, [], kept, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
+
+
+def _change(
+    name: str,
+    read: Callable[[Any, list[str]], GivenFields],
+    removed: list[str],
+    kept: timedelta | None = None,
+    *,
+    dry_run: bool,
+    no_verify: bool,
+    as_json: bool,
+) -> None:
+    from deploycore.provider.registry import load_plugin
+
+    accounts: list[Account] = []
+    with deploycore.Installation() as installation:
+        record = installation.store.get_provider(name)
+        with telling_of_waits(interruptible=False):
+            plugin = load_plugin(record.kind)
+        given = read(plugin.config_type, [*record.secrets])
+        _refuse_unknown(removed, plugin.config_type)
+        gone = dict.fromkeys(removed)
+        changes = installation.provider_changes
+        change = changes.plan(name, {**given.settings, **gone}, {**given.secrets, **gone})
+        if change.differences and not dry_run:
+            hint = "" if no_verify else "To store the change without checking it, add --no-verify."
+            with telling_of_waits(), naming_option(hint):
+                changes.store(
+                    change,
+                    verify=None
+                    if no_verify
+                    else lambda opened: accounts.append(opened.authenticate()),
+                    keep_former=kept,
+                )
+    account = accounts[0].username if accounts else None
+    if as_json:
+        stored = bool(change.differences) and not dry_run
+        show_json(_as_dict(change, stored=stored, account=account))
+        return
+    _say(change, dry_run=dry_run, account=account)
+
+
+def _refuse_unknown(names: list[str], config_type: Any) -> None:
+    from deploycore.configuration import config_fields
+    from deploycore.text.suggestions import did_you_mean
+
+    known = [field.name for field in config_fields(config_type)]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"This kind of provider has no field {name!r}.",
+                hint=did_you_mean(name, known).strip() or f"The fields are: {', '.join(known)}.",
+            )
+
+
+def _say(change: ProviderChange, *, dry_run: bool, account: str | None) -> None:
+    name = change.record.name
+    if not change.differences:
+        say(f"Provider {name} has these values already. Nothing is changed.")
+        return
+    show_table(
+        [Column("FIELD"), Column("BEFORE"), Column("AFTER")],
+        ([each.field, each.before or "", each.after or ""] for each in change.differences),
+        empty="",
+    )
+    if dry_run:
+        say("Nothing is stored. To store the change, omit --dry-run.")
+    elif account:
+        say(f"Provider {name} is changed: signed in as {account}.")
+    else:
+        say(f"Provider {name} is changed. Test it: deploycore provider test {name}")
+
+
+def _as_dict(change: ProviderChange, *, stored: bool, account: str | None) -> dict[str, Any]:
+    return {
+        "name": change.record.name,
+        "stored": stored,
+        "account": account,
+        "differences": [_difference_as_dict(each) for each in change.differences],
+    }
+
+
+def _difference_as_dict(difference: Difference) -> dict[str, str | None]:
+    return {
+        "field": difference.field,
+        "before": difference.before,
+        "after": difference.after,
+    }

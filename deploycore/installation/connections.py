@@ -1,0 +1,133 @@
+"""Opens configured providers, and finds other credentials when the host rejects theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from deploycore.configuration import parse_config
+from deploycore.errors import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from deploycore.configuration import ProviderConfig
+    from deploycore.credentials.keeper import TokenMemory, TokenSource
+    from deploycore.http import HttpSettings
+    from deploycore.provider import Provider
+    from deploycore.provider.registry import Plugin
+    from deploycore.secrets import SecretBox
+    from deploycore.store import ProviderRecord, Store
+
+__all__ = ["Connections"]
+
+
+class Connections:
+    """Opens the providers of one installation.
+
+    Args:
+        store: Gives the database, which not every provider needs.
+        read: Reads a provider's record in the fastest way there is.
+        secrets: Decrypts the secrets.
+        http_settings: Timeouts, retries and limits of the HTTP clients.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        read: Callable[[str], ProviderRecord],
+        secrets: SecretBox,
+        http_settings: HttpSettings | None,
+    ) -> None:
+        self._store = store
+        self._read = read
+        self._secrets = secrets
+        self._http_settings = http_settings
+
+    def open(self, name: str) -> Provider:
+        """Open a provider; see ``Installation.open_provider``."""
+        from deploycore.provider import Provider
+        from deploycore.provider.registry import load_plugin
+
+        record = self._read(name)
+        secrets = self._revealed(record.secrets)
+        plugin = load_plugin(record.kind)
+        config = _config(record, plugin, secrets)
+        others = _OtherCredentials(self, record, plugin, secrets)
+        return Provider(
+            plugin,
+            config,
+            http_settings=self._http_settings,
+            tokens=self._token_source(record, secrets),
+            other_credentials=others.find,
+        )
+
+    def _revealed(self, stored: Mapping[str, str]) -> dict[str, SecretStr]:
+        return {field: self._secrets.reveal(each) for field, each in stored.items()}
+
+    def _token_source(
+        self, record: ProviderRecord, secrets: Mapping[str, SecretStr]
+    ) -> TokenSource:
+        from deploycore.credentials.keeper import TokenSource
+        from deploycore.installation.token_vault import TokenVault
+
+        vault = TokenVault(record.name, lambda: self._store().provider_tokens, self._secrets)
+        # Another configuration has other tokens. The secret behind a reference may change too.
+        version = hash((record.generation, *(each.get_secret_value() for each in secrets.values())))
+        return TokenSource(self._token_memory, vault, record.name, version)
+
+    @cached_property
+    def _token_memory(self) -> TokenMemory:
+        from deploycore.credentials.keeper import TokenMemory
+
+        return TokenMemory()
+
+
+class _OtherCredentials:
+    """The credentials that an open provider may try after the host rejected its own: those that
+    it was changed to since, then the former ones while they are kept."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        record: ProviderRecord,
+        plugin: Plugin,
+        secrets: Mapping[str, SecretStr],
+    ) -> None:
+        self._connections = connections
+        self._name = record.name
+        self._plugin = plugin
+        self._tried = [(dict(record.settings), dict(secrets))]
+
+    def find(self) -> tuple[ProviderConfig, TokenSource] | None:
+        """The next ones; ``None`` if there are no more."""
+        connections = self._connections
+        try:
+            record = connections._store().get_provider(self._name)
+            for stored in (record.secrets, _kept(record)):
+                if stored is None:
+                    continue
+                secrets = connections._revealed(stored)
+                settings = dict(record.settings)
+                if (settings, secrets) in self._tried:
+                    continue
+                self._tried.append((settings, secrets))
+                config = _config(record, self._plugin, secrets)
+                return config, connections._token_source(record, secrets)
+        except (ConfigurationError, StoreError):
+            return None  # the host's refusal says more than why there is nothing else to try
+        return None
+
+
+def _kept(record: ProviderRecord) -> Mapping[str, str] | None:
+    until = record.former_until
+    return record.former_secrets if until is not None and until > datetime.now(UTC) else None
+
+
+def _config(
+    record: ProviderRecord, plugin: Plugin, secrets: Mapping[str, SecretStr]
+) -> ProviderConfig:
+    values = {"name": record.name, **record.settings, **secrets}
+    return parse_config(plugin.config_type, values, kind=plugin.kind)

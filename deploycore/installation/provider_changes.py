@@ -1,0 +1,252 @@
+"""New providers and changes of them: settings, and secrets when they are replaced.
+
+A change is proved against the git host before it is stored, and stored in one step. Applications,
+history and webhooks of the provider stay. Processes that have the provider open notice the change
+when the host rejects what they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from deploycore.configuration import config_fields, discriminator_of, parse_config
+from deploycore.errors import ConfigurationError
+from deploycore.secrets import describe_stored
+
+if TYPE_CHECKING:
+    from deploycore.configuration import ProviderConfig
+    from deploycore.http import HttpSettings
+    from deploycore.installation.installation import SecretReference
+    from deploycore.provider import Provider
+    from deploycore.provider.registry import Plugin
+    from deploycore.secrets import SecretBox
+    from deploycore.store import ProviderRecord, Store
+
+__all__ = ["Difference", "ProviderChange", "ProviderChanges"]
+
+MAX_KEPT = timedelta(days=7)
+"""How long former secrets may be kept at most."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field that a change affects, in words that are safe to print.
+
+    Attributes:
+        before: The value before; ``None`` if the field was not set.
+        after: The value after; ``None`` if the field is no longer set.
+    """
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class ProviderChange:
+    """A change that is valid but not stored yet.
+
+    Attributes:
+        record: The provider as it is stored.
+        settings: All settings after the change.
+        secrets: All secrets after the change, as they will be stored, or new values.
+        differences: The fields that the change affects.
+    """
+
+    record: ProviderRecord
+    plugin: Plugin = field(repr=False)
+    config: ProviderConfig = field(repr=False)
+    settings: Mapping[str, str]
+    secrets: Mapping[str, str | SecretStr] = field(repr=False)
+    differences: tuple[Difference, ...]
+
+
+class ProviderChanges:
+    """Plans and stores changes of providers.
+
+    Args:
+        store: Has the providers.
+        secrets: Encrypts new secrets.
+        http_settings: For the requests that prove a change.
+    """
+
+    def __init__(
+        self, store: Store, secrets: SecretBox, http_settings: HttpSettings | None
+    ) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._http_settings = http_settings
+
+    def add(
+        self,
+        name: str,
+        kind: str,
+        settings: Mapping[str, str],
+        secrets: Mapping[str, SecretStr | SecretReference],
+        *,
+        verify: Callable[[Provider], object] | None = None,
+    ) -> ProviderRecord:
+        """Validate and store a new provider; see ``Installation.add_provider``."""
+        from deploycore.provider.registry import load_plugin
+        from deploycore.store import ProviderRecord
+
+        plugin = load_plugin(kind)
+        stored: dict[str, str | SecretStr] = {
+            field: given if isinstance(given, SecretStr) else self._reference(given)
+            for field, given in secrets.items()
+        }
+        revealed = {field: self._revealed(value) for field, value in stored.items()}
+        values = {"name": name, **settings, **revealed}
+        self._prove(plugin, parse_config(plugin.config_type, values, kind=plugin.kind), verify)
+        record = ProviderRecord(
+            name=name,
+            kind=plugin.kind,
+            settings=dict(settings),
+            secrets=self._sealed(stored),
+            created_at=datetime.now(UTC),
+        )
+        self._store.add_provider(record)
+        return record
+
+    def plan(
+        self,
+        name: str,
+        settings: Mapping[str, str | None],
+        secrets: Mapping[str, SecretStr | SecretReference | None],
+    ) -> ProviderChange:
+        """Validate a change. Nothing is sent or stored.
+
+        Args:
+            settings: New values of fields that are not secrets; ``None`` removes a field.
+            secrets: New values of fields that are.
+
+        Raises:
+            ConfigurationError: The provider does not exist, or a value is missing or invalid.
+            PluginError: The plugin is broken.
+        """
+        from deploycore.provider.registry import load_plugin
+
+        record = self._store.get_provider(name)
+        plugin = load_plugin(record.kind)
+        kept = self._kept_fields(record, plugin, settings)
+        new_settings = {key: value for key, value in record.settings.items() if key in kept}
+        new_settings |= {key: value for key, value in settings.items() if value is not None}
+        for key in [key for key, value in settings.items() if value is None]:
+            new_settings.pop(key, None)
+        new_secrets: dict[str, str | SecretStr] = {
+            key: value for key, value in record.secrets.items() if key in kept
+        }
+        for key, given in secrets.items():
+            new_secrets.pop(key, None)
+            if given is not None:
+                new_secrets[key] = given if isinstance(given, SecretStr) else self._reference(given)
+        revealed = {key: self._revealed(value) for key, value in new_secrets.items()}
+        values = {"name": name, **new_settings, **revealed}
+        config = parse_config(plugin.config_type, values, kind=plugin.kind)
+        differences = _differences(record, new_settings, new_secrets)
+        return ProviderChange(record, plugin, config, new_settings, new_secrets, differences)
+
+    def store(
+        self,
+        change: ProviderChange,
+        *,
+        verify: Callable[[Provider], object] | None = None,
+        keep_former: timedelta | None = None,
+    ) -> ProviderRecord:
+        """Prove a change, and store it in one transaction.
+
+        Args:
+            verify: Called with the provider as it will be; what it raises leaves all as it was.
+            keep_former: How long the former secrets may still be used (default: not at all). At
+                most a week.
+
+        Raises:
+            ConfigurationError: The provider was changed meanwhile, or ``keep_former`` is too long.
+            ProviderError: The host rejected the change.
+            StoreError: The change could not be stored.
+        """
+        if keep_former is not None and not timedelta(0) < keep_former <= MAX_KEPT:
+            raise ConfigurationError(
+                f"Former secrets can be kept for at most {MAX_KEPT.days} days.",
+                hint="Give a shorter time, such as 1h.",
+            )
+        self._prove(change.plugin, change.config, verify)
+        return self._store.change_provider(
+            change.record,
+            settings=change.settings,
+            secrets=self._sealed(change.secrets),
+            former_until=None if keep_former is None else datetime.now(UTC) + keep_former,
+        )
+
+    def _prove(
+        self,
+        plugin: Plugin,
+        config: ProviderConfig,
+        verify: Callable[[Provider], object] | None,
+    ) -> None:
+        from deploycore.provider import Provider
+
+        if verify is not None:
+            with Provider(plugin, config, http_settings=self._http_settings) as provider:
+                verify(provider)
+
+    def _sealed(self, secrets: Mapping[str, str | SecretStr]) -> dict[str, str]:
+        return {
+            field: value if isinstance(value, str) else self._secrets.seal(value)
+            for field, value in secrets.items()
+        }
+
+    def _kept_fields(
+        self, record: ProviderRecord, plugin: Plugin, settings: Mapping[str, str | None]
+    ) -> set[str]:
+        """The stored fields that still apply: another mode does not take over those of the former
+        one."""
+        stored = {*record.settings, *record.secrets}
+        discriminator = discriminator_of(plugin.config_type)
+        if discriminator is None or discriminator not in settings:
+            return stored
+        mode = settings[discriminator]
+        applies = {
+            each.name
+            for each in config_fields(plugin.config_type)
+            if not each.only_for or mode in each.only_for
+        }
+        return stored & applies
+
+    def _reference(self, given: SecretReference) -> str:
+        return self._secrets.keep_reference(given.text)
+
+    def _revealed(self, value: str | SecretStr) -> SecretStr:
+        return value if isinstance(value, SecretStr) else self._secrets.reveal(value)
+
+
+def _differences(
+    record: ProviderRecord, settings: Mapping[str, str], secrets: Mapping[str, str | SecretStr]
+) -> tuple[Difference, ...]:
+    found = []
+    for name in dict.fromkeys([*record.settings, *settings]):
+        before, after = record.settings.get(name), settings.get(name)
+        if before != after:
+            found.append(Difference(name, before, after))
+    for name in dict.fromkeys([*record.secrets, *secrets]):
+        stored, new = record.secrets.get(name), secrets.get(name)
+        if stored != new:
+            found.append(
+                Difference(
+                    name,
+                    None if stored is None else describe_stored(stored),
+                    _described(new),
+                )
+            )
+    return tuple(found)
+
+
+def _described(secret: str | SecretStr | None) -> str | None:
+    if secret is None:
+        return None
+    return "a new value" if isinstance(secret, SecretStr) else describe_stored(secret)

@@ -1,0 +1,95 @@
+"""Runs a plugin's code so that everything that it raises leaves as a typed error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import get_ident
+from time import monotonic
+from typing import TypeVar
+
+from deploycore.errors import DeploycoreError, PluginError, UnexpectedAnswer
+from deploycore.models import RepositoryId
+from deploycore.provider.background import describe_raised, is_interrupt, running
+from deploycore.provider.listings import MOST_REPEATS
+from deploycore.redaction import Redactor
+
+__all__ = ["Guard"]
+
+T = TypeVar("T")
+
+
+class Guard:
+    """The boundary between the core and the plugin of one provider.
+
+    Args:
+        provider: The provider's name.
+        plugin: The plugin's name and version, for errors.
+        redactor: Masks the provider's secrets.
+    """
+
+    def __init__(self, provider: str, plugin: str, redactor: Redactor) -> None:
+        self._provider = provider
+        self._plugin = plugin
+        self._redactor = redactor
+
+    def __call__(self, hook: str, action: Callable[[], T], redactor: Redactor | None = None) -> T:
+        """Run the plugin's code.
+
+        Args:
+            redactor: Also masks the secrets that the hook was given.
+
+        Raises:
+            DeploycoreError: Whatever the code raised, with its context and without secrets.
+        """
+        redactor = redactor or self._redactor
+        me = get_ident()
+        running[me] = f"provider {self._provider}", hook, self._plugin, monotonic()
+        try:
+            return action()
+        except DeploycoreError as error:
+            failure = error
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            failure = self.broken(hook, describe_raised(error))
+        finally:
+            running.pop(me, None)
+        failure.message = redactor.mask(failure.message)
+        failure.hint = redactor.mask(failure.hint)
+        failure.args = (failure.message,)
+        failure.add_context(provider=self._provider, plugin=self._plugin, hook=hook)
+        # The chain may hold foreign exceptions with a secret in their text, and the plugin's
+        # frames may hold one in a variable, or an answer that echoes one.
+        failure.__cause__ = failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    def broken(self, hook: str, what: str) -> PluginError:
+        """Return the error of a plugin that does not do what the contract asks."""
+        return PluginError(
+            self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
+            hint="Upgrade the plugin. If that does not help, tell its author.",
+            provider=self._provider,
+            plugin=self._plugin,
+            hook=hook,
+        )
+
+    def endless(self, hook: str) -> UnexpectedAnswer:
+        """Return the error of a listing that does not end."""
+        return UnexpectedAnswer(
+            f"The listing does not end: the host repeated {MOST_REPEATS} items in a row.",
+            hint="Try again later. If it happens again, tell the git host's support.",
+            provider=self._provider,
+            plugin=self._plugin,
+            hook=hook,
+        )
+
+    def unread(self, repository: RepositoryId, branch: str) -> UnexpectedAnswer:
+        """Return the error of a branch that may be among those that cannot be read."""
+        return UnexpectedAnswer(
+            f"Some branches of repository {repository} cannot be read in the host's answer; branch "
+            f"{branch!r} was not found among the others.",
+            hint="See the warning in the log for the reasons, and upgrade the plugin.",
+            provider=self._provider,
+            repository=str(repository),
+            branch=branch,
+        )

@@ -1,0 +1,169 @@
+"""Credentials are replaced while applications, history and running processes go on."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore_bitbucket.sandbox import Sandbox
+
+from deploycore import Installation, Settings
+from deploycore.errors import AuthenticationFailed, ConfigurationError
+from deploycore.models import RepositoryId
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox().with_demo_content() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def work(shell, connect, tmp_path):
+    """A provider that an application uses and has deployed with."""
+    name, _ = connect("api-token")
+    shell.succeed(
+        "app", "create", "site", "--provider", name, "--repository", "acme/shop",
+        "--branch", "main", "--target", str(tmp_path / "site"),
+    )  # fmt: skip
+    shell.succeed("deploy", "site")
+    return name
+
+
+@pytest.fixture
+def new(sandbox):
+    """Another token of the same account."""
+    return sandbox.add_credential("api-token")
+
+
+def present(sandbox):
+    return next(each for each in sandbox.credentials if each.mode == "api-token")
+
+
+def opened(shell):
+    return Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(shell.home)}))
+
+
+def reveal(credential):
+    return credential.secret.get_secret_value()
+
+
+def test_a_secret_is_replaced_and_everything_else_stays(shell, work, new, sandbox):
+    former = present(sandbox)
+    said = shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
+    assert "a new value" in said
+    assert f"Provider {work} is changed: signed in as" in said
+    sandbox.revoke_credential(former)
+    assert "valid" in shell.succeed("provider", "test", work)
+    assert len(shell.json("deployments", "site")) == 1
+    sandbox.commit("acme", "shop", "main", {"b": b"2"}, "More")
+    shell.succeed("deploy", "site")
+
+
+def test_a_secret_that_the_host_rejects_replaces_nothing(shell, work):
+    code, said = shell.fail("provider", "rotate", work, "--token-stdin", given=shell.made_up)
+    assert code == 4
+    assert "--no-verify" in said
+    assert "valid" in shell.succeed("provider", "test", work)
+    assert shell.json("provider", "show", work)["generation"] == 1
+
+
+def test_a_secret_can_be_moved_to_a_file(shell, work, new, tmp_path):
+    path = tmp_path.parent / f"{tmp_path.name}-token"
+    path.write_text(reveal(new))
+    said = shell.succeed("provider", "rotate", work, "--token-file", str(path))
+    assert f"file {path}" in said
+    assert "valid" in shell.succeed("provider", "test", work)
+
+
+def test_a_dry_run_shows_the_difference_and_stores_nothing(shell, work):
+    before = shell.json("provider", "show", work)
+    said = shell.succeed("provider", "edit", work, "--workspace", "other", "--dry-run")
+    assert "workspace" in said
+    assert "other" in said
+    assert "Nothing is stored" in said
+    assert shell.json("provider", "show", work) == before
+    found = shell.json("provider", "edit", work, "--workspace", "other", "--dry-run")
+    assert found["stored"] is False
+    assert [each["field"] for each in found["differences"]] == ["workspace"]
+
+
+def test_what_is_so_already_is_no_change(shell, work):
+    before = shell.json("provider", "show", work)
+    workspace = before["settings"]["workspace"]
+    assert "Nothing is changed" in shell.succeed("provider", "edit", work, "--workspace", workspace)
+    assert shell.json("provider", "show", work) == before
+
+
+def test_a_field_that_is_wrong_changes_nothing(shell, work):
+    before = shell.json("provider", "show", work)
+    assert shell.fail("provider", "edit", work, "--email", "")[0] == 3
+    assert shell.fail("provider", "edit", work, "--workspase", "x")[0] == 2
+    assert shell.fail("provider", "edit", work, "--unset", "nope")[0] == 2
+    assert shell.fail("provider", "edit", work, "--unset", "email")[0] == 3
+    assert shell.fail("provider", "edit", work, "--token", shell.made_up)[0] == 3
+    assert shell.fail("provider", "edit", "nope", "--workspace", "x")[0] == 3
+    assert shell.fail("provider", "rotate", work, "--workspace", "x")[0] == 2
+    assert shell.fail("provider", "rotate", work)[0] == 3  # there is no terminal to ask at
+    assert shell.json("provider", "show", work) == before
+
+
+def test_another_mode_does_not_take_over_the_fields_of_the_former_one(shell, work, sandbox):
+    token = sandbox.add_credential("access-token")
+    shell.succeed(
+        "provider", "edit", work, "--mode", "access-token", "--token-stdin", given=reveal(token)
+    )
+    shown = shell.json("provider", "show", work)
+    assert shown["settings"]["mode"] == "access-token"
+    assert "email" not in shown["settings"]
+    assert "valid" in shell.succeed("provider", "test", work)
+
+
+def test_a_process_that_has_the_provider_open_goes_on_with_the_new_secret(
+    shell, work, new, sandbox
+):
+    former = present(sandbox)
+    with opened(shell) as installation, installation.open_provider(work) as provider:
+        first = provider.authenticate()
+        branches = provider.list_branches(RepositoryId.parse("acme/shop"))
+        shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
+        sandbox.revoke_credential(former)
+        assert [each.name for each in branches]  # asked for before, and begun only now
+        assert provider.authenticate() == first
+        found = provider.clone_url(RepositoryId.parse("acme/shop"))
+        assert found.credential.password == new.secret
+        sandbox.revoke_credential(new)
+        with pytest.raises(AuthenticationFailed):
+            provider.authenticate()
+
+
+def test_former_secrets_are_used_while_they_are_kept(shell, work, new, sandbox):
+    shell.succeed(
+        "provider", "rotate", work, "--token-stdin", "--keep-old", "1h", given=reveal(new)
+    )
+    sandbox.revoke_credential(new)
+    assert "valid" in shell.succeed("provider", "test", work)
+
+
+def test_former_secrets_are_not_used_unless_they_are_kept(shell, work, new, sandbox):
+    shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
+    sandbox.revoke_credential(new)
+    assert shell.fail("provider", "test", work)[0] == 4
+
+
+@pytest.mark.parametrize("kept", ["8d", "-1h", "soon"])
+def test_former_secrets_cannot_be_kept_for_ever(shell, work, new, kept):
+    done = shell.run(
+        "provider", "rotate", work, "--token-stdin", f"--keep-old={kept}", given=reveal(new)
+    )
+    assert done.returncode in (2, 3)
+    assert shell.json("provider", "show", work)["generation"] == 1
+
+
+def test_of_two_changes_at_once_one_is_told_of_the_other(shell, work):
+    with opened(shell) as installation:
+        changes = installation.provider_changes
+        first = changes.plan(work, {"workspace": "one"}, {})
+        second = changes.plan(work, {"workspace": "two"}, {})
+        changes.store(first)
+        with pytest.raises(ConfigurationError, match="by another command at the same time"):
+            changes.store(second)
+    assert shell.json("provider", "show", work)["settings"]["workspace"] == "one"
