@@ -104,6 +104,7 @@ def clone(
                 progress=lambda git: reporter.show("cloning", git),
                 cancellation=cancellation,
                 settings=_limited(installation.git_settings, limits, timeout),
+                renew=opened.renew_credential(wanted),
             )
         except GitError as error:
             from deploycore.cli.limits import name_option

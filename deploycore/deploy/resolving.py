@@ -53,6 +53,7 @@ def resolve_ref(
             cache=open_cache(),
             cancellation=cancellation,
             settings=settings(),
+            renew=provider.renew_credential(repository),
         )
     except GitError as error:
         if missing and error.details.get("ref"):

@@ -303,6 +303,7 @@ class Run:
             allowed_links=application.links_written,
             name=application.repository,
             watched=watched,
+            renew=provider.renew_credential(application.repository_id),
             progress=self._recorder.progress,
             cancellation=self._cancellation,
             settings=self._git_settings(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from deploycore.errors import LimitExceeded
+from deploycore.git.credentials import Credentials, RenewCredential
 from deploycore.git.progress import Cancellation, Progress, ProgressListener
 from deploycore.git.settings import GitSettings
 from deploycore.git.wording import limit_hint
@@ -74,6 +75,7 @@ class Operation:
 
     Args:
         home: The URL of the outermost repository, if it is known.
+        renew: Asked for another credential when the server rejects one.
         clock: A monotonic clock, in seconds.
         sleep: Waits for a number of seconds.
     """
@@ -85,12 +87,14 @@ class Operation:
         cancellation: Cancellation,
         *,
         home: str = "",
+        renew: RenewCredential | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings = settings
         self.cancellation = cancellation
         self.home = home
+        self.credentials = Credentials(renew)
         self._listener = listener
         self._clock = clock
         self._sleep = sleep

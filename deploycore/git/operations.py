@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from deploycore.git.credentials import RenewCredential
 from deploycore.git.operation import Operation, raise_listener_errors
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
@@ -42,6 +43,7 @@ def export(
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
+    renew: RenewCredential | None = None,
 ) -> CheckedOut:
     """Write the files of a commit to ``target``, without a ``.git`` directory.
 
@@ -76,6 +78,8 @@ def export(
             whose URL is for SSH.
         watched: Paths of which at least one must have changed. They are compared after the fetch
             and before anything is written.
+        renew: Asked for another credential when the server rejects the source's, or when that
+            expires. Submodules and Git LFS use the new one too.
 
     Raises:
         NothingWatchedChanged: No path in ``watched`` has changed.
@@ -94,7 +98,11 @@ def export(
     from deploycore.git.wire.request import Wanted
 
     operation = Operation(
-        settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
+        settings or GitSettings(),
+        progress,
+        cancellation or Cancellation(),
+        home=source.url,
+        renew=renew,
     )
     options = Options(
         submodules=submodules,
@@ -117,12 +125,14 @@ def resolve(
     cache: RepositoryCache | None = None,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
+    renew: RenewCredential | None = None,
 ) -> str:
     """Return the full hash of the commit that a branch or a tag points to.
 
     Args:
         ref: As in ``export``. If it is a hash, no request is made.
         cache: If it knows the server's capabilities, one request is enough; else it takes two.
+        renew: As in ``export``.
 
     Raises:
         DeploycoreError: As in ``export``.
@@ -132,7 +142,9 @@ def resolve(
 
     wanted = Wanted(ref)
     wanted.refuse_malformed()
-    operation = Operation(settings or GitSettings(), no_progress, cancellation or Cancellation())
+    operation = Operation(
+        settings or GitSettings(), no_progress, cancellation or Cancellation(), renew=renew
+    )
     capabilities = cache.repository(source.url).capabilities if cache else frozenset()
     return ask(source, wanted, operation, capabilities).commit
 
@@ -160,6 +172,7 @@ def clone(
     progress: ProgressListener = no_progress,
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
+    renew: RenewCredential | None = None,
 ) -> CheckedOut:
     """Clone one branch, tag or commit to ``target``, as a shallow git repository with its files.
 
@@ -181,7 +194,11 @@ def clone(
     from deploycore.git.wire.request import Wanted
 
     operation = Operation(
-        settings or GitSettings(), progress, cancellation or Cancellation(), home=source.url
+        settings or GitSettings(),
+        progress,
+        cancellation or Cancellation(),
+        home=source.url,
+        renew=renew,
     )
     options = Options(
         submodules=submodules, repository=True, links=LinkRules(escaping_links), name=name

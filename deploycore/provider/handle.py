@@ -39,6 +39,7 @@ from deploycore.models import (
     Branch,
     BranchQuery,
     CloneUrl,
+    GitCredential,
     Repository,
     RepositoryId,
     RepositoryQuery,
@@ -215,19 +216,27 @@ class Provider:
         return self._call("find_repository", Repository, repository=repository)
 
     @limited
-    def clone_url(self, repository: RepositoryId, *, refused: CloneUrl | None = None) -> CloneUrl:
+    def clone_url(
+        self, repository: RepositoryId, *, rejected: GitCredential | None = None
+    ) -> CloneUrl:
         """Where to clone a repository from, and with what credential.
 
         Args:
-            refused: What this method gave before, if the git server rejected its credential. A
-                token that the core has obtained is renewed then.
+            rejected: A credential that this method returned before, if the git server rejected
+                it. A token is renewed then, and a replaced secret is read again.
         """
-        if refused is not None and refused.credential is not None:
-            self._connection.tokens.refused(refused.credential.password)
+        if rejected is not None and not self._connection.tokens.refused(rejected.password):
+            self._connection.use_others(self._connection.replaced)
         found = self._call("clone_url", CloneUrl, repository=repository)
         if found.credential is not None:
             self._redactor.learn(found.credential.password)
         return found
+
+    def renew_credential(
+        self, repository: RepositoryId
+    ) -> Callable[[GitCredential], GitCredential | None]:
+        """Return what git asks for another credential when a server rejects one."""
+        return lambda rejected: self.clone_url(repository, rejected=rejected).credential
 
     @limited
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

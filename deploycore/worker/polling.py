@@ -235,6 +235,7 @@ class Poller:
             cache=self._installation.git_cache,
             cancellation=self._cancellation,
             settings=replace(self._installation.git_settings, total_timeout=_CALL_SECONDS),
+            renew=provider.renew_credential(definition.repository_id),
         )
 
     def _present(self, provider: Provider, definition: Application) -> Application | None:

@@ -22,12 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from urllib3 import HTTPHeaderDict
 
 from deploycore.errors import UnsafeRepository
+from deploycore.git.credentials import authorization_of
 from deploycore.git.lfs.errors import LfsErrors
 from deploycore.git.lfs.pointers import Pointer
 from deploycore.git.wording import clean
-from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
-from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl, GitCredential
 from deploycore.text.validation import find_problems
 
 __all__ = ["BatchApi", "Offer", "lfs_endpoint", "read_complaint"]
@@ -138,16 +138,20 @@ class BatchApi:
             request["ref"] = {"name": self._ref.decode("utf-8", "replace")}
         return json.dumps(request).encode()
 
-    def authorization(self) -> dict[str, str]:
-        """Return the header with the repository's credential, if it has one."""
-        credential = self._source.credential
+    def authorization(self, credential: GitCredential | None) -> dict[str, str]:
+        """Return the header with a credential, if there is one."""
         if credential is None:
             return {}
-        name, value = BasicAuth(credential.username, credential.password).header()
+        name, value = authorization_of(credential)
         return {name: value.get_secret_value()}
 
-    def read_offers(self, wanted: list[Pointer], body: bytes) -> list[Offer]:
+    def read_offers(
+        self, wanted: list[Pointer], body: bytes, credential: GitCredential | None
+    ) -> list[Offer]:
         """Read an answer: one offer for each requested object, in the same order.
+
+        Args:
+            credential: What downloads from the repository's own server are authorized by.
 
         Raises:
             RemoteRefused: The server refuses an object.
@@ -163,9 +167,11 @@ class BatchApi:
             raise self._errors.invalid_answer("it lists an object twice")
         if given.keys() - {each.oid for each in wanted}:
             raise self._errors.invalid_answer("it lists objects that were not requested")
-        return [self._offer(each, given.get(each.oid)) for each in wanted]
+        return [self._offer(each, given.get(each.oid), credential) for each in wanted]
 
-    def _offer(self, pointer: Pointer, given: _Object | None) -> Offer:
+    def _offer(
+        self, pointer: Pointer, given: _Object | None, credential: GitCredential | None
+    ) -> Offer:
         if given is not None and given.error is not None:
             raise self._errors.object_refused(pointer, given.error.code, given.error.message or "")
         action = given.actions.download if given and given.actions else None
@@ -176,7 +182,7 @@ class BatchApi:
         headers = self._sendable(action.header or {})
         at_home = Origin.of(self._endpoint.url).covers(action.href)
         if at_home and not given.authenticated and "Authorization" not in headers:
-            headers.update(self.authorization())
+            headers.update(self.authorization(credential))
         return Offer(pointer, action.href, headers, _until(action))
 
     def _sendable(self, given: Mapping[str, str]) -> HTTPHeaderDict:

@@ -32,7 +32,7 @@ from deploycore.git.wire.destination import Destinations, shown_origin
 from deploycore.git.wire.translation import is_transient, network_failure
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
-from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl, GitCredential
 
 __all__ = ["LfsClient", "Sink"]
 
@@ -95,6 +95,7 @@ class LfsClient:
         self._errors = LfsErrors(source, self._endpoint)
         self._batch = BatchApi(source, self._endpoint, self._errors, ref)
         self._connections = _Connections(Destinations(source, within=within), operation)
+        self._asked_with: GitCredential | None = None
 
     def fetch(self, pointers: Iterable[Pointer], open_sink: OpenSink) -> None:
         """Download objects, each of them once.
@@ -149,8 +150,16 @@ class LfsClient:
                 # The first one is always tried, so that wrong clocks cannot cause an endless loop.
                 if number and offer.until <= time.time():
                     break
-                self._persistently(partial(self._download, offer, open_sink))
+                try:
+                    self._persistently(partial(self._download, offer, open_sink))
+                except RemoteRefused as error:
+                    if error.details.get("status") != 401 or not self._replace_credential():
+                        raise
+                    break  # and ask again, for offers with the new credential
                 wanted = wanted[1:]
+
+    def _replace_credential(self) -> bool:
+        return self._operation.credentials.replace(self._asked_with)
 
     def _persistently(self, attempt: Callable[[], _T]) -> _T:
         """Retry an attempt after broken connections and timeouts."""
@@ -173,17 +182,22 @@ class LfsClient:
 
     def _ask(self, wanted: list[Pointer]) -> list[Offer]:
         """Ask for the download URLs of these objects (docs/api/batch.md)."""
+        credentials = self._operation.credentials
+        credential = credentials.current(self._source.credential)
         headers = {
             "Accept": _MEDIA_TYPE,
             "Content-Type": _MEDIA_TYPE,
-            **self._batch.authorization(),
+            **self._batch.authorization(credential),
         }
         url = f"{self._endpoint.url}/objects/batch"
         with closing(self._send("POST", url, headers, self._batch.request(wanted))) as response:
+            if response.status == 401 and credentials.replace(credential):
+                return self._ask(wanted)
             most = _MAX_ANSWER_BYTES if response.status == 200 else _MAX_REASON_BYTES
             body = b"".join(self._chunks(response, url, most))
             if response.status != 200:
                 raise self._errors.refused(response.status, read_complaint(body))
+            credentials.accept(credential)
             kind = media_type(response)
         if len(body) > _MAX_ANSWER_BYTES:
             raise LimitExceeded(
@@ -200,7 +214,8 @@ class LfsClient:
                 " repository.",
                 url=self._source.url,
             )
-        return self._batch.read_offers(wanted, body)
+        self._asked_with = credential
+        return self._batch.read_offers(wanted, body, credential)
 
     # The transfer
 

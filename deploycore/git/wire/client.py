@@ -31,15 +31,15 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from deploycore.errors import GitError, LimitExceeded, RemoteRefused
+from deploycore.git.credentials import authorization_of
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import OBJECT_FORMATS, SHA1
 from deploycore.git.wire.connections import media_type
 from deploycore.git.wire.request import FetchReceiver, Wanted
 from deploycore.git.wire.translation import http_refusal
 from deploycore.git.wording import clean, limit_hint
-from deploycore.http import BasicAuth
 from deploycore.http.origin import Origin
-from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl, GitCredential
 
 __all__ = ["GitClient", "too_many_bytes"]
 
@@ -111,6 +111,7 @@ class GitClient(AbstractHttpGitClient):
         self._fetching = urljoin(place, _SERVICE)
         self._place = place
         self._error_band = b""
+        self._sent: GitCredential | None = None
         self._responses: list[BaseHTTPResponse] = []
 
     def _discover_references(
@@ -192,13 +193,19 @@ class GitClient(AbstractHttpGitClient):
                 " not followed.",
                 url=self._source.url,
             )
+        if data is not None and not isinstance(data, bytes):
+            data = b"".join(data)  # it may have to be sent again
         response = self._send(headers or {}, data)
+        if response.status == 401 and self._operation.credentials.replace(self._sent):
+            response.close()
+            response = self._send(headers or {}, data)
         for _ in range(_MAX_REDIRECTS):
             if data is not None or not self._follows(response):
                 break
             response = self._send(headers or {}, data)
         if response.status != 200:
             raise self._refused(response)
+        self._operation.credentials.accept(self._sent)
         # As in git, only the type of the first answer decides whether this is git (discover_refs
         # and rpc_service in remote-curl.c). The type of a later one only explains invalid content.
         kind = "advertisement" if data is None else "result"
@@ -213,11 +220,12 @@ class GitClient(AbstractHttpGitClient):
         self, headers: Mapping[str, str], data: bytes | Iterator[bytes] | None
     ) -> BaseHTTPResponse:
         url = self._place + (_QUESTION if data is None else _SERVICE)
+        self._sent = self._operation.credentials.current(self._source.credential)
         response = self._pool.urlopen(
             "GET" if data is None else "POST",
             url[len(_origin(url)) :],
             body=data,
-            headers={**headers, **_own_headers(self._source)},
+            headers={**headers, **_own_headers(self._sent)},
             redirect=False,
             retries=False,
             preload_content=False,
@@ -325,12 +333,11 @@ class _Answer:
         self.response.close()
 
 
-def _own_headers(source: CloneUrl) -> dict[str, str]:
+def _own_headers(credential: GitCredential | None) -> dict[str, str]:
     # Some hosts treat only clients whose name begins with git/ as such.
     headers = {"User-Agent": "git/deploycore", "Pragma": "no-cache"}
-    if source.credential:
-        auth = BasicAuth(source.credential.username, source.credential.password)
-        name, value = auth.header()
+    if credential is not None:
+        name, value = authorization_of(credential)
         headers[name] = value.get_secret_value()
     return headers
 

@@ -1,0 +1,101 @@
+"""The credentials of one export or clone, which may have to be replaced while it runs.
+
+A token may expire during a long fetch. It is replaced before a request that it would not survive,
+or once the server has rejected it, and everything that follows uses the new one: the rest of the
+fetch, submodules and Git LFS.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from deploycore.models import GitCredential
+
+__all__ = ["Credentials", "RenewCredential", "authorization_of"]
+
+RenewCredential = Callable[["GitCredential"], "GitCredential | None"]
+"""Gives a credential in place of one that the git server rejected or that has expired; ``None`` if
+there is no other one."""
+
+_EARLY = timedelta(seconds=30)
+
+
+class Credentials:
+    """The credentials in use; safe to use from several threads.
+
+    Args:
+        renew: Asked for another credential (default: there is no other one).
+    """
+
+    def __init__(self, renew: RenewCredential | None = None) -> None:
+        self._renew = renew
+        self._lock = threading.Lock()
+        self._newer: dict[GitCredential, GitCredential] = {}
+        self._accepted: set[GitCredential] = set()
+        self._final: set[GitCredential] = set()
+
+    def current(self, credential: GitCredential | None) -> GitCredential | None:
+        """Return the credential to use in place of one that was given at the beginning."""
+        if credential is None:
+            return None
+        with self._lock:
+            found = self._newest(credential)
+        if found.expires_at is not None and found.expires_at < datetime.now(UTC) + _EARLY:
+            self.replace(found)
+            with self._lock:
+                found = self._newest(found)
+        return found
+
+    def accept(self, credential: GitCredential | None) -> None:
+        """Record that a server accepted a credential, so that a later rejection means expiry."""
+        if credential is not None:
+            with self._lock:
+                self._accepted.add(credential)
+
+    def replace(self, rejected: GitCredential | None) -> bool:
+        """Replace a credential that the server rejected.
+
+        A credential that came as a replacement and was never accepted is not replaced again: the
+        reason is another one than its age.
+
+        Returns:
+            Whether there is another one to try.
+
+        Raises:
+            DeploycoreError: Whatever asking for another one raised.
+        """
+        if rejected is None or self._renew is None:
+            return False
+        with self._lock:
+            if rejected in self._newer:
+                return True
+            is_replacement = rejected in self._newer.values()
+            if rejected in self._final or (is_replacement and rejected not in self._accepted):
+                return False
+        found = self._renew(rejected)
+        with self._lock:
+            if found is None or found == rejected:
+                self._final.add(rejected)
+                return False
+            self._newer.setdefault(rejected, found)
+            return True
+
+    def _newest(self, credential: GitCredential) -> GitCredential:
+        while credential in self._newer:
+            credential = self._newer[credential]
+        return credential
+
+
+def authorization_of(credential: GitCredential) -> tuple[str, SecretStr]:
+    """Return the header that shows a credential: Basic (RFC 7617) or Bearer (RFC 6750)."""
+    from deploycore.http import BasicAuth, BearerAuth  # imports requests
+
+    if credential.scheme == "bearer":
+        return BearerAuth(credential.password).header()
+    return BasicAuth(credential.username, credential.password).header()
