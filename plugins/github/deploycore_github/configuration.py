@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BearerAuth, HttpAuth
-from deploycore_github.installation import AppAuth
+from deploycore_github.app_auth import AppAuth
 
 __all__ = ["AppConfig", "GitHubConfig", "TokenConfig", "TokenKind"]
 

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from deploycore.errors import DeploycoreError, NotFound
+from deploycore.errors import NotFound
 from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
 from deploycore.hookspecs import hookimpl
-from deploycore.http import ErrorAnswer, HttpClient, parse_answer, parse_items
+from deploycore.http import HttpClient, parse_answer, parse_items
 from deploycore.models import (
     Account,
     Branch,
@@ -28,16 +28,18 @@ from deploycore.models import (
     RepositoryId,
     RepositoryQuery,
 )
+from deploycore.tokens import Token
 from deploycore_github import explanations, tasks, webhooks
 from deploycore_github.answers import (
     BranchAnswer,
+    InstallationAnswer,
     InstallationRepositoriesAnswer,
     RepositoryAnswer,
     UserAnswer,
 )
 from deploycore_github.configuration import INSTALLATION, AppConfig, GitHubConfig, TokenConfig
 from deploycore_github.explanations import Question
-from deploycore_github.installation import Installation
+from deploycore_github.installation import installation_path, installation_token
 from deploycore_github.statuses import (
     DeploymentAnswer,
     commit_status,
@@ -77,18 +79,18 @@ class GitHubProvider:
     def __init__(self, config: TokenConfig | AppConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http.with_headers(HEADERS)
-        self._installation: Installation | None = None
-        self._installations: dict[Task, Installation] = {}
+        self._app: AppConfig | None = None
+        self._clients: dict[Task, HttpClient] = {}
         if isinstance(config, TokenConfig):
-            self._token: Callable[[], SecretStr] = lambda: config.token
+            self._token: Callable[[], Token] = lambda: Token(value=config.token)
             self._owner = config.owner
             self._is_installation = config.kind is INSTALLATION
         else:
-            # One token for each task: a token for reading can never write.
-            self._installations = {task: _narrowed(config, self._http, task) for task in TASKS}
-            self._installation = self._installations[READING]
-            self._http = self._http.authorised_by(self._installation)
-            self._token = self._installation.token
+            self._app = config
+            self._clients = {
+                task: self._http.authorised_by(installation_token(config, task)) for task in TASKS
+            }
+            self._token = self._clients[READING].token
             self._owner = None
             self._is_installation = True
 
@@ -99,8 +101,8 @@ class GitHubProvider:
         An installation token that was given as a token can ask neither, and proves itself by
         what it may see.
         """
-        if self._installation is not None:
-            described = self._installation.described()
+        if self._app is not None:
+            described = self._described(self._app)
             if described.suspended_at is not None:
                 raise explanations.suspended(Question(self._config))
             return described.as_account()
@@ -148,7 +150,10 @@ class GitHubProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Build the clone URL from the configuration; an app may have to obtain a token first."""
-        credential = GitCredential(username=GIT_USERNAME, password=self._token())
+        token = self._token()
+        credential = GitCredential(
+            username=GIT_USERNAME, password=token.value, expires_at=token.expires_at
+        )
         return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     @hookimpl
@@ -262,8 +267,8 @@ class GitHubProvider:
 
     def _installed_at(self) -> str | None:
         """The account; ``None`` if an installation token has access to no repository."""
-        if self._installation is not None:
-            account = self._installation.described().account
+        if self._app is not None:
+            account = self._described(self._app).account
             return account.login if account else self._first_owner()
         return self._first_owner()
 
@@ -302,23 +307,14 @@ class GitHubProvider:
         commit: str | None = None,
     ) -> HttpClient:
         question = Question(self._config, owner, repository, task, commit)
-        installation = self._installations.get(task)
-        http = self._http if installation is None else self._http.authorised_by(installation)
-        return http.explaining(partial(self._explain, question=question))
+        http = self._clients.get(task, self._http)
+        return http.explaining(partial(explanations.explain, question=question))
 
-    def _explain(self, answer: ErrorAnswer, question: Question) -> DeploycoreError | None:
-        installation = self._installations.get(question.task)
-        if answer.status == 401 and installation is not None:
-            installation.forget()
-        return explanations.explain(answer, question)
-
-
-def _narrowed(config: AppConfig, http: HttpClient, task: Task) -> Installation:
-    """The installation, with tokens that are valid only for one task."""
-    explain = partial(explanations.explain, question=Question(config, task=task))
-    return Installation(
-        config.installation_id, http.explaining(explain), permissions=task.permissions
-    )
+    def _described(self, app: AppConfig) -> InstallationAnswer:
+        """Read the installation. This needs only the app's key, no permission."""
+        explain = partial(explanations.explain, question=Question(app))
+        answer = self._http.explaining(explain).get_json(installation_path(app))
+        return parse_answer(InstallationAnswer, answer, what="an installation")
 
 
 def _repositories(

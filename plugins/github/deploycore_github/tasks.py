@@ -31,6 +31,7 @@ class Task:
     """A task on a repository.
 
     Attributes:
+        name: Tells it from other tasks.
         what: Follows 'may not', and is followed by what it is done to.
         box: The permission, as the pages of fine-grained tokens and apps call it.
         scope: What a classic token needs for it, or more.
@@ -38,6 +39,7 @@ class Task:
         role: Who may do it, for people; empty where that is understood.
     """
 
+    name: str
     what: str
     box: str
     scope: str
@@ -54,10 +56,11 @@ _ADMINISTRATORS = (
 )
 _WRITERS = "The account needs write access to the repository."
 
-READING = Task("read", "Contents: Read-only", "repo", _narrowed(contents="read"))
+READING = Task("reading", "read", "Contents: Read-only", "repo", _narrowed(contents="read"))
 """Most of deploycore only reads."""
 
 LISTING_WEBHOOKS = Task(
+    "listing-webhooks",
     "list the webhooks of",
     "Webhooks: Read-only",
     "read:repo_hook",
@@ -65,6 +68,7 @@ LISTING_WEBHOOKS = Task(
     _ADMINISTRATORS,
 )
 REGISTERING_WEBHOOK = Task(
+    "registering-webhook",
     "register a webhook for",
     "Webhooks: Read and write",
     "admin:repo_hook",
@@ -72,6 +76,7 @@ REGISTERING_WEBHOOK = Task(
     _ADMINISTRATORS,
 )
 REMOVING_WEBHOOK = Task(
+    "removing-webhook",
     "remove a webhook from",
     "Webhooks: Read and write",
     "admin:repo_hook",
@@ -79,6 +84,7 @@ REMOVING_WEBHOOK = Task(
     _ADMINISTRATORS,
 )
 REPORTING_STATUS = Task(
+    "reporting-status",
     "report a status to",
     "Commit statuses: Read and write",
     "repo:status",
@@ -86,6 +92,7 @@ REPORTING_STATUS = Task(
     _WRITERS,
 )
 REPORTING_DEPLOYMENT = Task(
+    "reporting-deployment",
     "report a deployment to",
     "Deployments: Read and write",
     "repo_deployment",

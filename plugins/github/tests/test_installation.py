@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from deploycore_github.installation import AppAuth, Installation
+from deploycore_github.app_auth import AppAuth
 
 from deploycore.errors import AuthenticationFailed, PermissionDenied
 from deploycore.models import RepositoryId
@@ -40,35 +40,17 @@ def test_nothing_of_the_key_is_shown(private_key):
     assert private_key.get_secret_value().splitlines()[1] not in f"{auth!r} {auth.header()}"
 
 
-class Host:
-    """Gives a new token for each request, good for an hour."""
-
-    def __init__(self, clock):
-        self.asked = []
-        self._clock = clock
-
-    def repeating(self, method):
-        assert method == "POST"
-        return self
-
-    def send_json(self, method, path, *, body):
-        self.asked.append((method, path, body))
-        ends = self._clock() + timedelta(hours=1)
-        return {"token": f"made-up-secret-{len(self.asked)}", "expires_at": ends.isoformat()}
+def test_a_token_is_requested_for_reading_alone(sandbox, connect):
+    sandbox.arrange(ONE)
+    token = connect("app").clone_url(SHOP).credential.password.get_secret_value()
+    assert sandbox.credential_of(token).scopes == {"contents=read", "metadata=read"}
 
 
-def test_a_token_is_kept_until_some_minutes_before_its_end():
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    host = Host(lambda: now)
-    installation = Installation("5001", host, clock=lambda: now)
-    for minutes, expected in [(0, 1), (54, 1), (55, 1), (56, 2), (100, 2), (112, 3)]:
-        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
-        assert installation.token().get_secret_value() == f"made-up-secret-{expected}"
-    assert host.asked[0] == (
-        "POST",
-        "app/installations/5001/access_tokens",
-        {"permissions": {"contents": "read", "metadata": "read"}},
-    )
+def test_git_learns_when_the_token_expires(sandbox, connect):
+    sandbox.arrange(ONE)
+    expires_at = connect("app").clone_url(SHOP).credential.expires_at
+    left = expires_at - datetime.now(UTC)
+    assert timedelta(minutes=50) < left < timedelta(minutes=70)
 
 
 def test_one_token_serves_the_api_and_git(sandbox, connect):
@@ -83,14 +65,6 @@ def test_one_token_serves_the_api_and_git(sandbox, connect):
     assert exchanges(sandbox) == 1
 
 
-def test_a_token_that_is_about_to_end_is_not_given_to_git(sandbox, connect):
-    sandbox.arrange(ONE)
-    sandbox.token_lifetime = timedelta(minutes=4)
-    provider = connect("app")
-    assert provider.clone_url(SHOP) != provider.clone_url(SHOP)
-    assert exchanges(sandbox) == 2
-
-
 def test_many_threads_get_one_token(sandbox, connect):
     sandbox.arrange(ONE)
     provider = connect("app")
@@ -101,13 +75,11 @@ def test_many_threads_get_one_token(sandbox, connect):
     assert exchanges(sandbox) == 1
 
 
-def test_after_a_token_was_refused_there_is_a_new_one(sandbox, connect):
+def test_a_token_that_was_revoked_is_replaced_at_once(sandbox, connect):
     sandbox.arrange(ONE)
     provider = connect("app")
     list(provider.list_repos())
     sandbox.revoke_installation_tokens()
-    with pytest.raises(AuthenticationFailed, match="the GitHub App 1001"):
-        list(provider.list_repos())
     assert len(list(provider.list_repos())) == 1
     assert exchanges(sandbox) == 2
 
