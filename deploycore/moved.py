@@ -44,7 +44,7 @@ class _Former:
 
         present = FORMER_MODULES[module.__name__]
         warnings.warn(
-            f"The module {module.__name__} has moved to {present}; the former name will be removed"
+            f"The module {module.__name__} has moved to {present}; the old name will be removed"
             " in the next minor release.",
             DeprecationWarning,
             stacklevel=2,

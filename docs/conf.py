@@ -59,10 +59,13 @@ napoleon_attr_annotations = False  # signatures tell the types
 # What is not ours and can't be looked up without a network; and what has no page: type
 # variables, and the checks behind annotated types.
 nitpick_ignore = [
+    ("py:class", "EventKind"),
     ("py:class", "Path"),
     ("py:class", "SecretStr"),
+    ("py:class", "datetime"),
     ("py:class", "datetime.datetime"),
     ("py:class", "datetime.timedelta"),
+    ("py:class", "deploycore.store.store.Store"),
     ("py:class", "pathlib.Path"),
 ]
 nitpick_ignore_regex = [

@@ -171,6 +171,6 @@ def test_a_value_that_is_asked_for_must_not_be_empty(stdin, monkeypatch):
     stdin("", terminal=True)
     typed = iter(["", SECRET])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
-    with pytest.raises(ConfigurationError, match="There is no value for TOKEN"):
+    with pytest.raises(ConfigurationError, match="The value of TOKEN is empty"):
         read_secret("TOKEN", from_stdin=False)
     assert read_secret("TOKEN", from_stdin=False).get_secret_value() == SECRET

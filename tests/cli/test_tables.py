@@ -123,7 +123,7 @@ def test_a_deployment_is_shown_whole(terminal, deployments, installation, monkey
 def test_releases_stay_whole(terminal, deployments, installation, monkeypatch, width):
     deployment = replace(deployments[1], author="Ada Lovelace", subject="Count " * 30)
     release = Release(RELEASE, Path("/srv") / RELEASE, is_live=True, deployment=deployment)
-    monkeypatch.setattr(Installation, "releases", lambda self, name: [release])
+    monkeypatch.setattr(history, "_find_releases", lambda name: ([release], []))
     shown = terminal(width, history.releases, NAME)
     assert_whole(shown, RELEASE, COMMIT[:12], "live")
     assert_fits(shown, width)

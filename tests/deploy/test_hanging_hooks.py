@@ -238,7 +238,7 @@ def test_what_git_said_is_not_lost_where_the_plugin_hangs_on_explaining_it(
     with pytest.raises(PluginError, match="did not answer") as caught:
         installation.deploy("app")
     assert caught.value.details["hook"] == "explain_git_refusal"
-    assert "The plugin was to explain this error: " in caught.value.hint
+    assert "It was asked about this: " in caught.value.hint
     assert "acme.example" in caught.value.hint
     assert ended(installation, target) == "failed"
 

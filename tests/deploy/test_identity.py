@@ -21,13 +21,14 @@ class Host:
         self.found = found
         self.asked = []
 
+    def supports(self, hook: str) -> bool:
+        return hook == "find_repository" and None not in self.found.values()
+
     def find_repository(self, repository: RepositoryId):
         self.asked.append(str(repository))
         found = self.found.get(str(repository), NotFound("It is not there."))
         if isinstance(found, Exception):
             raise found
-        if found is None:
-            return None
         host_id, name = found
         owner, _, slug = name.rpartition("/")
         return Repository(
@@ -118,9 +119,7 @@ def test_the_told_name_counts_where_the_old_one_is_another_repository_by_now(con
     assert confirm(**found) == "acme/store"
 
 
-@pytest.mark.parametrize(
-    "told", [("18", "acme/store"), None, NotFound("no"), PermissionDenied("no")]
-)
+@pytest.mark.parametrize("told", [("18", "acme/store"), NotFound("no"), PermissionDenied("no")])
 def test_a_told_name_that_the_host_does_not_confirm_renames_nothing(confirm, known, store, told):
     confirm(acme__shop=("17", "acme/shop"))
     store.repositories.note_told_name(store.get_application("shop").definition, "acme/store")

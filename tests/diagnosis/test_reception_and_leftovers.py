@@ -102,7 +102,7 @@ def test_a_repository_that_was_replaced_is_told_shown_and_accepted(
     store.repositories.learn(definition, "17")
     store.repositories.note_other(definition, "18")
     (found,) = look().of("application site", "problem")
-    assert "acme/site now belongs to another repository" in found.message
+    assert "Another repository is named acme/site now" in found.message
     assert found.hint.endswith("deploycore app accept-repository site")
     note = "(another repository has this name now; deployments fail)"
     assert note in " ".join(command("app", "show", "site")[1].split())

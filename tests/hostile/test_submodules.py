@@ -85,7 +85,7 @@ def test_a_repository_on_the_internet_has_no_submodule_there(url, reason):
         prefix=b"",
         depth=1,
     )
-    with pytest.raises(UnsafeRepository, match="no public address"):
+    with pytest.raises(UnsafeRepository, match="not a public address"):
         allowed.refuse_private(found[0].source.url)
 
 
@@ -122,7 +122,7 @@ def test_a_name_that_resolves_to_something_else_a_moment_later_is_not_asked(
     as_if_public(lambda host: INTERNET)
     url = f"{secure_server.origin}/lib.git"
     error = refused(UnsafeRepository, shop(url).url, submodules=True, ca_bundle=str(certificate))
-    assert "no public address" in error.message
+    assert "not a public address" in error.message
     assert secure_server.requests == []
 
 
@@ -158,7 +158,7 @@ def test_files_in_lfs_of_a_submodule_are_held_to_the_outermost_repository(
     options = {"submodules": True, "cache": cache, "settings": settings}
     export(top, "main", target.parent.parent / "before", **options)
     as_if_public()
-    with pytest.raises(UnsafeRepository, match="no public address"):
+    with pytest.raises(UnsafeRepository, match="not a public address"):
         export(top, "main", target, lfs=True, **options)
     assert (both.batches, both.asked) == (0, [])
     assert nothing_left(target)
@@ -174,7 +174,7 @@ def test_an_lfs_server_of_a_submodule_is_checked_where_the_connection_leads(sett
         within=allowed,
     )
     try:
-        with pytest.raises(UnsafeRepository, match="no public address"):
+        with pytest.raises(UnsafeRepository, match="not a public address"):
             client.fetch([secure.add(b"film")], None)
         assert secure.requests == []
     finally:

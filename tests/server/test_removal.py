@@ -230,7 +230,7 @@ def test_logs_that_cannot_be_removed_are_named(
         patch.setattr("deploycore.deploy.log.remove_tree", lambda path: left)
         done = installation.removals.remove("shop", purge=True)
     say_removed(done, purge=True)
-    assert f"you to remove: Logs in {directory}: 2 entries" in capsys.readouterr().err
+    assert f"remove it yourself: Logs in {directory}: 2 entries" in capsys.readouterr().err
     assert removal_as_dict(done, purge=True)["remains"]
 
 

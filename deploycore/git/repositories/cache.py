@@ -65,7 +65,7 @@ class RepositoryCache:
         """Remove the repository of one remote.
 
         Returns:
-            Whether it was removed: it may not exist, or be in use.
+            Whether the repository was removed. It may not exist, or may be in use.
 
         Raises:
             ConfigurationError: It could not be removed.

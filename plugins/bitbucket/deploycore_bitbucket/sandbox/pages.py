@@ -25,13 +25,19 @@ MOST_PAGELEN = 100
 
 
 def page_of(
-    rows: Sequence[T], request: Request, render: Callable[[T], Any], *, pagination: Pagination
+    rows: Sequence[T],
+    request: Request,
+    render: Callable[[T], Any],
+    *,
+    pagination: Pagination,
+    most: int = MOST_PAGELEN,
 ) -> dict[str, Any]:
     """The page that a request asks for.
 
     Args:
         rows: The whole collection.
         render: Makes the JSON object of a row; called for the rows of the page alone.
+        most: How many items a page has at most, whatever the request asks for.
 
     Raises:
         Refusal: 400 where ``pagelen`` or the page is not valid.
@@ -39,6 +45,7 @@ def page_of(
     pagelen = _number(request, "pagelen", DEFAULT_PAGELEN)
     if not 1 <= pagelen <= MOST_PAGELEN:
         raise refuse(400, "Invalid pagelen")
+    pagelen = min(pagelen, most)
     pages = max(1, -(-len(rows) // pagelen))
     if pagination == "iterator":
         page = _page_of_mark(request, pages)

@@ -356,7 +356,8 @@ class Sandbox(BitbucketHost):
         return shape
 
     def _page(self, rows: Sequence[T], request: Request, render: Callable[[T], Any]) -> Any:
-        return page_of(rows, request, render, pagination=self._pagination)
+        most = self.PAGES.size_most
+        return page_of(rows, request, render, pagination=self._pagination, most=most)
 
     def _is_over_budget(self) -> bool:
         with self._counting:
