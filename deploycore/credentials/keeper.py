@@ -33,7 +33,8 @@ __all__ = ["StoredToken", "TokenKeeper", "TokenMemory", "TokenSource", "TokenSto
 logger = logging.getLogger(__name__)
 
 _LEAST_USE = 10.0
-"""Seconds that a new token is used at least, whatever the host says of its end."""
+"""Seconds that a token is used at least where the host's clock, or ours, is wrong: where two in a
+row would be valid for less than this."""
 
 _AFTER_REFUSAL = 60.0
 """Seconds for which a token that replaced a refused one is not replaced again."""
@@ -101,6 +102,7 @@ class _Held:
     generation: int = 0
     obtained_at: float = 0.0
     replaced_refused: bool = False
+    is_short: bool = False
     is_unsaved: bool = False
     save_at: float = float("inf")
 
@@ -300,22 +302,26 @@ class TokenKeeper:
         return renewed.token
 
     def _obtained(self, held: _Held | None) -> _Held:
-        return self._new(self._auth.obtain(self._client(), held.token if held else None), 1)
+        token = self._auth.obtain(self._client(), held.token if held else None)
+        return self._new(token, 1, held)
 
-    def _new(self, token: Token, generation: int) -> _Held:
+    def _new(self, token: Token, generation: int, held: _Held | None) -> _Held:
         """A token that was obtained just now."""
         lifetime = None
         if token.expires_at is not None:
             lifetime = (token.expires_at - datetime.now(UTC)).total_seconds()
-        return self._timed(StoredToken(token, generation, lifetime, lifetime))
+        return self._timed(StoredToken(token, generation, lifetime, lifetime), held)
 
-    def _timed(self, known: StoredToken) -> _Held:
+    def _timed(self, known: StoredToken, held: _Held | None) -> _Held:
         now, left = self._now(), known.seconds_left
         if left is None:
             return _Held(known.token, float("inf"), float("inf"), known.generation, now)
-        renew_at = now + max(_LEAST_USE, left - self._early(known))
+        is_short = left < _LEAST_USE
+        renew_at = now if is_short else now + left - self._early(known)
+        if is_short and held is not None and held.is_short:
+            renew_at = now + _LEAST_USE
         valid_until = max(renew_at, now + left)
-        return _Held(known.token, renew_at, valid_until, known.generation, now)
+        return _Held(known.token, renew_at, valid_until, known.generation, now, is_short=is_short)
 
     def _early(self, known: StoredToken) -> float:
         """How many seconds before its end a token is renewed."""
@@ -329,10 +335,10 @@ class TokenKeeper:
         while True:
             stored = storage.load(self._auth.key)
             if stored is not None and self._is_news(stored, held):
-                return self._timed(stored)
+                return self._timed(stored, held)
             generation = stored.generation if stored else 0
             if storage.begin_renewal(self._auth.key, generation, _RENEWAL_SECONDS):
-                return self._replaced(stored)
+                return self._replaced(stored, held)
             if self._now() > given_up_at:
                 raise ProviderUnavailable(
                     "Another process has been renewing the access token for"
@@ -346,7 +352,7 @@ class TokenKeeper:
             return False
         return stored.seconds_left is None or stored.seconds_left > self._early(stored)
 
-    def _replaced(self, stored: StoredToken | None) -> _Held:
+    def _replaced(self, stored: StoredToken | None, held: _Held | None) -> _Held:
         storage = self._storage
         assert storage is not None  # noqa: S101  for type checkers
         try:
@@ -354,7 +360,7 @@ class TokenKeeper:
         except BaseException:
             storage.give_up_renewal(self._auth.key)
             raise
-        renewed = self._new(token, (stored.generation if stored else 0) + 1)
+        renewed = self._new(token, (stored.generation if stored else 0) + 1, held)
         self._save(renewed)
         return renewed
 
