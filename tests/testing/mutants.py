@@ -1370,11 +1370,18 @@ SESSION = """class Session:
     def header(self) -> tuple[str, SecretStr]:
         with self._lock:
             if self._held is None or time.monotonic() >= self._ends - 60:
-                answer = self._http.send_json("POST", "tokens")
-                given = parse_answer(TokenAnswer, answer, what="a token")
-                self._held = given.token
-                self._ends = time.monotonic() + given.expires_in
+                try:
+                    self.renew()
+                except ProviderUnavailable:
+                    if self._held is None or time.monotonic() >= self._ends:
+                        raise
             return "Authorization", SecretStr(f"Bearer {self._held}")
+
+    def renew(self) -> None:
+        answer = self._http.send_json("POST", "tokens")
+        given = parse_answer(TokenAnswer, answer, what="a token")
+        self._held = given.token
+        self._ends = time.monotonic() + given.expires_in
 
     def explain(self, answer: ErrorAnswer) -> DeploycoreError | None:
         if answer.status == 401:
@@ -1395,7 +1402,8 @@ def signing_in(*texts: str) -> tuple[Replacement, ...]:
         session = session.replace(old, new)
     return SIGNING_IN + in_provider(
         IMPORTS,
-        f"import threading\nimport time\n{IMPORTS}\nfrom pydantic import SecretStr\n",
+        f"import threading\nimport time\n{IMPORTS}\nfrom pydantic import SecretStr\n"
+        "from deploycore.errors import ProviderUnavailable\n",
         "import BranchAnswer, RepositoryAnswer, UserAnswer\n",
         "import BranchAnswer, RepositoryAnswer, TokenAnswer, UserAnswer\n",
         CLASS,
@@ -1429,12 +1437,12 @@ TOKENS = (
     Mutant(
         "takes any failure to sign in for wrong credentials",
         signing_in(
-            '                answer = self._http.send_json("POST", "tokens")\n',
-            "                try:\n"
-            '                    answer = self._http.send_json("POST", "tokens")\n'
-            "                except DeploycoreError:\n"
-            "                    from deploycore.errors import AuthenticationFailed\n\n"
-            '                    raise AuthenticationFailed("no token", hint="Look.") from None\n',
+            '        answer = self._http.send_json("POST", "tokens")\n',
+            "        try:\n"
+            '            answer = self._http.send_json("POST", "tokens")\n'
+            "        except DeploycoreError:\n"
+            "            from deploycore.errors import AuthenticationFailed\n\n"
+            '            raise AuthenticationFailed("no token", hint="Look.") from None\n',
         ),
         ("test_a_sign_in_that_fails_is_a_typed_error",),
     ),
@@ -1454,12 +1462,26 @@ TOKENS = (
     Mutant(
         "quotes the answer to a request for a token",
         signing_in(
-            '                given = parse_answer(TokenAnswer, answer, what="a token")\n',
-            '                if not isinstance(answer.get("expires_in"), int):\n'
-            '                    raise DeploycoreError(f"There is no time in {answer}.")\n'
-            '                given = parse_answer(TokenAnswer, answer, what="a token")\n',
+            '        given = parse_answer(TokenAnswer, answer, what="a token")\n',
+            '        if not isinstance(answer.get("expires_in"), int):\n'
+            '            raise DeploycoreError(f"There is no time in {answer}.")\n'
+            '        given = parse_answer(TokenAnswer, answer, what="a token")\n',
         ),
         ("test_a_token_is_not_quoted_in_an_error",),
+    ),
+    Mutant(
+        "lets each thread renew the token by itself",
+        signing_in("        with self._lock:\n", "        if True:\n"),
+        ("test_threads_share_one_token",),
+    ),
+    Mutant(
+        "drops a token before it has the next one",
+        signing_in(
+            "                try:\n                    self.renew()\n",
+            "                try:\n                    self._held = None\n"
+            "                    self.renew()\n",
+        ),
+        ("test_a_token_is_used_while_it_cannot_be_renewed",),
     ),
 )
 

@@ -9,9 +9,11 @@ import json
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from deploycore.errors import (
 from deploycore.models import RepositoryId
 from deploycore.provider import Provider
 from deploycore.testing.contract.base import (
+    SECONDS_MOST,
     SKIPPED_BY_THE_KIT,
     Connect,
     ContractBase,
@@ -37,7 +40,15 @@ from deploycore.testing.contract.base import (
     sent,
 )
 from deploycore.testing.contract.failures import HOOKS, places, run
-from deploycore.testing.faults import Change, Fault, answer, connection_reset, html, truncated_json
+from deploycore.testing.faults import (
+    Change,
+    Fault,
+    answer,
+    connection_reset,
+    html,
+    latency,
+    truncated_json,
+)
 from deploycore.testing.messages import Answer, Request
 from deploycore.testing.scenarios import ONE, Access, ContractHost
 
@@ -50,6 +61,9 @@ SHORTEST_SECRET = 8
 EPOCH_FROM = 1_000_000_000
 """What is greater is a date in seconds, what is smaller a number of seconds."""
 JUST_NOW_SECONDS = 1
+SOON_SECONDS = 30
+"""Soon enough for a careful provider to renew the token, and later than the check takes."""
+AT_ONCE = 8
 
 Values = Callable[..., dict[str, str | SecretStr]]
 
@@ -130,6 +144,45 @@ class Tokens(ContractBase):
             "class", "a token is obtained anew once it has expired, not after the host refused it"
         )
 
+    def test_threads_share_one_token(
+        self, signing_in: None, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        run(connect(mode=mode), "list_branches", identity(shop))
+        needed = self._sign_ins(host)
+        if not needed:
+            return  # this way to sign in needs no token
+        host.faults.add(Fault(latency(0.2), signing_in=True))
+        provider, together = connect(mode=mode), Barrier(AT_ONCE, timeout=SECONDS_MOST)
+
+        def work(_: int) -> None:
+            together.wait()
+            run(provider, "list_branches", identity(shop))
+
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(work, range(AT_ONCE)))
+        assert self._sign_ins(host) - needed == needed, asked(
+            "class", "threads that need a token at the same time obtain one, not one each"
+        )
+
+    def test_a_token_is_used_while_it_cannot_be_renewed(
+        self, signing_in: None, host: ContractHost, connect: Connect, mode: str
+    ) -> None:
+        (shop,) = host.arrange(ONE)
+        provider = connect(mode=mode)
+        expiring: list[str] = []
+        host.faults.add(Fault(_expiring(expiring, seconds=SOON_SECONDS), signing_in=True, times=1))
+        run(provider, "list_branches", identity(shop))
+        if not expiring:
+            return  # no token was needed, or the host does not say when it expires
+        host.faults.add(Fault(answer(500, "away"), signing_in=True))
+        try:
+            run(provider, "list_branches", identity(shop))
+        except DeploycoreError:
+            pytest.fail(
+                asked("class", "a token that is still valid is used while no new one is issued")
+            )
+
     def test_a_token_is_not_quoted_in_an_error(
         self, signing_in: None, host: ContractHost, connect: Connect, values: Values, mode: str
     ) -> None:
@@ -149,8 +202,8 @@ class Tokens(ContractBase):
         return sum(host.faults.is_sign_in(request.path) for request in sent(host))
 
 
-def _expiring(expired: list[str]) -> Change:
-    """Whatever the answer says of when the token expires becomes 'just now'."""
+def _expiring(expired: list[str], *, seconds: int = 0) -> Change:
+    """Whatever the answer says of when the token expires becomes 'just now', or in seconds."""
 
     def apply(_: Request, found: Answer) -> Answer:
         body = found.json()
@@ -158,17 +211,18 @@ def _expiring(expired: list[str]) -> Change:
             return found
         for container, key, path in list(places(body, "")):
             if EXPIRY_FIELD.search(str(key)):
-                container[key] = _just_now(container[key])
+                container[key] = _in_seconds(container[key], seconds)
                 expired.append(path)
         return replace(found, body=json.dumps(body).encode())
 
     return Change("a token that has expired", apply)
 
 
-def _just_now(value: Any) -> Any:
+def _in_seconds(value: Any, seconds: int) -> Any:
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(datetime.now(UTC).timestamp()) if value > EPOCH_FROM else JUST_NOW_SECONDS
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, str) else value
+        return int(at.timestamp()) if value > EPOCH_FROM else seconds or JUST_NOW_SECONDS
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, str) else value
 
 
 def _unreadable() -> Iterator[Change]:
