@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 
 import requests
 from deploycore_bitbucket import BitbucketProvider
-from deploycore_bitbucket.mapping import REPOSITORY_FIELDS
+from deploycore_bitbucket.answers import REPOSITORY_FIELDS
 from deploycore_bitbucket.pagination import PAGE_FIELDS
 from deploycore_bitbucket.sandbox import Sandbox
 
