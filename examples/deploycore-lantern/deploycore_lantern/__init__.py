@@ -1,0 +1,5 @@
+"""Lantern as a deploycore provider."""
+
+from deploycore_lantern.provider import LanternProvider
+
+__all__ = ["LanternProvider"]
