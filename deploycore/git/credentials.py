@@ -23,6 +23,10 @@ RenewCredential = Callable[["GitCredential"], "GitCredential | None"]
 """Gives a credential in place of one that the git server rejected or that has expired; ``None`` if
 there is no other one."""
 
+MAX_IN_A_ROW = 5
+"""Replacements without an accepted one between them. Credentials may be replaced twice while one
+request is on its way."""
+
 _EARLY = timedelta(seconds=30)
 
 
@@ -37,7 +41,7 @@ class Credentials:
         self._renew = renew
         self._lock = threading.Lock()
         self._newer: dict[GitCredential, GitCredential] = {}
-        self._accepted: set[GitCredential] = set()
+        self._in_a_row = 0
         self._final: set[GitCredential] = set()
 
     def current(self, credential: GitCredential | None) -> GitCredential | None:
@@ -56,13 +60,13 @@ class Credentials:
         """Record that a server accepted a credential, so that a later rejection means expiry."""
         if credential is not None:
             with self._lock:
-                self._accepted.add(credential)
+                self._in_a_row = 0
 
     def replace(self, rejected: GitCredential | None) -> bool:
         """Replace a credential that the server rejected.
 
-        A credential that came as a replacement and was never accepted is not replaced again: the
-        reason is another one than its age.
+        If a few in a row are rejected, the reason is another one than their age, and none is asked
+        for any more.
 
         Returns:
             Whether there is another one to try.
@@ -75,12 +79,12 @@ class Credentials:
         with self._lock:
             if rejected in self._newer:
                 return True
-            is_replacement = rejected in self._newer.values()
-            if rejected in self._final or (is_replacement and rejected not in self._accepted):
+            if rejected in self._final or self._in_a_row >= MAX_IN_A_ROW:
                 return False
+            self._in_a_row += 1
         found = self._renew(rejected)
         with self._lock:
-            if found is None or found == rejected:
+            if found is None or found == rejected or found in self._newer:
                 self._final.add(rejected)
                 return False
             self._newer.setdefault(rejected, found)

@@ -396,23 +396,24 @@ class Provider:
             return self._guard(hook, lambda: iter(result))
 
         replaced = self._connection.replaced
+
+        def open_again() -> Iterator[object] | None:
+            nonlocal replaced
+            if not self._connection.use_others(replaced):
+                return None
+            replaced = self._connection.replaced
+            return self._connection.authorised(open_source)
+
         try:
             with tally.counting():
                 source = self._connection.authorised(open_source)
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
-        again = partial(self._opened_again, replaced, open_source)
-        return self._items(call, source, expected, wanted, tally, again)
+        return self._items(call, source, expected, wanted, tally, open_again)
 
     def _made(self, hook: str, arguments: Mapping[str, object]) -> Callable[[], Any]:
         return lambda: getattr(self._connection.hooks, hook)(**arguments)
-
-    def _opened_again(
-        self, replaced: int, open_source: Callable[[], Iterator[object]]
-    ) -> Iterator[object] | None:
-        """A listing from its beginning, with other credentials; ``None`` if there are no more."""
-        return open_source() if self._connection.use_others(replaced) else None
 
     def _items(
         self,
@@ -436,7 +437,7 @@ class Provider:
                     another = None if given else open_again()
                     if another is None:
                         raise
-                    source, open_again = another, lambda: None
+                    source = another
                     continue
                 if item is end:
                     self._guard(call.hook, tally.check)

@@ -196,7 +196,7 @@ class GitClient(AbstractHttpGitClient):
         if data is not None and not isinstance(data, bytes):
             data = b"".join(data)  # it may have to be sent again
         response = self._send(headers or {}, data)
-        if response.status == 401 and self._operation.credentials.replace(self._sent):
+        while response.status == 401 and self._operation.credentials.replace(self._sent):
             response.close()
             response = self._send(headers or {}, data)
         for _ in range(_MAX_REDIRECTS):

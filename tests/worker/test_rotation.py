@@ -1,0 +1,76 @@
+"""Credentials are replaced again and again while two workers deploy, and no deployment fails.
+
+``DEPLOYCORE_ROTATIONS`` says how large it is: applications and rounds, such as ``50x4``. More than
+CI has time for is run by hand.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.worker.conftest import told
+
+APPLICATIONS, ROUNDS = map(int, os.environ.get("DEPLOYCORE_ROTATIONS", "6x3").split("x"))
+
+
+@pytest.fixture
+def rotate(fleet):
+    """Replaces the provider's secret, and revokes the one before it at once."""
+    sandbox, installation = fleet._sandbox, fleet.installation
+    former = []
+
+    def run():
+        new = sandbox.add_credential("access-token")
+        changes = installation.provider_changes
+        changes.store(
+            changes.plan("work", {}, {"token": new.secret}),
+            verify=lambda provider: provider.authenticate(),
+        )
+        for each in former:
+            sandbox.revoke_credential(each)
+        former[:] = [new]
+
+    yield run
+    for each in former:
+        sandbox.revoke_credential(each)
+
+
+def test_no_deployment_fails_while_its_credentials_are_replaced(fleet, rotate):
+    rotate()  # from here on each replaced secret is revoked
+    names = fleet.create(APPLICATIONS)
+    workers = [fleet.start("--threads", "2") for _ in range(2)]
+    for number in range(ROUNDS):
+        fleet.push(f"push {number}")
+        for name in names:
+            fleet.add(name, delivery=str(number), commit=fleet.commit)
+        while not fleet.is_done():
+            rotate()
+    for worker in workers:
+        worker.terminate()
+        told(worker)
+    history = fleet.installation.store.deployments.list(limit=10_000)
+    assert {each.state for each in history} <= {"healthy", "superseded", "skipped"}, [
+        (each.application, each.state, each.error) for each in history if each.error
+    ]
+    assert [fleet.live(name) for name in names] == [f"push {ROUNDS - 1}"] * len(names)
+    assert len(history) >= APPLICATIONS
+    assert fleet.installation.store.get_provider("work").generation > ROUNDS
+
+
+def test_a_rotation_that_is_killed_leaves_the_former_or_the_new_secret(fleet, rotate):
+    """It is one transaction, after the proof: there is no state between."""
+    store, changes = fleet.installation.store, fleet.installation.provider_changes
+    before = store.get_provider("work")
+    new = fleet._sandbox.add_credential("access-token")
+    child = os.fork()
+    if not child:
+        store.change_provider = lambda *given, **named: os.kill(os.getpid(), 9)
+        try:
+            changes.store(changes.plan("work", {}, {"token": new.secret}))
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == 9
+    assert store.get_provider("work") == before
+    fleet._sandbox.revoke_credential(new)
