@@ -104,11 +104,11 @@ def test_one_that_lasts_is_used_as_it_is(issuer, shop, target, settings):
 
 def test_a_replacement_that_is_rejected_ends_the_export(issuer, shop, target, settings):
     issuer.accept("nobody has it")
-    issuer.left = [NEW, NEWEST, "another", "and another"]
+    issuer.left = [NEW, NEWEST, *map(str, range(9))]
     with pytest.raises(RemoteRefused) as caught:
         export(place(shop.url), "main", target, settings=settings, renew=issuer)
     assert caught.value.details["status"] == 401
-    assert issuer.asked == [OLD, NEW, NEWEST]
+    assert issuer.asked == [OLD, NEW, NEWEST, "0", "1"]
     assert nothing_left(target)
 
 

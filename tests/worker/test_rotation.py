@@ -7,10 +7,14 @@ CI has time for is run by hand.
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
 from tests.worker.conftest import told
+
+PAUSE = 0.2
+"""Seconds between two rotations; most deployments see one or two."""
 
 APPLICATIONS, ROUNDS = map(int, os.environ.get("DEPLOYCORE_ROTATIONS", "6x3").split("x"))
 
@@ -47,6 +51,7 @@ def test_no_deployment_fails_while_its_credentials_are_replaced(fleet, rotate):
             fleet.add(name, delivery=str(number), commit=fleet.commit)
         while not fleet.is_done():
             rotate()
+            time.sleep(PAUSE)
     for worker in workers:
         worker.terminate()
         told(worker)
