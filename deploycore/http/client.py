@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlencode, urljoin
 
@@ -19,22 +20,17 @@ from pydantic import SecretStr
 from deploycore.credentials.keeper import TokenKeeper, TokenSource
 from deploycore.errors import (
     ConfigurationError,
-    DeploycoreError,
-    ProviderError,
-    ProviderUnavailable,
     RateLimited,
-    UnexpectedAnswer,
 )
 from deploycore.http.answers import (
     Answer,
-    ErrorAnswer,
     Failure,
-    error_for_status,
     next_link,
     retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
 from deploycore.http.deprecation import Deprecation, Deprecations
+from deploycore.http.failures import Explain, Failures
 from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.settings import HttpSettings
 from deploycore.http.transport import Transport
@@ -50,7 +46,6 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _LIMITING = frozenset({403, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MOST = 5
-_SHOWN_CHARACTERS = 2000
 
 Parameters = Mapping[str, str | int]
 
@@ -60,9 +55,6 @@ class _Form:
     """A body of form fields."""
 
     fields: Mapping[str, str]
-
-
-Explain = Callable[[ErrorAnswer], DeploycoreError | None]
 
 
 class HttpClient:
@@ -103,7 +95,7 @@ class HttpClient:
         self._explain: Explain | None = None
         self._headers: Mapping[str, str] = {}
         self._repeated = _IDEMPOTENT
-        self._transport = Transport(self._settings, user_agent or _default_user_agent())
+        self._transport = Transport(self._settings, user_agent or f"deploycore/{__version__}")
         self._clock: Callable[[], float] = time.monotonic
         self._sleep: Callable[[float], object] = self._transport.closed.wait
         self._random: Callable[[], float] = random.random
@@ -333,12 +325,13 @@ class HttpClient:
     ) -> Iterator[Any]:
         seen: set[int] = set()
         link: str | None = url
+        wrong = partial(self._failures.unexpected, "GET")
         while link:
             # Hashes bound the memory of a long chain; 64 bits don't collide in 100,000 links.
             if hash(link) in seen:
-                raise self._unexpected("GET", link, "the link to the next page is a loop")
+                raise wrong(link, "the link to the next page is a loop")
             if len(seen) >= self._settings.pages_most:
-                raise self._unexpected("GET", link, f"there are more than {len(seen)} pages")
+                raise wrong(link, f"there are more than {len(seen)} pages")
             seen.add(hash(link))
             answer = self._accepted("GET", link, params, None)
             params = None
@@ -346,15 +339,15 @@ class HttpClient:
             yield page
             following: object = next_url(answer, page)
             if following is not None and not isinstance(following, str):
-                raise self._unexpected("GET", answer.url, "its link to the next page is not text")
+                raise wrong(answer.url, "its link to the next page is not text")
             link = following
 
     def _linked(self, answer: Answer) -> str | None:
         try:
             return next_link(answer.headers, answer.url)
         except ValueError as error:
-            malformed = str(error)
-        raise self._unexpected("GET", answer.url, malformed)
+            wrong = str(error)
+        raise self._failures.unexpected("GET", answer.url, wrong)
 
     def _json(self, method: str, url: str, params: Parameters | None, body: Any) -> Any:
         return self._decoded(method, self._accepted(method, url, params, body))
@@ -362,7 +355,7 @@ class HttpClient:
     def _accepted(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
         answer = self._request(method, url, params, body)
         if answer.status >= 400:
-            raise self._refusal(method, answer)
+            raise self._failures.refusal(method, answer)
         return answer
 
     def _decoded(self, method: str, answer: Answer) -> Any:
@@ -377,7 +370,7 @@ class HttpClient:
         if method == "GET":  # other answers may hold a new secret, which nothing can mask yet
             start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
             what += f", begins {start!r}"
-        raise self._unexpected(method, answer.url, f"it is not valid JSON ({what})")
+        raise self._failures.unexpected(method, answer.url, f"it is not valid JSON ({what})")
 
     def _request(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
         """Send a request, again where that may help, and follow redirects on the origin."""
@@ -388,10 +381,10 @@ class HttpClient:
             if answer.status not in _REDIRECTS:
                 if 300 <= answer.status < 400:
                     what = f"its status {answer.status} is not valid for this request"
-                    raise self._unexpected(method, target, what)
+                    raise self._failures.unexpected(method, target, what)
                 return answer
             target = self._redirected(method, target, answer)
-        raise self._unexpected(method, target, f"more than {_REDIRECTS_MOST} redirects")
+        raise self._failures.unexpected(method, target, f"more than {_REDIRECTS_MOST} redirects")
 
     def _persistently(self, method: str, target: str, body: Any, deadline: float) -> Answer:
         tries = 1 + (self._settings.retries if method in self._repeated else 0)
@@ -410,7 +403,7 @@ class HttpClient:
                 break
             self._sleep(wait)
         if isinstance(outcome, Failure):
-            raise self._unreachable(method, target, outcome)
+            raise self._failures.unreachable(method, target, outcome)
         return outcome
 
     def _authorised(self, method: str, target: str, body: Any, deadline: float) -> Answer | Failure:
@@ -435,7 +428,7 @@ class HttpClient:
     def _retry_at(self, method: str, outcome: Answer | Failure) -> datetime | None:
         """When the host says to try again, in its own way that the provider knows."""
         if isinstance(outcome, Answer) and outcome.status in _LIMITING:
-            explained = self._explained(method, outcome)
+            explained = self._failures.explained(method, outcome)
             return explained.retry_at if isinstance(explained, RateLimited) else None
         return None
 
@@ -465,58 +458,26 @@ class HttpClient:
             return self._base + path
         if not self._origin.covers(url):
             what = f"it links to another origin ({host_of(url)}), which is not followed"
-            raise self._unexpected(method, self._base, what)
+            raise self._failures.unexpected(method, self._base, what)
         return url
 
     def _redirected(self, method: str, target: str, answer: Answer) -> str:
         location = answer.headers.get("Location", "")
         if not location:
-            raise self._unexpected(method, target, "it redirects without an address")
+            raise self._failures.unexpected(method, target, "it redirects without an address")
         if method not in ("GET", "HEAD"):
-            raise self._unexpected(method, target, "it is a redirect, which only GET may follow")
+            raise self._failures.unexpected(
+                method, target, "it is a redirect, which only GET may follow"
+            )
         try:
             place = urljoin(target, location)
         except ValueError:
             place = location  # malformed: refused as such
         return self._absolute(method, place)
 
-    def _refusal(self, method: str, answer: Answer) -> DeploycoreError:
-        what = f"{method} {path_of(answer.url)} on {self._origin.host}"
-        explained = self._explained(method, answer)
-        return explained or error_for_status(answer, self._redactor.mask(what))
-
-    def _explained(self, method: str, answer: Answer) -> DeploycoreError | None:
-        """What the provider says of an error answer."""
-        if self._explain is None:
-            return None
-        text = self._redactor.mask(answer.body.decode("utf-8", "replace"))
-        return self._explain(
-            ErrorAnswer(
-                status=answer.status,
-                method=method,
-                path=path_of(answer.url),
-                headers=answer.headers,
-                text=text[:_SHOWN_CHARACTERS],
-                json=_json_or_none(answer.body),
-            )
-        )
-
-    def _unreachable(self, method: str, target: str, failure: Failure) -> ProviderError:
-        if failure.unexpected:
-            return self._unexpected(method, target, failure.reason)
-        what = f"{method} {path_of(target)} on {self._origin.host}"
-        return ProviderUnavailable(
-            self._redactor.mask(f"{what} failed: {failure.reason}."),
-            hint=failure.hint or "Check the address and the network, then try again.",
-        )
-
-    def _unexpected(self, method: str, target: str, what: str) -> UnexpectedAnswer:
-        place = f"{method} {path_of(target)} on {self._origin.host}"
-        return UnexpectedAnswer(
-            self._redactor.mask(f"The answer to {place} cannot be used: {what}."),
-            hint="Check the configured address. If the address is right, the host has a problem"
-            " or its API has changed.",
-        )
+    @property
+    def _failures(self) -> Failures:
+        return Failures(self._origin.host, self._redactor, self._explain)
 
     def _log(
         self, method: str, target: str, outcome: Answer | Failure, number: int, seconds: float
@@ -524,11 +485,6 @@ class HttpClient:
         result = outcome.status if isinstance(outcome, Answer) else outcome.reason
         path = self._redactor.mask(path_of(target))
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
-
-
-def _default_user_agent() -> str:
-
-    return f"deploycore/{__version__}"
 
 
 def _with_parameters(url: str, parameters: Parameters | None) -> str:
@@ -547,10 +503,3 @@ def _revealed(body: Any) -> tuple[Any, list[SecretStr]]:
         found = [secret for _, secrets in parts.values() for secret in secrets]
         return {key: value for key, (value, _) in parts.items()}, found
     return body, []
-
-
-def _json_or_none(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

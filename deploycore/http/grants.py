@@ -106,7 +106,7 @@ def refresh_token(path: str, client_id: str, client_secret: SecretStr | None) ->
     def obtain(http: HttpClient, held: Token | None) -> Token:
         if held is None or held.refresh_token is None:
             raise AuthenticationFailed(
-                "Nobody has authorized this provider yet.",
+                "This provider has not been authorized yet.",
                 hint="Sign in: deploycore provider authorize NAME",
             )
         fields: dict[str, str | SecretStr] = {

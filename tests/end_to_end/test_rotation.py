@@ -167,3 +167,16 @@ def test_of_two_changes_at_once_one_is_told_of_the_other(shell, work):
         with pytest.raises(ConfigurationError, match="by another command at the same time"):
             changes.store(second)
     assert shell.json("provider", "show", work)["settings"]["workspace"] == "one"
+
+
+def test_a_provider_without_secrets_has_none_to_rotate(shell, work):
+    from deploycore_bitbucket import BitbucketProvider
+
+    from deploycore.cli.fields import ask_for_new_secret
+
+    with pytest.raises(ConfigurationError, match="0 secrets") as caught:
+        ask_for_new_secret(BitbucketProvider.Config, [])
+    assert caught.value.hint == "There is nothing to rotate."
+    with pytest.raises(ConfigurationError, match="2 secrets") as caught:
+        ask_for_new_secret(BitbucketProvider.Config, ["app_password", "token"])
+    assert "--token-stdin" in caught.value.hint

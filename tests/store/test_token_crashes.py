@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from deploycore.credentials import keeper as module
 from deploycore.credentials.keeper import TokenSource
-from deploycore.errors import AuthenticationFailed
+from deploycore.errors import AuthenticationFailed, StoreError
 from deploycore.installation.token_vault import TokenVault
 from deploycore.secrets import SecretBox
 from deploycore.store import Store
@@ -146,3 +146,15 @@ def test_processes_and_threads_renew_one_after_another(given, host):
         children.append(child)
     assert [os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in children] == [0] * 4
     assert len(host_path.read_text().split()) >= 2
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "not JSON", '{"value": 5}'])
+def test_a_stored_token_of_another_form_is_an_error_that_does_not_show_it(given, host, content):
+    store, _, keeper = opened(given, host)
+    with store:
+        sealed = SecretBox(given).seal(SecretStr(content))
+        store.provider_tokens.put("work", "", sealed, 3600)
+        with pytest.raises(StoreError, match="A stored token of provider work") as caught:
+            keeper.token()
+    assert content not in caught.value.message
+    assert caught.value.__context__ is None
