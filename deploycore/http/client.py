@@ -135,7 +135,7 @@ class HttpClient:
 
         Raises:
             ConfigurationError: The client is authorized by something else.
-            AuthenticationFailed, ProviderError: The host issues none.
+            ProviderError: The host issues none.
         """
         keeper = self._authorisation.auth
         if not isinstance(keeper, TokenKeeper):
@@ -221,11 +221,7 @@ class HttpClient:
     ) -> tuple[Any, Mapping[str, str]]:
         """GET as :meth:`get_json` does, with the answer's headers, whose names are in any case.
 
-        For hosts that tell there what the body does not have: the next page, the scopes of a
-        token, or when it expires.
-
-        Returns:
-            The decoded JSON, and the headers.
+        For hosts that tell there what the body does not have, such as the scopes of a token.
 
         Raises:
             ProviderError: As :meth:`get_json`.

@@ -149,9 +149,6 @@ class Store:
             secrets: As ``SecretBox`` returns them.
             former_until: Until when the present secrets may still be used (default: not at all).
 
-        Returns:
-            The provider as it is now.
-
         Raises:
             ConfigurationError: The provider does not exist, or was changed since it was read.
             StoreError: Stored secrets were encrypted with another key.
@@ -163,10 +160,9 @@ class Store:
 
     def note_expiry(self, name: str, expires_at: datetime | None) -> None:
         """Record when a provider's credentials expire, as the host or the user says."""
+        changed = update(providers).where(providers.c.name == name).values(expires_at=expires_at)
         with self._database.writing() as connection:
-            connection.execute(
-                update(providers).where(providers.c.name == name).values(expires_at=expires_at)
-            )
+            connection.execute(changed)
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider and its secrets.
