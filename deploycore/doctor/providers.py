@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.configuration import ProviderConfig
 from deploycore.doctor.finding import Finding, fine, problem, warning
 from deploycore.errors import DeploycoreError, PluginError
 from deploycore.http import HttpSettings
 from deploycore.http.reach import reach
 from deploycore.provider import Provider
 from deploycore.provider.background import BackgroundCall, UnderWay, is_interrupt
+from deploycore.provider.core_fields import CoreFields, split_fields
 from deploycore.provider.observers import Observers
 from deploycore.provider.registry import load_plugin
 from deploycore.secrets import SecretBox
@@ -68,7 +69,7 @@ def _look_at(
         found.append(warning(subject, said, hint))
         return
     try:
-        config, provider = _opened(record, box)
+        config, core, provider = _opened(record, box)
     except DeploycoreError as error:
         found.append(problem(subject, error))
         return
@@ -82,20 +83,29 @@ def _look_at(
         if offline:
             found.append(fine(subject, f"{provider.plugin.label} can open it."))
         else:
-            _ask(subject, config, provider, found)
+            _ask(subject, config, core, provider, found)
 
 
-def _opened(record: ProviderRecord, box: SecretBox) -> tuple[ProviderConfig, Provider]:
+def _opened(record: ProviderRecord, box: SecretBox) -> tuple[ProviderConfig, CoreFields, Provider]:
     secrets = {field: box.reveal(stored) for field, stored in record.secrets.items()}
     plugin = load_plugin(record.kind)
     values = {"name": record.name, **record.settings, **secrets}
-    config = parse_config(plugin.config_type, values, kind=plugin.kind)
-    return config, Provider(plugin, config, http_settings=_HTTP, observers=Observers())
+    config, core = split_fields(plugin.config_type, values, kind=plugin.kind)
+    provider = Provider(plugin, config, core=core, http_settings=_HTTP, observers=Observers())
+    return config, core, provider
 
 
-def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[Finding]) -> None:
+def _ask(
+    subject: str,
+    config: ProviderConfig,
+    core: CoreFields,
+    provider: Provider,
+    found: list[Finding],
+) -> None:
     try:
-        reached = reach(config.api_base_url, seconds=_CONNECT_SECONDS)
+        seconds = core.connect_timeout or _CONNECT_SECONDS
+        seconds = min(seconds, _HTTP.total_timeout)
+        reached = reach(config.api_base_url, seconds=seconds, settings=core.http_settings(_HTTP))
     except DeploycoreError as error:
         found.append(problem(subject, error))
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from deploycore.configuration import config_fields, discriminator_of, parse_config
+from deploycore.configuration import discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import describe_stored
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deploycore.http import HttpSettings
     from deploycore.installation.installation import SecretReference
     from deploycore.provider import Provider
+    from deploycore.provider.core_fields import CoreFields
     from deploycore.provider.registry import Plugin
     from deploycore.secrets import SecretBox
     from deploycore.store import ProviderRecord, Store
@@ -61,6 +62,7 @@ class ProviderChange:
     record: ProviderRecord
     plugin: Plugin = field(repr=False)
     config: ProviderConfig = field(repr=False)
+    core: CoreFields = field(repr=False)
     settings: Mapping[str, str]
     secrets: Mapping[str, str | SecretStr] = field(repr=False)
     differences: tuple[Difference, ...]
@@ -92,6 +94,7 @@ class ProviderChanges:
         verify: Callable[[Provider], object] | None = None,
     ) -> ProviderRecord:
         """Validate and store a new provider; see ``Installation.add_provider``."""
+        from deploycore.provider.core_fields import parse_fields
         from deploycore.provider.registry import load_plugin
         from deploycore.store import ProviderRecord
 
@@ -101,12 +104,12 @@ class ProviderChanges:
             for field, given in secrets.items()
         }
         revealed = {field: self._revealed(value) for field, value in stored.items()}
-        values = {"name": name, **settings, **revealed}
-        self._prove(plugin, parse_config(plugin.config_type, values, kind=plugin.kind), verify)
+        found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
+        self._prove(plugin, found.config, found.core, verify)
         record = ProviderRecord(
             name=name,
             kind=plugin.kind,
-            settings=dict(settings),
+            settings=dict(found.settings),
             secrets=self._sealed(stored),
             created_at=datetime.now(UTC),
         )
@@ -129,27 +132,40 @@ class ProviderChanges:
             ConfigurationError: The provider does not exist, or a value is missing or invalid.
             PluginError: The plugin is broken.
         """
+        from deploycore.provider.core_fields import parse_fields
         from deploycore.provider.registry import load_plugin
 
         record = self._store.get_provider(name)
         plugin = load_plugin(record.kind)
         kept = self._kept_fields(record, plugin, settings)
         new_settings = {key: value for key, value in record.settings.items() if key in kept}
+        # A proxy may be either, and is what it was given as last.
+        new_settings = {key: each for key, each in new_settings.items() if key not in secrets}
         new_settings |= {key: value for key, value in settings.items() if value is not None}
         for key in [key for key, value in settings.items() if value is None]:
             new_settings.pop(key, None)
         new_secrets: dict[str, str | SecretStr] = {
-            key: value for key, value in record.secrets.items() if key in kept
+            key: value
+            for key, value in record.secrets.items()
+            if key in kept and key not in settings
         }
         for key, given in secrets.items():
             new_secrets.pop(key, None)
             if given is not None:
                 new_secrets[key] = given if isinstance(given, SecretStr) else self._reference(given)
         revealed = {key: self._revealed(value) for key, value in new_secrets.items()}
-        values = {"name": name, **new_settings, **revealed}
-        config = parse_config(plugin.config_type, values, kind=plugin.kind)
-        differences = _differences(record, new_settings, new_secrets)
-        return ProviderChange(record, plugin, config, new_settings, new_secrets, differences)
+        found = parse_fields(
+            plugin.config_type, new_settings, revealed, name=name, kind=plugin.kind
+        )
+        return ProviderChange(
+            record,
+            plugin,
+            found.config,
+            found.core,
+            found.settings,
+            new_secrets,
+            _differences(record, found.settings, new_secrets),
+        )
 
     def store(
         self,
@@ -175,7 +191,7 @@ class ProviderChanges:
                 f"Former secrets can be kept for at most {MAX_KEPT.days} days.",
                 hint="Give a shorter time, such as 1h.",
             )
-        self._prove(change.plugin, change.config, verify)
+        self._prove(change.plugin, change.config, change.core, verify)
         return self._store.change_provider(
             change.record,
             settings=change.settings,
@@ -187,12 +203,14 @@ class ProviderChanges:
         self,
         plugin: Plugin,
         config: ProviderConfig,
+        core: CoreFields,
         verify: Callable[[Provider], object] | None,
     ) -> None:
         from deploycore.provider import Provider
 
         if verify is not None:
-            with Provider(plugin, config, http_settings=self._http_settings) as provider:
+            settings = self._http_settings
+            with Provider(plugin, config, core=core, http_settings=settings) as provider:
                 verify(provider)
 
     def _sealed(self, secrets: Mapping[str, str | SecretStr]) -> dict[str, str]:
@@ -206,6 +224,8 @@ class ProviderChanges:
     ) -> set[str]:
         """The stored fields that still apply: another mode does not take over those of the former
         one."""
+        from deploycore.provider.core_fields import all_fields
+
         stored = {*record.settings, *record.secrets}
         discriminator = discriminator_of(plugin.config_type)
         if discriminator is None or discriminator not in settings:
@@ -213,7 +233,7 @@ class ProviderChanges:
         mode = settings[discriminator]
         applies = {
             each.name
-            for each in config_fields(plugin.config_type)
+            for each in all_fields(plugin.config_type)
             if not each.only_for or mode in each.only_for
         }
         return stored & applies

@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
-from deploycore.configuration import ProviderConfig, addresses_in, parse_config
+from deploycore.configuration import ProviderConfig, addresses_in
 from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import (
     AuthenticationFailed,
@@ -50,6 +50,7 @@ from deploycore.provider.arguments import (
     type_of,
 )
 from deploycore.provider.connection import Connection, OtherCredentials
+from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields, split_fields
 from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
@@ -57,6 +58,9 @@ from deploycore.provider.observers import Observers, installed_observers
 from deploycore.provider.registry import Plugin, load_plugin
 from deploycore.redaction import Redactor
 from deploycore.text.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from deploycore.git import GitSettings
 
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
@@ -71,8 +75,8 @@ def open_provider(
 
     Args:
         kind: The plugin's kind, such as ``bitbucket``.
-        values: The fields of the plugin's ``Config``, ``name`` included; secrets as
-            ``SecretStr``.
+        values: The fields of the plugin's ``Config``, ``name`` included, and of the core; secrets
+            as ``SecretStr``.
         http_settings: Timeouts, retries and limits of its HTTP client.
 
     Returns:
@@ -83,8 +87,8 @@ def open_provider(
         PluginError: The plugin is broken.
     """
     plugin = load_plugin(kind)
-    config = parse_config(plugin.config_type, values, kind=plugin.kind)
-    return Provider(plugin, config, http_settings=http_settings)
+    config, core = split_fields(plugin.config_type, values, kind=plugin.kind)
+    return Provider(plugin, config, core=core, http_settings=http_settings)
 
 
 class Provider:
@@ -93,6 +97,7 @@ class Provider:
     Args:
         plugin: The loaded plugin.
         config: An instance of the plugin's ``Config``.
+        core: The fields that the core has for every kind: the provider's own network.
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
         tokens: Where tokens are held that are obtained and renewed; by default in this handle.
@@ -112,6 +117,7 @@ class Provider:
         plugin: Plugin,
         config: ProviderConfig,
         *,
+        core: CoreFields = NO_CORE_FIELDS,
         http_settings: HttpSettings | None = None,
         observers: Observers | None = None,
         tokens: TokenSource | None = None,
@@ -129,6 +135,7 @@ class Provider:
             lambda: Connection(
                 plugin,
                 config,
+                core,
                 tokens or TokenSource(provider=config.name),
                 redactor=self._redactor,
                 settings=http_settings,
@@ -311,6 +318,10 @@ class Provider:
     def no_repositories_hint(self) -> str:
         """What the plugin says may be the reason for an empty list of repositories."""
         return str(getattr(self.plugin.provider_class, "NO_REPOSITORIES_HINT", ""))
+
+    def git_settings(self, settings: GitSettings) -> GitSettings:
+        """Settings of git with the provider's own network: its certificates, proxy and timeouts."""
+        return self._connection.core.git_settings(settings)
 
     def supports(self, hook: str) -> bool:
         """Whether the plugin implements a hook of the contract."""
