@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from deploycore.credentials.expiry import is_same_expiry
 from deploycore.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from deploycore.store import ProviderRecord, Store
 
 __all__ = ["Connections"]
+
+logger = logging.getLogger(__name__)
 
 
 class Connections:
@@ -50,6 +54,7 @@ class Connections:
         """Open a provider; see ``Installation.open_provider``."""
         from deploycore.provider import Provider
         from deploycore.provider.registry import load_plugin
+        from deploycore.provider.stored_credentials import StoredCredentials
 
         record = self._read(name)
         secrets = self._revealed(record.secrets)
@@ -63,7 +68,17 @@ class Connections:
             http_settings=self._http_settings,
             tokens=self._token_source(record, secrets),
             other_credentials=others.find,
+            stored=StoredCredentials(name, bool(record.secrets), record.expires_at),
+            note_expiry=partial(self._note_expiry, record),
         )
+
+    def _note_expiry(self, record: ProviderRecord, expires_at: datetime | None) -> None:
+        if is_same_expiry(record.expires_at, expires_at):
+            return
+        try:
+            self._store().note_expiry(record.name, expires_at, generation=record.generation)
+        except StoreError as error:
+            logger.warning("when provider %s expires cannot be stored: %s", record.name, error)
 
     def _revealed(self, stored: Mapping[str, str]) -> dict[str, SecretStr]:
         return {field: self._secrets.reveal(each) for field, each in stored.items()}

@@ -105,13 +105,14 @@ class ProviderChanges:
         }
         revealed = {field: self._revealed(value) for field, value in stored.items()}
         found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
-        self._prove(plugin, found.config, found.core, verify)
+        expires_at = self._prove(plugin, found.config, found.core, verify)
         record = ProviderRecord(
             name=name,
             kind=plugin.kind,
             settings=dict(found.settings),
             secrets=self._sealed(stored),
             created_at=datetime.now(UTC),
+            expires_at=expires_at or found.core.expires_at,
         )
         self._store.add_provider(record)
         return record
@@ -132,7 +133,7 @@ class ProviderChanges:
             ConfigurationError: The provider does not exist, or a value is missing or invalid.
             PluginError: The plugin is broken.
         """
-        from deploycore.provider.core_fields import parse_fields
+        from deploycore.provider.core_fields import core_fields, parse_fields
         from deploycore.provider.registry import load_plugin
 
         record = self._store.get_provider(name)
@@ -153,6 +154,9 @@ class ProviderChanges:
             new_secrets.pop(key, None)
             if given is not None:
                 new_secrets[key] = given if isinstance(given, SecretStr) else self._reference(given)
+        own = {field.name for field in core_fields(plugin.config_type)}
+        if "expires_on" in own and secrets.keys() - own and "expires_on" not in settings:
+            new_settings.pop("expires_on", None)  # that was about the former secret
         revealed = {key: self._revealed(value) for key, value in new_secrets.items()}
         found = parse_fields(
             plugin.config_type, new_settings, revealed, name=name, kind=plugin.kind
@@ -191,12 +195,15 @@ class ProviderChanges:
                 f"Former secrets can be kept for at most {MAX_KEPT.days} days.",
                 hint="Give a shorter time, such as 1h.",
             )
-        self._prove(change.plugin, change.config, change.core, verify)
+        expires_at = self._prove(change.plugin, change.config, change.core, verify)
+        if expires_at is None:
+            expires_at = change.core.expires_at or _known_expiry(change)
         return self._store.change_provider(
             change.record,
             settings=change.settings,
             secrets=self._sealed(change.secrets),
             former_until=None if keep_former is None else datetime.now(UTC) + keep_former,
+            expires_at=expires_at,
         )
 
     def _prove(
@@ -205,13 +212,18 @@ class ProviderChanges:
         config: ProviderConfig,
         core: CoreFields,
         verify: Callable[[Provider], object] | None,
-    ) -> None:
+    ) -> datetime | None:
+        """Call ``verify``; returns when the credentials expire, if the host told it."""
         from deploycore.provider import Provider
 
+        told: list[datetime | None] = []
         if verify is not None:
             settings = self._http_settings
-            with Provider(plugin, config, core=core, http_settings=settings) as provider:
+            with Provider(
+                plugin, config, core=core, http_settings=settings, note_expiry=told.append
+            ) as provider:
                 verify(provider)
+        return told[-1] if told else None
 
     def _sealed(self, secrets: Mapping[str, str | SecretStr]) -> dict[str, str]:
         return {
@@ -264,6 +276,13 @@ def _differences(
                 )
             )
     return tuple(found)
+
+
+def _known_expiry(change: ProviderChange) -> datetime | None:
+    """What the host has told before, where the change affects neither credentials nor that."""
+    changed = {each.field for each in change.differences}
+    affected = changed & {*change.record.secrets, *change.secrets, "expires_on"}
+    return None if affected else change.record.expires_at
 
 
 def _described(secret: str | SecretStr | None) -> str | None:

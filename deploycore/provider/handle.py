@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -19,6 +20,7 @@ from deploycore.errors import (
     AuthenticationFailed,
     ConfigurationError,
     DeploycoreError,
+    GitError,
     NotFound,
     PluginError,
     ProviderError,
@@ -56,6 +58,7 @@ from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.provider.registry import Plugin, load_plugin
+from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor
 from deploycore.text.suggestions import did_you_mean
 
@@ -102,6 +105,8 @@ class Provider:
         observers: Who is told of calls; by default the installed ones.
         tokens: Where tokens are held that are obtained and renewed; by default in this handle.
         other_credentials: Asked for others when the host rejects those of ``config``.
+        stored: What is known of the credentials, if they are stored.
+        note_expiry: Told after each ``authenticate`` when the credentials expire.
 
     Attributes:
         addresses: The URLs that its configuration names, that of the API among them.
@@ -122,13 +127,16 @@ class Provider:
         observers: Observers | None = None,
         tokens: TokenSource | None = None,
         other_credentials: OtherCredentials | None = None,
+        stored: StoredCredentials | None = None,
+        note_expiry: Callable[[datetime | None], None] | None = None,
     ) -> None:
         self.name = config.name
         self.plugin = plugin
         self.limit: CallLimit | None = None
         self.unlimited = self
         self._redactor = Redactor()
-        self._guard = Guard(config.name, plugin.label, self._redactor)
+        self._guard = Guard(config.name, plugin.label, self._redactor, stored)
+        self._note_expiry = note_expiry
         self._observers = installed_observers() if observers is None else observers
         self._connection = self._guard(
             "__init__",
@@ -146,13 +154,20 @@ class Provider:
 
     @limited
     def authenticate(self) -> Account:
-        """Prove that the credentials work, and say whose they are.
+        """Prove that the credentials work, and say whose they are, and when they expire: as the
+        host says, else as the user has said.
 
         Raises:
             ProviderError: The host refuses them or can't be reached.
             PluginError: The plugin broke the contract.
         """
-        return self._call("authenticate", Account)
+        account = self._call("authenticate", Account)
+        if account.expires_at is None and self._connection.core.expires_at is not None:
+            account = account.model_copy(update={"expires_at": self._connection.core.expires_at})
+        # Others than those that were opened may be the former ones.
+        if self._note_expiry is not None and not self._connection.replaced:
+            self._note_expiry(account.expires_at)
+        return account
 
     @limited
     def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
@@ -255,6 +270,10 @@ class Provider:
             lambda: self._connection.hooks.explain_git_refusal(status=status, message=message),
         )
         return self._redactor.mask(said) if isinstance(said, str) and said else None
+
+    def explain_rejection(self, error: GitError) -> None:
+        """Add to the error of a git server that rejected the credentials how to replace them."""
+        self._guard.explain(error)
 
     @limited
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
