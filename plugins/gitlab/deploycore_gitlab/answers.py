@@ -37,7 +37,7 @@ class UserAnswer(AnswerModel):
     username: NonEmpty
     name: str | None = None
 
-    def account(self, scopes: list[str], expires_at: datetime | None) -> Account:
+    def account(self, scopes: list[str], expires_at: datetime | None = None) -> Account:
         """Convert the response to deploycore's model."""
         return Account(
             username=self.username,
