@@ -145,6 +145,8 @@ class ConfigField:
         choices: The values that a ``Literal`` field allows, else empty.
         only_for: For unions: the discriminator's values whose member has this field, else empty.
         required_for: For unions: those of them whose member requires it.
+        may_be_plain: Whether a secret may also be given and stored as plain text, where it holds
+            no password.
     """
 
     name: str
@@ -154,6 +156,7 @@ class ConfigField:
     choices: tuple[str, ...] = ()
     only_for: tuple[str, ...] = ()
     required_for: tuple[str, ...] = ()
+    may_be_plain: bool = False
 
 
 def members(config_type: Any) -> tuple[type[ProviderConfig], ...]:

@@ -25,6 +25,7 @@ Rules for every provider hook:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -277,6 +278,19 @@ class ObserverSpec:
     def deploy_finished(self, deployment: DeploymentRecord, error: DeploycoreError | None) -> None:
         """A deployment has ended: ``deployment.state`` says how. See ``deploy_started`` for how
         long the process waits for this hook."""
+
+    @hookspec
+    def credential_expiring(self, provider: str, expires_at: datetime, days: int) -> None:
+        """The credentials of a provider are about to expire, or have expired.
+
+        A worker tells each of these warnings once, whichever worker of the installation does it.
+        It is told again after the credentials were replaced by others that expire.
+
+        Args:
+            provider: The provider's name.
+            expires_at: When the credentials expire, as the host or the user says.
+            days: The warning: 30, 7 or 1 days before that; 0 once they have expired.
+        """
 
     @hookspec
     def veto_deploy(self, deployment: DeploymentRecord) -> str | None:

@@ -114,7 +114,7 @@ class SecretBox:
             return _from_file(Path(stored.removeprefix(_FILE)))
         raise StoreError(
             "A stored secret has a format that this version of deploycore does not support.",
-            hint="Upgrade deploycore, or remove the provider and add it again.",
+            hint="Upgrade deploycore, or replace the secret: deploycore provider rotate NAME",
         )
 
     def has_key(self) -> bool:

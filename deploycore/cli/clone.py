@@ -103,7 +103,7 @@ def clone(
                 name=str(wanted),
                 progress=lambda git: reporter.show("cloning", git),
                 cancellation=cancellation,
-                settings=_limited(installation.git_settings, limits, timeout),
+                settings=_limited(opened.git_settings(installation.git_settings), limits, timeout),
                 renew=opened.renew_credential(wanted),
             )
         except GitError as error:

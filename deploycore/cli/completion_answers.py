@@ -76,14 +76,14 @@ def _branches(provider: str, repository: str) -> Answer:
 
 
 def _fields(kind: str, stamp: str) -> Answer:
-    from deploycore.configuration import config_fields
+    from deploycore.provider.core_fields import all_fields
     from deploycore.provider.registry import load_plugin
 
-    for field in config_fields(load_plugin(kind).config_type):
+    for field in all_fields(load_plugin(kind).config_type):
         option = "--" + field.name.replace("_", "-")
         if field.secret:
             yield from ((f"{option}-stdin", "flag"), (f"{option}-env", ""), (f"{option}-file", ""))
-        else:
+        if field.may_be_plain or not field.secret:
             yield option, ",".join(field.choices)
 
 

@@ -21,6 +21,7 @@ from deploycore.cli.usage import UsageError
 from deploycore.configuration import ConfigField, config_fields, discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
+from deploycore.provider.core_fields import all_fields, core_fields
 from deploycore.text.suggestions import did_you_mean
 
 __all__ = [
@@ -44,7 +45,7 @@ class GivenFields:
 
 
 def field_help(config_type: Any) -> str:
-    """Return the fields of a plugin's ``Config`` as help text."""
+    """Return the fields of a plugin's ``Config``, and those of the core, as help text."""
     lines = ["Fields:"]
     # Optional fields come last; otherwise sorted() keeps the author's order.
     for field in sorted(
@@ -52,7 +53,19 @@ def field_help(config_type: Any) -> str:
     ):
         lines.append(f"  {_option_help(field)}")
         lines.append(f"      {_description(config_type, field)}")
+    own = core_fields(config_type)
+    for title, fields in (
+        ("Network fields, for the API, git and Git LFS:", [f for f in own if not _is_date(f)]),
+        ("Expiry:", [f for f in own if _is_date(f)]),
+    ):
+        lines += ["", title] if fields else []
+        for field in fields:
+            lines += [f"  {_option_help(field)}", f"      {field.description}; optional"]
     return "\n".join(lines)
+
+
+def _is_date(field: ConfigField) -> bool:
+    return field.name == "expires_on"
 
 
 def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
@@ -67,7 +80,7 @@ def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
         ConfigurationError: An option is repeated or has no value, a secret is on the command line,
             or a required field is missing and there is no terminal to ask at.
     """
-    fields = {field.name: field for field in config_fields(config_type)}
+    fields = {field.name: field for field in all_fields(config_type)}
     settings, secrets = _read_given(fields, arguments)
     _ask_for_missing(config_type, fields, settings, secrets)
     return GivenFields(settings, secrets)
@@ -83,7 +96,7 @@ def read_changed_fields(config_type: Any, arguments: Sequence[str]) -> GivenFiel
     Raises:
         UsageError, ConfigurationError: As for :func:`read_fields`.
     """
-    fields = {field.name: field for field in config_fields(config_type)}
+    fields = {field.name: field for field in all_fields(config_type)}
     return GivenFields(*_read_given(fields, arguments))
 
 
@@ -122,9 +135,11 @@ def _read_given(
         field, source = _field_of(fields, option)
         if field.name in settings or field.name in secrets:
             raise ConfigurationError(f"{_spelled(field)} is given more than once.")
-        if field.secret:
+        if source:
             secrets[field.name] = _secret(field, source, value)
         else:
+            if field.secret and "@" in value:
+                raise _exposed(field, option)
             settings[field.name] = value
     return settings, secrets
 
@@ -153,15 +168,10 @@ def _options(
 def _field_of(fields: Mapping[str, ConfigField], option: str) -> tuple[ConfigField, str]:
     name = option.replace("-", "_")
     field = fields.get(name)
-    if field and not field.secret:
+    if field and (field.may_be_plain or not field.secret):
         return field, ""
     if field:
-        raise ConfigurationError(
-            f"--{option} would put a secret on the command line, where other users and the "
-            "shell's history can see it.",
-            hint=f"Use {_option_help(field)}, or omit the option to be asked for the secret. If "
-            "you have just typed the secret, consider replacing it at the git host.",
-        )
+        raise _exposed(field, option)
     base, _, source = name.rpartition("_")
     field = fields.get(base)
     if field and field.secret and source in _SOURCES:
@@ -174,10 +184,22 @@ def _field_of(fields: Mapping[str, ConfigField], option: str) -> tuple[ConfigFie
     )
 
 
+def _exposed(field: ConfigField, option: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"--{option} would put a secret on the command line, where other users and the "
+        "shell's history can see it.",
+        hint=f"Use {_hidden_help(field)}, or omit the option to be asked for the secret. If "
+        "you have just typed the secret, consider replacing it at the git host.",
+    )
+
+
 def _spellings(fields: Iterable[ConfigField]) -> Iterable[str]:
     for field in fields:
         spelled = _spelled(field).removeprefix("--")
-        yield from [f"{spelled}-{source}" for source in _SOURCES] if field.secret else [spelled]
+        if field.secret:
+            yield from [f"{spelled}-{source}" for source in _SOURCES]
+        if field.may_be_plain or not field.secret:
+            yield spelled
 
 
 def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretReference:
@@ -331,6 +353,11 @@ def _description(config_type: Any, field: ConfigField) -> str:
 def _option_help(field: ConfigField) -> str:
     if not field.secret:
         return f"{_spelled(field)} VALUE"
+    plain = f"{_spelled(field)} VALUE | " if field.may_be_plain else ""
+    return plain + _hidden_help(field)
+
+
+def _hidden_help(field: ConfigField) -> str:
     option = _spelled(field)
     return f"{option}-stdin | {option}-env NAME | {option}-file PATH"
 

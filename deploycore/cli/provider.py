@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -144,6 +145,10 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
             shown = f" ({account.display_name})" if account.display_name else ""
             say(f"Credentials   valid: {account.username}{shown}")
             say(f"API           works: responded in {milliseconds} ms")
+            if account.scopes:
+                say(f"Scopes        {', '.join(account.scopes)}")
+            if account.expires_at is not None:
+                say(f"Expiry        {_expiry(account.expires_at)}")
         count = sum(1 for _ in provider.list_repos())
         hint = "" if count else provider.no_repositories_hint
     if as_json:
@@ -151,7 +156,7 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
             {
                 "provider": name,
                 "kind": provider.plugin.kind,
-                "account": account.model_dump(),
+                "account": account.model_dump() | {"expires_at": _for_machines(account.expires_at)},
                 "milliseconds": milliseconds,
                 "repositories": count,
                 "hint": hint,
@@ -174,8 +179,21 @@ def list_(as_json: AsJson = False) -> None:
         show_json_array(map(_as_dict, records))
         return
     show_table(
-        [Column("NAME"), Column("KIND", drop=2), Column("ADDED", drop=1)],
-        ([record.name, record.kind, for_people(record.created_at)] for record in records),
+        [
+            Column("NAME"),
+            Column("KIND", drop=2),
+            Column("ADDED", drop=1),
+            Column("EXPIRES", drop=3),
+        ],
+        (
+            [
+                record.name,
+                record.kind,
+                for_people(record.created_at),
+                "" if record.expires_at is None else for_people(record.expires_at),
+            ]
+            for record in records
+        ),
         empty="No providers yet. Add one: deploycore provider add --help",
     )
 
@@ -190,6 +208,8 @@ def show(name: ProviderName, as_json: AsJson = False) -> None:
         show_json(shown)
         return
     rows = {"name": name, "kind": record.kind} | shown["settings"] | shown["secrets"]
+    if record.expires_at is not None:
+        rows["expiry"] = _expiry(record.expires_at)
     show_record((Column(key), str(value)) for key, value in rows.items())
 
 
@@ -214,7 +234,17 @@ def _as_dict(record: ProviderRecord) -> dict[str, Any]:
         "settings": dict(record.settings),
         "secrets": {field: describe_stored(stored) for field, stored in record.secrets.items()},
         "created_at": for_machines(record.created_at),
-        "changed_at": None if record.changed_at is None else for_machines(record.changed_at),
+        "changed_at": _for_machines(record.changed_at),
         "generation": record.generation,
-        "expires_at": None if record.expires_at is None else for_machines(record.expires_at),
+        "expires_at": _for_machines(record.expires_at),
     }
+
+
+def _for_machines(at: datetime | None) -> str | None:
+    return None if at is None else for_machines(at)
+
+
+def _expiry(expires_at: datetime) -> str:
+    from deploycore.credentials.expiry import describe_expiry
+
+    return f"the credentials {describe_expiry(expires_at, datetime.now(UTC))}"

@@ -54,6 +54,10 @@ def edit(
 
     Applications, their history and webhooks stay. The change is stored only if the git host
     accepts the provider with it. For the fields, run: deploycore provider add --kind KIND --help
+
+    Network fields, which every kind has: --ca-bundle, --client-certificate, --client-key, --proxy,
+    --connect-timeout and --read-timeout. Also for every kind: --expires-on, the date on which the
+    credentials expire.
     """
     from deploycore.cli.fields import read_changed_fields
 
@@ -143,10 +147,10 @@ def _change(
 
 
 def _refuse_unknown(names: list[str], config_type: Any) -> None:
-    from deploycore.configuration import config_fields
+    from deploycore.provider.core_fields import all_fields
     from deploycore.text.suggestions import did_you_mean
 
-    known = [field.name for field in config_fields(config_type)]
+    known = [field.name for field in all_fields(config_type)]
     for name in names:
         if name not in known:
             raise UsageError(

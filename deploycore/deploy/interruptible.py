@@ -76,3 +76,4 @@ def fetch_hint(provider: Provider, error: GitError) -> None:
         raise
     if hint:
         error.hint = hint
+    provider.explain_rejection(error)

@@ -29,7 +29,8 @@ def resolve_ref(
 
     Args:
         open_cache: Opens the cache. What it knows of the git server may save a request.
-        settings: Returns the limits of git at the time of the call.
+        settings: Returns the limits of git at the time of the call; the provider's own network
+            is added to them.
 
     Raises:
         NotFound: The repository or the ref does not exist.
@@ -52,7 +53,7 @@ def resolve_ref(
             ref,
             cache=open_cache(),
             cancellation=cancellation,
-            settings=settings(),
+            settings=provider.git_settings(settings()),
             renew=provider.renew_credential(repository),
         )
     except GitError as error:

@@ -306,7 +306,7 @@ class Run:
             renew=provider.renew_credential(application.repository_id),
             progress=self._recorder.progress,
             cancellation=self._cancellation,
-            settings=self._git_settings(),
+            settings=provider.git_settings(self._git_settings()),
         )
 
     def _git_settings(self) -> GitSettings:

@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 
-from deploycore.configuration import ProviderConfig, parse_config
+from deploycore.configuration import ProviderConfig
+from deploycore.credentials.expiry import describe_expiry, due_warning
 from deploycore.doctor.finding import Finding, fine, problem, warning
 from deploycore.errors import DeploycoreError, PluginError
 from deploycore.http import HttpSettings
 from deploycore.http.reach import reach
 from deploycore.provider import Provider
 from deploycore.provider.background import BackgroundCall, UnderWay, is_interrupt
+from deploycore.provider.core_fields import CoreFields, split_fields
 from deploycore.provider.observers import Observers
 from deploycore.provider.registry import load_plugin
+from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 from deploycore.store.records import ProviderRecord
@@ -68,7 +72,7 @@ def _look_at(
         found.append(warning(subject, said, hint))
         return
     try:
-        config, provider = _opened(record, box)
+        config, core, provider = _opened(record, box)
     except DeploycoreError as error:
         found.append(problem(subject, error))
         return
@@ -81,21 +85,38 @@ def _look_at(
     with provider:
         if offline:
             found.append(fine(subject, f"{provider.plugin.label} can open it."))
+            found += _expiry(record.name, record.expires_at or core.expires_at)
         else:
-            _ask(subject, config, provider, found)
+            _ask(subject, config, core, provider, found)
 
 
-def _opened(record: ProviderRecord, box: SecretBox) -> tuple[ProviderConfig, Provider]:
+def _opened(record: ProviderRecord, box: SecretBox) -> tuple[ProviderConfig, CoreFields, Provider]:
     secrets = {field: box.reveal(stored) for field, stored in record.secrets.items()}
     plugin = load_plugin(record.kind)
     values = {"name": record.name, **record.settings, **secrets}
-    config = parse_config(plugin.config_type, values, kind=plugin.kind)
-    return config, Provider(plugin, config, http_settings=_HTTP, observers=Observers())
+    config, core = split_fields(plugin.config_type, values, kind=plugin.kind)
+    provider = Provider(
+        plugin,
+        config,
+        core=core,
+        http_settings=_HTTP,
+        observers=Observers(),
+        stored=StoredCredentials(record.name, bool(secrets), record.expires_at or core.expires_at),
+    )
+    return config, core, provider
 
 
-def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[Finding]) -> None:
+def _ask(
+    subject: str,
+    config: ProviderConfig,
+    core: CoreFields,
+    provider: Provider,
+    found: list[Finding],
+) -> None:
     try:
-        reached = reach(config.api_base_url, seconds=_CONNECT_SECONDS)
+        seconds = core.connect_timeout or _CONNECT_SECONDS
+        seconds = min(seconds, _HTTP.total_timeout)
+        reached = reach(config.api_base_url, seconds=seconds, settings=core.http_settings(_HTTP))
     except DeploycoreError as error:
         found.append(problem(subject, error))
         return
@@ -112,12 +133,23 @@ def _ask(subject: str, config: ProviderConfig, provider: Provider, found: list[F
         said = f"The credentials are valid: {account.username}. The API responded in"
         said += f" {milliseconds} ms."
         found.append(fine(subject, said))
+        found += _expiry(provider.name, account.expires_at)
     found += [
         warning(subject, str(each), "Upgrade the plugin. If it is up to date, tell its author.")
         for each in provider.deprecations
     ]
     if provider.clock_offset is not None:
         found.append(_clock(subject, provider.clock_offset))
+
+
+def _expiry(name: str, expires_at: datetime | None) -> list[Finding]:
+    """A warning, if the credentials are about to expire or have expired."""
+    now = datetime.now(UTC)
+    if expires_at is None or due_warning(expires_at, now) is None:
+        return []
+    said = f"The credentials {describe_expiry(expires_at, now)}."
+    hint = f"Make new ones at the git host, then run: deploycore provider rotate {name}"
+    return [warning(f"provider {name}", said, hint)]
 
 
 def _clock(subject: str, offset: float) -> Finding:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 __all__ = ["EscapingLinks", "GitSettings", "Reuse"]
 
@@ -47,7 +50,9 @@ class GitSettings:
             also holds the key, unless ``client_key`` is set. Servers of submodules and of Git LFS
             get the certificate only if they have the same origin.
         client_key: A PEM file with the key of ``client_certificate``.
-        use_proxies: Whether HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are used.
+        use_proxies: Whether proxies are used.
+        proxy: Address of the proxy for all requests (default: those of HTTPS_PROXY, HTTP_PROXY,
+            ALL_PROXY and NO_PROXY). It may hold a user name and a password.
         allow_plain_http: Whether credentials may be sent unencrypted to other machines.
         max_lfs_objects: Number of files in Git LFS, submodules included.
         max_lfs_bytes: Size of all files in Git LFS together.
@@ -72,6 +77,7 @@ class GitSettings:
     client_certificate: str | None = None
     client_key: str | None = None
     use_proxies: bool = True
+    proxy: SecretStr | None = None
     allow_plain_http: bool = False
     max_lfs_objects: int = 10_000
     max_lfs_bytes: int = 16 * _GIB

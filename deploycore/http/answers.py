@@ -189,7 +189,7 @@ def failure_of(error: Exception) -> Failure:
             return Failure(
                 f"TLS: {reason}",
                 hint="Check the host name and the clock; for a certificate of your own, name its "
-                "CA bundle in REQUESTS_CA_BUNDLE.",
+                "CA bundle in the provider's ca_bundle or in REQUESTS_CA_BUNDLE.",
             )
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
             return Failure("its name cannot be resolved", hint="Check the name and the network.")
@@ -211,7 +211,7 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
         (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError),
         Failure(
             "the proxy refused the connection",
-            hint="Check HTTPS_PROXY, or add the host to NO_PROXY.",
+            hint="Check the provider's proxy, or HTTPS_PROXY, or add the host to NO_PROXY.",
         ),
     ),
     (

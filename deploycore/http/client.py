@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self
@@ -238,9 +238,9 @@ class HttpClient:
         Raises:
             ConfigurationError: As for a new client.
         """
-        other = HttpClient(base_url, auth=auth, redactor=self._redactor, settings=self._settings)
-        self._transport.closes_too(other._transport)
-        return other
+        # The client certificate goes where credentials go, and to the same origin.
+        shown = auth is not None or self._origin.covers(base_url)
+        return self._sibling(base_url, auth=auth, with_certificate=shown)
 
     def local_time(self, at: datetime) -> datetime:
         """A time of the host's clock by this machine's, as far as answers have told the
@@ -300,10 +300,20 @@ class HttpClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _sibling(
+        self, base_url: str, *, auth: HttpAuth | None = None, with_certificate: bool
+    ) -> HttpClient:
+        settings = self._settings
+        if not with_certificate:
+            settings = replace(settings, client_certificate=None, client_key=None)
+        other = HttpClient(base_url, auth=auth, redactor=self._redactor, settings=settings)
+        self._transport.closes_too(other._transport)
+        return other
+
     def _authorisation_by(self, auth: HttpAuth | RenewableAuth | None) -> Authorisation:
         if isinstance(auth, RenewableAuth):
             server = auth.server
-            issuer = self.sibling(server) if server else copy.copy(self)
+            issuer = self._sibling(server, with_certificate=True) if server else copy.copy(self)
             issuer._authorisation = Authorisation(None)
             auth = self._tokens.keeper(auth, lambda: issuer)
         return Authorisation(auth, self._redactor.learn)

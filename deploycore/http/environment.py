@@ -7,17 +7,18 @@ from typing import Any
 import requests
 
 from deploycore.http.origin import Origin
+from deploycore.http.settings import HttpSettings
 
 __all__ = ["environment_settings"]
 
 
 def environment_settings(
-    session: requests.Session, url: str, *, ca_bundle: str | None = None
+    session: requests.Session, url: str, settings: HttpSettings | None = None
 ) -> dict[str, Any]:
     """How ``session`` is to send a request, as the process's environment has it.
 
     Args:
-        ca_bundle: A file of certificates to trust, whatever the environment names.
+        settings: Certificates and a proxy that go before those of the environment.
 
     Returns:
         ``proxies``, ``verify``, ``cert`` and ``stream``, for ``send``.
@@ -25,7 +26,17 @@ def environment_settings(
     Raises:
         ValueError: The address is malformed.
     """
-    found = session.merge_environment_settings(url, {}, True, ca_bundle or True, None)
-    if Origin.of(url).is_loopback:
+    settings = settings or HttpSettings()
+    found = session.merge_environment_settings(url, {}, True, settings.ca_bundle or True, None)
+    if settings.client_certificate:
+        key = settings.client_key or settings.client_certificate
+        found["cert"] = (settings.client_certificate, key)
+    origin = Origin.of(url)
+    if settings.proxy is not None:
+        proxy = settings.proxy.get_secret_value()
+        found["proxies"] = {"http": proxy, "https": proxy}
+    if not settings.use_proxies or (
+        origin.is_loopback and (settings.proxy is None or origin.scheme == "http")
+    ):
         found["proxies"] = {}  # what is meant for this machine goes to no other
     return dict(found)

@@ -20,6 +20,7 @@ from deploycore.errors import ProviderUnavailable
 from deploycore.http.answers import failure_of
 from deploycore.http.environment import environment_settings
 from deploycore.http.origin import Origin
+from deploycore.http.settings import HttpSettings
 from deploycore.http.wire import Wire, cutting_after
 
 __all__ = ["Reached", "reach"]
@@ -41,24 +42,25 @@ class Reached:
     milliseconds: int
 
 
-def reach(url: str, *, seconds: float) -> Reached:
-    """Connect to where requests for a URL would be sent, as the environment has it.
+def reach(url: str, *, seconds: float, settings: HttpSettings | None = None) -> Reached:
+    """Connect to where requests for a URL would be sent.
 
     Args:
         url: Absolute, and http or https.
+        settings: Certificates and a proxy that go before those of the environment.
         seconds: For all of it: looking up the name, connecting, and TLS.
 
     Raises:
         ProviderUnavailable: It can't be reached; says at which step.
     """
     with requests.Session() as session:
-        how = environment_settings(session, url)
+        how = environment_settings(session, url, settings)
     proxy = requests.utils.select_proxy(url, how["proxies"])
     origin = _origin_of_proxy(proxy) if proxy else Origin.of(url)
     is_encrypted = not proxy and origin.scheme == "https"
     wire, started = Wire(seconds), time.monotonic()
     try:
-        context = _context(how["verify"]) if is_encrypted else None
+        context = _context(how["verify"], how["cert"]) if is_encrypted else None
         with (
             cutting_after(wire, seconds),
             closing(wire.connect(origin.host, origin.port or 0)) as connected,
@@ -84,9 +86,13 @@ def _origin_of_proxy(proxy: str) -> Origin:
         return Origin("http", "that is configured", 0)
 
 
-def _context(verify: bool | str) -> ssl.SSLContext:
-    """What requests would trust: certifi's bundle, or what the environment names."""
+def _context(verify: bool | str, certificate: tuple[str, str] | None) -> ssl.SSLContext:
+    """What requests would trust: certifi's bundle, or what the environment or settings name."""
     bundle = verify if isinstance(verify, str) else certifi.where()
     if Path(bundle).is_dir():
-        return ssl.create_default_context(capath=bundle)
-    return ssl.create_default_context(cafile=bundle)
+        context = ssl.create_default_context(capath=bundle)
+    else:
+        context = ssl.create_default_context(cafile=bundle)
+    if certificate is not None:
+        context.load_cert_chain(*certificate)
+    return context

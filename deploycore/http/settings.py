@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 __all__ = ["HttpSettings"]
 
@@ -23,6 +27,13 @@ class HttpSettings:
         pages_most: The most pages of one listing.
         connections: Kept open at once.
         ca_bundle: A file of certificates to trust instead of the default ones.
+        client_certificate: A PEM file with a client certificate. It also holds the key, unless
+            ``client_key`` is set.
+        client_key: A PEM file with the key of ``client_certificate``.
+        proxy: Address of the proxy for all requests (default: those of HTTPS_PROXY, HTTP_PROXY,
+            ALL_PROXY and NO_PROXY). It may hold a user name and a password. Plain HTTP to this
+            machine uses no proxy.
+        use_proxies: Whether proxies are used.
     """
 
     connect_timeout: float = 5.0
@@ -36,3 +47,7 @@ class HttpSettings:
     pages_most: int = 100_000
     connections: int = 16
     ca_bundle: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+    proxy: SecretStr | None = None
+    use_proxies: bool = True

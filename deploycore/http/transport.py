@@ -114,7 +114,7 @@ class Transport:
             return Failure("the connection was closed")
         prepared = self._session.prepare_request(request)
         prepared.url = target  # requests quotes anew; links are to be used as they came
-        how = environment_settings(self._session, target, ca_bundle=settings.ca_bundle)
+        how = environment_settings(self._session, target, settings)
         how["timeout"] = (
             min(settings.connect_timeout, seconds),
             min(settings.read_timeout, seconds),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from deploycore.configuration import parse_config
+from deploycore.credentials.expiry import is_same_expiry
 from deploycore.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from deploycore.credentials.keeper import TokenMemory, TokenSource
     from deploycore.http import HttpSettings
     from deploycore.provider import Provider
+    from deploycore.provider.core_fields import CoreFields
     from deploycore.provider.registry import Plugin
     from deploycore.secrets import SecretBox
     from deploycore.store import ProviderRecord, Store
 
 __all__ = ["Connections"]
+
+logger = logging.getLogger(__name__)
 
 
 class Connections:
@@ -50,19 +54,31 @@ class Connections:
         """Open a provider; see ``Installation.open_provider``."""
         from deploycore.provider import Provider
         from deploycore.provider.registry import load_plugin
+        from deploycore.provider.stored_credentials import StoredCredentials
 
         record = self._read(name)
         secrets = self._revealed(record.secrets)
         plugin = load_plugin(record.kind)
-        config = _config(record, plugin, secrets)
+        config, core = _fields(record, plugin, secrets)
         others = _OtherCredentials(self, record, plugin, secrets)
         return Provider(
             plugin,
             config,
+            core=core,
             http_settings=self._http_settings,
             tokens=self._token_source(record, secrets),
             other_credentials=others.find,
+            stored=StoredCredentials(name, bool(record.secrets), record.expires_at),
+            note_expiry=partial(self._note_expiry, record),
         )
+
+    def _note_expiry(self, record: ProviderRecord, expires_at: datetime | None) -> None:
+        if is_same_expiry(record.expires_at, expires_at):
+            return
+        try:
+            self._store().note_expiry(record.name, expires_at, generation=record.generation)
+        except StoreError as error:
+            logger.warning("when provider %s expires cannot be stored: %s", record.name, error)
 
     def _revealed(self, stored: Mapping[str, str]) -> dict[str, SecretStr]:
         return {field: self._secrets.reveal(each) for field, each in stored.items()}
@@ -101,7 +117,7 @@ class _OtherCredentials:
         self._plugin = plugin
         self._tried = [(dict(record.settings), dict(secrets))]
 
-    def find(self) -> tuple[ProviderConfig, TokenSource] | None:
+    def find(self) -> tuple[ProviderConfig, CoreFields, TokenSource] | None:
         """The next ones; ``None`` if there are no more."""
         connections = self._connections
         try:
@@ -114,8 +130,8 @@ class _OtherCredentials:
                 if (settings, secrets) in self._tried:
                     continue
                 self._tried.append((settings, secrets))
-                config = _config(record, self._plugin, secrets)
-                return config, connections._token_source(record, secrets)
+                config, core = _fields(record, self._plugin, secrets)
+                return config, core, connections._token_source(record, secrets)
         except (ConfigurationError, StoreError):
             return None  # the host's refusal says more than why there is nothing else to try
         return None
@@ -126,8 +142,10 @@ def _kept(record: ProviderRecord) -> Mapping[str, str] | None:
     return record.former_secrets if until is not None and until > datetime.now(UTC) else None
 
 
-def _config(
+def _fields(
     record: ProviderRecord, plugin: Plugin, secrets: Mapping[str, SecretStr]
-) -> ProviderConfig:
+) -> tuple[ProviderConfig, CoreFields]:
+    from deploycore.provider.core_fields import split_fields
+
     values = {"name": record.name, **record.settings, **secrets}
-    return parse_config(plugin.config_type, values, kind=plugin.kind)
+    return split_fields(plugin.config_type, values, kind=plugin.kind)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from deploycore.configuration import config_fields, discriminator_of, parse_config
+from deploycore.configuration import discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import describe_stored
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deploycore.http import HttpSettings
     from deploycore.installation.installation import SecretReference
     from deploycore.provider import Provider
+    from deploycore.provider.core_fields import CoreFields
     from deploycore.provider.registry import Plugin
     from deploycore.secrets import SecretBox
     from deploycore.store import ProviderRecord, Store
@@ -61,6 +62,7 @@ class ProviderChange:
     record: ProviderRecord
     plugin: Plugin = field(repr=False)
     config: ProviderConfig = field(repr=False)
+    core: CoreFields = field(repr=False)
     settings: Mapping[str, str]
     secrets: Mapping[str, str | SecretStr] = field(repr=False)
     differences: tuple[Difference, ...]
@@ -92,6 +94,7 @@ class ProviderChanges:
         verify: Callable[[Provider], object] | None = None,
     ) -> ProviderRecord:
         """Validate and store a new provider; see ``Installation.add_provider``."""
+        from deploycore.provider.core_fields import parse_fields
         from deploycore.provider.registry import load_plugin
         from deploycore.store import ProviderRecord
 
@@ -101,14 +104,15 @@ class ProviderChanges:
             for field, given in secrets.items()
         }
         revealed = {field: self._revealed(value) for field, value in stored.items()}
-        values = {"name": name, **settings, **revealed}
-        self._prove(plugin, parse_config(plugin.config_type, values, kind=plugin.kind), verify)
+        found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
+        expires_at = self._prove(plugin, found.config, found.core, verify)
         record = ProviderRecord(
             name=name,
             kind=plugin.kind,
-            settings=dict(settings),
+            settings=dict(found.settings),
             secrets=self._sealed(stored),
             created_at=datetime.now(UTC),
+            expires_at=expires_at or found.core.expires_at,
         )
         self._store.add_provider(record)
         return record
@@ -129,27 +133,43 @@ class ProviderChanges:
             ConfigurationError: The provider does not exist, or a value is missing or invalid.
             PluginError: The plugin is broken.
         """
+        from deploycore.provider.core_fields import core_fields, parse_fields
         from deploycore.provider.registry import load_plugin
 
         record = self._store.get_provider(name)
         plugin = load_plugin(record.kind)
         kept = self._kept_fields(record, plugin, settings)
         new_settings = {key: value for key, value in record.settings.items() if key in kept}
+        # A proxy may be either, and is what it was given as last.
+        new_settings = {key: each for key, each in new_settings.items() if key not in secrets}
         new_settings |= {key: value for key, value in settings.items() if value is not None}
         for key in [key for key, value in settings.items() if value is None]:
             new_settings.pop(key, None)
         new_secrets: dict[str, str | SecretStr] = {
-            key: value for key, value in record.secrets.items() if key in kept
+            key: value
+            for key, value in record.secrets.items()
+            if key in kept and key not in settings
         }
         for key, given in secrets.items():
             new_secrets.pop(key, None)
             if given is not None:
                 new_secrets[key] = given if isinstance(given, SecretStr) else self._reference(given)
+        own = {field.name for field in core_fields(plugin.config_type)}
+        if "expires_on" in own and secrets.keys() - own and "expires_on" not in settings:
+            new_settings.pop("expires_on", None)  # that was about the former secret
         revealed = {key: self._revealed(value) for key, value in new_secrets.items()}
-        values = {"name": name, **new_settings, **revealed}
-        config = parse_config(plugin.config_type, values, kind=plugin.kind)
-        differences = _differences(record, new_settings, new_secrets)
-        return ProviderChange(record, plugin, config, new_settings, new_secrets, differences)
+        found = parse_fields(
+            plugin.config_type, new_settings, revealed, name=name, kind=plugin.kind
+        )
+        return ProviderChange(
+            record,
+            plugin,
+            found.config,
+            found.core,
+            found.settings,
+            new_secrets,
+            _differences(record, found.settings, new_secrets),
+        )
 
     def store(
         self,
@@ -175,25 +195,35 @@ class ProviderChanges:
                 f"Former secrets can be kept for at most {MAX_KEPT.days} days.",
                 hint="Give a shorter time, such as 1h.",
             )
-        self._prove(change.plugin, change.config, verify)
+        expires_at = self._prove(change.plugin, change.config, change.core, verify)
+        if expires_at is None:
+            expires_at = change.core.expires_at or _known_expiry(change)
         return self._store.change_provider(
             change.record,
             settings=change.settings,
             secrets=self._sealed(change.secrets),
             former_until=None if keep_former is None else datetime.now(UTC) + keep_former,
+            expires_at=expires_at,
         )
 
     def _prove(
         self,
         plugin: Plugin,
         config: ProviderConfig,
+        core: CoreFields,
         verify: Callable[[Provider], object] | None,
-    ) -> None:
+    ) -> datetime | None:
+        """Call ``verify``; returns when the credentials expire, if the host told it."""
         from deploycore.provider import Provider
 
+        told: list[datetime | None] = []
         if verify is not None:
-            with Provider(plugin, config, http_settings=self._http_settings) as provider:
+            settings = self._http_settings
+            with Provider(
+                plugin, config, core=core, http_settings=settings, note_expiry=told.append
+            ) as provider:
                 verify(provider)
+        return told[-1] if told else None
 
     def _sealed(self, secrets: Mapping[str, str | SecretStr]) -> dict[str, str]:
         return {
@@ -206,6 +236,8 @@ class ProviderChanges:
     ) -> set[str]:
         """The stored fields that still apply: another mode does not take over those of the former
         one."""
+        from deploycore.provider.core_fields import all_fields
+
         stored = {*record.settings, *record.secrets}
         discriminator = discriminator_of(plugin.config_type)
         if discriminator is None or discriminator not in settings:
@@ -213,7 +245,7 @@ class ProviderChanges:
         mode = settings[discriminator]
         applies = {
             each.name
-            for each in config_fields(plugin.config_type)
+            for each in all_fields(plugin.config_type)
             if not each.only_for or mode in each.only_for
         }
         return stored & applies
@@ -244,6 +276,13 @@ def _differences(
                 )
             )
     return tuple(found)
+
+
+def _known_expiry(change: ProviderChange) -> datetime | None:
+    """What the host has told before, where the change affects neither credentials nor that."""
+    changed = {each.field for each in change.differences}
+    affected = changed & {*change.record.secrets, *change.secrets, "expires_on"}
+    return None if affected else change.record.expires_at
 
 
 def _described(secret: str | SecretStr | None) -> str | None:

@@ -15,6 +15,7 @@ from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import AuthenticationFailed
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.provider.arguments import private_manager
+from deploycore.provider.core_fields import CoreFields
 from deploycore.provider.registry import Plugin
 from deploycore.redaction import Redactor, secrets_in
 
@@ -22,15 +23,16 @@ __all__ = ["Connection", "OtherCredentials"]
 
 T = TypeVar("T")
 
-OtherCredentials = Callable[[], "tuple[ProviderConfig, TokenSource] | None"]
-"""Gives the next credentials to try, and where their tokens are held; ``None`` if there are no
-more."""
+OtherCredentials = Callable[[], "tuple[ProviderConfig, CoreFields, TokenSource] | None"]
+"""Gives the next credentials to try, the core's fields with them, and where their tokens are held;
+``None`` if there are no more."""
 
 
 class Connection:
     """What a handle calls; safe to use from several threads.
 
     Args:
+        core: The core's fields: the provider's own network.
         redactor: Learns the secrets of each configuration.
         settings: For the HTTP clients.
         others: Asked for other credentials when the host rejected the present ones.
@@ -40,6 +42,7 @@ class Connection:
         self,
         plugin: Plugin,
         config: ProviderConfig,
+        core: CoreFields,
         tokens: TokenSource,
         *,
         redactor: Redactor,
@@ -53,21 +56,21 @@ class Connection:
         self._lock = Lock()
         self._former: list[HttpClient] = []
         self._replaced = 0
-        self._open(config, tokens)
+        self._open(config, core, tokens)
 
-    def _open(self, config: ProviderConfig, tokens: TokenSource) -> None:
-        for secret in secrets_in(config):
+    def _open(self, config: ProviderConfig, core: CoreFields, tokens: TokenSource) -> None:
+        for secret in (*secrets_in(config), *core.secrets):
             self._redactor.learn(secret)
         http = HttpClient(
             config.api_base_url,
             auth=config.api_auth,
             redactor=self._redactor,
-            settings=self._settings,
+            settings=core.http_settings(self._settings),
             subject=f"provider {config.name}",
             tokens=tokens,
         )
         instance = self._plugin.provider_class(config, http)
-        self.http, self.tokens = http, tokens
+        self.http, self.tokens, self.core = http, tokens, core
         self.hooks: Any = private_manager(instance, self._plugin).hook
 
     def authorised(self, attempt: Callable[[], T]) -> T:

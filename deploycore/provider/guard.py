@@ -11,6 +11,7 @@ from deploycore.errors import DeploycoreError, PluginError, UnexpectedAnswer
 from deploycore.models import RepositoryId
 from deploycore.provider.background import describe_raised, is_interrupt, running
 from deploycore.provider.listings import MOST_REPEATS
+from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor
 
 __all__ = ["Guard"]
@@ -25,12 +26,20 @@ class Guard:
         provider: The provider's name.
         plugin: The plugin's name and version, for errors.
         redactor: Masks the provider's secrets.
+        stored: What is known of the credentials, if they are stored.
     """
 
-    def __init__(self, provider: str, plugin: str, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        provider: str,
+        plugin: str,
+        redactor: Redactor,
+        stored: StoredCredentials | None = None,
+    ) -> None:
         self._provider = provider
         self._plugin = plugin
         self._redactor = redactor
+        self._stored = stored
 
     def __call__(self, hook: str, action: Callable[[], T], redactor: Redactor | None = None) -> T:
         """Run the plugin's code.
@@ -54,6 +63,7 @@ class Guard:
             failure = self.broken(hook, describe_raised(error))
         finally:
             running.pop(me, None)
+        self.explain(failure)
         failure.message = redactor.mask(failure.message)
         failure.hint = redactor.mask(failure.hint)
         failure.args = (failure.message,)
@@ -62,6 +72,12 @@ class Guard:
         # frames may hold one in a variable, or an answer that echoes one.
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
+
+    def explain(self, error: DeploycoreError) -> None:
+        """Add to an error what is known of the provider's credentials; see
+        ``StoredCredentials``."""
+        if self._stored is not None:
+            self._stored.explain(error)
 
     def broken(self, hook: str, what: str) -> PluginError:
         """Return the error of a plugin that does not do what the contract asks."""

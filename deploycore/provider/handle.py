@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
-from deploycore.configuration import ProviderConfig, addresses_in, parse_config
+from deploycore.configuration import ProviderConfig, addresses_in
 from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import (
     AuthenticationFailed,
     ConfigurationError,
     DeploycoreError,
+    GitError,
     NotFound,
     PluginError,
     ProviderError,
@@ -50,13 +52,18 @@ from deploycore.provider.arguments import (
     type_of,
 )
 from deploycore.provider.connection import Connection, OtherCredentials
+from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields, split_fields
 from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.provider.registry import Plugin, load_plugin
+from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor
 from deploycore.text.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from deploycore.git import GitSettings
 
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
@@ -71,8 +78,8 @@ def open_provider(
 
     Args:
         kind: The plugin's kind, such as ``bitbucket``.
-        values: The fields of the plugin's ``Config``, ``name`` included; secrets as
-            ``SecretStr``.
+        values: The fields of the plugin's ``Config``, ``name`` included, and of the core; secrets
+            as ``SecretStr``.
         http_settings: Timeouts, retries and limits of its HTTP client.
 
     Returns:
@@ -83,8 +90,8 @@ def open_provider(
         PluginError: The plugin is broken.
     """
     plugin = load_plugin(kind)
-    config = parse_config(plugin.config_type, values, kind=plugin.kind)
-    return Provider(plugin, config, http_settings=http_settings)
+    config, core = split_fields(plugin.config_type, values, kind=plugin.kind)
+    return Provider(plugin, config, core=core, http_settings=http_settings)
 
 
 class Provider:
@@ -93,10 +100,13 @@ class Provider:
     Args:
         plugin: The loaded plugin.
         config: An instance of the plugin's ``Config``.
+        core: The fields that the core has for every kind: the provider's own network.
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
         tokens: Where tokens are held that are obtained and renewed; by default in this handle.
         other_credentials: Asked for others when the host rejects those of ``config``.
+        stored: What is known of the credentials, if they are stored.
+        note_expiry: Told after each ``authenticate`` when the credentials expire.
 
     Attributes:
         addresses: The URLs that its configuration names, that of the API among them.
@@ -112,23 +122,28 @@ class Provider:
         plugin: Plugin,
         config: ProviderConfig,
         *,
+        core: CoreFields = NO_CORE_FIELDS,
         http_settings: HttpSettings | None = None,
         observers: Observers | None = None,
         tokens: TokenSource | None = None,
         other_credentials: OtherCredentials | None = None,
+        stored: StoredCredentials | None = None,
+        note_expiry: Callable[[datetime | None], None] | None = None,
     ) -> None:
         self.name = config.name
         self.plugin = plugin
         self.limit: CallLimit | None = None
         self.unlimited = self
         self._redactor = Redactor()
-        self._guard = Guard(config.name, plugin.label, self._redactor)
+        self._guard = Guard(config.name, plugin.label, self._redactor, stored)
+        self._note_expiry = note_expiry
         self._observers = installed_observers() if observers is None else observers
         self._connection = self._guard(
             "__init__",
             lambda: Connection(
                 plugin,
                 config,
+                core,
                 tokens or TokenSource(provider=config.name),
                 redactor=self._redactor,
                 settings=http_settings,
@@ -139,13 +154,20 @@ class Provider:
 
     @limited
     def authenticate(self) -> Account:
-        """Prove that the credentials work, and say whose they are.
+        """Prove that the credentials work, and say whose they are, and when they expire: as the
+        host says, else as the user has said.
 
         Raises:
             ProviderError: The host refuses them or can't be reached.
             PluginError: The plugin broke the contract.
         """
-        return self._call("authenticate", Account)
+        account = self._call("authenticate", Account)
+        if account.expires_at is None and self._connection.core.expires_at is not None:
+            account = account.model_copy(update={"expires_at": self._connection.core.expires_at})
+        # Others than those that were opened may be the former ones.
+        if self._note_expiry is not None and not self._connection.replaced:
+            self._note_expiry(account.expires_at)
+        return account
 
     @limited
     def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
@@ -249,6 +271,10 @@ class Provider:
         )
         return self._redactor.mask(said) if isinstance(said, str) and said else None
 
+    def explain_rejection(self, error: GitError) -> None:
+        """Add to the error of a git server that rejected the credentials how to replace them."""
+        self._guard.explain(error)
+
     @limited
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Whether a delivery was signed by somebody who knows one of the secrets."""
@@ -311,6 +337,10 @@ class Provider:
     def no_repositories_hint(self) -> str:
         """What the plugin says may be the reason for an empty list of repositories."""
         return str(getattr(self.plugin.provider_class, "NO_REPOSITORIES_HINT", ""))
+
+    def git_settings(self, settings: GitSettings) -> GitSettings:
+        """Settings of git with the provider's own network: its certificates, proxy and timeouts."""
+        return self._connection.core.git_settings(settings)
 
     def supports(self, hook: str) -> bool:
         """Whether the plugin implements a hook of the contract."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -72,7 +73,20 @@ class _FromStore(Collector):
         except DeploycoreError as error:
             logger.warning("metrics of the database are missing: %s", error)
 
+    def _expiries(self) -> Metric:
+        left = GaugeMetricFamily(
+            "deploycore_provider_credential_expiry_seconds",
+            "Time until the credentials of a provider expire, where that is known; negative after.",
+            labels=["provider"],
+        )
+        now = datetime.now(UTC)
+        for record in self._store.list_providers():
+            if record.expires_at is not None:
+                left.add_metric([record.name], (record.expires_at - now).total_seconds())
+        return left
+
     def _of_store(self) -> Iterator[Metric]:
+        yield self._expiries()
         counted = self._store.deployments.count_by_state()
         states = GaugeMetricFamily(
             "deploycore_deployments", "Deployments in the database, by state.", labels=["state"]

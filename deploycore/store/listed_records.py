@@ -24,6 +24,7 @@ class ProviderRecord:
         former_secrets: The secrets before the last change, while they may still be used.
         former_until: When the former secrets end; ``None`` if there are none.
         expires_at: When the credentials expire, if the host or the user has told.
+        expiry_warned: How many days before that the last warning was given; ``None``: none was.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ProviderRecord:
     former_secrets: Mapping[str, str] | None = field(default=None, repr=False)
     former_until: datetime | None = None
     expires_at: datetime | None = None
+    expiry_warned: int | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ COLUMNS: dict[str, tuple[tuple[str, str, bool, tuple[str, ...]], ...]] = {
         ("former_until", "time", True, ()),
         ("former_checksum", "text", True, ()),
         ("expires_at", "time", True, ()),
+        ("expiry_warned", "number", True, ()),
     ),
     "applications": (
         ("name", "text", False, ()),
@@ -165,10 +166,10 @@ COLUMNS: dict[str, tuple[tuple[str, str, bool, tuple[str, ...]], ...]] = {
         ("removed_at", "time", False, ()),
     ),
 }
-REVISION = "0012"
+REVISION = "0013"
 STATEMENTS = {
-    "providers": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum, providers.generation, providers.changed_at, providers.former_secrets, providers.former_until, providers.former_checksum, providers.expires_at FROM providers ORDER BY providers.name",
-    "provider": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum, providers.generation, providers.changed_at, providers.former_secrets, providers.former_until, providers.former_checksum, providers.expires_at FROM providers WHERE providers.name = ?",
+    "providers": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum, providers.generation, providers.changed_at, providers.former_secrets, providers.former_until, providers.former_checksum, providers.expires_at, providers.expiry_warned FROM providers ORDER BY providers.name",
+    "provider": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum, providers.generation, providers.changed_at, providers.former_secrets, providers.former_until, providers.former_checksum, providers.expires_at, providers.expiry_warned FROM providers WHERE providers.name = ?",
     "applications": "SELECT applications.name, applications.provider, applications.target, applications.resolved_target, applications.definition, applications.secrets, applications.revision, applications.created_at, applications.changed_at, applications.host, applications.definition_checksum, applications.secrets_checksum FROM applications ORDER BY applications.name",
     "application": "SELECT applications.name, applications.provider, applications.target, applications.resolved_target, applications.definition, applications.secrets, applications.revision, applications.created_at, applications.changed_at, applications.host, applications.definition_checksum, applications.secrets_checksum FROM applications WHERE applications.name = ?",
     "previews": "SELECT previews.name, previews.parent, previews.number, previews.target, previews.within, previews.host, previews.created_at, previews.ended_at, previews.removed_at FROM previews ORDER BY previews.name",

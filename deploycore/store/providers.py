@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
@@ -20,10 +20,12 @@ from deploycore.store.webhooks import webhook_of
 __all__ = [
     "change",
     "is_damaged",
+    "note_expiry",
     "provider_of",
     "refuse_malformed",
     "refuse_used",
     "sealed_secrets",
+    "take_expiry_warning",
 ]
 
 provider_of = as_record(ProviderRecord, providers)
@@ -44,6 +46,7 @@ def change(
     settings: Mapping[str, str],
     secrets: Mapping[str, str],
     former_until: datetime | None,
+    expires_at: datetime | None,
 ) -> ProviderRecord:
     """Replace a provider's settings and secrets; see ``Store.change_provider``."""
     row = named_row(connection, "provider", providers, record.name, locked=True)
@@ -63,12 +66,36 @@ def change(
         "changed_at": datetime.now(UTC),
         "former_secrets": dict(known.secrets) if former_until else None,
         "former_until": former_until,
-        "expires_at": None,
+        "expires_at": expires_at,
+        "expiry_warned": None,
     }
     values |= checksums(providers, values)
     changed = update(providers).where(providers.c.name == record.name).values(values)
     now = connection.execute(changed.returning(*providers.c)).mappings().one()
     return read_record(providers, now, provider_of)
+
+
+def note_expiry(
+    connection: Connection, name: str, expires_at: datetime | None, generation: int | None
+) -> None:
+    """Record when credentials expire; see ``Store.note_expiry``. Warnings begin again."""
+    noted = update(providers).where(providers.c.name == name)
+    noted = noted.where(providers.c.expires_at.is_distinct_from(expires_at))
+    if generation is not None:
+        noted = noted.where(providers.c.generation == generation)
+    connection.execute(noted.values(expires_at=expires_at, expiry_warned=None))
+
+
+def take_expiry_warning(connection: Connection, name: str, expires_at: datetime, days: int) -> bool:
+    """Record that a warning is given; see ``Store.take_expiry_warning``."""
+    warned = providers.c.expiry_warned
+    taken = (
+        update(providers)
+        .where(providers.c.name == name, providers.c.expires_at == expires_at)
+        .where(or_(warned.is_(None), warned > days))
+        .values(expiry_warned=days)
+    )
+    return connection.execute(taken).rowcount == 1
 
 
 def refuse_used(connection: Connection, name: str) -> None:

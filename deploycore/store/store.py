@@ -35,10 +35,12 @@ from deploycore.store.provider_tokens import ProviderTokens
 from deploycore.store.providers import (
     change,
     is_damaged,
+    note_expiry,
     provider_of,
     refuse_malformed,
     refuse_used,
     sealed_secrets,
+    take_expiry_warning,
 )
 from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.reception import Reception
@@ -140,6 +142,7 @@ class Store:
         settings: Mapping[str, str],
         secrets: Mapping[str, str],
         former_until: datetime | None = None,
+        expires_at: datetime | None = None,
     ) -> ProviderRecord:
         """Replace a provider's settings and secrets in one step. Its applications, their history
         and webhooks stay.
@@ -148,6 +151,7 @@ class Store:
             record: The provider as it was read.
             secrets: As ``SecretBox`` returns them.
             former_until: Until when the present secrets may still be used (default: not at all).
+            expires_at: When the new credentials expire, if that is known.
 
         Raises:
             ConfigurationError: The provider does not exist, or was changed since it was read.
@@ -156,13 +160,32 @@ class Store:
         with self._database.writing() as connection:
             if any(map(is_sealed, secrets.values())):
                 self._refuse_second_key(connection)
-            return change(connection, record, settings, secrets, former_until)
+            return change(connection, record, settings, secrets, former_until, expires_at)
 
-    def note_expiry(self, name: str, expires_at: datetime | None) -> None:
-        """Record when a provider's credentials expire, as the host or the user says."""
-        changed = update(providers).where(providers.c.name == name).values(expires_at=expires_at)
+    def note_expiry(
+        self, name: str, expires_at: datetime | None, *, generation: int | None = None
+    ) -> None:
+        """Record when a provider's credentials expire, as the host or the user says.
+
+        Args:
+            generation: The provider's, when it was read; nothing is recorded if it has changed
+                since (default: any).
+        """
         with self._database.writing() as connection:
-            connection.execute(changed)
+            note_expiry(connection, name, expires_at, generation)
+
+    def take_expiry_warning(self, name: str, expires_at: datetime, days: int) -> bool:
+        """Record that a warning is given before credentials expire.
+
+        Args:
+            expires_at: When they expire, as was read.
+            days: How many days before that the warning is due.
+
+        Returns:
+            Whether it was not given yet, so that the caller is to give it.
+        """
+        with self._database.writing() as connection:
+            return take_expiry_warning(connection, name, expires_at, days)
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider and its secrets.

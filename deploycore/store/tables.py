@@ -47,7 +47,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0012"
+REVISION = "0013"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -80,8 +80,10 @@ providers = Table(
     Column("former_secrets", Document(str)),
     Column("former_until", UtcDateTime),
     Column("former_checksum", Line(64)),
-    # What the host, or the user, said of the end of the credentials.
+    # What the host, or the user, said of the end of the credentials, and how many days before it
+    # the last warning was given.
     Column("expires_at", UtcDateTime),
+    Column("expiry_warned", Number),
 )
 
 # Tokens of providers that change by themselves, and which process renews one now. ``lifetime`` is

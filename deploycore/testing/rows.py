@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import SecretStr
 
@@ -37,13 +38,18 @@ class Repository:
 
 @dataclass(frozen=True)
 class Credential:
-    """A secret, whose it is, and what it may do."""
+    """A secret, whose it is, and what it may do.
+
+    Attributes:
+        expires_at: When it expires, if it does; the host tells where the real one does.
+    """
 
     mode: str
     access: Access
     username: str
     secret: SecretStr
     scopes: frozenset[str]
+    expires_at: datetime | None = field(default=None, kw_only=True)
 
 
 def credentials_of(request: Request, *, token_header: str = "") -> tuple[str | None, str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import SecretStr
@@ -278,6 +280,17 @@ class Sandbox(HostContent, ABC):
         with self.__lock:
             self.__credentials.pop(credential.secret.get_secret_value(), None)
             self.__withdrawn.append(credential.secret)
+
+    def expire_credential(self, credential: Credential, at: datetime) -> Credential:
+        """Let a credential expire at a time; one that has passed makes it an expired one.
+
+        Returns:
+            The credential as it is from now on.
+        """
+        access = Access.EXPIRED if at <= datetime.now(UTC) else credential.access
+        changed = replace(credential, expires_at=at, access=access)
+        self.store_credential(changed)
+        return changed
 
     def connect(self, mode: str, access: Access) -> SandboxConnection:
         """New credentials, and how to configure the provider with them."""

@@ -234,7 +234,9 @@ class Poller:
             definition.ref,
             cache=self._installation.git_cache,
             cancellation=self._cancellation,
-            settings=replace(self._installation.git_settings, total_timeout=_CALL_SECONDS),
+            settings=replace(
+                provider.git_settings(self._installation.git_settings), total_timeout=_CALL_SECONDS
+            ),
             renew=provider.renew_credential(definition.repository_id),
         )
 

@@ -22,6 +22,7 @@ from deploycore.errors import DeploycoreError, StoreError
 from deploycore.installation import Installation
 from deploycore.store import PendingApplication
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
+from deploycore.worker.expiry import ExpiryWatch
 from deploycore.worker.notifications import Notifications, open_notifications
 from deploycore.worker.polling import Poller
 from deploycore.worker.processing import Slot, process_application
@@ -101,6 +102,7 @@ class Worker:
         self._poller = Poller(installation)
         self._upkeep = Upkeep(installation)
         self._pruner = Pruner(installation.store)
+        self._expiry = ExpiryWatch(installation.store)
         self._cleanup = ExitStack()
 
     @property
@@ -140,6 +142,8 @@ class Worker:
         self._cleanup.callback(self._upkeep.stop)
         self._pruner.start()
         self._cleanup.callback(self._pruner.stop)
+        self._expiry.start()
+        self._cleanup.callback(self._expiry.stop)
         for name, run in (
             ("dispatch", self._dispatch),
             ("beat", self._beat_on),

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from deploycore.cli import COMMANDS
 from deploycore.cli.dispatch import application_of
-from deploycore.configuration import config_fields
+from deploycore.provider.core_fields import all_fields
 from deploycore.provider.installed import plugin_reports
 from deploycore.provider.registry import load_plugin
 
@@ -73,9 +73,10 @@ def _problem_of_fields(kind: str | None, words: Sequence[str]) -> str | None:
     if kind not in {report.kind for report in plugin_reports()}:
         return None
     allowed = {"--stdin"}
-    for field in config_fields(load_plugin(kind).config_type):
+    for field in all_fields(load_plugin(kind).config_type):
         option = "--" + field.name.replace("_", "-")
         sources = ("-stdin", "-env", "-file") if field.secret else ("",)
+        allowed.update([option] if field.may_be_plain else [])
         allowed.update(option + source for source in sources)
     unknown = [word for word in words if word.startswith("--") and word not in allowed]
     return f"{kind} has no {', '.join(unknown)}" if unknown else None

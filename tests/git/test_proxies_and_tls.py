@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import socket
 import ssl
 import threading
@@ -14,83 +13,9 @@ import pytest
 from deploycore.errors import Cancelled, ConfigurationError, GitError
 from deploycore.git import Cancellation, GitSettings, export
 from tests.git.servers import SECRET, Server, nothing_left, snapshot, source
+from tests.network import Proxy
 
 PROXY_SECRET = "word-of-the-proxy"
-
-
-class Proxy:
-    """An HTTP proxy for CONNECT and for absolute addresses.
-
-    Attributes:
-        seen: The first line and the headers of each request.
-        demanded: ``user:password``, if any.
-        refusal: A whole answer that is given instead, if any.
-    """
-
-    def __init__(self):
-        self.seen = []
-        self.demanded = None
-        self.refusal = None
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def stop(self):
-        self._listening.close()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._handle, args=(client,), daemon=True).start()
-
-    def _handle(self, client):
-        with client, contextlib.suppress(OSError), client.makefile("rb") as lines:
-            while line := lines.readline():
-                first, head = line.decode().split(), []
-                while (header := lines.readline()) not in (b"\r\n", b""):
-                    head.append(header.decode().strip())
-                self.seen.append((line.decode().strip(), head))
-                wanted = base64.b64encode((self.demanded or "").encode()).decode()
-                if self.refusal:
-                    client.sendall(self.refusal)
-                elif self.demanded and f"Proxy-Authorization: Basic {wanted}".lower() not in (
-                    each.lower() for each in head
-                ):
-                    client.sendall(b"HTTP/1.1 407 Authentication Required\r\n\r\n")
-                elif first[0] == "CONNECT":
-                    self._connect(client, first[1])
-                else:
-                    self._forward(client, first, head, lines)
-                return
-
-    def _connect(self, client, place):
-        host, _, port = place.rpartition(":")
-        with socket.create_connection((host, int(port))) as server:
-            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            other = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            other.start()
-            _pump(client, server)
-            other.join()
-
-    def _forward(self, client, first, head, lines):
-        host, _, path = first[1].removeprefix("http://").partition("/")
-        port = host.partition(":")[2]  # names are this machine, whatever they are
-        size = next((int(e.split(":")[1]) for e in head if e.lower().startswith("content-l")), 0)
-        with socket.create_connection(("127.0.0.1", int(port))) as server:
-            kept = [each for each in head if not each.lower().startswith("proxy-")]
-            start = "\r\n".join([f"{first[0]} /{path} HTTP/1.0", *kept, "", ""])
-            server.sendall(start.encode() + lines.read(size))
-            _pump(server, client)
-
-
-def _pump(source, sink):
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture

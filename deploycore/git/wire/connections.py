@@ -20,6 +20,8 @@ from urllib3.util import Url, parse_url
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.operation import Operation
+from deploycore.git.settings import GitSettings
+from deploycore.http.certificates import refuse_unusable_certificate
 from deploycore.http.origin import Origin
 from deploycore.http.wire import PlainConnection, SecureConnection, Wire, cutting_after
 
@@ -61,7 +63,7 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
         "wire": lambda: wire,
     }
     host = place.hostname or ""
-    proxy = _proxy(place) if settings.use_proxies else None
+    proxy = _proxy(place, settings) if settings.use_proxies else None
     if place.scheme == "http":
         if proxy is None:
             return _PlainPool(host, place.port, **options)
@@ -93,20 +95,7 @@ def _trusting(certificates: str) -> dict[str, Any]:
 
 
 def _showing(certificate: str, key: str | None) -> dict[str, Any]:
-    def refuse_password() -> str:
-        raise ValueError("the key is encrypted")
-
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_cert_chain(certificate, key, password=refuse_password)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigurationError(
-            f"The client certificate {certificate!r} cannot be used: {reason}.",
-            hint="Specify PEM files: the certificate, and its key in the same file or in one of its"
-            " own. The key must not be encrypted.",
-            path=certificate,
-        ) from None
+    refuse_unusable_certificate(certificate, key)
     return {"cert_file": certificate, "key_file": key}
 
 
@@ -121,8 +110,9 @@ class _Proxy:
     headers: dict[str, str] = field(repr=False)
 
 
-def _proxy(place: SplitResult) -> _Proxy | None:
-    """The proxy for an address, from the environment, by the same rules as for API requests.
+def _proxy(place: SplitResult, settings: GitSettings) -> _Proxy | None:
+    """The proxy for an address, by the same rules as for API requests: that of the settings, else
+    that of the environment.
 
     It reads HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. Plain HTTP to
     this machine uses no proxy: it may carry credentials, which must not leave the machine.
@@ -130,7 +120,12 @@ def _proxy(place: SplitResult) -> _Proxy | None:
     address = f"{place.scheme}://{place.netloc}"
     if place.scheme == "http" and Origin.of(address).is_loopback:
         return None
-    found = select_proxy(address, get_environ_proxies(address, no_proxy=None))
+    if settings.proxy is not None:
+        found = settings.proxy.get_secret_value()
+        hint = "Correct the proxy of the settings."
+    else:
+        found = select_proxy(address, get_environ_proxies(address, no_proxy=None)) or ""
+        hint = "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or add the host to NO_PROXY."
     if not found:
         return None
     try:
@@ -140,7 +135,7 @@ def _proxy(place: SplitResult) -> _Proxy | None:
     if parts.scheme not in ("http", "https") or not parts.host:
         raise ConfigurationError(
             f"The proxy for {address} is not valid: it must be http:// or https:// with a host.",
-            hint="Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or add the host to NO_PROXY.",
+            hint=hint,
         )
     # urllib3 supports only Latin-1 here, and its exception would show any other password.
     said = b64encode(unquote_to_bytes(parts.auth or "")).decode()

@@ -105,7 +105,7 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         return GitError(
             f"The proxy for {url} cannot be reached, or refused the connection:"
             f" {clean(str(error.original_error), source)}.",
-            hint="Check HTTPS_PROXY, or add the host to NO_PROXY.",
+            hint="Check the provider's proxy or HTTPS_PROXY, or add the host to NO_PROXY.",
             url=url,
         )
     if isinstance(error, NewConnectionError):  # a ConnectTimeoutError to urllib3
@@ -124,7 +124,7 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         return GitError(
             f"The connection to {url} is not secure: {clean(str(error), source)}.",
             hint="Check the host name and the clock; for a certificate of your own, name its CA "
-            "bundle in REQUESTS_CA_BUNDLE.",
+            "bundle in the provider's ca_bundle or in REQUESTS_CA_BUNDLE.",
             url=url,
         )
     if isinstance(error, ProtocolError | HangupException | ConnectionError):

@@ -94,7 +94,7 @@ def explain(answer: ErrorAnswer) -> DeploycoreError | None:
         return None
     return PermissionDenied(
         "Acme accepts the token, but the token lacks the required scope.",
-        hint=f"Create a token with the scope {READ_SCOPE}, then: deploycore provider add.",
+        hint=f"Create a token with the scope {READ_SCOPE}.",
         status=answer.status,
     )
 

@@ -6,7 +6,7 @@ answers mean in ``answers`` and what refusals mean in ``explanations``.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 from urllib.parse import quote
 
@@ -81,9 +81,10 @@ class BitbucketProvider:
                 return account
         workspace = self._config.default_workspace
         params: Parameters = {"pagelen": 1, "fields": "values.full_name"}
-        answer = self._asking(workspace).get_json(_repositories(workspace), params=params)
+        asking = self._asking(workspace)
+        answer, headers = asking.get_with_headers(_repositories(workspace), params=params)
         pagination.Page.read(answer)
-        return Account(username=workspace)
+        return Account(username=workspace, scopes=_scopes(headers))
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
@@ -187,10 +188,12 @@ class BitbucketProvider:
     def _person(self) -> Account | None:
         """The account of valid credentials; ``None`` if Bitbucket does not return it."""
         try:
-            user = self._asking().get_json("/user", params={"fields": ",".join(USER_FIELDS)})
+            params = {"fields": ",".join(USER_FIELDS)}
+            user, headers = self._asking().get_with_headers("/user", params=params)
         except PermissionDenied:
             return None
-        return parse_answer(UserAnswer, user, what="the user").account()
+        account = parse_answer(UserAnswer, user, what="the user").account()
+        return account and account.model_copy(update={"scopes": _scopes(headers)})
 
     def _repository(self, answer: RepositoryAnswer) -> Repository:
         return answer.repository(self._config.git_url)
@@ -232,6 +235,11 @@ class BitbucketProvider:
             params["q"] = names.q
         prefetch = self._config.prefetch_pages
         return pagination.pages(http, url, params=params, prefetch=prefetch, wanted=wanted)
+
+
+def _scopes(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The scopes of the credentials; when they expire Bitbucket does not tell."""
+    return tuple(filter(None, map(str.strip, headers.get("X-OAuth-Scopes", "").split(","))))
 
 
 def _repositories(workspace: str) -> str:

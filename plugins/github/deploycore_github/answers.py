@@ -6,7 +6,9 @@ Source: https://docs.github.com/en/rest (the response schemas of each endpoint)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, AwareDatetime, Field
 
@@ -28,6 +30,7 @@ __all__ = [
     "InstallationTokenAnswer",
     "RepositoryAnswer",
     "UserAnswer",
+    "token_details",
 ]
 
 
@@ -40,6 +43,21 @@ class UserAnswer(AnswerModel):
     def account(self) -> Account:
         """Convert the response to deploycore's model."""
         return Account(username=self.login, display_name=self.name)
+
+
+def token_details(headers: Mapping[str, str]) -> dict[str, Any]:
+    """What the headers of a response tell of the token: the fields of an ``Account``.
+
+    GitHub tells the scopes of classic tokens only, and when a token expires only if it does.
+
+    Source: https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/token-expiration-and-revocation
+    """
+    scopes = tuple(filter(None, map(str.strip, headers.get("X-OAuth-Scopes", "").split(","))))
+    told = headers.get("GitHub-Authentication-Token-Expiration", "").replace(" UTC", " +0000")
+    expires_at = None
+    with suppress(ValueError):
+        expires_at = datetime.strptime(told, "%Y-%m-%d %H:%M:%S %z")
+    return {"scopes": scopes, "expires_at": expires_at}
 
 
 class OwnerAnswer(AnswerModel):

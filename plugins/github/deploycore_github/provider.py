@@ -36,6 +36,7 @@ from deploycore_github.answers import (
     InstallationRepositoriesAnswer,
     RepositoryAnswer,
     UserAnswer,
+    token_details,
 )
 from deploycore_github.configuration import INSTALLATION, AppConfig, GitHubConfig, TokenConfig
 from deploycore_github.explanations import Question
@@ -108,7 +109,9 @@ class GitHubProvider:
             return described.as_account()
         if self._is_installation:
             return Account(username=self._first_owner() or "installation")
-        return self._user().account()
+        user, headers = self._asking().get_with_headers("user")
+        account = parse_answer(UserAnswer, user, what="the user").account()
+        return account.model_copy(update=token_details(headers))
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:

@@ -12,8 +12,10 @@ from deploycore_github.answers import (
     InstallationTokenAnswer,
     RepositoryAnswer,
     UserAnswer,
+    token_details,
 )
 from deploycore_github.webhooks import HookAnswer
+from requests.structures import CaseInsensitiveDict
 
 from deploycore.errors import UnexpectedAnswer
 from deploycore.http import parse_answer, parse_items
@@ -165,3 +167,21 @@ def test_other_answers_of_the_fields_that_are_required():
     hook = parse_answer(HookAnswer, MINIMAL["hook"], what="it")
     assert (branch.name, installation.as_account().username) == ("main", "installation")
     assert (hook.active, hook.config.url) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "expires_at"),
+    [
+        ("2027-01-31 12:34:56 UTC", datetime(2027, 1, 31, 12, 34, 56, tzinfo=UTC)),
+        ("2027-01-31 12:34:56 -0700", datetime(2027, 1, 31, 19, 34, 56, tzinfo=UTC)),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_headers_tell_scopes_and_when_the_token_expires(told, expires_at):
+    headers = CaseInsensitiveDict({"x-oauth-scopes": "repo, read:org"})
+    if told is not None:
+        headers["github-authentication-token-expiration"] = told
+    expected = {"scopes": ("repo", "read:org"), "expires_at": expires_at}
+    assert token_details(headers) == expected
+    assert token_details(CaseInsensitiveDict({"X-OAuth-Scopes": ""}))["scopes"] == ()

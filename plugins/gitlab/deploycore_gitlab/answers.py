@@ -7,6 +7,7 @@ Sources: https://docs.gitlab.com/api/projects/ and https://docs.gitlab.com/api/b
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
 from deploycore.http import AnswerModel
@@ -36,21 +37,42 @@ class UserAnswer(AnswerModel):
     username: NonEmpty
     name: str | None = None
 
-    def account(self, scopes: list[str]) -> Account:
+    def account(self, scopes: list[str], expires_at: datetime | None = None) -> Account:
         """Convert the response to deploycore's model."""
-        return Account(username=self.username, display_name=self.name or None, scopes=tuple(scopes))
+        return Account(
+            username=self.username,
+            display_name=self.name or None,
+            scopes=tuple(scopes),
+            expires_at=expires_at,
+        )
 
 
 class AccessTokenAnswer(AnswerModel):
     """``GET /personal_access_tokens/self``."""
 
     scopes: list[str]
+    expires_at: Annotated[date, Field(strict=False)] | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it expires: at midnight UTC of that date.
+
+        Source: https://docs.gitlab.com/user/profile/personal_access_tokens/
+        """
+        day = self.expires_at
+        return None if day is None else datetime.combine(day, time(), UTC)
 
 
 class OAuthTokenAnswer(AnswerModel):
     """``GET /oauth/token/info``."""
 
     scope: list[str]
+    expires_in: int | None = None
+
+    def ends_at(self, now: datetime) -> datetime | None:
+        """When it expires."""
+        seconds = self.expires_in
+        return None if seconds is None else now + timedelta(seconds=seconds)
 
 
 class NamespaceAnswer(AnswerModel):

@@ -10,6 +10,7 @@ Source: https://docs.gitlab.com/api/rest/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
 
@@ -269,16 +270,18 @@ class GitLabProvider:
     def _account(self) -> Account:
         question = Question(self._config)
         http = self._asking(question)
-        scopes = self._scopes(http)
+        scopes, expires_at = self._token_details(http)
         if scopes and not {*_OPENS_THE_API, _GRANULAR} & set(scopes):
             raise explanations.missing_api_scope(question, scopes)
-        return parse_answer(UserAnswer, http.get_json("user"), what="the user").account(scopes)
+        user = parse_answer(UserAnswer, http.get_json("user"), what="the user")
+        return user.account(scopes, expires_at)
 
     def _asking(self, question: Question) -> HttpClient:
         return self._http.explaining(partial(explanations.explain, question=question))
 
-    def _scopes(self, http: HttpClient) -> list[str]:
-        """The token's scopes; none if GitLab does not return them, which it does since 15.5.
+    def _token_details(self, http: HttpClient) -> tuple[list[str], datetime | None]:
+        """The token's scopes, and when it expires; nothing if GitLab does not return them, which
+        it does since 15.5.
 
         Sources: https://docs.gitlab.com/api/personal_access_tokens/#self-inform,
         https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
@@ -286,11 +289,13 @@ class GitLabProvider:
         try:
             if isinstance(self._config, OAuthTokenConfig):
                 found = http.get_json(f"{self._config.url}/oauth/token/info")
-                return parse_answer(OAuthTokenAnswer, found, what="the token").scope
+                granted = parse_answer(OAuthTokenAnswer, found, what="the token")
+                return granted.scope, granted.ends_at(datetime.now(UTC))
             found = http.get_json("personal_access_tokens/self")
-            return parse_answer(AccessTokenAnswer, found, what="the token").scopes
+            token = parse_answer(AccessTokenAnswer, found, what="the token")
+            return token.scopes, token.ends_at
         except NotFound:
-            return []
+            return [], None
 
     def _project_pages(self, namespace: str | None, params: Parameters) -> Iterator[object]:
         """Pages of projects, with keyset pagination except for groups, for which GitLab has none.

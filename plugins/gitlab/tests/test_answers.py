@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from deploycore.errors import UnexpectedAnswer
 from deploycore.http import parse_answer
@@ -164,6 +166,18 @@ def test_tokens_tell_their_scopes_in_two_ways():
     # https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
     info = {"resource_owner_id": 1, "scope": ["api"], "expires_in": None, "created_at": 1575890427}
     assert parse_answer(OAuthTokenAnswer, info, what="the token").scope == ["api"]
+
+
+def test_tokens_tell_when_they_expire():
+    own = {"scopes": ["api"], "expires_at": "2027-01-31"}
+    ends_at = parse_answer(AccessTokenAnswer, own, what="the token").ends_at
+    assert ends_at == datetime(2027, 1, 31, tzinfo=UTC)
+    own["expires_at"] = None
+    assert parse_answer(AccessTokenAnswer, own, what="the token").ends_at is None
+    info = parse_answer(OAuthTokenAnswer, {"scope": [], "expires_in": 60}, what="the token")
+    assert info.ends_at(ends_at) == datetime(2027, 1, 31, 0, 1, tzinfo=UTC)
+    info = parse_answer(OAuthTokenAnswer, {"scope": [], "expires_in": None}, what="the token")
+    assert info.ends_at(ends_at) is None
 
 
 @pytest.mark.parametrize("value", [None, ...], ids=["null", "missing"])

@@ -261,6 +261,9 @@ class GitHubHost(PullRequestSandbox):
                 "X-OAuth-Scopes": ", ".join(_classic_scopes(credential)),
                 "X-Accepted-OAuth-Scopes": ", ".join(_accepted(request)),
             }
+        if credential is not None and credential.expires_at is not None:
+            at = credential.expires_at.astimezone(UTC)
+            headers["GitHub-Authentication-Token-Expiration"] = f"{at:%Y-%m-%d %H:%M:%S} UTC"
         return headers
 
     def _limits(self, remaining: int, seconds: int) -> dict[str, str]:

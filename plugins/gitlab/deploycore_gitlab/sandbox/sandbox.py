@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -125,11 +126,11 @@ class GitLabSandbox(GitLabHost):
         caller = self.caller(request)
         if GRANULAR in caller.scopes:
             self.caller(request, "Personal Access Token: Read")
-            return json_answer(shapes.access_token([GRANULAR]))
+            return json_answer(shapes.access_token([GRANULAR], caller.expires_at))
         if caller.mode == "oauth-token":
             reason = "This endpoint requires token type to be a personal access token"
             raise self.refused(400, f"400 Bad request - {reason}")
-        return json_answer(shapes.access_token(caller.scopes))
+        return json_answer(shapes.access_token(caller.scopes, caller.expires_at))
 
     def _oauth_token(self, request: Request) -> Answer:
         """Not of the API: it knows OAuth tokens alone, and says otherwise what is wrong."""
@@ -142,7 +143,9 @@ class GitLabSandbox(GitLabHost):
                 f'Bearer realm="Doorkeeper", error="invalid_token", error_description="{said}"'
             )
             raise Refusal(with_headers(json_answer(body, 401), {"WWW-Authenticate": challenge}))
-        return json_answer(shapes.oauth_token(shown.scopes))
+        at = shown.expires_at
+        seconds = 7200 if at is None else round((at - datetime.now(UTC)).total_seconds())
+        return json_answer(shapes.oauth_token(shown.scopes, seconds))
 
     def _projects(self, request: Request) -> Answer:
         self.caller(request, *FOR_PROJECTS)

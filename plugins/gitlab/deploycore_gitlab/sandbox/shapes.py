@@ -10,6 +10,7 @@ https://docs.gitlab.com/api/personal_access_tokens/#self-inform
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -51,7 +52,7 @@ def user(username: str, root: str) -> dict[str, Any]:
     }
 
 
-def access_token(scopes: Iterable[str]) -> dict[str, Any]:
+def access_token(scopes: Iterable[str], expires_at: datetime | None) -> dict[str, Any]:
     return {
         "id": 42,
         "name": "deploycore",
@@ -62,20 +63,20 @@ def access_token(scopes: Iterable[str]) -> dict[str, Any]:
         "user_id": USER_NUMBER,
         "last_used_at": None,
         "active": True,
-        "expires_at": None,
+        "expires_at": None if expires_at is None else expires_at.date().isoformat(),
     }
 
 
-def oauth_token(scopes: Iterable[str]) -> dict[str, Any]:
+def oauth_token(scopes: Iterable[str], expires_in: int) -> dict[str, Any]:
     granted = sorted(scopes)
     return {
         "resource_owner_id": USER_NUMBER,
         "scope": granted,
-        "expires_in": 7200,
+        "expires_in": expires_in,
         "application": {"uid": "1cb242f495280beb4291e64bee2a17f330902e499882fe8e1e2aa875519cab33"},
         "created_at": 1704067200,
         "scopes": granted,
-        "expires_in_seconds": 7200,
+        "expires_in_seconds": expires_in,
     }
 
 

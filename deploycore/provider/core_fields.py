@@ -1,0 +1,263 @@
+"""The fields that every kind of provider has from the core, beside those of its plugin: the
+provider's own network, and when its credentials expire.
+
+They are stored with the plugin's fields, and taken out before the plugin's ``Config`` is made, so
+that a plugin need not know them. A field of a plugin that has the name of one of these is the
+plugin's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from deploycore.configuration import ConfigField, ProviderConfig, config_fields, parse_config
+from deploycore.errors import ConfigurationError
+from deploycore.http import HttpSettings
+from deploycore.http.certificates import refuse_unusable_bundle, refuse_unusable_certificate
+from deploycore.text.validation import describe_problems
+
+if TYPE_CHECKING:
+    from deploycore.git import GitSettings
+
+__all__ = [
+    "NO_CORE_FIELDS",
+    "CoreFields",
+    "ParsedFields",
+    "all_fields",
+    "core_fields",
+    "parse_fields",
+    "split_fields",
+]
+
+NO_PROXY = "none"
+"""The value of ``proxy`` for no proxy at all, whatever the environment says."""
+
+
+def _path(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty")
+    return str(Path(text).expanduser().absolute())
+
+
+def _proxy(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    if text == NO_PROXY:
+        return SecretStr(text)
+    address = text if "://" in text else f"http://{text}"
+    try:
+        parts = parse_url(address)
+    except LocationParseError:
+        parts = Url()
+    # Raised out here, since urllib3's own errors quote what may be a password.
+    if parts.scheme not in ("http", "https") or not parts.host or parts.path not in (None, "/"):
+        raise ValueError(f"it must be http:// or https:// with a host and a port, or {NO_PROXY!r}")
+    return SecretStr(address)
+
+
+_File = Annotated[str, AfterValidator(_path)]
+_Seconds = Annotated[float, Field(gt=0, le=600)]
+
+
+class CoreFields(BaseModel):
+    """The values of a provider's core fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    ca_bundle: _File | None = Field(
+        None,
+        description="PEM file or directory with the CA certificates to trust (default: those of"
+        " REQUESTS_CA_BUNDLE, else public ones)",
+    )
+    client_certificate: _File | None = Field(
+        None, description="PEM file with a client certificate for the host"
+    )
+    client_key: _File | None = Field(
+        None,
+        description="PEM file with the key of the client certificate (default: the same file)",
+    )
+    proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
+        None,
+        description="address of an HTTP proxy, such as http://proxy.example.com:3128, or none"
+        " (default: that of HTTPS_PROXY); an address with a password is a secret",
+    )
+    connect_timeout: _Seconds | None = Field(
+        None, description="seconds to establish a connection, at most 600 (default: 5; git: 10)"
+    )
+    read_timeout: _Seconds | None = Field(
+        None, description="seconds to wait for more data, at most 600 (default: 30; git: 60)"
+    )
+    expires_on: date | None = Field(
+        None,
+        description="date on which the credentials expire, such as 2027-01-31, if the host does"
+        " not tell; rotating the credentials removes it",
+    )
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the credentials expire, as the user said: the start of that day, in UTC."""
+        day = self.expires_on
+        return None if day is None else datetime.combine(day, time(), UTC)
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The proxy's address and its password, if it has one."""
+        if self.proxy is None:
+            return ()
+        auth = parse_url(self.proxy.get_secret_value()).auth
+        if not auth:
+            return ()
+        password = auth.partition(":")[2]
+        return (self.proxy, SecretStr(auth), *([SecretStr(password)] if password else []))
+
+    def http_settings(self, settings: HttpSettings | None = None) -> HttpSettings:
+        """Settings of API requests with what these fields say instead."""
+        return replace(settings or HttpSettings(), **self._options())
+
+    def git_settings(self, settings: GitSettings) -> GitSettings:
+        """Settings of git and Git LFS with what these fields say instead."""
+        return replace(settings, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        names = ("ca_bundle", "connect_timeout", "read_timeout")
+        options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.client_certificate is not None:
+            options |= {
+                "client_certificate": self.client_certificate,
+                "client_key": self.client_key,
+            }
+        if self.proxy is not None:
+            is_none = self.proxy.get_secret_value() == NO_PROXY
+            options |= {"use_proxies": not is_none, "proxy": None if is_none else self.proxy}
+        return options
+
+
+NO_CORE_FIELDS = CoreFields()
+"""Those of a provider for which none is set."""
+
+
+@dataclass(frozen=True)
+class ParsedFields:
+    """What a provider's fields say.
+
+    Attributes:
+        config: The plugin's part.
+        core: The core's part.
+        settings: The fields that are not secret, as they are to be stored.
+    """
+
+    config: ProviderConfig
+    core: CoreFields
+    settings: Mapping[str, str]
+
+
+def core_fields(config_type: Any) -> tuple[ConfigField, ...]:
+    """The core fields that providers of a kind have.
+
+    Args:
+        config_type: The plugin's ``Config``, whose own fields go before these.
+    """
+    taken = {"name", *(field.name for field in config_fields(config_type))}
+    return tuple(
+        replace(field, may_be_plain=field.secret)
+        for field in config_fields(CoreFields)
+        if field.name not in taken
+    )
+
+
+def all_fields(config_type: Any) -> tuple[ConfigField, ...]:
+    """The fields of a plugin's ``Config``, then the core's."""
+    return config_fields(config_type) + core_fields(config_type)
+
+
+def parse_fields(
+    config_type: Any,
+    settings: Mapping[str, str],
+    secrets: Mapping[str, SecretStr],
+    *,
+    name: str,
+    kind: str,
+) -> ParsedFields:
+    """Validate a provider's fields, those of its plugin and those of the core.
+
+    Raises:
+        ConfigurationError: A value is missing or invalid, or a file cannot be used.
+    """
+    own = {field.name for field in core_fields(config_type)}
+    if "@" in settings.get("proxy", "") and "proxy" in own:
+        raise ConfigurationError(
+            f"The proxy of provider {name} has a user name or a password. It must be a secret.",
+            hint="Give it by --proxy-stdin, --proxy-env NAME or --proxy-file PATH.",
+            provider=name,
+        )
+    config, core = split_fields(config_type, {"name": name, **settings, **secrets}, kind=kind)
+    return ParsedFields(config, core, {**settings, **_absolute(core, own & settings.keys())})
+
+
+def split_fields(
+    config_type: Any, values: Mapping[str, object], *, kind: str
+) -> tuple[ProviderConfig, CoreFields]:
+    """Validate the fields of a plugin and those of the core.
+
+    Raises:
+        ConfigurationError: As for ``parse_fields``.
+    """
+    own = {field.name for field in core_fields(config_type)}
+    core = {key: value for key, value in values.items() if key in own}
+    rest = {key: value for key, value in values.items() if key not in own}
+    config = parse_config(config_type, rest, kind=kind)
+    return config, _parse_core(core, config.name, kind)
+
+
+def _parse_core(values: Mapping[str, object], name: str, kind: str) -> CoreFields:
+    if not values:
+        return NO_CORE_FIELDS
+    try:
+        core = CoreFields.model_validate(values)
+    except ValidationError as error:
+        problems = describe_problems(error, CoreFields, values)
+    else:
+        _refuse_unusable(core, name)
+        return core
+    raise ConfigurationError(
+        f"The configuration of {kind} provider {name!r} is not valid: {problems}",
+        hint=f"See the network fields: deploycore provider add --kind {kind} --help",
+        provider=name,
+    )
+
+
+def _refuse_unusable(core: CoreFields, name: str) -> None:
+    if core.client_key and not core.client_certificate:
+        raise ConfigurationError(
+            f"Provider {name} has a client_key, but no client_certificate.",
+            hint="Give both, or neither.",
+            provider=name,
+        )
+    try:
+        if core.ca_bundle:
+            refuse_unusable_bundle(core.ca_bundle)
+        if core.client_certificate:
+            refuse_unusable_certificate(core.client_certificate, core.client_key)
+    except ConfigurationError as error:
+        error.add_context(provider=name)
+        raise
+
+
+def _absolute(core: CoreFields, given: set[str]) -> dict[str, str]:
+    """Paths as they are to be stored: other processes have other working directories."""
+    files = given & {"ca_bundle", "client_certificate", "client_key"}
+    return {each: getattr(core, each) for each in files}

@@ -1,0 +1,71 @@
+"""What is known of stored credentials, added to the errors that say that they no longer work."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    DeploycoreError,
+    PermissionDenied,
+    RemoteRefused,
+)
+
+__all__ = ["StoredCredentials"]
+
+_ASKS_FOR_NEW = re.compile(
+    r"\b(make|create|generate|issue)\b[^.;]*\b(token|key|password|secret|credential)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class StoredCredentials:
+    """The credentials of a provider that is stored under a name.
+
+    Attributes:
+        provider: Its name.
+        has_secrets: Whether there is a secret that can be replaced.
+        expires_at: When they expire, as far as is known.
+    """
+
+    provider: str
+    has_secrets: bool
+    expires_at: datetime | None
+
+    def explain(self, error: DeploycoreError) -> None:
+        """Add to an error that the credentials have expired, and how to replace them."""
+        is_rejected = isinstance(error, AuthenticationFailed) or (
+            isinstance(error, RemoteRefused) and error.details.get("status") == 401
+        )
+        if not self.has_secrets or not (is_rejected or _needs_others(error)):
+            return
+        command = f"deploycore provider rotate {self.provider}"
+        if is_rejected and self._has_expired:
+            day = self.expires_at.astimezone(UTC).date() if self.expires_at else ""
+            said = f"The credentials of provider {self.provider} expired on {day}."
+            if not error.message.startswith(said):
+                error.message = f"{said} {error.message}"
+                error.args = (error.message,)
+                error.hint = f"Replace them: {command}. {error.hint}".rstrip()
+        elif "deploycore provider " not in error.hint:
+            error.hint = f"{_sentence(error.hint)}Then replace the stored secret: {command}"
+
+    @property
+    def _has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
+
+def _needs_others(error: DeploycoreError) -> bool:
+    return isinstance(error, PermissionDenied | RemoteRefused) and bool(
+        _ASKS_FOR_NEW.search(error.hint)
+    )
+
+
+def _sentence(hint: str) -> str:
+    """A hint to which another sentence can be added."""
+    hint = hint.rstrip()
+    if not hint:
+        return ""
+    return f"{hint} " if hint.endswith((".", "!", "?")) else f"{hint}. "

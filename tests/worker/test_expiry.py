@@ -1,0 +1,123 @@
+"""Warnings before credentials expire: each once, whichever worker gives it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploycore import Settings
+from deploycore.hookspecs import hookimpl
+from deploycore.provider.observers import Observers
+from deploycore.store import ProviderRecord, Store
+from deploycore.worker.expiry import ExpiryWatch, tell_of_expiry
+
+END = datetime(2027, 1, 31, tzinfo=UTC)
+
+
+class Recorder:
+    """An observer.
+
+    Attributes:
+        told: What it was told.
+        done: Set whenever it was.
+    """
+
+    def __init__(self):
+        self.told = []
+        self.done = threading.Event()
+
+    @hookimpl
+    def credential_expiring(self, provider, expires_at, days):
+        self.told.append((provider, expires_at, days))
+        self.done.set()
+
+
+class Failing:
+    @hookimpl
+    def credential_expiring(self, provider):
+        raise RuntimeError("no")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def store(settings):
+    with Store(settings) as store:
+        for name, expires_at in (("work", END), ("for-ever", None)):
+            store.add_provider(
+                ProviderRecord(name, "acme", {}, {}, datetime.now(UTC), expires_at=expires_at)
+            )
+        yield store
+
+
+@pytest.fixture
+def observer():
+    return Recorder()
+
+
+def look(store, observer, days):
+    before = len(observer.told)
+    observers = Observers([("failing", Failing()), ("recorder", observer)])
+    tell_of_expiry(store, observers, END - timedelta(days=days))
+    return [days for _, _, days in observer.told[before:]]
+
+
+def test_each_warning_is_given_once(store, observer, caplog):
+    caplog.set_level(logging.WARNING)
+    seen = {days: look(store, observer, days) for days in (31, 30, 29, 7.5, 7, 6, 1, 0.5, 0, -1)}
+    assert seen == {31: [], 30: [30], 29: [], 7.5: [], 7: [7], 6: [], 1: [1], 0.5: [], 0: [0],
+                    -1: []}  # fmt: skip
+    assert {told[:2] for told in observer.told} == {("work", END)}
+    assert "provider work expire in 7 days (2027-01-31). Next: deploycore provider rotate work" in (
+        caplog.text
+    )
+
+
+def test_one_that_was_late_gives_only_the_last_warning(store, observer):
+    assert look(store, observer, 3) == [7]
+    assert look(store, observer, 3) == []
+
+
+def test_of_several_workers_one_gives_it(store, observer, settings, monkeypatch):
+    with Store(settings) as other:
+        known = other.list_providers()
+        assert look(store, observer, 7) == [7]
+        monkeypatch.setattr(other, "list_providers", lambda: known)  # read at the same time
+        assert look(other, observer, 7) == []
+    with Store(settings) as later:
+        assert look(later, observer, 7) == []
+
+
+def test_another_end_is_warned_of_again(store, observer):
+    assert look(store, observer, 7) == [7]
+    store.note_expiry("work", END)
+    assert look(store, observer, 7) == []
+    store.note_expiry("work", END - timedelta(days=1))
+    assert look(store, observer, 7) == [7]
+    store.note_expiry("work", None)
+    assert look(store, observer, 7) == []
+
+
+def test_what_was_read_of_former_credentials_is_not_noted(store):
+    record = store.get_provider("work")
+    now = store.change_provider(record, settings={}, secrets={}, expires_at=None)
+    store.note_expiry("work", END, generation=record.generation)
+    assert store.get_provider("work").expires_at is None
+    store.note_expiry("work", END, generation=now.generation)
+    assert store.get_provider("work").expires_at == END
+
+
+def test_the_watch_looks_at_its_start(store, observer):
+    watch = ExpiryWatch(
+        store, observers=Observers([("recorder", observer)]), clock=lambda: END - timedelta(hours=1)
+    )
+    watch.start()
+    assert observer.done.wait(60)
+    watch.stop()
+    assert observer.told == [("work", END, 1)]
