@@ -52,8 +52,9 @@ from deploycore.provider.arguments import (
 from deploycore.provider.connection import Connection, OtherCredentials
 from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
-from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
+from deploycore.provider.listings import MOST_REPEATS, Everything, ModelT, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
+from deploycore.provider.optional_listings import OptionalListings
 from deploycore.provider.registry import Plugin, load_plugin
 from deploycore.redaction import Redactor
 from deploycore.text.suggestions import did_you_mean
@@ -61,7 +62,6 @@ from deploycore.text.suggestions import did_you_mean
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
 
 
 def open_provider(
@@ -87,7 +87,7 @@ def open_provider(
     return Provider(plugin, config, http_settings=http_settings)
 
 
-class Provider:
+class Provider(OptionalListings):
     """One configured provider.
 
     Args:
@@ -120,7 +120,7 @@ class Provider:
         self.name = config.name
         self.plugin = plugin
         self.limit: CallLimit | None = None
-        self.unlimited = self
+        self.unlimited: Provider = self
         self._redactor = Redactor()
         self._guard = Guard(config.name, plugin.label, self._redactor)
         self._observers = installed_observers() if observers is None else observers
