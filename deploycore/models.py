@@ -216,7 +216,7 @@ class PullRequest(Model):
     Attributes:
         number: The host's number for it within the repository; at most 2**63 - 1.
         source: The repository that the commits come from; another one for a fork, ``None`` where
-            that is gone.
+            that is gone, or the host does not say which fork it is.
         source_branch: Its branch there.
         target_branch: Where it is to be merged into.
         commit: The newest commit's hash, or its beginning where the host tells no more.

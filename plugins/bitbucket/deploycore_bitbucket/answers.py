@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from deploycore.errors import UnexpectedAnswer
-from deploycore.http import AnswerModel, IncompleteItem
+from deploycore.http import AnswerModel, IncompleteItem, OrNone
 from deploycore.models import (
     Account,
     Branch,
@@ -117,8 +117,8 @@ class RepositoryAnswer(AnswerModel):
     workspace: _Named = _Named()
     links: _Links = _Links()
     uuid: str = ""
-    size: Annotated[int, Field(ge=0)] | None = None
-    updated_on: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    size: Annotated[int | None, Field(ge=0), OrNone] = None
+    updated_on: Annotated[AwareDatetime | None, Field(strict=False), OrNone] = None
 
     def repository(self, git_url: str) -> Repository:
         """Convert the response to deploycore's model.
