@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -43,6 +44,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    TagQuery,
 )
 from deploycore.provider.arguments import (
     SECRET_ARGUMENTS,
@@ -54,7 +56,7 @@ from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, Everything, ModelT, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
-from deploycore.provider.optional_listings import OptionalListings
+from deploycore.provider.optional_listings import LISTINGS, OptionalListings
 from deploycore.provider.registry import Plugin, load_plugin
 from deploycore.redaction import Redactor
 from deploycore.text.suggestions import did_you_mean
@@ -189,20 +191,21 @@ class Provider(OptionalListings):
             raise self._guard.unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
-            hint=f"{self._like_branch(repository, name)}List the branches:"
+            hint=f"{self._like_ref(repository, name)}List the branches:"
             f" deploycore branches {self.name} {repository}",
             provider=self.name,
             repository=str(repository),
             branch=name,
         )
 
-    def _like_branch(self, repository: RepositoryId, name: str) -> str:
-        """A suggestion from the first branches; nothing where the host does not list them."""
-        query = BranchQuery(limit=100)
-        try:
-            return did_you_mean(name, [each.name for each in self.list_branches(repository, query)])
-        except (ProviderError, PluginError):
-            return ""  # that the branch does not exist is what is told
+    def _like_ref(self, repository: RepositoryId, name: str) -> str:
+        """A suggestion from the first branches and tags, as far as the host lists them."""
+        known: list[str] = []
+        with suppress(ProviderError, PluginError):  # that there is no such branch is what is told
+            known += [each.name for each in self.list_branches(repository, BranchQuery(limit=100))]
+            if self.supports("list_tags"):
+                known += [each.name for each in self.list_tags(repository, TagQuery(limit=100))]
+        return did_you_mean(name, known)
 
     @limited
     def find_repository(self, repository: RepositoryId) -> Repository:
@@ -320,7 +323,9 @@ class Provider(OptionalListings):
         if not self.supports(hook):
             raise ConfigurationError(
                 f"Providers of kind {self.plugin.kind} do not support {hook}.",
-                hint="Upgrade the plugin, or use polling, which works with every plugin.",
+                hint="Upgrade the plugin."
+                if hook in LISTINGS
+                else "Upgrade the plugin, or use polling, which works with every plugin.",
                 provider=self.name,
                 plugin=self.plugin.label,
             )

@@ -18,7 +18,9 @@ from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import ModelT, Query
 from deploycore.provider.registry import Plugin
 
-__all__ = ["OptionalListings"]
+__all__ = ["LISTINGS", "OptionalListings"]
+
+LISTINGS = ("list_owners", "list_tags", "list_pull_requests")
 
 
 class OptionalListings:
