@@ -45,9 +45,15 @@ from deploycore.models import (
     Branch,
     BranchQuery,
     CloneUrl,
+    Owner,
+    OwnerQuery,
+    PullRequest,
+    PullRequestQuery,
     Repository,
     RepositoryId,
     RepositoryQuery,
+    Tag,
+    TagQuery,
 )
 
 if TYPE_CHECKING:
@@ -131,6 +137,44 @@ class ProviderSpec:
 
         The URL and the credential stay apart, and the credential is the one for git, which
         often wants another username than the REST API.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
+        """Optional: the owners whose repositories the credentials may be able to list (workspaces,
+        groups, organizations, the account itself), in the host's order; lazy as ``list_repos``.
+
+        ``username`` is what ``RepositoryQuery.owner`` takes.
+
+        Raises:
+            PermissionDenied: The credentials may not; the hint names the missing scope.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+        """Optional: the tags of one repository, in the host's order; lazy as ``list_branches``.
+
+        Raises:
+            NotFound: The repository does not exist or is hidden from these credentials. A tag that
+                does not exist is no error but an empty answer.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def list_pull_requests(
+        self, repository: RepositoryId, query: PullRequestQuery
+    ) -> Iterable[PullRequest]:
+        """Optional: the open pull requests into one repository, from its forks too, in the host's
+        order; lazy as ``list_branches``.
+
+        With ``query.number``, the one of that number, open or not; nothing if there is none. A
+        preview is removed on this answer alone, so ``state`` must be what the host says now.
+
+        Raises:
+            PermissionDenied: The credentials may not; the hint names the missing scope.
+            NotFound: The repository does not exist or is hidden from these credentials.
         """
         raise AssertionError  # pragma: no cover
 
@@ -246,7 +290,7 @@ class ObserverSpec:
 
     @hookspec
     def provider_call_yielded(
-        self, call: ProviderCall, item: Repository | Branch | Webhook
+        self, call: ProviderCall, item: Repository | Branch | Owner | PullRequest | Tag | Webhook
     ) -> None:
         """A lazy listing gave one item."""
 

@@ -25,9 +25,15 @@ __all__ = [
     "HostId",
     "NonEmpty",
     "Owner",
+    "OwnerQuery",
+    "PullRequest",
+    "PullRequestQuery",
+    "PullRequestState",
     "Repository",
     "RepositoryId",
     "RepositoryQuery",
+    "Tag",
+    "TagQuery",
     "is_commit_hash",
 ]
 
@@ -187,6 +193,44 @@ class Branch(Model):
     commit: CommitHash
 
 
+class Tag(Model):
+    """A tag and the commit it points to.
+
+    Attributes:
+        name: Without ``refs/tags/``.
+        commit: The full hash of the commit, for an annotated tag too, which itself points to a tag
+            object.
+    """
+
+    name: NonEmpty
+    commit: CommitHash
+
+
+PullRequestState = Literal["open", "merged", "declined"]
+"""Whether a pull request is open, was merged, or was closed without that."""
+
+
+class PullRequest(Model):
+    """A pull request as a provider lists it; the fields of the same names as in its event.
+
+    Attributes:
+        number: The host's number for it within the repository; at most 2**63 - 1.
+        source: The repository that the commits come from; another one for a fork, ``None`` where
+            that is gone, or the host does not say which fork it is.
+        source_branch: Its branch there.
+        target_branch: Where it is to be merged into.
+        commit: The newest commit's hash, or its beginning where the host tells no more.
+    """
+
+    number: Annotated[int, Field(ge=1, lt=2**63)]
+    state: PullRequestState
+    title: str = ""
+    source: RepositoryId | None = None
+    source_branch: NonEmpty
+    target_branch: NonEmpty
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None = None
+
+
 def _contains(name: str, part: str | None) -> bool:
     return part is None or part.casefold() in name.casefold()
 
@@ -227,6 +271,65 @@ class BranchQuery(Model):
         if self.name is not None and branch.name != self.name:
             return False
         return _contains(branch.name, self.name_contains)
+
+
+class OwnerQuery(Model):
+    """What ``list_owners`` is asked for. New fields come with defaults.
+
+    Attributes:
+        name_contains: Only owners whose name for machines or for people contains this, in any case
+            of letters.
+        limit: At most this many.
+    """
+
+    name_contains: NonEmpty | None = None
+    limit: Limit | None = None
+
+    def wants(self, owner: Owner) -> bool:
+        """Whether the filters let an owner through."""
+        return any(
+            _contains(name, self.name_contains)
+            for name in (owner.username, owner.display_name or "")
+        )
+
+
+class TagQuery(Model):
+    """What ``list_tags`` is asked for. New fields come with defaults.
+
+    Attributes:
+        name: Only the tag of exactly this name.
+        name_contains: Only tags whose name contains this, in any case of letters.
+        limit: At most this many.
+    """
+
+    name: NonEmpty | None = None
+    name_contains: NonEmpty | None = None
+    limit: Limit | None = None
+
+    def wants(self, tag: Tag) -> bool:
+        """Whether the filters let a tag through."""
+        if self.name is not None and tag.name != self.name:
+            return False
+        return _contains(tag.name, self.name_contains)
+
+
+class PullRequestQuery(Model):
+    """What ``list_pull_requests`` is asked for. New fields come with defaults.
+
+    Attributes:
+        number: Only the pull request of this number, whatever its state; by default those that are
+            open.
+        limit: At most this many.
+    """
+
+    number: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    limit: Limit | None = None
+
+    def wants(self, pull_request: PullRequest) -> bool:
+        """Whether a pull request is asked for."""
+        if self.number is not None:
+            return pull_request.number == self.number
+        return pull_request.state == "open"
 
 
 class GitCredential(Model):

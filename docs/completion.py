@@ -27,6 +27,7 @@ _SOURCES = {
     "provider": "providers",
     "repository": "repositories",
     "branch": "branches",
+    "owner": "owners",
     "ref": "branches",
     "to": "releases",
     "kind": "kinds",

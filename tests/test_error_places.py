@@ -87,6 +87,8 @@ def _problem(command, told):
             return None if word.startswith(("{", "-")) else f"no command {word!r}"
         command = command.commands[word]
     options = {"--help", *(name for each in command.params for name in each.opts)}
+    if command.context_settings.get("ignore_unknown_options"):
+        return None  # it takes the fields of a provider
     for word in words:
         if word.startswith("--") and word not in options and "{" not in word:
             return f"no option {word!r}"

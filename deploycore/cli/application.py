@@ -1,15 +1,17 @@
-"""``deploycore app``: create, list, show and remove applications."""
+"""``deploycore app``: create, edit, list, show and remove applications."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import deploycore
+from deploycore.cli import application_changes
+from deploycore.cli.application_fields import read_shared, read_variable
 from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.history import deployment_as_dict, show_deployments
@@ -19,7 +21,6 @@ from deploycore.cli.output import Column, say, show_json, show_json_array, show_
 from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
 from deploycore.cli.usage import NounGroup
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.errors import ConfigurationError
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def create(
         "submodules": submodules,
         "lfs": lfs,
         "reuse": "hard-link" if hard_link else "copy",
-        "shared": _shared(shared or ()),
-        "environment": dict(map(_variable, env or ())),
+        "shared": read_shared(shared or ()),
+        "environment": dict(map(read_variable, env or ())),
         "steps": {
             "build": build or [],
             "before_activate": before_activate or [],
@@ -153,6 +154,9 @@ def create(
     if record.definition.repository != repository:
         say(f"The repository is {record.definition.repository}.")
     say(f"Application {name} is created. Deploy it: deploycore deploy {name}")
+
+
+commands.command()(application_changes.edit)
 
 
 @commands.command("list")
@@ -350,21 +354,3 @@ def _repository_as_dict(known: RepositoryRecord | None) -> dict[str, Any] | None
         "renamed_at": known.renamed_at and for_machines(known.renamed_at),
         "replaced_by": known.other_host_id,
     }
-
-
-def _shared(paths: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {"directories": [], "files": []}
-    for path in paths:
-        found["directories" if path.endswith("/") else "files"].append(path)
-    return found
-
-
-def _variable(text: str) -> tuple[str, str | dict[str, str]]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        # The error does not show the value: it may be a secret given in the wrong place.
-        raise ConfigurationError(
-            "A value of --env does not have the form NAME=VALUE.",
-            hint="Write, for example, --env RAILS_ENV=production or --env TOKEN=@env:TOKEN.",
-        )
-    return name, {"secret": value[1:]} if value.startswith("@") else value

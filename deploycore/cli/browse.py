@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from deploycore.cli.options import (
 from deploycore.cli.output import Column, say, show_json_array, show_table
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import NotFound
+
+if TYPE_CHECKING:
+    from deploycore.models import Branch, Tag
 
 __all__ = ["register"]
 
@@ -49,13 +53,13 @@ def repos(
     ):
         found = opened.list_repos(query)
         if as_json:
-            show_json_array({"id": str(item.id)} | item.model_dump() for item in found)
+            show_json_array({"id": str(item.id)} | item.model_dump(mode="json") for item in found)
             return
         rows = [
             [
                 str(item.id),
                 item.default_branch or "(empty)",
-                "private" if item.private else "public",
+                ("private" if item.private else "public") + (", archived" if item.archived else ""),
                 item.name,
             ]
             for item in found
@@ -79,17 +83,24 @@ def repos(
 def branches(
     provider: ProviderName,
     repository: RepositoryArgument,
+    tags: Annotated[bool, typer.Option("--tags", help="List the tags instead.")] = False,
     name_filter: Filter = None,
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the branches of a repository, with the commit that each points to."""
-    query = deploycore.BranchQuery(name_contains=name_filter or None, limit=limit)
+    """List the branches or tags of a repository, with the commit that each points to."""
+    from deploycore.models import TagQuery
+
+    shown = {"name_contains": name_filter or None, "limit": limit}
     with deploycore.Installation() as installation, telling_of_waits():
         wanted = installation.read_repository(provider, repository)
         with installation.open_provider(provider) as opened:
             try:
-                found = opened.list_branches(wanted, query)
+                found: Iterator[Branch | Tag] = (
+                    opened.list_tags(wanted, TagQuery.model_validate(shown))
+                    if tags
+                    else opened.list_branches(wanted, deploycore.BranchQuery.model_validate(shown))
+                )
                 if as_json:
                     show_json_array(item.model_dump() for item in found)
                     return
@@ -99,4 +110,8 @@ def branches(
 
                 suggest_repository(error, wanted, opened.list_repos)
                 raise
-    show_table([Column("BRANCH"), Column("COMMIT")], rows, empty="No branches found.")
+    show_table(
+        [Column("TAG" if tags else "BRANCH"), Column("COMMIT")],
+        rows,
+        empty=f"No {'tags' if tags else 'branches'} found.",
+    )

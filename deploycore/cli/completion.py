@@ -168,7 +168,7 @@ class _Line:
             return _releases(self._arguments[0]) if self._arguments else ()
         if source in ("kinds", "sandboxes"):
             return _kinds(source)
-        if source in ("repositories", "branches"):
+        if source in ("repositories", "branches", "owners"):
             return self._of_host(source)
         return ()
 
@@ -179,7 +179,7 @@ class _Line:
         repository = self._given.get("--repository") if is_application else next(names, None)
         if not provider or provider not in dict(_rows("providers")):
             return ()
-        if source == "repositories":
+        if source != "branches":
             return _answer([source, provider])
         return _answer([source, provider, repository]) if repository else ()
 

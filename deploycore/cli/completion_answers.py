@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 
 from deploycore.cli.completion import QUERIES, database_url, rows_of_sqlite
@@ -33,10 +34,10 @@ def main(arguments: list[str]) -> None:
     signal.alarm(_SECONDS)  # ends the process even if a git host or a plugin hangs
     descriptor, what, *about = int(arguments[0]), *arguments[1:]
     _begin(descriptor)
-    try:
-        found = list(islice(_ANSWERS[what](*about), _MOST))
-    except Exception:  # nobody could read an error message
-        found = []
+    found: list[tuple[str, str]] = []
+    with suppress(Exception):  # nobody could read an error message
+        for each in islice(_ANSWERS[what](*about), _MOST):
+            found.append(each)  # what there is before an error is offered
     lines = "".join(f"{value}\t{words}\n" for value, words in found)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, lines.encode() or b"\n", 0)
@@ -75,6 +76,16 @@ def _branches(provider: str, repository: str) -> Answer:
             yield each.name, ""
 
 
+def _owners(provider: str) -> Answer:
+    from deploycore.installation import Installation
+    from deploycore.models import OwnerQuery
+
+    _refuse_older_database()
+    with Installation() as installation, installation.open_provider(provider) as opened:
+        for each in opened.list_owners(OwnerQuery(limit=_MOST)):
+            yield each.username, each.display_name or ""
+
+
 def _fields(kind: str, stamp: str) -> Answer:
     from deploycore.provider.core_fields import all_fields
     from deploycore.provider.registry import load_plugin
@@ -108,6 +119,7 @@ def _rows_of_postgresql(query: str) -> list[tuple[str, str]]:
 _ANSWERS: dict[str, Callable[..., Answer]] = {
     "branches": _branches,
     "fields": _fields,
+    "owners": _owners,
     "repositories": _repositories,
     "rows": _rows,
 }

@@ -13,11 +13,11 @@ __all__ = ["PARAMETERS"]
 PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "repos": (
         ("providers",),
-        {"--owner": "", "--filter": "", "--limit": "", "--json": None, "--help": None},
+        {"--owner": "owners", "--filter": "", "--limit": "", "--json": None, "--help": None},
     ),
     "branches": (
         ("providers", "repositories"),
-        {"--filter": "", "--limit": "", "--json": None, "--help": None},
+        {"--tags": None, "--filter": "", "--limit": "", "--json": None, "--help": None},
     ),
     "clone": (
         ("providers", "repositories", ""),
@@ -95,10 +95,21 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
         ("",),
         {"--kind": "kinds", "--no-verify": None, "--json": None, "--help": None, "-h": None},
     ),
-    "provider test": (("providers",), {"--json": None, "--help": None}),
+    "provider test": (
+        ("providers",),
+        {"--repository": "repositories", "--json": None, "--help": None},
+    ),
     "provider list": ((), {"--json": None, "--help": None}),
     "provider show": (("providers",), {"--json": None, "--help": None}),
     "provider remove": (("providers",), {"--yes": None, "-y": None, "--help": None}),
+    "provider edit": (
+        ("providers",),
+        {"--unset": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+    ),
+    "provider rotate": (
+        ("providers",),
+        {"--keep-old": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+    ),
     "app create": (
         ("",),
         {
@@ -118,6 +129,36 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
             "--health-url": "",
             "--keep": "",
             "--watch": "",
+            "--offline": None,
+            "--json": None,
+            "--help": None,
+        },
+    ),
+    "app edit": (
+        ("applications",),
+        {
+            "--provider": "providers",
+            "--repository": "repositories",
+            "--ref": "branches",
+            "--branch": "branches",
+            "--target": "",
+            "--submodules": None,
+            "--no-submodules": None,
+            "--lfs": None,
+            "--no-lfs": None,
+            "--hard-link": None,
+            "--no-hard-link": None,
+            "--shared": "",
+            "--env": "",
+            "--unset-env": "",
+            "--build": "",
+            "--before-activate": "",
+            "--after-activate": "",
+            "--health-url": "",
+            "--keep": "",
+            "--watch": "",
+            "--unset": "",
+            "--dry-run": None,
             "--offline": None,
             "--json": None,
             "--help": None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deploycore.applications.application import Application
     from deploycore.applications.files import Change
 
-__all__ = ["register"]
+__all__ = ["change_as_dict", "register", "say_change"]
 
 _DONE = {"create": "created", "change": "changed", "unchanged": "unchanged"}
 _WOULD = {"create": "would be created", "change": "would be changed", "unchanged": "unchanged"}
@@ -59,12 +59,17 @@ def apply(
     for application in applications:
         say_warnings(application)
     if as_json:
-        show_json_array(map(_as_dict, changes))
+        show_json_array(map(change_as_dict, changes))
         return
     for change in changes:
-        say(f"{change.application}: {(_WOULD if dry_run else _DONE)[change.kind]}")
-        for path, (before, after) in change.fields.items():
-            say(f"  {path}: {_shown(before)} → {_shown(after)}")
+        say_change(change, dry_run=dry_run)
+
+
+def say_change(change: Change, *, dry_run: bool) -> None:
+    """Print what has changed about an application, or would."""
+    say(f"{change.application}: {(_WOULD if dry_run else _DONE)[change.kind]}")
+    for path, (before, after) in change.fields.items():
+        say(f"  {path}: {_shown(before)} → {_shown(after)}")
 
 
 def export(
@@ -102,7 +107,8 @@ def _read(file: Path) -> list[Application]:
     return decode_declaration(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input")
 
 
-def _as_dict(change: Change) -> dict[str, Any]:
+def change_as_dict(change: Change) -> dict[str, Any]:
+    """Return a change of an application, as printed with ``--json``."""
     fields = {
         path: {"before": before, "after": after} for path, (before, after) in change.fields.items()
     }

@@ -17,10 +17,12 @@ from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.usage import NounGroup, StartedCommand, UsageError
 from deploycore.cli.waiting import telling_of_waits
+from deploycore.errors import PermissionDenied
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
-    from deploycore.models import Account
+    from deploycore.models import Account, RepositoryId
+    from deploycore.provider import Provider
     from deploycore.store import ProviderRecord
 
 __all__ = ["register"]
@@ -131,15 +133,27 @@ def add(
 
 
 @commands.command("test")
-def check(name: ProviderName, as_json: AsJson = False) -> None:
+def check(
+    name: ProviderName,
+    repository: Annotated[
+        str | None,
+        typer.Option(
+            "--repository",
+            metavar="OWNER/REPOSITORY",
+            help="Repository that proves credentials which may not list repositories.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Test a provider's credentials and API, and count the accessible repositories."""
     with (
         deploycore.Installation() as installation,
         telling_of_waits(),
         installation.open_provider(name) as provider,
     ):
+        wanted = None if repository is None else installation.read_repository(name, repository)
         started = time.monotonic()
-        account = provider.authenticate()
+        account = _proved(provider, wanted)
         milliseconds = round((time.monotonic() - started) * 1000)
         if not as_json:
             shown = f" ({account.display_name})" if account.display_name else ""
@@ -149,8 +163,7 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
                 say(f"Scopes        {', '.join(account.scopes)}")
             if account.expires_at is not None:
                 say(f"Expiry        {_expiry(account.expires_at)}")
-        count = sum(1 for _ in provider.list_repos())
-        hint = "" if count else provider.no_repositories_hint
+        count, hint = _count_repositories(provider, wanted)
     if as_json:
         show_json(
             {
@@ -163,9 +176,44 @@ def check(name: ProviderName, as_json: AsJson = False) -> None:
             }
         )
         return
-    say(f"Repositories  {count} accessible")
+    say(f"Repositories  {'cannot be listed' if count is None else f'{count} accessible'}")
     if hint:
         say(f"  Next: {hint}")
+
+
+def _proved(provider: Provider, repository: RepositoryId | None) -> Account:
+    """Prove the credentials: by a repository if one is named, and they may not list.
+
+    Raises:
+        ProviderError: The host rejects them, or they cannot read the repository.
+    """
+    from deploycore.models import Account, BranchQuery
+
+    try:
+        account = provider.authenticate()
+    except PermissionDenied:
+        if repository is None:
+            raise
+        account = Account(username=repository.owner)
+    if repository is not None:
+        list(provider.list_branches(repository, BranchQuery(limit=1)))
+    return account
+
+
+def _count_repositories(
+    provider: Provider, repository: RepositoryId | None
+) -> tuple[int | None, str]:
+    """The number of repositories that can be listed, and a hint.
+
+    ``None`` if the credentials may not list, but can read the repository that is named.
+    """
+    try:
+        count = sum(1 for _ in provider.list_repos())
+    except PermissionDenied as error:
+        if repository is None:
+            raise
+        return None, f"{error.message} {error.hint}".strip()
+    return count, "" if count else provider.no_repositories_hint
 
 
 @commands.command("list")

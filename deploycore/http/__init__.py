@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from deploycore.http.answers import ErrorAnswer, quoted, retry_after, retry_at
     from deploycore.http.authorisation import BasicAuth, BearerAuth, HeaderAuth, HttpAuth
     from deploycore.http.client import HttpClient
-    from deploycore.http.decoding import AnswerModel, IncompleteItem, parse_answer, parse_items
+    from deploycore.http.decoding import (
+        AnswerModel,
+        IncompleteItem,
+        OrNone,
+        parse_answer,
+        parse_items,
+    )
     from deploycore.http.deprecation import Deprecation
     from deploycore.http.settings import HttpSettings
 else:
@@ -26,6 +32,7 @@ else:
             "deploycore.http.decoding": (
                 "AnswerModel",
                 "IncompleteItem",
+                "OrNone",
                 "parse_answer",
                 "parse_items",
             ),
@@ -45,6 +52,7 @@ __all__ = [
     "HttpClient",
     "HttpSettings",
     "IncompleteItem",
+    "OrNone",
     "parse_answer",
     "parse_items",
     "quoted",

@@ -11,12 +11,20 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast, get_args, get_origin, overload
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from deploycore.errors import UnexpectedAnswer
 from deploycore.http.tally import current_tally
 
-__all__ = ["AnswerModel", "IncompleteItem", "parse_answer", "parse_items"]
+__all__ = ["AnswerModel", "IncompleteItem", "OrNone", "parse_answer", "parse_items"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -60,6 +68,18 @@ class AnswerModel(BaseModel):
         if not absent:
             return data
         return {key: value for key, value in data.items() if key not in absent}
+
+
+def _or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+OrNone = WrapValidator(_or_none)
+"""For a field that is only shown, such as a size or a time: what is not valid is ``None``, and the
+item is kept. Write ``Annotated[int | None, OrNone] = None``."""
 
 
 class IncompleteItem(UnexpectedAnswer):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -45,6 +46,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    TagQuery,
 )
 from deploycore.provider.arguments import (
     SECRET_ARGUMENTS,
@@ -55,8 +57,9 @@ from deploycore.provider.connection import Connection, OtherCredentials
 from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields, split_fields
 from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
-from deploycore.provider.listings import MOST_REPEATS, Everything, Query, Repeats
+from deploycore.provider.listings import MOST_REPEATS, Everything, ModelT, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
+from deploycore.provider.optional_listings import LISTINGS, OptionalListings
 from deploycore.provider.registry import Plugin, load_plugin
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor
@@ -68,7 +71,6 @@ if TYPE_CHECKING:
 __all__ = ["Provider", "ProviderCall", "open_provider"]
 
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", Repository, Branch, Webhook)
 
 
 def open_provider(
@@ -94,7 +96,7 @@ def open_provider(
     return Provider(plugin, config, core=core, http_settings=http_settings)
 
 
-class Provider:
+class Provider(OptionalListings):
     """One configured provider.
 
     Args:
@@ -133,7 +135,7 @@ class Provider:
         self.name = config.name
         self.plugin = plugin
         self.limit: CallLimit | None = None
-        self.unlimited = self
+        self.unlimited: Provider = self
         self._redactor = Redactor()
         self._guard = Guard(config.name, plugin.label, self._redactor, stored)
         self._note_expiry = note_expiry
@@ -211,20 +213,21 @@ class Provider:
             raise self._guard.unread(repository, name)
         raise NotFound(
             f"Repository {repository} has no branch {name!r}.",
-            hint=f"{self._like_branch(repository, name)}List the branches:"
+            hint=f"{self._like_ref(repository, name)}List the branches:"
             f" deploycore branches {self.name} {repository}",
             provider=self.name,
             repository=str(repository),
             branch=name,
         )
 
-    def _like_branch(self, repository: RepositoryId, name: str) -> str:
-        """A suggestion from the first branches; nothing where the host does not list them."""
-        query = BranchQuery(limit=100)
-        try:
-            return did_you_mean(name, [each.name for each in self.list_branches(repository, query)])
-        except (ProviderError, PluginError):
-            return ""  # that the branch does not exist is what is told
+    def _like_ref(self, repository: RepositoryId, name: str) -> str:
+        """A suggestion from the first branches and tags, as far as the host lists them."""
+        known: list[str] = []
+        with suppress(ProviderError, PluginError):  # that there is no such branch is what is told
+            known += [each.name for each in self.list_branches(repository, BranchQuery(limit=100))]
+            if self.supports("list_tags"):
+                known += [each.name for each in self.list_tags(repository, TagQuery(limit=100))]
+        return did_you_mean(name, known)
 
     @limited
     def find_repository(self, repository: RepositoryId) -> Repository:
@@ -350,7 +353,9 @@ class Provider:
         if not self.supports(hook):
             raise ConfigurationError(
                 f"Providers of kind {self.plugin.kind} do not support {hook}.",
-                hint="Upgrade the plugin, or use polling, which works with every plugin.",
+                hint="Upgrade the plugin."
+                if hook in LISTINGS
+                else "Upgrade the plugin, or use polling, which works with every plugin.",
                 provider=self.name,
                 plugin=self.plugin.label,
             )

@@ -9,18 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from deploycore.errors import PluginError
 from deploycore.provider.background import Unanswered, call_within
 
 if TYPE_CHECKING:
-    from deploycore.provider.handle import Provider
+    from deploycore.provider.registry import Plugin
 
 __all__ = ["CallLimit", "limited"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+S = TypeVar("S", bound="_Limitable")
+
+
+class _Limitable(Protocol):
+    """A handle on a provider, as far as limits are concerned."""
+
+    name: str
+    plugin: Plugin
+    limit: CallLimit | None
+    unlimited: Any
 
 
 @dataclass(frozen=True)
@@ -68,15 +78,15 @@ class CallLimit:
 
 
 def limited(
-    method: Callable[Concatenate[Provider, P], T],
-) -> Callable[Concatenate[Provider, P], T]:
+    method: Callable[Concatenate[S, P], T],
+) -> Callable[Concatenate[S, P], T]:
     """Run a method of ``Provider`` within the provider's limit, if it has one.
 
     A listing is then read to its end at once, so its query should have a limit.
     """
 
     @wraps(method)
-    def call(self: Provider, /, *arguments: P.args, **options: P.kwargs) -> T:
+    def call(self: S, /, *arguments: P.args, **options: P.kwargs) -> T:
         limit, unlimited = self.limit, self.unlimited
         if limit is None:
             return method(self, *arguments, **options)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Protocol, TypeVar
 
 from deploycore.events import Webhook
-from deploycore.models import Branch, Repository
+from deploycore.models import Branch, Owner, PullRequest, Repository, Tag
 
-__all__ = ["MOST_REPEATS", "Everything", "Query", "Repeats"]
+__all__ = ["MOST_REPEATS", "Everything", "Item", "ModelT", "Query", "Repeats"]
+
+Item = Repository | Branch | Owner | PullRequest | Tag | Webhook
+"""What listings give."""
 
 ItemT = TypeVar("ItemT", contravariant=True)
+ModelT = TypeVar("ModelT", Repository, Branch, Owner, PullRequest, Tag, Webhook)
 
 # A listing that changes while it is read gives the last items of a page again on the next one,
 # so remembering more than a page is enough.
@@ -42,11 +46,15 @@ class Repeats:
         self._latest: dict[object, None] = {}
         self.in_a_row = 0
 
-    def has(self, item: Repository | Branch | Webhook) -> bool:
+    def has(self, item: Item) -> bool:
         key: object
         match item:
-            case Branch():
+            case Branch() | Tag():
                 key = item.name
+            case Owner():
+                key = item.username
+            case PullRequest():
+                key = item.number
             case Repository():
                 key = (item.owner.username, item.slug)
             case _:

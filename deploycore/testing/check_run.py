@@ -222,10 +222,16 @@ class _Recorder:
     def _is_optional(self, check: str, reason: str) -> bool:
         """Whether a check is skipped for a hook that is optional, and really not there."""
         from deploycore.testing.contract import OPTIONAL_CHECKS
-        from deploycore.testing.contract.base import NO_DEPLOYMENTS, NO_HOOK, NO_WEBHOOKS
+        from deploycore.testing.contract.base import (
+            NO_DEPLOYMENTS,
+            NO_HOOK,
+            NO_PULL_REQUESTS,
+            NO_WEBHOOKS,
+        )
 
         missing = set(vars(ProviderSpec)).difference(self._hooks)
-        reasons = [NO_DEPLOYMENTS, NO_WEBHOOKS, *(NO_HOOK.format(hook=hook) for hook in missing)]
+        reasons = {NO_DEPLOYMENTS, NO_PULL_REQUESTS, NO_WEBHOOKS}
+        reasons |= {NO_HOOK.format(hook=hook) for hook in missing}
         return check in OPTIONAL_CHECKS and reason in reasons
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
@@ -36,6 +36,7 @@ __all__ = [
     "ContractHost",
     "DeploymentsHost",
     "NotArranged",
+    "PullRequestHost",
     "Scenario",
     "Wanted",
     "WebhookHost",
@@ -242,3 +243,20 @@ class DeploymentsHost(Protocol):
 
     def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
         """The deployments of a commit, the oldest first."""
+
+
+@runtime_checkable
+class PullRequestHost(Protocol):
+    """What a fake host can do besides, for the checks of ``list_pull_requests``; each of these
+    pull requests has a ``number``."""
+
+    def open_pull_request(
+        self, owner: str, slug: str, source_branch: str, target_branch: str
+    ) -> Any:
+        """Open a pull request from one branch of a repository into another."""
+
+    def close_pull_request(self, row: Any) -> Any:
+        """Close one without merging it."""
+
+    def merge_pull_request(self, row: Any) -> Any:
+        """Merge one."""

@@ -21,6 +21,7 @@ from typing import Self
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.installation import Installation
 from deploycore.store import PendingApplication
+from deploycore.worker.comparison import PreviewComparison
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener
 from deploycore.worker.expiry import ExpiryWatch
 from deploycore.worker.notifications import Notifications, open_notifications
@@ -101,6 +102,7 @@ class Worker:
         self._reporter = Reporter(installation)
         self._poller = Poller(installation)
         self._upkeep = Upkeep(installation)
+        self._comparison = PreviewComparison(installation, self.id)
         self._pruner = Pruner(installation.store)
         self._expiry = ExpiryWatch(installation.store)
         self._cleanup = ExitStack()
@@ -140,6 +142,8 @@ class Worker:
         self._cleanup.callback(self._poller.stop)
         self._upkeep.start()
         self._cleanup.callback(self._upkeep.stop)
+        self._comparison.start()
+        self._cleanup.callback(self._comparison.stop)
         self._pruner.start()
         self._cleanup.callback(self._pruner.stop)
         self._expiry.start()

@@ -157,7 +157,9 @@ def test_repositories_and_branches_come_from_the_host_and_are_kept(tab, host):
     assert "main" in tab.until(line, "main")
     before = len(host.requests)
     assert "main" in tab("deploycore clone work acme/shop --branch m")
+    assert "acme/shop" in tab("deploycore provider test work --repository acme/")
     assert len(host.requests) == before
+    assert "acme" in tab.until("deploycore repos work --owner ", "acme")
     for path in (tab.home / "cache" / "completion").rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tab.home / "cache" / "completion").stat().st_mode) == 0o700

@@ -27,6 +27,7 @@ from deploycore.testing.contract.cloning import Cloning
 from deploycore.testing.contract.failures import Failures
 from deploycore.testing.contract.later_requests import LaterRequests
 from deploycore.testing.contract.listing import Listing
+from deploycore.testing.contract.optional_listings import OptionalListings
 from deploycore.testing.contract.pagination import Pagination
 from deploycore.testing.contract.secrecy import Secrecy
 from deploycore.testing.contract.setting_aside import SettingAside
@@ -41,7 +42,15 @@ __all__ = ["OPTIONAL_CHECKS", "ProviderContract"]
 
 OPTIONAL_CHECKS = frozenset(
     name
-    for group in (Deliveries, Registering, Statuses, HostDeployments, Writing, Tokens)
+    for group in (
+        Deliveries,
+        Registering,
+        Statuses,
+        HostDeployments,
+        Writing,
+        Tokens,
+        OptionalListings,
+    )
     for name in vars(group)
     if name.startswith("test_")
 )
@@ -65,6 +74,7 @@ class ProviderContract(
     HostDeployments,
     Writing,
     Tokens,
+    OptionalListings,
     SettingAside,
 ):
     """All checks of the kit; an author's class says what ``ContractBase`` asks for.

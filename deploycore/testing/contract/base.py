@@ -31,6 +31,7 @@ __all__ = [
     "ENDS_BY_ITSELF",
     "NO_DEPLOYMENTS",
     "NO_HOOK",
+    "NO_PULL_REQUESTS",
     "NO_WEBHOOKS",
     "SKIPPED_BY_THE_KIT",
     "Connect",
@@ -87,6 +88,9 @@ every other skip for a failure, except those of optional hooks."""
 
 NO_HOOK = "the provider has no {hook}, which is optional"
 NO_DEPLOYMENTS = "the fake host has no deployments: deploycore.testing.scenarios.DeploymentsHost"
+NO_PULL_REQUESTS = (
+    "the fake host has no pull requests: deploycore.testing.scenarios.PullRequestHost"
+)
 NO_WEBHOOKS = "the fake host has no webhooks: deploycore.testing.scenarios.WebhookHost"
 
 _DOCUMENTED = {

@@ -30,7 +30,7 @@ from deploycore.testing.messages import Answer, Request
 from deploycore.testing.paging import Pages
 from deploycore.testing.scenarios import ONE, Arranged, ContractHost, DeploymentsHost
 
-__all__ = ["Writing"]
+__all__ = ["Writing", "with_small_pages"]
 
 WEBHOOK = "https://deploy.example.com/webhook"
 SMALL_PAGE = 5
@@ -166,14 +166,14 @@ def _same(one: Request, other: Request) -> bool:
 
 def _with_webhooks(host: ContractHost, provider: Provider, shop: Arranged) -> str:
     """Register more webhooks than there are on a page; the address of the last one."""
-    number = WEBHOOKS if _with_small_pages(host) else WEBHOOKS_MOST
+    number = WEBHOOKS if with_small_pages(host) else WEBHOOKS_MOST
     urls = [f"{WEBHOOK}/{each}" for each in range(number)]
     for url in urls:
         provider.register_webhook(identity(shop), url, SECRET)
     return urls[-1]
 
 
-def _with_small_pages(host: ContractHost) -> bool:
+def with_small_pages(host: ContractHost) -> bool:
     """Have a fake host give small pages; whether it can."""
     pages = getattr(host, "PAGES", None)
     if not isinstance(pages, Pages):

@@ -8,21 +8,37 @@ which listings skip; every other field has a default.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from deploycore.errors import UnexpectedAnswer
-from deploycore.http import AnswerModel, IncompleteItem
-from deploycore.models import Account, Branch, CloneLink, NonEmpty, Owner, Repository
+from deploycore.http import AnswerModel, IncompleteItem, OrNone
+from deploycore.models import (
+    Account,
+    Branch,
+    CloneLink,
+    NonEmpty,
+    Owner,
+    PullRequest,
+    PullRequestState,
+    Repository,
+    RepositoryId,
+    Tag,
+)
 
 __all__ = [
     "BRANCH_FIELDS",
+    "PULL_REQUEST_FIELDS",
     "REPOSITORY_FIELDS",
     "USER_FIELDS",
+    "WORKSPACE_FIELDS",
     "BranchAnswer",
+    "PullRequestAnswer",
     "RepositoryAnswer",
+    "TagAnswer",
     "UserAnswer",
+    "WorkspaceAccessAnswer",
 ]
 
 # ``full_name`` has owner and slug, and is the only one of the three that Bitbucket's API
@@ -36,8 +52,20 @@ REPOSITORY_FIELDS = (
     "links.html.href",
     "links.clone",
     "uuid",
+    "size",
+    "updated_on",
 )
 BRANCH_FIELDS = ("name", "target.hash")
+PULL_REQUEST_FIELDS = (
+    "id",
+    "state",
+    "title",
+    "source.branch.name",
+    "source.commit.hash",
+    "source.repository.full_name",
+    "destination.branch.name",
+)
+WORKSPACE_FIELDS = ("workspace.slug",)
 USER_FIELDS = ("type", "username", "nickname", "display_name", "account_id", "uuid")
 
 _USER_OF_URL = re.compile(r"(?<=://)[^/?#]*@")
@@ -78,6 +106,8 @@ class RepositoryAnswer(AnswerModel):
 
     Attributes:
         uuid: Stays when the repository is renamed or transferred.
+        mainbranch: ``null`` while the repository is empty.
+        size: In bytes.
     """
 
     full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
@@ -87,6 +117,8 @@ class RepositoryAnswer(AnswerModel):
     workspace: _Named = _Named()
     links: _Links = _Links()
     uuid: str = ""
+    size: Annotated[int | None, Field(ge=0), OrNone] = None
+    updated_on: Annotated[AwareDatetime | None, Field(strict=False), OrNone] = None
 
     def repository(self, git_url: str) -> Repository:
         """Convert the response to deploycore's model.
@@ -110,7 +142,17 @@ class RepositoryAnswer(AnswerModel):
             private=self.is_private,
             clone_links=tuple(links),
             host_id=self.uuid if _UUID.fullmatch(self.uuid) else None,
+            empty=self._is_empty,
+            size=self.size,
+            updated_at=self.updated_on,
         )
+
+    @property
+    def _is_empty(self) -> bool | None:
+        """``None`` where the response leaves ``mainbranch`` out."""
+        if self.mainbranch.name:
+            return False
+        return True if "mainbranch" in self.model_fields_set else None
 
 
 class _Target(AnswerModel):
@@ -136,6 +178,101 @@ class BranchAnswer(AnswerModel):
         if commit is None or len(commit) < 40:
             raise _incomplete(f"the branch {self.name}", "target.hash")
         return Branch(name=self.name, commit=commit)
+
+
+class TagAnswer(BranchAnswer):
+    """A value of ``GET /repositories/{workspace}/{repo_slug}/refs/tags``.
+
+    The target is the commit also where the tag is annotated.
+    """
+
+    def tag(self) -> Tag:
+        """Convert the response to deploycore's model.
+
+        Raises:
+            IncompleteItem: As for a branch.
+        """
+        if self.name is None:
+            raise _incomplete("a tag", "name")
+        commit = self.target.hash
+        if commit is None or len(commit) < 40:
+            raise _incomplete(f"the tag {self.name}", "target.hash")
+        return Tag(name=self.name, commit=commit)
+
+
+_STATES: dict[str, PullRequestState] = {
+    "OPEN": "open",
+    "MERGED": "merged",
+    "DECLINED": "declined",
+    "SUPERSEDED": "declined",
+}
+
+
+class _SourceRepository(AnswerModel):
+    full_name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
+
+
+class _End(AnswerModel):
+    """Where a pull request comes from or goes to; ``repository`` is null once a fork is deleted."""
+
+    branch: _Named = _Named()
+    commit: _Target = _Target()
+    repository: _SourceRepository = _SourceRepository()
+
+
+class PullRequestAnswer(AnswerModel):
+    """A value of ``GET /repositories/{workspace}/{repo_slug}/pullrequests``, or one by its ``id``.
+
+    Hashes of commits have 12 characters.
+    """
+
+    id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    state: Literal["OPEN", "MERGED", "DECLINED", "SUPERSEDED"] | None = None
+    title: str = ""
+    source: _End = _End()
+    destination: _End = _End()
+
+    def pull_request(self) -> PullRequest:
+        """Convert the response to deploycore's model.
+
+        Raises:
+            IncompleteItem: It has no number, state or branch.
+        """
+        if self.id is None or self.state is None:
+            raise _incomplete("a pull request", "id" if self.id is None else "state")
+        branches = self.source.branch.name, self.destination.branch.name
+        if not all(branches):
+            raise _incomplete(f"the pull request {self.id}", "branch.name")
+        owner, _, slug = (self.source.repository.full_name or "").partition("/")
+        return PullRequest(
+            number=self.id,
+            state=_STATES[self.state],
+            title=self.title,
+            source=RepositoryId(owner=owner, slug=slug) if slug else None,
+            source_branch=branches[0],
+            target_branch=branches[1],
+            commit=self.source.commit.hash,
+        )
+
+
+class _WorkspaceBase(AnswerModel):
+    slug: str = ""
+
+
+class WorkspaceAccessAnswer(AnswerModel):
+    """A value of ``GET /user/workspaces``, which has no name for people."""
+
+    workspace: _WorkspaceBase = _WorkspaceBase()
+
+    def owner(self) -> Owner:
+        """Convert the response to deploycore's model.
+
+        Raises:
+            IncompleteItem: It has no slug.
+        """
+        if not self.workspace.slug:
+            raise _incomplete("a workspace", "workspace.slug")
+        return Owner(username=self.workspace.slug)
 
 
 class UserAnswer(AnswerModel):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
-from deploycore.models import GitCredential
+from deploycore.models import GitCredential, RepositoryId
 
 __all__ = [
     "API_TOKEN_PAGE",
@@ -92,6 +92,18 @@ def _workspace(text: str) -> str:
 
 
 Workspace = Annotated[str, AfterValidator(_workspace)]
+
+
+def _repository(text: str) -> str:
+    """A repository as in its address; its workspace may be left out."""
+    text = text.strip()
+    parts = text.split("/")
+    if len(parts) > 2 or not all(re.fullmatch(r"[A-Za-z0-9._~{}-]+", part) for part in parts):
+        raise ValueError(
+            "this is not a repository; use WORKSPACE/SLUG as in its address,"
+            " bitbucket.org/<workspace>/<slug>"
+        )
+    return text
 
 
 class _BitbucketMode(ProviderConfig):
@@ -195,6 +207,25 @@ class AccessTokenConfig(_BitbucketMode):
         description="access token of a repository, project or workspace, with Repositories: Read"
     )
     workspace: Workspace = Field(description="workspace slug, as in bitbucket.org/<workspace>")
+    repository: Annotated[str, AfterValidator(_repository)] | None = Field(
+        default=None,
+        description="for the access token of a repository: that repository, WORKSPACE/SLUG",
+    )
+
+    @model_validator(mode="after")
+    def _repository_is_in_workspace(self) -> Self:
+        owner = (self.repository or "").rpartition("/")[0]
+        if owner and owner.lower() != self.workspace.lower() and "{" not in self.workspace:
+            raise ValueError(f"repository is not in the workspace {self.workspace}")
+        return self
+
+    @property
+    def repository_id(self) -> RepositoryId | None:
+        """The only repository that the token is for; ``None`` if none is named."""
+        if self.repository is None:
+            return None
+        owner, _, slug = self.repository.rpartition("/")
+        return RepositoryId(owner=owner or self.workspace, slug=slug)
 
     @property
     def api_auth(self) -> HttpAuth:

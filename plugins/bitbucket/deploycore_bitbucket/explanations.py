@@ -34,7 +34,14 @@ from deploycore_bitbucket.configuration import (
     Mode,
 )
 
-__all__ = ["NO_REPOSITORIES_HINT", "Action", "Question", "explain", "explain_git_refusal"]
+__all__ = [
+    "NO_REPOSITORIES_HINT",
+    "Action",
+    "Question",
+    "cannot_list",
+    "explain",
+    "explain_git_refusal",
+]
 
 NO_REPOSITORIES_HINT = (
     "The connection works, but these credentials see no repository in the workspace. Check the"
@@ -69,7 +76,15 @@ _PERMISSION_BOXES = {
     "pullrequest": "Pull requests: Read",
 }
 
-Action = Literal["read", "list webhooks", "register webhook", "remove webhook", "report status"]
+Action = Literal[
+    "read",
+    "list webhooks",
+    "register webhook",
+    "remove webhook",
+    "report status",
+    "list pull requests",
+    "list workspaces",
+]
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,18 @@ _TASKS: dict[Action, _Task] = {
         ("read:repository:bitbucket",),
         ("repository",),
         "The account or token needs access to the repository.",
+    ),
+    "list pull requests": _Task(
+        "list the pull requests of",
+        ("read:pullrequest:bitbucket",),
+        ("pullrequest",),
+        "The account or token needs access to the repository.",
+    ),
+    "list workspaces": _Task(
+        "list the workspaces of",
+        ("read:workspace:bitbucket",),
+        ("account",),
+        "Only the credentials of a person can list workspaces.",
     ),
 }
 
@@ -336,7 +363,9 @@ def _no_access(question: Question) -> PermissionDenied:
             hint=f"{question.task.role} {_tick(question, [])}",
             **question.details,
         )
-    if question.config.mode == "access-token":
+    if isinstance(question.config, AccessTokenConfig):
+        if question.repository is None:
+            return cannot_list(question)
         hint = (
             "A token of a repository or project gives access only to that repository or project. "
             "It needs the permission Repositories: Read."
@@ -350,6 +379,32 @@ def _no_access(question: Question) -> PermissionDenied:
         f"Bitbucket denies these credentials access to {question.subject}.",
         hint=hint,
         **question.details,
+    )
+
+
+def cannot_list(question: Question) -> PermissionDenied:
+    """The error for an access token that may not list the repositories of a workspace."""
+    config = question.config
+    if isinstance(config, AccessTokenConfig) and config.repository is not None:
+        return PermissionDenied(
+            f"The access token of the repository {config.repository_id} cannot list the"
+            f" repositories of the workspace {question.workspace!r}.",
+            hint="To list a workspace, use an API token or an access token of the workspace.",
+            **question.details,
+        )
+    return PermissionDenied(
+        f"This access token cannot list the repositories of {question.subject}: Bitbucket allows"
+        " this to access tokens of a workspace or project, but not always to one of a repository.",
+        hint=_name_repository(config.name),
+        **question.details,
+    )
+
+
+def _name_repository(provider: str) -> str:
+    return (
+        "If it is the access token of a repository, name the repository: --repository"
+        f" WORKSPACE/SLUG (for a stored provider: deploycore provider edit {provider} --repository"
+        " WORKSPACE/SLUG). Otherwise, check that it has the permission Repositories: Read."
     )
 
 
@@ -388,6 +443,8 @@ def _unknown_workspace(question: Question, workspace: str) -> NotFound:
     )
     if defaulted and workspace == config.default_workspace:
         hint = f"No workspace was configured, so the username was used. {hint}"
+    if isinstance(config, AccessTokenConfig) and config.repository is None:
+        hint = f"{hint} {_name_repository(config.name)}"
     return NotFound(
         f"Workspace {workspace!r} was not found, or these credentials cannot read it.",
         hint=hint,

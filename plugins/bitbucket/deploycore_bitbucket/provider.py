@@ -6,7 +6,7 @@ answers mean in ``answers`` and what refusals mean in ``explanations``.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from urllib.parse import quote
 
@@ -21,18 +21,29 @@ from deploycore.models import (
     Branch,
     BranchQuery,
     CloneUrl,
+    Owner,
+    OwnerQuery,
+    PullRequest,
+    PullRequestQuery,
     Repository,
     RepositoryId,
     RepositoryQuery,
+    Tag,
+    TagQuery,
 )
 from deploycore_bitbucket import explanations, pagination, webhooks
 from deploycore_bitbucket.answers import (
     BRANCH_FIELDS,
+    PULL_REQUEST_FIELDS,
     REPOSITORY_FIELDS,
     USER_FIELDS,
+    WORKSPACE_FIELDS,
     BranchAnswer,
+    PullRequestAnswer,
     RepositoryAnswer,
+    TagAnswer,
     UserAnswer,
+    WorkspaceAccessAnswer,
 )
 from deploycore_bitbucket.configuration import (
     AccessTokenConfig,
@@ -46,6 +57,8 @@ from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
 from deploycore_bitbucket.statuses import build_status
 
 __all__ = ["BitbucketProvider"]
+
+MOST_PULL_REQUESTS_A_PAGE = 50
 
 Parameters = dict[str, str | int]
 
@@ -73,13 +86,17 @@ class BitbucketProvider:
         """``GET /user``, if the credentials belong to a person and can read the user.
 
         Others prove themselves with the list of the workspace's repositories, which is the
-        least that they are good for, and are named by the workspace.
+        least that they are good for, and are named by the workspace. The access token of a
+        repository may be refused that list, and proves itself with the repository that is named.
         """
         if not isinstance(self._config, AccessTokenConfig):
             account = self._person()
             if account is not None:
                 return account
-        workspace = self._config.default_workspace
+        workspace, only = self._config.default_workspace, self._only_repository
+        if only is not None:
+            self.find_repository(only)
+            return Account(username=workspace)
         params: Parameters = {"pagelen": 1, "fields": "values.full_name"}
         asking = self._asking(workspace)
         answer, headers = asking.get_with_headers(_repositories(workspace), params=params)
@@ -88,8 +105,11 @@ class BitbucketProvider:
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """``GET /repositories/{workspace}``."""
+        """``GET /repositories/{workspace}``; of the access token of a repository, that one."""
         workspace = query.owner or self._config.default_workspace
+        only = self._only_repository
+        if only is not None:
+            return self._list_only(only, workspace)
         names = NameFilter(contains=query.name_contains)
         pages = self._pages(
             self._asking(workspace), _repositories(workspace), REPOSITORY_FIELDS, names, query.limit
@@ -112,6 +132,54 @@ class BitbucketProvider:
             self._asking(repository.owner, repository), url, BRANCH_FIELDS, names, query.limit
         )
         return pagination.items(pages, BranchAnswer, BranchAnswer.branch, what="a page of branches")
+
+    @hookimpl
+    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+        """``GET /repositories/{workspace}/{repo_slug}/refs/tags``; by a filter, as branches."""
+        url = f"{_path(repository)}/refs/tags"
+        names = NameFilter(name=query.name, contains=query.name_contains)
+        pages = self._pages(
+            self._asking(repository.owner, repository), url, BRANCH_FIELDS, names, query.limit
+        )
+        return pagination.items(pages, TagAnswer, TagAnswer.tag, what="a page of tags")
+
+    @hookimpl
+    def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
+        """``GET /user/workspaces``; an access token belongs to its workspace.
+
+        Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-workspaces/
+        """
+        if isinstance(self._config, AccessTokenConfig):
+            return iter([Owner(username=self._config.workspace)])
+        http = self._asking(action="list workspaces")
+        shown = ["next", *(f"values.{field}" for field in WORKSPACE_FIELDS)]
+        params: Parameters = {"pagelen": MOST_ITEMS_A_PAGE, "fields": ",".join(shown)}
+        pages = pagination.pages(http, "/user/workspaces", params=params, prefetch=0)
+        read = WorkspaceAccessAnswer.owner
+        return pagination.items(pages, WorkspaceAccessAnswer, read, what="a page of workspaces")
+
+    @hookimpl
+    def list_pull_requests(
+        self, repository: RepositoryId, query: PullRequestQuery
+    ) -> Iterable[PullRequest]:
+        """``GET /repositories/{workspace}/{repo_slug}/pullrequests``, or ``…/{id}``.
+
+        Pages of pull requests have at most 50 items.
+
+        Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-pullrequests/
+        """
+        http = self._asking(repository.owner, repository, action="list pull requests")
+        if query.number is not None:
+            return self._pull_request(http, repository, query.number)
+        shown = ["next", *(f"values.{field}" for field in PULL_REQUEST_FIELDS)]
+        params: Parameters = {
+            "state": "OPEN",
+            "pagelen": min(query.limit or MOST_PULL_REQUESTS_A_PAGE, MOST_PULL_REQUESTS_A_PAGE),
+            "fields": ",".join(shown),
+        }
+        pages = pagination.pages(http, _pull_requests(repository), params=params, prefetch=0)
+        read = PullRequestAnswer.pull_request
+        return pagination.items(pages, PullRequestAnswer, read, what="a page of pull requests")
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
@@ -185,6 +253,28 @@ class BitbucketProvider:
         )
         return True
 
+    @property
+    def _only_repository(self) -> RepositoryId | None:
+        config = self._config
+        return config.repository_id if isinstance(config, AccessTokenConfig) else None
+
+    def _list_only(self, only: RepositoryId, workspace: str) -> Iterator[Repository]:
+        if workspace.lower() not in (only.owner.lower(), self._config.default_workspace.lower()):
+            raise explanations.cannot_list(Question(self._config, workspace))
+        yield self.find_repository(only)
+
+    def _pull_request(
+        self, http: HttpClient, repository: RepositoryId, number: int
+    ) -> Iterator[PullRequest]:
+        """404 means an unknown pull request or an unknown repository: then that one is read."""
+        params: Parameters = {"fields": ",".join(PULL_REQUEST_FIELDS)}
+        try:
+            found = http.get_json(f"{_pull_requests(repository)}/{number}", params=params)
+        except NotFound:
+            self.find_repository(repository)
+            return
+        yield parse_answer(PullRequestAnswer, found, what="a pull request").pull_request()
+
     def _person(self) -> Account | None:
         """The account of valid credentials; ``None`` if Bitbucket does not return it."""
         try:
@@ -248,6 +338,10 @@ def _repositories(workspace: str) -> str:
 
 def _path(repository: RepositoryId) -> str:
     return f"{_repositories(repository.owner)}/{quote(repository.slug, safe='')}"
+
+
+def _pull_requests(repository: RepositoryId) -> str:
+    return f"{_path(repository)}/pullrequests"
 
 
 def _hooks(repository: RepositoryId, webhook: str | None = None) -> str:

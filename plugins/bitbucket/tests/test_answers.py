@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from deploycore_bitbucket.answers import BranchAnswer, RepositoryAnswer, UserAnswer
 from hypothesis import given
@@ -18,6 +20,8 @@ REPOSITORY = {
     "full_name": "acme/web-shop",
     "name": "Web Shop",
     "is_private": True,
+    "size": 40960,
+    "updated_on": "2026-11-02T09:30:00.000000+00:00",
     "mainbranch": {"name": "main", "type": "branch"},
     "workspace": {"name": "Acme Corporation", "slug": "acme", "type": "workspace"},
     "links": {
@@ -42,6 +46,9 @@ GOLDEN = Repository(
         CloneLink(name="https", href="https://bitbucket.org/acme/web-shop.git"),
         CloneLink(name="ssh", href="git@bitbucket.org:acme/web-shop.git"),
     ),
+    empty=False,
+    size=40960,
+    updated_at=datetime(2026, 11, 2, 9, 30, tzinfo=UTC),
 )
 
 

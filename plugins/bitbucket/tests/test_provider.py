@@ -93,6 +93,9 @@ def test_the_plugin_fulfils_the_contract(plugin):
         "list_branches",
         "find_repository",
         "clone_url",
+        "list_owners",
+        "list_tags",
+        "list_pull_requests",
         "explain_git_refusal",
         "verify_webhook",
         "parse_webhook",
@@ -206,6 +209,7 @@ def test_repositories_are_asked_for_in_full_pages_of_only_what_is_read(provider,
             default_branch="main",
             private=True,
             clone_links=(CloneLink(name="https", href="https://bitbucket.org/acme/shop.git"),),
+            empty=False,
         )
     ]
     ((path, query),) = asked(bitbucket)
@@ -215,7 +219,7 @@ def test_repositories_are_asked_for_in_full_pages_of_only_what_is_read(provider,
         "fields": [
             "next,size,page,pagelen,values.full_name,values.name,values.is_private,"
             "values.mainbranch.name,values.workspace.name,values.links.html.href,"
-            "values.links.clone,values.uuid"
+            "values.links.clone,values.uuid,values.size,values.updated_on"
         ],
     }
 

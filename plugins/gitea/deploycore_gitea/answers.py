@@ -6,13 +6,33 @@ and ``SearchResults`` in the API's own description, which each server shows at `
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from deploycore.http import AnswerModel
-from deploycore.models import Account, Branch, CloneLink, CommitHash, NonEmpty, Owner, Repository
-from pydantic import Field
+from deploycore.http import AnswerModel, OrNone
+from deploycore.models import (
+    Account,
+    Branch,
+    CloneLink,
+    CommitHash,
+    NonEmpty,
+    Owner,
+    PullRequest,
+    PullRequestState,
+    Repository,
+    RepositoryId,
+    Tag,
+)
+from pydantic import AliasChoices, AwareDatetime, Field
 
-__all__ = ["BranchAnswer", "RepositoryAnswer", "SearchAnswer", "UserAnswer"]
+__all__ = [
+    "BranchAnswer",
+    "OrganizationAnswer",
+    "PullRequestAnswer",
+    "RepositoryAnswer",
+    "SearchAnswer",
+    "TagAnswer",
+    "UserAnswer",
+]
 
 
 class OwnerAnswer(AnswerModel):
@@ -32,6 +52,17 @@ class UserAnswer(OwnerAnswer):
         return Account(username=self.login, display_name=self.full_name or None)
 
 
+class OrganizationAnswer(AnswerModel):
+    """An organization; older servers have ``username`` alone."""
+
+    name: NonEmpty = Field(validation_alias=AliasChoices("name", "username"))
+    full_name: str = ""
+
+    def owner(self) -> Owner:
+        """Convert the response to deploycore's model."""
+        return Owner(username=self.name, display_name=self.full_name or None)
+
+
 class RepositoryAnswer(AnswerModel):
     """A repository, which has one name only.
 
@@ -41,6 +72,7 @@ class RepositoryAnswer(AnswerModel):
         internal: Its owner is hidden from the public, and so it is itself, whatever ``private``
             says.
         ssh_url: Empty where the server has SSH turned off.
+        size: In kibibytes.
     """
 
     id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
@@ -51,8 +83,12 @@ class RepositoryAnswer(AnswerModel):
     ssh_url: str = ""
     private: bool
     internal: bool = False
-    empty: bool = False
+    empty: bool | None = None
     default_branch: str = ""
+    archived: Annotated[bool | None, OrNone] = None
+    size: Annotated[int | None, Field(ge=0), OrNone] = None
+    topics: Annotated[list[str] | None, OrNone] = None
+    updated_at: Annotated[AwareDatetime | None, Field(strict=False), OrNone] = None
 
     def repository(self) -> Repository:
         """Convert the response to deploycore's model."""
@@ -66,6 +102,11 @@ class RepositoryAnswer(AnswerModel):
             private=self.private or self.internal,
             clone_links=tuple(CloneLink(name=name, href=href) for name, href in links if href),
             host_id=None if self.id is None else str(self.id),
+            archived=self.archived,
+            empty=self.empty,
+            size=None if self.size is None else self.size * 1024,
+            topics=tuple(self.topics or ()),
+            updated_at=self.updated_at,
         )
 
 
@@ -86,3 +127,64 @@ class BranchAnswer(AnswerModel):
     def branch(self) -> Branch:
         """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.commit.id)
+
+
+class _TaggedCommit(AnswerModel):
+    sha: CommitHash
+
+
+class TagAnswer(AnswerModel):
+    """One of ``GET /repos/{owner}/{repo}/tags``; ``id`` may be that of an annotation."""
+
+    name: NonEmpty
+    commit: _TaggedCommit
+
+    def tag(self) -> Tag:
+        """Convert the response to deploycore's model."""
+        return Tag(name=self.name, commit=self.commit.sha)
+
+
+class _Base(AnswerModel):
+    ref: NonEmpty
+
+
+class _SourceRepository(AnswerModel):
+    name: NonEmpty
+    owner: OwnerAnswer
+
+
+class _Head(AnswerModel):
+    """As in webhooks: ``label`` is the branch, and empty for a pull request by ``refs/for/…``."""
+
+    label: str = ""
+    ref: NonEmpty
+    sha: Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})?$")] = ""
+    repo: _SourceRepository | None = None
+
+
+class PullRequestAnswer(AnswerModel):
+    """``GET /repos/{owner}/{repo}/pulls``, or one by its number."""
+
+    number: Annotated[int, Field(ge=1, lt=2**63)]
+    state: Literal["open", "closed"]
+    title: str = ""
+    merged: bool = False
+    head: _Head
+    base: _Base
+
+    def pull_request(self) -> PullRequest:
+        """Convert the response to deploycore's model."""
+        head = self.head
+        ended: PullRequestState = "merged" if self.merged else "declined"
+        gone = head.ref.startswith("refs/pull/") and head.label
+        return PullRequest(
+            number=self.number,
+            state="open" if self.state == "open" else ended,
+            title=self.title,
+            source=RepositoryId(owner=head.repo.owner.login, slug=head.repo.name)
+            if head.repo and head.label
+            else None,
+            source_branch=head.label if gone else head.ref,
+            target_branch=self.base.ref,
+            commit=head.sha or None,
+        )

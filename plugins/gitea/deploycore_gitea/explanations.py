@@ -230,9 +230,10 @@ def _denied(said: str, question: Question) -> PermissionDenied:
     if required:
         missing = [scope for scope in re.split(r"[\s,]+", required[1]) if scope]
         scopes = ", ".join(missing)
+        more = [scope for scope in missing if scope not in question.scopes]
         return PermissionDenied(
             f"The token may not {question.what}: it lacks the scope {scopes}.",
-            hint=f"Make a new token with {question.scopes} at "
+            hint=f"Make a new token with {' and '.join([question.scopes, *more])} at "
             f"{config.tokens_page}. Scopes of a token cannot be changed later.",
             missing_scopes=missing,
             **question.details,

@@ -24,14 +24,28 @@ from deploycore.models import (
     Branch,
     BranchQuery,
     CloneUrl,
+    Owner,
+    OwnerQuery,
+    PullRequest,
+    PullRequestQuery,
     Repository,
     RepositoryId,
     RepositoryQuery,
+    Tag,
+    TagQuery,
 )
 from pydantic import SecretStr
 
 from deploycore_gitea import explanations, webhooks
-from deploycore_gitea.answers import BranchAnswer, RepositoryAnswer, SearchAnswer, UserAnswer
+from deploycore_gitea.answers import (
+    BranchAnswer,
+    OrganizationAnswer,
+    PullRequestAnswer,
+    RepositoryAnswer,
+    SearchAnswer,
+    TagAnswer,
+    UserAnswer,
+)
 from deploycore_gitea.configuration import BasicConfig, GiteaConfig, TokenConfig
 from deploycore_gitea.explanations import Action, Question, missing_scopes
 from deploycore_gitea.statuses import commit_status
@@ -107,6 +121,46 @@ class GiteaProvider:
         if query.name is not None:
             return self._branch(repository, query.name)
         return self._branches(repository, None if query.name_contains else query.limit)
+
+    @hookimpl
+    def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
+        """``GET /user``, and ``GET /user/orgs``, which asks for ``read:organization``."""
+        http = self._asking()
+        user = self._user(http, "user")
+        yield Owner(username=user.login, display_name=user.full_name or None)
+        for page in http.linked_pages("user/orgs", params={"limit": MOST_ITEMS_A_PAGE}):
+            yield from parse_items(
+                OrganizationAnswer,
+                page,
+                what="a page of organizations",
+                read=OrganizationAnswer.owner,
+            )
+
+    @hookimpl
+    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+        """``GET /repos/{owner}/{repo}/tags``, which has no filter and no links to pages."""
+        limit = None if query.name or query.name_contains else query.limit
+        path = f"repos/{_path(repository)}/tags"
+        for page in self._until_empty(self._about(repository), path, _size(limit)):
+            yield from parse_items(TagAnswer, page, what="a page of tags", read=TagAnswer.tag)
+
+    @hookimpl
+    def list_pull_requests(
+        self, repository: RepositoryId, query: PullRequestQuery
+    ) -> Iterable[PullRequest]:
+        """``GET /repos/{owner}/{repo}/pulls``, or ``…/pulls/{index}``."""
+        http, path = self._about(repository), f"repos/{_path(repository)}/pulls"
+        if query.number is not None:
+            yield from self._pull_request(http, repository, f"{path}/{query.number}")
+            return
+        params: Parameters = {"state": "open", "limit": _size(query.limit)}
+        for page in http.linked_pages(path, params=params):
+            yield from parse_items(
+                PullRequestAnswer,
+                page,
+                what="a page of pull requests",
+                read=PullRequestAnswer.pull_request,
+            )
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
@@ -245,15 +299,31 @@ class GiteaProvider:
             return
         yield parse_answer(BranchAnswer, page, what="a branch").branch()
 
+    def _pull_request(
+        self, http: HttpClient, repository: RepositoryId, path: str
+    ) -> Iterator[PullRequest]:
+        """404 is said of an unknown pull request and of an unknown repository."""
+        try:
+            found = http.get_json(path)
+        except NotFound:
+            self._describe(repository)
+            return
+        yield parse_answer(PullRequestAnswer, found, what="a pull request").pull_request()
+
     def _hooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[HookAnswer]:
-        """List webhooks until an empty page, because there are no links to further pages."""
-        address = f"repos/{_path(repository)}/hooks?limit={MOST_ITEMS_A_PAGE}&page="
+        path = f"repos/{_path(repository)}/hooks"
+        for page in self._until_empty(http, path, MOST_ITEMS_A_PAGE):
+            yield from parse_items(HookAnswer, page, what="a page of webhooks")
+
+    @staticmethod
+    def _until_empty(http: HttpClient, path: str, size: int) -> Iterator[object]:
+        """The pages of a listing whose answers have no links to further pages."""
+        address = f"{path}?limit={size}&page="
         further = count(2)
         pages = http.pages(
             f"{address}1", next_url=lambda page: f"{address}{next(further)}" if page else None
         )
-        for page in pages:
-            yield from parse_items(HookAnswer, page, what="a page of webhooks")
+        return (page for page in pages if page is not None)
 
     @staticmethod
     def _remove_hook(http: HttpClient, repository: RepositoryId, webhook: str) -> bool:

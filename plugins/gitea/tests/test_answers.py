@@ -8,6 +8,8 @@ description).
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from deploycore.errors import UnexpectedAnswer
 from deploycore.http import parse_answer
@@ -115,6 +117,10 @@ SHOP = Repository(
         CloneLink(name="https", href="https://git.example.com/ada/shop.git"),
         CloneLink(name="ssh", href="git@git.example.com:ada/shop.git"),
     ),
+    archived=False,
+    empty=False,
+    size=28 * 1024,
+    updated_at=datetime(2024, 5, 2, 10, tzinfo=UTC),
 )
 
 
@@ -127,13 +133,21 @@ def test_a_repository_as_gitea_describes_it():
     assert repository() == SHOP
 
 
+@pytest.mark.parametrize("wrong", ["yesterday", {}, ["x", 1], None])
+def test_what_is_only_shown_is_none_where_it_is_not_valid(wrong):
+    found = repository(archived=wrong, size=wrong, topics=wrong, updated_at=wrong)
+    nothing = {"archived": None, "size": None, "updated_at": None}
+    assert found == SHOP.model_copy(update=nothing)
+
+
 def test_an_empty_repository_has_no_default_branch_although_one_is_named():
     assert repository(empty=True).default_branch is None
 
 
 @pytest.mark.parametrize("what", [{"archived": True}, {"mirror": True}, {"object_format_name": ""}])
 def test_archived_repositories_and_mirrors_are_repositories_as_others_are(what):
-    assert repository(**what) == SHOP
+    archived = what.get("archived", False)
+    assert repository(**what) == SHOP.model_copy(update={"archived": archived})
 
 
 def test_what_belongs_to_a_hidden_organisation_is_not_public():

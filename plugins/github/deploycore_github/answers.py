@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, AwareDatetime, Field
 
-from deploycore.http import AnswerModel
+from deploycore.http import AnswerModel, OrNone
 from deploycore.models import (
     Account,
     Branch,
@@ -20,7 +20,11 @@ from deploycore.models import (
     CommitHash,
     NonEmpty,
     Owner,
+    PullRequest,
+    PullRequestState,
     Repository,
+    RepositoryId,
+    Tag,
 )
 
 __all__ = [
@@ -28,6 +32,8 @@ __all__ = [
     "InstallationAnswer",
     "InstallationRepositoriesAnswer",
     "InstallationTokenAnswer",
+    "OwnerAnswer",
+    "PullRequestAnswer",
     "RepositoryAnswer",
     "UserAnswer",
     "token_details",
@@ -71,6 +77,7 @@ class RepositoryAnswer(AnswerModel):
 
     Attributes:
         id: Stays when the repository is renamed or transferred.
+        size: In kibibytes.
         default_branch, clone_url, ssh_url: Optional in the schema ``minimal-repository``, which
             the listings of organizations and users have.
     """
@@ -83,10 +90,16 @@ class RepositoryAnswer(AnswerModel):
     default_branch: str | None = None
     clone_url: str | None = None
     ssh_url: str | None = None
+    archived: Annotated[bool | None, OrNone] = None
+    size: Annotated[int | None, Field(ge=0), OrNone] = None
+    topics: Annotated[list[str] | None, OrNone] = None
+    pushed_at: Annotated[AwareDatetime | None, Field(strict=False), OrNone] = None
+    updated_at: Annotated[AwareDatetime | None, Field(strict=False), OrNone] = None
 
     def repository(self) -> Repository:
         """Convert the response to deploycore's model. GitHub has only a slug, no display name."""
         links = (("https", self.clone_url), ("ssh", self.ssh_url))
+        times = [each for each in (self.pushed_at, self.updated_at) if each is not None]
         return Repository(
             name=self.name,
             slug=self.name,
@@ -96,6 +109,10 @@ class RepositoryAnswer(AnswerModel):
             private=self.private,
             clone_links=tuple(CloneLink(name=name, href=href) for name, href in links if href),
             host_id=None if self.id is None else str(self.id),
+            archived=self.archived,
+            size=None if self.size is None else self.size * 1024,
+            topics=tuple(self.topics or ()),
+            updated_at=max(times, default=None),
         )
 
 
@@ -116,6 +133,54 @@ class BranchAnswer(AnswerModel):
     def branch(self) -> Branch:
         """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.commit.sha)
+
+    def tag(self) -> Tag:
+        """Convert one of ``GET /repos/{owner}/{repo}/tags``, which has the same form."""
+        return Tag(name=self.name, commit=self.commit.sha)
+
+
+class _SourceRepository(AnswerModel):
+    name: NonEmpty
+    owner: OwnerAnswer
+
+
+class _Head(AnswerModel):
+    """``repo`` is null once a fork is deleted."""
+
+    ref: NonEmpty
+    sha: CommitHash
+    repo: _SourceRepository | None = None
+
+
+class _Base(AnswerModel):
+    ref: NonEmpty
+
+
+class PullRequestAnswer(AnswerModel):
+    """``GET /repos/{owner}/{repo}/pulls``, or one by its number."""
+
+    number: Annotated[int, Field(ge=1, lt=2**63)]
+    state: Literal["open", "closed"]
+    title: str = ""
+    merged_at: str | None = None
+    head: _Head
+    base: _Base
+
+    def pull_request(self) -> PullRequest:
+        """Convert the response to deploycore's model."""
+        ended: PullRequestState = "declined" if self.merged_at is None else "merged"
+        repository = self.head.repo
+        return PullRequest(
+            number=self.number,
+            state="open" if self.state == "open" else ended,
+            title=self.title,
+            source=None
+            if repository is None
+            else RepositoryId(owner=repository.owner.login, slug=repository.name),
+            source_branch=self.head.ref,
+            target_branch=self.base.ref,
+            commit=self.head.sha,
+        )
 
 
 class InstalledAtAnswer(AnswerModel):

@@ -24,9 +24,15 @@ from deploycore.models import (
     BranchQuery,
     CloneUrl,
     GitCredential,
+    Owner,
+    OwnerQuery,
+    PullRequest,
+    PullRequestQuery,
     Repository,
     RepositoryId,
     RepositoryQuery,
+    Tag,
+    TagQuery,
 )
 from deploycore.tokens import Token
 from deploycore_github import explanations, tasks, webhooks
@@ -34,6 +40,8 @@ from deploycore_github.answers import (
     BranchAnswer,
     InstallationAnswer,
     InstallationRepositoriesAnswer,
+    OwnerAnswer,
+    PullRequestAnswer,
     RepositoryAnswer,
     UserAnswer,
     token_details,
@@ -139,6 +147,57 @@ class GitHubProvider:
         for page in pages:
             yield from parse_items(
                 BranchAnswer, page, what="a page of branches", read=BranchAnswer.branch
+            )
+
+    @hookimpl
+    def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
+        """The account, then ``GET /user/orgs``; for an installation, its account alone.
+
+        Source: https://docs.github.com/en/rest/orgs/orgs#list-organizations-for-the-authenticated-user
+        """
+        if self._is_installation:
+            account = self._installed_at()
+            if account is not None:
+                yield Owner(username=account)
+            return
+        user = self._user()
+        yield Owner(username=user.login, display_name=user.name)
+        http = self._asking(task=tasks.LISTING_ORGANIZATIONS)
+        for page in http.linked_pages("user/orgs", params=_page(None)):
+            for each in parse_items(OwnerAnswer, page, what="a page of organizations"):
+                yield Owner(username=each.login)
+
+    @hookimpl
+    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+        """``GET /repos/{owner}/{repo}/tags``, which has no filter.
+
+        Source: https://docs.github.com/en/rest/repos/repos#list-repository-tags
+        """
+        limit = None if query.name or query.name_contains else query.limit
+        http = self._asking(repository=repository)
+        for page in http.linked_pages(f"{_repository(repository)}/tags", params=_page(limit)):
+            yield from parse_items(BranchAnswer, page, what="a page of tags", read=BranchAnswer.tag)
+
+    @hookimpl
+    def list_pull_requests(
+        self, repository: RepositoryId, query: PullRequestQuery
+    ) -> Iterable[PullRequest]:
+        """``GET /repos/{owner}/{repo}/pulls``, or ``/pulls/{pull_number}``.
+
+        Source: https://docs.github.com/en/rest/pulls/pulls
+        """
+        http = self._asking(repository.owner, repository, tasks.LISTING_PULL_REQUESTS)
+        path = f"{_repository(repository)}/pulls"
+        if query.number is not None:
+            yield from self._pull_request(http, repository, f"{path}/{query.number}")
+            return
+        oldest_first = {"state": "open", "sort": "created", "direction": "asc"}
+        for page in http.linked_pages(path, params={**_page(query.limit), **oldest_first}):
+            yield from parse_items(
+                PullRequestAnswer,
+                page,
+                what="a page of pull requests",
+                read=PullRequestAnswer.pull_request,
             )
 
     @hookimpl
@@ -300,6 +359,17 @@ class GitHubProvider:
         branch = parse_answer(BranchAnswer, found, what="a branch").branch()
         if branch.name == name:
             yield branch
+
+    def _pull_request(
+        self, http: HttpClient, repository: RepositoryId, path: str
+    ) -> Iterator[PullRequest]:
+        """404 is said of an unknown pull request and of an unknown repository."""
+        try:
+            found = http.get_json(path)
+        except NotFound:
+            self.find_repository(repository)
+            return
+        yield parse_answer(PullRequestAnswer, found, what="a pull request").pull_request()
 
     def _asking(
         self,

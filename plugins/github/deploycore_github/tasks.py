@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 __all__ = [
+    "LISTING_ORGANIZATIONS",
+    "LISTING_PULL_REQUESTS",
     "LISTING_WEBHOOKS",
     "READING",
     "REGISTERING_WEBHOOK",
@@ -59,6 +61,20 @@ _WRITERS = "The account needs write access to the repository."
 READING = Task("reading", "read", "Contents: Read-only", "repo", _narrowed(contents="read"))
 """Most of deploycore only reads."""
 
+LISTING_PULL_REQUESTS = Task(
+    "listing-pull-requests",
+    "list the pull requests of",
+    "Pull requests: Read-only",
+    "repo",
+    _narrowed(pull_requests="read"),
+)
+LISTING_ORGANIZATIONS = Task(
+    "listing-organizations",
+    "list the organizations of",
+    "Metadata: Read-only",
+    "read:org",
+    _narrowed(),
+)
 LISTING_WEBHOOKS = Task(
     "listing-webhooks",
     "list the webhooks of",
@@ -102,6 +118,7 @@ REPORTING_DEPLOYMENT = Task(
 
 TASKS = (
     READING,
+    LISTING_PULL_REQUESTS,
     LISTING_WEBHOOKS,
     REGISTERING_WEBHOOK,
     REMOVING_WEBHOOK,

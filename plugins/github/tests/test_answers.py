@@ -40,6 +40,9 @@ REPOSITORY = {
     "ssh_url": "git@github.com:octocat/Hello-World.git",
     "language": None,
     "size": 108,
+    "topics": ["octocat", "api"],
+    "pushed_at": "2011-01-26T19:06:43Z",
+    "updated_at": "2011-01-26T19:14:43Z",
     "default_branch": "master",
     "archived": False,
     "visibility": "public",
@@ -57,11 +60,25 @@ HELLO_WORLD = Repository(
         CloneLink(name="https", href="https://github.com/octocat/Hello-World.git"),
         CloneLink(name="ssh", href="git@github.com:octocat/Hello-World.git"),
     ),
+    archived=False,
+    size=108 * 1024,
+    topics=("octocat", "api"),
+    updated_at=datetime(2011, 1, 26, 19, 14, 43, tzinfo=UTC),
 )
 
 
 def test_a_repository():
     assert parse_answer(RepositoryAnswer, REPOSITORY, what="it").repository() == HELLO_WORLD
+
+
+@pytest.mark.parametrize("wrong", ["", "yesterday", -1, [], {}, ["x", 1], None])
+def test_what_is_only_shown_is_none_where_it_is_not_valid(wrong):
+    fields = ("archived", "size", "topics", "pushed_at", "updated_at")
+    answer = {**REPOSITORY, **dict.fromkeys(fields, wrong)}
+    found = parse_answer(RepositoryAnswer, answer, what="it").repository()
+    nothing = {"archived": None, "size": None, "topics": (), "updated_at": None}
+    assert found.model_copy(update=nothing) == HELLO_WORLD.model_copy(update=nothing)
+    assert (found.archived, found.size if wrong != -1 else None) == (None, None)
 
 
 def test_an_internal_repository_is_hidden_from_the_public():

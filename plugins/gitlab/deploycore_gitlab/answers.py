@@ -8,9 +8,9 @@ Sources: https://docs.gitlab.com/api/projects/ and https://docs.gitlab.com/api/b
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
-from deploycore.http import AnswerModel
+from deploycore.http import AnswerModel, OrNone
 from deploycore.models import (
     Account,
     Branch,
@@ -18,13 +18,19 @@ from deploycore.models import (
     CommitHash,
     NonEmpty,
     Owner,
+    PullRequest,
+    PullRequestState,
     Repository,
+    RepositoryId,
+    Tag,
 )
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 __all__ = [
     "AccessTokenAnswer",
     "BranchAnswer",
+    "MergeRequestAnswer",
+    "NamespaceAnswer",
     "OAuthTokenAnswer",
     "ProjectAnswer",
     "UserAnswer",
@@ -76,8 +82,14 @@ class OAuthTokenAnswer(AnswerModel):
 
 
 class NamespaceAnswer(AnswerModel):
+    """A group or a user, of a project or of ``GET /namespaces``."""
+
     full_path: NonEmpty
     name: str | None = None
+
+    def owner(self) -> Owner:
+        """Convert the response to deploycore's model."""
+        return Owner(username=self.full_path, display_name=self.name or None)
 
 
 class ProjectAnswer(AnswerModel):
@@ -95,10 +107,13 @@ class ProjectAnswer(AnswerModel):
     namespace: NamespaceAnswer
     default_branch: str | None = None
     visibility: NonEmpty
-    empty_repo: bool = False
+    empty_repo: bool | None = None
     web_url: NonEmpty
     http_url_to_repo: str | None = None
     ssh_url_to_repo: str | None = None
+    archived: Annotated[bool | None, OrNone] = None
+    topics: Annotated[list[str] | None, OrNone] = None
+    last_activity_at: Annotated[AwareDatetime | None, Field(strict=False), OrNone] = None
 
     def repository(self) -> Repository:
         """Convert the response to deploycore's model; ``internal`` counts as private."""
@@ -107,13 +122,15 @@ class ProjectAnswer(AnswerModel):
             name=self.name,
             slug=self.path,
             url=self.web_url,
-            owner=Owner(
-                username=self.namespace.full_path, display_name=self.namespace.name or None
-            ),
+            owner=self.namespace.owner(),
             default_branch=None if self.empty_repo else self.default_branch or None,
             private=self.visibility != "public",
             clone_links=tuple(CloneLink(name=name, href=href) for name, href in links if href),
             host_id=None if self.id is None else str(self.id),
+            archived=self.archived,
+            empty=self.empty_repo,
+            topics=tuple(self.topics or ()),
+            updated_at=self.last_activity_at,
         )
 
 
@@ -130,3 +147,51 @@ class BranchAnswer(AnswerModel):
     def branch(self) -> Branch:
         """Convert the response to deploycore's model."""
         return Branch(name=self.name, commit=self.commit.id)
+
+    def tag(self) -> Tag:
+        """Convert one of ``GET /projects/:id/repository/tags``, whose ``commit`` is a commit also
+        where the tag is annotated."""
+        return Tag(name=self.name, commit=self.commit.id)
+
+
+_STATES: dict[str, PullRequestState] = {
+    "opened": "open",
+    "locked": "open",  # while it is being merged
+    "merged": "merged",
+    "closed": "declined",
+}
+
+
+class MergeRequestAnswer(AnswerModel):
+    """``GET /projects/:id/merge_requests``, or one by its ``iid``.
+
+    Attributes:
+        source_project_id: Null once a fork is deleted; the path of a fork is not told.
+    """
+
+    iid: Annotated[int, Field(ge=1, lt=2**63)]
+    state: Literal["opened", "closed", "locked", "merged"]
+    title: str = ""
+    sha: CommitHash | None = None
+    source_branch: NonEmpty
+    target_branch: NonEmpty
+    source_project_id: int | None = None
+    target_project_id: int | None = None
+
+    def pull_request(self, repository: RepositoryId) -> PullRequest:
+        """Convert the response to deploycore's model.
+
+        Args:
+            repository: The project that it is for.
+        """
+        here = self.source_project_id is not None
+        here = here and self.source_project_id == self.target_project_id
+        return PullRequest(
+            number=self.iid,
+            state=_STATES[self.state],
+            title=self.title,
+            source=repository if here else None,
+            source_branch=self.source_branch,
+            target_branch=self.target_branch,
+            commit=self.sha,
+        )

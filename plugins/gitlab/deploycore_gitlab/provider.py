@@ -29,9 +29,15 @@ from deploycore.models import (
     Branch,
     BranchQuery,
     CloneUrl,
+    Owner,
+    OwnerQuery,
+    PullRequest,
+    PullRequestQuery,
     Repository,
     RepositoryId,
     RepositoryQuery,
+    Tag,
+    TagQuery,
 )
 from pydantic import SecretStr
 
@@ -39,6 +45,8 @@ from deploycore_gitlab import explanations, statuses, webhooks
 from deploycore_gitlab.answers import (
     AccessTokenAnswer,
     BranchAnswer,
+    MergeRequestAnswer,
+    NamespaceAnswer,
     OAuthTokenAnswer,
     ProjectAnswer,
     UserAnswer,
@@ -121,6 +129,53 @@ class GitLabProvider:
         if query.name is not None and can_be_asked_for(query.name):
             return self._branch(repository, query.name)
         return self._branches(repository, query)
+
+    @hookimpl
+    def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
+        """``GET /namespaces``: the groups of the account, and the account itself.
+
+        Source: https://docs.gitlab.com/api/namespaces/#list-all-namespaces
+        """
+        http = self._asking(Question(self._config))
+        for page in http.linked_pages("namespaces", params={"per_page": ITEMS_A_PAGE}):
+            yield from parse_items(
+                NamespaceAnswer, page, what="a page of namespaces", read=NamespaceAnswer.owner
+            )
+
+    @hookimpl
+    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+        """``GET /projects/:id/repository/tags``; its search is that of branches.
+
+        Source: https://docs.gitlab.com/api/tags/#list-all-project-repository-tags
+        """
+        http = self._asking(Question(self._config, repository=repository))
+        part = query.name or query.name_contains
+        params: Parameters = {"per_page": _page_size(query.limit, part)}
+        search = branch_search(part)
+        if search is not None:
+            params["search"] = search
+        path = f"{_address_of(repository)}/repository/tags"
+        for page in http.linked_pages(path, params=params):
+            yield from parse_items(BranchAnswer, page, what="a page of tags", read=BranchAnswer.tag)
+
+    @hookimpl
+    def list_pull_requests(
+        self, repository: RepositoryId, query: PullRequestQuery
+    ) -> Iterable[PullRequest]:
+        """``GET /projects/:id/merge_requests``, or ``…/:merge_request_iid``.
+
+        Source: https://docs.gitlab.com/api/merge_requests/
+        """
+        http = self._asking(Question(self._config, repository=repository))
+        path = f"{_address_of(repository)}/merge_requests"
+        if query.number is not None:
+            yield from self._merge_request(http, repository, f"{path}/{query.number}")
+            return
+        params: Parameters = {"state": "opened", "per_page": _page_size(query.limit, None)}
+        oldest_first: Parameters = {"order_by": "created_at", "sort": "asc"}
+        for page in http.linked_pages(path, params={**params, **oldest_first}):
+            for each in parse_items(MergeRequestAnswer, page, what="a page of merge requests"):
+                yield each.pull_request(repository)
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
@@ -232,6 +287,18 @@ class GitLabProvider:
             body = {"status": statuses.STATES[status.state]}
             http.send_json("PUT", f"{address}/{present.id}", body=body)
         return True
+
+    def _merge_request(
+        self, http: HttpClient, repository: RepositoryId, path: str
+    ) -> Iterator[PullRequest]:
+        """404 is said of an unknown merge request and of an unknown project."""
+        try:
+            found = http.get_json(path)
+        except NotFound:
+            self.find_repository(repository)
+            return
+        answer = parse_answer(MergeRequestAnswer, found, what="a merge request")
+        yield answer.pull_request(repository)
 
     def _with_one_proof(
         self,

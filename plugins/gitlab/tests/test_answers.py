@@ -64,6 +64,10 @@ GOLDEN = Repository(
         ),
         CloneLink(name="ssh", href="git@gitlab.example.com:diaspora/apps/diaspora-client.git"),
     ),
+    archived=False,
+    empty=False,
+    topics=("example", "disapora client"),
+    updated_at=datetime(2013, 9, 30, 13, 46, 2, tzinfo=UTC),
 )
 
 
@@ -84,6 +88,13 @@ def test_a_project_of_a_subgroup_is_owned_by_the_full_path():
 )
 def test_what_only_signed_in_users_see_is_private(visibility, private):
     assert repository(visibility=visibility).private is private
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", -1, {}, ["x", 1], None])
+def test_what_is_only_shown_is_none_where_it_is_not_valid(wrong):
+    found = repository(archived=wrong, topics=wrong, last_activity_at=wrong)
+    assert found.archived is None
+    assert (found.topics, found.size) == ((), None)
 
 
 def test_an_empty_project_has_no_default_branch_though_gitlab_names_one():

@@ -239,11 +239,13 @@ class BitbucketHost(Content):
         *,
         scopes: Iterable[str] = ACCESS_TOKEN_SCOPES,
         expired: bool = False,
+        may_list: bool = True,
     ) -> Credential:
         """Add an access token, with scopes of the old style. By default its secret is random.
 
         Args:
             repository: The slug of the only repository that it is for; by default all.
+            may_list: Whether it may list the repositories of the workspace.
 
         Raises:
             NotFound: There is no such workspace.
@@ -256,6 +258,7 @@ class BitbucketHost(Content):
             username=slug,
             repository=repository,
             access=ACCESS[expired],
+            may_list=may_list,
         )
 
     @property
@@ -342,6 +345,7 @@ class BitbucketHost(Content):
         user: User | None = None,
         repository: str | None = None,
         access: Access,
+        may_list: bool = True,
     ) -> Credential:
         credential = Credential(
             mode=mode,
@@ -351,6 +355,7 @@ class BitbucketHost(Content):
             scopes=frozenset(scopes),
             user=user,
             repository=repository,
+            may_list=may_list,
         )
         self.store_credential(credential)
         return credential

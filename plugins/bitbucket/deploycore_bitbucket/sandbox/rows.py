@@ -63,10 +63,13 @@ class Credential(rows.Credential):
         user: The person; ``None`` for access tokens.
         repository: The slug of the only repository that an access token is for; ``None`` for
             all repositories of the workspace.
+        may_list: Whether it may list the repositories of the workspace, which Bitbucket refuses
+            to some access tokens of repositories.
     """
 
     user: User | None = None
     repository: str | None = None
+    may_list: bool = True
 
     @property
     def git_username(self) -> str:

@@ -58,6 +58,7 @@ __all__ = ["DEFAULT_SCOPES", "Exchange", "LoggedRequest", "Sandbox"]
 
 T = TypeVar("T")
 
+NO_LISTING = "You do not have access to view this workspace's repositories."
 WITHDRAWN = "CHANGE-2770 - Functionality has been deprecated"
 WITHDRAWN_DETAIL = "This API has been removed. Use the API of one workspace instead."
 WITHDRAWN_URL = "https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-2770"
@@ -139,6 +140,7 @@ class Sandbox(BitbucketHost):
             f"GET {repository}": self._readable(self._repository),
             f"GET {repository}/refs/branches": self._readable(self._branches),
             f"GET {repository}/refs/branches/{{name*}}": self._readable(self._branch),
+            f"GET {repository}/refs/tags": self._readable(self._tags),
             f"GET {API}/repositories": self._withdrawn,
             f"GET {API}/workspaces": self._withdrawn,
             f"GET {API}/user/permissions/{{what*}}": self._withdrawn,
@@ -254,6 +256,8 @@ class Sandbox(BitbucketHost):
     def _repositories(self, request: Request, caller: Credential | None, workspace: str) -> Any:
         row = self._find_workspace(workspace)
         role = request.query.get("role")
+        if caller is not None and not caller.may_list:
+            raise refuse(403, NO_LISTING)
         rows = [found for found in self.owned(row.slug) if self.may_read(caller, found)]
         if role is not None and not _has_role(caller, row, role):
             rows = []
@@ -277,6 +281,17 @@ class Sandbox(BitbucketHost):
                 rows,
                 request,
                 lambda row: shapes.branch(repository, row[0], read(row[1]), request.origin),
+            )
+
+    def _tags(self, request: Request, caller: Credential | None, workspace: str, slug: str) -> Any:
+        repository = self._find(caller, workspace, slug)
+        rows = filtered(sorted(self.git.tags(repository).items()), request, BRANCH_FIELDS)
+        rows = ordered(rows, request, BRANCH_FIELDS)
+        with self.git.commits(repository) as read:
+            return self._page(
+                rows,
+                request,
+                lambda row: shapes.tag(repository, row[0], read(row[1]), request.origin),
             )
 
     def _branch(

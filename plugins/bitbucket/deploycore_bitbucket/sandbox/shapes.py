@@ -20,6 +20,7 @@ __all__ = [
     "clone_origin_for",
     "owner_of_repositories",
     "repository",
+    "tag",
     "user",
     "workspace",
     "workspace_access",
@@ -173,6 +174,24 @@ def branch(row: Repository, name: str, commit: CommitDetails, origin: str) -> An
                 "links": _links(self=api, html=f"{origin}/{row.full_name}"),
             },
         },
+    }
+
+
+def tag(row: Repository, name: str, commit: CommitDetails, origin: str) -> Any:
+    api = f"{origin}/2.0/repositories/{row.full_name}"
+    path = quote(name)
+    return {
+        "type": "tag",
+        "name": name,
+        "message": "",
+        "date": None,
+        "tagger": None,
+        "links": _links(
+            self=f"{api}/refs/tags/{path}",
+            commits=f"{api}/commits/{path}",
+            html=f"{origin}/{row.full_name}/commits/tag/{path}",
+        ),
+        "target": branch(row, name, commit, origin)["target"],
     }
 
 

@@ -67,6 +67,8 @@ class GiteaSandbox(PullRequestSandbox):
     WEBHOOK_RULES = RULES
     PULL_REQUESTS = _PullRequests
 
+    OWNERS = ("guild",)
+
     two_factor = False
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
@@ -150,12 +152,14 @@ class GiteaSandbox(PullRequestSandbox):
     def routes(self) -> Mapping[str, Route]:
         return {
             "GET /api/v1/user": self._me,
+            "GET /api/v1/user/orgs": self._organizations,
             "GET /api/v1/users/{owner}": self._user,
             "GET /api/v1/users/{owner}/repos": self._repositories,
             "GET /api/v1/repos/search": self._search,
             "GET /api/v1/repos/{owner}/{slug}": self._repository,
             "GET /api/v1/repos/{owner}/{slug}/branches": self._branches,
             "GET /api/v1/repos/{owner}/{slug}/branches/{branch*}": self._branch,
+            "GET /api/v1/repos/{owner}/{slug}/tags": self._tags,
             "GET /api/v1/repos/{owner}/{slug}/hooks": self._list_hooks,
             "POST /api/v1/repos/{owner}/{slug}/hooks": self._add_hook,
             "GET /api/v1/repos/{owner}/{slug}/hooks/{id}": self._one_hook,
@@ -174,7 +178,7 @@ class GiteaSandbox(PullRequestSandbox):
     def page(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
         """With links as Gitea writes them, and the number of all rows."""
         answer = super().page(request, rows, render)
-        size = min(int(request.query.get("limit", "30")), 50)
+        size = min(int(request.query.get("limit", "30")), self.PAGES.size_most)
         number, last = int(request.query.get("page", "1")), max(1, -(-len(rows) // size))
         places = {"next": number + 1, "last": last} if number < last else {}
         places |= {"first": 1, "prev": number - 1} if number > 1 else {}
@@ -184,6 +188,11 @@ class GiteaSandbox(PullRequestSandbox):
 
     def _me(self, request: Request) -> Answer:
         return json_answer(shapes.user(self.caller(request, READ_USER).username, self.url))
+
+    def _organizations(self, request: Request) -> Answer:
+        self.caller(request, READ_USER)
+        self.caller(request, "read:organization")
+        return self.page(request, self.OWNERS, shapes.organization)
 
     def _user(self, request: Request, owner: str) -> Answer:
         self.caller(request, READ_USER)
@@ -216,6 +225,14 @@ class GiteaSandbox(PullRequestSandbox):
         rows = self.branches(self.repository(owner, slug))
         found = self.page(request, rows, lambda row: shapes.branch(*row, self.url))
         return found if rows else replace(found, body=b"null")
+
+    def _tags(self, request: Request, owner: str, slug: str) -> Answer:
+        """Without links to further pages, as Gitea has it."""
+        self.caller(request, READ_REPOSITORY)
+        rows = sorted(self.git.tags(self.repository(owner, slug)).items(), reverse=True)
+        found = self.page(request, rows, lambda row: shapes.tag(*row, self.url))
+        kept = {name: value for name, value in found.headers.items() if name != "Link"}
+        return replace(found, headers=kept)
 
     def _branch(self, request: Request, owner: str, slug: str, branch: str) -> Answer:
         self.caller(request, READ_REPOSITORY)

@@ -7,7 +7,16 @@ from typing import Any
 from deploycore.testing.repositories import CommitDetails
 from deploycore.testing.sandbox import RIVAL, Repository, Sandbox
 
-__all__ = ["MADE", "branch", "number_of", "payload_commit", "repository", "user"]
+__all__ = [
+    "MADE",
+    "branch",
+    "number_of",
+    "organization",
+    "payload_commit",
+    "repository",
+    "tag",
+    "user",
+]
 
 MADE = "2024-05-01T09:30:00Z"
 PERSON = {"name": "Ada", "email": "ada@example.com", "username": "ada"}
@@ -105,6 +114,35 @@ def branch(name: str, commit: str, url: str) -> dict[str, Any]:
         "user_can_push": False,
         "user_can_merge": False,
         "effective_branch_protection_name": "",
+    }
+
+
+def organization(name: str) -> dict[str, Any]:
+    """``Organization``."""
+    return {
+        "id": number_of(name),
+        "name": name,
+        "full_name": name.title(),
+        "email": "",
+        "avatar_url": "",
+        "description": "",
+        "website": "",
+        "location": "",
+        "visibility": "public",
+        "repo_admin_change_team_access": True,
+        "username": name,
+    }
+
+
+def tag(name: str, commit: str, url: str) -> dict[str, Any]:
+    """``Tag``."""
+    return {
+        "name": name,
+        "message": "",
+        "id": commit,
+        "commit": {"url": f"{url}/-/commit/{commit}", "sha": commit, "created": MADE},
+        "zipball_url": f"{url}/-/archive/{name}.zip",
+        "tarball_url": f"{url}/-/archive/{name}.tar.gz",
     }
 
 

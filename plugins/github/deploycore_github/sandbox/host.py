@@ -62,6 +62,7 @@ CLASSIC_SCOPES = {
 }
 """The scopes of classic tokens, any of which will do."""
 VERSION = "2022-11-28"
+DETAILS = {"archived": False, "size": 1, "topics": [], "pushed_at": "2026-01-01T00:00:00Z"}
 LIMIT = 5000
 
 BY_TOKEN = "Resource not accessible by personal access token"  # noqa: S105 - GitHub's words
@@ -431,6 +432,7 @@ class GitHubHost(PullRequestSandbox):
             "ssh_url": f"git@127.0.0.1:{row.full_name}.git",
             "default_branch": row.default_branch,
             "visibility": "private" if row.private else "public",
+            **DETAILS,
         }
 
     def _branch_json(self, branch: tuple[str, str]) -> dict[str, Any]:

@@ -134,6 +134,7 @@ class GitHubSandbox(GitHubHost):
         given: Mapping[str, Route] = {
             "GET /user": self._user,
             "GET /user/repos": self._own_repositories,
+            "GET /user/orgs": self._organisations,
             "GET /orgs/{org}/repos": self._organisation_repositories,
             "GET /organizations/{number}/repos": self._numbered_organisation,
             "GET /users/{username}/repos": self._user_repositories,
@@ -144,6 +145,8 @@ class GitHubSandbox(GitHubHost):
             "GET /repos/{owner}/{slug}": self._repository,
             "GET /repos/{owner}/{slug}/branches": self._branches,
             "GET /repos/{owner}/{slug}/branches/{branch*}": self._branch,
+            "GET /repos/{owner}/{slug}/tags": self._tags,
+            "GET /repositories/{number}/tags": self._numbered_tags,
             "GET /repos/{owner}/{slug}/hooks": self._list_hooks,
             "POST /repos/{owner}/{slug}/hooks": self._add_hook,
             "GET /repos/{owner}/{slug}/hooks/{id}": self._get_hook,
@@ -183,6 +186,12 @@ class GitHubSandbox(GitHubHost):
         owners += self.OWNERS if "organization_member" in affiliation else []
         rows = [row for owner in owners for row in self._visible(caller, self.owned(owner))]
         return self._page(request, rows, self._repository_json, f"{API}/user/repos")
+
+    def _organisations(self, request: Request) -> Answer:
+        caller = self.caller(request)
+        if caller.mode == "app":
+            raise self.refused(403, BY_APP)
+        return self._page(request, self.OWNERS, self._account_json, f"{API}/user/orgs")
 
     def _organisation_repositories(self, request: Request, org: str) -> Answer:
         caller = self.caller(request)
@@ -246,6 +255,20 @@ class GitHubSandbox(GitHubHost):
     def _numbered_branch(self, request: Request, number: str, branch: str) -> Answer:
         row = self._by_number(request, number)
         return self._branch(request, row.owner, row.slug, branch)
+
+    def _tags(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._readable(request, owner, slug, READ)
+        rows = sorted(self.git.tags(row).items(), reverse=True)
+
+        def render(tag: tuple[str, str]) -> dict[str, Any]:
+            name, commit = tag
+            return {"name": name, "commit": {"sha": commit}, "node_id": f"REF_{name}"}
+
+        return self._page(request, rows, render, f"{API}/repositories/{row.number}/tags")
+
+    def _numbered_tags(self, request: Request, number: str) -> Answer:
+        row = self._by_number(request, number)
+        return self._tags(request, row.owner, row.slug)
 
     def _list_hooks(self, request: Request, owner: str, slug: str) -> Answer:
         row = self._changeable(request, owner, slug, HOOKS, level="read")

@@ -35,8 +35,10 @@ from deploycore_gitlab.sandbox.hooks import RULES, HooksApi, decoded, delivery_h
 from deploycore_gitlab.sandbox.host import (
     FOR_API,
     FOR_BRANCHES,
+    FOR_NAMESPACES,
     FOR_PROJECTS,
     FOR_READING_REQUESTS,
+    FOR_TAGS,
     FOR_USER,
     FOR_WRITING,
     GRANULAR,
@@ -103,12 +105,14 @@ class GitLabSandbox(GitLabHost):
             f"{api}/user": self._user,
             f"{api}/personal_access_tokens/self": self._access_token,
             f"GET {self.RELATIVE_URL}/oauth/token/info": self._oauth_token,
+            f"{api}/namespaces": self._namespaces,
             f"{api}/projects": self._projects,
             f"{api}/groups/{{group}}/projects": self._projects_of_group,
             f"{api}/users/{{user}}/projects": self._projects_of_user,
             f"{api}/projects/{{project}}": self._one_project,
             f"{api}/projects/{{project}}/repository/branches": self._branches,
             f"{api}/projects/{{project}}/repository/branches/{{name}}": self._branch,
+            f"{api}/projects/{{project}}/repository/tags": self._tags,
             **{
                 f"{method} /{{rest*}}": self._nothing for method in ("GET", "POST", "PUT", "DELETE")
             },
@@ -146,6 +150,17 @@ class GitLabSandbox(GitLabHost):
         at = shown.expires_at
         seconds = 7200 if at is None else round((at - datetime.now(UTC)).total_seconds())
         return json_answer(shapes.oauth_token(shown.scopes, seconds))
+
+    def _namespaces(self, request: Request) -> Answer:
+        """The user, and groups that the user is a member of."""
+        self.caller(request, *FOR_NAMESPACES)
+        groups = [owner for owner in self.owners if owner != self.USER and self._is_member(owner)]
+        return numbered_pages(
+            request,
+            [self.USER, *groups],
+            lambda owner: shapes.namespace(owner, self.root, of_user=owner == self.USER),
+            names={},
+        )
 
     def _projects(self, request: Request) -> Answer:
         self.caller(request, *FOR_PROJECTS)
@@ -233,6 +248,19 @@ class GitLabSandbox(GitLabHost):
             raise self.refused(404, "404 Branch Not Found")
         with self.git.commits(row) as commit:
             return json_answer(shapes.branch(row, name, commit(found), self.root))
+
+    def _tags(self, request: Request, project: str) -> Answer:
+        row = self._project(request, project, FOR_TAGS)
+        rows = sorted(self.git.tags(row).items(), reverse=True)
+        search = request.query.get("search", "")
+        rows = [each for each in rows if not search or _lets_through(search, each[0])]
+        with self.git.commits(row) as commit:
+            return numbered_pages(
+                request,
+                rows,
+                lambda each: shapes.tag(row, each[0], commit(each[1]), self.root),
+                names={"id": project},
+            )
 
     # Webhooks, statuses and deployments
 

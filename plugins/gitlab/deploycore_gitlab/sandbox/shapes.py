@@ -24,8 +24,10 @@ __all__ = [
     "access_token",
     "branch",
     "commit_status",
+    "namespace",
     "oauth_token",
     "project",
+    "tag",
     "user",
 ]
 
@@ -84,7 +86,6 @@ def project(
     row: Repository, root: str, *, empty: bool, archived: bool, of_user: bool, visibility: str
 ) -> dict[str, Any]:
     web_url = f"{root}/{row.full_name}"
-    parent, _, name = row.owner.rpartition("/")
     return {
         "id": row.number,
         "description": None,
@@ -106,20 +107,37 @@ def project(
         "star_count": 0,
         "last_activity_at": CREATED_AT,
         "visibility": visibility,
-        "namespace": {
-            "id": 1,
-            "name": name.title(),
-            "path": name,
-            "kind": "user" if of_user else "group",
-            "full_path": row.owner,
-            "parent_id": 2 if parent else None,
-            "avatar_url": None,
-            "web_url": f"{root}/{'' if of_user else 'groups/'}{row.owner}",
-        },
+        "namespace": namespace(row.owner, root, of_user=of_user),
         "empty_repo": empty,
         "archived": archived,
         "repository_access_level": "enabled",
         "shared_with_groups": [],
+    }
+
+
+def namespace(owner: str, root: str, *, of_user: bool) -> dict[str, Any]:
+    parent, _, name = owner.rpartition("/")
+    return {
+        "id": 1,
+        "name": name.title(),
+        "path": name,
+        "kind": "user" if of_user else "group",
+        "full_path": owner,
+        "parent_id": 2 if parent else None,
+        "avatar_url": None,
+        "web_url": f"{root}/{'' if of_user else 'groups/'}{owner}",
+    }
+
+
+def tag(row: Repository, name: str, commit: CommitDetails, root: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "message": "",
+        "target": commit.hash,
+        "commit": branch(row, name, commit, root)["commit"],
+        "release": None,
+        "protected": False,
+        "created_at": None,
     }
 
 

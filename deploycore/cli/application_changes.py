@@ -1,0 +1,212 @@
+"""``deploycore app edit``: change fields of an application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import deploycore
+from deploycore.cli.application_fields import read_shared, read_variable
+from deploycore.cli.checks import Offline, naming_offline, say_warnings
+from deploycore.cli.declaration import change_as_dict, say_change
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import show_json
+from deploycore.cli.usage import UsageError
+from deploycore.cli.waiting import telling_of_waits
+
+__all__ = ["edit", "edited"]
+
+Lines = list[str] | None
+Switch = bool | None
+
+_STEPS = ("build", "before_activate", "after_activate")
+_FIXED = ("name", "provider", "repository", "ref", "target")
+
+
+def edit(
+    name: Annotated[str, typer.Argument(help="Name of the application.", show_default=False)],
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="Name of a configured provider.")
+    ] = None,
+    repository: Annotated[
+        str | None,
+        typer.Option(
+            "--repository", metavar="OWNER/REPOSITORY", help="Repository to deploy, or its URL."
+        ),
+    ] = None,
+    ref: Annotated[
+        str | None,
+        typer.Option("--ref", "--branch", help="Branch, tag or full commit hash to deploy."),
+    ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--target", help="New or empty directory to deploy to. The releases are not moved."
+        ),
+    ] = None,
+    submodules: Annotated[
+        Switch, typer.Option("--submodules/--no-submodules", help="Fetch submodules.")
+    ] = None,
+    lfs: Annotated[Switch, typer.Option("--lfs/--no-lfs", help="Download Git LFS files.")] = None,
+    hard_link: Annotated[
+        Switch,
+        typer.Option(
+            "--hard-link/--no-hard-link",
+            help="Hard-link unchanged files between releases instead of copying them.",
+        ),
+    ] = None,
+    shared: Annotated[
+        Lines,
+        typer.Option(
+            help="Path that all releases share, a directory if it ends with /. Replaces all shared"
+            " paths. Repeatable."
+        ),
+    ] = None,
+    env: Annotated[
+        Lines,
+        typer.Option(
+            help="Variable to add or change: NAME=VALUE, or for a secret NAME=@SOURCE. Repeatable."
+        ),
+    ] = None,
+    unset_env: Annotated[
+        Lines, typer.Option("--unset-env", metavar="NAME", help="Variable to remove. Repeatable.")
+    ] = None,
+    build: Annotated[
+        Lines,
+        typer.Option(help="Command for each new release. Replaces all of these. Repeatable."),
+    ] = None,
+    before_activate: Annotated[
+        Lines,
+        typer.Option(
+            help="Command before a release becomes live. Replaces all of these. Repeatable."
+        ),
+    ] = None,
+    after_activate: Annotated[
+        Lines,
+        typer.Option(
+            help="Command after a release became live. Replaces all of these. Repeatable."
+        ),
+    ] = None,
+    health_url: Annotated[
+        str | None,
+        typer.Option(
+            help="URL that must answer with a status of 200 to 299 after a release became live."
+        ),
+    ] = None,
+    keep: Annotated[int | None, typer.Option(help="Number of releases to keep.", min=2)] = None,
+    watch: Annotated[
+        Lines,
+        typer.Option(
+            help="Deploy only if a changed file matches this pattern. Replaces all patterns."
+            " Repeatable."
+        ),
+    ] = None,
+    unset: Annotated[
+        Lines,
+        typer.Option(
+            "--unset",
+            metavar="FIELD",
+            help="Field to set back to its default, such as health_check. Repeatable.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, without changing it.")
+    ] = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change fields of an application, without deploying it.
+
+    Its history, releases and webhook stay. Checks at the git host that a new repository or ref
+    exists. An application has more fields than there are options here: to change those, use
+    deploycore export and deploycore apply.
+    """
+    given: dict[str, Any] = {
+        "provider": provider,
+        "repository": repository,
+        "ref": ref,
+        "target": None if target is None else target.expanduser().absolute(),
+        "submodules": submodules,
+        "lfs": lfs,
+        "reuse": None if hard_link is None else "hard-link" if hard_link else "copy",
+        "shared": None if shared is None else read_shared(shared),
+        "environment": dict(map(read_variable, env or ())),
+        "steps": dict(zip(_STEPS, (build, before_activate, after_activate), strict=True)),
+        "health_check": None if health_url is None else {"url": health_url},
+        "keep": keep,
+        "watch": watch,
+    }
+    from deploycore.applications.application import parse_application
+
+    with (
+        deploycore.Installation() as installation,
+        telling_of_waits(),
+        naming_offline(offline=offline),
+    ):
+        before = installation.store.get_application(name).definition.as_dict()
+        after = parse_application(edited(before, given, unset or [], unset_env or []))
+        (change,) = installation.apply([after], dry_run=dry_run, verify=not offline)
+    say_warnings(after)
+    if as_json:
+        show_json(change_as_dict(change))
+        return
+    say_change(change, dry_run=dry_run)
+
+
+def edited(
+    before: Mapping[str, Any],
+    given: Mapping[str, Any],
+    unset: list[str],
+    unset_variables: list[str],
+) -> dict[str, Any]:
+    """The values of an application after a change.
+
+    Args:
+        before: The values before, without those by default.
+        given: The new values; ``None`` for those that stay. Variables and steps are added to what
+            there is.
+        unset: Fields that get their default.
+        unset_variables: Variables to remove.
+
+    Raises:
+        UsageError: A field or a variable cannot be removed.
+    """
+    values = dict(before)
+    for written in unset:
+        values.pop(_optional_field(written), None)
+    variables = dict(values.get("environment", {}))
+    for name in unset_variables:
+        if variables.pop(name, None) is None:
+            raise UsageError(
+                f"The application has no variable {name!r}.",
+                hint=f"Its variables are: {', '.join(sorted(variables)) or 'none'}.",
+            )
+    values["environment"] = variables | given["environment"]
+    steps = {step: lines for step, lines in given["steps"].items() if lines is not None}
+    values["steps"] = dict(values.get("steps", {})) | steps
+    merged = ("environment", "steps")
+    return values | {
+        field: value for field, value in given.items() if field not in merged and value is not None
+    }
+
+
+def _optional_field(written: str) -> str:
+    """The name of a field that has a default.
+
+    Raises:
+        UsageError: There is no such field, or it has no default.
+    """
+    from deploycore.applications.application import Application
+    from deploycore.text.suggestions import did_you_mean
+
+    name = written.removeprefix("--").replace("-", "_")
+    optional = [field for field in Application.model_fields if field not in _FIXED]
+    if name not in optional:
+        raise UsageError(
+            f"An application has no optional field {name!r}.",
+            hint=f"{did_you_mean(name, optional)}These have a default: {', '.join(optional)}.",
+        )
+    return name

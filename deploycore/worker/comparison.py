@@ -1,0 +1,248 @@
+"""Compare open previews with the pull requests at the git hosts, now and then.
+
+A delivery that says that a pull request was closed may be lost, and would leave its preview behind.
+Only what the host says about that one pull request ends a preview: one that is missing in a list,
+which may be incomplete, is asked about by its number. Errors and unknown numbers end nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from deploycore.deploy import InterruptibleProvider, confirm_repository, is_same_name
+from deploycore.errors import Cancelled, DeploycoreError, StoreError
+from deploycore.git import Cancellation
+from deploycore.installation import Installation
+from deploycore.models import PullRequest, PullRequestQuery, RepositoryId
+from deploycore.provider import Provider
+from deploycore.store import ApplicationRecord, PreviewRecord
+from deploycore.worker.catch_up import spacing_for
+
+__all__ = ["PreviewComparison"]
+
+logger = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 3600.0
+_JITTER = 0.1
+_LOOK_SECONDS = 60.0
+_CALL_SECONDS = 60.0
+_GOODBYE_SECONDS = 10.0
+_LISTED_MOST = 1000
+_DISAGREEMENTS_MOST = 3
+"""After more pull requests than this that are open, although the list lacks them, the list is not
+believed."""
+_ALIVE = timedelta(minutes=1)
+_BRANCHES = "refs/heads/"
+
+_Place = tuple[str, str]
+"""A provider and a repository."""
+
+
+@dataclass(frozen=True)
+class _Open:
+    """An open preview.
+
+    Attributes:
+        preview: Its application.
+    """
+
+    record: PreviewRecord
+    parent: ApplicationRecord
+    preview: ApplicationRecord
+
+
+class PreviewComparison:
+    """Compares the previews of an installation in a thread of its own: at the start of a worker,
+    and every hour. The repositories are shared among the workers. To be started, and stopped.
+
+    Args:
+        worker: The identifier of the worker.
+        look_seconds: How often to check whether a comparison is due.
+    """
+
+    def __init__(
+        self, installation: Installation, worker: str, *, look_seconds: float = _LOOK_SECONDS
+    ) -> None:
+        self._installation = installation
+        self._worker = worker
+        self._look_seconds = look_seconds
+        self._stopped = threading.Event()
+        self._cancellation = Cancellation()
+        self._due_at: dict[_Place, float] = {}
+        self._failing: set[_Place] = set()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        self._thread = threading.Thread(
+            target=self._run, name="deploycore-worker-comparison", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a request that cannot be ended is left behind."""
+        self._stopped.set()
+        self._cancellation.cancel()
+        if self._thread is not None:
+            self._thread.join(_GOODBYE_SECONDS)
+
+    def look(self) -> int:
+        """Compare what is due, in this thread.
+
+        Returns:
+            How many previews were noted as ended.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        places = self._open_previews()
+        self._due_at = {place: at for place, at in self._due_at.items() if place in places}
+        now, ended = time.monotonic(), 0
+        due = [place for place in places if self._due_at.get(place, now) <= now]
+        mine = [place for place in due if self._is_mine(place)]
+        for place in mine:
+            ended += self._compare(place, places[place])
+            wait = _EVERY_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            self._due_at[place] = time.monotonic() + wait
+            if place != mine[-1] and self._stopped.wait(spacing_for(len(mine))):
+                break
+        return ended
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.look()
+            except StoreError as error:
+                logger.warning("previews could not be compared with pull requests: %s", error)
+            except Exception as error:
+                logger.error("unexpected error while comparing previews: %s", type(error).__name__)
+            if self._stopped.wait(self._look_seconds):
+                return
+
+    def _open_previews(self) -> Mapping[_Place, Sequence[_Open]]:
+        """The open previews, by the repositories that their pull requests are for."""
+        store = self._installation.store
+        records = [each for each in store.previews.list() if each.ended_at is None]
+        names = {name for each in records for name in (each.name, each.parent)}
+        known = store.find_applications(names) if names else {}
+        found: dict[_Place, list[_Open]] = defaultdict(list)
+        for record in records:
+            parent, preview = known.get(record.parent), known.get(record.name)
+            if parent is not None and preview is not None:
+                place = (parent.definition.provider, parent.definition.repository)
+                found[place].append(_Open(record, parent, preview))
+        return found
+
+    def _is_mine(self, place: _Place) -> bool:
+        """Whether this worker is the one of those that are alive to compare a repository."""
+        workers = self._installation.store.claims.workers()
+        latest = max((each.seen_at for each in workers), default=None)
+        alive = {
+            each.id for each in workers if latest is not None and latest - each.seen_at < _ALIVE
+        }
+
+        def weight(worker: str) -> bytes:
+            return hashlib.sha256("\n".join((worker, *place)).encode()).digest()
+
+        return max(alive | {self._worker}, key=weight) == self._worker
+
+    def _compare(self, place: _Place, previews: Sequence[_Open]) -> int:
+        name, repository = place
+        try:
+            with InterruptibleProvider(
+                name,
+                lambda: self._installation.open_provider(name),
+                seconds=_CALL_SECONDS,
+                look=self._cancellation.raise_if_cancelled,
+            ) as provider:
+                ended = self._ended(provider, previews)
+        except Cancelled:
+            return 0
+        except StoreError:
+            raise
+        except DeploycoreError as error:
+            if place not in self._failing:
+                logger.warning(
+                    "the previews of %s are left as they are: its pull requests cannot be listed:"
+                    " %s",
+                    repository,
+                    error,
+                )
+            self._failing.add(place)
+            return 0
+        self._failing.discard(place)
+        return ended
+
+    def _ended(self, provider: Provider, previews: Sequence[_Open]) -> int:
+        if not provider.supports("list_pull_requests"):
+            return 0
+        store = self._installation.store
+        former = previews[0].parent.definition.repository_id
+        present = confirm_repository(store, provider, previews[0].parent).definition.repository_id
+        query = PullRequestQuery(limit=_LISTED_MOST)
+        listed = {each.number: each for each in provider.list_pull_requests(present, query)}
+        ended = disagreements = 0
+        for each in previews:
+            found = listed.get(each.record.number)
+            if found is None:
+                found = _asked(provider, present, each.record.number)
+                disagreements += found is None or found.state == "open"
+            if found is not None and _is_of(found, each.preview, former, present):
+                ended += self._note(each, found)
+            if disagreements > _DISAGREEMENTS_MOST:
+                break
+        return ended
+
+    def _note(self, each: _Open, found: PullRequest) -> bool:
+        """Note what the host says about the pull request of a preview; whether it has ended."""
+        previews, parent, number = self._installation.store.previews, each.parent, found.number
+        if found.state != "open":
+            is_merged = found.state == "merged"
+            ended = previews.close(parent.definition, number, merged=is_merged)
+        elif found.target_branch != parent.definition.ref.removeprefix(_BRANCHES):
+            ended = previews.end(parent.name, number)
+        else:
+            return False
+        if ended:
+            logger.info(
+                "preview %s of %s has ended: pull request %s is %s at the host, and no webhook"
+                " said so",
+                each.record.name,
+                parent.name,
+                number,
+                found.state if found.state != "open" else f"for {found.target_branch}",
+            )
+        return ended
+
+
+def _asked(provider: Provider, repository: RepositoryId, number: int) -> PullRequest | None:
+    """One pull request, whatever its state; ``None`` if the host knows none of this number."""
+    query = PullRequestQuery(number=number, limit=1)
+    return next(iter(provider.list_pull_requests(repository, query)), None)
+
+
+def _is_of(
+    found: PullRequest, preview: ApplicationRecord, former: RepositoryId, present: RepositoryId
+) -> bool:
+    """Whether a preview was made for this pull request, and not for one of the same number in a
+    repository that the parent had before.
+
+    Args:
+        former, present: The name of the parent's repository before, and as it is now.
+    """
+    own = preview.definition.repository_id
+    if found.source_branch != preview.definition.ref.removeprefix(_BRANCHES):
+        return False
+    if found.source is None:  # a fork that is gone, or that the host does not name
+        return True
+    return any(
+        is_same_name(found.source, each) for each in (own, present if own == former else own)
+    )
