@@ -17,15 +17,20 @@ from pydantic import SecretStr
 from deploycore.configuration import config_fields, discriminator_of, parse_config
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import describe_stored
+from deploycore.tokens import RenewableAuth
 
 if TYPE_CHECKING:
     from deploycore.configuration import ProviderConfig
+    from deploycore.credentials.keeper import TokenSource
     from deploycore.http import HttpSettings
     from deploycore.installation.installation import SecretReference
+    from deploycore.installation.sign_in import ProviderSignIn
+    from deploycore.installation.token_vault import TokenVault
     from deploycore.provider import Provider
     from deploycore.provider.registry import Plugin
     from deploycore.secrets import SecretBox
     from deploycore.store import ProviderRecord, Store
+    from deploycore.tokens import SignIn
 
 __all__ = ["Difference", "ProviderChange", "ProviderChanges"]
 
@@ -102,7 +107,9 @@ class ProviderChanges:
         }
         revealed = {field: self._revealed(value) for field, value in stored.items()}
         values = {"name": name, **settings, **revealed}
-        self._prove(plugin, parse_config(plugin.config_type, values, kind=plugin.kind), verify)
+        config = parse_config(plugin.config_type, values, kind=plugin.kind)
+        if config.sign_in is None:  # otherwise there is nothing to prove before a person signs in
+            self._prove(plugin, config, verify)
         record = ProviderRecord(
             name=name,
             kind=plugin.kind,
@@ -175,7 +182,7 @@ class ProviderChanges:
                 f"Former secrets can be kept for at most {MAX_KEPT.days} days.",
                 hint="Give a shorter time, such as 1h.",
             )
-        self._prove(change.plugin, change.config, verify)
+        self._prove_change(change, verify)
         return self._store.change_provider(
             change.record,
             settings=change.settings,
@@ -183,16 +190,63 @@ class ProviderChanges:
             former_until=None if keep_former is None else datetime.now(UTC) + keep_former,
         )
 
+    def sign_in(self, name: str) -> ProviderSignIn:
+        """Prepare to sign a person in to a provider whose configuration asks for that.
+
+        Raises:
+            ConfigurationError: The provider does not exist, or needs no sign-in.
+            PluginError: The plugin is broken.
+        """
+        from deploycore.installation.sign_in import ProviderSignIn
+
+        change = self.plan(name, {}, {})
+        return ProviderSignIn(
+            change.plugin, change.config, self._vault(name), http_settings=self._http_settings
+        )
+
+    def needs_sign_in(self, name: str) -> bool:
+        """Whether a person must sign in before the provider can be used, and has not yet.
+
+        Raises:
+            ConfigurationError: The provider does not exist, or its configuration is not valid.
+        """
+        config = self.plan(name, {}, {}).config
+        auth = config.api_auth if config.sign_in is not None else None
+        return isinstance(auth, RenewableAuth) and self._vault(name).load(auth.key) is None
+
+    def _vault(self, name: str) -> TokenVault:
+        from deploycore.installation.token_vault import TokenVault
+
+        return TokenVault(name, lambda: self._store.provider_tokens, self._secrets)
+
+    def _prove_change(
+        self, change: ProviderChange, verify: Callable[[Provider], object] | None
+    ) -> None:
+        """Prove a change. Where a person signs in, with the present token; a change of where or
+        for which client can only be proved by signing in again."""
+        from deploycore.credentials.keeper import TokenSource
+
+        name, config = change.record.name, change.config
+        if config.sign_in is None:
+            self._prove(change.plugin, config, verify)
+            return
+        former = self.plan(name, {}, {}).config.sign_in
+        if _client_of(former) == _client_of(config.sign_in) and not self.needs_sign_in(name):
+            tokens = TokenSource(storage=self._vault(name), provider=name)
+            self._prove(change.plugin, config, verify, tokens)
+
     def _prove(
         self,
         plugin: Plugin,
         config: ProviderConfig,
         verify: Callable[[Provider], object] | None,
+        tokens: TokenSource | None = None,
     ) -> None:
         from deploycore.provider import Provider
 
         if verify is not None:
-            with Provider(plugin, config, http_settings=self._http_settings) as provider:
+            settings = self._http_settings
+            with Provider(plugin, config, http_settings=settings, tokens=tokens) as provider:
                 verify(provider)
 
     def _sealed(self, secrets: Mapping[str, str | SecretStr]) -> dict[str, str]:
@@ -223,6 +277,13 @@ class ProviderChanges:
 
     def _revealed(self, value: str | SecretStr) -> SecretStr:
         return value if isinstance(value, SecretStr) else self._secrets.reveal(value)
+
+
+def _client_of(sign_in: SignIn | None) -> tuple[object, ...]:
+    """What a token of a sign-in depends on."""
+    if sign_in is None:
+        return ()
+    return (type(sign_in), sign_in.server, sign_in.token_path, sign_in.client_id)
 
 
 def _differences(
