@@ -35,10 +35,10 @@ def authorize(
         int | None,
         typer.Option(
             "--port",
-            min=1,
+            min=0,
             max=65535,
-            help="Port of the redirect address http://127.0.0.1:PORT/callback (default: the one"
-            " that this kind of provider registers, or any free port).",
+            help="Port of the redirect address http://127.0.0.1:PORT/callback; 0 for any free port"
+            " (default: the one that the README of the plugin names, else any free port).",
         ),
     ] = None,
     no_browser: Annotated[
@@ -73,15 +73,19 @@ def authorize(
         if isinstance(flow, DeviceFlow):
             token = _by_device(sign_in, flow, seconds)
         elif no_browser:
-            token = _by_hand(sign_in, flow, port or flow.redirect_port or _PORT_BY_HAND)
+            token = _by_hand(sign_in, flow, _first(port, flow.redirect_port, _PORT_BY_HAND))
         else:
-            token = _by_redirect(sign_in, flow, port or flow.redirect_port or 0, seconds)
+            token = _by_redirect(sign_in, flow, _first(port, flow.redirect_port, 0), seconds)
         sign_in.store(token, verify=lambda opened: accounts.append(opened.authenticate()))
     if as_json:
         show_json({"provider": name, "account": accounts[0].username})
         return
     say(f"Provider {name} is authorized: signed in as {accounts[0].username}.")
     say(f"  List its repositories: deploycore repos {name}")
+
+
+def _first(asked: int | None, registered: int | None, default: int) -> int:
+    return next((each for each in (asked, registered) if each is not None), default)
 
 
 def _by_redirect(

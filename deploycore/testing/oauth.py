@@ -320,9 +320,8 @@ class AuthorizationServer:
         if "authorization" in request.headers:
             username, secret = credentials_of(request)
             client = self._known.clients.get(username or "")
-            if client is not None and client.secret is not None:
-                if client.secret.get_secret_value() == secret:
-                    return client
+            if client is not None and client.secret == SecretStr(secret):
+                return client
         else:
             client = self._known.clients.get(form.get("client_id", ""))
             if client is not None and client.secret is None:
@@ -415,7 +414,7 @@ class AuthorizationServer:
         if now >= device.ends:
             raise self._refuse("expired_token")
         if device.polled_at is not None and now - device.polled_at < device.interval:
-            device.polled_at, device.interval = now, device.interval + 5
+            device.polled_at = now
             raise self._refuse("slow_down")
         device.polled_at = now
         if device.is_denied:
