@@ -29,7 +29,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
 from deploycore.text.validation import describe_problems
-from deploycore.tokens import RenewableAuth
+from deploycore.tokens import RenewableAuth, SignIn
 
 __all__ = [
     "ConfigField",
@@ -134,6 +134,16 @@ class ProviderConfig(BaseModel):
         """How API requests are authorised: by a header that does not change, or by a token that
         the core obtains and renews; ``None`` for anonymous access."""
         raise NotImplementedError
+
+    @property
+    def sign_in(self) -> SignIn | None:
+        """How a person signs in with ``deploycore provider authorize``, if the provider needs that.
+
+        Override it where ``api_auth`` is a :class:`~deploycore.tokens.RenewableAuth` with
+        ``is_stored``, whose first token a person must obtain. The default is ``None``: the
+        configuration alone is enough.
+        """
+        return None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from deploycore.models import Model
 if TYPE_CHECKING:
     from deploycore.http import HttpClient
 
-__all__ = ["ObtainToken", "RenewableAuth", "Token"]
+__all__ = ["AuthorizationCode", "DeviceFlow", "ObtainToken", "RenewableAuth", "SignIn", "Token"]
 
 
 class Token(Model):
@@ -76,6 +76,60 @@ class RenewableAuth:
     is_stored: bool = False
     key: str = ""
     renew_before: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class AuthorizationCode:
+    """A person signs in with a browser, which returns a code to ``deploycore provider authorize``.
+
+    deploycore adds ``state`` and a challenge (PKCE, method S256), and checks the answer. The
+    redirect address is ``http://127.0.0.1:PORT/callback``.
+
+    Sources: RFC 6749, section 4.1 (the grant); RFC 7636 (PKCE); RFC 8252 (native applications).
+
+    Attributes:
+        authorize_url: The absolute address of the page where the person signs in.
+        token_path: The path of the token endpoint, below ``server``.
+        client_id: The identifier that the host gave to the OAuth client.
+        client_secret: Its secret; ``None`` for a public client, which has none.
+        scope: Scopes with spaces between them; empty for those that the client has at the host.
+        server: The base URL of the authorization server (default: that of the API).
+        redirect_port: The port of the redirect address, for hosts that accept only the address
+            that the client is registered with (default: any free port).
+    """
+
+    authorize_url: str
+    token_path: str
+    client_id: str
+    client_secret: SecretStr | None = field(default=None, repr=False)
+    scope: str = ""
+    server: str | None = None
+    redirect_port: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceFlow:
+    """A person enters a short code on a page of the host, with a browser on any device.
+
+    Source: RFC 8628.
+
+    Attributes:
+        device_path: The path of the device authorization endpoint, below ``server``.
+        token_path: The path of the token endpoint, below ``server``.
+        client_id: The identifier that the host gave to the OAuth client.
+        scope: Scopes with spaces between them; empty for those that the client has at the host.
+        server: The base URL of the authorization server (default: that of the API).
+    """
+
+    device_path: str
+    token_path: str
+    client_id: str
+    scope: str = ""
+    server: str | None = None
+
+
+SignIn = AuthorizationCode | DeviceFlow
+"""How a person signs in: what ``Config.sign_in`` returns."""
 
 
 def expiry(seconds: float | None, now: datetime) -> datetime | None:

@@ -53,7 +53,7 @@ def find_description() -> Path | None:
 
 def exemption(exchange: Exchange) -> str:
     """Why the description has nothing to say about an exchange; empty if it has."""
-    if exchange.surface == "git":
+    if exchange.surface in ("git", "oauth"):
         return "git's protocol is not part of the REST API"
     if exchange.answer.exemption:
         return exchange.answer.exemption

@@ -47,7 +47,8 @@ def say(text: str) -> None:
 
 def say_aside(text: str) -> None:
     """Print a line of text to standard error, apart from the command's result."""
-    print(_encodable(printable(text), sys.stderr.encoding), file=sys.stderr)
+    # Flushed, because the person may have to act on it, as on an address to sign in at.
+    print(_encodable(printable(text), sys.stderr.encoding), file=sys.stderr, flush=True)
 
 
 def show_table(

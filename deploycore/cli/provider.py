@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import deploycore
-from deploycore.cli import provider_changes
+from deploycore.cli import provider_authorize, provider_changes
 from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.listing import read_listing
@@ -44,6 +44,7 @@ Help = Annotated[
 def register(application: typer.Typer) -> None:
     """Add the commands of ``provider``."""
     provider_changes.register(commands)
+    provider_authorize.register(commands)
     application.add_typer(commands, name="provider")
 
 
@@ -125,7 +126,10 @@ def add(
         if as_json:
             show_json(_as_dict(record))
             return
-    if accounts:
+        must_sign_in = not accounts and installation.provider_changes.needs_sign_in(name)
+    if must_sign_in:
+        say(f"Provider {name} is added. Sign in: deploycore provider authorize {name}")
+    elif accounts:
         say(f"Provider {name} is added: signed in as {accounts[0].username}.")
         say(f"  List its repositories: deploycore repos {name}")
     else:

@@ -138,12 +138,15 @@ def _change(
                     else lambda opened: accounts.append(opened.authenticate()),
                     keep_former=kept,
                 )
+        must_sign_in = change.config.sign_in is not None and not accounts and not no_verify
     account = accounts[0].username if accounts else None
     if as_json:
         stored = bool(change.differences) and not dry_run
         show_json(_as_dict(change, stored=stored, account=account))
         return
     _say(change, dry_run=dry_run, account=account)
+    if must_sign_in and change.differences and not dry_run:
+        say(f"  Sign in: deploycore provider authorize {name}")
 
 
 def _refuse_unknown(names: list[str], config_type: Any) -> None:

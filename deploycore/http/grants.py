@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +14,17 @@ from deploycore.http.answers import ErrorAnswer
 from deploycore.http.authorisation import BasicAuth
 from deploycore.http.client import HttpClient
 from deploycore.http.decoding import parse_answer
-from deploycore.tokens import ObtainToken, Token, expiry
+from deploycore.tokens import AuthorizationCode, ObtainToken, Token, expiry
 
-__all__ = ["client_credentials", "explain_grant", "read_token", "refresh_token"]
+__all__ = [
+    "ask_token_endpoint",
+    "client_credentials",
+    "error_code",
+    "exchange_code",
+    "explain_grant",
+    "read_token",
+    "refresh_token",
+]
 
 _FOR_GOOD = {
     "invalid_client": "the authorization server does not know the client, or its secret is wrong",
@@ -26,7 +34,18 @@ _FOR_GOOD = {
     "invalid_scope": "the authorization server does not know a scope, or does not grant it",
     "access_denied": "the request for authorization was denied",
     "expired_token": "the code has expired",
+    # Not in the RFC, but in use.
+    "bad_refresh_token": "the authorization has expired, was revoked, or was used already",
+    "bad_verification_code": "the code has expired, or was used already",
+    "device_flow_disabled": "the client may not use the device flow",
+    "incorrect_client_credentials": "the authorization server does not know the client",
+    "redirect_uri_mismatch": "the redirect address is not one that the client is registered with",
 }
+
+_CHECK_CLIENT = (
+    "Check the client ID and secret. If they are right, authorize the provider again:"
+    " deploycore provider authorize NAME"
+)
 
 
 class _TokenAnswer(BaseModel):
@@ -63,71 +82,144 @@ def read_token(answer: Any, *, held: Token | None = None) -> Token:
     )
 
 
-def explain_grant(answer: ErrorAnswer) -> DeploycoreError | None:
-    """What an error answer of a token endpoint means (RFC 6749, 5.2); ``None`` where it is none of
-    those that the RFC names."""
-    code = answer.json.get("error") if isinstance(answer.json, Mapping) else None
-    if answer.status == 401 and not isinstance(code, str):
-        code = "invalid_client"
-    meaning = _FOR_GOOD.get(code) if isinstance(code, str) else None
+def error_code(answer: Any) -> str | None:
+    """The error code of a token endpoint's decoded answer (RFC 6749, 5.2); ``None`` without one."""
+    code = answer.get("error") if isinstance(answer, Mapping) else None
+    return code if isinstance(code, str) else None
+
+
+def explain_code(code: str | None, hint: str = _CHECK_CLIENT) -> AuthenticationFailed | None:
+    """What an error code means; ``None`` for an unknown one."""
+    meaning = _FOR_GOOD.get(code) if code is not None else None
     if meaning is None:
         return None
-    return AuthenticationFailed(
-        f"No token was issued: {meaning} ({code}).",
-        hint="Check the client ID and secret. If they are right, authorize the provider again.",
-    )
+    return AuthenticationFailed(f"No token was issued: {meaning} ({code}).", hint=hint)
+
+
+def explain_grant(answer: ErrorAnswer, *, hint: str = _CHECK_CLIENT) -> DeploycoreError | None:
+    """What an error answer of a token endpoint means (RFC 6749, 5.2); ``None`` where it is none of
+    those that the RFC names.
+
+    Args:
+        hint: The next step.
+    """
+    code = error_code(answer.json)
+    if answer.status == 401 and code is None:
+        code = "invalid_client"
+    return explain_code(code, hint)
 
 
 def client_credentials(
-    path: str, client_id: str, client_secret: SecretStr, *, scope: str = ""
+    path: str, client_id: str, client_secret: SecretStr, *, scope: str = "", provider: str = "NAME"
 ) -> ObtainToken:
     """The client's own token (RFC 6749, 4.4).
 
     Args:
         path: Of the token endpoint, below the authorization server's base URL.
         scope: Scopes with spaces between; empty for those that the server grants by default.
+        provider: The provider's name, for hints.
     """
+    hint = f"Check the client ID. To replace the secret: deploycore provider rotate {provider}"
 
     def obtain(http: HttpClient, held: Token | None) -> Token:
         fields = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
-        return read_token(_asked(http, path, client_id, client_secret, fields))
+        return read_token(
+            ask_token_endpoint(http, path, client_id, client_secret, fields, hint=hint)
+        )
 
     return obtain
 
 
-def refresh_token(path: str, client_id: str, client_secret: SecretStr | None) -> ObtainToken:
+def refresh_token(
+    path: str, client_id: str, client_secret: SecretStr | None, *, provider: str = "NAME"
+) -> ObtainToken:
     """A person's token, by the refresh token of the one before (RFC 6749, 6).
 
     Args:
         path: Of the token endpoint, below the authorization server's base URL.
         client_secret: ``None`` for a public client, which is known by its ID alone.
+        provider: The provider's name, for hints.
     """
+    hint = f"Sign in: deploycore provider authorize {provider}"
 
     def obtain(http: HttpClient, held: Token | None) -> Token:
-        if held is None or held.refresh_token is None:
+        if held is None:
+            raise AuthenticationFailed("This provider has not been authorized yet.", hint=hint)
+        if held.refresh_token is None:
             raise AuthenticationFailed(
-                "This provider has not been authorized yet.",
-                hint="Sign in: deploycore provider authorize NAME",
+                "The access token has expired or was revoked, and cannot be renewed.", hint=hint
             )
         fields: dict[str, str | SecretStr] = {
             "grant_type": "refresh_token",
             "refresh_token": held.refresh_token,
         }
-        return read_token(_asked(http, path, client_id, client_secret, fields), held=held)
+        answer = ask_token_endpoint(http, path, client_id, client_secret, fields, hint=hint)
+        return read_token(answer, held=held)
 
     return obtain
 
 
-def _asked(
+def exchange_code(
+    http: HttpClient,
+    flow: AuthorizationCode,
+    code: SecretStr,
+    *,
+    redirect_uri: str,
+    verifier: SecretStr,
+) -> Token:
+    """Exchange the code that the browser brought for a token (RFC 6749, 4.1.3; RFC 7636, 4.5).
+
+    Args:
+        http: A client of the authorization server, without authorization.
+        redirect_uri: The redirect address of the authorization request.
+        verifier: The secret whose challenge the authorization request had.
+
+    Raises:
+        AuthenticationFailed: The server rejects the code or the client.
+        ProviderError: Anything else that the client raises.
+    """
+    fields: dict[str, str | SecretStr] = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": verifier,
+    }
+    hint = "Check the client ID and secret, then sign in again."
+    return read_token(
+        ask_token_endpoint(
+            http, flow.token_path, flow.client_id, flow.client_secret, fields, hint=hint
+        )
+    )
+
+
+def ask_token_endpoint(
     http: HttpClient,
     path: str,
     client_id: str,
     client_secret: SecretStr | None,
     fields: Mapping[str, str | SecretStr],
+    *,
+    hint: str,
+    explain: Callable[[str], DeploycoreError | None] = lambda code: None,
 ) -> Any:
-    """The answer of a token endpoint; the client proves itself as RFC 6749, 2.3.1 prefers it."""
+    """The answer of a token endpoint; the client proves itself as RFC 6749, 2.3.1 prefers it.
+
+    Args:
+        hint: The next step if the server refuses for good.
+        explain: Says what an error code means, before the general explanation.
+    """
     if client_secret is None:
         fields = {**fields, "client_id": client_id}
     else:
         http = http.authorised_by(BasicAuth(client_id, client_secret))
-    return http.explaining(explain_grant).send_form(path, fields)
+
+    def explained(answer: ErrorAnswer) -> DeploycoreError | None:
+        code = error_code(answer.json)
+        return (explain(code) if code else None) or explain_grant(answer, hint=hint)
+
+    answer = http.explaining(explained).send_form(path, fields)
+    code = error_code(answer)  # some servers refuse with status 200
+    error = None if code is None else explain(code) or explain_code(code, hint)
+    if error is not None:
+        raise error
+    return answer

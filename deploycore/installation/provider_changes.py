@@ -17,16 +17,21 @@ from pydantic import SecretStr
 from deploycore.configuration import discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import describe_stored
+from deploycore.tokens import RenewableAuth
 
 if TYPE_CHECKING:
     from deploycore.configuration import ProviderConfig
+    from deploycore.credentials.keeper import TokenSource
     from deploycore.http import HttpSettings
     from deploycore.installation.installation import SecretReference
+    from deploycore.installation.sign_in import ProviderSignIn
+    from deploycore.installation.token_vault import TokenVault
     from deploycore.provider import Provider
     from deploycore.provider.core_fields import CoreFields
     from deploycore.provider.registry import Plugin
     from deploycore.secrets import SecretBox
     from deploycore.store import ProviderRecord, Store
+    from deploycore.tokens import SignIn
 
 __all__ = ["Difference", "ProviderChange", "ProviderChanges"]
 
@@ -105,7 +110,9 @@ class ProviderChanges:
         }
         revealed = {field: self._revealed(value) for field, value in stored.items()}
         found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
-        expires_at = self._prove(plugin, found.config, found.core, verify)
+        expires_at = None
+        if found.config.sign_in is None:  # else there is nothing to prove before a person signs in
+            expires_at = self._prove(plugin, found.config, found.core, verify)
         record = ProviderRecord(
             name=name,
             kind=plugin.kind,
@@ -195,7 +202,7 @@ class ProviderChanges:
                 f"Former secrets can be kept for at most {MAX_KEPT.days} days.",
                 hint="Give a shorter time, such as 1h.",
             )
-        expires_at = self._prove(change.plugin, change.config, change.core, verify)
+        expires_at = self._prove_change(change, verify)
         if expires_at is None:
             expires_at = change.core.expires_at or _known_expiry(change)
         return self._store.change_provider(
@@ -206,12 +213,64 @@ class ProviderChanges:
             expires_at=expires_at,
         )
 
+    def sign_in(self, name: str) -> ProviderSignIn:
+        """Prepare to sign a person in to a provider whose configuration asks for that.
+
+        Raises:
+            ConfigurationError: The provider does not exist, or needs no sign-in.
+            PluginError: The plugin is broken.
+        """
+        from deploycore.installation.sign_in import ProviderSignIn
+
+        change = self.plan(name, {}, {})
+        return ProviderSignIn(
+            change.plugin,
+            change.config,
+            self._vault(name),
+            http_settings=change.core.http_settings(self._http_settings),
+        )
+
+    def needs_sign_in(self, name: str) -> bool:
+        """Whether a person must sign in before the provider can be used, and has not yet.
+
+        Raises:
+            ConfigurationError: The provider does not exist, or its configuration is not valid.
+        """
+        config = self.plan(name, {}, {}).config
+        auth = config.api_auth if config.sign_in is not None else None
+        return isinstance(auth, RenewableAuth) and self._vault(name).load(auth.key) is None
+
+    def _vault(self, name: str) -> TokenVault:
+        from deploycore.installation.token_vault import TokenVault
+
+        return TokenVault(name, lambda: self._store.provider_tokens, self._secrets)
+
+    def _prove_change(
+        self, change: ProviderChange, verify: Callable[[Provider], object] | None
+    ) -> datetime | None:
+        """Prove a change; returns when the credentials expire, if the host told it.
+
+        Where a person signs in, it is proved with the present token. A change of where to sign in,
+        or for which client, can only be proved by signing in again.
+        """
+        from deploycore.credentials.keeper import TokenSource
+
+        name, config = change.record.name, change.config
+        if config.sign_in is None:
+            return self._prove(change.plugin, config, change.core, verify)
+        former = self.plan(name, {}, {}).config.sign_in
+        if _client_of(former) == _client_of(config.sign_in) and not self.needs_sign_in(name):
+            tokens = TokenSource(storage=self._vault(name), provider=name)
+            return self._prove(change.plugin, config, change.core, verify, tokens)
+        return None
+
     def _prove(
         self,
         plugin: Plugin,
         config: ProviderConfig,
         core: CoreFields,
         verify: Callable[[Provider], object] | None,
+        tokens: TokenSource | None = None,
     ) -> datetime | None:
         """Call ``verify``; returns when the credentials expire, if the host told it."""
         from deploycore.provider import Provider
@@ -220,7 +279,12 @@ class ProviderChanges:
         if verify is not None:
             settings = self._http_settings
             with Provider(
-                plugin, config, core=core, http_settings=settings, note_expiry=told.append
+                plugin,
+                config,
+                core=core,
+                http_settings=settings,
+                note_expiry=told.append,
+                tokens=tokens,
             ) as provider:
                 verify(provider)
         return told[-1] if told else None
@@ -255,6 +319,13 @@ class ProviderChanges:
 
     def _revealed(self, value: str | SecretStr) -> SecretStr:
         return value if isinstance(value, SecretStr) else self._secrets.reveal(value)
+
+
+def _client_of(sign_in: SignIn | None) -> tuple[object, ...]:
+    """What a token of a sign-in depends on."""
+    if sign_in is None:
+        return ()
+    return (type(sign_in), sign_in.server, sign_in.token_path, sign_in.client_id)
 
 
 def _differences(

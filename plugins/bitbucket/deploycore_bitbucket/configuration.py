@@ -1,4 +1,4 @@
-"""Configuration of a Bitbucket Cloud workspace, with one of three ways to sign in.
+"""Configuration of a Bitbucket Cloud workspace, with one of five ways to sign in.
 
 Bitbucket has several kinds of credentials that look alike and want different usernames in
 different places. Each kind is a class here that knows what REST and git want of it, and the
@@ -15,23 +15,31 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
-from deploycore.http import BasicAuth, BearerAuth, HttpAuth
+from deploycore.http import BasicAuth, BearerAuth, HttpAuth, HttpClient
+from deploycore.http.grants import client_credentials, refresh_token
 from deploycore.models import GitCredential, RepositoryId
+from deploycore.tokens import AuthorizationCode, RenewableAuth
 
 __all__ = [
     "API_TOKEN_PAGE",
     "AccessTokenConfig",
+    "AnyConfig",
     "ApiTokenConfig",
     "AppPasswordConfig",
     "BitbucketConfig",
     "Mode",
+    "OAuthClientConfig",
+    "OAuthUserConfig",
 ]
 
-Mode = Literal["app-password", "api-token", "access-token"]
+Mode = Literal["app-password", "api-token", "access-token", "oauth-client", "oauth-user"]
 
 API_TOKEN_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"  # noqa: S105
 
 MOST_PREFETCH_PAGES = 16  # as many connections as deploycore's HttpClient keeps open
+
+TOKEN_USERNAME = "x-token-auth"  # noqa: S105 - what git sends before access tokens
+REDIRECT_PORT = 8912  # of the callback URL that a client for oauth-user is registered with
 
 # Atlassian marks its secrets by kind. A known prefix is recognized but not required: older
 # secrets have none.
@@ -130,11 +138,6 @@ class _BitbucketMode(ProviderConfig):
     @abstractmethod
     def default_workspace(self) -> str:
         """The slug of the default workspace of listings."""
-
-    @property
-    @abstractmethod
-    def git_credential(self) -> GitCredential:
-        """The credential for Bitbucket's git server, which differs from the one for the API."""
 
 
 class AppPasswordConfig(_BitbucketMode):
@@ -237,9 +240,80 @@ class AccessTokenConfig(_BitbucketMode):
 
     @property
     def git_credential(self) -> GitCredential:
-        return GitCredential(username="x-token-auth", password=self.token)
+        return GitCredential(username=TOKEN_USERNAME, password=self.token)
 
 
-BitbucketConfig = Annotated[
-    AppPasswordConfig | ApiTokenConfig | AccessTokenConfig, Field(discriminator="mode")
-]
+class _OAuthMode(_BitbucketMode):
+    """What both ways with an OAuth client have in common.
+
+    Secrets of clients have had several lengths, and access tokens can be longer than 2,500
+    characters, so no length is required. Source:
+    https://support.atlassian.com/bitbucket-cloud/docs/use-oauth-on-bitbucket-cloud/
+    """
+
+    client_id: Annotated[str, AfterValidator(_plain)] = Field(
+        description="ID of the OAuth client, from the workspace's settings, OAuth clients"
+    )
+    client_secret: TokenStr = Field(description="secret of the OAuth client")
+    workspace: Workspace = Field(description="workspace slug, as in bitbucket.org/<workspace>")
+
+    @property
+    def default_workspace(self) -> str:
+        return self.workspace
+
+    @property
+    def authorization_server(self) -> str:
+        """The base URL of the endpoints for OAuth."""
+        return f"{self.git_url}/site/oauth2"
+
+    def git_credential_with(self, http: HttpClient) -> GitCredential:
+        """The credential for git: the access token that the API requests have."""
+        token = http.token()
+        return GitCredential(
+            username=TOKEN_USERNAME, password=token.value, expires_at=token.expires_at
+        )
+
+
+class OAuthClientConfig(_OAuthMode):
+    """An OAuth client that acts for itself, in its workspace: no person signs in."""
+
+    mode: Literal["oauth-client"] = Field(description="how to sign in")
+
+    @property
+    def api_auth(self) -> RenewableAuth:
+        obtain = client_credentials(
+            "access_token", self.client_id, self.client_secret, provider=self.name
+        )
+        return RenewableAuth(obtain, server=self.authorization_server)
+
+
+class OAuthUserConfig(_OAuthMode):
+    """An OAuth client for which a person signs in. Refresh tokens change at each use, and a used
+    one is rejected minutes later, so they are stored."""
+
+    mode: Literal["oauth-user"] = Field(description="how to sign in")
+
+    @property
+    def api_auth(self) -> RenewableAuth:
+        obtain = refresh_token(
+            "access_token", self.client_id, self.client_secret, provider=self.name
+        )
+        return RenewableAuth(obtain, server=self.authorization_server, is_stored=True)
+
+    @property
+    def sign_in(self) -> AuthorizationCode:
+        """A browser, and a redirect to the callback URL that the client is registered with."""
+        return AuthorizationCode(
+            authorize_url=f"{self.authorization_server}/authorize",
+            token_path="access_token",  # noqa: S106
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            server=self.authorization_server,
+            redirect_port=REDIRECT_PORT,
+        )
+
+
+AnyConfig = (
+    AppPasswordConfig | ApiTokenConfig | AccessTokenConfig | OAuthClientConfig | OAuthUserConfig
+)
+BitbucketConfig = Annotated[AnyConfig, Field(discriminator="mode")]

@@ -18,6 +18,8 @@ class BitbucketContract(ProviderContract):
     kind = "bitbucket"
     sandbox = Sandbox
     required_scope = "repository"
+    clone_requests = 1
+    sign_in_path = "*/site/oauth2/access_token"
     next_link = JsonLink()
     read_ahead = MOST_PREFETCH_PAGES
     signature_header = "x-hub-signature"

@@ -29,9 +29,12 @@ from deploycore.times import for_people
 from deploycore_bitbucket.configuration import (
     API_TOKEN_PAGE,
     AccessTokenConfig,
+    AnyConfig,
     ApiTokenConfig,
     AppPasswordConfig,
     Mode,
+    OAuthClientConfig,
+    OAuthUserConfig,
 )
 
 __all__ = [
@@ -75,6 +78,8 @@ _PERMISSION_BOXES = {
     "webhook": "Webhooks: Read and write",
     "pullrequest": "Pull requests: Read",
 }
+
+_OAUTH_CLIENTS = "Edit the OAuth client in the settings of the workspace, under OAuth clients,"
 
 Action = Literal[
     "read",
@@ -158,7 +163,7 @@ class Question:
         commit: Which one of the repository, where it was about one.
     """
 
-    config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig
+    config: AnyConfig
     workspace: str | None = None
     repository: RepositoryId | None = None
     action: Action = "read"
@@ -217,7 +222,7 @@ def explain(
 
 
 def explain_git_refusal(
-    config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig,
+    config: AnyConfig,
     status: int | None,
     message: str,
 ) -> str | None:
@@ -254,6 +259,8 @@ def _wrong_credentials(question: Question) -> AuthenticationFailed:
             whose = f"the API token of {config.email}"
         case AccessTokenConfig():
             whose = f"the access token for the workspace {config.workspace!r}"
+        case OAuthClientConfig() | OAuthUserConfig():
+            whose = f"the access token of the OAuth client {config.client_id}"
     hint = _check_credentials(config)
     if question.task is not None:
         # Bitbucket also answers 401 to API tokens that have no scope for an address.
@@ -263,7 +270,7 @@ def _wrong_credentials(question: Question) -> AuthenticationFailed:
     )
 
 
-def _check_credentials(config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig) -> str:
+def _check_credentials(config: AnyConfig) -> str:
     match config:
         case AppPasswordConfig():
             return (
@@ -285,6 +292,18 @@ def _check_credentials(config: AppPasswordConfig | ApiTokenConfig | AccessTokenC
                 "permission Repositories: Read: in the settings of its repository, project or "
                 "workspace, under Access tokens. A token that was made at "
                 f"{API_TOKEN_PAGE} is an API token, and goes with mode api-token."
+            )
+        case OAuthClientConfig():
+            return (
+                "Check that the OAuth client still exists and has the permission Repositories: "
+                "Read: in the settings of the workspace, under OAuth clients. To replace its "
+                f"secret: deploycore provider rotate {config.name}"
+            )
+        case OAuthUserConfig():
+            return (
+                "Check that the account can read repositories, and that the OAuth client has the "
+                "permission Repositories: Read. Then sign in again: deploycore provider authorize "
+                f"{config.name}"
             )
 
 
@@ -345,6 +364,10 @@ def _boxes(question: Question, scopes: Sequence[str]) -> str:
 def _tick(question: Question, scopes: list[str]) -> str:
     boxes = _boxes(question, scopes)
     match question.config.mode:
+        case "oauth-client" | "oauth-user":
+            sign_in = f" Then sign in again: deploycore provider authorize {question.config.name}"
+            again = sign_in if question.config.mode == "oauth-user" else ""
+            return f"{_OAUTH_CLIENTS} and tick: {boxes}.{again}"
         case "api-token":
             where = f"Make a new API token at {API_TOKEN_PAGE} (for the app Bitbucket)"
         case "access-token":

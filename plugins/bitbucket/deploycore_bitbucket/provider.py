@@ -47,9 +47,10 @@ from deploycore_bitbucket.answers import (
 )
 from deploycore_bitbucket.configuration import (
     AccessTokenConfig,
-    ApiTokenConfig,
-    AppPasswordConfig,
+    AnyConfig,
     BitbucketConfig,
+    OAuthClientConfig,
+    OAuthUserConfig,
 )
 from deploycore_bitbucket.explanations import Action, Question
 from deploycore_bitbucket.filtering import NameFilter
@@ -75,9 +76,7 @@ class BitbucketProvider:
     Config = BitbucketConfig
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
-    def __init__(
-        self, config: AppPasswordConfig | ApiTokenConfig | AccessTokenConfig, http: HttpClient
-    ) -> None:
+    def __init__(self, config: AnyConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http
 
@@ -190,9 +189,13 @@ class BitbucketProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Build the clone URL from the configuration, without a request."""
-        url = f"{self._config.git_url}/{repository.path}.git"
-        return CloneUrl(url=url, credential=self._config.git_credential)
+        """Build the clone URL from the configuration; an OAuth client's token may be renewed."""
+        config = self._config
+        if isinstance(config, OAuthClientConfig | OAuthUserConfig):
+            credential = config.git_credential_with(self._http)
+        else:
+            credential = config.git_credential
+        return CloneUrl(url=f"{config.git_url}/{repository.path}.git", credential=credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

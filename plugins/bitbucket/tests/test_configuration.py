@@ -193,7 +193,14 @@ def test_no_message_and_no_repr_shows_a_secret(config, mode, secrets, secret_fie
 
 def test_the_core_can_ask_a_person_for_every_value():
     fields = {field.name: field for field in config_fields(BitbucketProvider.Config)}
-    assert fields["mode"].choices == ("app-password", "api-token", "access-token")
-    assert {name for name, field in fields.items() if field.secret} == {"app_password", "token"}
+    assert fields["mode"].choices == (
+        "app-password",
+        "api-token",
+        "access-token",
+        "oauth-client",
+        "oauth-user",
+    )
+    secrets = {name for name, field in fields.items() if field.secret}
+    assert secrets == {"app_password", "token", "client_secret"}
     assert fields["email"].only_for == ("api-token",)
     assert all(field.description for field in fields.values())

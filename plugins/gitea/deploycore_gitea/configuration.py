@@ -1,4 +1,4 @@
-"""Configuration of Gitea or Forgejo: a token, or username and password.
+"""Configuration of Gitea or Forgejo: a token, username and password, or OAuth.
 
 There is no one host, so its address is always given. The values are checked before the first
 request, since Gitea's refusals do not say which of them is wrong.
@@ -7,12 +7,13 @@ request, since Gitea's refusals do not say which of them is wrong.
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from typing import Annotated, Literal
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
-from deploycore.http import BasicAuth, HeaderAuth, HttpAuth
+from deploycore.http import BasicAuth, HeaderAuth, HttpAuth, HttpClient
+from deploycore.http.grants import refresh_token
 from deploycore.models import GitCredential
+from deploycore.tokens import AuthorizationCode, RenewableAuth
 from pydantic import AfterValidator, Field, SecretStr
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "READ_REPOSITORY",
     "READ_USER",
     "WRITE_REPOSITORY",
+    "AnyConfig",
     "BasicConfig",
     "GiteaConfig",
+    "OAuthConfig",
     "TokenConfig",
 ]
 
@@ -83,6 +86,23 @@ def _password(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _optional_secret(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None and not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise ValueError("it is empty, or has white space or control characters; copy it again")
+    return secret
+
+
+def _client_id(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[!-9;-~]+", text):
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
+    return text
+
+
+def _scope(text: str) -> str:
+    return " ".join(text.replace(",", " ").split())
+
+
 class _GiteaMode(ProviderConfig):
     """The fields that all modes have in common."""
 
@@ -101,11 +121,6 @@ class _GiteaMode(ProviderConfig):
     def tokens_page(self) -> str:
         """The page on which users create tokens."""
         return f"{self.url}/user/settings/applications"
-
-    @property
-    @abstractmethod
-    def git_credential(self) -> GitCredential:
-        """The credential for the git server."""
 
 
 class TokenConfig(_GiteaMode):
@@ -150,4 +165,68 @@ class BasicConfig(_GiteaMode):
         return GitCredential(username=self.username, password=self.password)
 
 
-GiteaConfig = Annotated[TokenConfig | BasicConfig, Field(discriminator="mode")]
+REDIRECT_PORT = 8912
+"""Of the redirect URI of a confidential client. That of a public client may have any port."""
+
+
+class OAuthConfig(_GiteaMode):
+    """An OAuth2 application for which a person signs in; deploycore renews the token.
+
+    Sources: https://docs.gitea.com/development/oauth2-provider and
+    https://forgejo.org/docs/latest/user/oauth2-provider/
+
+    Attributes:
+        client_secret: ``None`` for a public client.
+    """
+
+    mode: Literal["oauth"] = Field(description="how to sign in")
+    client_id: Annotated[str, AfterValidator(_client_id)] = Field(
+        description="client ID of the OAuth2 application, made at <url>/user/settings/applications"
+        " with the redirect URI http://127.0.0.1/callback"
+    )
+    client_secret: Annotated[SecretStr | None, AfterValidator(_optional_secret)] = Field(
+        default=None,
+        description="client secret of the OAuth2 application, if it is a confidential client (whose"
+        f" redirect URI is http://127.0.0.1:{REDIRECT_PORT}/callback)",
+    )
+    oauth_scopes: Annotated[str, AfterValidator(_scope)] = Field(
+        default=f"{READ_REPOSITORY} {READ_USER}",
+        description="scopes to ask for, with spaces between; webhooks and statuses require"
+        f" {WRITE_REPOSITORY}",
+    )
+
+    @property
+    def api_auth(self) -> RenewableAuth:
+        obtain = refresh_token(
+            "access_token", self.client_id, self.client_secret, provider=self.name
+        )
+        return RenewableAuth(obtain, server=self.authorization_server, is_stored=True)
+
+    @property
+    def authorization_server(self) -> str:
+        """The base URL of the endpoints for OAuth."""
+        return f"{self.url}/login/oauth"
+
+    @property
+    def sign_in(self) -> AuthorizationCode:
+        """A browser, and a redirect to this machine."""
+        return AuthorizationCode(
+            authorize_url=f"{self.authorization_server}/authorize",
+            token_path="access_token",  # noqa: S106
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            scope=self.oauth_scopes,
+            server=self.authorization_server,
+            redirect_port=None if self.client_secret is None else REDIRECT_PORT,
+        )
+
+    def git_credential_with(self, http: HttpClient) -> GitCredential:
+        """The credential for git: the access token that the API requests have."""
+        token = http.token()
+        return GitCredential(
+            username=GIT_USERNAME, password=token.value, expires_at=token.expires_at
+        )
+
+
+AnyConfig = TokenConfig | BasicConfig | OAuthConfig
+GiteaConfig = Annotated[AnyConfig, Field(discriminator="mode")]

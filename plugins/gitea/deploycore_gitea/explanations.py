@@ -29,7 +29,9 @@ from deploycore_gitea.configuration import (
     READ_REPOSITORY,
     READ_USER,
     WRITE_REPOSITORY,
+    AnyConfig,
     BasicConfig,
+    OAuthConfig,
     TokenConfig,
 )
 
@@ -101,7 +103,7 @@ class Question:
         action: What was to be done.
     """
 
-    config: TokenConfig | BasicConfig
+    config: AnyConfig
     owner: str | None = None
     repository: RepositoryId | None = None
     action: Action = "read"
@@ -164,9 +166,7 @@ def missing_scopes(error: DeploycoreError) -> list[str]:
     return found if isinstance(found, list) else []
 
 
-def explain_git_refusal(
-    config: TokenConfig | BasicConfig, status: int | None, message: str
-) -> str | None:
+def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> str | None:
     """Explain what to do if the git server rejects a request; ``None`` if there is no advice."""
     if status == 401 or _SECOND_FACTOR.search(message):
         return _check_credentials(config, message)
@@ -192,9 +192,9 @@ def explain_git_refusal(
 def _wrong_credentials(said: str, question: Question) -> AuthenticationFailed:
     config = question.config
     what = (
-        "the token"
-        if isinstance(config, TokenConfig)
-        else f"the username {config.username!r} with this password"
+        f"the username {config.username!r} with this password"
+        if isinstance(config, BasicConfig)
+        else "the token"
     )
     return AuthenticationFailed(
         f"{config.url} does not accept {what}{quoted(said)}.",
@@ -203,7 +203,9 @@ def _wrong_credentials(said: str, question: Question) -> AuthenticationFailed:
     )
 
 
-def _check_credentials(config: TokenConfig | BasicConfig, said: str) -> str:
+def _check_credentials(config: AnyConfig, said: str) -> str:
+    if isinstance(config, OAuthConfig):
+        return f"Sign in again: deploycore provider authorize {config.name}"
     if isinstance(config, TokenConfig):
         return (
             "Check that the token is complete, was made on this server and has not been deleted: "
@@ -231,10 +233,19 @@ def _denied(said: str, question: Question) -> PermissionDenied:
         missing = [scope for scope in re.split(r"[\s,]+", required[1]) if scope]
         scopes = ", ".join(missing)
         more = [scope for scope in missing if scope not in question.scopes]
+        wanted = " and ".join([question.scopes, *more])
+        hint = (
+            f"Make a new token with {wanted} at {config.tokens_page}. Scopes of a token cannot be"
+            " changed later."
+        )
+        if isinstance(config, OAuthConfig):
+            hint = (
+                f"Add {wanted} to oauth_scopes (deploycore provider edit {config.name}),"
+                f" then sign in again: deploycore provider authorize {config.name}"
+            )
         return PermissionDenied(
             f"The token may not {question.what}: it lacks the scope {scopes}.",
-            hint=f"Make a new token with {' and '.join([question.scopes, *more])} at "
-            f"{config.tokens_page}. Scopes of a token cannot be changed later.",
+            hint=hint,
             missing_scopes=missing,
             **question.details,
         )
@@ -258,7 +269,7 @@ def _denied(said: str, question: Question) -> PermissionDenied:
 def _not_entitled(said: str, question: Question, task: _Task) -> PermissionDenied:
     if _WEBHOOKS_OFF.search(said):
         hint = "This server has webhooks turned off: ask its administrator, or let deploycore poll."
-    elif isinstance(question.config, TokenConfig):
+    elif not isinstance(question.config, BasicConfig):
         hint = f"{task.role} A token also needs the scope {WRITE_REPOSITORY}."
     else:
         hint = task.role

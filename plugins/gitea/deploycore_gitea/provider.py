@@ -46,7 +46,11 @@ from deploycore_gitea.answers import (
     TagAnswer,
     UserAnswer,
 )
-from deploycore_gitea.configuration import BasicConfig, GiteaConfig, TokenConfig
+from deploycore_gitea.configuration import (
+    AnyConfig,
+    GiteaConfig,
+    OAuthConfig,
+)
 from deploycore_gitea.explanations import Action, Question, missing_scopes
 from deploycore_gitea.statuses import commit_status
 from deploycore_gitea.webhooks import HookAnswer
@@ -70,7 +74,7 @@ class GiteaProvider:
     Config = GiteaConfig
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
-    def __init__(self, config: TokenConfig | BasicConfig, http: HttpClient) -> None:
+    def __init__(self, config: AnyConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http
 
@@ -169,11 +173,11 @@ class GiteaProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Build the clone URL from the configuration, without a request."""
-        return CloneUrl(
-            url=f"{self._config.url}/{repository.path}.git",
-            credential=self._config.git_credential,
-        )
+        """Build the clone URL from the configuration; an OAuth token may be renewed."""
+        config, url = self._config, f"{self._config.url}/{repository.path}.git"
+        if isinstance(config, OAuthConfig):
+            return CloneUrl(url=url, credential=config.git_credential_with(self._http))
+        return CloneUrl(url=url, credential=config.git_credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Configuration of GitHub: a token, or an installation of a GitHub App.
+"""Configuration of GitHub: a token, an installation of a GitHub App, or the device flow.
 
 Values are checked before the first request where GitHub's own refusal would not say which of
 them is wrong. GitHub marks its tokens by kind; a known prefix is recognised and never demanded.
@@ -23,9 +23,11 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BearerAuth, HttpAuth
+from deploycore.http.grants import refresh_token
+from deploycore.tokens import DeviceFlow, RenewableAuth
 from deploycore_github.app_auth import AppAuth
 
-__all__ = ["AppConfig", "GitHubConfig", "TokenConfig", "TokenKind"]
+__all__ = ["AnyConfig", "AppConfig", "DeviceConfig", "GitHubConfig", "TokenConfig", "TokenKind"]
 
 GITHUB = "https://github.com"
 
@@ -209,4 +211,52 @@ class AppConfig(_GitHubMode):
         return f"{self.url}/settings/installations/{self.installation_id}"
 
 
-GitHubConfig = Annotated[TokenConfig | AppConfig, Field(discriminator="mode")]
+class DeviceConfig(_GitHubMode):
+    """An OAuth App or GitHub App for which a person signs in with the device flow.
+
+    Tokens of a GitHub App expire after eight hours, unless its owner has turned that off, and are
+    renewed without a client secret. Those of an OAuth App do not expire.
+
+    Sources:
+    https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps#device-flow
+    https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens
+    """
+
+    mode: Literal["oauth-device"] = Field(description="how to sign in")
+    client_id: Annotated[str, AfterValidator(_app_id)] = Field(
+        description="client ID of the app, as on its page, where the device flow is enabled"
+    )
+    oauth_scopes: str = Field(
+        default="repo",
+        description="scopes to ask for, with spaces between; GitHub Apps have permissions instead",
+    )
+    owner: Login | None = Field(
+        default=None,
+        description="owner of the repositories to list, as in github.com/<owner> (default: all)",
+    )
+
+    @property
+    def kind(self) -> TokenKind:
+        """The kind of the token."""
+        return OAUTH
+
+    @property
+    def api_auth(self) -> RenewableAuth:
+        obtain = refresh_token(_TOKEN_PATH, self.client_id, None, provider=self.name)
+        return RenewableAuth(obtain, server=self.url, is_stored=True)
+
+    @property
+    def sign_in(self) -> DeviceFlow:
+        """A code that the person enters at GitHub."""
+        return DeviceFlow(
+            device_path="login/device/code",
+            token_path=_TOKEN_PATH,
+            client_id=self.client_id,
+            scope=self.oauth_scopes,
+            server=self.url,
+        )
+
+
+_TOKEN_PATH = "login/oauth/access_token"  # noqa: S105
+AnyConfig = TokenConfig | AppConfig | DeviceConfig
+GitHubConfig = Annotated[AnyConfig, Field(discriminator="mode")]

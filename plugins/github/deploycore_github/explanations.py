@@ -34,7 +34,9 @@ from deploycore_github.configuration import (
     INSTALLATION,
     OAUTH,
     UNMARKED,
+    AnyConfig,
     AppConfig,
+    DeviceConfig,
     TokenConfig,
 )
 from deploycore_github.tasks import READING, REGISTERING_WEBHOOK, Task
@@ -72,7 +74,7 @@ class Question:
         commit: Which one of the repository, where it was about one.
     """
 
-    config: TokenConfig | AppConfig
+    config: AnyConfig
     owner: str | None = None
     repository: RepositoryId | None = None
     task: Task = READING
@@ -135,9 +137,7 @@ def explain(
             return None
 
 
-def explain_git_refusal(
-    config: TokenConfig | AppConfig, status: int | None, message: str
-) -> str | None:
+def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> str | None:
     """Explain what to do if GitHub's git server rejects a request; ``None`` if unknown."""
     question = Question(config)
     if status == 401:
@@ -220,6 +220,8 @@ def _wrong_credentials(answer: ErrorAnswer, question: Question) -> Authenticatio
 
 def _check_credentials(question: Question, said: str = "") -> str:
     config = question.config
+    if isinstance(config, DeviceConfig):
+        return f"Sign in again: deploycore provider authorize {config.name}"
     if isinstance(config, TokenConfig):
         where = f": {config.url}/{config.kind.page}" if config.kind.page else ""
         lasting = (
@@ -259,7 +261,7 @@ def _single_sign_on(answer: ErrorAnswer, question: Question) -> PermissionDenied
     )
 
 
-def _authorise(config: TokenConfig | AppConfig) -> str:
+def _authorise(config: AnyConfig) -> str:
     if isinstance(config, AppConfig):
         return "Sign in to the organization's single sign-on once, then install the app again."
     page = config.kind.page or "settings/applications"
@@ -318,6 +320,12 @@ def _grant(question: Question) -> str:
             f"Give the app the repository permission {task.box} (Metadata comes with it), and let "
             f"the installation accept that: {config.installation_page}"
         )
+    if isinstance(config, DeviceConfig):
+        return (
+            f"An OAuth App needs {_minimum(question)} in oauth_scopes (deploycore provider edit"
+            f" {config.name}), and a GitHub App the permission {task.box}. Then sign in again:"
+            f" deploycore provider authorize {config.name}"
+        )
     if config.kind is CLASSIC:
         return f"Give the token {_minimum(question)}: {config.url}/{CLASSIC.page}"
     if not config.kind.page:
@@ -351,7 +359,8 @@ def _denied(answer: ErrorAnswer, question: Question) -> PermissionDenied:
 
 def _minimum(question: Question) -> str:
     task = question.task
-    if isinstance(question.config, TokenConfig) and question.config.kind in (CLASSIC, OAUTH):
+    config = question.config
+    if not isinstance(config, AppConfig) and config.kind in (CLASSIC, OAUTH):
         return f"the scope {task.scope}{'' if task is READING else ' (repo includes it)'}"
     return f"the repository permission {task.box}"
 

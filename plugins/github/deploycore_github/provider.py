@@ -46,7 +46,14 @@ from deploycore_github.answers import (
     UserAnswer,
     token_details,
 )
-from deploycore_github.configuration import INSTALLATION, AppConfig, GitHubConfig, TokenConfig
+from deploycore_github.configuration import (
+    INSTALLATION,
+    AnyConfig,
+    AppConfig,
+    DeviceConfig,
+    GitHubConfig,
+    TokenConfig,
+)
 from deploycore_github.explanations import Question
 from deploycore_github.installation import installation_path, installation_token
 from deploycore_github.statuses import (
@@ -85,7 +92,7 @@ class GitHubProvider:
     Config = GitHubConfig
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
-    def __init__(self, config: TokenConfig | AppConfig, http: HttpClient) -> None:
+    def __init__(self, config: AnyConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http.with_headers(HEADERS)
         self._app: AppConfig | None = None
@@ -94,6 +101,10 @@ class GitHubProvider:
             self._token: Callable[[], Token] = lambda: Token(value=config.token)
             self._owner = config.owner
             self._is_installation = config.kind is INSTALLATION
+        elif isinstance(config, DeviceConfig):
+            self._token = self._http.token
+            self._owner = config.owner
+            self._is_installation = False
         else:
             self._app = config
             self._clients = {

@@ -1,4 +1,4 @@
-"""Configuration of GitLab: its address, the owner of projects, and one of three ways to sign in.
+"""Configuration of GitLab: its address, the owner of projects, and one of four ways to sign in.
 
 GitLab has a dozen kinds of tokens, marked by their prefixes, and its API answers ``401
 Unauthorized`` to those that it does not take. So a known prefix in the wrong place is refused
@@ -12,8 +12,10 @@ from abc import abstractmethod
 from typing import Annotated, Literal
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
-from deploycore.http import BearerAuth, HeaderAuth, HttpAuth
+from deploycore.http import BearerAuth, HeaderAuth, HttpAuth, HttpClient
+from deploycore.http.grants import refresh_token
 from deploycore.models import GitCredential
+from deploycore.tokens import AuthorizationCode, RenewableAuth
 from pydantic import AfterValidator, Field, SecretStr
 
 __all__ = [
@@ -25,10 +27,11 @@ __all__ = [
     "DeployTokenConfig",
     "GitLabConfig",
     "Mode",
+    "OAuthConfig",
     "OAuthTokenConfig",
 ]
 
-Mode = Literal["access-token", "oauth-token", "deploy-token"]
+Mode = Literal["access-token", "oauth-token", "deploy-token", "oauth"]
 
 API_SCOPE = "read_api"
 """What the REST API asks for. https://docs.gitlab.com/security/tokens/access_token_scopes/"""
@@ -109,6 +112,23 @@ def _deploy_token_username(text: str) -> str:
     return text
 
 
+def _optional_secret(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None and not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise ValueError("it is empty, or has white space or control characters; copy it again")
+    return secret
+
+
+def _client_id(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[!-9;-~]+", text):
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
+    return text
+
+
+def _scope(text: str) -> str:
+    return " ".join(text.replace(",", " ").split())
+
+
 class _GitLabMode(ProviderConfig):
     """The fields that all modes have in common.
 
@@ -132,11 +152,6 @@ class _GitLabMode(ProviderConfig):
     @property
     def api_base_url(self) -> str:
         return f"{self.url}/api/v4"
-
-    @property
-    @abstractmethod
-    def git_credential(self) -> GitCredential:
-        """The credential for GitLab's git server."""
 
     @property
     @abstractmethod
@@ -226,5 +241,62 @@ class DeployTokenConfig(_GitLabMode):
         return (API_SCOPE,)
 
 
-AnyConfig = AccessTokenConfig | OAuthTokenConfig | DeployTokenConfig
+class OAuthConfig(_GitLabMode):
+    """An OAuth application for which a person signs in; deploycore renews the token.
+
+    Sources: https://docs.gitlab.com/api/oauth2/#authorization-code-with-proof-key-for-code-exchange-pkce,
+    https://docs.gitlab.com/integration/oauth_provider/
+
+    Attributes:
+        client_secret: ``None`` for an application that is not confidential.
+    """
+
+    mode: Literal["oauth"] = Field(description="how to sign in")
+    client_id: Annotated[str, AfterValidator(_client_id)] = Field(
+        description="application ID of the OAuth application, whose redirect URI is"
+        " http://127.0.0.1/callback"
+    )
+    client_secret: Annotated[SecretStr | None, AfterValidator(_optional_secret)] = Field(
+        default=None, description="secret of the OAuth application, if it is confidential"
+    )
+    oauth_scopes: Annotated[str, AfterValidator(_scope)] = Field(
+        default=f"{API_SCOPE} {GIT_SCOPE}",
+        description="scopes to ask for, with spaces between; webhooks and statuses require api",
+    )
+
+    @property
+    def api_auth(self) -> RenewableAuth:
+        obtain = refresh_token("token", self.client_id, self.client_secret, provider=self.name)
+        return RenewableAuth(obtain, server=self.authorization_server, is_stored=True)
+
+    @property
+    def authorization_server(self) -> str:
+        """The base URL of the endpoints for OAuth."""
+        return f"{self.url}/oauth"
+
+    @property
+    def sign_in(self) -> AuthorizationCode:
+        """A browser, and a redirect to any port of this machine, which GitLab allows."""
+        return AuthorizationCode(
+            authorize_url=f"{self.authorization_server}/authorize",
+            token_path="token",  # noqa: S106
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            scope=self.oauth_scopes,
+            server=self.authorization_server,
+        )
+
+    def git_credential_with(self, http: HttpClient) -> GitCredential:
+        """The credential for git: the access token that the API requests have."""
+        token = http.token()
+        return GitCredential(
+            username=GIT_USERNAME, password=token.value, expires_at=token.expires_at
+        )
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return (API_SCOPE, GIT_SCOPE)
+
+
+AnyConfig = AccessTokenConfig | OAuthTokenConfig | DeployTokenConfig | OAuthConfig
 GitLabConfig = Annotated[AnyConfig, Field(discriminator="mode")]

@@ -33,6 +33,7 @@ from deploycore_gitlab.configuration import (
     GIT_SCOPE,
     AnyConfig,
     DeployTokenConfig,
+    OAuthConfig,
     OAuthTokenConfig,
 )
 
@@ -235,7 +236,8 @@ def _refused_token(question: Question, said: str) -> AuthenticationFailed:
         what = "was revoked"
     else:
         what = "is not accepted"
-    kind = "OAuth token" if isinstance(question.config, OAuthTokenConfig) else "access token"
+    is_oauth = isinstance(question.config, OAuthTokenConfig | OAuthConfig)
+    kind = "OAuth token" if is_oauth else "access token"
     return AuthenticationFailed(
         f"GitLab at {question.config.url} says that the {kind} {what}{quoted(said)}.",
         hint=_check_token(question.config),
@@ -244,6 +246,8 @@ def _refused_token(question: Question, said: str) -> AuthenticationFailed:
 
 
 def _check_token(config: AnyConfig) -> str:
+    if isinstance(config, OAuthConfig):
+        return f"Sign in again: deploycore provider authorize {config.name}"
     if isinstance(config, OAuthTokenConfig):
         return (
             "Check the token: OAuth tokens expire after two hours. For permanent access, use"
@@ -258,6 +262,12 @@ def _check_token(config: AnyConfig) -> str:
 
 def _make_one(config: AnyConfig, task: _Task | None = None) -> str:
     scopes = config.scopes if task is None else (WRITE_SCOPE,)
+    if isinstance(config, OAuthConfig):
+        return (
+            f"Add {' and '.join(scopes)} to oauth_scopes (deploycore provider edit {config.name})"
+            " and to the OAuth application, then sign in again:"
+            f" deploycore provider authorize {config.name}"
+        )
     query = urlencode({"name": "deploycore", "scopes": ",".join(scopes)}, safe=",")
     made = (
         f"Make a token with {' and '.join(scopes)} at "

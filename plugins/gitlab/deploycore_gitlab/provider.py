@@ -51,7 +51,13 @@ from deploycore_gitlab.answers import (
     ProjectAnswer,
     UserAnswer,
 )
-from deploycore_gitlab.configuration import API_SCOPE, AnyConfig, GitLabConfig, OAuthTokenConfig
+from deploycore_gitlab.configuration import (
+    API_SCOPE,
+    AnyConfig,
+    GitLabConfig,
+    OAuthConfig,
+    OAuthTokenConfig,
+)
 from deploycore_gitlab.explanations import Action, Question
 from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
 from deploycore_gitlab.statuses import DeploymentAnswer
@@ -191,7 +197,10 @@ class GitLabProvider:
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Build the clone URL from the configuration, without a request."""
         url = f"{self._config.url}/{repository.path}.git"
-        return CloneUrl(url=url, credential=self._config.git_credential)
+        config = self._config
+        if isinstance(config, OAuthConfig):
+            return CloneUrl(url=url, credential=config.git_credential_with(self._http))
+        return CloneUrl(url=url, credential=config.git_credential)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
@@ -354,7 +363,7 @@ class GitLabProvider:
         https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
         """
         try:
-            if isinstance(self._config, OAuthTokenConfig):
+            if isinstance(self._config, OAuthTokenConfig | OAuthConfig):
                 found = http.get_json(f"{self._config.url}/oauth/token/info")
                 granted = parse_answer(OAuthTokenAnswer, found, what="the token")
                 return granted.scope, granted.ends_at(datetime.now(UTC))

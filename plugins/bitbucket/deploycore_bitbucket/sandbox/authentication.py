@@ -17,7 +17,12 @@ from deploycore.testing.git_http import text_refusal
 from deploycore.testing.messages import Refusal, text_answer, with_headers
 from deploycore.testing.scenarios import Access
 from deploycore_bitbucket.sandbox.messages import refuse
-from deploycore_bitbucket.sandbox.rows import GIT_USERNAMES, PREFIXES, Credential
+from deploycore_bitbucket.sandbox.rows import (
+    GIT_USERNAMES,
+    OAUTH_MODES,
+    PREFIXES,
+    Credential,
+)
 
 __all__ = [
     "AppPasswords",
@@ -43,7 +48,10 @@ CREDENTIAL_TYPES = {
     "app-password": "apppassword",
     "api-token": "apitoken",
     "access-token": "access_token",
+    "oauth-client": "oauth",
+    "oauth-user": "oauth",
 }
+BEARER_MODES = ("access-token", *OAUTH_MODES)
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,9 @@ def rest_credential(
     """
     expired = credential is not None and credential.access is Access.EXPIRED
     if username is None:
-        if credential is None or credential.mode != "access-token" or expired:
+        if credential is None or credential.mode not in BEARER_MODES or expired:
             raise refuse(401, "Token is invalid or not supported for this endpoint.")
-    elif credential is None or credential.mode == "access-token":
+    elif credential is None or credential.mode in BEARER_MODES:
         raise Refusal(text_answer(INVALID_TOKEN, 401))
     elif credential.mode == "app-password":
         if app_passwords == "removed" or expired or username != credential.username:
@@ -116,9 +124,9 @@ def git_credential(
         raise Refusal(text_answer(REMOVED, 410))
     if credential is None or credential.access is Access.EXPIRED:
         raise demand_basic()
-    names = {GIT_USERNAMES.get(credential.mode)} | (
-        {credential.user.username} if credential.user else set()
-    )
+    names = {GIT_USERNAMES.get(credential.mode)}
+    if credential.user is not None and credential.mode not in OAUTH_MODES:
+        names.add(credential.user.username)
     if username is None or username not in names:
         raise demand_basic()
     return credential

@@ -13,6 +13,7 @@ from deploycore.testing import rows
 from deploycore.testing.git_http import text_refusal
 from deploycore.testing.host import LoggedRequest as AnyLoggedRequest
 from deploycore.testing.messages import Answer, Request
+from deploycore.testing.oauth import AuthorizationServer, OAuthClient, OAuthRules
 from deploycore.testing.repositories import Service
 from deploycore.testing.sandbox import RIVAL, Repository, credentials_of
 from deploycore.testing.scenarios import Access, Arranged, Scenario
@@ -30,7 +31,15 @@ from deploycore_bitbucket.sandbox.content import Content
 from deploycore_bitbucket.sandbox.messages import NO_REPOSITORY
 from deploycore_bitbucket.sandbox.rows import GIT_USERNAMES, Credential, User, new_secret
 
-__all__ = ["API", "DEFAULT_SCOPES", "BitbucketHost", "Exchange", "LoggedRequest", "surface"]
+__all__ = [
+    "API",
+    "DEFAULT_SCOPES",
+    "OAUTH",
+    "BitbucketHost",
+    "Exchange",
+    "LoggedRequest",
+    "surface",
+]
 
 API = "/2.0"
 API_TOKEN_SCOPES = (
@@ -51,7 +60,14 @@ DEFAULT_SCOPES: Mapping[str, tuple[str, ...]] = {
     "app-password": OLD_SCOPES,
     "api-token": API_TOKEN_SCOPES,
     "access-token": ACCESS_TOKEN_SCOPES,
+    "oauth-client": OLD_SCOPES,
 }
+OAUTH = "/site/oauth2"
+OAUTH_RULES = OAuthRules(
+    lifetime=7200, grace=600, token_length=2600, scope_field="scope", ports_matter=True
+)
+"""What Bitbucket does: refresh tokens change, and used ones are accepted for ten minutes."""
+CALLBACK = "http://127.0.0.1:8912/callback"
 LEAST_SCOPES = {"api-token": "read:repository:bitbucket"}
 OTHER_SCOPES = {"api-token": "read:pullrequest:bitbucket"}
 ACCESS = {False: Access.FULL, True: Access.EXPIRED}
@@ -76,7 +92,7 @@ class Exchange:
 
     Attributes:
         request: Its ``Authorization`` header has only the scheme.
-        surface: ``rest`` or ``git``.
+        surface: ``rest``, ``git`` or ``oauth``.
     """
 
     request: Request
@@ -91,6 +107,7 @@ class BitbucketHost(Content):
         app_passwords: ``working`` as they did until 2026, or ``removed`` as they are now.
 
     Attributes:
+        oauth: The authorization server.
         watchers: Called with each exchange of every sandbox of the process, before its answer
             is sent, so that tests can check all of them against a description of the API.
     """
@@ -99,6 +116,7 @@ class BitbucketHost(Content):
         "app-password": "App password",
         "api-token": "API token",
         "access-token": "Access token",
+        "oauth-client": "OAuth client",
     }
     OWNER = "acme"
 
@@ -107,6 +125,8 @@ class BitbucketHost(Content):
     def __init__(
         self, *, port: int = 0, latency: float = 0.0, app_passwords: AppPasswords = "working"
     ) -> None:
+        self.oauth = AuthorizationServer(OAUTH_RULES)
+        self._oauth_clients: dict[SecretStr, OAuthClient] = {}
         super().__init__(port=port, latency=latency)
         self._app_passwords = app_passwords
 
@@ -134,6 +154,7 @@ class BitbucketHost(Content):
         self.add_app_password(ada)
         self.add_api_token(ada)
         self.add_access_token("acme")
+        self.add_credential("oauth-client")
         return self
 
     @property
@@ -159,6 +180,10 @@ class BitbucketHost(Content):
         given: dict[str, str | SecretStr] = {"mode": credential.mode}
         if credential.mode == "app-password":
             given |= {"username": credential.username, "app_password": credential.secret}
+        elif credential.mode == "oauth-client":
+            client = self._oauth_clients[credential.secret]
+            given |= {"client_id": client.client_id, "client_secret": credential.secret}
+            given["workspace"] = credential.username
         else:
             given["token"] = credential.secret
             given["workspace"] = self._workspace_for(credential)
@@ -188,8 +213,10 @@ class BitbucketHost(Content):
     def add_credential(
         self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
     ) -> Credential:
-        """Add credentials of ada, or an access token for workspace acme."""
+        """Add credentials of ada, or an access token or an OAuth client of workspace acme."""
         ada = self._add_people()
+        if mode == "oauth-client":
+            return self._add_oauth_client(access, scopes)
         user = None if mode == "access-token" else ada
         return self._add(
             mode,
@@ -266,8 +293,52 @@ class BitbucketHost(Content):
         return [row for row in super().credentials if isinstance(row, Credential)]
 
     def credential_of(self, secret: str) -> Credential | None:
+        grant = self.oauth.granted(secret)
+        if grant is not None:
+            return Credential(
+                mode="oauth-client" if grant.is_own else "oauth-user",
+                access=Access.FULL,
+                username=grant.account,
+                secret=SecretStr(secret),
+                scopes=frozenset(grant.scopes),
+                user=None if grant.is_own else self._users[grant.account],
+            )
         found = super().credential_of(secret)
-        return found if isinstance(found, Credential) else None
+        if isinstance(found, Credential) and found.mode != "oauth-client":
+            return found
+        return None  # the secret of a client opens the token endpoint alone
+
+    @property
+    def secrets(self) -> Iterable[SecretStr]:
+        return [*super().secrets, *self.oauth.secrets]
+
+    def add_sign_in(self, scopes: Collection[str] = OLD_SCOPES) -> Mapping[str, str | SecretStr]:
+        """Register an OAuth client for mode ``oauth-user``.
+
+        Who signs in is ``oauth.account``.
+
+        Returns:
+            The fields of the provider's ``Config``, without ``name``.
+        """
+        client = self.oauth.add_client(redirect_uri=CALLBACK, scopes=scopes)
+        assert client.secret is not None  # noqa: S101 - it is not a public client
+        return {
+            "mode": "oauth-user",
+            "client_id": client.client_id,
+            "client_secret": client.secret,
+            "workspace": self.OWNER,
+            "api_url": self.api_url,
+            "git_url": self.git_url,
+        }
+
+    def _add_oauth_client(self, access: Access, scopes: Collection[str] | None) -> Credential:
+        scopes = self.granted("oauth-client", access) if scopes is None else scopes
+        client = self.oauth.add_client(account=self.OWNER, scopes=scopes)
+        assert client.secret is not None  # noqa: S101 - it is not a public client
+        self._oauth_clients[client.secret] = client
+        if access in (Access.WRONG, Access.EXPIRED):
+            self.oauth.remove_client(client)
+        return self._add("oauth-client", client.secret, scopes, username=self.OWNER, access=access)
 
     def rest_caller(self, request: Request) -> Credential | None:
         """The credential of a REST request; ``None`` for an anonymous one.
@@ -362,7 +433,9 @@ class BitbucketHost(Content):
 
 
 def surface(request: Request) -> str:
-    """Whether a request is for the API (``rest``) or for a repository (``git``)."""
+    """Whether a request is for the API (``rest``), a token (``oauth``) or git (``git``)."""
+    if request.path.startswith(f"{OAUTH}/"):
+        return "oauth"
     return "rest" if request.segments[0] == API.strip("/") else "git"
 
 

@@ -14,8 +14,14 @@ from deploycore.testing import rows
 
 __all__ = ["Credential", "Mode", "User", "Workspace", "new_secret", "repository_uuid"]
 
-Mode = Literal["app-password", "api-token", "access-token"]
-GIT_USERNAMES = {"api-token": "x-bitbucket-api-token-auth", "access-token": "x-token-auth"}
+Mode = Literal["app-password", "api-token", "access-token", "oauth-client", "oauth-user"]
+OAUTH_MODES = ("oauth-client", "oauth-user")
+GIT_USERNAMES = {
+    "api-token": "x-bitbucket-api-token-auth",
+    "access-token": "x-token-auth",
+    "oauth-client": "x-token-auth",
+    "oauth-user": "x-token-auth",
+}
 PREFIXES = {"app-password": "ATBB", "api-token": "ATATT", "access-token": "ATCTT"}
 SECRET_CHARACTERS = {"app-password": 24, "api-token": 140, "access-token": 140}
 
@@ -56,11 +62,12 @@ class Workspace:
 class Credential(rows.Credential):
     """A secret, and what it may do.
 
-    Its ``username`` is the slug of the workspace for access tokens, which belong to no person.
+    Its ``username`` is the slug of the workspace for access tokens, and for tokens that OAuth
+    clients obtain for themselves: they belong to no person.
     Its scopes are of the new style for API tokens, and otherwise of the old style.
 
     Attributes:
-        user: The person; ``None`` for access tokens.
+        user: The person; ``None`` where they belong to none.
         repository: The slug of the only repository that an access token is for; ``None`` for
             all repositories of the workspace.
         may_list: Whether it may list the repositories of the workspace, which Bitbucket refuses

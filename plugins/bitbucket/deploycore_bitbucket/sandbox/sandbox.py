@@ -41,6 +41,7 @@ from deploycore_bitbucket.sandbox.hooks import RULES, HooksApi, needed_for_hooks
 from deploycore_bitbucket.sandbox.host import (
     API,
     DEFAULT_SCOPES,
+    OAUTH,
     BitbucketHost,
     Exchange,
     LoggedRequest,
@@ -133,6 +134,7 @@ class Sandbox(BitbucketHost):
     def routes(self) -> Mapping[str, Route]:
         repository = f"{API}/repositories/{{workspace}}/{{slug}}"
         api: dict[str, Route] = {
+            **self.oauth.routes(authorize=f"{OAUTH}/authorize", token=f"{OAUTH}/access_token"),
             f"GET {API}/user": self._route(ABOUT_USER, self._user),
             f"GET {API}/user/workspaces": self._route(ABOUT_WORKSPACES, self._user_workspaces),
             f"GET {API}/workspaces/{{workspace}}": self._route(ABOUT_WORKSPACE, self._workspace),

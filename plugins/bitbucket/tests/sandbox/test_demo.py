@@ -24,11 +24,12 @@ def demo():
 
 def test_the_demo_connects_in_every_mode(demo, session):
     modes = {connection.settings["mode"]: connection for connection in demo.connections}
-    assert modes.keys() == {"app-password", "api-token", "access-token"}
+    assert modes.keys() == {"app-password", "api-token", "access-token", "oauth-client"}
     assert {connection.title for connection in demo.connections} == {
         "App password",
         "API token",
         "Access token",
+        "OAuth client",
     }
     for connection in demo.connections:
         settings = connection.settings
@@ -36,13 +37,13 @@ def test_the_demo_connects_in_every_mode(demo, session):
         assert settings["git_url"] == demo.url
         answer = session.get(
             f"{settings['api_url']}/repositories/{connection.owner}",
-            headers=login(settings),
+            headers=login(settings, session),
             timeout=10,
         )
         assert answer.json()["size"] >= 2
 
 
-def login(settings):
+def login(settings, session):
     from requests.auth import _basic_auth_str
 
     match settings["mode"]:
@@ -50,6 +51,14 @@ def login(settings):
             name, secret = settings["username"], settings["app_password"]
         case "api-token":
             name, secret = settings["email"], settings["token"]
+        case "oauth-client":
+            issued = session.post(
+                f"{settings['git_url']}/site/oauth2/access_token",
+                data={"grant_type": "client_credentials"},
+                auth=(settings["client_id"], settings["client_secret"].get_secret_value()),
+                timeout=10,
+            )
+            return {"Authorization": f"Bearer {issued.json()['access_token']}"}
         case _:
             return {"Authorization": f"Bearer {settings['token'].get_secret_value()}"}
     return {"Authorization": _basic_auth_str(name, secret.get_secret_value())}
@@ -66,7 +75,7 @@ def test_each_demo_has_secrets_of_its_own(demo):
         return {value.get_secret_value() for value in found if isinstance(value, SecretStr)}
 
     with Sandbox().with_demo_content() as other:
-        assert len(secrets(demo)) == 3
+        assert len(secrets(demo)) == 4
         assert not secrets(demo) & secrets(other)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -12,6 +12,7 @@ from deploycore.models import is_commit_hash
 from deploycore.sandbox import secret_source
 from deploycore.testing.host import Route
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
+from deploycore.testing.oauth import AuthorizationServer, OAuthRules
 from deploycore.testing.paging import LinkHeader, Pages
 from deploycore.testing.pull_request_sandbox import PullRequestSandbox
 from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
@@ -72,6 +73,7 @@ class GiteaSandbox(PullRequestSandbox):
     two_factor = False
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
+        self.oauth = AuthorizationServer(OAuthRules(lifetime=3600))
         super().__init__(port=port, latency=latency)
         self._hooks = HooksApi(self.webhooks, self.refused)
         self._pulls = PullRequestsApi(self.pull_requests, self.named, self.refused)
@@ -92,6 +94,37 @@ class GiteaSandbox(PullRequestSandbox):
         """A token is 40 hexadecimal digits."""
         source = secret_source()
         return SecretStr(source.token_hex(20) if mode == "token" else source.token_urlsafe(12))
+
+    def add_sign_in(
+        self, scopes: Collection[str] = SCOPES, *, is_public: bool = False
+    ) -> Mapping[str, str | SecretStr]:
+        """Register an OAuth2 application for mode ``oauth``. Who signs in is ``oauth.account``.
+
+        Returns:
+            The fields of the provider's ``Config``, without ``name``.
+        """
+        client = self.oauth.add_client(
+            redirect_uri="http://127.0.0.1/callback", scopes=scopes, is_public=is_public
+        )
+        secret = {} if client.secret is None else {"client_secret": client.secret}
+        given = {"mode": "oauth", "url": self.url, "owner": self.OWNER}
+        return {**given, "client_id": client.client_id, **secret}
+
+    def credential_of(self, secret: str) -> Credential | None:
+        grant = self.oauth.granted(secret)
+        if grant is None:
+            return super().credential_of(secret)
+        return Credential(
+            mode="oauth",
+            access=Access.FULL,
+            username=grant.account,
+            secret=SecretStr(secret),
+            scopes=frozenset(grant.scopes),
+        )
+
+    @property
+    def secrets(self) -> Iterable[SecretStr]:
+        return [*super().secrets, *self.oauth.secrets]
 
     def granted(self, mode: str, access: Access) -> Collection[str]:
         if mode == "basic" and access is Access.UNSCOPED:
@@ -150,7 +183,11 @@ class GiteaSandbox(PullRequestSandbox):
         return [events.of_pull_request(about, change, source=source, branch_exists=is_there)]
 
     def routes(self) -> Mapping[str, Route]:
+        oauth = self.oauth.routes(
+            authorize="/login/oauth/authorize", token="/login/oauth/access_token"
+        )
         return {
+            **oauth,
             "GET /api/v1/user": self._me,
             "GET /api/v1/user/orgs": self._organizations,
             "GET /api/v1/users/{owner}": self._user,

@@ -168,7 +168,12 @@ class GitHubSandbox(GitHubHost):
             "GET /repositories/{number}/branches": self._numbered_branches,
             "GET /repositories/{number}/branches/{branch*}": self._numbered_branch,
         }
-        return {address.replace(" ", f" {API}"): route for address, route in given.items()}
+        oauth = self.oauth.routes(
+            token="/login/oauth/access_token",  # noqa: S106
+            device="/login/device/code",
+        )
+        api = {address.replace(" ", f" {API}"): route for address, route in given.items()}
+        return {**oauth, **api}
 
     def _user(self, request: Request) -> Answer:
         caller = self.caller(request)

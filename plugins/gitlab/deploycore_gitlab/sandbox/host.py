@@ -20,6 +20,7 @@ from deploycore.testing.messages import (
     text_answer,
     with_headers,
 )
+from deploycore.testing.oauth import AuthorizationServer, OAuthRules
 from deploycore.testing.pull_request_sandbox import PullRequestSandbox
 from deploycore.testing.repositories import Service
 from deploycore.testing.sandbox import Credential, Repository, credentials_of
@@ -104,6 +105,7 @@ class GitLabHost(PullRequestSandbox):
     USER: ClassVar[str] = "ada"
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
+        self.oauth = AuthorizationServer(OAuthRules(lifetime=7200))
         super().__init__(port=port, latency=latency)
         self._roles: dict[str, Role] = {}
         self.moved: dict[str, Repository] = {}
@@ -173,12 +175,40 @@ class GitLabHost(PullRequestSandbox):
             self._deploy_tokens[credential.secret.get_secret_value()] = token
         return credential
 
+    def add_sign_in(
+        self, scopes: Collection[str] = ("api", API_SCOPE, GIT_SCOPE), *, is_public: bool = False
+    ) -> Mapping[str, str | SecretStr]:
+        """Register an OAuth application for mode ``oauth``. Who signs in is ``oauth.account``.
+
+        Returns:
+            The fields of the provider's ``Config``, without ``name``.
+        """
+        client = self.oauth.add_client(
+            redirect_uri="http://127.0.0.1/callback", scopes=scopes, is_public=is_public
+        )
+        secret = {} if client.secret is None else {"client_secret": client.secret}
+        given = {"mode": "oauth", "url": self.root, "client_id": client.client_id}
+        return {**given, "namespace": self.OWNER, **secret}
+
+    def credential_of(self, secret: str) -> Credential | None:
+        grant = self.oauth.granted(secret)
+        if grant is None:
+            return super().credential_of(secret)
+        self._roles.setdefault(secret, "Maintainer")
+        return Credential(
+            mode="oauth-token",
+            access=Access.FULL,
+            username=grant.account,
+            secret=SecretStr(secret),
+            scopes=frozenset(grant.scopes),
+        )
+
     @property
     def secrets(self) -> Iterable[SecretStr]:
         hooks = [hook for hook in self.webhooks.all if isinstance(hook, ProjectHook)]
         signing = [hook.signing_token for hook in hooks if hook.signing_token is not None]
         deploy_tokens = [token.secret for token in self._deploy_tokens.values()]
-        return [*super().secrets, *deploy_tokens, *signing]
+        return [*super().secrets, *deploy_tokens, *signing, *self.oauth.secrets]
 
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
         """The API takes no usernames. Git takes any beside an access token."""

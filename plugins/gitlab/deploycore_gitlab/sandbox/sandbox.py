@@ -88,7 +88,9 @@ class GitLabSandbox(GitLabHost):
     def routes(self) -> Mapping[str, Route]:
         api = f"GET {self.RELATIVE_URL}/api/v4"
         project = f"{self.RELATIVE_URL}/api/v4/projects/{{project}}"
+        oauth = f"{self.RELATIVE_URL}/oauth"
         return {
+            **self.oauth.routes(authorize=f"{oauth}/authorize", token=f"{oauth}/token"),
             f"GET {project}/hooks": self._list_hooks,
             f"POST {project}/hooks": self._add_hook,
             f"PUT {project}/hooks/{{number}}": self._change_hook,

@@ -1,0 +1,146 @@
+"""The device authorization grant (RFC 8628): a code to show, and polls until it was entered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from deploycore.errors import (
+    AuthenticationFailed,
+    DeploycoreError,
+    ProviderError,
+    ProviderUnavailable,
+)
+from deploycore.http.client import HttpClient
+from deploycore.http.decoding import parse_answer
+from deploycore.http.grants import ask_token_endpoint, read_token
+from deploycore.tokens import DeviceFlow, Token
+
+__all__ = ["DeviceCode", "request_device_code", "wait_for_device"]
+
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+_HINT = "Check the client ID, and that the host lets this client use the device flow."
+_SLOWER_BY = 5.0  # seconds; RFC 8628, 3.5
+
+
+class _DeviceAnswer(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    device_code: SecretStr = Field(min_length=1)
+    user_code: str = Field(min_length=1, max_length=100)
+    verification_uri: str | None = None
+    verification_url: str | None = None  # the name in early drafts
+    expires_in: float = Field(gt=0)
+    interval: float = Field(default=5, ge=0)
+
+
+@dataclass(frozen=True)
+class DeviceCode:
+    """What a person is shown, and what the program polls with.
+
+    Attributes:
+        user_code: What the person enters.
+        verification_uri: Where.
+        expires_in: Seconds until both expire.
+        interval: Seconds between two polls.
+        device_code: What the program polls with.
+    """
+
+    user_code: str
+    verification_uri: str
+    expires_in: float
+    interval: float
+    device_code: SecretStr
+
+
+class _NotYet(ProviderError):
+    """The person has not entered the code yet."""
+
+    def __init__(self, *, slow_down: bool) -> None:
+        super().__init__("The code was not entered yet.")
+        self.slow_down = slow_down
+
+
+def request_device_code(http: HttpClient, flow: DeviceFlow) -> DeviceCode:
+    """Begin a grant (RFC 8628, 3.1).
+
+    Args:
+        http: A client of the authorization server, without authorization.
+
+    Raises:
+        AuthenticationFailed: The server does not know the client, or denies it this grant.
+        UnexpectedAnswer, ProviderError: As ``HttpClient.send_form``.
+    """
+    fields = {"scope": flow.scope} if flow.scope else {}
+    answer = ask_token_endpoint(http, flow.device_path, flow.client_id, None, fields, hint=_HINT)
+    given = parse_answer(_DeviceAnswer, answer, what="a device code")
+    return DeviceCode(
+        user_code=given.user_code,
+        verification_uri=given.verification_uri or given.verification_url or "",
+        expires_in=given.expires_in,
+        interval=given.interval,
+        device_code=given.device_code,
+    )
+
+
+def wait_for_device(
+    http: HttpClient,
+    flow: DeviceFlow,
+    code: DeviceCode,
+    *,
+    seconds: float,
+    sleep: Callable[[float], object],
+    now: Callable[[], float],
+) -> Token:
+    """Poll until the person has entered the code (RFC 8628, 3.4 and 3.5).
+
+    Args:
+        seconds: How long to poll at most.
+        sleep: Waits for some seconds.
+        now: The seconds of a clock that only goes forward.
+
+    Raises:
+        AuthenticationFailed: The person denied the request, or the time was over.
+        ProviderError: As ``HttpClient.send_form``, except a short failure of the connection.
+    """
+    interval = code.interval
+    ends = now() + min(seconds, code.expires_in)
+    while now() + interval < ends:
+        sleep(interval)
+        try:
+            return _poll(http, flow, code)
+        except _NotYet as error:
+            interval += _SLOWER_BY if error.slow_down else 0
+        except ProviderUnavailable:
+            interval *= 2  # RFC 8628, 3.5
+    raise AuthenticationFailed(
+        "The code was not entered in time.", hint="Sign in again, and enter the new code."
+    )
+
+
+def _poll(http: HttpClient, flow: DeviceFlow, code: DeviceCode) -> Token:
+    fields: dict[str, str | SecretStr] = {
+        "grant_type": GRANT,
+        "device_code": code.device_code,
+    }
+    answer = ask_token_endpoint(
+        http, flow.token_path, flow.client_id, None, fields, hint=_HINT, explain=_not_yet
+    )
+    return read_token(answer)
+
+
+def _not_yet(code: str) -> DeploycoreError | None:
+    if code in ("authorization_pending", "slow_down"):
+        return _NotYet(slow_down=code == "slow_down")
+    if code == "access_denied":
+        return AuthenticationFailed(
+            "The request for authorization was denied.",
+            hint="Sign in again, and allow the access.",
+        )
+    if code == "expired_token":
+        return AuthenticationFailed(
+            "The code was not entered in time.", hint="Sign in again, and enter the new code."
+        )
+    return None

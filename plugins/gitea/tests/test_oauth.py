@@ -1,0 +1,78 @@
+"""People who sign in to Gitea: the configuration, and the sandbox's authorization server."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore.configuration import config_fields, parse_config
+from deploycore.errors import AuthenticationFailed, ConfigurationError, PermissionDenied
+from deploycore.models import RepositoryId
+from pydantic import SecretStr
+from tests.sign_in import SignedIn
+
+from deploycore_gitea import GiteaProvider
+from deploycore_gitea.sandbox import GiteaSandbox
+
+SHOP = RepositoryId(owner=GiteaSandbox.OWNER, slug="shop")
+
+
+@pytest.fixture
+def sandbox():
+    with GiteaSandbox() as made:
+        made.oauth.account = made.OWNER
+        made.publish(made.OWNER, "shop", "main", {"README.md": b"# Shop\n"}, "Start")
+        yield made
+
+
+@pytest.fixture
+def signed_in(sandbox):
+    with SignedIn("gitea") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+def test_a_person_signs_in_and_the_token_is_renewed(sandbox, signed_in, is_public):
+    provider = signed_in(sandbox.add_sign_in(is_public=is_public))
+    assert provider.authenticate().username == sandbox.OWNER
+    credential = provider.clone_url(SHOP).credential
+    assert credential.username == "token"
+    assert credential.expires_at is not None
+    sandbox.oauth.expire_all()
+    assert [each.slug for each in provider.list_repos()] == ["shop"]
+    assert sandbox.oauth.issued == 2
+    assert provider.clone_url(SHOP).credential.password != credential.password
+
+
+def test_a_revoked_grant_names_the_command(sandbox, signed_in):
+    provider = signed_in(sandbox.add_sign_in())
+    provider.authenticate()
+    sandbox.oauth.revoke_all()
+    with pytest.raises(AuthenticationFailed) as caught:
+        provider.authenticate()
+    assert "deploycore provider authorize work" in caught.value.hint
+
+
+def test_a_missing_scope_names_the_field_and_the_command(sandbox, signed_in):
+    provider = signed_in(sandbox.add_sign_in())
+    with pytest.raises(PermissionDenied) as caught:
+        provider.register_webhook(SHOP, "https://deploy.example.com/hook", SecretStr("s" * 20))
+    assert "oauth_scopes" in caught.value.hint
+    assert "deploycore provider authorize work" in caught.value.hint
+    wider = signed_in(
+        {**sandbox.add_sign_in(), "oauth_scopes": "read:repository write:repository read:user"}
+    )
+    assert wider.register_webhook(SHOP, "https://deploy.example.com/hook", SecretStr("s" * 20))
+
+
+def test_the_secret_is_optional_and_typed_as_one():
+    field = next(
+        each for each in config_fields(GiteaProvider.Config) if each.name == "client_secret"
+    )
+    assert field.secret
+    assert not field.required
+    values = {"name": "work", "mode": "oauth", "client_id": "app", "owner": "acme"}
+    values["url"] = "https://git.example.com"
+    assert parse_config(GiteaProvider.Config, values, kind="gitea").sign_in.client_secret is None
+    with pytest.raises(ConfigurationError) as caught:
+        wrong = {**values, "client_secret": SecretStr("two words")}
+        parse_config(GiteaProvider.Config, wrong, kind="gitea")
+    assert "two words" not in str(caught.value)

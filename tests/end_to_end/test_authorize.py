@@ -1,0 +1,262 @@
+"""People sign in with ``deploycore provider authorize``, against the sandbox's own server."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+
+import pytest
+import requests
+from deploycore_bitbucket.sandbox import Sandbox
+
+from deploycore import Installation, Settings
+from deploycore.errors import AuthenticationFailed
+from deploycore.models import RepositoryId
+
+SHOP = RepositoryId(owner="acme", slug="shop")
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox().with_demo_content() as sandbox:
+        # Any port, so that tests can run at the same time.
+        sandbox.oauth.rules = replace(sandbox.oauth.rules, ports_matter=False)
+        sandbox.oauth.account = "ada"
+        yield sandbox
+
+
+def add(shell, name, settings):
+    given = [
+        part
+        for field, value in settings.items()
+        if isinstance(value, str)
+        for part in (f"--{field.replace('_', '-')}", value)
+    ]
+    secret = settings["client_secret"].get_secret_value()
+    return shell.succeed(
+        "provider", "add", name, "--kind", "bitbucket", *given, "--client-secret-stdin",
+        given=secret,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def work(shell, sandbox):
+    """A provider that nobody has signed in to."""
+    said = add(shell, "work", sandbox.add_sign_in())
+    assert "Sign in: deploycore provider authorize work" in said
+    return "work"
+
+
+def address_in(text):
+    return re.search(r"http://127\.0\.0\.1:\d+/site/oauth2/authorize\?\S+", text)[0]
+
+
+def browse(address):
+    """Where the browser is sent."""
+    found = requests.get(address, allow_redirects=False, timeout=10)
+    assert found.status_code == 302
+    return found.headers["Location"]
+
+
+def by_loopback(shell, name, change=lambda address: address, *, port="0"):
+    """Sign in with a browser that follows the address; what is printed, and how it ends."""
+    started = shell.start("provider", "authorize", name, "--port", port, "--timeout", "60s")
+    try:
+        lines = [started.stderr.readline(), started.stderr.readline()]
+        page = requests.get(change(browse(address_in(lines[1]))), timeout=10)
+        out, err = started.communicate(timeout=60)
+    except BaseException:
+        started.kill()
+        started.communicate()
+        raise
+    shell.printed += [out, "".join(lines) + err]
+    return started.returncode, out, err, page
+
+
+def by_hand(shell, name, change=lambda address: address):
+    """Sign in with a browser elsewhere: the address is printed, and pasted by a person."""
+    started = shell.start_with_input("provider", "authorize", name, "--no-browser")
+    lines = [started.stderr.readline(), started.stderr.readline()]
+    out, err = started.communicate(change(browse(address_in(lines[1]))) + "\n", timeout=60)
+    shell.printed += [out, "".join(lines) + err]
+    return started.returncode, out, err
+
+
+@pytest.fixture
+def shell(shell):
+    def start_with_input(*arguments):
+        import sys
+
+        return subprocess.Popen(
+            [sys.executable, "-m", "deploycore", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=shell.environment(),
+            cwd=shell.directory,
+        )
+
+    shell.start_with_input = start_with_input
+    return shell
+
+
+def opened(shell):
+    return Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(shell.home)}))
+
+
+def test_before_the_sign_in_every_command_names_the_next_step(shell, work):
+    code, said = shell.fail("provider", "test", work)
+    assert code == 4
+    assert "Sign in: deploycore provider authorize work" in said
+
+
+def test_a_person_signs_in_with_a_browser_and_deploys(shell, work, sandbox, tmp_path):
+    code, out, err, page = by_loopback(shell, work)
+    assert code == 0, err
+    assert "Provider work is authorized: signed in as ada." in out
+    assert "You can close this page" in page.text
+    assert "valid: ada" in shell.succeed("provider", "test", work)
+    shell.succeed(
+        "app", "create", "site", "--provider", work, "--repository", "acme/shop",
+        "--branch", "main", "--target", str(tmp_path / "site"),
+    )  # fmt: skip
+    shell.succeed("deploy", "site")
+    assert (tmp_path / "site" / "current" / "README.md").read_bytes() == b"# Shop\n"
+    assert sandbox.oauth.issued == 1  # all processes use the one that is stored
+
+
+def test_a_person_signs_in_with_a_browser_elsewhere(shell, work):
+    code, out, err = by_hand(shell, work)
+    assert code == 0, err
+    assert "signed in as ada" in out
+    assert "valid: ada" in shell.succeed("provider", "test", work)
+
+
+def test_an_answer_with_another_state_stores_nothing(shell, work):
+    def forge(address):
+        return re.sub("state=[^&]+", "state=forged", address)
+
+    code, _, err = by_hand(shell, work, forge)
+    assert code == 4
+    assert "its state is a different one" in err
+    assert shell.fail("provider", "test", work)[0] == 4
+
+
+def test_a_denied_access_is_told(shell, work, sandbox):
+    sandbox.oauth.account = None
+    code, _, err, _ = by_loopback(shell, work)
+    assert code == 4
+    assert "The request for authorization was denied" in err
+
+
+def test_nobody_signs_in(shell, work):
+    code, said = shell.fail("provider", "authorize", work, "--port", "0", "--timeout", "1s")
+    assert code == 4
+    assert "--no-browser" in said
+
+
+def test_without_an_address_nothing_is_exchanged(shell, work):
+    code, said = shell.fail("provider", "authorize", work, "--no-browser")
+    assert code == 3
+    assert "No address was given" in said
+
+
+def test_a_token_that_the_host_rejects_does_not_replace_the_former_one(shell, work, sandbox):
+    assert by_hand(shell, work)[0] == 0
+    sandbox.add_user("eve")
+    sandbox.oauth.account = "eve"
+    scopes = sandbox.oauth._known.clients
+    for client_id, client in list(scopes.items()):
+        scopes[client_id] = replace(client, scopes=("webhook",))
+    code, _, err = by_hand(shell, work)
+    assert code == 4
+    assert "lack the scope" in err
+    assert "valid: ada" in shell.succeed("provider", "test", work)
+
+
+def test_signing_in_again_changes_the_account(shell, work, sandbox):
+    assert by_hand(shell, work)[0] == 0
+    bob = sandbox.add_user("bob")
+    sandbox.add_member("acme", bob)
+    sandbox.oauth.account = "bob"
+    assert by_hand(shell, work)[0] == 0
+    assert "valid: bob" in shell.succeed("provider", "test", work)
+
+
+def test_an_expired_token_is_renewed_and_the_new_refresh_token_kept(shell, work, sandbox):
+    sandbox.oauth.rules = replace(sandbox.oauth.rules, grace=0)
+    assert by_hand(shell, work)[0] == 0
+    for issued in (2, 3, 4):  # with a refresh token that had not changed, the third would fail
+        sandbox.oauth.expire_all()
+        assert "valid: ada" in shell.succeed("provider", "test", work)
+        assert sandbox.oauth.issued == issued
+
+
+def test_a_stolen_refresh_token_ends_the_grant_and_the_hint_helps(shell, work, sandbox):
+    sandbox.oauth.rules = replace(sandbox.oauth.rules, grace=0)
+    assert by_hand(shell, work)[0] == 0
+    stolen = next(iter(sandbox.oauth._known.refresh))
+    client = next(iter(sandbox.oauth._known.refresh.values())).grant.client
+
+    def use_stolen():
+        return requests.post(
+            f"{sandbox.url}/site/oauth2/access_token",
+            data={"grant_type": "refresh_token", "refresh_token": stolen},
+            auth=(client.client_id, client.secret.get_secret_value()),
+            timeout=10,
+        )
+
+    assert use_stolen().status_code == 200
+    sandbox.oauth.expire_all()
+    code, said = shell.fail("provider", "test", work)  # its own copy was used already
+    assert code == 4
+    assert "deploycore provider authorize work" in said
+    assert by_hand(shell, work)[0] == 0
+    assert "valid: ada" in shell.succeed("provider", "test", work)
+
+
+def test_an_open_provider_takes_over_the_token_of_a_new_sign_in(shell, work, sandbox):
+    assert by_hand(shell, work)[0] == 0
+    with opened(shell) as installation, installation.open_provider(work) as provider:
+        assert provider.authenticate().username == "ada"
+        sandbox.oauth.revoke_all()
+        with pytest.raises(AuthenticationFailed) as caught:
+            provider.authenticate()
+        assert "deploycore provider authorize work" in caught.value.hint
+        assert by_hand(shell, work)[0] == 0
+        assert provider.authenticate().username == "ada"
+
+
+def test_git_gets_the_access_token_with_its_end(shell, work, sandbox):
+    assert by_hand(shell, work)[0] == 0
+    with opened(shell) as installation, installation.open_provider(work) as provider:
+        credential = provider.clone_url(SHOP).credential
+        assert credential.username == "x-token-auth"
+        assert credential.expires_at is not None
+        assert len(credential.password.get_secret_value()) > 2500
+
+
+def test_other_fields_can_be_changed_after_the_sign_in(shell, work, sandbox):
+    assert by_hand(shell, work)[0] == 0
+    said = shell.succeed("provider", "edit", work, "--prefetch-pages", "2")
+    assert "signed in as ada" in said
+    other = sandbox.add_sign_in()
+    said = shell.succeed("provider", "edit", work, "--client-id", other["client_id"])
+    assert "Sign in: deploycore provider authorize work" in said
+
+
+def test_a_provider_that_needs_no_sign_in_says_so(shell, connect):
+    name, _ = connect("api-token")
+    code, said = shell.fail("provider", "authorize", name)
+    assert code == 3
+    assert f"Provider {name} does not need to be authorized" in said
+
+
+def test_an_oauth_client_needs_no_person(shell, connect, sandbox, tmp_path):
+    name, _ = connect("oauth-client")
+    assert "valid: acme" in shell.succeed("provider", "test", name)
+    issued = sandbox.oauth.issued
+    shell.succeed("clone", name, "acme/shop", str(tmp_path / "shop"), "--branch", "main")
+    assert sandbox.oauth.issued == issued + 1
