@@ -85,6 +85,7 @@ class ProjectAnswer(AnswerModel):
             name=self.name,
             slug=self.path,
             url=self.web_url,
+            commit_url=f"{self.web_url}/-/commit/{{commit}}",
             owner=Owner(
                 username=self.namespace.full_path, display_name=self.namespace.name or None
             ),
