@@ -46,7 +46,7 @@ def test_what_was_there_before_it_started_is_done(installation, deployments, add
     ],
 )
 def test_the_cause_of_the_newest_trigger_goes_to_the_deployment(
-    installation, deployments, start, told, cause
+    installation, applications, deployments, start, told, cause
 ):
     installation.store.triggers.add("one", cause="push")
     installation.store.triggers.add("one", cause=told)
