@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-# The template is a distribution of its own, and not installed here; see .ci/run.
-collect_ignore = ["plugins/_template"]
+# The templates are distributions of their own, and not installed here; see .ci/run.
+collect_ignore = ["plugins/_template", "plugins/_observer_template"]
 
 ROOT = Path(__file__).parent
 SLOW_KINDS = {

@@ -99,6 +99,14 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "provider list": ((), {"--json": None, "--help": None}),
     "provider show": (("providers",), {"--json": None, "--help": None}),
     "provider remove": (("providers",), {"--yes": None, "-y": None, "--help": None}),
+    "provider edit": (
+        ("providers",),
+        {"--unset": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+    ),
+    "provider rotate": (
+        ("providers",),
+        {"--keep-old": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+    ),
     "app create": (
         ("",),
         {
@@ -162,7 +170,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     ),
     "token list": ((), {"--json": None, "--help": None}),
     "token remove": (("tokens",), {"--yes": None, "-y": None, "--help": None}),
-    "plugin new": (("",), {"--dir": "", "--json": None, "--help": None}),
+    "plugin new": (("",), {"--dir": "", "--observer": None, "--json": None, "--help": None}),
     "plugin check": (("kinds",), {"--only": "", "--timeout": "", "--json": None, "--help": None}),
     "cache list": ((), {"--json": None, "--help": None}),
     "cache remove": (("",), {"--json": None, "--help": None}),
