@@ -28,6 +28,7 @@ SLOW_KINDS = {
         "plugins/github/tests/test_kit_of_deployments.py",
         "plugins/gitlab/tests/test_contract.py",
         "plugins/gitlab/tests/test_kit.py",
+        "tests/compatibility/test_older_plugin.py",
         "tests/testing/test_check.py",
         "tests/testing/test_mutants.py",
         "tests/testing/test_stopped_checks.py",

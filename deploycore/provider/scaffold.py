@@ -141,8 +141,9 @@ def _usable(name: str, template: PluginTemplate) -> str:
         return kind
     suggested = _suggestion(name)
     fits = bool(suggested) and suggested != kind and not _problem(suggested, template)[0]
-    command = "deploycore plugin new" + (" --observer" if template == "observer" else "")
-    hint = f"Use {suggested!r} instead: {command} {suggested}. " if fits else ""
+    options = "--observer " if template == "observer" else ""
+    hint = f"Use {suggested!r} instead: deploycore plugin new {options}{suggested}. "
+    hint = hint if fits else ""
     raise ConfigurationError(problem.format(name=name), hint=hint + rule)
 
 
