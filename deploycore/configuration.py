@@ -35,6 +35,7 @@ __all__ = [
     "ConfigField",
     "HttpAuth",
     "HttpsAddress",
+    "ObserverConfig",
     "ProviderConfig",
     "ProviderName",
     "TokenStr",
@@ -146,6 +147,18 @@ class ProviderConfig(BaseModel):
         return None
 
 
+class ObserverConfig(BaseModel):
+    """The base of an observer's ``Config``.
+
+    Subclass it with the fields that the observer needs; type every secret ``SecretStr``. The
+    values are those of the observer's name under ``observers`` in ``settings.yaml`` of the data
+    directory. There, a secret is a reference, ``env:NAME`` or ``file:/absolute/path``, and the
+    field has the value that it refers to.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
 @dataclass(frozen=True)
 class ConfigField:
     """One value that a person gives when adding a provider.
@@ -206,7 +219,7 @@ def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
                 name=name,
                 description=_joined(known.description if known else "", info.description or ""),
                 required=required and (known is None or known.required),
-                secret=_is_secret(info),
+                secret=is_secret(info),
                 choices=(known.choices if known else ()) + _choices(info),
                 only_for=(known.only_for if known else ()) + tag,
                 required_for=(known.required_for if known else ()) + (tag if required else ()),
@@ -240,7 +253,7 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     )
 
 
-def _is_secret(info: FieldInfo) -> bool:
+def is_secret(info: FieldInfo) -> bool:
     return info.annotation is SecretStr or SecretStr in get_args(info.annotation)
 
 

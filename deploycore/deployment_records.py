@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["FINAL_STATES", "DeploymentKind", "DeploymentRecord", "DeploymentState"]
+__all__ = [
+    "FINAL_STATES",
+    "DeploymentCause",
+    "DeploymentKind",
+    "DeploymentRecord",
+    "DeploymentState",
+]
+
+DeploymentCause = Literal["", "push", "poll", "api", "cli", "rollback", "preview"]
+"""Why a deployment was requested: by a webhook's push, by polling, by the REST API, by the command
+line, for a pull request, or to roll back. Empty for a request by a Python program that states no
+cause, and for a deployment that is recovered after a crash."""
 
 DeploymentKind = Literal["deploy", "rollback"]
 """Whether a deployment deploys a commit or rolls back to a release."""
@@ -69,6 +80,15 @@ class DeploymentRecord:
         home: The data directory of the process that runs it, or waits with it.
         previous_commit: The commit of the release that was live before, if that is known.
         removed_at: When its application was removed; ``None`` while that is there.
+        provider: The name of the configured provider. This field and the following ones are set
+            in the records that observers receive; other records have the defaults.
+        provider_kind: The kind of that provider.
+        repository: The repository's full name, such as ``acme/shop``.
+        commit_url: The commit's page, once the commit is known; ``None`` if the provider does not
+            tell its address, and for rollbacks, which do not contact the host.
+        cause: Why the deployment was requested. If several triggers led to it, the newest one's.
+        pull_request: The number of the pull request that a preview is for.
+        log: The path of its log on the machine that runs it: a file of JSON lines.
     """
 
     id: int
@@ -98,6 +118,13 @@ class DeploymentRecord:
     home: str
     previous_commit: str | None = None
     removed_at: datetime | None = None
+    provider: str = ""
+    provider_kind: str = ""
+    repository: str = ""
+    commit_url: str | None = None
+    cause: DeploymentCause = ""
+    pull_request: int | None = None
+    log: str = ""
 
     @property
     def is_finished(self) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "CommitState",
     "CommitStatus",
     "Delivered",
+    "DeploymentCause",
     "DeploymentKind",
     "DeploymentRecord",
     "DeploymentState",
@@ -361,6 +362,11 @@ def unexpected_delivery(
         hint=hint,
     )
 
+
+DeploymentCause = deployment_records.DeploymentCause
+"""Why a deployment was requested: by a webhook's push, by polling, by the REST API, by the command
+line, for a pull request, or to roll back. Empty for a request by a Python program that states no
+cause, and for a deployment that is recovered after a crash."""
 
 DeploymentKind = deployment_records.DeploymentKind
 """Whether a deployment deploys a commit or rolls back to a release."""

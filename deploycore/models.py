@@ -159,6 +159,8 @@ class Repository(Model):
         size: In bytes, as far as the host counts it.
         topics: The words that it is filed under.
         updated_at: When something was last pushed to it, or changed about it.
+        commit_url: The address of a commit's page for people, with ``{commit}`` in place of the
+            full hash; ``None`` where the host has no such pages.
     """
 
     name: NonEmpty
@@ -174,11 +176,16 @@ class Repository(Model):
     size: Annotated[int, Field(ge=0)] | None = None
     topics: tuple[str, ...] = ()
     updated_at: AwareDatetime | None = None
+    commit_url: Annotated[str, Field(pattern=r"\{commit\}")] | None = None
 
     @property
     def id(self) -> RepositoryId:
         """What the other hooks take."""
         return RepositoryId(owner=self.owner.username, slug=self.slug)
+
+    def url_of_commit(self, commit: str) -> str | None:
+        """The page of a commit; ``None`` where the provider does not tell its address."""
+        return None if self.commit_url is None else self.commit_url.replace("{commit}", commit)
 
 
 class Branch(Model):

@@ -23,7 +23,7 @@ from deploycore.settings import SECRET_KEY, Settings, is_fernet_key
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["SecretBox", "describe_stored", "is_sealed"]
+__all__ = ["SecretBox", "describe_stored", "is_sealed", "reveal_reference"]
 
 _SEALED = "fernet:"
 _VARIABLE = "env:"
@@ -45,6 +45,19 @@ def describe_stored(stored: str) -> str:
     if stored.startswith(_FILE):
         return f"file {stored.removeprefix(_FILE)}"
     return "stored, encrypted"
+
+
+def reveal_reference(text: str) -> SecretStr:
+    """The secret behind a reference that a person wrote: ``env:NAME`` or ``file:/absolute/path``.
+
+    Raises:
+        ConfigurationError: It is neither, and is not repeated; or what it names is not set, cannot
+            be read, is empty, or is no text.
+    """
+    reference = _checked_reference(text)
+    if reference.startswith(_VARIABLE):
+        return _from_variable(reference.removeprefix(_VARIABLE))
+    return _from_file(Path(reference.removeprefix(_FILE)))
 
 
 class SecretBox:
@@ -87,15 +100,7 @@ class SecretBox:
             ConfigurationError: It is neither. The text is not repeated, since it may be a
                 secret that was given in the wrong place.
         """
-        if text.startswith(_VARIABLE):
-            name = text.removeprefix(_VARIABLE)
-            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                return text
-        elif text.startswith(_FILE):
-            path = os.path.expanduser(text.removeprefix(_FILE))
-            if os.path.isabs(path) and path.isprintable():
-                return _FILE + path
-        raise ConfigurationError("This is not a reference to a secret.", hint=f"Write {_FORMS}.")
+        return _checked_reference(text)
 
     def reveal(self, stored: str) -> SecretStr:
         """The secret behind what is stored. One trailing line end of a file is dropped.
@@ -255,6 +260,18 @@ def _secret(text: str) -> SecretStr:
     from pydantic import SecretStr  # takes long to import, and listings reveal no secret
 
     return SecretStr(text)
+
+
+def _checked_reference(text: str) -> str:
+    if text.startswith(_VARIABLE):
+        name = text.removeprefix(_VARIABLE)
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            return text
+    elif text.startswith(_FILE):
+        path = os.path.expanduser(text.removeprefix(_FILE))
+        if os.path.isabs(path) and path.isprintable():
+            return _FILE + path
+    raise ConfigurationError("This is not a reference to a secret.", hint=f"Write {_FORMS}.")
 
 
 def _from_variable(name: str) -> SecretStr:

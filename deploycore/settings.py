@@ -21,7 +21,7 @@ from deploycore.errors import ConfigurationError, StoreError
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["Settings", "is_fernet_key", "parse_public_url"]
+__all__ = ["Settings", "home_directory", "is_fernet_key", "parse_public_url"]
 
 HOME = "DEPLOYCORE_HOME"
 DATABASE_URL = "DEPLOYCORE_DATABASE_URL"
@@ -103,6 +103,15 @@ class Settings:
                 hint=error.HINT if isinstance(error, BrokenLink) else hint,
                 path=str(self.home),
             ) from error
+
+
+def home_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """The data directory that the environment names, or the default one; may not exist.
+
+    Raises:
+        ConfigurationError: ``DEPLOYCORE_HOME`` is malformed.
+    """
+    return _home((os.environ if environ is None else environ).get(HOME))
 
 
 def is_fernet_key(text: str | bytes) -> bool:

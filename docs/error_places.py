@@ -21,7 +21,7 @@ RECORD = ROOT / "tests" / "error_places.tsv"
 
 _REFUSALS = {"Refusal", "ConfirmationRequired"}
 _CLASSES = {*errors.__all__} | _REFUSALS
-_LEFT_OUT = ("deploycore/testing/", "plugins/_template/")
+_LEFT_OUT = ("deploycore/testing/", "plugins/_template/", "plugins/_observer_template/")
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def write_distribution(
     target: str = "AcmeProvider",
     group: str = "deploycore.providers",
     version: str = "1.0",
+    requires: str = "",
 ) -> None:
     """Write a distribution of one module and one entry point."""
     module = name.replace("-", "_")
@@ -73,7 +74,10 @@ def write_distribution(
     (site / f"{module}.py").write_text(textwrap.dedent(source))
     metadata = site / f"{module}-{version}.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    required = f"Requires-Dist: {requires}\n" if requires else ""
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}"
+    )
     reference = f"{module}:{target}" if target else module
     (metadata / "entry_points.txt").write_text(f"[{group}]\n{kind} = {reference}\n")
 

@@ -48,11 +48,45 @@ def test_every_name_of_the_imaginary_host_is_replaced(tmp_path, name, kind, pack
             py_compile.compile(str(made / path), doraise=True)
 
 
-def test_what_is_rendered_is_in_good_style(tmp_path):
-    made = render_template("my-host", tmp_path / "made")
+@pytest.mark.parametrize("template", ["provider", "observer"])
+def test_what_is_rendered_is_in_good_style(tmp_path, template):
+    made = render_template("my-host", tmp_path / "made", template=template)
     ruff = [sys.executable, "-m", "ruff"]
     checked = subprocess.run([*ruff, "check", "."], cwd=made, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_an_observer_is_rendered_with_its_names_replaced(tmp_path):
+    made = render_template("My_Pager", tmp_path / "made", template="observer")
+    rendered = texts(made)
+    assert [path for path, text in rendered.items() if "acme" in (path + text).lower()] == []
+    project = tomllib.loads(rendered["pyproject.toml"])["project"]
+    observers = project["entry-points"]["deploycore.observers"]
+    assert observers == {"my-pager": "deploycore_my_pager:MyPagerObserver"}
+
+
+def test_the_tests_of_a_rendered_observer_pass(tmp_path):
+    made = render_template("my-pager", tmp_path / "made", template="observer")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    done = subprocess.run(command, cwd=made, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "An observer cannot be named"), ("test-it", "An observer cannot be named")],
+)
+def test_a_name_that_will_not_do_for_an_observer_is_refused(tmp_path, name, said):
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        render_template(name, tmp_path / "made", template="observer")
+    if name:
+        assert "Choose a name that" in caught.value.hint
+        assert "deploycore plugin new --observer it." in caught.value.hint
+
+
+def test_an_observer_cannot_have_the_distribution_of_a_provider(tmp_path):
+    with pytest.raises(ConfigurationError, match="used by deploycore-bitbucket"):
+        render_template("bitbucket", tmp_path / "made", template="observer")
 
 
 def test_only_what_belongs_to_the_template_is_copied(tmp_path, monkeypatch):
@@ -60,18 +94,19 @@ def test_only_what_belongs_to_the_template_is_copied(tmp_path, monkeypatch):
     for path in ("pyproject.toml", ".gitignore", "pkg/a.py", "pkg/__pycache__/a.pyc", ".venv/x"):
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         (source / path).write_text("acme")
-    monkeypatch.setattr("deploycore.provider.scaffold.template_directory", lambda: source)
+    monkeypatch.setattr("deploycore.provider.scaffold.template_directory", lambda template: source)
     made = render_template("harbour", tmp_path / "made")
     assert set(texts(made)) == {"pyproject.toml", ".gitignore", "pkg/a.py"}
 
 
-def test_every_place_to_edit_is_marked_once_and_explained():
-    template = texts(template_directory())
+@pytest.mark.parametrize(("kind", "least"), [("provider", 10), ("observer", 5)])
+def test_every_place_to_edit_is_marked_once_and_explained(kind, least):
+    template = texts(template_directory(kind))
     marked = {path: EDIT.findall(text) for path, text in template.items() if path != "README.md"}
     numbers = [int(number) for path in marked for number in marked[path]]
     explained = re.findall(r"^\| (\d+) \|", template["README.md"], re.MULTILINE)
     assert sorted(numbers) == list(range(1, len(numbers) + 1)) == [int(each) for each in explained]
-    assert len(numbers) >= 10
+    assert len(numbers) >= least
 
 
 @pytest.mark.parametrize(

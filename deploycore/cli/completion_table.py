@@ -203,7 +203,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     ),
     "token list": ((), {"--json": None, "--help": None}),
     "token remove": (("tokens",), {"--yes": None, "-y": None, "--help": None}),
-    "plugin new": (("",), {"--dir": "", "--json": None, "--help": None}),
+    "plugin new": (("",), {"--dir": "", "--observer": None, "--json": None, "--help": None}),
     "plugin check": (("kinds",), {"--only": "", "--timeout": "", "--json": None, "--help": None}),
     "cache list": ((), {"--json": None, "--help": None}),
     "cache remove": (("",), {"--json": None, "--help": None}),

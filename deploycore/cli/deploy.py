@@ -94,6 +94,7 @@ def deploy(
             ):
                 request = DeployRequest(
                     requested_by=_person(),
+                    cause="cli",
                     force=force,
                     reuse=reuse,
                     wait=not no_wait,
@@ -107,6 +108,7 @@ def deploy(
             done = installation.deploy(
                 names[0],
                 requested_by=_person(),
+                cause="cli",
                 force=force,
                 reuse=reuse,
                 wait=not no_wait,

@@ -1,10 +1,10 @@
-"""``deploycore plugin``: create a provider plugin from the template, and check it."""
+"""``deploycore plugin``: create a plugin from a template, and check a provider plugin."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_json
 from deploycore.cli.streams import command_output
 from deploycore.cli.usage import NounGroup
+
+if TYPE_CHECKING:
+    from deploycore.provider.scaffold import PluginTemplate
 
 __all__ = ["register"]
 
@@ -23,7 +26,7 @@ _CHECK_SECONDS = 1800.0
 def register(application: typer.Typer) -> None:
     """Add the commands of ``plugin``."""
     noun = typer.Typer(
-        cls=NounGroup, help="Develop a provider plugin: create it from the template, and check it."
+        cls=NounGroup, help="Develop a plugin: create it from a template, and check it."
     )
     noun.command()(new)
     noun.command()(check)
@@ -31,21 +34,34 @@ def register(application: typer.Typer) -> None:
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the git host, such as my-host.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the git host or the observer, such as my-host.")
+    ],
     directory: Annotated[
         Path | None,
         typer.Option("--dir", help="Directory to create (default: deploycore-NAME)."),
     ] = None,
+    observer: Annotated[
+        bool,
+        typer.Option(
+            "--observer", help="Create an observer, which watches deployments, not a provider."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create a provider plugin from the template: a distribution whose tests pass at once."""
+    """Create a plugin from a template: a distribution whose tests pass at once.
+
+    The plugin is a provider, which connects a git host, unless --observer is given.
+    """
     from deploycore.provider.scaffold import render_template
 
-    made = _near(render_template(name, directory))
+    template: PluginTemplate = "observer" if observer else "provider"
+    made = _near(render_template(name, directory, template=template))
     if as_json:
         show_json({"directory": str(made.resolve())})
         return
-    say(f"Created a provider plugin in {made}. Its tests pass already:")
+    article = "an" if observer else "a"
+    say(f"Created {article} {template} plugin in {made}. Its tests pass already:")
     say(f"\n  pip install -e {shlex.quote(f'{made}[dev]')}\n  pytest {shlex.quote(str(made))}\n")
     say(f"Next, edit the places that are marked EDIT: {made / 'README.md'} lists them.")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from deploycore.deploy.activation import typed_error
 from deploycore.deploy.cleaning import Cleaning
+from deploycore.deploy.description import describe_deployment
 from deploycore.deploy.environment import Variables
 from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
@@ -44,6 +45,7 @@ from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
 
 if TYPE_CHECKING:
+    from deploycore.deployment_records import DeploymentCause
     from deploycore.git import RepositoryCache
     from deploycore.provider import Provider
 
@@ -96,7 +98,7 @@ class Engine:
         self._presence = Presence(home / "locks")
         open_cache = git_cache if callable(git_cache) else lambda: git_cache
         self._git = Git(open_cache, git_settings or GitSettings())
-        self._observers = installed_observers() if observers is None else observers
+        self._observers = installed_observers(home) if observers is None else observers
 
     def deploy(self, name: str, request: DeployRequest = _BY_DEFAULT) -> DeploymentRecord:
         """Put the newest commit of an application live, if it is not live already.
@@ -306,7 +308,7 @@ class Engine:
                 kind=kind,
                 home=str(self._home),
             )
-            recorder = self._recorder(record, stack, (request.listener,))
+            recorder = self._recorder(record, stack, (request.listener,), request.cause)
             try:
                 stack.enter_context(self._watching(record.id, own))
                 recorder.begin()
@@ -335,11 +337,16 @@ class Engine:
                 raise
 
     def _recorder(
-        self, record: DeploymentRecord, stack: ExitStack, listeners: Sequence[DeployListener] = ()
+        self,
+        record: DeploymentRecord,
+        stack: ExitStack,
+        listeners: Sequence[DeployListener] = (),
+        cause: DeploymentCause = "",
     ) -> Recorder:
         log = stack.enter_context(self.logs.open(record.application, record.id))
         lifecycle = stack.enter_context(Lifecycle(self._observers))
-        return Recorder(record, self._store, lifecycle, (log.write, *listeners))
+        known = describe_deployment(self._store, self.logs, record, cause, self._observers)
+        return Recorder(record, self._store, lifecycle, (log.write, *listeners), known)
 
     def _run(
         self,

@@ -9,6 +9,7 @@ the known identifier.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -31,12 +32,19 @@ class _Finder(Protocol):
 
 
 def confirm_repository(
-    store: Store, provider: _Finder, application: ApplicationRecord
+    store: Store,
+    provider: _Finder,
+    application: ApplicationRecord,
+    *,
+    learn: Callable[[Repository], None] = lambda found: None,
 ) -> ApplicationRecord:
     """Ask the host for an application's repository, and follow it if it was renamed.
 
     The first call stores the repository's identifier. If the host has no identifiers, or the
     credentials may not read them, the application is returned unchanged.
+
+    Args:
+        learn: Called with the repository that the host has under the application's name.
 
     Returns:
         The application, with the repository's current name.
@@ -48,6 +56,8 @@ def confirm_repository(
     definition = application.definition
     known = store.repositories.find(definition)
     found = _find(provider, definition, known)
+    if found is not None:
+        learn(found)
     if found is None or found.host_id is None:
         return application
     if known is not None and known.host_id not in (None, found.host_id):

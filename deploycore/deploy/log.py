@@ -68,6 +68,10 @@ class Logs:
         """The logs of the installation with this data directory."""
         return cls(home / "logs")
 
+    def path(self, application: str, deployment: int) -> Path:
+        """The path of a deployment's log; the file may not exist."""
+        return self._path(application, deployment)
+
     def open(self, application: str, deployment: int) -> DeploymentLog:
         """Open the log of a deployment for writing."""
         return DeploymentLog(self._path(application, deployment))

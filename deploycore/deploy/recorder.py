@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ class Recorder:
     Args:
         record: As it is in the store.
         listeners: Get each event; the log is one of them. Who raises gets no more.
+        description: Further fields of the record for observers, as for ``describe``.
 
     Attributes:
         record: As it is by now.
@@ -43,6 +44,7 @@ class Recorder:
         store: Store,
         lifecycle: Lifecycle,
         listeners: Iterable[DeployListener],
+        description: Mapping[str, Any] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,6 +58,7 @@ class Recorder:
         self._hidden: list[Callable[[], Iterable[SecretStr]]] = []
         self._redactor = Redactor()
         self._known: dict[str, Any] = {}
+        self._description: dict[str, Any] = dict(description or {})
 
     def hide(self, secrets: Callable[[], Iterable[SecretStr]]) -> None:
         """Mask these secrets in all later texts. They are asked for each time, since providers may
@@ -77,15 +80,23 @@ class Recorder:
     def start(self) -> None:
         """Log that the deployment starts, and tell observers."""
         log_start(self.record)
-        self._lifecycle.started(self.record)
+        self._lifecycle.started(self._described())
 
     def veto(self, commit: str) -> str | None:
         """Ask the plugins about a commit; returns the reason of one that objects, if any."""
-        return self._lifecycle.veto(replace(self.record, commit=commit))
+        return self._lifecycle.veto(self._described(replace(self.record, commit=commit)))
 
     def know(self, **fields: Any) -> None:
         """Record these fields together with the next state."""
         self._known |= fields
+
+    def describe(self, **fields: Any) -> None:
+        """Set fields that the record has for observers only.
+
+        Args:
+            fields: By name. ``commit_url`` has ``{commit}`` in place of the hash.
+        """
+        self._description |= fields
 
     def enter(self, state: DeploymentState, **fields: Any) -> None:
         """Record that the deployment enters a state, then tell listeners and observers.
@@ -100,7 +111,7 @@ class Recorder:
             refuse_ended(self.record, self._store)
             raise
         self._tell("state", "")
-        self._lifecycle.changed(self.record)
+        self._lifecycle.changed(self._described())
 
     def note_error(self, error: DeploycoreError) -> None:
         """Record why a release is going to be taken back. A failure to record it is only logged."""
@@ -128,8 +139,8 @@ class Recorder:
             self._look_again(failure)
         log_end(self.record, error, self.redactor)
         self._tell("state", error.message if error else "")
-        self._lifecycle.changed(self.record)
-        self._lifecycle.finished(self.record, error)
+        self._lifecycle.changed(self._described())
+        self._lifecycle.finished(self._described(), error)
 
     def end(self, error: DeploycoreError) -> None:
         """Record the error that ended the deployment, unless its end is already recorded.
@@ -146,6 +157,15 @@ class Recorder:
             )
             return
         self.finish("cancelled" if isinstance(error, Cancelled) else "failed", error)
+
+    def _described(self, record: DeploymentRecord | None = None) -> DeploymentRecord:
+        """The record as observers receive it."""
+        record = record or self.record
+        fields = dict(self._description)
+        if (pattern := fields.get("commit_url")) is not None:
+            commit = record.commit
+            fields["commit_url"] = pattern.replace("{commit}", commit) if commit else None
+        return replace(record, **fields)
 
     def _mask(self, error: DeploycoreError) -> None:
         error.message = self.redactor.mask(error.message)

@@ -10,6 +10,7 @@ from deploycore.errors import DeploycoreError
 from deploycore.store import DeploymentRecord
 
 if TYPE_CHECKING:
+    from deploycore.deployment_records import DeploymentCause
     from deploycore.git import Cancellation, Reuse
 
 __all__ = ["DeployRequest", "Outcome"]
@@ -21,6 +22,7 @@ class DeployRequest:
 
     Attributes:
         requested_by: The person or program that asked for it, for the history.
+        cause: Why it is asked for, for observers; a rollback's is always ``rollback``.
         force: Whether to make a new release of a commit that is already live.
         automatic: Whether no person asked for it. A commit that somebody rolled back from is
             skipped then.
@@ -35,6 +37,7 @@ class DeployRequest:
     """
 
     requested_by: str = ""
+    cause: DeploymentCause = ""
     force: bool = False
     automatic: bool = False
     reuse: Reuse | None = None

@@ -193,7 +193,14 @@ class Run:
 
     def _confirm_repository(self, provider: Provider) -> None:
         """Use the repository's new name if it was renamed."""
-        found = confirm_repository(self._store, provider, self._record).definition
+        found = confirm_repository(
+            self._store,
+            provider,
+            self._record,
+            learn=lambda found: self._recorder.describe(
+                repository=str(found.id), commit_url=found.commit_url
+            ),
+        ).definition
         if found.repository != self._application.repository:
             self._recorder.note(
                 f"repository {self._application.repository} was renamed to {found.repository}"

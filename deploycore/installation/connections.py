@@ -14,6 +14,8 @@ from deploycore.credentials.expiry import is_same_expiry
 from deploycore.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deploycore.configuration import ProviderConfig
     from deploycore.credentials.keeper import TokenMemory, TokenSource
     from deploycore.http import HttpSettings
@@ -36,6 +38,7 @@ class Connections:
         read: Reads a provider's record in the fastest way there is.
         secrets: Decrypts the secrets.
         http_settings: Timeouts, retries and limits of the HTTP clients.
+        home: The data directory, for the settings of observers.
     """
 
     def __init__(
@@ -44,15 +47,18 @@ class Connections:
         read: Callable[[str], ProviderRecord],
         secrets: SecretBox,
         http_settings: HttpSettings | None,
+        home: Path,
     ) -> None:
         self._store = store
         self._read = read
         self._secrets = secrets
         self._http_settings = http_settings
+        self._home = home
 
     def open(self, name: str) -> Provider:
         """Open a provider; see ``Installation.open_provider``."""
         from deploycore.provider import Provider
+        from deploycore.provider.observers import installed_observers
         from deploycore.provider.registry import load_plugin
         from deploycore.provider.stored_credentials import StoredCredentials
 
@@ -66,6 +72,7 @@ class Connections:
             config,
             core=core,
             http_settings=self._http_settings,
+            observers=installed_observers(self._home),
             tokens=self._token_source(record, secrets),
             other_credentials=others.find,
             stored=StoredCredentials(name, bool(record.secrets), record.expires_at),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deploycore.applications.application import Application
     from deploycore.applications.files import Change
     from deploycore.deploy import DeployListener, Engine, Release
+    from deploycore.deployment_records import DeploymentCause
     from deploycore.git import Cancellation, GitSettings, RepositoryCache, Reuse
     from deploycore.http import HttpSettings
     from deploycore.installation.application_removal import Removals
@@ -151,8 +152,9 @@ class Installation:
     def _connections(self) -> Connections:
         from deploycore.installation.connections import Connections
 
+        home = self._settings.home
         return Connections(
-            lambda: self.store, self._provider_record, self.secrets, self._http_settings
+            lambda: self.store, self._provider_record, self.secrets, self._http_settings, home
         )
 
     @property
@@ -347,6 +349,7 @@ class Installation:
         application: str,
         *,
         requested_by: str = "",
+        cause: DeploymentCause = "",
         force: bool = False,
         automatic: bool = False,
         only_if_changed: bool | None = None,
@@ -359,6 +362,7 @@ class Installation:
         """Deploy an application's newest commit; see :meth:`deploycore.deploy.Engine.deploy`.
 
         Args:
+            cause: Why it is requested, for observers.
             only_if_changed: Deprecated and ignored. A commit that is already live is skipped
                 unless ``force`` is set.
         """
@@ -372,6 +376,7 @@ class Installation:
             )
         request = DeployRequest(
             requested_by=requested_by,
+            cause=cause,
             force=force,
             automatic=automatic,
             reuse=reuse,

@@ -13,10 +13,13 @@ from deploycore.provider.background import describe_raised, is_interrupt, runnin
 from deploycore.provider.listings import MOST_REPEATS
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor
+from deploycore.version import __version__
 
 __all__ = ["Guard"]
 
 T = TypeVar("T")
+
+_BROKEN = "Upgrade the plugin. If that does not help, tell its author."
 
 
 class Guard:
@@ -60,7 +63,7 @@ class Guard:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            failure = self.broken(hook, describe_raised(error))
+            failure = self.broken(hook, describe_raised(error), _hint(error))
         finally:
             running.pop(me, None)
         self.explain(failure)
@@ -79,11 +82,11 @@ class Guard:
         if self._stored is not None:
             self._stored.explain(error)
 
-    def broken(self, hook: str, what: str) -> PluginError:
+    def broken(self, hook: str, what: str, hint: str = _BROKEN) -> PluginError:
         """Return the error of a plugin that does not do what the contract asks."""
         return PluginError(
             self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
-            hint="Upgrade the plugin. If that does not help, tell its author.",
+            hint=hint,
             provider=self._provider,
             plugin=self._plugin,
             hook=hook,
@@ -109,3 +112,18 @@ class Guard:
             repository=str(repository),
             branch=branch,
         )
+
+
+def _hint(error: BaseException) -> str:
+    """What to do about an error of a plugin's code."""
+    from pydantic import ValidationError  # not at start-up: few commands need it
+
+    if isinstance(error, ValidationError) and any(
+        each["type"] == "extra_forbidden" for each in error.errors(include_input=False)
+    ):
+        return (
+            f"The plugin uses a field that deploycore {__version__} does not have. Upgrade"
+            " deploycore to the version that the plugin's documentation names. If that does not"
+            " help, tell the plugin's author."
+        )
+    return _BROKEN

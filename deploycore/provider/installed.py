@@ -15,7 +15,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from deploycore.errors import PluginError
+from deploycore.errors import ConfigurationError, PluginError
+from deploycore.provider.observer_settings import configured, read_observer_settings
 from deploycore.provider.observers import observer_hooks
 from deploycore.provider.registry import (
     OBSERVER_GROUP,
@@ -31,6 +32,7 @@ from deploycore.provider.registry import (
     only_one,
 )
 from deploycore.sandbox import ProviderSandbox
+from deploycore.settings import home_directory
 
 __all__ = ["Origin", "PluginReport", "PluginType", "location_of", "plugin_reports"]
 
@@ -176,10 +178,17 @@ def _version(value: Any) -> int | str | None:
 def _observer(name: str, point: EntryPoint) -> _Seen:
     candidate = imported(point)
     try:
-        return _Seen(hooks=observer_hooks(name, candidate))
+        hooks = observer_hooks(name, candidate)
     except PluginError as error:
-        reason = error.message
-    return _Seen(problem=_unusable(point, reason))
+        return _Seen(problem=_unusable(point, error.message))
+    try:
+        configured(candidate, name, read_observer_settings(home_directory()).get(name, {}))
+    except ConfigurationError as error:  # the plugin itself can be used
+        problem = PluginError(error.message, hint=error.hint, plugin=label_of(point))
+        return _Seen(hooks=hooks, problem=problem)
+    except PluginError as error:
+        return _Seen(hooks=hooks, problem=_unusable(point, error.message))
+    return _Seen(hooks=hooks)
 
 
 def _sandbox(point: EntryPoint) -> _Seen:

@@ -7,21 +7,28 @@ call nor the other observers with it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache, partial
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pluggy
 
-from deploycore.errors import PluginError
+from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import ObserverSpec
 from deploycore.provider.background import is_interrupt, under_way
+from deploycore.provider.observer_settings import (
+    ObserverSettings,
+    create_observer,
+    read_observer_settings,
+)
 from deploycore.provider.registry import (
     OBSERVER_GROUP,
     entry_points_by_name,
     examine_each,
     imported,
 )
+from deploycore.settings import home_directory
 
 __all__ = ["Observers", "installed_observers", "observer_hooks"]
 
@@ -79,14 +86,21 @@ class Observers:
 
 
 @cache
-def installed_observers() -> Observers:
-    """The observers that entry points name; a broken one is logged and left out, and so is one
-    whose import hangs."""
+def installed_observers(home: Path | None = None) -> Observers:
+    """The observers that entry points name. One that is broken, whose import hangs, or whose
+    settings are not valid, is logged and left out.
+
+    Args:
+        home: The data directory, whose ``settings.yaml`` has their settings (default: the
+            environment's).
+    """
+    installed = entry_points_by_name(OBSERVER_GROUP)
+    settings = _settings(home, installed)
     usable = []
     for outcome in examine_each(
         [
-            (point, partial(_loaded, name, point))
-            for name, points in entry_points_by_name(OBSERVER_GROUP).items()
+            (point, partial(_loaded, name, point, settings))
+            for name, points in installed.items()
             for point in points
         ]
     ):
@@ -107,8 +121,23 @@ def observer_hooks(name: str, observer: object) -> tuple[str, ...]:
     return tuple(caller.name for caller in callers)
 
 
-def _loaded(name: str, point: EntryPoint) -> tuple[str, object]:
-    observer = imported(point)
+def _settings(home: Path | None, installed: Collection[str]) -> ObserverSettings:
+    """The settings of observers; what is wrong with the file is logged."""
+    try:
+        settings = read_observer_settings(home_directory() if home is None else home)
+    except ConfigurationError as error:
+        logger.warning("observers have no settings: %s", error)
+        return {}
+    for name in sorted(settings.keys() - set(installed)):
+        logger.warning("observer %s has settings, but is not installed", name)
+    return settings
+
+
+def _loaded(name: str, point: EntryPoint, settings: ObserverSettings) -> tuple[str, object]:
+    try:
+        observer = create_observer(imported(point), name, settings.get(name, {}))
+    except ConfigurationError as error:
+        raise PluginError(error.message, hint=error.hint) from None
     _manager(name, observer)
     return name, observer
 

@@ -28,8 +28,10 @@ from deploycore.provider.background import (
     printing_to_stderr,
     under_way,
 )
+from deploycore.provider.requirement import needed_release
 from deploycore.provider.watchdog import ending_process
 from deploycore.text.suggestions import did_you_mean
+from deploycore.version import __version__
 
 if TYPE_CHECKING:
     from deploycore.provider.isolation import Ending
@@ -156,8 +158,16 @@ def imported(point: EntryPoint) -> Any:
     """Import what an entry point names, for who is apart already.
 
     Raises:
-        PluginError: The import fails, for whatever reason, or the name is not there.
+        PluginError: The import fails, for whatever reason, or the name is not there; or the
+            plugin requires a newer deploycore.
     """
+    if needed := needed_release(point):
+        raise PluginError(
+            f"The plugin {label_of(point)} requires {needed}, and this is deploycore"
+            f" {__version__}.",
+            hint="Upgrade deploycore, or install an older release of the plugin.",
+            plugin=label_of(point),
+        )
     if (refusal := _refused.get(_key_of(point))) is not None:
         raise refusal
     try:
@@ -433,7 +443,10 @@ def _hook_faults(candidate: type) -> Iterable[str]:
             yield f"{name} lacks @hookimpl" if bare else f"the required hook {name} is missing"
     for name, function in implemented.items():
         if name not in specified:
-            yield f"{name} is marked @hookimpl, but is not a hook of the contract"
+            yield (
+                f"{name} is marked @hookimpl, but is not a hook of the contract in deploycore"
+                f" {__version__}"
+            )
         else:
             yield from _signature_faults(name, function, specified[name])
 

@@ -1,7 +1,8 @@
-"""A new provider's distribution, made from the template that ships with deploycore.
+"""A new plugin's distribution, made from a template that ships with deploycore.
 
-The template is a distribution that works as it is, for an imaginary host named Acme. There is
-no template language: names are replaced, and all else is copied.
+There is one template for providers and one for observers. Each is a distribution that works as it
+is, for an imaginary host or service named Acme. There is no template language: names are replaced,
+and all else is copied.
 """
 
 from __future__ import annotations
@@ -14,21 +15,33 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from deploycore.disk.removal import remove_tree
 from deploycore.errors import ConfigurationError
 from deploycore.provider.registry import (
     CONTRACT_GROUP,
+    OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
     entry_points_by_name,
     normalise_kind,
 )
 
-__all__ = ["render_template", "template_directory"]
+__all__ = ["PluginTemplate", "render_template", "template_directory"]
+
+PluginTemplate = Literal["provider", "observer"]
 
 _KIND = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _LONGEST_KIND = 30
+_DIRECTORIES: dict[PluginTemplate, str] = {
+    "provider": "_template",
+    "observer": "_observer_template",
+}
+_GROUPS: dict[PluginTemplate, tuple[str, ...]] = {
+    "provider": (PROVIDER_GROUP, SANDBOX_GROUP, CONTRACT_GROUP),
+    "observer": (OBSERVER_GROUP,),
+}
 _NOT_COPIED = re.compile(r"__pycache__|\.(mypy|pytest|ruff)_cache|\.venv|dist|.*\.egg-info")
 
 
@@ -58,30 +71,34 @@ class _Names:
         return re.sub(r"\bacme\b", self.kind, text)
 
 
-def template_directory() -> Path:
-    """Where the template lies: within an installed deploycore, or in its source tree.
+def template_directory(template: PluginTemplate = "provider") -> Path:
+    """Where a template lies: within an installed deploycore, or in its source tree.
 
     Raises:
         ConfigurationError: It is in neither place.
     """
     package = Path(str(files("deploycore")))
-    for place in (package / "_template", package.parent / "plugins" / "_template"):
+    name = _DIRECTORIES[template]
+    for place in (package / name, package.parent / "plugins" / name):
         if (place / "pyproject.toml").is_file():
             return place
     raise ConfigurationError(
-        "This installation of deploycore lacks the template for providers.",
+        f"This installation of deploycore lacks the template for {template}s.",
         hint="Reinstall deploycore from a wheel or a complete source tree.",
     )
 
 
-def render_template(kind: str, directory: Path | None = None) -> Path:
-    """Write a distribution for a new provider.
+def render_template(
+    kind: str, directory: Path | None = None, *, template: PluginTemplate = "provider"
+) -> Path:
+    """Write a distribution for a new provider or observer.
 
     Args:
-        kind: What the provider is called, such as ``my-host``, or its distribution, such as
+        kind: What it is called, such as ``my-host``, or its distribution, such as
             ``deploycore-my-host``; its spelling is normalised.
         directory: Where to; by default ``deploycore-<kind>`` in the current directory. Must not
             exist, or be empty.
+        template: What to write.
 
     Returns:
         The directory; nothing is there before all of it could be written.
@@ -90,7 +107,7 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
         ConfigurationError: The name won't do or is taken, or the directory is in use or can't
             be written.
     """
-    kind = _usable(kind)
+    kind = _usable(kind, template)
     target = (directory if directory is not None else Path(f"deploycore-{kind}")).absolute()
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -99,7 +116,7 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
                 hint="Choose another directory: --dir DIRECTORY.",
                 directory=str(target),
             )
-        _write(_Names(kind), template_directory(), target)
+        _write(_Names(kind), template_directory(template), target)
     except OSError as error:
         reason = error.strerror or str(error)
     else:
@@ -111,7 +128,7 @@ def render_template(kind: str, directory: Path | None = None) -> Path:
     )
 
 
-def _usable(name: str) -> str:
+def _usable(name: str, template: PluginTemplate) -> str:
     """The kind that a name stands for.
 
     Raises:
@@ -119,39 +136,44 @@ def _usable(name: str) -> str:
             if there is one.
     """
     kind = _without_prefix(normalise_kind(name))
-    problem, rule = _problem(kind)
+    problem, rule = _problem(kind, template)
     if not problem:
         return kind
     suggested = _suggestion(name)
-    fits = bool(suggested) and suggested != kind and not _problem(suggested)[0]
-    hint = f"Use {suggested!r} instead: deploycore plugin new {suggested}. " if fits else ""
+    fits = bool(suggested) and suggested != kind and not _problem(suggested, template)[0]
+    options = "--observer " if template == "observer" else ""
+    hint = f"Use {suggested!r} instead: deploycore plugin new {options}{suggested}. "
+    hint = hint if fits else ""
     raise ConfigurationError(problem.format(name=name), hint=hint + rule)
 
 
-def _problem(kind: str) -> tuple[str, str]:
+def _problem(kind: str, template: PluginTemplate) -> tuple[str, str]:
     """What is wrong with a kind, and the rule for it; both empty where nothing is."""
+    article = "An" if template == "observer" else "A"
     if not _KIND.fullmatch(kind) or len(kind) > _LONGEST_KIND or kind == "deploycore":
         return (
-            "A provider cannot be named {name!r}.",
+            f"{article} {template} cannot be named {{name!r}}.",
             "A name consists of letters (a to z), digits and hyphens. It starts with a letter, and"
             f" has {_LONGEST_KIND} characters at most.",
         )
     if kind.startswith("test"):
         return (
-            "A provider cannot be named {name!r}: pytest would collect its classes as tests.",
+            f"{article} {template} cannot be named {{name!r}}: pytest would collect its classes as"
+            " tests.",
             "Choose a name that does not begin with 'test'.",
         )
-    if owner := _owner_of(kind):
+    if owner := _owner_of(kind, template):
+        noun = "name" if template == "observer" else "kind"
         return (
-            f"The kind {kind!r} is used by {owner}, which is installed here.",
+            f"The {noun} {kind!r} is used by {owner}, which is installed here.",
             "Choose another name, or change that distribution.",
         )
     return "", ""
 
 
-def _owner_of(kind: str) -> str:
+def _owner_of(kind: str, template: PluginTemplate) -> str:
     """The installed distribution that has this kind, or the name that it would get."""
-    for group in (PROVIDER_GROUP, SANDBOX_GROUP, CONTRACT_GROUP):
+    for group in _GROUPS[template]:
         for point in entry_points_by_name(group).get(kind, ()):
             return point.dist.name if point.dist else "another distribution"
     try:

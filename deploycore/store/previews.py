@@ -90,6 +90,12 @@ class Previews:
             query = select(previews).order_by(previews.c.name)
             return list(read_records(connection, previews, query, _PREVIEW))
 
+    def pull_request_of(self, application: str) -> int | None:
+        """The number of the pull request that an application is the preview of, if it is one."""
+        with self._database.reading() as connection:
+            found = _find(connection, application)
+        return None if found is None else found.number
+
     def begin_removal(self, name: str) -> bool:
         """Note that nobody may have this preview again before its directory is gone.
 

@@ -7,11 +7,12 @@ deployment began; one that comes meanwhile stays open, and has the application l
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from deploycore.deploy import DeployListener, no_listener, typed_error
+from deploycore.deployment_records import DeploymentCause
 from deploycore.errors import DeploycoreError, UnexpectedAnswer
 from deploycore.git import Cancellation
 from deploycore.installation import Installation
@@ -25,6 +26,13 @@ logger = logging.getLogger(__name__)
 
 _LOOKS_FOR_A_COMMIT = 3
 _BY_PERSON = "request"  # the cause of what a person asks for over REST
+_CAUSES: Mapping[str, DeploymentCause] = {
+    "push": "push",
+    "poll": "poll",
+    "pull_request": "preview",
+    _BY_PERSON: "api",
+}
+"""The causes of triggers, as observers receive them."""
 
 
 @dataclass
@@ -71,6 +79,7 @@ def process_application(
         done = installation.deploy(
             application,
             requested_by=_who(triggers),
+            cause=_CAUSES.get(triggers[-1].cause, ""),
             force=any(each.force for each in triggers),
             automatic=all(each.cause != _BY_PERSON for each in triggers),
             cancellation=slot.cancellation,

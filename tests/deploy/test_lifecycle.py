@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from deploycore import Installation
-from deploycore.deploy import Engine, lifecycle
-from deploycore.errors import DeployError
+from deploycore.deploy import DeployRequest, Engine, lifecycle
+from deploycore.errors import DeployError, StoreError
 from deploycore.hookspecs import hookimpl
 from deploycore.provider.observers import Observers
 
@@ -212,3 +213,64 @@ def test_a_rollback_is_told_and_not_asked_about(
     )
     assert engine.roll_back("site").state == "healthy"
     assert audit.seen[-1] == ("finished", "healthy", None)
+
+
+class Keeping:
+    def __init__(self):
+        self.records = []
+
+    @hookimpl
+    def deploy_started(self, deployment):
+        self.records.append(deployment)
+
+    @hookimpl
+    def deploy_state_changed(self, deployment):
+        self.records.append(deployment)
+
+    @hookimpl
+    def deploy_finished(self, deployment):
+        self.records.append(deployment)
+
+
+def test_observers_receive_where_a_deployment_is_from_and_why(
+    installation, create, home, demo_sandbox
+):
+    create()
+    keeping = Keeping()
+    engine = Engine(
+        installation.store,
+        installation.secrets,
+        installation.open_provider,
+        home=home,
+        observers=Observers([("keeping", keeping)]),
+    )
+    done = engine.deploy("site", DeployRequest(cause="push"))
+    for each in keeping.records:
+        assert (each.provider, each.provider_kind, each.cause) == ("work", "bitbucket", "push")
+        assert (each.repository, each.pull_request) == ("acme/site", None)
+    first, last = keeping.records[0], keeping.records[-1]
+    assert first.commit_url is None  # the commit is not known yet
+    assert last.commit_url.endswith(f"/acme/site/commits/{done.commit}")
+    assert Path(last.log).read_text().startswith("{")
+    assert done.cause == ""  # what is not stored is not in other records
+
+    demo_sandbox.publish("acme", "site", "main", {"page": b"two"}, "Two")
+    engine.deploy("site")
+    engine.roll_back("site", DeployRequest(cause="api"))
+    last = keeping.records[-1]
+    assert (last.kind, last.cause, last.commit_url) == ("rollback", "rollback", None)
+
+
+def test_a_database_that_fails_costs_observers_their_fields_and_nothing_else(
+    create, deploy, installation, monkeypatch
+):
+    create()
+
+    def failing(name):
+        raise StoreError("no")
+
+    keeping = Keeping()
+    monkeypatch.setattr(installation.store.previews, "pull_request_of", failing)
+    assert deploy(keeping).state == "healthy"
+    assert keeping.records[-1].provider == "work"
+    assert keeping.records[-1].pull_request is None

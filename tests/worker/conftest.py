@@ -49,6 +49,7 @@ class Deployments:
     Attributes:
         asked: The applications, in order.
         said: Under which name each was asked for.
+        causes: Why each was asked for.
         errors: What the next ones raise.
         gate: They wait for it, if it is not set.
         running: How many run; ``most`` is how many ran at once.
@@ -57,6 +58,7 @@ class Deployments:
     def __init__(self, installation: Installation) -> None:
         self.asked: list[str] = []
         self.said: list[str] = []
+        self.causes: list[str] = []
         self.ways: list[tuple[bool, bool]] = []
         self.errors: list[BaseException] = []
         self.gate = threading.Event()
@@ -66,13 +68,23 @@ class Deployments:
         self._lock = threading.Lock()
 
     def __call__(
-        self, name, *, requested_by, force, automatic, claimed, cancellation, listener=None
+        self,
+        name,
+        *,
+        requested_by,
+        cause,
+        force,
+        automatic,
+        claimed,
+        cancellation,
+        listener=None,
     ):
         self.ways.append((force, automatic))
         assert claimed
         with self._lock:
             self.asked.append(name)
             self.said.append(requested_by)
+            self.causes.append(cause)
             self.running += 1
             self.most = max(self.most, self.running)
         try:

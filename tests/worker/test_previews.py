@@ -83,6 +83,12 @@ def test_an_opened_pull_request_gets_an_application_and_a_trigger(installation, 
     assert installation.store.triggers.open("one") == []
 
 
+def test_a_preview_knows_its_pull_request(installation, parent):
+    handle(installation, parent(), event(number=12))
+    assert installation.store.previews.pull_request_of("one-pr-12") == 12
+    assert installation.store.previews.pull_request_of("one") is None
+
+
 def test_an_update_is_another_trigger_and_changes_nothing_else(installation, parent):
     record = parent()
     handle(installation, record, event())

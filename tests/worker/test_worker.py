@@ -35,6 +35,25 @@ def test_what_was_there_before_it_started_is_done(installation, deployments, add
     assert installation.store.claims.list() == []
 
 
+@pytest.mark.parametrize(
+    ("told", "cause"),
+    [
+        ("push", "push"),
+        ("poll", "poll"),
+        ("request", "api"),
+        ("pull_request", "preview"),
+        ("recovery", ""),
+    ],
+)
+def test_the_cause_of_the_newest_trigger_goes_to_the_deployment(
+    installation, applications, deployments, start, told, cause
+):
+    installation.store.triggers.add("one", cause="push")
+    installation.store.triggers.add("one", cause=told)
+    assert start().wait_until_idle(30)
+    assert deployments.causes == [cause]
+
+
 def test_what_is_added_in_its_process_wakes_it(installation, deployments, add, start):
     worker = start()
     worker.wait_until_idle(30)

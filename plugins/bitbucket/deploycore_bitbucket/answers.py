@@ -133,10 +133,12 @@ class RepositoryAnswer(AnswerModel):
             raise _incomplete("a repository", "full_name")
         owner, _, slug = self.full_name.partition("/")
         links = (link.clone_link() for link in self.links.clone if link and link.href)
+        url = self.links.html.href or f"{git_url}/{self.full_name}"
         return Repository(
             name=self.name or slug,
             slug=slug,
-            url=self.links.html.href or f"{git_url}/{self.full_name}",
+            url=url,
+            commit_url=f"{url.rstrip('/')}/commits/{{commit}}",
             owner=Owner(username=owner, display_name=self.workspace.name or None),
             default_branch=self.mainbranch.name or None,
             private=self.is_private,

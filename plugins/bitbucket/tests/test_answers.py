@@ -39,6 +39,7 @@ GOLDEN = Repository(
     name="Web Shop",
     slug="web-shop",
     url="https://bitbucket.org/acme/web-shop",
+    commit_url="https://bitbucket.org/acme/web-shop/commits/{commit}",
     owner=Owner(username="acme", display_name="Acme Corporation"),
     default_branch="main",
     private=True,
@@ -144,6 +145,7 @@ def test_what_is_not_needed_of_a_repository_has_a_default():
         name="web-shop",
         slug="web-shop",
         url="https://bitbucket.org/acme/web-shop",
+        commit_url="https://bitbucket.org/acme/web-shop/commits/{commit}",
         owner=Owner(username="acme"),
         private=True,
     )

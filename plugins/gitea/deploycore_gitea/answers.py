@@ -97,6 +97,7 @@ class RepositoryAnswer(AnswerModel):
             name=self.name,
             slug=self.name,
             url=self.html_url,
+            commit_url=f"{self.html_url}/commit/{{commit}}",
             owner=Owner(username=self.owner.login, display_name=self.owner.full_name or None),
             default_branch=None if self.empty else self.default_branch or None,
             private=self.private or self.internal,

@@ -110,6 +110,7 @@ SHOP = Repository(
     name="shop",
     slug="shop",
     url="https://git.example.com/ada/shop",
+    commit_url="https://git.example.com/ada/shop/commit/{commit}",
     owner=Owner(username="ada", display_name="Ada Lovelace"),
     default_branch="trunk",
     private=True,

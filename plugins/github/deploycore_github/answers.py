@@ -104,6 +104,7 @@ class RepositoryAnswer(AnswerModel):
             name=self.name,
             slug=self.name,
             url=self.html_url,
+            commit_url=f"{self.html_url}/commit/{{commit}}",
             owner=Owner(username=self.owner.login),
             default_branch=self.default_branch or None,
             private=self.private,

@@ -53,6 +53,7 @@ HELLO_WORLD = Repository(
     name="Hello-World",
     slug="Hello-World",
     url="https://github.com/octocat/Hello-World",
+    commit_url="https://github.com/octocat/Hello-World/commit/{commit}",
     owner=Owner(username="octocat"),
     default_branch="master",
     private=False,

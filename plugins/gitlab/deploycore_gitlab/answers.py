@@ -122,6 +122,7 @@ class ProjectAnswer(AnswerModel):
             name=self.name,
             slug=self.path,
             url=self.web_url,
+            commit_url=f"{self.web_url}/-/commit/{{commit}}",
             owner=self.namespace.owner(),
             default_branch=None if self.empty_repo else self.default_branch or None,
             private=self.visibility != "public",

@@ -55,6 +55,7 @@ GOLDEN = Repository(
     name="Diaspora Client",
     slug="diaspora-client",
     url="https://gitlab.example.com/diaspora/apps/diaspora-client",
+    commit_url="https://gitlab.example.com/diaspora/apps/diaspora-client/-/commit/{commit}",
     owner=Owner(username="diaspora/apps", display_name="Apps"),
     default_branch="main",
     private=True,

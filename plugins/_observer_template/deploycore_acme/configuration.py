@@ -1,0 +1,23 @@
+"""What ``settings.yaml`` has for Acme."""
+
+from __future__ import annotations
+
+from deploycore.configuration import HttpsAddress, ObserverConfig, TokenStr
+from deploycore.events import DeploymentState
+
+__all__ = ["AcmeConfig"]
+
+
+class AcmeConfig(ObserverConfig):
+    """The settings of the observer.
+
+    Attributes:
+        url: The address that receives the messages.
+        token: A secret: the file has ``env:NAME`` or ``file:/absolute/path`` for it.
+        states: The final states to send.
+    """
+
+    # EDIT 1: the values that the user enters; type every secret SecretStr or TokenStr
+    url: HttpsAddress
+    token: TokenStr
+    states: tuple[DeploymentState, ...] = ("failed", "rolled_back")

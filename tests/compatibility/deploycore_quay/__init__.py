@@ -1,0 +1,5 @@
+"""Quay as a deploycore provider."""
+
+from deploycore_quay.provider import QuayProvider
+
+__all__ = ["QuayProvider"]

@@ -1,0 +1,27 @@
+"""Configuration of Quay: forms and command-line options are made from its fields."""
+
+from __future__ import annotations
+
+from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.http import HeaderAuth, HttpAuth
+from pydantic import Field
+
+__all__ = ["READ_PERMISSION", "QuayConfig"]
+
+READ_PERMISSION = "code:read"
+
+
+class QuayConfig(ProviderConfig):
+    """One account of Quay."""
+
+    url: HttpsAddress = Field(default="https://quay.example", description="address of Quay")
+    team: str = Field(min_length=1, description="team whose projects to list")
+    key: TokenStr = Field(description=f"access key with the permission {READ_PERMISSION}")
+
+    @property
+    def api_base_url(self) -> str:
+        return f"{self.url}/api"
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return HeaderAuth("X-Quay-Key", self.key)

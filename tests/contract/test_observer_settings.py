@@ -1,0 +1,203 @@
+"""Observers with settings and secrets of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from deploycore.errors import ConfigurationError
+from deploycore.provider.installed import plugin_reports
+from deploycore.provider.observer_settings import read_observer_settings
+from deploycore.provider.observers import installed_observers
+from deploycore.testing.observers import make_deployment
+
+SECRET = "made-up-secret-of-an-observer"
+PAGER = """
+from pydantic import SecretStr
+from deploycore.configuration import ObserverConfig
+from deploycore.hookspecs import hookimpl
+
+class PagerConfig(ObserverConfig):
+    channel: str
+    token: SecretStr
+    retries: int = 3
+
+class Pager:
+    Config = PagerConfig
+    made = []
+
+    def __init__(self, config):
+        self.config = config
+        self.seen = []
+        self.made.append(self)
+
+    @hookimpl
+    def deploy_started(self, deployment):
+        self.seen.append(deployment.application)
+"""
+PLAIN = """
+from deploycore.hookspecs import hookimpl
+
+class Plain:
+    @hookimpl
+    def deploy_started(self, deployment):
+        pass
+"""
+
+
+@pytest.fixture
+def install(install_distribution):
+    def one(source=PAGER, target="Pager", name="pager"):
+        install_distribution(name, name, source, target=target, group="deploycore.observers")
+
+    return one
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("DEPLOYCORE_HOME", str(home))
+
+    def settings(text):
+        (home / "settings.yaml").write_text(text)
+        return home
+
+    return settings
+
+
+def problem_of(name="pager"):
+    return next(each for each in plugin_reports() if each.kind == name).problem
+
+
+def test_an_observer_is_created_with_its_settings_and_its_secret(install, write, monkeypatch):
+    install()
+    monkeypatch.setenv("PAGER_TOKEN", SECRET)
+    home = write("observers:\n  Pager:\n    channel: ops\n    token: env:PAGER_TOKEN\n")
+    observers = installed_observers(home)
+    observers.tell("deploy_started", deployment=make_deployment())
+    (made,) = sys.modules["pager"].Pager.made
+    assert made.seen == ["shop"]
+    assert (made.config.channel, made.config.retries) == ("ops", 3)
+    assert made.config.token.get_secret_value() == SECRET
+    assert SECRET not in repr(made.config)
+    assert problem_of() is None
+
+
+def test_a_secret_can_be_in_a_file(install, write, tmp_path):
+    install()
+    (tmp_path / "token").write_text(SECRET + "\n")
+    home = write(f"observers: {{pager: {{channel: ops, token: 'file:{tmp_path}/token'}}}}")
+    assert installed_observers(home).names == ["pager"]
+    assert sys.modules["pager"].Pager.made[0].config.token.get_secret_value() == SECRET
+
+
+def test_a_secret_in_the_settings_file_itself_is_refused_without_being_repeated(
+    install, write, caplog
+):
+    install()
+    home = write(f"observers: {{pager: {{channel: ops, token: {SECRET}}}}}")
+    assert installed_observers(home).names == []
+    assert "token: This is not a reference to a secret" in caplog.text
+    assert SECRET not in caplog.text
+    problem = problem_of()
+    assert "env:NAME" in problem.hint
+    assert SECRET not in problem.message + problem.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("", "channel"),
+        ("observers: {pager: {channel: ops, token: env:PAGER_TOKEN, chanel: x}}", "chanel"),
+        ("observers: {pager: {channel: [1], token: env:PAGER_TOKEN}}", "channel"),
+        ("observers: {pager: {channel: ops, token: env:NOT_SET_ANYWHERE}}", "NOT_SET_ANYWHERE"),
+    ],
+)
+def test_settings_that_are_wrong_leave_out_the_observer_and_are_reported(
+    install, write, monkeypatch, caplog, settings, expected
+):
+    install()
+    install(PLAIN, "Plain", "plain")
+    monkeypatch.setenv("PAGER_TOKEN", SECRET)
+    home = write(settings)
+    assert installed_observers(home).names == ["plain"]
+    assert expected in caplog.text
+    assert expected in problem_of().message
+    assert problem_of("plain") is None
+    assert SECRET not in caplog.text
+
+
+def test_an_observer_without_a_config_is_created_without_arguments(install, write):
+    install(PLAIN, "Plain", "plain")
+    assert installed_observers(write("observers: {plain: }")).names == ["plain"]
+
+
+def test_settings_of_an_observer_that_takes_none_are_reported(install, write, caplog):
+    install(PLAIN, "Plain", "plain")
+    assert installed_observers(write("observers: {plain: {path: /x}}")).names == []
+    assert "has no settings" in problem_of("plain").message
+
+
+def test_a_config_of_another_kind_is_refused(install, write):
+    install(PAGER.replace("PagerConfig(ObserverConfig)", "PagerConfig"), "Pager")
+    assert installed_observers(write("")).names == []
+    assert "not a subclass of ObserverConfig" in problem_of().message
+
+
+def test_a_constructor_that_fails_leaves_out_the_observer_and_its_secret(
+    install, write, monkeypatch, caplog
+):
+    failing = PAGER.replace(
+        "self.config = config", "raise OSError(config.token.get_secret_value())"
+    )
+    install(failing)
+    monkeypatch.setenv("PAGER_TOKEN", SECRET)
+    home = write("observers: {pager: {channel: ops, token: env:PAGER_TOKEN}}")
+    assert installed_observers(home).names == []
+    assert "cannot be created: OSError" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_settings_of_an_observer_that_is_not_installed_are_logged(install, write, caplog):
+    installed_observers(write("observers: {nobody-has-this: {path: /x}}"))
+    assert "observer nobody-has-this has settings, but is not installed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("observers: [", "not valid YAML at line 1"),
+        ("providers: {}", "'observers' at the top level"),
+        ("- observers", "'observers' at the top level"),
+        ("observers: [pager]", "observers must be a mapping"),
+        ("observers: {1: {}}", "observers must be a mapping"),
+        ("observers: {pager: 3}", "observers/pager must be a mapping"),
+        ("#" * (1024 * 1024 + 1), "larger than"),
+        ("\x00", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_malformed_is_an_error_that_says_what_is_wrong(write, content, problem):
+    home = write(content)
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        read_observer_settings(home)
+    assert caught.value.details["path"] == str(home / "settings.yaml")
+
+
+def test_a_malformed_file_keeps_no_observer_without_settings_from_its_work(install, write, caplog):
+    install()
+    install(PLAIN, "Plain", "plain")
+    assert installed_observers(write("observers: [")).names == ["plain"]
+    assert "observers have no settings" in caplog.text
+    assert "not valid YAML" in problem_of().message
+
+
+def test_what_is_no_file_is_not_waited_for(write):
+    home = write("")
+    (home / "settings.yaml").unlink()
+    assert read_observer_settings(home) == {}
+    os.mkfifo(home / "settings.yaml")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_observer_settings(home)
