@@ -110,6 +110,10 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
         ("providers",),
         {"--keep-old": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
     ),
+    "provider authorize": (
+        ("providers",),
+        {"--port": "", "--no-browser": None, "--timeout": "", "--json": None, "--help": None},
+    ),
     "app create": (
         ("",),
         {
