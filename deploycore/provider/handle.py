@@ -27,12 +27,7 @@ from deploycore.errors import (
     ProviderError,
 )
 from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeploymentStatus,
     ProviderCall,
-    Webhook,
-    WebhookDelivery,
 )
 from deploycore.http import HttpSettings
 from deploycore.http.deprecation import Deprecation
@@ -57,8 +52,9 @@ from deploycore.provider.connection import Connection, OtherCredentials
 from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields, split_fields
 from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
-from deploycore.provider.listings import MOST_REPEATS, Everything, ModelT, Query, Repeats
+from deploycore.provider.listings import MOST_REPEATS, ModelT, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
+from deploycore.provider.optional_calls import OptionalCalls
 from deploycore.provider.optional_listings import LISTINGS, OptionalListings
 from deploycore.provider.registry import Plugin, load_plugin
 from deploycore.provider.stored_credentials import StoredCredentials
@@ -96,7 +92,7 @@ def open_provider(
     return Provider(plugin, config, core=core, http_settings=http_settings)
 
 
-class Provider(OptionalListings):
+class Provider(OptionalListings, OptionalCalls):
     """One configured provider.
 
     Args:
@@ -277,58 +273,6 @@ class Provider(OptionalListings):
     def explain_rejection(self, error: GitError) -> None:
         """Add to the error of a git server that rejected the credentials how to replace them."""
         self._guard.explain(error)
-
-    @limited
-    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """Whether a delivery was signed by somebody who knows one of the secrets."""
-        self._demand("verify_webhook")
-        return self._call("verify_webhook", bool, delivery=delivery, secrets=secrets)
-
-    @limited
-    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
-        """What a verified delivery says.
-
-        Raises:
-            UnexpectedAnswer: It is not what the host documents.
-        """
-        self._demand("parse_webhook")
-        return self._call("parse_webhook", Delivered, delivery=delivery)
-
-    @limited
-    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """Have the host tell of pushes and pull requests at an address.
-
-        Raises:
-            ConfigurationError: The plugin can't, as for all hooks of webhooks.
-            ProviderError: The host refuses, or can't be reached.
-        """
-        self._demand("register_webhook")
-        arguments = {"repository": repository, "url": url, "secret": secret}
-        return self._call("register_webhook", Webhook, **arguments)
-
-    @limited
-    def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
-        """The webhooks of a repository, lazily."""
-        self._demand("list_webhooks")
-        return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
-
-    @limited
-    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
-        """Remove a webhook by the host's identifier; whether there was one."""
-        self._demand("remove_webhook")
-        return self._call("remove_webhook", bool, repository=repository, webhook=webhook)
-
-    @limited
-    def report_status(self, repository: RepositoryId, status: CommitStatus) -> None:
-        """Show on the host's pages how a commit's deployment goes."""
-        self._demand("report_status")
-        self._call("report_status", bool, repository=repository, status=status)
-
-    @limited
-    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> None:
-        """Keep the host's list of deployments to an environment."""
-        self._demand("report_deployment")
-        self._call("report_deployment", bool, repository=repository, status=status)
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:

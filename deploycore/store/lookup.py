@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, select
 from deploycore.errors import ConfigurationError
 from deploycore.text.suggestions import did_you_mean
 
-__all__ = ["COMMANDS", "named_row"]
+__all__ = ["COMMANDS", "named_row", "refuse_taken"]
 
 _COMPARED = 500  # names before and after one that is not there
 
@@ -55,3 +55,14 @@ def _names_near(connection: Connection, table: Table, name: str) -> Sequence[str
     after = select(column).where(column > name).order_by(column).limit(_COMPARED)
     found = (each for query in (before, after) for each in connection.scalars(query))
     return [each for each in found if isinstance(each, str)]
+
+
+def refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:
+    """Refuse a name that another record of the table has."""
+    taken = connection.scalar(select(table.c.name).where(table.c.name == name))
+    if taken is not None:
+        raise ConfigurationError(
+            f"The {noun} name {name!r} is taken.",
+            hint=f"Choose another name, or remove it first: {COMMANDS[noun]} remove {name}",
+            **{noun: name},
+        )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Table, delete, insert, select, text, update
+from sqlalchemy import Connection, delete, select, text, update
 
 from deploycore.applications.application import Application
-from deploycore.errors import ConfigurationError
 from deploycore.secrets import SecretBox, is_sealed
 from deploycore.settings import Settings
 from deploycore.store.applications import (
@@ -28,19 +27,14 @@ from deploycore.store.applications import (
 from deploycore.store.claims import Claims
 from deploycore.store.database import Database, check_writable, chunks
 from deploycore.store.deployments import Deployments
-from deploycore.store.lookup import COMMANDS, named_row
+from deploycore.store.lookup import named_row, refuse_taken
 from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
+from deploycore.store.provider_rows import ProviderRows
 from deploycore.store.provider_tokens import ProviderTokens
 from deploycore.store.providers import (
-    change,
-    is_damaged,
-    note_expiry,
     provider_of,
-    refuse_malformed,
-    refuse_used,
     sealed_secrets,
-    take_expiry_warning,
 )
 from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.reception import Reception
@@ -61,7 +55,7 @@ from deploycore.store.webhooks import Webhooks, find_webhook
 __all__ = ["Store"]
 
 
-class Store:
+class Store(ProviderRows):
     """Providers, applications and deployments.
 
     The first operation opens the database. It creates the database if there is none, and migrates
@@ -97,115 +91,6 @@ class Store:
         self.tokens = Tokens(self._database)
         self.provider_tokens = ProviderTokens(self._database)
 
-    def add_provider(self, record: ProviderRecord) -> None:
-        """Store a new provider. It replaces a provider of this name whose record is damaged.
-
-        Raises:
-            ConfigurationError: The name is invalid or already used.
-            StoreError: Stored secrets were encrypted with another key.
-        """
-        refuse_malformed(record.name)
-        values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
-        values |= checksums(providers, values)
-        with self._database.writing() as connection:
-            damaged = is_damaged(connection, record.name)
-            if not damaged:
-                _refuse_taken(connection, "provider", providers, record.name)
-            if any(map(is_sealed, record.secrets.values())):
-                self._refuse_second_key(connection)
-            if damaged:
-                replaced = update(providers).where(providers.c.name == record.name)
-                connection.execute(replaced.values(values))
-            else:
-                connection.execute(insert(providers).values(values))
-
-    def get_provider(self, name: str) -> ProviderRecord:
-        """Get the provider of a name.
-
-        Raises:
-            ConfigurationError: The provider does not exist; the hint names a similar one.
-        """
-        with self._database.reading() as connection:
-            row = named_row(connection, "provider", providers, name)
-            return read_record(providers, row, provider_of)
-
-    def list_providers(self) -> list[ProviderRecord]:
-        """All providers, by name."""
-        with self._database.reading() as connection:
-            query = select(providers).order_by(providers.c.name)
-            return list(read_records(connection, providers, query, provider_of))
-
-    def change_provider(
-        self,
-        record: ProviderRecord,
-        *,
-        settings: Mapping[str, str],
-        secrets: Mapping[str, str],
-        former_until: datetime | None = None,
-        expires_at: datetime | None = None,
-    ) -> ProviderRecord:
-        """Replace a provider's settings and secrets in one step. Its applications, their history
-        and webhooks stay.
-
-        Args:
-            record: The provider as it was read.
-            secrets: As ``SecretBox`` returns them.
-            former_until: Until when the present secrets may still be used (default: not at all).
-            expires_at: When the new credentials expire, if that is known.
-
-        Raises:
-            ConfigurationError: The provider does not exist, or was changed since it was read.
-            StoreError: Stored secrets were encrypted with another key.
-        """
-        with self._database.writing() as connection:
-            if any(map(is_sealed, secrets.values())):
-                self._refuse_second_key(connection)
-            return change(connection, record, settings, secrets, former_until, expires_at)
-
-    def note_expiry(
-        self, name: str, expires_at: datetime | None, *, generation: int | None = None
-    ) -> None:
-        """Record when a provider's credentials expire, as the host or the user says.
-
-        Args:
-            generation: The provider's, when it was read; nothing is recorded if it has changed
-                since (default: any).
-        """
-        with self._database.writing() as connection:
-            note_expiry(connection, name, expires_at, generation)
-
-    def take_expiry_warning(self, name: str, expires_at: datetime, days: int) -> bool:
-        """Record that a warning is given before credentials expire.
-
-        Args:
-            expires_at: When they expire, as was read.
-            days: How many days before that the warning is due.
-
-        Returns:
-            Whether it was not given yet, so that the caller is to give it.
-        """
-        with self._database.writing() as connection:
-            return take_expiry_warning(connection, name, expires_at, days)
-
-    def remove_provider(self, name: str) -> None:
-        """Forget a provider and its secrets.
-
-        Raises:
-            ConfigurationError: There is none of this name, or applications use it.
-        """
-        with self._database.writing() as connection:
-            refuse_used(connection, name)
-            connection.execute(delete(providers).where(providers.c.name == name))
-
-    def refuse_provider_removal(self, name: str) -> None:
-        """See whether a provider could be removed.
-
-        Raises:
-            ConfigurationError: There is none of this name, or applications use it.
-        """
-        with self._database.reading() as connection:
-            refuse_used(connection, name)
-
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""
         return self.find_sealed_secret() is not None
@@ -227,7 +112,7 @@ class Store:
         """
         wanted = places_of([definition])
         with self._database.writing() as connection:
-            _refuse_taken(connection, "application", applications, definition.name)
+            refuse_taken(connection, "application", applications, definition.name)
             refuse_common_targets(wanted, stored_targets(connection, wanted))
             record = put(connection, definition, wanted[definition.name])
             if dry_run:
@@ -511,13 +396,3 @@ class Store:
         sealed = next(sealed_secrets(connection), None)
         if sealed is not None:
             SecretBox(self._settings).reveal(sealed)
-
-
-def _refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:
-    taken = connection.scalar(select(table.c.name).where(table.c.name == name))
-    if taken is not None:
-        raise ConfigurationError(
-            f"The {noun} name {name!r} is taken.",
-            hint=f"Choose another name, or remove it first: {COMMANDS[noun]} remove {name}",
-            **{noun: name},
-        )

@@ -1,0 +1,96 @@
+"""Webhooks and reports to the host, as methods of the handle: hooks that a plugin may leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeploymentStatus,
+    Webhook,
+    WebhookDelivery,
+)
+from deploycore.models import RepositoryId
+from deploycore.provider.limits import CallLimit, limited
+from deploycore.provider.listings import Everything, ModelT, Query
+from deploycore.provider.registry import Plugin
+
+__all__ = ["OptionalCalls"]
+
+T = TypeVar("T")
+
+
+class OptionalCalls:
+    """A part of ``Provider``, which completes it: webhooks, and what is reported to the host."""
+
+    name: str
+    plugin: Plugin
+    limit: CallLimit | None
+    unlimited: Any
+
+    @limited
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Whether a delivery was signed by somebody who knows one of the secrets."""
+        self._demand("verify_webhook")
+        return self._call("verify_webhook", bool, delivery=delivery, secrets=secrets)
+
+    @limited
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """What a verified delivery says.
+
+        Raises:
+            UnexpectedAnswer: It is not what the host documents.
+        """
+        self._demand("parse_webhook")
+        return self._call("parse_webhook", Delivered, delivery=delivery)
+
+    @limited
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """Have the host tell of pushes and pull requests at an address.
+
+        Raises:
+            ConfigurationError: The plugin can't, as for all hooks of webhooks.
+            ProviderError: The host refuses, or can't be reached.
+        """
+        self._demand("register_webhook")
+        arguments = {"repository": repository, "url": url, "secret": secret}
+        return self._call("register_webhook", Webhook, **arguments)
+
+    @limited
+    def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
+        """The webhooks of a repository, lazily."""
+        self._demand("list_webhooks")
+        return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
+
+    @limited
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """Remove a webhook by the host's identifier; whether there was one."""
+        self._demand("remove_webhook")
+        return self._call("remove_webhook", bool, repository=repository, webhook=webhook)
+
+    @limited
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> None:
+        """Show on the host's pages how a commit's deployment goes."""
+        self._demand("report_status")
+        self._call("report_status", bool, repository=repository, status=status)
+
+    @limited
+    def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> None:
+        """Keep the host's list of deployments to an environment."""
+        self._demand("report_deployment")
+        self._call("report_deployment", bool, repository=repository, status=status)
+
+    def _demand(self, hook: str) -> None:
+        raise NotImplementedError  # pragma: no cover
+
+    def _call(self, hook: str, expected: type[T], **arguments: object) -> T:
+        raise NotImplementedError  # pragma: no cover
+
+    def _listing(
+        self, hook: str, expected: type[ModelT], wanted: Query[ModelT], /, **arguments: object
+    ) -> Iterator[ModelT]:
+        raise NotImplementedError  # pragma: no cover

@@ -1,0 +1,144 @@
+"""Providers in the store: added, changed, watched and removed, each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from deploycore.secrets import is_sealed
+from deploycore.store.database import Database
+from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.providers import (
+    change,
+    is_damaged,
+    note_expiry,
+    provider_of,
+    refuse_malformed,
+    refuse_used,
+    take_expiry_warning,
+)
+from deploycore.store.reading import checksums, read_record, read_records
+from deploycore.store.records import ProviderRecord
+from deploycore.store.tables import providers
+
+__all__ = ["ProviderRows"]
+
+
+class ProviderRows:
+    """A part of ``Store``, which completes it."""
+
+    _database: Database
+
+    def add_provider(self, record: ProviderRecord) -> None:
+        """Store a new provider. It replaces a provider of this name whose record is damaged.
+
+        Raises:
+            ConfigurationError: The name is invalid or already used.
+            StoreError: Stored secrets were encrypted with another key.
+        """
+        refuse_malformed(record.name)
+        values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
+        values |= checksums(providers, values)
+        with self._database.writing() as connection:
+            damaged = is_damaged(connection, record.name)
+            if not damaged:
+                refuse_taken(connection, "provider", providers, record.name)
+            if any(map(is_sealed, record.secrets.values())):
+                self._refuse_second_key(connection)
+            if damaged:
+                replaced = update(providers).where(providers.c.name == record.name)
+                connection.execute(replaced.values(values))
+            else:
+                connection.execute(insert(providers).values(values))
+
+    def get_provider(self, name: str) -> ProviderRecord:
+        """Get the provider of a name.
+
+        Raises:
+            ConfigurationError: The provider does not exist; the hint names a similar one.
+        """
+        with self._database.reading() as connection:
+            row = named_row(connection, "provider", providers, name)
+            return read_record(providers, row, provider_of)
+
+    def list_providers(self) -> list[ProviderRecord]:
+        """All providers, by name."""
+        with self._database.reading() as connection:
+            query = select(providers).order_by(providers.c.name)
+            return list(read_records(connection, providers, query, provider_of))
+
+    def change_provider(
+        self,
+        record: ProviderRecord,
+        *,
+        settings: Mapping[str, str],
+        secrets: Mapping[str, str],
+        former_until: datetime | None = None,
+        expires_at: datetime | None = None,
+    ) -> ProviderRecord:
+        """Replace a provider's settings and secrets in one step. Its applications, their history
+        and webhooks stay.
+
+        Args:
+            record: The provider as it was read.
+            secrets: As ``SecretBox`` returns them.
+            former_until: Until when the present secrets may still be used (default: not at all).
+            expires_at: When the new credentials expire, if that is known.
+
+        Raises:
+            ConfigurationError: The provider does not exist, or was changed since it was read.
+            StoreError: Stored secrets were encrypted with another key.
+        """
+        with self._database.writing() as connection:
+            if any(map(is_sealed, secrets.values())):
+                self._refuse_second_key(connection)
+            return change(connection, record, settings, secrets, former_until, expires_at)
+
+    def note_expiry(
+        self, name: str, expires_at: datetime | None, *, generation: int | None = None
+    ) -> None:
+        """Record when a provider's credentials expire, as the host or the user says.
+
+        Args:
+            generation: The provider's, when it was read; nothing is recorded if it has changed
+                since (default: any).
+        """
+        with self._database.writing() as connection:
+            note_expiry(connection, name, expires_at, generation)
+
+    def take_expiry_warning(self, name: str, expires_at: datetime, days: int) -> bool:
+        """Record that a warning is given before credentials expire.
+
+        Args:
+            expires_at: When they expire, as was read.
+            days: How many days before that the warning is due.
+
+        Returns:
+            Whether it was not given yet, so that the caller is to give it.
+        """
+        with self._database.writing() as connection:
+            return take_expiry_warning(connection, name, expires_at, days)
+
+    def remove_provider(self, name: str) -> None:
+        """Forget a provider and its secrets.
+
+        Raises:
+            ConfigurationError: There is none of this name, or applications use it.
+        """
+        with self._database.writing() as connection:
+            refuse_used(connection, name)
+            connection.execute(delete(providers).where(providers.c.name == name))
+
+    def refuse_provider_removal(self, name: str) -> None:
+        """See whether a provider could be removed.
+
+        Raises:
+            ConfigurationError: There is none of this name, or applications use it.
+        """
+        with self._database.reading() as connection:
+            refuse_used(connection, name)
+
+    def _refuse_second_key(self, connection: Connection) -> None:
+        raise NotImplementedError  # pragma: no cover
