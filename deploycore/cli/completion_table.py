@@ -99,6 +99,18 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "provider list": ((), {"--json": None, "--help": None}),
     "provider show": (("providers",), {"--json": None, "--help": None}),
     "provider remove": (("providers",), {"--yes": None, "-y": None, "--help": None}),
+    "provider edit": (
+        ("providers",),
+        {"--unset": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+    ),
+    "provider rotate": (
+        ("providers",),
+        {"--keep-old": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+    ),
+    "provider authorize": (
+        ("providers",),
+        {"--port": "", "--no-browser": None, "--timeout": "", "--json": None, "--help": None},
+    ),
     "app create": (
         ("",),
         {
