@@ -101,7 +101,7 @@ def _by_redirect(
         query = listener.wait(request.belongs, seconds)
     if query is None:
         raise AuthenticationFailed(
-            "Nobody signed in within the time limit.",
+            "The sign-in was not completed within the time limit.",
             hint="Sign in again. If the browser runs on another machine, add --no-browser.",
         )
     return sign_in.exchange(request, request.read_query(query))

@@ -144,7 +144,7 @@ def refresh_token(
 
     def obtain(http: HttpClient, held: Token | None) -> Token:
         if held is None:
-            raise AuthenticationFailed("This provider has not been authorized yet.", hint=hint)
+            raise AuthenticationFailed("This provider is not authorized yet.", hint=hint)
         if held.refresh_token is None:
             raise AuthenticationFailed(
                 "The access token has expired or was revoked, and cannot be renewed.", hint=hint

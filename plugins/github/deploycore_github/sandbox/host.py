@@ -26,13 +26,13 @@ from deploycore.testing.messages import (
     text_answer,
     with_headers,
 )
-from deploycore.testing.oauth import AuthorizationServer, OAuthRules
+from deploycore.testing.oauth import AuthorizationServer
 from deploycore.testing.paging import LinkHeader, Pages
 from deploycore.testing.pull_request_sandbox import PullRequestSandbox
 from deploycore.testing.repositories import Service
 from deploycore.testing.sandbox import Credential, Repository, credentials_of
 from deploycore.testing.scenarios import Access
-from deploycore_github.sandbox import keys
+from deploycore_github.sandbox import keys, sign_in
 from deploycore_github.sandbox.validation import DOCUMENTATION
 
 __all__ = [
@@ -133,9 +133,7 @@ class GitHubHost(PullRequestSandbox):
     GIT_REALM = "GitHub"
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
-        self.oauth = AuthorizationServer(
-            OAuthRules(lifetime=28_800, errors_have_status_200=True, prefix="ghu_")
-        )
+        self.oauth = AuthorizationServer(sign_in.RULES)
         super().__init__(port=port, latency=latency)
         self.token_lifetime = timedelta(hours=1)
         self.suspended = False
@@ -186,28 +184,14 @@ class GitHubHost(PullRequestSandbox):
                 self._apps.append(app)
         return credential
 
-    def add_sign_in(
-        self, scopes: Collection[str] = (SCOPE, "admin:repo_hook", "repo:status")
-    ) -> Mapping[str, str | SecretStr]:
-        """Register an app for mode ``oauth-device``. Enter a code by ``oauth.enter``.
-
-        Returns:
-            The fields of the provider's ``Config``, without ``name``.
-        """
-        client = self.oauth.add_client(scopes=scopes, is_public=True)
-        return {"mode": "oauth-device", "url": self.url, "client_id": client.client_id}
+    def add_sign_in(self, scopes: Collection[str] = sign_in.SCOPES) -> Mapping[str, str]:
+        """Register an app for mode ``oauth-device``; see ``sign_in.register``."""
+        return sign_in.register(self.oauth, self.url, scopes)
 
     def credential_of(self, secret: str) -> Credential | None:
-        grant = self.oauth.granted(secret)
-        if grant is not None:
-            reads = {READ, "contents=write"} if SCOPE in grant.scopes else set()
-            return Credential(
-                mode="classic",
-                access=Access.FULL,
-                username=grant.account,
-                secret=SecretStr(secret),
-                scopes=frozenset({*reads, *grant.scopes} - {SCOPE}),
-            )
+        signed_in = sign_in.credential_of(self.oauth, secret)
+        if signed_in is not None:
+            return signed_in
         issued = self._issued.get(secret)
         if issued is not None:
             return issued.credential if datetime.now(UTC) < issued.ends else None

@@ -1,0 +1,42 @@
+"""A sign-in that a plugin's configuration asks for."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from deploycore.configuration import ProviderConfig
+from deploycore.errors import PluginError
+from deploycore.http import BearerAuth
+from deploycore.installation.sign_in import ProviderSignIn
+from deploycore.tokens import DeviceFlow
+
+
+class OddConfig(ProviderConfig):
+    """Says that a person signs in, and then uses a token that never changes."""
+
+    @property
+    def api_base_url(self):
+        return "https://git.example.com"
+
+    @property
+    def api_auth(self):
+        return BearerAuth(SecretStr("fixed-token"))
+
+    @property
+    def sign_in(self):
+        return DeviceFlow("device", "token", "client-1")
+
+
+class PluginLabel:
+    label = "deploycore-odd 1.0"
+
+
+def test_a_sign_in_without_a_stored_token_is_a_fault_of_the_plugin():
+    with pytest.raises(PluginError, match="is_stored") as caught:
+        ProviderSignIn(PluginLabel(), OddConfig(name="odd"), None)
+    assert "deploycore-odd 1.0" in str(caught.value)
+
+
+def test_a_configuration_needs_no_sign_in_by_default():
+    assert ProviderConfig.sign_in.fget(OddConfig(name="odd")) is None
