@@ -12,13 +12,14 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing woul
 if TYPE_CHECKING:
     from deploycore.events import ProviderCall as ProviderCall
     from deploycore.provider.handle import Provider as Provider
-    from deploycore.provider.handle import open_provider as open_provider
+    from deploycore.provider.opening import open_provider as open_provider
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
             "deploycore.events": ("ProviderCall",),
-            "deploycore.provider.handle": ("Provider", "open_provider"),
+            "deploycore.provider.handle": ("Provider",),
+            "deploycore.provider.opening": ("open_provider",),
         },
     )
 

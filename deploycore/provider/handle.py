@@ -49,14 +49,14 @@ from deploycore.provider.arguments import (
     type_of,
 )
 from deploycore.provider.connection import Connection, OtherCredentials
-from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields, split_fields
+from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields
 from deploycore.provider.guard import Guard
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, ModelT, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.provider.optional_calls import OptionalCalls
 from deploycore.provider.optional_listings import LISTINGS, OptionalListings
-from deploycore.provider.registry import Plugin, load_plugin
+from deploycore.provider.registry import Plugin
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor
 from deploycore.text.suggestions import did_you_mean
@@ -64,32 +64,9 @@ from deploycore.text.suggestions import did_you_mean
 if TYPE_CHECKING:
     from deploycore.git import GitSettings
 
-__all__ = ["Provider", "ProviderCall", "open_provider"]
+__all__ = ["Provider", "ProviderCall"]
 
 T = TypeVar("T")
-
-
-def open_provider(
-    kind: str, values: Mapping[str, object], *, http_settings: HttpSettings | None = None
-) -> Provider:
-    """Load the plugin of a kind and make an instance of it for one configuration.
-
-    Args:
-        kind: The plugin's kind, such as ``bitbucket``.
-        values: The fields of the plugin's ``Config``, ``name`` included, and of the core; secrets
-            as ``SecretStr``.
-        http_settings: Timeouts, retries and limits of its HTTP client.
-
-    Returns:
-        A handle to use as a context manager, or to ``close``.
-
-    Raises:
-        ConfigurationError: No such plugin is installed, or the values are not valid.
-        PluginError: The plugin is broken.
-    """
-    plugin = load_plugin(kind)
-    config, core = split_fields(plugin.config_type, values, kind=plugin.kind)
-    return Provider(plugin, config, core=core, http_settings=http_settings)
 
 
 class Provider(OptionalListings, OptionalCalls):
