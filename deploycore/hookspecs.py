@@ -279,9 +279,10 @@ class ProviderSpec:
 class ObserverSpec:
     """What observers (audit, metrics) may watch: every call, item and result, never a secret.
 
-    Observers are named by entry points in the group ``deploycore.observers`` (a module or an
-    object with ``@hookimpl`` functions). They live apart from providers; an observer that
-    fails is logged and ignored.
+    Observers are named by entry points in the group ``deploycore.observers``: a class, a module or
+    an object with ``@hookimpl`` functions. A class with a ``Config``, a subclass of
+    ``ObserverConfig``, is created as ``cls(config)``, another class without arguments. They live
+    apart from providers; an observer that fails is logged and ignored.
     """
 
     @hookspec

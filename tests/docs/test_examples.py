@@ -17,6 +17,7 @@ from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 from deploycore import read_declaration
+from deploycore.provider.observer_settings import SETTINGS_FILE, read_observer_settings
 from deploycore.provider.registry import OBSERVER_GROUP, PROVIDER_GROUP, SANDBOX_GROUP
 from tests.docs.command_lines import problem_of, problem_of_part
 from tests.docs.pages import PAGES, commands_of, inline_commands, name_of
@@ -39,7 +40,19 @@ def check_unit(example: Example) -> None:
 
 
 def check_yaml(example: Example) -> None:
-    check_declaration(example, ".yaml", yaml.safe_load(example.parsed))
+    values = yaml.safe_load(example.parsed)
+    if "observers" in values:
+        check_observer_settings(example)
+        return
+    check_declaration(example, ".yaml", values)
+
+
+def check_observer_settings(example: Example) -> None:
+    """Settings of observers, whose secrets are references."""
+    directory = Path(example.namespace["directory"])
+    (directory / SETTINGS_FILE).write_text(example.parsed)
+    (settings,) = read_observer_settings(directory).values()
+    assert settings.get("token", "env:X").startswith("env:")
 
 
 def check_toml(example: Example) -> None:
