@@ -270,7 +270,9 @@ def test_a_search_gives_each_branch_once_though_gitlab_gives_some_twice(
 def _of_the_hook(sandbox, connect, **query):
     """Past the core, which drops what comes again soon."""
     provider = connect(sandbox)
-    return list(provider._connection.hooks.list_branches(repository=SHOP, query=BranchQuery(**query)))
+    return list(
+        provider._connection.hooks.list_branches(repository=SHOP, query=BranchQuery(**query))
+    )
 
 
 @pytest.mark.parametrize(
