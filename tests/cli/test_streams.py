@@ -74,6 +74,10 @@ LINES = """
     app remove more --yes
     provider add new --kind bitbucket
     provider remove nope --yes
+    provider edit work --workspace acme --no-verify
+    provider rotate work
+    provider authorize work
+    app edit shop --branch main --offline
 """
 LASTING = {"serve", "sandbox", "demo", "plugin check"}
 

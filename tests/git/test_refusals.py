@@ -152,6 +152,9 @@ class Provider:
     def explain_git_refusal(self, status, message):
         return "Check the name of the repository."
 
+    def explain_rejection(self, error):
+        """Say nothing of stored credentials."""
+
 
 @pytest.mark.parametrize("details", [{"oid": "1" * 64}, {"service": "lfs"}, {"submodule": "lib"}])
 def test_the_host_is_not_asked_about_what_is_not_its_repository(details):
