@@ -169,7 +169,7 @@ def test_files_that_may_not_be_written_or_read_are_told(
     assert f"You cannot create the target {target}" in look().only("problem").message
     tmp_path.chmod(0o700)
     target.mkdir(mode=0o500)
-    assert f"The target {target} cannot be written" in look().only("problem").message
+    assert f"You cannot write to the target {target}" in look().only("problem").message
     target.chmod(0o000)
     assert f"The target {target} cannot be" in look().only("problem").message
     target.chmod(0o700)
