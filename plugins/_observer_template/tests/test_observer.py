@@ -80,7 +80,14 @@ def test_a_service_that_cannot_be_reached_is_logged(observer, server, caplog):
     assert "cannot be reached" in caplog.text
 
 
-@pytest.mark.parametrize("wrong", [{"url": "http://acme.example"}, {"token": ""}, {"states": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "http://acme.example"},
+        {"token": ""},
+        {"states": 1},
+    ],
+)
 def test_settings_that_are_wrong_are_errors(wrong):
     values = {"url": "https://acme.example", "token": SecretStr(TOKEN)}
     with pytest.raises(ValidationError):
