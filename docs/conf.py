@@ -65,6 +65,10 @@ nitpick_ignore = [
     ("py:class", "datetime"),
     ("py:class", "datetime.datetime"),
     ("py:class", "datetime.timedelta"),
+    ("py:class", "deploycore.credentials.keeper.TokenSource"),
+    ("py:class", "deploycore.installation.provider_changes.ProviderChanges"),
+    ("py:class", "deploycore.provider.core_fields.CoreFields"),
+    ("py:class", "deploycore.provider.stored_credentials.StoredCredentials"),
     ("py:class", "deploycore.store.store.Store"),
     ("py:class", "pathlib.Path"),
 ]

@@ -130,7 +130,7 @@ class HttpClient:
         return other
 
     def token(self) -> Token:
-        """The present token of a client that is authorized by a :class:`RenewableAuth`; obtained
+        """The present token of a client that is authorized by a :class:`~deploycore.tokens.RenewableAuth`; obtained
         or renewed first where that is due. For ``clone_url``, where git takes the same token.
 
         Raises:
