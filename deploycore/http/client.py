@@ -130,8 +130,9 @@ class HttpClient:
         return other
 
     def token(self) -> Token:
-        """The present token of a client that is authorized by a :class:`~deploycore.tokens.RenewableAuth`; obtained
-        or renewed first where that is due. For ``clone_url``, where git takes the same token.
+        """The present token of a client that is authorized by a
+        :class:`~deploycore.tokens.RenewableAuth`, obtained or renewed first where that is due. For
+        ``clone_url``, where git takes the same token.
 
         Raises:
             ConfigurationError: The client is authorized by something else.

@@ -102,7 +102,7 @@ CLONE_ADDRESS = 'f"{self._config.url}/{repository.path}.git"'
 CLONE_URL = f"        return CloneUrl(url={CLONE_ADDRESS}, credential=credential)\n"
 PAGES = "        return self._http.linked_pages(path, params=params)\n"
 ONLY_403 = "    if answer.status != 403:\n        return None\n"
-HINT = 'hint=f"Create a token with the scope {READ_SCOPE}, then: deploycore provider add.",\n'
+HINT = 'hint=f"Create a token with the scope {READ_SCOPE}.",\n'
 ADDRESS = (
     '    url: HttpsAddress = Field(default="https://acme.example", description="address of Acme")\n'
 )
