@@ -117,7 +117,7 @@ def test_the_demo_succeeds_and_leaves_nothing_behind(shell):
     (shell.directory / "tmp").mkdir()
     shown = shell.succeed("demo", "--kind", "bitbucket", TMPDIR=str(shell.directory / "tmp"))
     assert shown.splitlines()[-1].startswith("The demo succeeded in ")
-    assert shown.count("Credentials   valid") == 3
+    assert shown.count("Credentials   valid") == 4
     assert shown.count("Deployed ") == 5
     assert "is live again" in shown
     assert shown.count("Rolled back ") == 1
