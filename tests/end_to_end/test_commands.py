@@ -118,7 +118,7 @@ def test_the_demo_succeeds_and_leaves_nothing_behind(shell):
     shown = shell.succeed("demo", "--kind", "bitbucket", TMPDIR=str(shell.directory / "tmp"))
     assert shown.splitlines()[-1].startswith("The demo succeeded in ")
     assert shown.count("Credentials   valid") == 4
-    assert shown.count("Deployed ") == 5
+    assert shown.count("Deployed ") == 6
     assert "is live again" in shown
     assert shown.count("Rolled back ") == 1
     assert os.listdir(shell.directory / "tmp") == []
