@@ -70,6 +70,7 @@ def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
             "app-password",
             "api-token",
             "access-token",
+            "oauth-client",
         }
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=20) == 0
