@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from deploycore.models import PullRequest, PullRequestQuery, RepositoryId
 from deploycore.provider import Provider
 from deploycore.store import ApplicationRecord, PreviewRecord
 from deploycore.worker.catch_up import spacing_for
+from deploycore.worker.periodic import Periodic
 
 __all__ = ["PreviewComparison"]
 
@@ -59,7 +59,7 @@ class _Open:
     preview: ApplicationRecord
 
 
-class PreviewComparison:
+class PreviewComparison(Periodic):
     """Compares the previews of an installation in a thread of its own: at the start of a worker,
     and every hour. The repositories are shared among the workers. To be started, and stopped.
 
@@ -71,28 +71,24 @@ class PreviewComparison:
     def __init__(
         self, installation: Installation, worker: str, *, look_seconds: float = _LOOK_SECONDS
     ) -> None:
+        super().__init__(
+            "comparison",
+            seconds=look_seconds,
+            goodbye_seconds=_GOODBYE_SECONDS,
+            failure="previews could not be compared with pull requests",
+            activity="comparing previews",
+        )
         self._installation = installation
         self._worker = worker
-        self._look_seconds = look_seconds
-        self._stopped = threading.Event()
         self._cancellation = Cancellation()
         self._due_at: dict[_Place, float] = {}
         self._failing: set[_Place] = set()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin, in a thread."""
-        self._thread = threading.Thread(
-            target=self._run, name="deploycore-worker-comparison", daemon=True
-        )
-        self._thread.start()
 
     def stop(self) -> None:
         """End; a request that cannot be ended is left behind."""
-        self._stopped.set()
+        self._stopped.set()  # first, so that no further request begins
         self._cancellation.cancel()
-        if self._thread is not None:
-            self._thread.join(_GOODBYE_SECONDS)
+        super().stop()
 
     def look(self) -> int:
         """Compare what is due, in this thread.
@@ -116,16 +112,8 @@ class PreviewComparison:
                 break
         return ended
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self.look()
-            except StoreError as error:
-                logger.warning("previews could not be compared with pull requests: %s", error)
-            except Exception as error:
-                logger.error("unexpected error while comparing previews: %s", type(error).__name__)
-            if self._stopped.wait(self._look_seconds):
-                return
+    def _work(self) -> None:
+        self.look()
 
     def _open_previews(self) -> Mapping[_Place, Sequence[_Open]]:
         """The open previews, by the repositories that their pull requests are for."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from deploycore.credentials.expiry import describe_expiry, due_warning
-from deploycore.errors import StoreError
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.store import Store
+from deploycore.worker.periodic import Periodic
 
 __all__ = ["ExpiryWatch", "tell_of_expiry"]
 
@@ -45,8 +44,9 @@ def tell_of_expiry(store: Store, observers: Observers, now: datetime) -> None:
             )
 
 
-class ExpiryWatch:
-    """Looks now and then which credentials are about to expire. To be started, and stopped.
+class ExpiryWatch(Periodic):
+    """Looks now and then which credentials are about to expire. An observer that hangs keeps
+    nothing else from its work.
 
     Args:
         observers: Who is told (default: the installed ones).
@@ -62,38 +62,18 @@ class ExpiryWatch:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
+        super().__init__(
+            "expiry",
+            seconds=look_seconds,
+            goodbye_seconds=_GOODBYE_SECONDS,
+            failure="the expiry of credentials cannot be checked",
+            activity="checking the expiry of credentials",
+        )
         self._store = store
         self._observers = observers
         self._clock = clock
-        self._look_seconds = look_seconds
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin, in a thread, which an observer that hangs keeps from nothing else."""
-        self._thread = threading.Thread(
-            target=self._run, name="deploycore-worker-expiry", daemon=True
-        )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; an observer that is being told is waited for a moment."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(_GOODBYE_SECONDS)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                observers = self._observers
-                observers = installed_observers() if observers is None else observers
-                tell_of_expiry(self._store, observers, self._clock())
-            except StoreError as error:
-                logger.warning("the expiry of credentials cannot be checked: %s", error)
-            except Exception as error:
-                logger.error(
-                    "unexpected error while checking the expiry of credentials: %s",
-                    type(error).__name__,
-                )
-            if self._stopped.wait(self._look_seconds):
-                return
+    def _work(self) -> None:
+        observers = self._observers
+        observers = installed_observers() if observers is None else observers
+        tell_of_expiry(self._store, observers, self._clock())

@@ -1,0 +1,67 @@
+"""Work that is done now and then beside the deployments, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+
+from deploycore.errors import StoreError
+
+__all__ = ["Periodic"]
+
+
+class Periodic(ABC):
+    """Does its work at once and then again and again. To be started, and stopped.
+
+    Args:
+        name: What it does, for the thread's name.
+        seconds: The time between two rounds.
+        goodbye_seconds: How long ``stop`` waits for a round that is under way.
+        failure: What is logged before an error of the database.
+        activity: What is logged before an unexpected error: ``unexpected error while …``.
+    """
+
+    def __init__(
+        self, name: str, *, seconds: float, goodbye_seconds: float, failure: str, activity: str
+    ) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._goodbye_seconds = goodbye_seconds
+        self._failure = failure
+        self._activity = activity
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @abstractmethod
+    def _work(self) -> object:
+        """Do one round.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        self._thread = threading.Thread(
+            target=self._run, name=f"deploycore-worker-{self._name}", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a round that takes longer is left behind."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(self._goodbye_seconds)
+
+    def _run(self) -> None:
+        logger = logging.getLogger(type(self).__module__)
+        while True:
+            try:
+                self._work()
+            except StoreError as error:
+                logger.warning("%s: %s", self._failure, error)
+            except Exception as error:
+                logger.error("unexpected error while %s: %s", self._activity, type(error).__name__)
+            if self._stopped.wait(self._seconds):
+                return
