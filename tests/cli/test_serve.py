@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import deploycore.server
 from deploycore.cli import serve
 from deploycore.errors import ConfigurationError
 from tests import forked
@@ -54,6 +55,8 @@ def test_without_workers_there_is_none(serving):
 
 
 def test_without_the_extra_the_server_says_how_to_install_it(monkeypatch):
+    # The import below makes the package anew: what other tests reach through the parent comes back.
+    monkeypatch.setattr(deploycore, "server", deploycore.server)
     for name in [each for each in sys.modules if each.startswith("deploycore.server")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
