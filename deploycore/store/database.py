@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
 from sqlalchemy import (
     URL,
     Connection,
@@ -316,6 +315,8 @@ def _bring_up_to_date(engine: Engine, place: Place, settings: Settings) -> None:
         with engine.connect() as connection:
             if _is_up_to_date(connection):
                 return
+    from filelock import FileLock  # brings asyncio
+
     settings.make_home()
     with FileLock(settings.home / "database.lock", timeout=_SET_UP_SECONDS, mode=0o600):
         if place.path is not None:
@@ -382,7 +383,7 @@ def typed_errors(place: Place) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, Timeout, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         cause = error.orig if isinstance(error, StatementError) else error
         if isinstance(cause, Unstorable):
             raise _unstorable(cause.why) from None

@@ -10,7 +10,6 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import Timeout
 from pydantic import SecretStr
 from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError, StatementError
@@ -109,7 +108,7 @@ class Place:
 
 def store_error(error: Exception, place: Place) -> StoreError:
     """The typed error for what SQLAlchemy, a driver, the lock or the file system raised."""
-    if isinstance(error, Timeout):
+    if isinstance(error, TimeoutError):  # filelock's: no other is raised
         return place.error(
             "is being set up by another process, which does not finish",
             "Try again. If it happens again, stop the other deploycore process.",
