@@ -57,11 +57,11 @@ def test_the_full_name_of_a_ref_is_deployed(installation, create, publish, tag, 
     assert (target / "current" / "page").read_text() == "tagged"
 
 
-def test_a_name_that_nothing_has_is_told_as_the_host_tells_it(installation, create):
+def test_a_name_that_nothing_has_is_told_as_the_host_tells_it(installation, create, tmp_path):
     create(ref="gone")
     with pytest.raises(NotFound, match="no branch 'gone'"):
         installation.deploy("site")
-    create("other", ref="refs/tags/gone", target="/tmp/never-made")
+    create("other", ref="refs/tags/gone", target=str(tmp_path / "never-made"))
     with pytest.raises(RemoteRefused, match="gone"):
         installation.deploy("other")
 
