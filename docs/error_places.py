@@ -60,8 +60,13 @@ def _parsed(root: Path) -> Iterator[tuple[str, ast.Module]]:
             yield name, ast.parse(path.read_text())
 
 
-def texts(root: Path = ROOT) -> Iterator[tuple[str, int, str]]:
+@cache
+def texts(root: Path = ROOT) -> tuple[tuple[str, int, str], ...]:
     """The file, the line and the text of each string that is no docstring and has a space."""
+    return tuple(_texts(root))
+
+
+def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
     for name, tree in _modules(root):
         left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):

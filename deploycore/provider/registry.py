@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,6 +64,8 @@ _HELD_SECONDS = 10.0
 
 _refused: dict[tuple[str, str, str, str], PluginError] = {}
 """Plugins that must not be imported here, by entry point, and why."""
+_imported: dict[tuple[str, str, str, str], object] = {}
+"""The modules of those whose import has come to its end in this process."""
 
 _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
@@ -238,6 +241,9 @@ def _ending_if_held(point: EntryPoint, seconds: float) -> AbstractContextManager
     Args:
         seconds: How long it waits at most.
     """
+    module = sys.modules.get(point.module)
+    if module is not None and _imported.get(_key_of(point)) is module:
+        return nullcontext()
     seconds += _HELD_SECONDS
     return ending_process(
         seconds,
@@ -344,9 +350,11 @@ def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
     try:
         with _ending_if_held(point, NEEDED_SECONDS):
             # Noted here, not there: who waits is who may be asked about it.
-            return _noting(
+            found = _noting(
                 point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS)
             )()
+            _imported[_key_of(point)] = sys.modules.get(point.module)
+            return found
     except Unanswered:
         pass
     raise endless_import(point, NEEDED_SECONDS)

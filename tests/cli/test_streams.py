@@ -19,6 +19,7 @@ from typer.main import get_command
 from deploycore import Installation, Settings, render_declaration
 from deploycore.cli import COMMANDS
 from deploycore.cli.dispatch import application_of
+from tests.processes import Process
 
 pytestmark = pytest.mark.timeout(600)  # a run of all commands, on a busy machine
 
@@ -160,8 +161,8 @@ class Place:
         filled = (line.format(**places) for line in LINES.split("\n") if line.strip())
         return [[*line.split(), *more] for line in filled]
 
-    def run(self, command, *, environment=None, **streams) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+    def run(self, command, *, environment=None, **streams) -> Process:
+        return Process(
             command,
             cwd=self.directory,
             env=os.environ | {"DEPLOYCORE_HOME": str(self.home)} | (environment or {}),

@@ -14,6 +14,7 @@ import pytest
 from deploycore.deploy import Releases
 from deploycore.deploy.orphans import end_orphans, on_record
 from deploycore.deploy.process import started_at
+from tests.processes import Process
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -52,7 +53,7 @@ def test_the_step_of_a_killed_process_is_ended_before_anything_else_is_done(
     create(steps={kind: [{"run": ["sh", "-c", STEP.format(tmp_path)]}]})
     command = [sys.executable, "-m", "deploycore", "deploy", "site"]
     environment = {**os.environ, "DEPLOYCORE_HOME": str(home)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as running:
+    with Process(command, env=environment, stdout=subprocess.DEVNULL) as running:
         numbers = [tmp_path / "step", tmp_path / "child"]
         written = [*numbers, Releases(target).step_record]
         try:

@@ -23,6 +23,7 @@ from deploycore.doctor import database, diagnose, examination, finding, machine
 from deploycore.errors import ConfigurationError
 from deploycore.git import Cancellation
 from deploycore.provider import registry
+from tests.processes import Process
 
 SECRET = SecretStr("made-up-secret-77aa0c1e")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -648,7 +649,7 @@ def test_who_sets_up_the_database_is_noticed(look, installation, provider, home)
         "import fcntl, sys, time; file = open(sys.argv[1], 'a');"
         "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(1000)"
     )
-    holder = subprocess.Popen(
+    holder = Process(
         [sys.executable, "-c", program, str(home / "database.lock")], stdout=subprocess.PIPE
     )
     with holder:

@@ -19,6 +19,7 @@ import pytest
 
 from deploycore.cli.sandbox import add_command, provider_name
 from tests import forked
+from tests.processes import Process
 
 
 class Shell:
@@ -40,8 +41,8 @@ class Shell:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         return kept | {"DEPLOYCORE_HOME": str(self.home), "COLUMNS": "80"} | more
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, *arguments: str, **environment: str) -> Process:
+        return Process(
             [sys.executable, "-m", "deploycore", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

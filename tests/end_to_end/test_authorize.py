@@ -13,6 +13,7 @@ from deploycore_bitbucket.sandbox import Sandbox
 from deploycore import Installation, Settings
 from deploycore.errors import AuthenticationFailed
 from deploycore.models import RepositoryId
+from tests.processes import Process
 
 SHOP = RepositoryId(owner="acme", slug="shop")
 
@@ -62,14 +63,10 @@ def browse(address):
 def by_loopback(shell, name, change=lambda address: address, *, port="0"):
     """Sign in with a browser that follows the address; what is printed, and how it ends."""
     started = shell.start("provider", "authorize", name, "--port", port, "--timeout", "60s")
-    try:
+    with started:
         lines = [started.stderr.readline(), started.stderr.readline()]
         page = requests.get(change(browse(address_in(lines[1]))), timeout=10)
         out, err = started.communicate(timeout=60)
-    except BaseException:
-        started.kill()
-        started.communicate()
-        raise
     shell.printed += [out, "".join(lines) + err]
     return started.returncode, out, err, page
 
@@ -77,8 +74,9 @@ def by_loopback(shell, name, change=lambda address: address, *, port="0"):
 def by_hand(shell, name, change=lambda address: address):
     """Sign in with a browser elsewhere: the address is printed, and pasted by a person."""
     started = shell.start_with_input("provider", "authorize", name, "--no-browser")
-    lines = [started.stderr.readline(), started.stderr.readline()]
-    out, err = started.communicate(change(browse(address_in(lines[1]))) + "\n", timeout=60)
+    with started:
+        lines = [started.stderr.readline(), started.stderr.readline()]
+        out, err = started.communicate(change(browse(address_in(lines[1]))) + "\n", timeout=60)
     shell.printed += [out, "".join(lines) + err]
     return started.returncode, out, err
 
@@ -88,7 +86,7 @@ def shell(shell):
     def start_with_input(*arguments):
         import sys
 
-        return subprocess.Popen(
+        return Process(
             [sys.executable, "-m", "deploycore", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -63,7 +63,7 @@ def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
     with running:
         text = ""
         while not text.endswith("\n}\n"):
-            text += running.stdout.readline()
+            text += running.line()
         told = json.loads(text)
         assert requests.get(f"{told['url']}/2.0/user", timeout=10).status_code == 401
         assert {item["settings"]["mode"] for item in told["connections"]} == {
@@ -85,7 +85,7 @@ def test_the_commands_that_the_sandbox_prints_connect_to_it(shell, kind):
     with running:
         lines = []
         while sum("provider add" in line for line in lines) < ways:
-            lines.append(running.stdout.readline())
+            lines.append(running.line())
         for line in lines:
             if "provider add" in line:
                 command = line.replace("| deploycore", f"| {sys.executable} -m deploycore")

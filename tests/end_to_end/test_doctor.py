@@ -77,11 +77,12 @@ def test_an_interrupt_ends_it_while_a_provider_hangs(shell, connect, monkeypatch
     write_distribution(site, "deploycore-acme", "acme", source)
     monkeypatch.setenv("PYTHONPATH", str(site))
     running = shell.start("doctor")
-    deadline = time.monotonic() + 60
-    while not met.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    with running:
+        deadline = time.monotonic() + 60
+        while not met.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in out + err

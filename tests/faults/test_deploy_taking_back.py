@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from deploycore.errors import ConfigurationError, DeployError, HealthCheckFailed
 from deploycore.git import Cancellation
 from deploycore.store.deployments import Deployments
 from tests.deploy.conftest import create, installation, provider, publish, target
+from tests.processes import Process
 
 __all__ = ["create", "installation", "provider", "publish", "target"]
 
@@ -239,15 +241,16 @@ def test_a_terminal_that_is_gone_leaves_no_step_running(installation, create, ho
         steps={"build": [{"shell": "echo $$ > $PIDS; exec sleep 60"}]},
         environment={"PIDS": str(tmp_path / "pid")},
     )
-    running = subprocess.Popen(
+    with Process(
         [sys.executable, "-m", "deploycore", "deploy", "site"],
         env={**os.environ, "DEPLOYCORE_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
-        assert running.poll() is None
-    running.send_signal(signal.SIGHUP)
-    assert running.wait(30) == 130
+    ) as running:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(signal.SIGHUP)
+        assert running.wait(30) == 130
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
     assert last(installation).state == "cancelled"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import socket
-import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -16,6 +15,7 @@ import pytest
 from deploycore.errors import DeploycoreError
 from deploycore.git import RepositoryCache, export
 from tests.git.servers import EXECUTABLE, LINK, nothing_left, snapshot, source
+from tests.processes import Process
 
 TIMES = 200
 
@@ -152,7 +152,7 @@ def test_a_process_may_be_killed_at_any_moment(contents, tmp_path, settings):
     chance = random.Random(2)
     command = [sys.executable, "-c", RUNS, contents.url, str(cache.directory)]
     former, complete = "", 0
-    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as runs:
+    with Process(command, stdin=-1, stdout=-1, text=True) as runs:
 
         def run(target, former="", delay=""):
             runs.stdin.write(f"{target}\t{former}\t{delay}\n")

@@ -17,6 +17,7 @@ from deploycore.provider import isolation, registry
 from deploycore.provider.installed import plugin_reports
 from deploycore.provider.probing import probe_imports
 from deploycore.testing.check import check_plugin
+from tests.processes import Process
 from tests.testing.kit import install_template
 from tests.testing.mutants import Replacement
 
@@ -120,17 +121,17 @@ def test_the_child_ends_with_the_command(install, tmp_path, number):
     )
     site = install(statement)
     command = [sys.executable, "-m", "deploycore", "plugin", "check", "acme"]
-    process = subprocess.Popen(
+    with Process(
         command,
         env={**os.environ, "PYTHONPATH": str(site)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )
-    wait_for(lambda: note.is_file() and note.read_text())
-    child = int(note.read_text())
-    assert child != process.pid
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    ) as process:
+        wait_for(lambda: note.is_file() and note.read_text())
+        child = int(note.read_text())
+        assert child != process.pid
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
     wait_for(lambda: not is_running(child))
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert b"Traceback" not in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import pytest
@@ -99,6 +99,12 @@ _DOCUMENTED = {
     "secrets": "deploycore.hookspecs, the rules for every provider hook",
     "errors": "deploycore.errors",
 }
+
+
+@cache
+def _loaded(kind: str) -> Plugin:
+    """The plugin of a kind, loaded once: looking for it takes longer than many checks."""
+    return load_plugin(kind)
 
 
 def asked(of: str, rule: str) -> str:
@@ -300,7 +306,7 @@ class ContractBase:
     def plugin(self) -> Plugin:
         """The provider as the core's registry loads it."""
         try:
-            return load_plugin(self.kind)
+            return _loaded(self.kind)
         except PluginError as error:
             seen = f"{type(error).__name__}: {error}"
         rule = "it can be loaded: hooks, signatures, API_VERSION, Config and __init__ are right"

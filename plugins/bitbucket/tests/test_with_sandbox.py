@@ -26,6 +26,7 @@ from deploycore.errors import (
 from deploycore.http import HttpSettings
 from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery
 from deploycore.testing.paging import JsonLink
+from tests.processes import Process
 
 ADA = User(username="ada", email="ada@example.com", display_name="Ada")
 SHOP = RepositoryId(owner="acme", slug="shop")
@@ -236,7 +237,7 @@ def large_sandbox():
     """Values to connect to a sandbox of 10,000 repositories, with memory of its own."""
     command = [sys.executable, "-c", LARGE_SANDBOX]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(
+    with Process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         values = json.loads(process.stdout.readline())

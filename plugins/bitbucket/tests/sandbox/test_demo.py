@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from deploycore.errors import NotFound
 from deploycore.models import CloneUrl, GitCredential
 from deploycore.sandbox import ProviderSandbox
+from tests.processes import Process
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_publishing_for_nobody_is_an_error(demo):
 
 def test_the_command_tells_how_to_connect_and_ends_politely(session, git):
     command = [sys.executable, "-m", "deploycore_bitbucket.sandbox", "--repositories", "30"]
-    with subprocess.Popen(
+    with Process(
         [*command, "--app-passwords", "removed"], stdout=subprocess.PIPE, text=True
     ) as process:
         try:

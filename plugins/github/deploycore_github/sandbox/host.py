@@ -142,6 +142,7 @@ class GitHubHost(PullRequestSandbox):
         self._apps: list[App] = []
         self._issued: dict[str, IssuedToken] = {}
         self._seen: list[SecretStr] = []
+        self._keys_made = 0
 
     # Credentials.
 
@@ -160,7 +161,8 @@ class GitHubHost(PullRequestSandbox):
     def new_secret(self, mode: str) -> SecretStr:
         """Of the length and the alphabet of GitHub's own."""
         if mode == "app":
-            return keys.new_private_key()
+            self._keys_made += 1
+            return keys.new_private_key(self._keys_made)
         if mode == "classic":
             return SecretStr(f"ghp_{keys.letters(36)}")
         return SecretStr(f"github_pat_{keys.letters(22)}_{keys.letters(59)}")

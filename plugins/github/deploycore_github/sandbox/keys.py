@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 import time
 from collections.abc import Callable
+from functools import cache, lru_cache
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -38,20 +39,33 @@ _SMALL_PRIMES = [
 _ROUNDS = 8
 
 
-def new_private_key() -> SecretStr:
+def new_private_key(number: int) -> SecretStr:
     """A key as GitHub gives it to the owner of an app: RSA, 2048 bits, PEM.
 
     For a seed it is made of two primes from the sandbox's source of secrets, since libraries take
     no seed.
+
+    Args:
+        number: Differs for each key of a sandbox. All sandboxes of a process share the key of a
+            number: making one takes longer than most tests.
     """
     source = secret_source()
-    key = _of_seed(source) if source.is_seeded else rsa.generate_private_key(_EXPONENT, 2048)
-    pem = key.private_bytes(
+    pem = _pem(_of_seed(source)) if source.is_seeded else _random_key(number)
+    return SecretStr(source.noted(pem))
+
+
+@cache
+def _random_key(number: int) -> str:
+    return _pem(rsa.generate_private_key(_EXPONENT, 2048))
+
+
+def _pem(key: rsa.RSAPrivateKey) -> str:
+    encoded = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
-    return SecretStr(source.noted(pem.decode()))
+    return encoded.decode()
 
 
 def _of_seed(source: SecretSource) -> rsa.RSAPrivateKey:
@@ -100,6 +114,7 @@ def _passes(number: int, base: int, odd: int, twos: int) -> bool:
     return False
 
 
+@lru_cache(maxsize=64)
 def public_key(pem: SecretStr) -> rsa.RSAPublicKey | None:
     """The public half of a private key."""
     key = serialization.load_pem_private_key(pem.get_secret_value().encode(), password=None)

@@ -1,0 +1,41 @@
+"""A test that fails does not wait for the program that it has started."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import Process
+
+ENDLESS = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(3600)"]
+
+
+def test_a_program_is_killed_where_the_block_fails():
+    running = Process(ENDLESS, stdout=subprocess.PIPE)
+    assert running.line() == b"here\n"
+    with pytest.raises(ZeroDivisionError), running:
+        _ = 1 / 0
+    assert running.returncode == -signal.SIGKILL
+
+
+def test_a_program_whose_block_succeeds_ends_by_itself():
+    with Process(
+        [sys.executable, "-c", "print('here'); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.line() == "here\n"
+        running.stdin.write("\n")
+    assert running.returncode == 0
+
+
+def test_waiting_for_a_line_of_a_program_that_has_ended_is_an_error():
+    with (
+        pytest.raises(AssertionError, match="nothing more"),
+        Process([sys.executable, "-c", ""], stdout=subprocess.PIPE) as running,
+    ):
+        running.line()
