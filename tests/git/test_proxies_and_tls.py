@@ -193,7 +193,9 @@ def test_a_client_certificate_is_shown(demanding, trusting, certificate, target)
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_a_client_certificate_that_is_none_is_told(secure, trusting, target, tmp_path, content):
+def test_a_client_certificate_that_is_none_is_told(
+    secure, trusting, target, tmp_path, content, certificate
+):
     path = tmp_path / "client.pem"
     if content is not None:
         path.write_text(content)
@@ -204,6 +206,8 @@ def test_a_client_certificate_that_is_none_is_told(secure, trusting, target, tmp
             target,
             settings=trusting(client_certificate=str(path)),
         )
+    settings = trusting(client_certificate=str(certificate))
+    export(source(f"{secure.origin}/shop.git"), "main", target, settings=settings)
 
 
 def test_plain_http_needs_leave_to_carry_a_credential(target):
