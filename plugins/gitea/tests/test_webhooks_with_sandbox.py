@@ -182,7 +182,7 @@ def test_a_lacking_scope_is_named(sandbox, start, on_sandbox, call, what):
     made = sandbox.add_credential("token", scopes=wanted)
     provider = on_sandbox("token", token=made.secret)
     provider.report_status(SHOP, status(start))
-    provider.remove_webhook(SHOP, provider.register_webhook(SHOP, URL, SECRET))
+    provider.remove_webhook(SHOP, provider.register_webhook(SHOP, URL, SECRET).id)
 
 
 def test_who_is_no_administrator_is_told_to_ask_one(sandbox, start, on_sandbox):
