@@ -426,6 +426,7 @@ def _invalid_name(question: Question, said: str) -> NotFound | None:
 def _unknown_branch(question: Question, repository: RepositoryId) -> NotFound:
     return NotFound(
         f"The project {repository} has no branch {question.branch!r}.",
+        hint="",  # only the plugin meets this: it then lists no branch
         branch=question.branch,
         **question.details,
     )
