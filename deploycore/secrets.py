@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["SecretBox", "describe_stored", "is_sealed", "reveal_reference"]
 
+_RESTORE = "Restore the key that the providers were added with."
+_IF_LOST = (
+    "If it is lost, remove what is in its place, and replace the secrets that deploycore doctor"
+    " lists: deploycore provider rotate NAME --FIELD-file PATH keeps a secret in a file, without a"
+    " key."
+)
 _SEALED = "fernet:"
 _VARIABLE = "env:"
 _FILE = "file:"
@@ -161,8 +167,7 @@ class SecretBox:
         raise StoreError(
             f"A stored secret cannot be decrypted with the key in {self._key_place}: it was"
             " encrypted with another key.",
-            hint="Restore the key that the providers were added with. If the key is lost, remove"
-            " the providers whose secrets are stored encrypted, and add them again.",
+            hint=f"{_RESTORE} {_IF_LOST}",
         )
 
     @property
@@ -182,7 +187,7 @@ class SecretBox:
             raise StoreError(
                 f"The value in {self._key_place} is not a key: a key has 32 bytes in URL-safe "
                 "base64, 44 characters.",
-                hint="Restore the key that the providers were added with.",
+                hint=f"{_RESTORE} {_IF_LOST}",
             )
         return key
 
@@ -196,7 +201,8 @@ class SecretBox:
         except OSError as error:
             raise StoreError(
                 f"The key file {path} cannot be created: {error.strerror or error}.",
-                hint=f"Make its directory writable, or set {SECRET_KEY} to a key.",
+                hint="Check the permissions of its directory and the free space on its disk, or set"
+                f" {SECRET_KEY} to a key.",
                 path=str(path),
             ) from error
         key = self._key()
@@ -208,8 +214,7 @@ class SecretBox:
         path = self._settings.secret_key_file
         return StoreError(
             f"The key of the stored secrets is missing: {path} does not exist.",
-            hint=f"Restore the key file, or set {SECRET_KEY} to the key. If the key is lost,"
-            " remove the providers whose secrets are stored encrypted, and add them again.",
+            hint=f"Restore the key file, or set {SECRET_KEY} to the key. {_IF_LOST}",
             path=str(path),
         )
 
@@ -224,7 +229,8 @@ def _read_key_file(path: Path) -> bytes | None:
     except OSError as error:
         raise StoreError(
             f"The key file {path} cannot be read: {error.strerror or error}.",
-            hint=f"Correct its permissions, or set {SECRET_KEY} to the key.",
+            hint="Make it a file with the key that only its owner can read, or set"
+            f" {SECRET_KEY} to the key.",
             path=str(path),
         ) from error
     if os.name == "posix" and mode & 0o077:

@@ -28,7 +28,9 @@ DATABASE_URL = "DEPLOYCORE_DATABASE_URL"
 SECRET_KEY = "DEPLOYCORE_SECRET_KEY"  # noqa: S105  the variable's name
 PUBLIC_URL = "DEPLOYCORE_PUBLIC_URL"
 
-_NEW_KEY = "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+_NEW_KEY = (
+    "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Settings:
             reason = error.strerror or type(error).__name__
             if isinstance(error, FileExistsError | NotADirectoryError):
                 reason = "a file is in its place"
-            hint = f"Make it yourself, or set {HOME} to a directory that you may write to."
+            hint = f"Set {HOME} to a directory that you may write to."
             raise StoreError(
                 f"The data directory {self.home} cannot be created: {reason}.",
                 hint=error.HINT if isinstance(error, BrokenLink) else hint,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploycore.applications.application import Application, parse_application
 from deploycore.errors import ConfigurationError
@@ -154,6 +155,10 @@ def test_what_is_wrong_is_told_with_its_place_and_without_its_value(fields, said
     assert said in caught.value.message
     assert "hunter2" not in str(caught.value)
     assert caught.value.message.isprintable()
+    page = Path(caught.value.hint.partition(": ")[2]).read_text()
+    example = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    asked = example["applications"]["shop"]
+    assert parse(**{name: asked[name] for name in fields.keys() & asked.keys()})
 
 
 def test_all_that_is_wrong_is_told_at_once_below_where_it_stands():

@@ -159,6 +159,7 @@ def test_an_address_that_would_take_secrets_astray_is_refused(url):
     with pytest.raises(ConfigurationError, match="url: ") as caught:
         host(url=url)
     assert "s3cret-value" not in str(caught.value)
+    assert host(url="https://git.example").url == "https://git.example"
 
 
 def test_a_token_loses_the_white_space_around_it():

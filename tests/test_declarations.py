@@ -122,6 +122,9 @@ def test_what_is_wrong_is_told_with_the_file_and_the_place(read, text, name, sai
     assert said in caught.value.message
     assert name in caught.value.message
     assert caught.value.hint
+    if caught.value.hint.startswith("See "):
+        page = Path(caught.value.hint.partition(": ")[2]).read_text()
+        assert read(page.partition("```yaml\n")[2].partition("```")[0])
 
 
 def test_a_file_that_is_too_large_is_to_be_split(read):
@@ -130,6 +133,8 @@ def test_a_file_that_is_too_large_is_to_be_split(read):
         read("#" * (MOST_BYTES + 1), "apps.yaml")
     assert caught.value.message.endswith("apps.yaml is larger than 16,777,216 bytes.")
     assert caught.value.hint.startswith("Split it into several files")
+    shop, blog = read(YAML)
+    assert [read(render_declaration([each])) for each in (shop, blog)] == [[shop], [blog]]
 
 
 def test_what_is_exported_of_many_applications_is_read(read):
@@ -154,6 +159,15 @@ def test_an_export_that_apply_would_refuse_says_so(monkeypatch, capsys, read):
 
 
 def test_a_file_that_can_not_be_read_is_a_clear_error(tmp_path):
-    for path in (tmp_path / "no.yaml", tmp_path):
-        with pytest.raises(ConfigurationError):
-            read_declaration(path)
+    path = tmp_path / "apps.yaml"
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file") as caught:
+        read_declaration(path)
+    assert caught.value.hint == "Check the path, and whether you may read the file."
+    path.write_text(YAML)
+    assert read_declaration(path)
+    for name in ("apps", "apps.txt"):
+        with pytest.raises(ConfigurationError, match="is not a YAML or TOML file") as caught:
+            read_declaration(path.rename(tmp_path / name))
+        assert "Name it .yaml" in caught.value.hint
+        path = tmp_path / name
+    assert read_declaration(path.rename(tmp_path / "apps.yml"))

@@ -100,3 +100,4 @@ def test_the_path_of_a_repository_keeps_its_segments(owner, slug, path):
 def test_a_name_that_leads_to_another_place_has_no_path(owner, slug):
     with pytest.raises(ConfigurationError, match="is not a valid repository name"):
         _ = RepositoryId(owner=owner, slug=slug).path
+    assert RepositoryId(owner="acme", slug="shop").path == "acme/shop"

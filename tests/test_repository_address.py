@@ -92,6 +92,9 @@ def test_another_host_is_refused_by_its_name(text):
     assert "git.acme.example" in caught.value.message
     assert "OWNER/REPOSITORY" in caught.value.hint
     assert "made-up-secret" not in f"{caught.value} {caught.value.hint}"
+    host = f"https://{caught.value.details['host']}"
+    assert str(read_repository(text, lambda: (host,))) == "acme/shop"  # of another provider
+    assert str(read_repository("acme/shop", lambda: HOST)) == "acme/shop"
 
 
 @pytest.mark.parametrize(
@@ -119,3 +122,5 @@ def test_what_names_no_repository_is_refused_with_an_example(text):
         read_repository(text, lambda: HOST)
     assert "OWNER/REPOSITORY" in caught.value.hint
     assert "made-up-secret" not in f"{caught.value} {caught.value.hint}"
+    for right in ("acme/shop", "https://git.acme.example/acme/shop"):
+        assert str(read_repository(right, lambda: HOST)) == "acme/shop"

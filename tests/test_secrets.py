@@ -87,6 +87,7 @@ def test_references_and_reading_make_no_key(box, settings, monkeypatch):
 @pytest.mark.parametrize("environment", [False, True])
 def test_a_wrong_key_is_said_with_the_way_back(box, settings, environment):
     stored = box.seal(SECRET)
+    key = settings.secret_key_file.read_text()
     if environment:
         box, place = with_key(settings, OTHER_KEY), "DEPLOYCORE_SECRET_KEY"
     else:
@@ -97,6 +98,7 @@ def test_a_wrong_key_is_said_with_the_way_back(box, settings, environment):
     assert place in caught.value.message
     assert "Restore the key" in caught.value.hint
     assert OTHER_KEY not in said(caught)
+    assert with_key(settings, key).reveal(stored) == SECRET
 
 
 def test_a_damaged_token_is_refused_like_a_wrong_key(box):
@@ -114,6 +116,8 @@ def test_a_garbage_key_is_refused_and_kept(box, settings, content):
         box.seal(SECRET)
     assert str(settings.secret_key_file) in caught.value.message
     assert settings.secret_key_file.read_bytes() == content
+    settings.secret_key_file.write_text(OTHER_KEY)
+    assert box.reveal(box.seal(SECRET)) == SECRET
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
@@ -129,6 +133,7 @@ def test_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(bo
 
 def test_a_missing_key_is_not_replaced_where_secrets_are_sealed_with_it(settings):
     stored = SecretBox(settings).seal(SECRET)
+    key = settings.secret_key_file.read_text()
     settings.secret_key_file.unlink()
     box = SecretBox(settings, sealed_secrets_exist=lambda: True)
     with pytest.raises(StoreError, match="key of the stored secrets is missing") as caught:
@@ -137,6 +142,10 @@ def test_a_missing_key_is_not_replaced_where_secrets_are_sealed_with_it(settings
         box.reveal(stored)
     assert str(settings.secret_key_file) in caught.value.message
     assert not settings.secret_key_file.exists()
+    assert with_key(settings, key).reveal(stored) == SECRET
+    settings.secret_key_file.touch(mode=0o600)
+    settings.secret_key_file.write_text(key)
+    assert box.reveal(stored) == SECRET
 
 
 def test_a_key_that_cannot_be_made_is_said(box, settings, monkeypatch):
@@ -147,12 +156,18 @@ def test_a_key_that_cannot_be_made_is_said(box, settings, monkeypatch):
     with pytest.raises(StoreError, match="cannot be created: No space left"):
         box.seal(SECRET)
     assert list(settings.home.iterdir()) == []
+    assert with_key(settings, OTHER_KEY).seal(SECRET)
+    monkeypatch.undo()
+    assert box.reveal(box.seal(SECRET)) == SECRET
 
 
 def test_a_directory_in_the_place_of_the_key_is_said(box, settings):
     settings.secret_key_file.mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot be read: Is a directory"):
         box.seal(SECRET)
+    assert with_key(settings, OTHER_KEY).seal(SECRET)
+    settings.secret_key_file.rmdir()
+    assert box.reveal(box.seal(SECRET)) == SECRET
 
 
 @pytest.mark.timeout(300)
@@ -226,6 +241,8 @@ def test_a_variable_without_a_value_is_named(box, monkeypatch, value, state):
         monkeypatch.setenv("SHOP_TOKEN", value)
     with pytest.raises(ConfigurationError, match=f"SHOP_TOKEN, .* is {state}"):
         box.reveal("env:SHOP_TOKEN")
+    monkeypatch.setenv("SHOP_TOKEN", "of-the-shop")
+    assert box.reveal("env:SHOP_TOKEN") == SecretStr("of-the-shop")
 
 
 @pytest.mark.parametrize(
@@ -256,6 +273,8 @@ def test_a_file_without_a_usable_secret_is_named(box, tmp_path, content, problem
         box.reveal(f"file:{path}")
     assert str(path) in caught.value.message
     assert "en-binary" not in said(caught)
+    path.write_text("the-token\n")
+    assert box.reveal(f"file:{path}") == SecretStr("the-token")
 
 
 def test_text_that_cannot_be_encoded_is_refused_without_being_repeated(box, monkeypatch):
@@ -265,6 +284,8 @@ def test_text_that_cannot_be_encoded_is_refused_without_being_repeated(box, monk
     with pytest.raises(ConfigurationError, match="SHOP_TOKEN") as revealed:
         box.reveal("env:SHOP_TOKEN")
     assert "half-a-secret" not in said(sealed) + said(revealed)
+    monkeypatch.setenv("SHOP_TOKEN", "the-whole-secret")
+    assert box.reveal("env:SHOP_TOKEN") == SecretStr("the-whole-secret")
 
 
 def test_tilde_in_a_reference_is_the_users_home(box, monkeypatch):
@@ -285,12 +306,17 @@ def test_what_is_no_reference_is_refused_without_being_repeated(box, text):
         box.keep_reference(text)
     assert "env:NAME" in caught.value.hint
     assert "s3cr3t" not in said(caught)
+    for right in ("env:NAME", "file:/ABSOLUTE/PATH"):
+        assert right in caught.value.hint
+        assert box.keep_reference(right) == right
 
 
 def test_a_form_of_a_later_version_is_refused(box):
     with pytest.raises(StoreError, match="does not support") as caught:
         box.reveal("vault:shop/token")
     assert "Upgrade" in caught.value.hint
+    assert "or replace the secret" in caught.value.hint
+    assert box.reveal(box.seal(SECRET)) == SECRET
 
 
 def test_where_a_secret_is_can_be_said_to_people(box):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -66,6 +68,7 @@ def test_neither_the_key_nor_the_urls_password_is_in_the_repr():
 def test_a_variable_that_is_set_but_empty_is_refused(name, value):
     with pytest.raises(ConfigurationError, match=f"{name} is set, but empty"):
         Settings.from_environment({name: value})
+    assert Settings.from_environment({})  # as if it were unset
 
 
 @pytest.mark.parametrize(
@@ -75,17 +78,23 @@ def test_a_malformed_key_is_refused_without_being_repeated(key):
     with pytest.raises(ConfigurationError, match="not a Fernet key") as caught:
         Settings.from_environment({"DEPLOYCORE_SECRET_KEY": key})
     assert key not in str(caught.value) + caught.value.hint
+    command = caught.value.hint.partition(": ")[2]
+    made = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
+    assert Settings.from_environment({"DEPLOYCORE_SECRET_KEY": made}).secret_key
 
 
 def test_a_malformed_database_url_is_refused_without_being_repeated():
     with pytest.raises(ConfigurationError, match="not a database URL") as caught:
         Settings.from_environment({"DEPLOYCORE_DATABASE_URL": "deployer:s3cr3t@host/name"})
     assert "s3cr3t" not in str(caught.value) + caught.value.hint
+    for url in re.findall(r"\S+://\S+[^\s.]", caught.value.hint):
+        assert Settings.from_environment({"DEPLOYCORE_DATABASE_URL": url}).database_url == url
 
 
 def test_the_home_of_an_unknown_user_is_refused():
     with pytest.raises(ConfigurationError, match="a user without one"):
         Settings.from_environment({"DEPLOYCORE_HOME": "~nobody-of-this-name/x"})
+    assert Settings.from_environment({"DEPLOYCORE_HOME": "/srv/x"}).home == Path("/srv/x")
 
 
 def test_the_home_is_made_for_its_owner_alone(tmp_path):
@@ -103,6 +112,9 @@ def test_a_file_in_the_place_of_the_home_is_named(tmp_path, below):
         settings.make_home()
     assert str(tmp_path / "file") in caught.value.message
     assert "DEPLOYCORE_HOME" in caught.value.hint
+    elsewhere = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
+    elsewhere.make_home()
+    assert elsewhere.home.is_dir()
 
 
 def test_the_way_to_a_new_key_that_the_hint_gives_makes_a_key():

@@ -78,7 +78,8 @@ def read_declaration(path: Path) -> list[Application]:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror or error}.", hint="Check the name."
+            f"{path} cannot be read: {error.strerror or error}.",
+            hint="Check the path, and whether you may read the file.",
         ) from None
     return decode_declaration(data, str(path), "toml" if kind == ".toml" else "yaml")
 

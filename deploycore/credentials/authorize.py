@@ -99,7 +99,9 @@ class AuthorizationRequest:
         code = _single(query, "code")
         if not code:
             raise AuthenticationFailed(
-                "The host's answer has no code.", hint="Sign in again with the address."
+                "The host's answer has no code.",
+                hint="Sign in again. If it happens again, check the redirect address of the OAuth"
+                " client at the host.",
             )
         return SecretStr(code)
 

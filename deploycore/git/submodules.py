@@ -30,6 +30,7 @@ from deploycore.models import CloneUrl
 __all__ = ["Submodule", "find_submodules"]
 
 _FILE = b".gitmodules"
+_CORRECT = "Correct the file in the repository, or deploy with submodules: false."
 _SECTION = b"submodule"
 # Values of submodule.<name>.update. With all of _UPDATES, a fresh clone checks the commit out.
 _NEVER = b"none"
@@ -135,7 +136,7 @@ def _entries(content: bytes) -> dict[bytes, _Entry]:
         return dict(_read(config))
     except Exception as error:
         reason = clean(str(error))
-    raise GitError(f".gitmodules cannot be read: {reason}.", hint="Correct it in the repository.")
+    raise GitError(f".gitmodules cannot be read: {reason}.", hint=_CORRECT)
 
 
 def _read(config: ConfigFile) -> Iterator[tuple[bytes, _Entry]]:
@@ -170,7 +171,7 @@ def _source_of(
     if not entry.url:
         raise GitError(
             f"The submodule {quoted(path)} of {parent.url} has no URL in .gitmodules.",
-            hint="Add its URL there, or deploy without submodules.",
+            hint="Add its URL there, or deploy with submodules: false.",
             path=shown(path),
         )
     rewritten = _at_home(entry.url, parent, base, allowed)
@@ -251,6 +252,6 @@ def _without_user(parts: SplitResult) -> str:
 def _unusable(path: bytes, why: str) -> UnsafeRepository:
     return UnsafeRepository(
         f"The address of the submodule {quoted(path)} cannot be used: it {why}.",
-        hint="Give it an https or a relative URL in .gitmodules, or deploy without submodules.",
+        hint="Give it an https or a relative URL in .gitmodules, or deploy with submodules: false.",
         path=shown(path),
     )

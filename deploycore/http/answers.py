@@ -263,7 +263,11 @@ def error_for_status(answer: Answer, what: str) -> ProviderError:
             if status == 410
             else "was not found, or these credentials cannot read it"
         )
-        return NotFound(f"{what}: the resource {gone}.", status=status)
+        return NotFound(
+            f"{what}: the resource {gone}.",
+            hint="Check the owner and the name of the repository, and the provider's address.",
+            status=status,
+        )
     if status == 429:
         when = f"after {for_people(retry_at)}" if retry_at else "later"
         return RateLimited(
@@ -278,4 +282,8 @@ def error_for_status(answer: Answer, what: str) -> ProviderError:
             hint="Try again later.",
             status=status,
         )
-    return ProviderError(f"{what}: the host refused with status {status}.", status=status)
+    return ProviderError(
+        f"{what}: the host refused with status {status}.",
+        hint="Check the provider's address. If it is right, upgrade the provider's plugin.",
+        status=status,
+    )

@@ -30,8 +30,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 _SHOWN_PROBLEMS = 3
 _HINT = (
-    "Check the configured address. If the address is right, the host's API has changed: upgrade the"
-    " plugin."
+    "Check the provider's address. If it is right, the host's API has changed: upgrade the"
+    " provider's plugin."
 )
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = lru_cache(maxsize=256)(TypeAdapter)

@@ -75,8 +75,8 @@ class Failures:
         place = self._what(method, target)
         return UnexpectedAnswer(
             self.redactor.mask(f"The answer to {place} cannot be used: {why}."),
-            hint="Check the configured address. If the address is right, the host has a problem"
-            " or its API has changed.",
+            hint="Check the provider's address. If it is right, try again later, or upgrade the"
+            " provider's plugin: the host's API may have changed.",
         )
 
     def _what(self, method: str, url: str) -> str:

@@ -77,7 +77,8 @@ class Origin:
         if problem:
             shown = f"{origin.scheme}://{origin.host}" if origin.host else "that was given"
             raise ConfigurationError(
-                f"The API address {shown} {problem}.", hint="Correct the provider's address."
+                f"The API address {shown} {problem}.",
+                hint="Write the provider's address like https://git.example.com.",
             )
         return origin
 

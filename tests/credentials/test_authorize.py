@@ -78,12 +78,16 @@ def test_an_answer_with_another_state_is_refused(request_, state):
         with pytest.raises(AuthenticationFailed, match="does not belong to this sign-in") as caught:
             read(text)
         assert "code-1" not in str(caught.value) + caught.value.hint
+    again = AuthorizationRequest.new(FLOW, HERE)
+    assert again.read_pasted(f"{HERE}?{answer(again)}") == SecretStr("code-1")
 
 
 def test_a_state_that_comes_twice_is_refused(request_):
     assert not request_.belongs(f"{answer(request_)}&state={request_.state}")
     with pytest.raises(AuthenticationFailed, match="has no code"):
         request_.read_query(f"{answer(request_)}&code=other")
+    again = AuthorizationRequest.new(FLOW, HERE)
+    assert again.read_pasted(f"{HERE}?{answer(again)}") == SecretStr("code-1")
 
 
 @pytest.mark.parametrize(
@@ -97,12 +101,16 @@ def test_a_state_that_comes_twice_is_refused(request_):
 def test_a_refusal_is_told_with_its_code(request_, code, said):
     with pytest.raises(AuthenticationFailed, match=said):
         request_.read_query(answer(request_, code=None, error=code))
+    again = AuthorizationRequest.new(FLOW, HERE)
+    assert again.read_pasted(f"{HERE}?{answer(again)}") == SecretStr("code-1")
 
 
 @pytest.mark.parametrize("text", ["", "two words", "x" * 5000, "http://[/?code=x"])
 def test_what_is_neither_an_address_nor_a_code_is_refused(request_, text):
     with pytest.raises(AuthenticationFailed):
         request_.read_pasted(text)
+    again = AuthorizationRequest.new(FLOW, HERE)
+    assert again.read_pasted(f"{HERE}?{answer(again)}") == SecretStr("code-1")
 
 
 # The listener.
@@ -175,3 +183,5 @@ def test_a_port_in_use_names_the_other_ways(listener):
         RedirectListener(port)
     assert "--port" in caught.value.hint
     assert "--no-browser" in caught.value.hint
+    with RedirectListener() as other:
+        assert urlsplit(other.redirect_uri).port != port

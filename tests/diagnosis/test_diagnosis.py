@@ -384,7 +384,7 @@ def test_a_key_that_others_may_read_is_told_even_where_nothing_is_stored(look, h
     [(None, "is missing"), (b"nonsense", "is not a key"), (b"A" * 43 + b"=", "another key")],
 )
 def test_a_key_that_does_not_fit_is_told_once_and_who_needs_it(
-    look, installation, application, home, content, said
+    look, installation, application, home, tmp_path, content, said
 ):
     installation.add_provider("second", "bitbucket", *settings_of(installation))
     key = home / "secret.key"
@@ -393,6 +393,17 @@ def test_a_key_that_does_not_fit_is_told_once_and_who_needs_it(
     assert said in found.message
     assert "provider second (token), provider work (token)" in found.message
     assert found.hint
+    assert "rotate NAME --FIELD-file PATH" in found.hint
+    key.unlink(missing_ok=True)
+    file = tmp_path / "token"
+    file.write_text(SECRET.get_secret_value())
+    changes = installation.provider_changes
+    for name in ("second", "work"):
+        in_file = {"token": SecretReference(f"file:{file}")}
+        changes.store(changes.plan(name, {}, in_file))
+    assert not look().of("key", "problem")
+    changes.store(changes.plan("work", {}, {"token": SECRET}))  # with a new key
+    assert not look().of("key", "problem")
 
 
 def settings_of(installation) -> tuple[dict, dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
+import certifi
 import pytest
 from deploycore_gitea.sandbox import GiteaSandbox
 from pydantic import SecretStr
@@ -188,7 +189,7 @@ def test_a_host_that_is_not_trusted_is_not_added(installation, network, values):
     ],
 )
 def test_a_field_that_is_wrong_is_named_and_nothing_is_stored(
-    installation, values, tmp_path, monkeypatch, fields, problem
+    installation, sandbox, values, tmp_path, monkeypatch, fields, problem
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.pem").write_text("no certificate")
@@ -198,6 +199,8 @@ def test_a_field_that_is_wrong_is_named_and_nothing_is_stored(
     assert caught.value.hint or "client" in problem
     assert "hidden" not in f"{caught.value} {caught.value.hint}"
     assert installation.store.list_providers() == []
+    if "ca_bundle" in fields:  # as the hint has it: a PEM file
+        assert add(installation, "work", values(sandbox.url, ca_bundle=certifi.where()))
 
 
 def test_paths_are_stored_as_they_hold_from_anywhere(

@@ -584,6 +584,10 @@ def test_rules_and_paths_out_of_proportion_to_the_pack_are_refused(
         export(source(shop.url), "main", target, attributes=True, settings=settings)
     assert caught.value.details == {"limit": "work"}
     assert nothing_left(target)
+    export(source(shop.url), "main", target, attributes=False, settings=settings)
+    shop.commit(shop.tree((FILE, A.encode(), shop.blob(b"x1 text\n")), (DIRECTORY, b"d", tree)))
+    fewer = target.with_name("fewer")
+    export(source(shop.url), "main", fewer, attributes=True, settings=settings)
 
 
 WIDE = b"".join(b"*%d text\n" % number for number in range(1, 200))

@@ -187,3 +187,5 @@ def test_what_comes_before_a_pack_has_a_limit_of_its_own(
         export(source(hostile.url), "main", target, settings=settings)
     assert raised.value.details["limit"] == "talk"
     assert len(sent) < (400 if step == "discover" else 1000)
+    setattr(hostile.script, step, None)
+    export(source(hostile.url), "main", target, settings=settings)

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from deploycore.errors import ConfigurationError, RemoteRefused
+from deploycore.errors import ConfigurationError, GitError, RemoteRefused
 from deploycore.git import export
+from deploycore.git.checkout import files, streaming
 from tests.git.servers import (
     EXECUTABLE,
     GITLINK,
@@ -117,6 +118,7 @@ def test_a_target_in_use_is_refused_before_any_request(make, server, target, set
         export(source(shop.url), "main", place, settings=settings)
     assert server.requests == []
     assert snapshot(target.parent) == before
+    export(source(shop.url), "main", target.with_name("new"), settings=settings)
 
 
 @pytest.mark.parametrize("branch", ["", "a..b", "a b", "x.lock", "/a", "a~1", "a\nb"])
@@ -125,6 +127,7 @@ def test_a_branch_name_that_git_does_not_allow_is_refused(make, server, target, 
     with pytest.raises(ConfigurationError, match="branch or tag named"):
         export(source(shop.url), branch, target, settings=settings)
     assert server.requests == []
+    export(source(shop.url), "main", target, settings=settings)
 
 
 @pytest.mark.parametrize("branch", ["feature/a", "ümlaut", "a#b%20", 'q"uote', "x" * 200])
@@ -225,9 +228,12 @@ def test_a_commit_that_a_branch_leaves_while_it_is_fetched_is_told_to_have_been_
 
 @pytest.mark.parametrize("commit", ["", "abc", "g" * 40, "A" * 40])
 def test_what_is_no_hash_is_refused(make, server, target, settings, commit):
+    shop = make("shop", {"a": b"1"})
     with pytest.raises(ConfigurationError, match="not the full hash"):
-        export(source(make().url), "main", target, commit=commit, settings=settings)
+        export(source(shop.url), "main", target, commit=commit, settings=settings)
     assert server.requests == []
+    whole = shop.repo.refs[b"refs/heads/main"].decode()
+    export(source(shop.url), "main", target, commit=whole, settings=settings)
 
 
 def test_progress_names_the_phases_and_ends_with_all_files(make, target, settings):
@@ -253,3 +259,23 @@ def test_credentials_are_sent_as_basic_authorisation(make, server, target, setti
     server.credential = f"ada:{SECRET}"
     export(source(shop.url, secret=SECRET), "main", target, settings=settings)
     assert all(SECRET not in path for _, path, _ in server.requests)
+
+
+def test_a_second_process_that_is_killed_is_told(make, target, settings, monkeypatch, tmp_path):
+    """As the system does when it runs out of memory."""
+    killed = tmp_path / "killed.py"
+    killed.write_text(
+        "import os, signal\nos.write(1, b'.')\nos.read(0, 1)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    shop = make("shop", {"a": b"1"})
+    monkeypatch.setattr(streaming, "FEW_OBJECTS", 0)
+    monkeypatch.setattr(files, "_processors", lambda: 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(files.writer, "__file__", str(killed))
+        with pytest.raises(GitError, match="ended unexpectedly") as caught:
+            export(source(shop.url), "main", target, settings=settings)
+    assert "out of memory" in caught.value.hint
+    assert nothing_left(target)
+    export(source(shop.url), "main", target, settings=settings)
+    assert (target / "a").read_bytes() == b"1"

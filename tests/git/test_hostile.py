@@ -65,11 +65,14 @@ def test_dangerous_names_are_refused(refused, name, mode):
     refused(build)
 
 
-def test_dangerous_names_are_refused_in_any_depth(refused):
+def test_dangerous_names_are_refused_in_any_depth(refused, make, target, settings):
     error = refused(
         lambda shop: shop.files({"a/b/.GIT/hooks/post-checkout": (0o100755, b"#!/bin/sh")})
     )
     assert error.details["path"] == "a/b/.GIT"
+    shop = make("cleaned")
+    shop.commit(shop.files({"a/b/f": b""}))
+    export(source(shop.url), "main", target, settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +141,8 @@ def test_a_commit_of_absurd_size_is_refused(make, target, settings):
     with pytest.raises(LimitExceeded, match="a commit of more than 16,777,216 bytes"):
         export(source(shop.url), "main", target, settings=settings)
     assert nothing_left(target)
+    shop.commit(shop.files({"a": b""}), message=b"Smaller")
+    export(source(shop.url), "main", target, settings=settings)
 
 
 @pytest.mark.parametrize("second", [FILE, DIRECTORY])
@@ -295,3 +300,5 @@ def test_packs_that_are_not_what_they_say_are_refused(
         export(source(shop.url), "main", target, settings=replace(settings, retries=0))
     assert isinstance(caught.value, GitError)
     assert nothing_left(target)
+    server.alter = None
+    export(source(shop.url), "main", target, settings=settings)

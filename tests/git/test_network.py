@@ -56,6 +56,19 @@ def fails(target, settings):
     return run
 
 
+@pytest.fixture
+def helps(make, server, target, settings):
+    """Follows a hint about the server or its address, and exports again."""
+
+    def run(url=None, **changed):
+        server.interfere = server.alter = None
+        url = url or make("followed", {"a": b"1"}).url
+        export(source(url), "main", target, settings=replace(settings, **changed))
+        assert (target / "a").read_bytes() == b"1"
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("status", "meaning"),
     [
@@ -185,25 +198,28 @@ def test_odd_refs_of_others_do_not_matter(make, server, target, settings, name):
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/octet-stream", "text/plain"])
-def test_a_page_is_no_repository(server, fails, kind):
+def test_a_page_is_no_repository(server, fails, kind, helps):
     server.always("200 OK", b"<html>", Content_Type=kind)
     error = fails(f"{server.origin}/shop.git")
     assert isinstance(error, RemoteRefused)
     assert "is not a git repository" in error.message
     assert len(server.requests) == 1
+    helps()
 
 
 @pytest.mark.parametrize("body", [b"", b"garbage", b"0004", b"ffff", pkt_line(b"hello")])
-def test_nonsense_instead_of_the_protocol_is_an_error(server, fails, body):
+def test_nonsense_instead_of_the_protocol_is_an_error(server, fails, body, helps):
     server.always("200 OK", body, Content_Type=ADVERTISEMENT)
     assert fails(f"{server.origin}/shop.git").hint
+    helps()
 
 
-def test_a_host_that_is_not_there_is_unreachable(fails):
+def test_a_host_that_is_not_there_is_unreachable(fails, helps):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = fails(f"http://127.0.0.1:{unused.getsockname()[1]}/shop.git")
     assert "cannot be reached" in error.message
+    helps()
 
 
 def test_a_host_without_an_address_is_unreachable(fails):
@@ -211,13 +227,14 @@ def test_a_host_without_an_address_is_unreachable(fails):
 
 
 def test_a_certificate_that_nobody_signed_is_refused_before_the_credential_is_sent(
-    secure_server, make, fails
+    secure_server, make, fails, helps, certificate
 ):
     url = make(files={"a": b"1"}, on=secure_server).url
     error = fails(url)
     assert "not secure" in error.message
     assert "REQUESTS_CA_BUNDLE" in error.hint
     assert secure_server.requests == []
+    helps(url, ca_bundle=str(certificate))
 
 
 def test_a_certificate_of_ones_own_can_be_trusted(
@@ -246,11 +263,18 @@ def test_a_directory_of_certificates_can_be_trusted(
     assert (target / "a").read_bytes() == b"1"
 
 
-def test_certificates_that_are_not_there_are_named(secure_server, fails, tmp_path):
-    missing = str(tmp_path / "missing.pem")
-    error = fails(f"{secure_server.origin}/shop.git", ConfigurationError, ca_bundle=missing)
-    assert missing in error.message
+def test_certificates_that_are_not_there_are_named(
+    secure_server, make, fails, helps, certificate, tmp_path, monkeypatch
+):
+    missing, url = tmp_path / "missing.pem", make(files={"a": b"1"}, on=secure_server).url
+    error = fails(url, ConfigurationError, ca_bundle=str(missing))
+    assert str(missing) in error.message
+    assert "the provider's ca_bundle" in error.hint
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(missing))
+    assert "REQUESTS_CA_BUNDLE" in fails(url, ConfigurationError).hint
     assert secure_server.requests == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    helps(url)
 
 
 @pytest.mark.parametrize(
@@ -264,10 +288,11 @@ def test_certificates_that_are_not_there_are_named(secure_server, fails, tmp_pat
         "https://git.example.com/\x1b[2J",
     ],
 )
-def test_what_is_no_address_is_refused(fails, url):
+def test_what_is_no_address_is_refused(fails, url, helps):
     error = fails(url, ConfigurationError)
     assert "not a valid address" in error.message
     assert error.message.isprintable()
+    helps()
 
 
 def test_a_certificate_for_another_name_is_refused(secure_server, make, fails, certificate):
@@ -310,15 +335,16 @@ def hanging(server, *, method="GET"):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_server_that_hangs_is_given_up(make, server, fails, method):
+def test_a_server_that_hangs_is_given_up(make, server, fails, method, helps):
     shop = make("shop", {"a": b"1"})
     server.interfere = hanging(server, method=method)
     error = fails(shop.url, read_timeout=0.05)
     assert "in time" in error.message
     assert sum(request[0] == method for request in server.requests) == 3
+    helps(shop.url)
 
 
-def test_a_connection_that_breaks_is_tried_again(make, server, target, settings):
+def test_a_connection_that_breaks_is_tried_again(make, server, target, settings, fails, helps):
     shop = make("shop", {"a": b"1"})
     answers = []
 
@@ -330,9 +356,15 @@ def test_a_connection_that_breaks_is_tried_again(make, server, target, settings)
     export(source(shop.url), "main", target, settings=settings)
     assert len(answers) == 3
     assert (target / "a").read_bytes() == b"1"
+    shutil.rmtree(target)
+    answers.clear()
+    server.alter = lambda body: answers.append(body) or body[: len(body) // 2]
+    assert "was closed before" in fails(shop.url).message
+    assert len(answers) == 3
+    helps(shop.url)
 
 
-def test_a_server_that_drips_is_cut_off_in_the_end(server, fails):
+def test_a_server_that_drips_is_cut_off_in_the_end(server, fails, helps):
     def interfere(environ, start_response):
         start_response("200 OK", [("Content-Type", ADVERTISEMENT)])
         return itertools.chain([b"fff0"], iter(lambda: server.released.wait(0.02) or b"x", True))
@@ -342,6 +374,7 @@ def test_a_server_that_drips_is_cut_off_in_the_end(server, fails):
     error = fails(f"{server.origin}/shop.git", total_timeout=0.3)
     assert isinstance(error, LimitExceeded)
     assert time.monotonic() - began < NO_HANG
+    helps()
 
 
 def test_an_endless_pack_is_cut_off(server, fails):

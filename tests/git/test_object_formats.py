@@ -195,6 +195,7 @@ def test_a_hash_of_the_other_format_is_refused(
         export(source(url, secret=SECRET), ref, target, settings=settings, **wanted)
     assert nothing_left(target)
     assert requests == (["GET"] if version else ["GET", "POST"])
+    export(source(url, secret=SECRET), "main", target, settings=settings)
 
 
 def test_stock_git_goes_on_in_a_clone(shop, target, settings, stock_git):

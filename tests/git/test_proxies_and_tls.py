@@ -124,12 +124,17 @@ def test_trouble_with_the_proxy_is_told_without_its_password(
     assert PROXY_SECRET not in said
     assert base64.b64encode(f"me:{PROXY_SECRET}".encode()).decode() not in said
     assert nothing_left(target)
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    export(source(f"{secure.origin}/shop.git"), "main", target, settings=trusting())
 
 
 def test_a_socks_proxy_is_refused_with_a_reason(proxy, secure, trusting, target, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
     with pytest.raises(ConfigurationError, match="http:// or https://"):
         export(source(f"{secure.origin}/shop.git"), "main", target, settings=trusting())
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.port}")
+    export(source(f"{secure.origin}/shop.git"), "main", target, settings=trusting())
+    assert proxy.seen
 
 
 def test_a_cancelled_operation_leaves_the_tunnel(proxy, secure, trusting, target, monkeypatch):
@@ -188,7 +193,9 @@ def test_a_client_certificate_is_shown(demanding, trusting, certificate, target)
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_a_client_certificate_that_is_none_is_told(secure, trusting, target, tmp_path, content):
+def test_a_client_certificate_that_is_none_is_told(
+    secure, trusting, target, tmp_path, content, certificate
+):
     path = tmp_path / "client.pem"
     if content is not None:
         path.write_text(content)
@@ -199,6 +206,8 @@ def test_a_client_certificate_that_is_none_is_told(secure, trusting, target, tmp
             target,
             settings=trusting(client_certificate=str(path)),
         )
+    settings = trusting(client_certificate=str(certificate))
+    export(source(f"{secure.origin}/shop.git"), "main", target, settings=settings)
 
 
 def test_plain_http_needs_leave_to_carry_a_credential(target):

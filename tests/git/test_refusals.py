@@ -41,6 +41,20 @@ def refused(hostile, target, settings):
     return run
 
 
+@pytest.fixture
+def helps(hostile, target, settings):
+    """Follows a hint about the server or the ref, and exports again."""
+
+    def run(ref="main"):
+        script = hostile.script
+        script.discover = script.list_refs = script.fetch = None
+        script.serve(TIP, ROOT, CONTENT)
+        export(source(hostile.url), ref, target, settings=settings)
+        assert (target / "a").read_bytes() == b"1"
+
+    return run
+
+
 def offers(capabilities):
     """Refs as protocol version 0 tells them."""
     first = TIP.name + b" HEAD\0" + capabilities + b"\n"
@@ -55,11 +69,12 @@ REFUSAL = line(b"ERR upload-pack: the repository is locked\n")
     "body",
     [REFUSAL, SERVICE + FLUSH + REFUSAL, SERVICE + REFUSAL, SERVICE + FLUSH + REFUSAL + FLUSH],
 )
-def test_a_refusal_in_the_place_of_refs_is_told(hostile, refused, body):
+def test_a_refusal_in_the_place_of_refs_is_told(hostile, refused, body, helps):
     hostile.script.discover = lambda request: Answer(body, ADVERTISEMENT)
     error = refused()
     assert isinstance(error, RemoteRefused)
     assert 'refused: "upload-pack: the repository is locked"' in error.message
+    helps()
 
 
 @pytest.mark.parametrize(
@@ -83,17 +98,19 @@ def test_a_refusal_in_the_place_of_the_pack_is_told(hostile, refused, before):
         ),
     ],
 )
-def test_a_server_without_shallow_fetches_is_told(hostile, refused, discover):
+def test_a_server_without_shallow_fetches_is_told(hostile, refused, discover, helps):
     hostile.script.discover = discover
     assert "does not support shallow fetches" in refused().message
+    helps()
 
 
 @pytest.mark.parametrize("body", [FLUSH, lines(b"0" * 40 + b" capabilities^{}\0" + OFFERED)])
-def test_of_an_empty_repository_is_said_so(hostile, refused, body):
+def test_of_an_empty_repository_is_said_so(hostile, refused, body, helps):
     hostile.script.discover = lambda request: Answer(SERVICE + FLUSH + body, ADVERTISEMENT)
     error = refused()
     assert "'main': it is empty" in error.message
     assert error.hint == "Push a first commit to it."
+    helps()
 
 
 def test_of_a_misspelt_branch_nobody_says_that_the_repository_is_empty(hostile, refused):
@@ -128,12 +145,13 @@ TAG_OF_TREE = a_tag_of(b"tree", ROOT)
         (CONTENT, "file"),
     ],
 )
-def test_a_tag_of_something_else_than_a_commit_is_told(hostile, refused, tip, kind):
+def test_a_tag_of_something_else_than_a_commit_is_told(hostile, refused, tip, kind, helps):
     hostile.script.serve_pack(TIP, pack_of(*dict.fromkeys((tip, TAG_OF_TREE, ROOT, CONTENT))))
     hostile.script.refs = [(TIP.name, MAIN), (tip.name, b"refs/tags/v1")]
     error = refused("v1")
     assert f"'v1' of {hostile.url} names a {kind}" in error.message
     assert "fsck" not in error.hint
+    helps()
 
 
 def test_a_tag_of_many_tags_is_followed(hostile, target, settings):
@@ -167,3 +185,21 @@ def test_the_host_is_asked_about_its_repository():
     error = RemoteRefused("It was refused.", hint="Check the address.", status=404)
     fetch_hint(Provider(), error)
     assert error.hint == "Check the name of the repository."
+
+
+@pytest.mark.parametrize("tip", [b" HEAD\n", b" HEAD symref-target:refs/tags/v1\n"])
+def test_a_server_that_does_not_name_its_default_branch_is_told(hostile, refused, helps, tip):
+    hostile.script.list_refs = lambda request: Answer(lines(TIP.name + tip))
+    error = refused(None)
+    assert "does not name its default branch" in error.message
+    assert error.hint == "Specify a branch."
+    helps("main")
+
+
+def test_an_object_format_that_is_not_supported_is_told(hostile, refused, helps):
+    hostile.script.object_format = b"sha512"
+    error = refused()
+    assert "the object format 'sha512', which is not supported" in error.message
+    assert error.hint == "Deploy from a repository with the object format sha1 or sha256."
+    hostile.script.object_format = b"sha1"
+    helps()

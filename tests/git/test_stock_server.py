@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -79,6 +80,8 @@ def test_a_commit_that_never_was_is_refused_with_the_servers_words(
     with pytest.raises(RemoteRefused, match=r"has moved from 1111.*not our ref"):
         export(source(work[1], secret=SECRET), "main", target, commit=commit, settings=settings)
     assert nothing_left(target)
+    newest = export(source(work[1], secret=SECRET), "main", target, settings=settings).commit
+    assert newest == stock_git("rev-parse", "HEAD", at=work[0]).strip()
 
 
 @pytest.mark.parametrize(
@@ -99,15 +102,21 @@ def test_an_unknown_branch_is_named(work, target, settings):
 
 @pytest.mark.parametrize("version", ["", "/version-0"])
 def test_an_empty_repository_is_told(
-    http_backend, stock_git, target, settings, object_format, version
+    http_backend, stock_git, target, settings, object_format, version, tmp_path
 ):
     root, address = http_backend
     name = f"empty-{object_format}.git"
-    stock_git("init", "-q", "--bare", f"--object-format={object_format}", root / name)
+    kind = f"--object-format={object_format}"
+    stock_git("init", "-q", "--bare", "-b", "main", kind, root / name)
     place = source(f"{address}{version}/{name}", secret=SECRET)
     for branch in ("main", None):
         with pytest.raises(RemoteRefused, match="empty"):
             clone(place, branch, target, settings=settings)
+    stock_git("init", "-q", kind, tmp_path / "work")
+    stock_git("commit", "-qm", "first", "--allow-empty", at=tmp_path / "work")
+    stock_git("push", "-q", root / name, "HEAD:main", at=tmp_path / "work")
+    clone(place, None, target, settings=settings)
+    shutil.rmtree(root / name)
 
 
 def test_only_one_of_many_branches_is_fetched(work, target, settings, stock_git):

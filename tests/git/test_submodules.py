@@ -30,9 +30,9 @@ def shop_with(make, server):
     """A repository with one submodule at ``vendor/lib``, whose URL is given."""
     lib = make("lib", {"lib.txt": b"lib"})
 
-    def build(url, commit=None):
+    def build(url, commit=None, name="shop"):
         return make(
-            "shop",
+            name,
             {
                 "a": b"1",
                 "vendor/lib": (GITLINK, commit or tip(lib)),
@@ -129,6 +129,8 @@ def test_addresses_that_must_not_be_used_are_refused(shop_with, target, settings
         export(source(shop_with(url).url), "main", target, submodules=True, settings=settings)
     assert caught.value.message.isprintable()
     assert nothing_left(target)
+    place = source(shop_with("../lib.git", name="corrected").url)
+    export(place, "main", target, submodules=True, settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +168,11 @@ def test_an_entry_without_a_url_is_an_error(make, target, settings, url):
     with pytest.raises(GitError, match=r"'lib' .* has no URL in \.gitmodules"):
         export(source(shop.url), "main", target, submodules=True, settings=settings)
     assert nothing_left(target)
+    lib = make("lib", {"f": b""})
+    with_url = {"lib": (GITLINK, tip(lib)), ".gitmodules": modules(x=("lib", "../lib.git"))}
+    shop.commit(shop.files(with_url))
+    export(source(shop.url), "main", target, submodules=True, settings=settings)
+    assert (target / "lib/f").exists()
 
 
 HOME = "https://git.example.com"
@@ -232,7 +239,10 @@ def test_gitmodules_is_read_as_git_reads_it(content, outcome):
     else:
         with pytest.raises(GitError, match=re.escape(outcome)) as caught:
             find()
-        assert caught.value.hint
+        if "update" in outcome:
+            assert "replace its value with checkout or none" in caught.value.hint
+            content = content.replace(outcome.partition(" = ")[2].strip("'"), "checkout")
+            assert find()
 
 
 def test_a_submodule_that_is_not_to_be_updated_is_not_fetched(shop_with, server, target, settings):
@@ -413,6 +423,9 @@ def test_other_redirects_are_not_followed(
     assert len([path for _, path, _ in server.requests if path.startswith("/lib")]) < 6
     assert "service=" not in caught.value.message
     assert nothing_left(target)
+    server.interfere = None
+    place = source(shop_with("../lib.git", name="moved").url)
+    export(place, "main", target, submodules=True, settings=settings)
 
 
 def test_a_repository_with_more_submodules_than_a_hundred_is_deployed(make, target, settings):
@@ -430,6 +443,12 @@ def test_a_malformed_gitmodules_is_an_error(make, target, settings, content):
     shop = make("shop", {"lib": (GITLINK, b"1" * 40), ".gitmodules": content})
     with pytest.raises(GitError, match="gitmodules"):
         export(source(shop.url), "main", target, submodules=True, settings=settings)
+    export(source(shop.url), "main", target.with_name("without"), settings=settings)
+    lib = make("lib", {"f": b""})
+    corrected = {"lib": (GITLINK, tip(lib)), ".gitmodules": modules(x=("lib", "../lib.git"))}
+    shop.commit(shop.files(corrected))
+    export(source(shop.url), "main", target, submodules=True, settings=settings)
+    assert (target / "lib/f").exists()
 
 
 def test_includes_of_gitmodules_are_not_read(make, target, settings, tmp_path):
@@ -457,6 +476,8 @@ def test_too_many_submodules_are_refused(make, target, settings):
     with pytest.raises(LimitExceeded, match="more than 2"):
         export(source(shop.url), "main", target, submodules=True, settings=few)
     assert nothing_left(target)
+    export(source(shop.url), "main", target, submodules=True, settings=settings)
+    assert (target / "l2/f").exists()
 
 
 def test_submodules_that_are_too_deep_are_refused(make, target, settings):

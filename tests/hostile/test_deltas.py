@@ -185,7 +185,7 @@ def test_a_chain_of_more_deltas_than_any_git_makes_is_refused(tmp_path, operatio
         assert objects.resolve(at_rest, 12 + sum(map(len, made[:15])))[0] == BLOB
 
 
-def test_work_that_a_small_pack_makes_is_limited(script, refused, monkeypatch):
+def test_work_that_a_small_pack_makes_is_limited(script, refused, monkeypatch, attempt):
     """A delta of a few bytes can have thousands below it, which are followed each time."""
     monkeypatch.setattr(operation_module, "_REREAD_LEAST", 20 * MIB)
     monkeypatch.setattr(operation_module, "_REREAD_SHARE", 2)
@@ -197,6 +197,8 @@ def test_work_that_a_small_pack_makes_is_limited(script, refused, monkeypatch):
         made.append(by_offset(back, delta(size, 1, copy(0, 1))))
     script.serve_pack(tip, pack(*made, whole(tip), whole(root), whole(file)))
     assert refused(LimitExceeded).details["limit"] == "work"
+    script.serve_pack(tip, pack(whole(tip), whole(root), whole(file)))  # as if it were repacked
+    assert isinstance(attempt(), dict)
 
 
 def test_work_ends_when_it_is_cancelled(operation):

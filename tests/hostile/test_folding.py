@@ -54,7 +54,7 @@ COLLISIONS = [
     ids=[each[0] for each in COLLISIONS],
 )
 def test_names_that_are_one_end_in_an_error(
-    folding, make, refused, reason, first, mode, second, other
+    folding, make, refused, attempt, reason, first, mode, second, other
 ):
     shop = make()
     below = shop.files({"f": b"inner"})
@@ -71,7 +71,11 @@ def test_names_that_are_one_end_in_an_error(
             )
         )
     )
-    refused(UnsafeRepository, shop.url)
+    error = refused(UnsafeRepository, shop.url)
+    assert "Rename one of the two" in error.hint
+    renamed = [(mode, b"c", content[mode]), (other, second, content[other])]
+    shop.commit(shop.tree(*sorted([*renamed, (DIRECTORY, b"b", below)], key=lambda each: each[1])))
+    assert isinstance(attempt(shop.url), dict)
 
 
 def test_names_that_differ_are_written(folding, make, attempt):

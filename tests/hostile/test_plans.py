@@ -51,11 +51,15 @@ def test_paths_longer_than_any_system_call_takes_are_refused(script, confined):
     assert outcome.peak < BASELINE
 
 
-def test_a_path_of_one_byte_too_many_is_refused(script, refused):
+def test_a_path_of_one_byte_too_many_is_refused(script, refused, attempt):
     made = nested(tree((0o100644, b"n" * 80, FILE)), 16, b"d" * 250)  # 16 * 251 + 80 = 4096
     tip = commit(made[-1])
     script.serve_pack(tip, pack_of(tip, *made, FILE))
     assert refused(LimitExceeded).details["limit"] == "path_bytes"
+    made = nested(tree((0o100644, b"n" * 80, FILE)), 15, b"d" * 250)
+    tip = commit(made[-1])
+    script.serve_pack(tip, pack_of(tip, *made, FILE))
+    assert isinstance(attempt(), dict)
 
 
 def test_many_directories_far_down_take_little_memory(script, confined):
@@ -80,12 +84,13 @@ def test_a_tree_of_very_many_files_takes_little_memory(script, confined, order):
     assert outcome.peak < 56 * MIB + 75 * MIB
 
 
-def test_trees_together_have_a_limit(script, refused):
+def test_trees_together_have_a_limit(script, refused, attempt):
     trees = [tree((0o100644, b"%d" % each + b"n" * 200, FILE)) for each in range(20)]
     root = tree(*((DIRECTORY, b"%02d" % number, each) for number, each in enumerate(trees)))
     tip = commit(root)
     script.serve_pack(tip, pack_of(tip, root, *trees, FILE))
     assert refused(LimitExceeded, max_tree_bytes=4000).details["limit"] == "max_tree_bytes"
+    assert len(attempt()) == 40
 
 
 @pytest.mark.parametrize(

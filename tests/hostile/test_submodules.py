@@ -104,7 +104,9 @@ def test_plain_http_to_this_machine_is_for_repositories_on_it(url):
         )
 
 
-def test_a_service_of_this_machine_is_not_asked(shop, other_server, as_if_public, refused):
+def test_a_service_of_this_machine_is_not_asked(
+    shop, other_server, as_if_public, refused, make, attempt
+):
     """Its answer, in an error, would be told to whoever may read the log."""
     as_if_public()
     other_server.always("500 Internal Server Error", b"token=hunter2")
@@ -113,6 +115,10 @@ def test_a_service_of_this_machine_is_not_asked(shop, other_server, as_if_public
     assert "hunter2" not in str(error)
     assert error.details["submodule"] == "lib"
     assert other_server.requests == []
+    assert "one of the same origin, in .gitmodules" in error.hint
+    lib = make("lib", {"f": b""})
+    files = {"lib": (GITLINK, tip(lib)), ".gitmodules": modules("../lib.git")}
+    assert b"lib/f" in attempt(make("corrected", files).url, submodules=True)
 
 
 def test_a_name_that_resolves_to_something_else_a_moment_later_is_not_asked(

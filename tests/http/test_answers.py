@@ -45,9 +45,11 @@ def test_parameters_are_added_to_the_query(client, host):
 
 
 @pytest.mark.parametrize("path", ["../admin", "a/../../b", "a/%2e%2e/b", "./a"])
-def test_a_path_can_not_leave_the_api(client, path):
+def test_a_path_can_not_leave_the_api(client, path, host):
     with pytest.raises(ConfigurationError, match="is outside the API"):
         client(BASE).get_json(path)
+    host.get(f"{BASE}/repos/acme/shop", json={})
+    assert client(BASE).get_json("repos/acme/shop") == {}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,9 @@ def test_each_status_has_its_error(client, host, status, error):
         client(BASE).get_json("user")
     assert type(caught.value) is error
     assert caught.value.details["status"] == status
+    assert caught.value.hint
+    host.replace("GET", f"{BASE}/user", json={"login": "ada"})  # as the hint has it
+    assert client(BASE).get_json("user") == {"login": "ada"}
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -124,6 +129,8 @@ def test_a_wait_that_is_too_long_is_told_at_once(client, host, waited, status, e
     if status == 429:
         expected = before + timedelta(hours=1)
         assert abs(caught.value.retry_at - expected) < timedelta(minutes=1)
+    host.replace("GET", f"{BASE}/x", json=[])
+    assert client(BASE).get_json("x") == []
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -194,6 +201,8 @@ def test_what_is_no_json_is_unexpected_and_not_retried(client, host, body, kind)
     with pytest.raises(UnexpectedAnswer, match=f"not valid JSON \\({kind}"):
         client(BASE).get_json("x")
     assert len(host.calls) == 1
+    host.get("https://api.right.example/x", json=[])
+    assert client("https://api.right.example").get_json("x") == []
 
 
 def test_an_answer_without_content_is_none(client, host):
@@ -216,6 +225,7 @@ def test_an_address_that_is_none_is_refused(client, base):
     with pytest.raises(ConfigurationError, match="The API address") as caught:
         client(base)
     assert "a:b" not in str(caught.value)
+    assert client("https://host.example")
 
 
 def test_logs_name_the_path_and_no_query(client, host, caplog, secret):

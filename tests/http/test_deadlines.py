@@ -208,6 +208,9 @@ def test_reaching_a_host_has_one_time_for_all_steps():
         pytest.raises(ProviderUnavailable, match="timed out"),
     ):
         reach(f"https://127.0.0.1:{server.port}", seconds=0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert reach(f"http://127.0.0.1:{port}", seconds=10).host == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_what_is_not_as_described_is_named_by_its_place(value, place):
     assert "hunter2" not in str(caught.value.as_dict())
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+    assert parse_answer(list[Row], [{"name": "shop", "private": True}], what="a page of rows")
 
 
 def test_only_the_first_problems_are_shown():

@@ -98,6 +98,8 @@ def test_a_connection_that_stays_broken_is_unavailable(serve, client, fault):
     with pytest.raises(ProviderUnavailable, match=r"GET /x on 127\.0\.0\.1 failed"):
         client(server.url, retries=1).get_json("x")
     assert len(server.asked) == 2
+    server.reply = ok
+    assert client(server.url).get_json("x") == {"ok": True}
 
 
 @pytest.mark.parametrize("fault", [reset, cut])

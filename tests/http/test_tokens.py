@@ -128,6 +128,7 @@ def test_threads_and_pages_use_one_token(client, issuer):
 def test_a_client_without_tokens_has_none_to_give(client):
     with pytest.raises(ConfigurationError, match="not authorized by a token"):
         client(BearerAuth(SecretStr("x"))).token()
+    assert client().token().value  # with a RenewableAuth
 
 
 @pytest.mark.parametrize(
@@ -179,6 +180,7 @@ def test_a_refresh_token_is_replaced_by_the_new_one_or_stays(client, issuer):
     with pytest.raises(AuthenticationFailed) as caught:
         obtain(http, None)
     assert "provider authorize" in caught.value.hint
+    assert obtain(http, first).value  # what signing in stores
 
 
 def test_a_token_answer_is_read(client):

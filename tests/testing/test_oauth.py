@@ -218,6 +218,7 @@ def test_where_nothing_can_be_renewed_a_person_must_sign_in(http, flow, held):
     with pytest.raises(AuthenticationFailed) as caught:
         refresh(http, flow, token)
     assert caught.value.hint == "Sign in: deploycore provider authorize work"
+    assert refresh(http, flow, signed_in(http, flow)).value
 
 
 # The device flow.
@@ -268,21 +269,29 @@ def test_a_device_is_told_that_the_access_was_denied(http, device, server, clock
     code = request_device_code(http, device)
     with pytest.raises(AuthenticationFailed, match="was denied"):
         wait(http, device, code, clock, lambda: server.enter(code.user_code, None))
+    again = request_device_code(http, device)
+    assert wait(http, device, again, clock, lambda: server.enter(again.user_code, "ada"))[0].value
 
 
 @pytest.mark.parametrize("seconds", [60, 10_000])
-def test_a_code_that_is_not_entered_ends_the_wait(http, device, clock, seconds):
+def test_a_code_that_is_not_entered_ends_the_wait(http, device, clock, seconds, server):
     code = request_device_code(http, device)
     started = clock.now()
     with pytest.raises(AuthenticationFailed, match="not entered in time"):
         wait(http, device, code, clock, seconds=seconds)
     assert clock.now() - started <= min(seconds, 900)
+    again = request_device_code(http, device)
+    assert wait(http, device, again, clock, lambda: server.enter(again.user_code, "ada"))[0].value
 
 
-def test_a_code_that_the_host_calls_expired_ends_the_wait(http, device, clock, either_status):
+def test_a_code_that_the_host_calls_expired_ends_the_wait(
+    http, device, clock, either_status, server
+):
     code = replace(request_device_code(http, device), expires_in=10_000)
     with pytest.raises(AuthenticationFailed, match="not entered in time"):
         wait(http, device, code, clock, seconds=10_000)
+    again = request_device_code(http, device)
+    assert wait(http, device, again, clock, lambda: server.enter(again.user_code, "ada"))[0].value
 
 
 def test_an_unknown_client_gets_no_code(http, device):

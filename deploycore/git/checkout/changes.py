@@ -24,6 +24,7 @@ from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.names import refuse_depth
 from deploycore.git.checkout.plan import File, Named
 from deploycore.git.lfs.client import LfsClient
+from deploycore.git.lfs.errors import COMMIT_AGAIN
 from deploycore.git.lfs.pointers import Pointer, begins_as_pointer, parse_pointer
 from deploycore.git.operation import Operation
 from deploycore.git.packs.content import Content
@@ -113,12 +114,12 @@ class Changes:
             return None
         if not self._attributes.kept_in_lfs(file.path):
             return None
-        pointer = parse_pointer(content)
+        pointer = parse_pointer(content, f"The file {quoted(file.path)}")
         if pointer is None:  # a broken pointer must not be released silently
             raise GitError(
                 f"The file {quoted(file.path)} begins like a Git LFS pointer, but is not a valid"
                 " one.",
-                hint="Add the file again with git-lfs.",
+                hint=COMMIT_AGAIN,
                 path=shown(file.path),
             )
         return pointer

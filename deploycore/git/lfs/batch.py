@@ -193,7 +193,7 @@ class BatchApi:
                 raise UnsafeRepository(
                     f"The Git LFS server of {self._source.url} asked to send it the"
                     f" header {clean(name, self._source)!r}, which is not allowed.",
-                    hint="Correct the configuration of the LFS server.",
+                    hint="Configure the LFS server so that its downloads do not need this header.",
                     url=self._source.url,
                 )
         return HTTPHeaderDict(given)

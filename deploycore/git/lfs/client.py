@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 
 from deploycore.errors import DeploycoreError, GitError, LimitExceeded, RemoteRefused
 from deploycore.git.lfs.batch import BatchApi, Offer, lfs_endpoint, read_complaint
-from deploycore.git.lfs.errors import LfsErrors
+from deploycore.git.lfs.errors import COMMIT_AGAIN, LfsErrors
 from deploycore.git.lfs.pointers import EMPTY_POINTER, Pointer
 from deploycore.git.operation import Operation
 from deploycore.git.wire.address import refuse_unusable_source
@@ -139,7 +139,9 @@ class LfsClient:
                 self._operation.expect_lfs(pointer.size)
             elif known != pointer:
                 raise self._errors.corrupt(
-                    pointer, f"has {known.size:,} bytes according to another pointer"
+                    pointer,
+                    f"has {known.size:,} bytes according to another pointer",
+                    hint=COMMIT_AGAIN,
                 )
         return list(distinct.values())
 
@@ -203,7 +205,8 @@ class LfsClient:
             raise LimitExceeded(
                 f"The Git LFS server {self._endpoint.url} sent an answer of more than"
                 f" {_MAX_ANSWER_BYTES:,} bytes.",
-                hint="Correct the configuration of the LFS server.",
+                hint=f"Check what answers at {url}: it must be the LFS server, and no proxy or"
+                " web page.",
                 url=self._source.url,
             )
         if "json" not in kind:
@@ -234,7 +237,8 @@ class LfsClient:
         raise RemoteRefused(
             f"The Git LFS object {offer.pointer.oid} of {self._source.url} is redirected more"
             f" than {_MAX_REDIRECTS} times.",
-            hint="Correct the configuration of the LFS server.",
+            hint="Check the storage address and the proxy of the LFS server: downloads must not"
+            " lead in a circle.",
             url=self._source.url,
             oid=offer.pointer.oid,
         )

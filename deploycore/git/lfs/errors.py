@@ -9,25 +9,30 @@ from deploycore.git.wire.translation import http_refusal
 from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
 
-__all__ = ["LfsErrors"]
+__all__ = ["COMMIT_AGAIN", "LfsErrors"]
 
 _SERVICE = "lfs"
 _PUSH_AGAIN = (
-    "Push the object again from a clone that has it: git lfs push --all. Without such a clone,"
-    " commit the file again, or deploy with lfs: false."
+    "Push the object again from a clone that has it: git lfs push --all origin. Without such a"
+    " clone, commit the file again, or deploy with lfs: false."
 )
+_REPLACE = (
+    "Ask the host's administrator to remove the object, then push it again from a clone that has"
+    " it: git lfs push --all origin. Or deploy with lfs: false."
+)
+COMMIT_AGAIN = "Commit the file again with git-lfs installed, or deploy with lfs: false."
 _LATER = "Try again later. If it happens again, the host's storage has a problem."
 _OBJECT_HINTS = {
     401: "Check whether the credentials may read Git LFS on this host.",
     403: "Give the credentials the right to read this repository's files in Git LFS.",
-    422: "Correct the configuration of the LFS server.",
+    422: "Look up the object in the LFS server's log: the server finds its hash or size invalid.",
 }
 _OBJECT_MESSAGES = {404: "does not have", 410: "no longer has", 422: "does not understand"}
 _HINTS = {
     404: "Check whether the host has Git LFS, whether it is enabled for this repository, and"
     " whether the credentials may see it.",
     413: "Raise the LFS server's limit of objects in a request to 100.",
-    422: "Correct the configuration of the LFS server.",
+    422: "Look up the request in the LFS server's log: the server finds it invalid.",
     501: "Check whether the host has Git LFS.",
     509: "Wait until the host lifts its bandwidth limit, or raise the limit there.",
 }
@@ -97,16 +102,17 @@ class LfsErrors:
             url=self._source.url,
         )
 
-    def corrupt(self, pointer: Pointer, how: str) -> CorruptPack:
+    def corrupt(self, pointer: Pointer, how: str, *, hint: str = _REPLACE) -> CorruptPack:
         """Return the error for an object that differs from its pointer.
 
         Args:
             how: A clause whose subject is the object.
+            hint: The next step, if the object itself is not to be replaced.
         """
         return CorruptPack(
             f"The Git LFS object {pointer.oid} of {self._source.url} differs from its"
             f" pointer: it {how}.",
-            hint=_PUSH_AGAIN,
+            hint=hint,
             url=self._source.url,
             oid=pointer.oid,
         )

@@ -46,11 +46,14 @@ def begins_as_pointer(content: bytes) -> bool:
     return _BEGINNING.match(content) is not None
 
 
-def parse_pointer(content: bytes) -> Pointer | None:
+def parse_pointer(content: bytes, name: str = "A file") -> Pointer | None:
     """Read a pointer file (docs/spec.md, "The Pointer"), with the deviations that git-lfs accepts.
 
     The program (``DecodeFrom`` in lfs/pointer.go) accepts surrounding white space, CR at the ends
     of lines, empty lines, and any number that Go can parse.
+
+    Args:
+        name: The file, for messages.
 
     Returns:
         ``None`` for any other file, such as one that was never in Git LFS.
@@ -68,9 +71,9 @@ def parse_pointer(content: bytes) -> Pointer | None:
         return None
     if any(key.startswith(b"ext-") for key in values):
         raise GitError(
-            f"The Git LFS object {oid[1].decode()} was stored with an extension of Git LFS,"
-            " which is not supported.",
-            hint="Store the file without the extension.",
+            f"{name} was stored with an extension of Git LFS, which is not supported.",
+            hint="Remove the extension (lfs.extension) from the configuration of git, and commit"
+            " the file again. Or deploy with lfs: false.",
             oid=oid[1].decode(),
         )
     return Pointer(oid[1].decode(), int(size[0]))

@@ -40,7 +40,7 @@ def refuse_unusable_source(source: CloneUrl, *, allow_plain_http: bool = False) 
     if not is_address(source.url):
         raise ConfigurationError(
             f"{clean(source.url)!r} is not a valid address of a git server.",
-            hint="Correct its host or its port.",
+            hint="Write it like https://git.example.com/acme/shop.git, without spaces.",
         )
     origin = Origin.of(source.url)
     if allow_plain_http or origin.scheme == "https" or origin.is_loopback:

@@ -107,8 +107,6 @@ class GitClient(AbstractHttpGitClient):
         self._pool = pool
         self._operation = operation
         place = source.url.rstrip("/") + "/"
-        self._asking = urljoin(place, _QUESTION)
-        self._fetching = urljoin(place, _SERVICE)
         self._place = place
         self._error_band = b""
         self._sent: GitCredential | None = None
@@ -186,13 +184,8 @@ class GitClient(AbstractHttpGitClient):
         data: bytes | Iterator[bytes] | None = None,
         raise_for_status: bool = True,
     ) -> tuple[Any, Callable[[int], bytes]]:
+        """Send a request to this client's own addresses, whichever address dulwich names."""
         self._operation.check()
-        if url != (self._asking if data is None else self._fetching):
-            raise RemoteRefused(
-                f"The git server of {self._source.url} redirects to another address, which is"
-                " not followed.",
-                url=self._source.url,
-            )
         if data is not None and not isinstance(data, bytes):
             data = b"".join(data)  # it may have to be sent again
         response = self._send(headers or {}, data)
@@ -316,7 +309,8 @@ class _Talk:
         if self._left < 0:
             raise LimitExceeded(
                 "The git server sent too much data before it sent any files.",
-                hint="Check how many refs the repository has: hundreds of thousands are too many.",
+                hint="Delete branches and tags that are not needed: hundreds of thousands are too"
+                " many. git ls-remote lists them.",
                 limit="talk",
             )
 

@@ -27,6 +27,7 @@ from deploycore.http.wire import PlainConnection, SecureConnection, Wire, cuttin
 
 __all__ = ["media_type", "open_pool"]
 
+_SUCH_AS = "such as http://proxy.example.com:3128"
 _TLS_TO_NO_PROXY = ProxyConfig(
     ssl_context=None, use_forwarding_for_https=False, assert_hostname=None, assert_fingerprint=None
 )
@@ -68,8 +69,7 @@ def _pool(place: SplitResult, operation: Operation, wire: Wire) -> HTTPConnectio
         if proxy is None:
             return _PlainPool(host, place.port, **options)
         return _ForwardingPool(f"http://{place.netloc}", proxy, **options)
-    trusted = settings.ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or where()
-    options.update(_trusting(trusted), ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
+    options.update(_trusting(settings.ca_bundle), ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
     if settings.client_certificate and _is_home(place, operation):
         options.update(_showing(settings.client_certificate, settings.client_key))
     if proxy is not None:
@@ -84,11 +84,13 @@ def _is_home(place: SplitResult, operation: Operation) -> bool:
     return Origin.of(place.geturl()) == Origin.of(operation.home)
 
 
-def _trusting(certificates: str) -> dict[str, Any]:
+def _trusting(bundle: str | None) -> dict[str, Any]:
+    certificates = bundle or os.environ.get("REQUESTS_CA_BUNDLE") or where()
     if not os.path.exists(certificates):
+        named_in = "the provider's ca_bundle" if bundle else "REQUESTS_CA_BUNDLE"
         raise ConfigurationError(
             f"The CA certificates {certificates!r} do not exist.",
-            hint="Set REQUESTS_CA_BUNDLE to a PEM file, or to a directory made by c_rehash.",
+            hint=f"Restore them, or set {named_in} to a PEM file or a directory made by c_rehash.",
             path=certificates,
         )
     return {"ca_cert_dir" if os.path.isdir(certificates) else "ca_certs": certificates}
@@ -122,10 +124,13 @@ def _proxy(place: SplitResult, settings: GitSettings) -> _Proxy | None:
         return None
     if settings.proxy is not None:
         found = settings.proxy.get_secret_value()
-        hint = "Correct the proxy of the settings."
+        hint = f"Set the provider's proxy to an address {_SUCH_AS}."
     else:
         found = select_proxy(address, get_environ_proxies(address, no_proxy=None)) or ""
-        hint = "Correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or add the host to NO_PROXY."
+        hint = (
+            f"Set HTTPS_PROXY, HTTP_PROXY or ALL_PROXY to an address {_SUCH_AS}, or add the host to"
+            " NO_PROXY."
+        )
     if not found:
         return None
     try:

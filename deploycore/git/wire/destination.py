@@ -162,7 +162,7 @@ class Destinations:
         return UnsafeRepository(
             f"The server of {self._source.url} redirects to {shown_origin(url)}, which is not"
             f" followed: {why}.",
-            hint="Have the server name public https addresses, or addresses of its own origin.",
+            hint="Configure the server to name public https addresses, or ones of its own origin.",
             url=self._source.url,
         )
 
@@ -198,7 +198,7 @@ class SubmoduleDestinations(Destinations):
             f"A submodule of {self._source.url} is at {shown_origin(url)}, which is not allowed:"
             f" {why}.",
             hint="Give it a public https address, or one of the same origin, in .gitmodules, or"
-            " deploy without submodules.",
+            " deploy with submodules: false.",
             url=self._source.url,
         )
 

@@ -228,7 +228,8 @@ class _Attempt:
             raise RemoteRefused(
                 f"The repository {self._source.url} has the object format"
                 f" {clean(' '.join(sorted(formats)))!r}, which is not supported.",
-                hint=f"Supported formats: {' and '.join(each.name for each in OBJECT_FORMATS)}.",
+                hint="Deploy from a repository with the object format"
+                f" {' or '.join(each.name for each in OBJECT_FORMATS)}.",
                 url=self._source.url,
             )
         if not any(is_hash_of(commit, each) for each in known):
@@ -236,7 +237,7 @@ class _Attempt:
                 f"{clean(commit)!r} is not a commit hash in the repository {self._source.url}. Its"
                 f" object format is {known[0].name}, whose hashes have {known[0].digits}"
                 " hexadecimal digits.",
-                hint="Check that the commit belongs to this repository.",
+                hint="Use the hash of a commit in this repository: git log lists them.",
                 url=self._source.url,
             )
 

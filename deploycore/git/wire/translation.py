@@ -49,6 +49,7 @@ _HINTS = {
     410: "See the host's documentation for the credentials that it accepts now.",
     429: "Wait a few minutes, then try again.",
 }
+_CHECK_ADDRESS = "Check the address. If it is right, ask the server's administrator."
 
 
 def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str = "") -> GitError:
@@ -71,7 +72,8 @@ def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str
     told = f': "{said}"' if said else ""
     kind = RemoteRefused if status < 500 else GitError
     meaning = _MESSAGES.get(status, "refused" if status < 500 else "failed")
-    hint = _HINTS.get(status, "" if status < 500 else "Try again later; the host has a problem.")
+    later = "Try again later; the host has a problem."
+    hint = _HINTS.get(status, _CHECK_ADDRESS if status < 500 else later)
     return kind(
         f"The git server of {source.url} {meaning} (HTTP {status}){told}.",
         hint=hint,
@@ -84,7 +86,7 @@ def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
     """Return the error for a refusal in the git protocol: an ``ERR`` line, or the error band."""
     return RemoteRefused(
         f'The git server of {source.url} refused: "{said}".',
-        hint="The reason is the server's own: do what it asks, or ask the server's administrator.",
+        hint="Do what the server's message asks for, or ask the server's administrator.",
         url=source.url,
     )
 

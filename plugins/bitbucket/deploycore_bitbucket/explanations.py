@@ -109,7 +109,11 @@ class _Task:
     role: str
 
 
-_ADMINISTRATOR = "Only administrators of the repository can manage webhooks."
+_ADMINISTRATOR = (
+    "Ask one of the administrators of the repository to make the account an administrator, too:"
+    " only they can manage webhooks."
+)
+_ACCESS = "Give the account or token access to the repository."
 
 # https://developer.atlassian.com/cloud/bitbucket/rest/api-group-webhooks/: creating one also
 # requires the scopes of its events.
@@ -135,19 +139,19 @@ _TASKS: dict[Action, _Task] = {
         "report a build status to",
         ("read:repository:bitbucket",),
         ("repository",),
-        "The account or token needs access to the repository.",
+        _ACCESS,
     ),
     "list pull requests": _Task(
         "list the pull requests of",
         ("read:pullrequest:bitbucket",),
         ("pullrequest",),
-        "The account or token needs access to the repository.",
+        _ACCESS,
     ),
     "list workspaces": _Task(
         "list the workspaces of",
         ("read:workspace:bitbucket",),
         ("account",),
-        "Only the credentials of a person can list workspaces.",
+        "Use the credentials of a person: others cannot list workspaces.",
     ),
 }
 
@@ -383,15 +387,15 @@ def _no_access(question: Question) -> PermissionDenied:
     if question.task is not None:
         return PermissionDenied(
             f"The credentials may not {question.task.what} {question.subject}.",
-            hint=f"{question.task.role} {_tick(question, [])}",
+            hint=f"{question.task.role} The credentials also need: {_boxes(question, ())}.",
             **question.details,
         )
     if isinstance(question.config, AccessTokenConfig):
         if question.repository is None:
             return cannot_list(question)
         hint = (
-            "A token of a repository or project gives access only to that repository or project. "
-            "It needs the permission Repositories: Read."
+            "Use a token of this repository, or of its project or workspace, with the permission"
+            " Repositories: Read."
         )
     else:
         hint = (

@@ -198,5 +198,5 @@ def _count(value: object) -> int | None:
 def _not_a_page(why: str) -> UnexpectedAnswer:
     return UnexpectedAnswer(
         f"Bitbucket answered a listing with something that is not a page: {why}.",
-        hint="Check the configured API URL; if it is right, try again later.",
+        hint="Check the provider's api_url. If it is right, try again later.",
     )

@@ -133,7 +133,7 @@ def test_a_refusal_without_usable_scopes_is_a_lack_of_access(explained, detail):
 
 def test_an_access_token_without_access_hears_what_it_belongs_to(explained):
     error = explained(answer(403, "Access denied"), "access-token", repository=SHOP)
-    assert "token of a repository or project" in error.hint
+    assert "token of this repository, or of its project" in error.hint
 
 
 def test_an_unknown_workspace_may_be_a_display_name(explained):

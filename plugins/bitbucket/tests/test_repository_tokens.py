@@ -54,6 +54,9 @@ def test_another_workspace_cannot_be_listed_and_is_not_asked_for(connect, sandbo
         list(opened.list_repos(RepositoryQuery(owner="other")))
     assert "access token of the workspace" in caught.value.hint
     assert sandbox.request_count == before
+    of_workspace = sandbox.add_access_token("other")
+    token = connect(token=of_workspace.secret, workspace="other")
+    assert list(token.list_repos(RepositoryQuery(owner="other"))) == []
 
 
 @pytest.mark.parametrize("call", ["authenticate", "list_repos"])
@@ -62,6 +65,7 @@ def test_without_a_name_the_next_step_is_told(connect, call):
     with pytest.raises(PermissionDenied, match="cannot list the repositories") as caught:
         list(getattr(opened, call)())
     assert "deploycore provider edit work --repository WORKSPACE/SLUG" in caught.value.hint
+    assert list(getattr(connect(repository="acme/shop"), call)())
 
 
 def test_a_repository_that_the_token_is_not_for_is_not_found(connect):

@@ -389,6 +389,7 @@ def test_a_secret_that_would_not_sign_is_refused_and_not_shown(secret):
         subscription("https://deploy.example.com/hook", SecretStr(secret))
     assert str(len(secret)) in caught.value.message
     assert "sss" not in f"{caught.value} {caught.value.hint}"
+    assert subscription("https://deploy.example.com/hook", SecretStr("5e" * 32))
 
 
 def test_a_webhook_is_what_bitbucket_tells_of_it():

@@ -202,6 +202,8 @@ def test_who_is_no_administrator_is_told_to_ask_one(sandbox, connect):
     with pytest.raises(PermissionDenied, match="register a webhook for") as caught:
         connect(user=grace).register_webhook(SHOP, URL, SECRET)
     assert "administrators of the repository" in caught.value.hint
+    sandbox.add_member("acme", grace, administrator=True)
+    assert connect(user=grace).register_webhook(SHOP, URL, SECRET)
 
 
 def test_a_token_without_any_scope_for_bitbucket_is_told_which_it_takes(connect):
@@ -216,6 +218,7 @@ def test_an_address_that_bitbucket_refuses_is_named_without_what_was_sent(sandbo
     assert "url is not valid" in caught.value.message
     assert "the internet can reach" in caught.value.hint
     assert "Everybody" not in f"{caught.value} {caught.value.hint}"
+    assert connect().register_webhook(SHOP, URL, SECRET)
 
 
 def test_a_secret_that_is_too_long_is_refused_before_anything_is_asked(sandbox, connect):
@@ -263,6 +266,7 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, con
         provider.report_status(SHOP, status(sandbox, commit="0" * 40))
     with pytest.raises(NotFound, match="epository acme/nothing was not found"):
         provider.report_status(RepositoryId(owner="acme", slug="nothing"), status(sandbox))
+    provider.report_status(SHOP, status(sandbox))  # of the newest commit, by the slugs
 
 
 def test_a_lacking_scope_for_statuses_is_named(sandbox, connect, mode):
@@ -270,3 +274,4 @@ def test_a_lacking_scope_for_statuses_is_named(sandbox, connect, mode):
         connect(mode, OTHER[mode]).report_status(SHOP, status(sandbox))
     box = "read:repository:bitbucket" if mode == "api-token" else "Repositories: Read"
     assert box in caught.value.hint
+    connect(mode, LEAST[mode]).report_status(SHOP, status(sandbox))

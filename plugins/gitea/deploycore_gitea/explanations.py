@@ -88,7 +88,8 @@ _TASKS: dict[Action, _Task] = {
     "register webhook": _Task("register a webhook for", _ADMINISTRATOR),
     "remove webhook": _Task("remove a webhook from", _ADMINISTRATOR),
     "report status": _Task(
-        "report a status to", "The account needs write access to the repository."
+        "report a status to",
+        "Give the account write access to the repository, in its settings under Collaborators.",
     ),
 }
 
@@ -303,7 +304,8 @@ def _unknown(answer: ErrorAnswer, question: Question) -> NotFound:
         )
     return NotFound(
         f"No Gitea or Forgejo was found at {question.config.url}: {answer.path} does not exist.",
-        hint="Use the address that a browser shows on the start page, with its path: https://example.com/git.",
+        hint="Use the address that a browser shows on the start page, with its path, if it has one:"
+        " https://git.example.com or https://example.com/git.",
         **question.details,
     )
 

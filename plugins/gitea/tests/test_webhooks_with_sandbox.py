@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from uuid import UUID
 
 import pytest
@@ -177,6 +178,11 @@ def test_a_lacking_scope_is_named(sandbox, start, on_sandbox, call, what):
     )
     assert "write:repository and read:user" in caught.value.hint
     assert caught.value.details["missing_scopes"] == ["write:repository"]
+    wanted = re.findall(r"\w+:\w+", caught.value.hint.partition(" at ")[0])
+    made = sandbox.add_credential("token", scopes=wanted)
+    provider = on_sandbox("token", token=made.secret)
+    provider.report_status(SHOP, status(start))
+    provider.remove_webhook(SHOP, provider.register_webhook(SHOP, URL, SECRET).id)
 
 
 def test_who_is_no_administrator_is_told_to_ask_one(sandbox, start, on_sandbox):
@@ -190,6 +196,9 @@ def test_who_is_no_administrator_is_told_to_ask_one(sandbox, start, on_sandbox):
     with pytest.raises(PermissionDenied, match="report a status to") as caught:
         on_sandbox("basic", Access.LEAST).report_status(SHOP, status(start))
     assert "write access" in caught.value.hint
+    administrator = on_sandbox("basic")
+    assert administrator.register_webhook(SHOP, URL, SECRET)
+    administrator.report_status(SHOP, status(start))
 
 
 def test_an_address_that_gitea_refuses_is_told_in_its_words(sandbox, start, on_sandbox):
@@ -197,12 +206,15 @@ def test_an_address_that_gitea_refuses_is_told_in_its_words(sandbox, start, on_s
         on_sandbox().register_webhook(SHOP, "ftp://deploy.example.com", SECRET)
     assert "https://" in caught.value.hint
     assert "Everybody" not in f"{caught.value} {caught.value.hint}"
+    assert on_sandbox().register_webhook(SHOP, URL, SECRET)
 
 
 def test_an_empty_secret_is_refused_before_anything_is_asked(sandbox, on_sandbox):
     with pytest.raises(ConfigurationError):
         on_sandbox().register_webhook(SHOP, URL, SecretStr(""))
     assert sandbox.request_count == 0
+    sandbox.publish("ada", "shop", "main", {"README.md": b"Shop"}, "Start")
+    assert on_sandbox().register_webhook(SHOP, URL, SecretStr("5e" * 32))
 
 
 def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, start, on_sandbox):
@@ -214,6 +226,8 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, sta
     sandbox.faults.add(Fault(answer(404, ""), method="POST"))
     with pytest.raises(NotFound, match=f"no commit {'1' * 40}"):
         provider.report_status(SHOP, status("1" * 40))
+    sandbox.faults.clear()
+    provider.report_status(SHOP, status(start))  # of the newest commit, by the names in the address
 
 
 def test_a_problem_of_the_host_with_a_commit_that_is_there_stays_one(sandbox, start, on_sandbox):

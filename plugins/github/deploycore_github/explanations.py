@@ -417,7 +417,7 @@ def _unknown(answer: ErrorAnswer, question: Question) -> ProviderError | None:
     if question.owner is not None:
         return NotFound(
             f"User or organization {question.owner!r} was not found on {config.url}.",
-            hint="Use the name in its address: github.com/<owner>.",
+            hint=f"Use the name in its address: {config.url}/<owner>.",
             **question.details,
         )
     return None

@@ -54,9 +54,10 @@ def _narrowed(**permissions: str) -> dict[str, str]:
 
 
 _ADMINISTRATORS = (
-    "Only administrators of the repository can manage webhooks: GitHub answers others 'Not Found'."
+    "Ask one of the administrators of the repository to make the account an administrator, too:"
+    " GitHub answers others 'Not Found'."
 )
-_WRITERS = "The account needs write access to the repository."
+_WRITERS = "Give the account write access to the repository."
 
 READING = Task("reading", "read", "Contents: Read-only", "repo", _narrowed(contents="read"))
 """Most of deploycore only reads."""

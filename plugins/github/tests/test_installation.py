@@ -95,6 +95,9 @@ def test_a_token_that_was_obtained_is_masked_wherever_it_is_repeated(sandbox, co
     assert "********" in str(caught.value)
     assert token.get_secret_value() not in str(caught.value.as_dict())
     assert provider.explain_git_refusal(401, token.get_secret_value())
+    assert "Ask an owner of the organization or repository" in caught.value.hint
+    sandbox.faults.clear()
+    assert list(provider.list_repos())
 
 
 def test_a_token_is_asked_for_again_where_the_host_was_away_for_a_moment(
@@ -134,12 +137,19 @@ def test_a_wrong_number_is_told_from_a_wrong_key(
         with pytest.raises(AuthenticationFailed, match=said) as caught:
             attempt()
         assert hint in caught.value.hint
+    assert open_provider(config("app", **settings)).authenticate()
 
 
 def test_a_key_that_is_not_the_apps_is_told_in_githubs_words(connect):
     with pytest.raises(AuthenticationFailed, match="could not be decoded") as caught:
         connect("app", Access.WRONG).authenticate()
     assert "private_key" in caught.value.hint
+    assert connect("app").authenticate()
+    for mode in ("token", "classic"):
+        with pytest.raises(AuthenticationFailed) as caught:
+            connect(mode, Access.WRONG).authenticate()
+        assert "has not expired or been revoked" in caught.value.hint
+        assert connect(mode).authenticate()
 
 
 @pytest.mark.parametrize(("off", "said"), [(700, "too far in the future"), (-700, "assertion exp")])
@@ -164,6 +174,8 @@ def test_a_suspended_installation_is_called_so(sandbox, connect):
         with pytest.raises(PermissionDenied, match="suspended") as caught:
             attempt()
         assert "/settings/installations/5001" in caught.value.hint
+    sandbox.suspended = False
+    assert provider.authenticate()
 
 
 def test_an_app_without_the_permission_hears_which_one(sandbox, connect):
@@ -171,3 +183,4 @@ def test_an_app_without_the_permission_hears_which_one(sandbox, connect):
     with pytest.raises(PermissionDenied, match="not granted to this installation") as caught:
         connect("app", Access.UNSCOPED).clone_url(SHOP)
     assert "Contents: Read-only" in caught.value.hint
+    assert connect("app", Access.LEAST).clone_url(SHOP).credential

@@ -415,6 +415,7 @@ def test_a_subscription_asks_for_json_over_a_verified_connection_with_its_secret
 def test_an_empty_secret_would_not_sign_and_is_refused():
     with pytest.raises(ConfigurationError, match="empty secret"):
         subscription("https://deploy.example.com/hook", SecretStr(""))
+    assert subscription("https://deploy.example.com/hook", SecretStr("5e" * 32))
 
 
 @pytest.mark.parametrize(

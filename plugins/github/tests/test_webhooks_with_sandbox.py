@@ -213,6 +213,7 @@ def test_an_address_that_github_refuses_is_named_without_what_was_sent(shop, con
         connect().register_webhook(SHOP, "deploy.example.com", SECRET)
     assert "the internet can reach" in caught.value.hint
     assert "Everybody" not in f"{caught.value} {caught.value.hint}"
+    assert connect().register_webhook(SHOP, URL, SECRET)
 
 
 def test_an_empty_secret_is_refused_before_anything_is_asked(shop, sandbox, connect):
@@ -291,6 +292,7 @@ def test_a_lacking_permission_is_named_in_the_words_of_the_page(shop, connect, n
             call(connect(mode, [READ]), shop)
         assert box in caught.value.hint
         assert page in caught.value.hint
+        call(connect(mode, GRANTED[name]), shop)
 
 
 def test_what_was_to_be_done_is_said(shop, connect):
@@ -331,6 +333,7 @@ def test_a_repository_that_is_not_found_may_want_another_role(shop, connect, nam
             calls[name](connect(mode))
         role = "administrators" if name in ("register", "list") else "write access"
         assert role in caught.value.hint
+        CALLS[name][0](connect(mode), shop)
 
 
 def test_a_token_of_an_app_may_do_one_thing_and_no_other(shop, sandbox, connect):
@@ -372,6 +375,8 @@ def test_a_limit_says_what_could_not_be_done(shop, sandbox, connect):
     sandbox.faults.add(Fault(sandbox.rate_limited(None)))
     with pytest.raises(RateLimited, match="to report a status to the repository ada/shop"):
         connect().report_status(SHOP, status(shop))
+    sandbox.faults.clear()
+    connect().report_status(SHOP, status(shop))
 
 
 # Statuses
@@ -417,6 +422,8 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(shop, connec
             call()
         assert "forced push" in caught.value.hint
         assert caught.value.details["commit"] == "0" * 40
+    provider.report_status(SHOP, status(shop))
+    provider.report_deployment(SHOP, deployed(shop))
 
 
 def test_the_most_statuses_of_a_commit_are_named(shop, sandbox, connect, monkeypatch):

@@ -324,8 +324,8 @@ def _no_access(question: Question, said: str) -> PermissionDenied:
         return _no_role(question, question.task, said)
     return PermissionDenied(
         f"GitLab denies this token access to {question.subject}{quoted(said)}.",
-        hint="To read a private project's code, the token's user needs at least the role Reporter "
-        "there. Ask a maintainer of the project or an owner of the group.",
+        hint="Ask a maintainer of the project or an owner of the group to give the token's user at"
+        " least the role Reporter there: reading a private project's code needs it.",
         **question.details,
     )
 
@@ -334,7 +334,7 @@ def _no_role(question: Question, task: _Task, said: str) -> PermissionDenied:
     protected = "" if task.role == "Maintainer" else _OF_PROTECTED[question.action]
     return PermissionDenied(
         f"GitLab does not let this token {question.doing}{quoted(said)}.",
-        hint=f"The token's user needs at least the role {task.role} in the project{protected}, and "
+        hint=f"Give the token's user at least the role {task.role} in the project{protected}, and "
         f"the token the scope {WRITE_SCOPE}; tokens of a project or group get both when they are "
         f"made.{_of_deploy_tokens(question.config)}",
         **question.details,
@@ -426,7 +426,7 @@ def _invalid_name(question: Question, said: str) -> NotFound | None:
 def _unknown_branch(question: Question, repository: RepositoryId) -> NotFound:
     return NotFound(
         f"The project {repository} has no branch {question.branch!r}.",
-        hint=f"List the branches: deploycore branches {question.config.name} {repository}",
+        hint="",  # only the plugin meets this: it then lists no branch
         branch=question.branch,
         **question.details,
     )

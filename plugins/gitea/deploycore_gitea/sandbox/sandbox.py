@@ -113,13 +113,14 @@ class GiteaSandbox(PullRequestSandbox):
     def credential_of(self, secret: str) -> Credential | None:
         grant = self.oauth.granted(secret)
         if grant is None:
-            return super().credential_of(secret)
+            found = super().credential_of(secret)
+            return found and replace(found, scopes=_with_reading(found.scopes))
         return Credential(
             mode="oauth",
             access=Access.FULL,
             username=grant.account,
             secret=SecretStr(secret),
-            scopes=frozenset(grant.scopes),
+            scopes=_with_reading(grant.scopes),
         )
 
     @property
@@ -382,3 +383,9 @@ def _matches(row: Repository, asked: Mapping[str, str]) -> bool:
     owner, slash, name = part.partition("/")
     whole = part in row.slug.lower()
     return whole or (bool(slash) and owner in row.owner.lower() and name in row.slug.lower())
+
+
+def _with_reading(scopes: Collection[str]) -> frozenset[str]:
+    """A scope to write includes the one to read (models/auth/access_token_scope.go)."""
+    reading = {scope.replace("write:", "read:", 1) for scope in scopes}
+    return frozenset({*scopes, *reading})
