@@ -38,6 +38,7 @@ from deploycore.errors import (
     DeployError,
     Locked,
     StoreError,
+    with_next_step,
 )
 from deploycore.git import Cancellation, GitSettings
 from deploycore.provider.observers import Observers, installed_observers
@@ -409,7 +410,9 @@ class Engine:
             except DeployError as error:
                 if self._unfinished(application.name):
                     raise
-                logger.warning("%s cannot be recovered: %s", application.name, error)
+                logger.warning(
+                    "%s cannot be recovered: %s", application.name, with_next_step(error)
+                )
             for record in self._unfinished(application.name):
                 if is_alone and record.state == "queued" and record.home == str(self._home):
                     settled.append(self._abandoned(record))

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deploycore.errors import DeploycoreError
+from deploycore.errors import DeploycoreError, with_next_step
 from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
 from deploycore.server.access import Access
@@ -228,7 +228,9 @@ class _Webhooks:
         try:
             return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            self._quiet.warn("directory", "webhook deliveries cannot be checked: %s", error)
+            self._quiet.warn(
+                "directory", "webhook deliveries cannot be checked: %s", with_next_step(error)
+            )
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
@@ -285,7 +287,7 @@ class _Rest:
             try:
                 await run_in_threadpool(self._access.refresh)
             except DeploycoreError as error:
-                self._quiet.warn("tokens", "tokens cannot be read: %s", error)
+                self._quiet.warn("tokens", "tokens cannot be read: %s", with_next_step(error))
                 raise Refusal(
                     503, error.code, "Tokens cannot be read now.", headers={"Retry-After": "30"}
                 ) from None

@@ -28,6 +28,7 @@ from deploycore.errors import (
     ProviderError,
     RemoteRefused,
     StoreError,
+    with_next_step,
 )
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
@@ -133,7 +134,7 @@ class Poller:
             try:
                 self.look()
             except StoreError as error:
-                logger.warning("git hosts could not be polled: %s", error)
+                logger.warning("git hosts could not be polled: %s", with_next_step(error))
             except Exception as error:
                 logger.error("unexpected error while polling: %s", type(error).__name__)
 
@@ -275,7 +276,7 @@ class Poller:
             self._failing.discard(name)
         elif name not in self._failing:
             self._failing.add(name)
-            logger.warning("%s could not be polled: %s", name, error.message)
+            logger.warning("%s could not be polled: %s", name, with_next_step(error))
 
 
 def is_polled(definition: Application, heard_at: datetime | None, now: datetime) -> bool:

@@ -21,7 +21,13 @@ from typing import Literal
 
 from deploycore.applications.application import Application, Previews, parse_application
 from deploycore.deploy import Releases
-from deploycore.errors import ConfigurationError, DeploycoreError, DeployError, Locked
+from deploycore.errors import (
+    ConfigurationError,
+    DeploycoreError,
+    DeployError,
+    Locked,
+    with_next_step,
+)
 from deploycore.events import PullRequestEvent
 from deploycore.installation import Installation
 from deploycore.store import ApplicationRecord, PreviewRecord
@@ -81,7 +87,7 @@ def handle(
             "no preview was created for pull request %s of %s: %s",
             event.number,
             parent.name,
-            error.message,
+            with_next_step(error),
         )
         return "refused"
     if not is_there:
@@ -129,7 +135,7 @@ def preview_of(
     if not _is_below(made.target, within):
         raise ConfigurationError(
             f"The preview's directory {made.target} would not be below {within}.",
-            hint="Change previews/target.",
+            hint="Change auto_deploy/previews/target so that it begins with one slash.",
         )
     return made, within
 
@@ -153,7 +159,7 @@ def remove_ended(installation: Installation) -> frozenset[str]:
         except Locked:
             continue
         except DeploycoreError as error:
-            failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
+            failures.add(f"the preview {preview.name} cannot be removed: {with_next_step(error)}")
         except Exception as error:  # the other previews must still be removed
             failures.add(
                 f"the preview {preview.name} cannot be removed, because of an unexpected error:"

@@ -186,6 +186,9 @@ def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
     assert names == ["blog", "shop"]
 
 
+USABLE = {"target": "/t", "provider": "work", "repository": "a/b", "ref": "m"}
+
+
 @pytest.mark.parametrize(
     ("declaration", "said"),
     [
@@ -195,8 +198,11 @@ def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
         ({"target": "/t", "provider": "none", "repository": "a/b", "ref": "m"}, "no provider"),
         ({"target": "/t", "provider": "work", "repository": "ab", "ref": "m"}, "OWNER/REPOSITORY"),
         ({"ref": "\ud800"}, "ref"),
+        ({**USABLE, "watch": ["["]}, "'[' is not a valid .gitignore pattern"),
+        ({**USABLE, "watch": ["./src"]}, "'./src' matches no path"),
+        ({**USABLE, "auto_deploy": {"previews": {"target": "p/{number}"}}}, "previews/target"),
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_a_wrong_declaration_is_refused_with_what_is_wrong(client, admin, declaration, said):
     answer = client.put(

@@ -407,10 +407,33 @@ def test_previews_of_a_parent_that_is_removed_go_and_their_directories_if_that_i
     assert (list(place.iterdir()) == []) == with_previews
 
 
-def test_a_pattern_that_makes_no_application_is_refused(installation, parent, caplog):
-    assert handle(installation, parent(target="relative/{number}"), event()) == "refused"
-    assert handle(installation, parent(target="/a/../b/{number}"), event()) == "refused"
-    assert caplog.text.count("no preview was created") == 2
+UNUSABLE = ["relative/{number}", "/a/../b/{number}", "//srv/{number}"]
+
+
+@pytest.mark.parametrize("target", UNUSABLE)
+def test_a_target_that_makes_no_application_is_refused_before_it_is_stored(parent, place, target):
+    with pytest.raises(
+        ConfigurationError, match="auto_deploy/previews/target: should be"
+    ) as caught:
+        parent(target=target)
+    assert "/srv/previews/{application}-{number}" in caught.value.hint
+    parent(target=f"{place}/{{application}}-{{number}}")
+
+
+def test_a_target_that_was_stored_and_makes_no_application_is_refused(
+    installation, parent, place, caplog, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "deploycore.installation.installation.refuse_unusable_patterns", lambda given: None
+        )
+        for target in UNUSABLE:
+            assert handle(installation, parent(target=target), event()) == "refused"
+    assert caplog.text.count("no preview was created") == 3
+    assert "would not be below //srv" in caplog.text
+    assert "Next: Change auto_deploy/previews/target" in caplog.text
+    fixed = parent(target=f"{place}/{{application}}-{{number}}")
+    assert handle(installation, fixed, event()) == "made"
 
 
 def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):
