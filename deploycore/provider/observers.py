@@ -105,7 +105,7 @@ def installed_observers(home: Path | None = None) -> Observers:
         ]
     ):
         if isinstance(outcome, PluginError):
-            logger.warning("observer left out: %s", outcome)
+            logger.warning("observer left out: %s", with_next_step(outcome))
         else:
             usable.append(outcome)
     return Observers(usable)
@@ -157,4 +157,7 @@ def _manager(name: str, observer: object) -> pluggy.PluginManager:
         reason = str(error)
     else:
         return manager
-    raise PluginError(f"The observer {name!r} does not fit the specification: {reason}")
+    raise PluginError(
+        f"The observer {name!r} does not fit the specification: {reason}",
+        hint="Upgrade the plugin. If that does not help, tell its author.",
+    )

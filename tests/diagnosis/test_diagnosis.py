@@ -393,11 +393,14 @@ def test_a_url_that_leads_to_no_database_is_told_without_its_password(look, home
 
 def test_a_database_that_does_not_answer_is_given_up(look, monkeypatch):
     over = threading.Event()
-    monkeypatch.setattr(database, "DATABASE_SECONDS", 0.1)
-    monkeypatch.setattr(database, "inspect_database", lambda settings: over.wait())
-    found = look().only("problem")
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "DATABASE_SECONDS", 0.1)
+        patch.setattr(database, "inspect_database", lambda settings: over.wait())
+        found = look().only("problem")
     over.set()
     assert "The database did not answer within 0.1 s" in found.message
+    assert "that the server is running" in found.hint
+    assert look().of("database", "problem") == []
 
 
 # Key and secrets
