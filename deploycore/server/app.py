@@ -28,7 +28,7 @@ from deploycore.errors import DeploycoreError, with_next_step
 from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
 from deploycore.server.access import Access
-from deploycore.server.api import Api, Call
+from deploycore.server.api import PREFIX, Api, Call
 from deploycore.server.bodies import Room, read_body, read_json
 from deploycore.server.checking import checked
 from deploycore.server.deliveries import (
@@ -289,7 +289,11 @@ class _Rest:
             except DeploycoreError as error:
                 self._quiet.warn("tokens", "tokens cannot be read: %s", with_next_step(error))
                 raise Refusal(
-                    503, error.code, "Tokens cannot be read now.", headers={"Retry-After": "30"}
+                    503,
+                    error.code,
+                    "Tokens cannot be read now.",
+                    hint="Send the request again in 30 seconds.",
+                    headers={"Retry-After": "30"},
                 ) from None
         return self._access.bearer(request.headers.get("authorization"), role)
 
@@ -331,4 +335,7 @@ async def _tell_http_exception(request: Request, error: Exception) -> Response:
     """What the router refuses: no such path, or not with this method."""
     assert isinstance(error, HTTPException)  # noqa: S101  for type checkers
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
-    return problem_of(Refusal(error.status_code, code, f"{error.detail}.", headers=error.headers))
+    hint = f"See the paths and their methods: GET {PREFIX}/openapi.json"
+    return problem_of(
+        Refusal(error.status_code, code, f"{error.detail}.", hint=hint, headers=error.headers)
+    )

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from deploycore.applications.application import Application, AutoDeploy, parse_application
 from deploycore.deploy import InterruptibleProvider, confirm_repository, fetch_hint
+from deploycore.deploy.activation import typed_error
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -193,7 +194,7 @@ class Poller:
         except DeploycoreError as raised:
             error = raised
         except Exception as raised:  # whatever it is, it must not keep the others
-            error = DeploycoreError(f"This is a bug in deploycore: {type(raised).__name__}.")
+            error = typed_error(raised)
         waits = []
         for asked, record in applications:
             self._tell_failure(asked.definition.name, error)

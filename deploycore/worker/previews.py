@@ -213,14 +213,23 @@ def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
     """
     target = preview.target
     if not _is_below(target, preview.within):
-        raise ConfigurationError(f"Its directory {target} is not below {preview.within}.")
+        raise ConfigurationError(
+            f"Its directory {target} is not below {preview.within}.",
+            hint="Restore a backup of the database: the record of the preview is damaged.",
+        )
     real = _real(target.parent) / target.name
     if not _is_below(real, _real(preview.within)):
-        raise ConfigurationError(f"Its directory {target} leads out of {preview.within}.")
+        raise ConfigurationError(
+            f"Its directory {target} leads out of {preview.within}.",
+            hint=f"Replace the links above {target} by directories. deploycore then removes it.",
+        )
     for name, other in others.items():
         its = _real(other)
         if its == real or its in real.parents or real in its.parents:
-            raise ConfigurationError(f"Its directory {target} overlaps with that of {name}.")
+            raise ConfigurationError(
+                f"Its directory {target} overlaps with that of {name}.",
+                hint=f"Give {name} another target: deploycore app edit {name} --target DIRECTORY",
+            )
     Releases(target).remove()
 
 

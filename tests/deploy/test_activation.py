@@ -318,4 +318,5 @@ def test_a_release_that_a_step_removes_is_named_and_what_was_live_stays(
 def test_what_ended_a_deployment_is_recorded_without_foreign_text(raised, code, said):
     error = typed_error(raised)
     assert (error.code, error.message) == (code, said)
+    assert ("Report it" in error.hint) == (code == "error")
     assert typed_error(error) is error
