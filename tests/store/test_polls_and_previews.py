@@ -105,6 +105,7 @@ def test_one_that_can_not_be_removed_is_no_reason_to_send_again(shop, begin):
     with pytest.raises(ConfigurationError, match="could not be removed yet") as caught:
         begin()
     assert "See the reason in the worker's log, or remove /srv/previews/7" in caught.value.hint
+    shop.remove_application("shop-pr-7")
     shop.previews.forget("shop-pr-7")  # as a worker does once the directory can be removed
     assert begin()
 
@@ -170,6 +171,7 @@ def test_names_limits_and_directories_are_kept(shop, begin, application):
     assert [each.name for each in shop.previews.list()] == ["shop-pr-7", "shop-pr-8"]
     assert "Close the pull request and open it again" in caught.value.hint
     shop.previews.close(application(), 7, merged=False)
+    assert shop.previews.begin_removal("shop-pr-7")
     shop.remove_application("shop-pr-7")
     shop.previews.forget("shop-pr-7")
     assert begin("shop-pr-7", "/srv/previews/other", number=7)
