@@ -111,6 +111,11 @@ class DeploycoreError(Exception):
         }
 
 
+def with_next_step(error: DeploycoreError) -> str:
+    """The sentence of an error and its hint, for a log."""
+    return f"{error} Next: {error.hint}" if error.hint else str(error)
+
+
 class ConfigurationError(DeploycoreError):
     """A value that the user gave is missing, malformed or contradicts another."""
 

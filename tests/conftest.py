@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,6 +57,20 @@ def install_distribution(
         if str(site) in str(getattr(sys.modules[module], "__file__", "")):
             del sys.modules[module]
     installed_observers.cache_clear()
+
+
+@pytest.fixture
+def upgrade(tmp_path: Path) -> Callable[[str, str], None]:
+    """Install another release of a distribution, as the next process sees it:
+    ``upgrade(module, source)``."""
+
+    def install(module: str, source: str) -> None:
+        sys.modules.pop(module, None)
+        shutil.rmtree(tmp_path / "site" / "__pycache__", ignore_errors=True)
+        (tmp_path / "site" / f"{module}.py").write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+
+    return install
 
 
 @pytest.fixture

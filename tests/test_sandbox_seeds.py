@@ -7,7 +7,7 @@ import secrets
 import pytest
 from pydantic import SecretStr
 
-from deploycore.cli.sandbox import _seeded, load_sandbox, provider_names
+from deploycore.cli.sandbox import _seeded, _start, load_sandbox, provider_names
 from deploycore.errors import ConfigurationError
 from deploycore.sandbox import SandboxConnection, SecretSource
 
@@ -48,14 +48,33 @@ def test_a_sandbox_that_makes_its_own_credentials_refuses_a_seed():
             super().stop()
             stopped.append(kind)
 
-    with pytest.raises(ConfigurationError, match="does not support --seed"):
+    with pytest.raises(ConfigurationError, match="does not support --seed") as caught:
         _seeded(Own, 0, "one")
     assert stopped
+    assert "Run it without --seed" in caught.value.hint
+    _start(Own, 0).stop()
 
 
 def test_an_empty_seed_is_refused():
-    with pytest.raises(ConfigurationError, match="seed is empty"):
+    with pytest.raises(ConfigurationError, match="seed is empty") as caught:
         _seeded(load_sandbox("gitea")[1], 0, "")
+    assert caught.value.hint == "Give a text: --seed TEXT."
+    assert given("gitea", "TEXT")
+
+
+def test_a_kind_and_a_port_that_cannot_be_used_are_told_with_others():
+    with pytest.raises(ConfigurationError, match="no sandbox of kind gita") as caught:
+        load_sandbox("gita")
+    assert "Did you mean 'gitea'?" in caught.value.hint
+    sandbox_class = load_sandbox("gitea")[1]
+    first = _start(sandbox_class, 0)
+    try:
+        with pytest.raises(ConfigurationError, match="cannot listen on port") as caught:
+            _start(sandbox_class, int(first.url.rpartition(":")[2]))
+        assert caught.value.hint == "Give another --port."
+        _start(sandbox_class, 0).stop()
+    finally:
+        first.stop()
 
 
 def test_without_a_seed_secrets_are_random():

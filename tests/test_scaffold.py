@@ -184,6 +184,7 @@ def test_a_directory_in_use_is_left_alone(tmp_path):
         render_template("harbour", tmp_path)
     assert "--dir" in caught.value.hint
     assert texts(tmp_path) == {"precious.txt": "mine"}
+    assert render_template("harbour", tmp_path / "other").is_dir()
 
 
 def test_a_file_in_the_place_is_left_alone(tmp_path):
@@ -219,9 +220,11 @@ def test_a_failure_at_any_file_leaves_nothing(tmp_path, monkeypatch, call):
         return write(self, *arguments, **options)
 
     monkeypatch.setattr(Path, "write_text", failing)
-    with pytest.raises(ConfigurationError, match="No space left"):
+    with pytest.raises(ConfigurationError, match="No space left") as caught:
         render_template("harbour", tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
+    assert "--dir DIRECTORY" in caught.value.hint
+    assert render_template("harbour", tmp_path / "with-room").is_dir()
 
 
 def test_an_installation_without_the_template_says_so(tmp_path, monkeypatch):

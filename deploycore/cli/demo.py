@@ -25,6 +25,7 @@ import deploycore
 from deploycore.cli.output import say
 from deploycore.cli.sandbox import Kind, add_command, load_sandbox, provider_name
 from deploycore.cli.standard_streams import signals_to_end
+from deploycore.distribution import report_hint
 from deploycore.errors import DeploycoreError
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class _Demo:
         )
         if done.returncode != code:
             raise DeploycoreError(
-                f"A command of the demo ended with exit code {done.returncode} instead of {code}."
+                f"A command of the demo ended with exit code {done.returncode} instead of {code}.",
+                hint=f"See the error that it printed above. {report_hint()}",
             )
 
     def _environment(self) -> dict[str, str]:
@@ -182,7 +184,9 @@ def _change_and_deploy_again(
     live = (target / "current" / _CHANGED).read_bytes()
     releases = sorted(path.name for path in (target / "releases").iterdir())
     if live != changed[_CHANGED] or len(releases) != 2:
-        raise DeploycoreError("The deployment succeeded, but the changed file is not live.")
+        raise DeploycoreError(
+            "The deployment succeeded, but the changed file is not live.", hint=report_hint()
+        )
     say(f"\n$ cat current/{_CHANGED}\n{live.decode().rstrip()}")
     say("$ ls releases\n" + "\n".join(releases))
 
@@ -212,7 +216,9 @@ def _break_and_recover(
     demo.sandbox.publish(connection.owner, _REPOSITORY, "main", broken, "Break everything")
     demo.command("deploy", name, code=8)
     if (target / "current").resolve() != good:
-        raise DeploycoreError("The health check failed, but the last good release is not live.")
+        raise DeploycoreError(
+            "The health check failed, but the last good release is not live.", hint=report_hint()
+        )
     demo.command("deployments", name)
     demo.command("logs", name)
 

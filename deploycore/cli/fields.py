@@ -113,8 +113,12 @@ def ask_for_new_secret(config_type: Any, names: Sequence[str]) -> GivenFields:
     options = "; ".join(map(_option_help, fields.values()))
     if len(fields) != 1:
         raise ConfigurationError(
-            f"This provider has {len(fields)} secrets: {', '.join(fields) or 'none'}.",
-            hint=f"Say which one is new: {options}" if fields else "There is nothing to rotate.",
+            f"This provider has {len(fields)} secrets: {', '.join(fields)}."
+            if fields
+            else "This provider has no secret to rotate.",
+            hint=f"Say which one is new: {options}"
+            if fields
+            else "To change its other fields, see: deploycore provider edit --help",
         )
     (field,) = fields.values()
     if not sys.stdin.isatty():
@@ -123,7 +127,7 @@ def ask_for_new_secret(config_type: Any, names: Sequence[str]) -> GivenFields:
             hint=f"Use {options}.",
         )
     say_aside(f"  {_described(field)}")
-    return GivenFields({}, {field.name: _given(field.name, getpass.getpass(f"new {field.name}: "))})
+    return GivenFields({}, {field.name: _typed(field.name, f"new {field.name}: ")})
 
 
 def _read_given(
@@ -134,7 +138,10 @@ def _read_given(
     for option, value in list(_options(fields, arguments)):
         field, source = _field_of(fields, option)
         if field.name in settings or field.name in secrets:
-            raise ConfigurationError(f"{_spelled(field)} is given more than once.")
+            raise ConfigurationError(
+                f"{_spelled(field)} is given more than once.",
+                hint=f"Give it once: {_option_help(field)}",
+            )
         if source:
             secrets[field.name] = _secret(field, source, value)
         else:
@@ -153,14 +160,18 @@ def _options(
             # The error does not show the argument: it may be a secret.
             raise ConfigurationError(
                 "An argument has no option before it.",
-                hint="Give each field as --FIELD VALUE.",
+                hint="Give each field as --FIELD VALUE. An option --FIELD-stdin takes no value: it"
+                " reads standard input.",
             )
         option, equals, value = argument.removeprefix("--").partition("=")
         if not equals and not option.endswith("-stdin"):
             following = next(rest, None)
             if following is None:
                 _field_of(fields, option)
-                raise ConfigurationError(f"The option --{option} needs a value.")
+                raise ConfigurationError(
+                    f"The option --{option} needs a value.",
+                    hint=f"Write the value after the option: --{option} VALUE",
+                )
             value = following
         yield option, value
 
@@ -208,8 +219,11 @@ def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretRe
     if source == "file":
         return _kept_in_file(field, Path(value).expanduser().absolute())
     if value:
-        raise ConfigurationError(f"{_spelled(field)}-stdin takes no value.")
-    return _given(field.name, _read_one())
+        raise ConfigurationError(
+            f"{_spelled(field)}-stdin takes no value.",
+            hint=f"Send the secret to standard input: {_spelled(field)}-stdin < FILE",
+        )
+    return _given(field.name, _read_one(), f"{_spelled(field)}-stdin")
 
 
 def _kept_in_file(field: ConfigField, path: Path) -> SecretReference:
@@ -240,21 +254,31 @@ def read_secret(name: str, *, from_stdin: bool) -> SecretStr:
         ConfigurationError: The secret is empty, or there is no terminal to ask at.
     """
     if from_stdin:
-        return _given(name, sys.stdin.read().removesuffix("\n").removesuffix("\r"))
+        return _given(name, sys.stdin.read().removesuffix("\n").removesuffix("\r"), "--stdin")
     if not sys.stdin.isatty():
         raise ConfigurationError(
             f"deploycore cannot ask for the value of {name}: standard input is not a terminal.",
             hint="Send the value to standard input: --stdin < FILE",
         )
-    typed = getpass.getpass(f"{name}: ")
+    return _typed(name, f"{name}: ")
+
+
+def _typed(name: str, question: str) -> SecretStr:
+    typed = getpass.getpass(question)
     if not typed:
-        raise ConfigurationError(f"The value of {name} is empty.")
+        raise ConfigurationError(
+            f"The value of {name} is empty.",
+            hint="Run the command again, and type the value. It is not shown while you type.",
+        )
     return SecretStr(typed)
 
 
-def _given(name: str, value: str) -> SecretStr:
+def _given(name: str, value: str, option: str) -> SecretStr:
     if not value:
-        raise ConfigurationError(f"Standard input has no value for {name}.")
+        raise ConfigurationError(
+            f"Standard input has no value for {name}.",
+            hint=f"Send the value to standard input: {option} < FILE",
+        )
     return SecretStr(value)
 
 

@@ -19,6 +19,7 @@ from deploycore.deploy.environment import Variables
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.steps import run_command, step_environment
+from deploycore.distribution import report_hint
 from deploycore.errors import Cancelled, DeploycoreError, DeployError, LimitExceeded
 from deploycore.git import Cancellation
 
@@ -277,5 +278,6 @@ def typed_error(error: BaseException) -> DeploycoreError:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Cancelled("The deployment was interrupted.")
     return DeploycoreError(
-        f"deploycore stopped because of an unexpected error: {type(error).__name__}."
+        f"deploycore stopped because of an unexpected error: {type(error).__name__}.",
+        hint=report_hint(),
     )

@@ -38,6 +38,7 @@ from deploycore.errors import (
     DeployError,
     Locked,
     StoreError,
+    with_next_step,
 )
 from deploycore.git import Cancellation, GitSettings
 from deploycore.provider.observers import Observers, installed_observers
@@ -56,6 +57,7 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _LAST_GOOD = "the last commit that worked"
 _BY_DEFAULT = DeployRequest()
+_RECOVER = " Then run: deploycore recover"
 
 
 @dataclass(frozen=True)
@@ -236,16 +238,17 @@ class Engine:
                 other applications were.
             StoreError: The database cannot be used.
         """
-        settled, failures = [], []
+        settled, failures, hints = [], [], dict[str, None]()
         for application in self._to_recover(name):
             try:
                 settled += self._recovered(application, listener)
             except DeploycoreError as error:
                 failures.append(f"{application.name}: {error.message}")
+                hints[error.hint or "Correct the problems above."] = None
         if failures:
             raise DeployError(
                 f"These interrupted deployments cannot be recovered: {'; '.join(failures)}",
-                hint="Correct the problems above, then run: deploycore recover",
+                hint=f"{' '.join(hints).removesuffix(_RECOVER)}{_RECOVER}",
             )
         return settled
 
@@ -409,7 +412,9 @@ class Engine:
             except DeployError as error:
                 if self._unfinished(application.name):
                     raise
-                logger.warning("%s cannot be recovered: %s", application.name, error)
+                logger.warning(
+                    "%s cannot be recovered: %s", application.name, with_next_step(error)
+                )
             for record in self._unfinished(application.name):
                 if is_alone and record.state == "queued" and record.home == str(self._home):
                     settled.append(self._abandoned(record))
@@ -471,8 +476,7 @@ class Engine:
                     raise DeployError(
                         f"The interrupted deployment {record.id} of {application.name} could not"
                         " be recovered.",
-                        hint=f"See the reason: deploycore logs {record.id}. Then run: deploycore"
-                        " recover",
+                        hint=f"See the reason: deploycore logs {record.id}.{_RECOVER}",
                         deployment=record.id,
                     )
                 settled.append(recorder.record)

@@ -70,8 +70,8 @@ def check_health(
         times = "once" if tries == 1 else f"{tries} times"
         raise HealthCheckFailed(
             f"The release failed its health check {times}; the last time: {reason}.",
-            hint="See the application's own log. If the application needs more time to start,"
-            " raise the check's retries, interval or deadline.",
+            hint="Check the health_check of the application, and see the application's own log. If"
+            " it needs more time to start, raise the check's retries, interval or deadline.",
             tries=tries,
             reason=reason,
         )

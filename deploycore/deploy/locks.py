@@ -89,7 +89,8 @@ class Presence:
         except OSError as error:
             raise DeployError(
                 f"The lock of {application} cannot be taken: {error.strerror or error}.",
-                hint=f"Check the permissions of {self._directory} and the free space on its disk.",
+                hint=f"Check the permissions of {self._directory} and the free space on its disk,"
+                f" and that {application}.lock in it is a file.",
             ) from error
         return True
 

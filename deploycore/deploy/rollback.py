@@ -74,14 +74,16 @@ def _way_back(
     raise ConfigurationError(
         f"The application {application.name} has no release to roll back to: no release on disk"
         f" has a commit{other} that worked and was not rolled back from.",
-        hint=_choose(application.name, has_others=any(not each.is_live for each in found)),
+        hint=_choose(application.name, found),
         application=application.name,
     )
 
 
-def _choose(name: str, *, has_others: bool) -> str:
-    if not has_others:
-        return f"Deploy another commit: deploycore deploy {name}"
+def _choose(name: str, found: Sequence[Release]) -> str:
+    if not found:
+        return f"Make the first release: deploycore deploy {name}"
+    if all(each.is_live for each in found):
+        return f"Push another commit, then deploy it: deploycore deploy {name}"
     return (
         f"List the releases: deploycore releases {name}. Then choose one:"
         f" deploycore rollback {name} --to RELEASE"

@@ -145,7 +145,8 @@ def _unwritable(path: str, error: OSError) -> DeployError:
     return DeployError(
         f"The shared path {path!r} cannot be linked into the release:"
         f" {error.strerror or type(error).__name__}{at}.",
-        hint="Check its permissions and the free space on the disk.",
+        hint=f"Check the permissions of {where or 'the target'} and the free space on its disk,"
+        " then deploy again.",
         path=path,
     )
 

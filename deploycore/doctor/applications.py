@@ -11,7 +11,7 @@ from deploycore.deploy.locks import Presence
 from deploycore.deploy.releases import Releases
 from deploycore.disk.durable import is_held
 from deploycore.doctor.finding import Finding, fine, problem, warning
-from deploycore.doctor.machine import nearest_directory
+from deploycore.doctor.machine import failure_to_write, nearest_directory
 from deploycore.errors import DeploycoreError, DeployError
 from deploycore.settings import Settings
 from deploycore.store.inspection import Inspection, inspect_database
@@ -43,6 +43,8 @@ def _target(application: ApplicationRecord) -> Finding:
             f"Make {directory or target} writable for the user that deploys.",
             kind=DeployError,
         )
+    if failure := failure_to_write(directory):
+        return problem(subject, releases.unusable(failure))
     if current is not None and not current.is_dir():
         return problem(
             subject,

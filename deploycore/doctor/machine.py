@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import platform
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +21,13 @@ from deploycore.errors import DeploycoreError, DeployError
 from deploycore.provider.installed import location_of
 from deploycore.settings import HOME, Settings
 
-__all__ = ["look_at_disks", "look_at_home", "look_at_software", "nearest_directory"]
+__all__ = [
+    "failure_to_write",
+    "look_at_disks",
+    "look_at_home",
+    "look_at_software",
+    "nearest_directory",
+]
 
 _DISTRIBUTION = "deploycore"
 _GIB = 1024**3
@@ -27,6 +35,7 @@ LEAST_BYTES = 100 * 1024**2
 LOW_BYTES = _GIB
 _LEAST_FILES = 1000
 _SHOWN = 5
+_TRIED_BYTES = 64 * 1024
 
 
 def look_at_software() -> Iterator[Finding]:
@@ -111,19 +120,45 @@ def look_at_home(settings: Settings) -> Iterator[Finding]:
     if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
         yield problem(subject, f"You cannot write to the data directory {home}.", _own(home))
         return
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        said = f"All users of this machine can write to the data directory {home}."
-        yield problem(subject, said, f"Restrict access: chmod 700 {home}")
-    elif status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
-        said = f"Others can write to the data directory {home} (mode {status.st_mode & 0o7777:o})."
-        yield warning(subject, said, f"Restrict access: chmod 700 {home}")
-    elif status.st_uid != os.geteuid():
-        said = f"The data directory {home} belongs to another user ({_user(status.st_uid)})."
-        yield warning(subject, said, "Run deploycore as that user, who must own all its files.")
-    else:
-        yield fine(subject, f"You own {home} and can write to it.")
+    if failure := failure_to_write(home):
+        said = f"The data directory {home} cannot be written: {failure.strerror or failure}."
+        yield problem(subject, said, _room_or_own(home, failure))
+        return
+    yield _access(home, status)
     yield from _open_to_others(home)
     yield from _strange_owners(home, status.st_uid, subject)
+
+
+def _access(home: Path, status: os.stat_result) -> Finding:
+    subject = "data directory"
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        said = f"All users of this machine can write to the data directory {home}."
+        return problem(subject, said, f"Restrict access: chmod 700 {home}")
+    if status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+        said = f"Others can write to the data directory {home} (mode {status.st_mode & 0o7777:o})."
+        return warning(subject, said, f"Restrict access: chmod 700 {home}")
+    if status.st_uid != os.geteuid():
+        said = f"The data directory {home} belongs to another user ({_user(status.st_uid)})."
+        return warning(subject, said, "Run deploycore as that user, who must own all its files.")
+    return fine(subject, f"You own {home} and can write to it.")
+
+
+def failure_to_write(directory: Path) -> OSError | None:
+    """Write a file without a name, and sync it: permissions say nothing of a disk that is full."""
+    try:
+        with tempfile.TemporaryFile(prefix=".doctor-", dir=directory) as file:
+            file.write(bytes(_TRIED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    return None
+
+
+def _room_or_own(home: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"Free some space on its disk, or set {HOME} to a directory on another disk."
+    return _own(home)
 
 
 def _open_to_others(home: Path) -> Iterator[Finding]:

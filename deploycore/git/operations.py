@@ -150,15 +150,16 @@ def resolve(
 
 
 def refuse_malformed_patterns(patterns: Sequence[str]) -> None:
-    """Refuse patterns that ``Watched`` cannot use.
+    """Refuse patterns that ``Watched`` cannot use, or that no path can match.
 
     Raises:
-        ConfigurationError: A pattern is malformed.
+        ConfigurationError: A pattern is malformed or can match nothing, or all of them exclude.
     """
     if patterns:
-        from deploycore.git.repositories.comparison import PathPatterns
+        from deploycore.git.repositories.comparison import PathPatterns, refuse_matching_nothing
 
         PathPatterns(patterns)
+        refuse_matching_nothing(patterns)
 
 
 def clone(

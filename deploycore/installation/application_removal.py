@@ -213,7 +213,10 @@ class Removals:
                 call_within(lambda: self._webhooks.remove_at_host(webhook), HOST_SECONDS)
                 return [], None
             except Unanswered:
-                error = DeploycoreError(f"The host did not answer within {HOST_SECONDS:g} s.")
+                error = DeploycoreError(
+                    f"The host did not answer within {HOST_SECONDS:g} s.",
+                    hint="Remove the webhook at the git host, as described.",
+                )
             except DeploycoreError as raised:
                 error = raised
         return [describe_remaining(webhook, definition)], error

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deploycore.applications.repository_address import read_repository
 from deploycore.errors import ConfigurationError
+from deploycore.installation.patterns import refuse_unusable_patterns
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
@@ -214,7 +215,7 @@ class Installation:
         from deploycore.applications.application import parse_application
 
         application = self._understood(parse_application({**values, **more}))
-        _refuse_malformed(application)
+        refuse_unusable_patterns(application)
         self._refuse_taken_targets([application])
         may_store = partial(self.store.add_application, application, dry_run=True)
         _refuse_foreign_targets([application], may_store)
@@ -250,7 +251,7 @@ class Installation:
 
         wanted = list(map(self._understood, applications))
         for each in wanted:
-            _refuse_malformed(each)
+            refuse_unusable_patterns(each)
         stored = self.store.find_applications({each.name for each in wanted})
         known = {name: record.definition for name, record in stored.items()}
         changes = [compare(known.get(each.name), each) for each in wanted]
@@ -484,15 +485,3 @@ def _asks_anew(before: Application | None, after: Application) -> bool:
     """Whether the repository or the ref of an application is new or changed."""
     fields = ("provider", "repository", "ref")
     return any(getattr(before, field, None) != getattr(after, field) for field in fields)
-
-
-def _refuse_malformed(application: Application) -> None:
-    """Refuse patterns that git cannot read."""
-    from deploycore.git import refuse_malformed_patterns
-
-    try:
-        refuse_malformed_patterns(application.watch)
-    except ConfigurationError as error:
-        error.message = f"The application {application.name!r} is not valid: {error.message}"
-        error.args = (error.message,)
-        raise

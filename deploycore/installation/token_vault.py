@@ -50,7 +50,7 @@ class TokenVault:
             generation=found.generation,
             lifetime=found.lifetime,
             seconds_left=found.seconds_left,
-            former=None if found.former is None else self._opened(found.former, 0.0),
+            former=None if found.former is None else self._opened_former(found.former),
         )
 
     def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
@@ -83,6 +83,13 @@ class TokenVault:
             "scopes": [*token.scopes],
         }
         return self._secrets.seal(SecretStr(json.dumps(content)))
+
+    def _opened_former(self, sealed: str) -> Token | None:
+        """The token before the present one, which a new one replaces also where it is damaged."""
+        try:
+            return self._opened(sealed, 0.0)
+        except StoreError:
+            return None
 
     def _opened(self, sealed: str, seconds_left: float | None) -> Token:
         clear = self._secrets.reveal(sealed).get_secret_value()

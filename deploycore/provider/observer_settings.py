@@ -72,7 +72,7 @@ def configured(observer: object, name: str, settings: Mapping[str, Any]) -> Obse
         if settings:
             raise ConfigurationError(
                 f"The observer {name!r} has no settings, but {_SECTION}/{name} is set.",
-                hint=f"Remove {_SECTION}/{name} from {SETTINGS_FILE}.",
+                hint=f"Remove {_SECTION}/{name} from {SETTINGS_FILE} in the data directory.",
             )
         return None
     if not (inspect.isclass(config_type) and issubclass(config_type, ObserverConfig)):
@@ -101,7 +101,8 @@ def create_observer(observer: object, name: str, settings: Mapping[str, Any]) ->
         reason = f"{type(error).__name__}: {error}"
     raise PluginError(
         _redactor(config).mask(f"The observer {name!r} cannot be created: {reason}"),
-        hint="Check its settings. If they are correct, tell the plugin's author.",
+        hint=f"Check its settings in {SETTINGS_FILE} of the data directory. If they are correct,"
+        " tell the plugin's author.",
     )
 
 
@@ -125,7 +126,7 @@ def _sections(path: Path, content: bytes) -> ObserverSettings:
     if problem:
         raise ConfigurationError(
             f"The settings file {path} is not valid: {problem}.",
-            hint=f"Write {_SECTION}: with a mapping of names of observers to their settings.",
+            hint=f"Write it as, for example: {_SECTION}: {{NAME: {{FIELD: VALUE}}}}",
             path=str(path),
         )
     section = (found or {}).get(_SECTION) or {}

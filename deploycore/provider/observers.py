@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pluggy
 
-from deploycore.errors import ConfigurationError, PluginError
+from deploycore.errors import ConfigurationError, PluginError, with_next_step
 from deploycore.hookspecs import ObserverSpec
 from deploycore.provider.background import is_interrupt, under_way
 from deploycore.provider.observer_settings import (
@@ -105,7 +105,7 @@ def installed_observers(home: Path | None = None) -> Observers:
         ]
     ):
         if isinstance(outcome, PluginError):
-            logger.warning("observer left out: %s", outcome)
+            logger.warning("observer left out: %s", with_next_step(outcome))
         else:
             usable.append(outcome)
     return Observers(usable)
@@ -126,7 +126,7 @@ def _settings(home: Path | None, installed: Collection[str]) -> ObserverSettings
     try:
         settings = read_observer_settings(home_directory() if home is None else home)
     except ConfigurationError as error:
-        logger.warning("observers have no settings: %s", error)
+        logger.warning("observers have no settings: %s", with_next_step(error))
         return {}
     for name in sorted(settings.keys() - set(installed)):
         logger.warning("observer %s has settings, but is not installed", name)
@@ -157,4 +157,7 @@ def _manager(name: str, observer: object) -> pluggy.PluginManager:
         reason = str(error)
     else:
         return manager
-    raise PluginError(f"The observer {name!r} does not fit the specification: {reason}")
+    raise PluginError(
+        f"The observer {name!r} does not fit the specification: {reason}",
+        hint="Upgrade the plugin. If that does not help, tell its author.",
+    )

@@ -124,7 +124,10 @@ class Api:
         name = call.path["application"]
         if "name" in call.body:
             raise Refusal(
-                422, "configuration", "name: is not a known field; the path has the name."
+                422,
+                "configuration",
+                "name: is not a known field; the path has the name.",
+                hint="Remove name from the body.",
             )
         declared = parse_application({**call.body, "name": name})
         change = self._installation.apply([declared])[0]
@@ -202,8 +205,7 @@ class Api:
             priority=_PRIORITY,
             force=wanted.force,
         )
-        if record is None:  # pragma: no cover  nothing tells two requests of people apart
-            raise Refusal(409, "known", "This request was already accepted.")
+        assert record is not None  # noqa: S101  only deliveries with an id of their own can repeat
         location = f"{PREFIX}/triggers/{record.id}"
         return _answer(views.TriggerView.of(record), status=202, headers={"Location": location})
 

@@ -24,11 +24,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deploycore.errors import DeploycoreError
+from deploycore.errors import DeploycoreError, with_next_step
 from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
 from deploycore.server.access import Access
-from deploycore.server.api import Api, Call
+from deploycore.server.api import PREFIX, Api, Call
 from deploycore.server.bodies import Room, read_body, read_json
 from deploycore.server.checking import checked
 from deploycore.server.deliveries import (
@@ -228,7 +228,9 @@ class _Webhooks:
         try:
             return UNKNOWN_APPLICATION if self._directory.find(name) is None else None
         except DeploycoreError as error:
-            self._quiet.warn("directory", "webhook deliveries cannot be checked: %s", error)
+            self._quiet.warn(
+                "directory", "webhook deliveries cannot be checked: %s", with_next_step(error)
+            )
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
@@ -285,9 +287,13 @@ class _Rest:
             try:
                 await run_in_threadpool(self._access.refresh)
             except DeploycoreError as error:
-                self._quiet.warn("tokens", "tokens cannot be read: %s", error)
+                self._quiet.warn("tokens", "tokens cannot be read: %s", with_next_step(error))
                 raise Refusal(
-                    503, error.code, "Tokens cannot be read now.", headers={"Retry-After": "30"}
+                    503,
+                    error.code,
+                    "Tokens cannot be read now.",
+                    hint="Send the request again in 30 seconds.",
+                    headers={"Retry-After": "30"},
                 ) from None
         return self._access.bearer(request.headers.get("authorization"), role)
 
@@ -329,4 +335,7 @@ async def _tell_http_exception(request: Request, error: Exception) -> Response:
     """What the router refuses: no such path, or not with this method."""
     assert isinstance(error, HTTPException)  # noqa: S101  for type checkers
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
-    return problem_of(Refusal(error.status_code, code, f"{error.detail}.", headers=error.headers))
+    hint = f"See the paths and their methods: GET {PREFIX}/openapi.json"
+    return problem_of(
+        Refusal(error.status_code, code, f"{error.detail}.", hint=hint, headers=error.headers)
+    )

@@ -161,7 +161,12 @@ async def read_body(request: Request, options: ServerOptions, share: Share | Non
                 pace.note(len(chunk), deadline)
     except TimeoutError:
         raise Refusal(
-            408, "too_slow", "The body took too long to arrive.", headers={"Connection": "close"}
+            408,
+            "too_slow",
+            "The body took too long to arrive.",
+            hint="Send the request again. If it happens again, check the network between the client"
+            " and the server.",
+            headers={"Connection": "close"},
         ) from None
     except ClientDisconnect:
         raise Refusal(
@@ -224,12 +229,19 @@ def _too_large(most: int) -> Refusal:
         413,
         "too_large",
         f"The body is larger than {most:,} bytes.",
+        hint="Send a smaller body, or raise the server's limit: deploycore serve --body-limit KIB",
         headers={"Connection": "close"},
     )
 
 
 def _busy(message: str) -> Refusal:
-    return Refusal(503, "busy", message, headers={"Connection": "close", "Retry-After": "60"})
+    return Refusal(
+        503,
+        "busy",
+        message,
+        hint="Send the request again in a minute.",
+        headers={"Connection": "close", "Retry-After": "60"},
+    )
 
 
 def _refuse_constant(text: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from deploycore.errors import DeploycoreError, StoreError, UnexpectedAnswer
+from deploycore.errors import DeploycoreError, StoreError, UnexpectedAnswer, with_next_step
 from deploycore.events import (
     Delivered,
     PullRequestEvent,
@@ -139,7 +139,10 @@ class Acceptor:
         except DeploycoreError as error:
             # Ours, or the plugin's: the host may send it again.
             self._quiet.warn(
-                name, "a webhook delivery for %s could not be checked: %s", name, error
+                name,
+                "a webhook delivery for %s could not be checked: %s",
+                name,
+                with_next_step(error),
             )
             self.miss(name)
             return UNAVAILABLE

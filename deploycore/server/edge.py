@@ -50,6 +50,7 @@ _TWO_LENGTHS = Refusal(
     400,
     "malformed",
     "The request has both Content-Length and Transfer-Encoding.",
+    hint="Send only one of these headers. If a proxy adds one, correct its configuration.",
     headers={"Connection": "close"},
 )
 
@@ -116,7 +117,14 @@ class Edge:
             logger.error("unexpected error: %s", _place_of(error))
             if status:
                 raise CutOff("a response was cut off") from None
-            answer = problem_of(Refusal(500, "error", "An unexpected error occurred."))
+            answer = problem_of(
+                Refusal(
+                    500,
+                    "error",
+                    "An unexpected error occurred.",
+                    hint="Find the request in the server's log by the answer's X-Request-ID.",
+                )
+            )
             await answer(scope, receive, send_on)
 
     def _request_id(self, scope: Scope) -> str:

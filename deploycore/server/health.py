@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from deploycore.errors import DeploycoreError, StoreError
+from deploycore.errors import DeploycoreError, StoreError, with_next_step
 from deploycore.installation import Installation
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.views import Health
@@ -70,7 +70,7 @@ class Readiness:
         try:
             check()
         except DeploycoreError as error:
-            self._quiet.warn(name, "not ready: %s", error)
+            self._quiet.warn(name, "not ready: %s", with_next_step(error))
             return "failed"
         return "ok"
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from deploycore.configuration import NAME_PATTERN
-from deploycore.errors import DeploycoreError
+from deploycore.errors import DeploycoreError, with_next_step
 from deploycore.installation import Installation
 from deploycore.provider import Provider
 from deploycore.store import ApplicationRecord, ProviderRecord, RepositoryRecord, WebhookRecord
@@ -116,7 +116,9 @@ class Directory:
             # The others last: webhooks are registered while the server runs.
             others = {each.name: each for each in self._installation.store.list_providers()}
         except DeploycoreError as error:
-            logger.warning("webhook deliveries cannot be checked for now: %s", error)
+            logger.warning(
+                "webhook deliveries cannot be checked for now: %s", with_next_step(error)
+            )
             return
         for known in self._all():
             with suppress(DeploycoreError):

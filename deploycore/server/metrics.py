@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from deploycore.errors import DeploycoreError
+from deploycore.errors import DeploycoreError, with_next_step
 from deploycore.store import DeploymentState, Store
 from deploycore.worker import Worker
 
@@ -71,7 +71,7 @@ class _FromStore(Collector):
         try:
             yield from list(self._of_store())
         except DeploycoreError as error:
-            logger.warning("metrics of the database are missing: %s", error)
+            logger.warning("metrics of the database are missing: %s", with_next_step(error))
 
     def _expiries(self) -> Metric:
         left = GaugeMetricFamily(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from deploycore.errors import StoreError
+from deploycore.errors import StoreError, with_next_step
 from deploycore.installation import Installation
 from deploycore.worker import request_checks
 
@@ -102,7 +102,7 @@ class Reception:
             # Deliveries can't be kept either.
             self._owes_all = True
             if not self._is_failing:
-                logger.warning("deliveries may be missed: %s", error)
+                logger.warning("deliveries may be missed: %s", with_next_step(error))
             self._is_failing = True
             return
         self._noted, self._is_failing = now, False

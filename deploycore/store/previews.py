@@ -136,7 +136,8 @@ def begin(
     if known is not None and (known.parent, known.number) != (parent.name, number):
         raise ConfigurationError(
             f"{name!r} is the preview of pull request {known.number} of {known.parent}.",
-            hint="Use {application} in previews: {name: …} of both applications.",
+            hint="Use {application} in previews: {name: …} of both applications. Then push to the"
+            " pull request again.",
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
@@ -144,7 +145,8 @@ def begin(
         if abs(datetime.now(UTC) - known.removed_at) > _REMOVED_SOON:
             raise ConfigurationError(
                 f"The previous preview {name!r} could not be removed yet.",
-                hint=f"See the reason in the worker's log, or remove {known.target}.",
+                hint=f"See the reason in the worker's log, or remove {known.target}. Then push to"
+                " the pull request again.",
                 application=parent.name,
             )
         raise StoreError(
@@ -222,7 +224,7 @@ def _refuse_application(connection: Connection, name: str, preview: PreviewRecor
         raise ConfigurationError(
             f"The name {name!r} of the preview is used by an application.",
             hint="Change previews: {name: …} of the parent, or remove that application and"
-            " create it under another name.",
+            " create it under another name. Then push to the pull request again.",
             application=name,
         )
 
@@ -234,6 +236,7 @@ def _refuse_more(connection: Connection, name: str, parent: str, limit: int) -> 
     if int(connection.scalar(others) or 0) >= limit:
         raise ConfigurationError(
             f"The application {parent!r} has {limit} previews, which is its limit.",
-            hint="Close pull requests, or raise previews: {limit: NUMBER} of the application.",
+            hint="Close pull requests, or raise previews: {limit: NUMBER} of the application. Then"
+            " push to the pull request again.",
             application=parent,
         )

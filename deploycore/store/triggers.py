@@ -270,7 +270,11 @@ class Triggers:
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
-            raise ConfigurationError(f"There is no trigger {trigger}.", trigger=trigger)
+            raise ConfigurationError(
+                f"There is no trigger {trigger}.",
+                hint="Use the id that POST /api/v1/applications/APPLICATION/deployments returned.",
+                trigger=trigger,
+            )
         return read_record(triggers, row, _TRIGGER)
 
     def newest(self, application: str, ref: str) -> TriggerRecord | None:

@@ -6,7 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 
-from deploycore.errors import StoreError
+from deploycore.errors import StoreError, with_next_step
 
 __all__ = ["Periodic"]
 
@@ -60,7 +60,7 @@ class Periodic(ABC):
             try:
                 self._work()
             except StoreError as error:
-                logger.warning("%s: %s", self._failure, error)
+                logger.warning("%s: %s", self._failure, with_next_step(error))
             except Exception as error:
                 logger.error("unexpected error while %s: %s", self._activity, type(error).__name__)
             if self._stopped.wait(self._seconds):

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from deploycore.applications.application import Application, AutoDeploy, parse_application
 from deploycore.deploy import InterruptibleProvider, confirm_repository, fetch_hint
+from deploycore.deploy.activation import typed_error
 from deploycore.errors import (
     Cancelled,
     ConfigurationError,
@@ -28,6 +29,7 @@ from deploycore.errors import (
     ProviderError,
     RemoteRefused,
     StoreError,
+    with_next_step,
 )
 from deploycore.git import Cancellation, resolve
 from deploycore.installation import Installation
@@ -133,7 +135,7 @@ class Poller:
             try:
                 self.look()
             except StoreError as error:
-                logger.warning("git hosts could not be polled: %s", error)
+                logger.warning("git hosts could not be polled: %s", with_next_step(error))
             except Exception as error:
                 logger.error("unexpected error while polling: %s", type(error).__name__)
 
@@ -192,7 +194,7 @@ class Poller:
         except DeploycoreError as raised:
             error = raised
         except Exception as raised:  # whatever it is, it must not keep the others
-            error = DeploycoreError(f"This is a bug in deploycore: {type(raised).__name__}.")
+            error = typed_error(raised)
         waits = []
         for asked, record in applications:
             self._tell_failure(asked.definition.name, error)
@@ -275,7 +277,7 @@ class Poller:
             self._failing.discard(name)
         elif name not in self._failing:
             self._failing.add(name)
-            logger.warning("%s could not be polled: %s", name, error.message)
+            logger.warning("%s could not be polled: %s", name, with_next_step(error))
 
 
 def is_polled(definition: Application, heard_at: datetime | None, now: datetime) -> bool:

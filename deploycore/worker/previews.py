@@ -21,7 +21,13 @@ from typing import Literal
 
 from deploycore.applications.application import Application, Previews, parse_application
 from deploycore.deploy import Releases
-from deploycore.errors import ConfigurationError, DeploycoreError, DeployError, Locked
+from deploycore.errors import (
+    ConfigurationError,
+    DeploycoreError,
+    DeployError,
+    Locked,
+    with_next_step,
+)
 from deploycore.events import PullRequestEvent
 from deploycore.installation import Installation
 from deploycore.store import ApplicationRecord, PreviewRecord
@@ -81,7 +87,7 @@ def handle(
             "no preview was created for pull request %s of %s: %s",
             event.number,
             parent.name,
-            error.message,
+            with_next_step(error),
         )
         return "refused"
     if not is_there:
@@ -129,7 +135,7 @@ def preview_of(
     if not _is_below(made.target, within):
         raise ConfigurationError(
             f"The preview's directory {made.target} would not be below {within}.",
-            hint="Change previews/target.",
+            hint="Change auto_deploy/previews/target so that it begins with one slash.",
         )
     return made, within
 
@@ -153,7 +159,7 @@ def remove_ended(installation: Installation) -> frozenset[str]:
         except Locked:
             continue
         except DeploycoreError as error:
-            failures.add(f"the preview {preview.name} cannot be removed: {error.message}")
+            failures.add(f"the preview {preview.name} cannot be removed: {with_next_step(error)}")
         except Exception as error:  # the other previews must still be removed
             failures.add(
                 f"the preview {preview.name} cannot be removed, because of an unexpected error:"
@@ -207,14 +213,23 @@ def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
     """
     target = preview.target
     if not _is_below(target, preview.within):
-        raise ConfigurationError(f"Its directory {target} is not below {preview.within}.")
+        raise ConfigurationError(
+            f"Its directory {target} is not below {preview.within}.",
+            hint="Restore a backup of the database: the record of the preview is damaged.",
+        )
     real = _real(target.parent) / target.name
     if not _is_below(real, _real(preview.within)):
-        raise ConfigurationError(f"Its directory {target} leads out of {preview.within}.")
+        raise ConfigurationError(
+            f"Its directory {target} leads out of {preview.within}.",
+            hint=f"Replace the links above {target} by directories. deploycore then removes it.",
+        )
     for name, other in others.items():
         its = _real(other)
         if its == real or its in real.parents or real in its.parents:
-            raise ConfigurationError(f"Its directory {target} overlaps with that of {name}.")
+            raise ConfigurationError(
+                f"Its directory {target} overlaps with that of {name}.",
+                hint=f"Give {name} another target: deploycore app edit {name} --target DIRECTORY",
+            )
     Releases(target).remove()
 
 

@@ -91,7 +91,8 @@ def process_application(
         return
     if _is_behind(installation, triggers, done):
         behind = UnexpectedAnswer(
-            f"The git host does not show the commit yet that it reported for {application}."
+            f"The git host does not show the commit yet that it reported for {application}.",
+            hint="Wait: deploycore asks the git host again.",
         )
         _failed(installation, application, triggers, behind, slot, listener)
         return

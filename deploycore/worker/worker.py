@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Self
 
-from deploycore.errors import DeploycoreError, StoreError
+from deploycore.errors import DeploycoreError, StoreError, with_next_step
 from deploycore.installation import Installation
 from deploycore.store import PendingApplication
 from deploycore.worker.comparison import PreviewComparison
@@ -256,7 +256,7 @@ class Worker:
             try:
                 wait = self._look()
             except StoreError as error:
-                logger.warning("the worker cannot read the store: %s", error)
+                logger.warning("the worker cannot read the store: %s", with_next_step(error))
             except Exception as error:
                 logger.error("unexpected error in the worker: %s", type(error).__name__)
             with self._changed:

@@ -88,13 +88,16 @@ def test_a_file_is_kept_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(300)
-def test_a_file_that_will_be_gone_is_refused_with_another_way(tmp_path):
+def test_a_file_that_will_be_gone_is_refused_with_another_way(stdin, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()
     for path in (tmp_path / "pipe", tmp_path, f"/dev/fd/{reading}"):
         with pytest.raises(ConfigurationError, match="is not a regular file") as caught:
             read_fields(Config, ["--mode", "token", "--token-file", str(path)])
         assert "--token-stdin" in caught.value.hint
+    stdin(SECRET)
+    given = read_fields(Config, ["--mode", "token", "--token-stdin"])
+    assert given.secrets["token"] == SecretStr(SECRET)
     os.close(reading)
     os.close(writing)
 
@@ -126,29 +129,36 @@ def test_all_that_is_missing_is_told_at_once(stdin):
     with pytest.raises(ConfigurationError) as caught:
         read_fields(Config, [])
     assert "With --mode password also --user-name VALUE; --pass-word-stdin" in caught.value.hint
+    stdin(SECRET)
+    given = read_fields(Config, ["--mode", "password", "--user-name", "a", "--pass-word-stdin"])
+    assert given.secrets["pass_word"] == SecretStr(SECRET)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "said", "hint"),
     [
-        ([], r"mode is missing \(password, token\)"),
-        (["--mode", "token"], "token is missing"),
-        (["--mode", "token", "--token", SECRET], "--token would put a secret on the command line"),
-        (["--mode", "token", f"--token={SECRET}"], "--token would put a secret"),
-        (["--mode", "token", "--token"], "--token would put a secret"),
-        (["--mode", "token", "--token-stdin", SECRET], "has no option before it"),
-        (["--mode", "token", f"--token-stdin={SECRET}"], "takes no value"),
-        (["--mode", "token", "--token-stdin"], "Standard input has no value"),
-        (["--mode"], "--mode needs a value"),
-        (["--mode", "token", "--mode", "token"], "--mode is given more than once"),
-        (["--nope", SECRET], "has no field --nope"),
-        ([SECRET], "has no option before it"),
+        ([], r"mode is missing \(password, token\)", "--mode VALUE"),
+        (["--mode", "token"], "token is missing", "--token-stdin"),
+        (["--mode", "token", "--token", SECRET], "--token would put a secret on", "--token-stdin"),
+        (["--mode", "token", f"--token={SECRET}"], "--token would put a secret", "--token-stdin"),
+        (["--mode", "token", "--token"], "--token would put a secret", "--token-stdin"),
+        (["--mode", "token", "--token-stdin", SECRET], "no option before it", "-stdin takes no"),
+        (["--mode", "token", f"--token-stdin={SECRET}"], "takes no value", "--token-stdin < FILE"),
+        (["--mode", "token", "--token-stdin"], "Standard input has no", "--token-stdin < FILE"),
+        (["--mode"], "--mode needs a value", "--mode VALUE"),
+        (["--mode", "token", "--mode", "token"], "--mode is given more than once", "once: --mode"),
+        (["--nope", SECRET], "has no field --nope", "--mode"),
+        ([SECRET], "has no option before it", "--FIELD VALUE"),
     ],
 )
-def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said):
+def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said, hint):
     with pytest.raises((ConfigurationError, UsageError), match=said) as caught:
         read_fields(Config, arguments)
     assert SECRET not in str(caught.value) + caught.value.hint
+    assert hint in caught.value.hint
+    stdin(f"{SECRET}\n")  # as each of these hints says
+    given = read_fields(Config, ["--mode", "token", "--token-stdin"])
+    assert given.secrets["token"] == SecretStr(SECRET)
 
 
 def test_help_tells_each_field_its_options_and_its_mode():
@@ -171,6 +181,7 @@ def test_a_value_that_is_asked_for_must_not_be_empty(stdin, monkeypatch):
     stdin("", terminal=True)
     typed = iter(["", SECRET])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
-    with pytest.raises(ConfigurationError, match="The value of TOKEN is empty"):
+    with pytest.raises(ConfigurationError, match="The value of TOKEN is empty") as caught:
         read_secret("TOKEN", from_stdin=False)
+    assert "type the value" in caught.value.hint
     assert read_secret("TOKEN", from_stdin=False).get_secret_value() == SECRET

@@ -78,14 +78,20 @@ def test_a_plugin_without_readable_requirements_needs_no_release():
     assert needed_release(SimpleNamespace(dist=None)) == ""
 
 
-def test_a_provider_that_requires_a_newer_deploycore_is_not_imported(install_distribution):
+def test_a_provider_that_requires_a_newer_deploycore_is_not_imported(
+    install_distribution, upgrade, tmp_path
+):
     source = "raise RuntimeError('it was imported')"
     install_distribution("acme-provider", "acme", source, requires=NEWER)
     with pytest.raises(PluginError, match=NEEDED) as caught:
         load_plugin("acme")
-    assert caught.value.hint.startswith("Upgrade deploycore")
+    assert caught.value.hint == "Upgrade deploycore, or install an older release of the plugin."
     report = next(each for each in plugin_reports() if each.kind == "acme")
     assert NEEDED in report.problem.message
+    upgrade("acme_provider", GOOD_PROVIDER)
+    metadata = tmp_path / "site" / "acme_provider-1.0.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: acme-provider\nVersion: 0.9\n")
+    assert load_plugin("acme").label == "acme-provider 0.9"
 
 
 def test_an_observer_that_requires_a_newer_deploycore_is_left_out(install_distribution, caplog):

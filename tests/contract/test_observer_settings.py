@@ -68,6 +68,19 @@ def write(tmp_path, monkeypatch):
     return settings
 
 
+def again(home):
+    """As the next process reads it."""
+    installed_observers.cache_clear()
+    return home
+
+
+def right(write):
+    """Follow the hint: correct the settings; then the observer is there."""
+    home = again(write("observers: {pager: {channel: ops, token: env:PAGER_TOKEN}}"))
+    assert "pager" in installed_observers(home).names
+    assert problem_of() is None
+
+
 def problem_of(name="pager"):
     return next(each for each in plugin_reports() if each.kind == name).problem
 
@@ -95,7 +108,7 @@ def test_a_secret_can_be_in_a_file(install, write, tmp_path):
 
 
 def test_a_secret_in_the_settings_file_itself_is_refused_without_being_repeated(
-    install, write, caplog
+    install, write, caplog, monkeypatch
 ):
     install()
     home = write(f"observers: {{pager: {{channel: ops, token: {SECRET}}}}}")
@@ -105,6 +118,8 @@ def test_a_secret_in_the_settings_file_itself_is_refused_without_being_repeated(
     problem = problem_of()
     assert "env:NAME" in problem.hint
     assert SECRET not in problem.message + problem.hint
+    monkeypatch.setenv("PAGER_TOKEN", SECRET)
+    right(write)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +143,9 @@ def test_settings_that_are_wrong_leave_out_the_observer_and_are_reported(
     assert expected in problem_of().message
     assert problem_of("plain") is None
     assert SECRET not in caplog.text
+    if "NOT_SET_ANYWHERE" not in settings:
+        assert "edit settings.yaml in the data directory" in problem_of().hint
+    right(write)
 
 
 def test_an_observer_without_a_config_is_created_without_arguments(install, write):
@@ -138,27 +156,38 @@ def test_an_observer_without_a_config_is_created_without_arguments(install, writ
 def test_settings_of_an_observer_that_takes_none_are_reported(install, write, caplog):
     install(PLAIN, "Plain", "plain")
     assert installed_observers(write("observers: {plain: {path: /x}}")).names == []
-    assert "has no settings" in problem_of("plain").message
+    problem = problem_of("plain")
+    assert "has no settings" in problem.message
+    assert "Remove observers/plain from settings.yaml in the data directory" in problem.hint
+    assert installed_observers(again(write(""))).names == ["plain"]
 
 
-def test_a_config_of_another_kind_is_refused(install, write):
+def test_a_config_of_another_kind_is_refused(install, upgrade, write, monkeypatch):
     install(PAGER.replace("PagerConfig(ObserverConfig)", "PagerConfig"), "Pager")
     assert installed_observers(write("")).names == []
     assert "not a subclass of ObserverConfig" in problem_of().message
+    assert "Upgrade the plugin" in problem_of().hint
+    upgrade("pager", PAGER)
+    monkeypatch.setenv("PAGER_TOKEN", SECRET)
+    right(write)
 
 
 def test_a_constructor_that_fails_leaves_out_the_observer_and_its_secret(
     install, write, monkeypatch, caplog
 ):
     failing = PAGER.replace(
-        "self.config = config", "raise OSError(config.token.get_secret_value())"
+        "self.config = config",
+        "self.config = config\n"
+        "        if config.channel == 'typo': raise OSError(config.token.get_secret_value())",
     )
     install(failing)
     monkeypatch.setenv("PAGER_TOKEN", SECRET)
-    home = write("observers: {pager: {channel: ops, token: env:PAGER_TOKEN}}")
+    home = write("observers: {pager: {channel: typo, token: env:PAGER_TOKEN}}")
     assert installed_observers(home).names == []
     assert "cannot be created: OSError" in caplog.text
     assert SECRET not in caplog.text
+    assert "Next: Check its settings in settings.yaml of the data directory" in caplog.text
+    right(write)
 
 
 def test_settings_of_an_observer_that_is_not_installed_are_logged(install, write, caplog):
@@ -184,6 +213,9 @@ def test_a_file_that_is_malformed_is_an_error_that_says_what_is_wrong(write, con
     with pytest.raises(ConfigurationError, match=problem) as caught:
         read_observer_settings(home)
     assert caught.value.details["path"] == str(home / "settings.yaml")
+    assert "observers: {NAME: {FIELD: VALUE}}" in caught.value.hint
+    write("observers: {pager: {channel: ops}}")
+    assert read_observer_settings(home) == {"pager": {"channel": "ops"}}
 
 
 def test_a_malformed_file_keeps_no_observer_without_settings_from_its_work(install, write, caplog):
@@ -199,5 +231,8 @@ def test_what_is_no_file_is_not_waited_for(write):
     (home / "settings.yaml").unlink()
     assert read_observer_settings(home) == {}
     os.mkfifo(home / "settings.yaml")
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="cannot be read") as caught:
         read_observer_settings(home)
+    assert "or remove it" in caught.value.hint
+    (home / "settings.yaml").unlink()
+    assert read_observer_settings(home) == {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +15,11 @@ from deploycore.errors import ConfigurationError, PluginError
 from deploycore.provider import registry
 from deploycore.provider.installed import plugin_reports
 from deploycore.provider.registry import load_plugin, normalise_kind
+
+
+def uninstall(directory: Path, release: str) -> None:
+    shutil.rmtree(directory / "site" / f"{release}.dist-info")
+    importlib.invalidate_caches()
 
 
 def test_a_good_plugin_loads_with_its_hooks_and_origin(install_distribution, good_provider):
@@ -38,15 +45,23 @@ def test_loading_one_kind_imports_no_other_plugin(install_distribution, good_pro
 
 def test_an_unknown_kind_names_what_is_installed(install_distribution, good_provider):
     install_distribution("acme-provider", "acme", good_provider)
-    with pytest.raises(ConfigurationError, match=r"'nope'.*acme"):
+    with pytest.raises(ConfigurationError, match=r"'nope'.*acme") as caught:
         load_plugin("nope")
+    assert "install the plugin's distribution" in caught.value.hint
+    install_distribution("nope-provider", "nope", good_provider)
+    assert load_plugin("nope").kind == "nope"
 
 
-def test_two_distributions_of_one_kind_are_both_named(install_distribution, good_provider):
+def test_two_distributions_of_one_kind_are_both_named(
+    install_distribution, good_provider, tmp_path
+):
     install_distribution("acme-provider", "acme", good_provider)
     install_distribution("rival-provider", "ACME", good_provider, version="2.0")
-    with pytest.raises(PluginError, match=r"acme-provider 1\.0 and rival-provider 2\.0"):
+    with pytest.raises(PluginError, match=r"acme-provider 1\.0 and rival-provider 2\.0") as caught:
         load_plugin("acme")
+    assert caught.value.hint == "Uninstall all but one of them."
+    uninstall(tmp_path, "rival_provider-2.0")
+    assert load_plugin("acme").label == "acme-provider 1.0"
 
 
 FAULTS = {
@@ -160,7 +175,7 @@ def test_an_import_that_hangs_is_named_and_keeps_nobody_from_the_others(
 
 
 def test_a_needed_plugin_whose_import_hangs_is_given_up(
-    install_distribution, until_the_end, monkeypatch
+    install_distribution, good_provider, until_the_end, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(registry, "NEEDED_SECONDS", 0.2)
     install_distribution("hanging", "acme", until_the_end)
@@ -170,11 +185,15 @@ def test_a_needed_plugin_whose_import_hangs_is_given_up(
         "import",
         "hanging 1.0",
     )
+    assert "Upgrade or uninstall the plugin" in caught.value.hint
+    uninstall(tmp_path, "hanging-1.0")
+    install_distribution("acme-provider", "acme", good_provider)
+    assert load_plugin("acme").label == "acme-provider 1.0"
 
 
 @pytest.mark.parametrize(("change", "reason"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_faulty_plugin_is_listed_with_its_reason_beside_the_others(
-    install_distribution, good_provider, change, reason
+    install_distribution, good_provider, upgrade, change, reason
 ):
     install_distribution("faulty-provider", "faulty", good_provider.replace(*change))
     install_distribution("other-provider", "other", good_provider)
@@ -182,6 +201,9 @@ def test_a_faulty_plugin_is_listed_with_its_reason_beside_the_others(
     assert re.search(reason, reports["faulty"].problem.message)
     assert "faulty-provider 1.0" in reports["faulty"].problem.message
     assert reports["other"].problem is None
+    assert "upgrade" in reports["faulty"].problem.hint.lower()
+    upgrade("faulty_provider", good_provider)
+    assert load_plugin("faulty").label == "faulty-provider 1.0"
 
 
 def test_rivals_are_listed_with_all_their_distributions(install_distribution, good_provider):
@@ -217,7 +239,9 @@ def test_others_print_as_ever_while_an_import_hangs(
     assert capsys.readouterr() == ("an answer\n", "before\n")
 
 
-def test_a_class_that_can_t_even_be_looked_at_is_named(install_distribution, good_provider):
+def test_a_class_that_can_t_even_be_looked_at_is_named(
+    install_distribution, good_provider, upgrade
+):
     source = (
         good_provider
         + """
@@ -232,8 +256,11 @@ class Hostile(metaclass=Meta):
     install_distribution("hostile-provider", "hostile", source, target="Hostile")
     (report,) = (each for each in plugin_reports() if each.kind == "hostile")
     assert "hostile-provider 1.0 cannot be inspected: RuntimeError" in report.problem.message
-    with pytest.raises(PluginError, match="cannot be inspected"):
+    with pytest.raises(PluginError, match="cannot be inspected") as caught:
         load_plugin("hostile")
+    assert "Upgrade the plugin" in caught.value.hint
+    upgrade("hostile_provider", good_provider.replace("AcmeProvider", "Hostile"))
+    assert load_plugin("hostile").label == "hostile-provider 1.0"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +276,7 @@ def test_a_contract_version_is_shown_as_the_plugin_says_it(
     assert report.problem is not None
 
 
-def test_observers_and_sandboxes_are_listed_with_their_state(install_distribution):
+def test_observers_and_sandboxes_are_listed_with_their_state(install_distribution, upgrade):
     observer = """
 from deploycore.hookspecs import hookimpl
 @hookimpl
@@ -269,8 +296,12 @@ def deploy_finished(deployment, error):
     assert reports["observer", "audit"].problem is None
     assert "plugin typo 1.0 cannot be used" in reports["observer", "typo"].problem.message
     assert "deploy_ended" in reports["observer", "typo"].problem.message
+    assert "Upgrade the plugin" in reports["observer", "typo"].problem.hint
     assert "plugin bare 1.0 cannot be used" in reports["sandbox", "bare"].problem.message
     assert "It has no demo, url, connections" in reports["sandbox", "bare"].problem.message
+    upgrade("typo", observer)
+    (report,) = (each for each in plugin_reports() if each.kind == "typo")
+    assert report.problem is None
 
 
 def test_where_a_distribution_lies_is_told_and_whether_it_is_editable(

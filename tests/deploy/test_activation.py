@@ -182,9 +182,13 @@ def test_what_is_shared_may_be_put_there_before_the_first_deployment(installatio
 def test_a_shared_path_of_the_wrong_kind_fails_before_the_switch(installation, create, target):
     (target / "shared" / "data").mkdir(parents=True)
     create(shared={"files": ["data"]})
-    with pytest.raises(DeployError, match="is not a file"):
+    with pytest.raises(DeployError, match="is not a file") as caught:
         installation.deploy("site")
     assert not os.path.lexists(target / "current")
+    assert "Move it away" in caught.value.hint
+    assert "shared/directories" in caught.value.hint
+    (target / "shared" / "data").rename(target / "shared" / "data-of-before")
+    assert installation.deploy("site").state == "healthy"
 
 
 def test_no_link_of_the_repository_is_followed_to_a_shared_path(
@@ -193,9 +197,12 @@ def test_no_link_of_the_repository_is_followed_to_a_shared_path(
     create(shared={"directories": ["a/b"]})
     files = {"a": Symlink("c"), "c/x": b"1", "page": b"one"}
     demo_sandbox.commit("acme", "site", "main", files, "Link")
-    with pytest.raises(UnsafeRepository, match="a link at a"):
+    with pytest.raises(UnsafeRepository, match="a link at a") as caught:
         installation.deploy("site")
     assert not (target / "shared" / "a").exists()
+    assert "Remove the link from the repository" in caught.value.hint
+    demo_sandbox.commit("acme", "site", "main", {"a/x": b"1", "page": b"one"}, "No link")
+    assert installation.deploy("site").state == "healthy"
 
 
 def test_a_release_has_the_links_that_are_allowed(installation, create, demo_sandbox, target):
@@ -311,4 +318,5 @@ def test_a_release_that_a_step_removes_is_named_and_what_was_live_stays(
 def test_what_ended_a_deployment_is_recorded_without_foreign_text(raised, code, said):
     error = typed_error(raised)
     assert (error.code, error.message) == (code, said)
+    assert ("Report it" in error.hint) == (code == "error")
     assert typed_error(error) is error

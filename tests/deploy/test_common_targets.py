@@ -46,9 +46,13 @@ def test_another_path_of_a_target_is_refused_at_once(
         "add": lambda: create("second", target=given["target"]),
         "apply": lambda: installation.apply([second]),
     }
-    with pytest.raises(ConfigurationError, match="'site' already has the target"):
+    with pytest.raises(ConfigurationError, match="'site' already has the target") as caught:
         put[by]()
     assert [each.name for each in installation.store.list_applications()] == ["site"]
+    assert "a directory of its own" in caught.value.hint
+    given["target"] = str(tmp_path / "its-own")
+    second = parse_application(given | {"name": "second"})
+    put[by]()
 
 
 @pytest.mark.parametrize("within", [".", "releases", "shared/other"])
@@ -73,6 +77,11 @@ def test_a_link_that_is_made_later_is_refused_when_the_turn_comes(
     assert os.listdir(target / "releases") == releases
     publish("two")
     assert installation.engine.deploy(first).state == "healthy"
+    assert "remove site first: deploycore app remove site" in caught.value.hint
+    assert "a directory of its own" in caught.value.hint
+    moved = installation.store.get_application(second).definition
+    installation.apply([moved.model_copy(update={"target": tmp_path / "its-own"})])
+    assert installation.engine.deploy(second).state == "healthy"
 
 
 def test_applications_that_share_a_directory_already_do_not_both_deploy(

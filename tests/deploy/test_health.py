@@ -232,10 +232,15 @@ def test_what_is_no_answer_is_told(check, serve, said):
     error = failure(check, serve(lambda client: client.sendall(said)).url)
     assert error.details["tries"] == 3
     assert error.details["reason"]
+    assert "see the application's own log" in error.hint
+    check(serve(saying(200)).url)
 
 
-def test_an_address_that_makes_no_sense_is_told(check):
-    assert "its address is malformed" in failure(check, "http://127.0.0.1:99999/").message
+def test_an_address_that_makes_no_sense_is_told(check, serve):
+    error = failure(check, "http://127.0.0.1:99999/")
+    assert "its address is malformed" in error.message
+    assert "Check the health_check of the application" in error.hint
+    check(serve(saying(200)).url)
 
 
 def test_addresses_with_secrets_are_not_shown(check, serve, lines):

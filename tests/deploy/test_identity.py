@@ -88,15 +88,18 @@ def test_a_redirect_of_the_host_is_followed_and_told_once(confirm, known, caplog
 
 
 @pytest.mark.parametrize("name", ["acme/shop", "acme/store"])
-def test_another_repository_under_the_name_is_refused_and_noted(confirm, known, name):
+def test_another_repository_under_the_name_is_refused_and_noted(confirm, known, store, name):
     confirm(acme__shop=("17", "acme/shop"))
     with pytest.raises(
         RepositoryReplaced, match="acme/shop now belongs to another repository than"
-    ):
+    ) as caught:
         confirm(acme__shop=("18", name))
+    assert "deploycore app accept-repository shop" in caught.value.hint
     assert (known().host_id, known().other_host_id) == ("17", "18")
     assert confirm(acme__shop=("17", "acme/shop")) == "acme/shop"
     assert known().other_host_id is None
+    store.repositories.forget("shop")  # as accept-repository does
+    assert confirm(acme__shop=("18", name)) == name
 
 
 def test_a_repository_that_is_accepted_is_learned_anew(confirm, known, store):

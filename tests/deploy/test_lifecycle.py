@@ -169,10 +169,12 @@ def test_a_plugin_may_object_before_anything_is_fetched(
     create, deploy, target, demo_sandbox, installation
 ):
     create()
-    with pytest.raises(DeployError, match="is not signed"):
+    with pytest.raises(DeployError, match="is not signed") as caught:
         deploy(Objecting())
+    assert "Follow the reason that the plugin gives, then deploy again" in caught.value.hint
     assert not any("upload-pack" in each.path for each in demo_sandbox.requests)
     assert installation.store.deployments.list("site")[0].error_code == "deploy"
+    assert deploy().state == "healthy"  # as once the commit is signed
 
 
 @pytest.mark.parametrize("order", [1, -1])

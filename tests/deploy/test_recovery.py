@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -220,10 +221,41 @@ def test_one_that_can_not_be_recovered_keeps_no_other_from_it(
     stuck, dead = die("fetching"), die("fetching", name="other")
     (home / "locks").mkdir(exist_ok=True)
     (home / "locks" / "site.lock").mkdir()
-    with pytest.raises(DeployError, match="site: The lock of site cannot be taken"):
+    with pytest.raises(DeployError, match="site: The lock of site cannot be taken") as caught:
         installation.recover()
     assert installation.store.deployments.get(dead.id).state == "failed"
     assert installation.store.deployments.get(stuck.id).state == "fetching"
+    assert "that site.lock in it is a file. Then run: deploycore recover" in caught.value.hint
+    (home / "locks" / "site.lock").rmdir()
+    assert ends(installation) == [(stuck.id, "failed")]
+
+
+def test_one_whose_former_release_cannot_be_restored_is_told_with_its_reason(
+    installation, create, target, die, monkeypatch
+):
+    create(health_check={"run": ["true"]})
+    live = installation.deploy("site").release
+    dead = die("activating", switched=True)
+    replace = os.replace
+
+    def full(old, new):
+        if str(new).endswith("/current"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(
+            DeployError, match=f"deployment {dead.id} of site could not be"
+        ) as caught:
+            installation.recover()
+    assert caught.value.hint == (
+        f"See the reason: deploycore logs {dead.id}. Then run: deploycore recover"
+    )
+    logged = [line.text for line in installation.engine.logs.read("site", dead.id)]
+    assert any("No space left" in text for text in logged)
+    assert ends(installation) == [(dead.id, "rolled_back")]
+    assert Releases(target).current == target / "releases" / live
 
 
 def test_what_was_to_prove_a_release_is_what_was_so_when_it_became_live(

@@ -85,11 +85,15 @@ def test_a_failing_switch_leaves_the_former_release_live(releases, monkeypatch, 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, call, fail)
-    with pytest.raises(DeployError, match="No space left"):
-        releases.activate(second)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(DeployError, match="No space left") as caught:
+            releases.activate(second)
+    assert "free space on its disk" in caught.value.hint
     assert releases.current == first
     assert sorted(os.listdir(releases.target)) == ["current", "releases"]
+    releases.activate(second)
+    assert releases.current == second
 
 
 def test_a_second_deployment_is_refused_while_one_runs(releases):
@@ -105,8 +109,12 @@ def test_a_second_deployment_is_refused_while_one_runs(releases):
     )
     with holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Locked, match="Another deployment"), releases.locked():
+        with (
+            pytest.raises(Locked, match="Another deployment") as caught,
+            releases.locked(),
+        ):
             pass
+        assert "Wait until it ends" in caught.value.hint
         holder.kill()
     with releases.locked():
         pass
@@ -139,8 +147,10 @@ def test_a_target_that_is_a_file_is_refused(tmp_path):
 def test_a_current_that_is_a_directory_is_refused(tmp_path):
     (tmp_path / "releases").mkdir()
     (tmp_path / "current").mkdir()
-    with pytest.raises(ConfigurationError, match="is not a link"):
+    with pytest.raises(ConfigurationError, match="is not a link") as caught:
         Releases(tmp_path).prepare()
+    assert "an empty or new directory" in caught.value.hint
+    Releases(tmp_path / "new").prepare()
 
 
 def test_a_target_below_a_file_is_a_clear_error(tmp_path):

@@ -86,18 +86,31 @@ def test_too_little_of_a_name_or_commit_names_what_may_be_meant(installation, th
         assert three[0].release in caught.value.hint
 
 
-def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation, create):
+def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation, create, publish):
     create()
     with pytest.raises(ConfigurationError, match="no release to roll back to") as caught:
         installation.roll_back("site")
-    assert caught.value.hint == "Deploy another commit: deploycore deploy site"
+    assert caught.value.hint == "Make the first release: deploycore deploy site"
+    first = installation.deploy("site")
+    with pytest.raises(ConfigurationError, match="no release to roll back to") as caught:
+        installation.roll_back("site")
+    assert "Push another commit, then deploy it: deploycore deploy site" in caught.value.hint
+    publish("two")
+    installation.deploy("site")
+    assert installation.roll_back("site").release == first.release
 
 
 def test_a_directory_of_which_nothing_is_known_is_not_put_live(installation, three, target):
     (target / "releases" / "foreign").mkdir()
-    with pytest.raises(ConfigurationError, match="'foreign' of site is not known to have worked"):
+    with pytest.raises(
+        ConfigurationError, match="'foreign' of site is not known to have worked"
+    ) as caught:
         installation.roll_back("site", to="foreign")
-    assert {each.name: each.deployment for each in installation.releases("site")}["foreign"] is None
+    assert "deploycore releases site" in caught.value.hint
+    listed = {each.name: each for each in installation.releases("site")}
+    assert listed.pop("foreign").deployment is None
+    good = next(each for each in listed.values() if not each.is_live)
+    assert installation.roll_back("site", to=good.name).release == good.name
 
 
 def test_steps_and_health_check_hold_for_a_rollback_too(installation, create, publish, target):

@@ -52,6 +52,8 @@ def test_a_file_where_a_directory_is_shared_is_refused(link, target, release):
     assert "'data'" in caught.value.hint
     assert "shared/files" in caught.value.hint
     assert not (target / "shared" / "data").exists()
+    link(files=["data"])
+    assert (target / "shared" / "data").read_text() == "x"
 
 
 def test_a_directory_where_a_file_is_shared_is_refused(link, target, release):
@@ -61,6 +63,9 @@ def test_a_directory_where_a_file_is_shared_is_refused(link, target, release):
         link(files=["conf/.env"])
     assert "shared/directories" in caught.value.hint
     assert not (target / "shared" / "conf").exists()
+    (release / "conf" / ".env").rmdir()
+    link(files=["conf/.env"])
+    assert (target / "shared" / "conf" / ".env").read_text() == ""
 
 
 @pytest.mark.parametrize("shared", [{"directories": ["a/b/c"]}, {"files": ["a/b/c"]}])
@@ -70,25 +75,36 @@ def test_a_file_above_a_shared_path_is_refused(link, release, shared):
     with pytest.raises(DeployError, match=r"has a file at 'a/b', where .* 'a/b/c'") as caught:
         link(**shared)
     assert "Remove 'a/b'" in caught.value.hint
+    (release / "a" / "b").unlink()
+    link(**shared)
+    assert (release / "a" / "b" / "c").is_symlink()
 
 
 @pytest.mark.parametrize("shared", [{"directories": ["a/b"]}, {"files": ["a/b"]}])
 def test_a_file_above_in_what_is_shared_is_refused(link, target, shared):
     (target / "shared").mkdir()
     (target / "shared" / "a").write_text("x")
-    with pytest.raises(DeployError, match=r"shared/a is not a directory, but .*shared/a/b"):
+    with pytest.raises(
+        DeployError, match=r"shared/a is not a directory, but .*shared/a/b"
+    ) as caught:
         link(**shared)
+    assert f"Move {target / 'shared' / 'a'} away" in caught.value.hint
+    (target / "shared" / "a").rename(target / "a-of-before")
+    link(**shared)
 
 
 def test_any_other_failure_is_told_with_the_shared_path(link, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied", "/somewhere/else")
 
-    monkeypatch.setattr(os, "symlink", refuse)
-    with pytest.raises(
-        DeployError, match=r"'data' cannot be linked .* denied at '/somewhere/else'"
-    ):
-        link(directories=["data"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "symlink", refuse)
+        with pytest.raises(
+            DeployError, match=r"'data' cannot be linked .* denied at '/somewhere/else'"
+        ) as caught:
+            link(directories=["data"])
+    assert "the permissions of /somewhere/else" in caught.value.hint
+    link(directories=["data"])
 
 
 def test_what_is_shared_already_replaces_whatever_the_repository_has(link, target, release):

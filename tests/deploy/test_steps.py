@@ -358,18 +358,18 @@ def test_a_program_that_may_not_be_run_is_told_by_its_reason(run, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "said", "hint"),
     [
-        (["no-such-program-here"], "its program was not found"),
-        (["bin/missing"], "its program was not found"),
-        (["./plain"], "its program is not executable"),
-        (["./unknown"], "this system cannot run its program"),
-        (["./orphan"], "the interpreter of its script was not found"),
-        (["true", "x" * 4000] + ["y" * 4000] * 3000, "are too long together"),
+        (["no-such-program-here"], "its program was not found", "such as bin/build"),
+        (["bin/missing"], "its program was not found", "Install it"),
+        (["./plain"], "its program is not executable", "Commit it as executable"),
+        (["./unknown"], "this system cannot run its program", "such as #!/bin/sh"),
+        (["./orphan"], "the interpreter of its script was not found", "Correct the first line"),
+        (["true", "x" * 4000] + ["y" * 4000] * 3000, "are too long together", "in a file"),
     ],
     ids=["not in PATH", "missing", "not executable", "no format", "no interpreter", "too long"],
 )
-def test_what_can_not_be_started_is_told(run, tmp_path, arguments, said):
+def test_what_can_not_be_started_is_told(run, tmp_path, arguments, said, hint):
     (tmp_path / "plain").write_text("#!/bin/sh\n")
     for name, content in (("unknown", "text\n"), ("orphan", "#!/no/such/interpreter\n")):
         (tmp_path / name).write_text(content)
@@ -377,8 +377,15 @@ def test_what_can_not_be_started_is_told(run, tmp_path, arguments, said):
     error = failure(run, arguments)
     assert f"could not be started: {said}" in error.message or said in error.message
     assert len(error.details["step"]) <= 120
-    assert error.hint
+    assert hint in error.hint
     assert error.__cause__ is error.__context__ is None
+    (tmp_path / "long").write_text("x" * 4000)
+    (tmp_path / "bin").mkdir()
+    for name in ("plain", "unknown", "orphan", "bin/missing", "bin/build"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    followed = {"true": ["cat", "long"], "no-such-program-here": ["bin/build"]}
+    run(followed.get(arguments[0], arguments))
 
 
 def test_a_missing_directory_is_told(run, tmp_path):

@@ -107,9 +107,11 @@ def test_an_application_keeps_its_target_and_stays_while_it_is_deployed(
         moved = installation.store.get_application("site").definition
         with pytest.raises(ConfigurationError, match="cannot get another target"):
             installation.apply([moved.model_copy(update={"target": tmp_path / "elsewhere"})])
-        with pytest.raises(ConfigurationError, match="cannot be removed"):
+        with pytest.raises(ConfigurationError, match="cannot be removed") as caught:
             installation.remove_application("site")
-    waiting.join(20)
+        assert "deploycore cancel 1." in caught.value.hint
+        installation.engine.cancel(1)
+        waiting.join(20)
     installation.apply([moved.model_copy(update={"target": tmp_path / "elsewhere"})])
     assert installation.remove_application("site") == tmp_path / "elsewhere"
 
@@ -123,6 +125,8 @@ def test_the_newest_request_supersedes_those_that_wait(installation, create, pub
         wait_for(lambda: states(installation) == ["queued", "superseded"])
         older.join(20)
         assert isinstance(older.outcome, Superseded)
+        assert "deploycore deployments site" in older.outcome.hint
+        assert installation.store.deployments.list("site")[0].state == "queued"
     newer.join(20)
     assert states(installation) == ["healthy", "superseded"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import shutil
@@ -142,6 +143,46 @@ def test_a_data_directory_that_may_not_be_written_is_told(look, installation, pr
         in look().of("data directory", "problem")[0].message
     )
     home.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "or set DEPLOYCORE_HOME")]
+)
+def test_a_disk_that_takes_no_more_is_found_by_writing_to_it(
+    look, application, home, target, monkeypatch, number, hint
+):
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    before = everything(home)
+    with monkeypatch.context() as patch:
+        patch.setattr("deploycore.doctor.machine.os.fsync", fail)
+        diagnosis = look()
+    (found,) = diagnosis.of("data directory", "problem")
+    assert f"{home} cannot be written: {os.strerror(number)}." in found.message
+    assert hint in found.hint
+    (found,) = diagnosis.of("application site", "problem")
+    assert f"{target} cannot be written: {os.strerror(number)}." in found.message
+    assert look().of("data directory", "ok")
+    assert everything(home) == before
+
+
+@as_root
+def test_a_data_directory_on_a_full_disk_is_told_until_there_is_room(look, home):
+    home.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(home)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only a user who may mount can fill a disk")
+    try:
+        (home / "filling").write_bytes(bytes(32 * 1024))
+        (found,) = look().of("data directory")
+        assert (found.level, found.exit_code) == ("problem", 9)
+        assert "cannot be written: No space left on device." in found.message
+        assert "Free some space on its disk" in found.hint
+        subprocess.run(["mount", "-o", "remount,size=1m", str(home)], check=True)
+        assert look().of("data directory", "ok")
+    finally:
+        subprocess.run(["umount", str(home)], check=True)
 
 
 @pytest.mark.parametrize("name", ["cache", "cache/git", "logs", "locks"])
@@ -353,11 +394,14 @@ def test_a_url_that_leads_to_no_database_is_told_without_its_password(look, home
 
 def test_a_database_that_does_not_answer_is_given_up(look, monkeypatch):
     over = threading.Event()
-    monkeypatch.setattr(database, "DATABASE_SECONDS", 0.1)
-    monkeypatch.setattr(database, "inspect_database", lambda settings: over.wait())
-    found = look().only("problem")
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "DATABASE_SECONDS", 0.1)
+        patch.setattr(database, "inspect_database", lambda settings: over.wait())
+        found = look().only("problem")
     over.set()
     assert "The database did not answer within 0.1 s" in found.message
+    assert "that the server is running" in found.hint
+    assert look().of("database", "problem") == []
 
 
 # Key and secrets

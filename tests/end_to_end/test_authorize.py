@@ -159,6 +159,8 @@ def test_without_an_address_nothing_is_exchanged(shell, work):
     code, said = shell.fail("provider", "authorize", work, "--no-browser")
     assert code == 3
     assert "No address was given" in said
+    assert "send it to standard input" in said
+    assert by_hand(shell, work)[0] == 0
 
 
 def test_a_token_that_the_host_rejects_does_not_replace_the_former_one(shell, work, sandbox):
@@ -245,11 +247,14 @@ def test_other_fields_can_be_changed_after_the_sign_in(shell, work, sandbox):
     assert "Sign in: deploycore provider authorize work" in said
 
 
-def test_a_provider_that_needs_no_sign_in_says_so(shell, connect):
+def test_a_provider_that_needs_no_sign_in_says_so(shell, connect, sandbox):
     name, _ = connect("api-token")
     code, said = shell.fail("provider", "authorize", name)
     assert code == 3
     assert f"Provider {name} does not need to be authorized" in said
+    assert f"deploycore provider rotate {name}" in said
+    other = sandbox.add_credential("api-token").secret.get_secret_value()
+    shell.succeed("provider", "rotate", name, "--token-stdin", given=other)
 
 
 def test_an_oauth_client_needs_no_person(shell, connect, sandbox, tmp_path):

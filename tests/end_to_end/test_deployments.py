@@ -56,6 +56,13 @@ def test_applying_a_file_again_changes_nothing_and_export_gives_it_back(shell, d
     assert "GREETING: hi" in shell.succeed("export", "site")
 
 
+def test_the_first_deployment_is_shown_once_it_is_made(shell, declared):
+    code, said = shell.fail("show", "site")
+    assert (code, "Make the first: deploycore deploy site" in said) == (3, True)
+    shell.succeed("deploy", "site")
+    assert "healthy" in shell.succeed("show", "site")
+
+
 def test_a_file_with_a_mistake_changes_nothing(shell, declared):
     declared.write_text(declared.read_text() + "  blog: {provider: x}\n")
     code, message = shell.fail("apply", "apps.yaml")

@@ -43,6 +43,17 @@ def test_a_variable_without_a_value_is_not_repeated(shell, acme):
     shell.succeed(*create, "RAILS_ENV=production")
 
 
+def test_a_pattern_that_cannot_be_used_is_refused_before_it_is_stored(shell, acme):
+    create = ["app", "create", "engine", *NAMED, "--target", "live", "--watch"]
+    code, said = shell.fail(*create, "[")
+    assert (code, "'[' is not a valid .gitignore pattern" in said) == (3, True)
+    shell.succeed(*create, "\\[")
+    for given, problem in (("./src", "matches no path"), ("!docs/", "only excludes paths")):
+        code, said = shell.fail("app", "edit", "engine", "--offline", "--watch", given)
+        assert (code, problem in said) == (3, True)
+    shell.succeed("app", "edit", "engine", "--offline", "--watch", "**", "--watch", "!docs/")
+
+
 def test_an_application_without_deployments_says_how_to_make_the_first(shell, engine):
     code, said = shell.fail("show", "engine")
     assert (code, "engine has no deployments yet." in said) == (3, True)

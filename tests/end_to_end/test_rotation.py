@@ -93,7 +93,7 @@ def test_what_is_so_already_is_no_change(shell, work):
     assert shell.json("provider", "show", work) == before
 
 
-def test_a_field_that_is_wrong_changes_nothing(shell, work):
+def test_a_field_that_is_wrong_changes_nothing(shell, work, new):
     before = shell.json("provider", "show", work)
     assert shell.fail("provider", "edit", work, "--email", "")[0] == 3
     assert shell.fail("provider", "edit", work, "--workspase", "x")[0] == 2
@@ -102,8 +102,10 @@ def test_a_field_that_is_wrong_changes_nothing(shell, work):
     assert shell.fail("provider", "edit", work, "--token", shell.made_up)[0] == 3
     assert shell.fail("provider", "edit", "nope", "--workspace", "x")[0] == 3
     assert shell.fail("provider", "rotate", work, "--workspace", "x")[0] == 2
-    assert shell.fail("provider", "rotate", work)[0] == 3  # there is no terminal to ask at
+    code, said = shell.fail("provider", "rotate", work)  # there is no terminal to ask at
+    assert (code, "Use --token-stdin" in said) == (3, True)
     assert shell.json("provider", "show", work) == before
+    assert shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
 
 
 def test_another_mode_does_not_take_over_the_fields_of_the_former_one(shell, work, sandbox):
@@ -174,9 +176,9 @@ def test_a_provider_without_secrets_has_none_to_rotate(shell, work):
 
     from deploycore.cli.fields import ask_for_new_secret
 
-    with pytest.raises(ConfigurationError, match="0 secrets") as caught:
+    with pytest.raises(ConfigurationError, match="no secret to rotate") as caught:
         ask_for_new_secret(BitbucketProvider.Config, [])
-    assert caught.value.hint == "There is nothing to rotate."
+    assert "deploycore provider edit --help" in caught.value.hint
     with pytest.raises(ConfigurationError, match="2 secrets") as caught:
         ask_for_new_secret(BitbucketProvider.Config, ["app_password", "token"])
     assert "--token-stdin" in caught.value.hint

@@ -13,7 +13,7 @@ import pytest
 
 from deploycore.disk.removal import Remains
 from deploycore.errors import ConfigurationError
-from deploycore.git import RepositoryCache, export
+from deploycore.git import RepositoryCache, export, refuse_malformed_patterns
 from deploycore.git.repositories.comparison import PathPatterns
 from tests.git.servers import EXECUTABLE, LINK, SECRET, snapshot, source
 
@@ -253,8 +253,27 @@ def test_a_repository_that_cannot_be_removed_is_named_and_removed_later(deploy, 
 def test_a_malformed_pattern_of_watch_is_named(pattern):
     with pytest.raises(ConfigurationError, match=r"is not a valid \.gitignore pattern") as caught:
         PathPatterns(["*.md", pattern])
-    assert "watch" in caught.value.hint
+    assert "put a backslash before it" in caught.value.hint
+    assert PathPatterns(["*.md", pattern.replace("[", "\\[")]).match(b"docs/[")
     assert PathPatterns(["*.md", "docs/[a]"]).match(b"docs/a")
+
+
+@pytest.mark.parametrize("pattern", ["!", "/", "./src", "src/../lib/", "src//lib", "!./src"])
+def test_a_pattern_of_watch_that_no_path_matches_is_refused(pattern):
+    assert not PathPatterns([pattern]).match(b"src/lib")
+    with pytest.raises(ConfigurationError, match="matches no path") as caught:
+        refuse_malformed_patterns(["*.md", pattern])
+    assert "src/" in caught.value.hint
+    refuse_malformed_patterns(["src/", "/src", "src/**/lib", "**", "!/src/.hidden/"])
+
+
+def test_a_watch_that_only_excludes_is_refused():
+    with pytest.raises(ConfigurationError, match="only excludes paths") as caught:
+        refuse_malformed_patterns(["!docs/", "!*.md"])
+    assert "'**'" in caught.value.hint
+    refuse_malformed_patterns(["**", "!docs/", "!*.md"])
+    assert not PathPatterns(["**", "!docs/"]).match(b"docs/a")
+    assert PathPatterns(["**", "!docs/"]).match(b"src/a")
 
 
 def test_too_many_packs_are_replaced_by_one(deploy, shop, cache, monkeypatch):

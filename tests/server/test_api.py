@@ -96,8 +96,12 @@ def test_each_role_may_what_the_table_says(client, token, operation):
         return
     assert anonymous == 401
     for role in ORDER:
-        status = client.request(operation.method, path, headers=headers[role]).status_code
+        answer = client.request(operation.method, path, headers=headers[role])
+        status = answer.status_code
         is_enough = ORDER.index(role) >= ORDER.index(operation.role)
+        if not is_enough:
+            hint = answer.json()["hint"]
+            assert hint == "Use a token with that role: deploycore token add NAME --role ROLE"
         assert (status != 403) == is_enough
         assert status not in (401, 500)
 
@@ -121,6 +125,8 @@ def test_a_wrong_token_is_refused(client, admin, header):
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["code"] == "authentication_failed"
+    assert "Send 'Authorization: Bearer TOKEN'" in answer.json()["hint"]
+    assert client.get(f"{V1}/applications", headers=admin).status_code == 200
 
 
 def test_a_token_is_refused_when_it_has_expired_or_is_removed(
@@ -186,6 +192,9 @@ def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
     assert names == ["blog", "shop"]
 
 
+USABLE = {"target": "/t", "provider": "work", "repository": "a/b", "ref": "m"}
+
+
 @pytest.mark.parametrize(
     ("declaration", "said"),
     [
@@ -195,8 +204,11 @@ def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
         ({"target": "/t", "provider": "none", "repository": "a/b", "ref": "m"}, "no provider"),
         ({"target": "/t", "provider": "work", "repository": "ab", "ref": "m"}, "OWNER/REPOSITORY"),
         ({"ref": "\ud800"}, "ref"),
+        ({**USABLE, "watch": ["["]}, "'[' is not a valid .gitignore pattern"),
+        ({**USABLE, "watch": ["./src"]}, "'./src' matches no path"),
+        ({**USABLE, "auto_deploy": {"previews": {"target": "p/{number}"}}}, "previews/target"),
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_a_wrong_declaration_is_refused_with_what_is_wrong(client, admin, declaration, said):
     answer = client.put(
@@ -206,27 +218,41 @@ def test_a_wrong_declaration_is_refused_with_what_is_wrong(client, admin, declar
     )
     assert (answer.status_code, answer.json()["code"]) == (422, "configuration")
     assert said in answer.json()["message"]
-    assert "hint" in answer.json()
+    assert answer.json()["hint"]
+    assert client.put(f"{V1}/applications/blog", headers=admin, json=USABLE).status_code == 201
 
 
 @pytest.mark.parametrize(
-    ("content", "media_type", "status"),
+    ("content", "media_type", "told"),
     [
-        (b"{", "application/json", 400),
-        (b"\xff", "application/json", 400),
-        (b'{"keep": NaN}', "application/json", 400),
-        (b"[" * 100_000, "application/json", 400),
-        (b'{"keep": ' + b"9" * 5000 + b"}", "application/json", 400),
-        (b"[]", "application/json", 422),
-        (b"{}", "text/plain", 415),
-        (b" " * 1_100_000, "application/json", 413),
+        (b"{", "application/json", (400, "Send one JSON object.")),
+        (b"\xff", "application/json", (400, "Send one JSON object.")),
+        (b'{"keep": NaN}', "application/json", (400, "Send one JSON object.")),
+        (b"[" * 100_000, "application/json", (400, "Send one JSON object.")),
+        (
+            b'{"keep": ' + b"9" * 5000 + b"}",
+            "application/json",
+            (400, "Send one JSON object."),
+        ),
+        (b"[]", "application/json", (422, "Send one JSON object.")),
+        (b"{}", "text/plain", (415, "Send it with Content-Type: application/json.")),
+        (
+            b" " * 1_100_000,
+            "application/json",
+            (
+                413,
+                "Send a smaller body, or raise the server's limit: deploycore serve"
+                " --body-limit KIB",
+            ),
+        ),
     ],
     ids=range(8),
 )
-def test_a_malformed_body_is_refused(client, admin, content, media_type, status):
+def test_a_malformed_body_is_refused(client, admin, content, media_type, told):
     headers = {**admin, "Content-Type": media_type}
     answer = client.put(f"{V1}/applications/blog", headers=headers, content=content)
-    assert answer.status_code == status
+    assert (answer.status_code, answer.json()["hint"]) == told
+    assert client.put(f"{V1}/applications/blog", headers=admin, json=USABLE).status_code == 201
 
 
 def test_a_body_is_read_only_after_the_role_is_known(client, token):
@@ -283,7 +309,13 @@ def test_deployments_are_filtered_by_state(client, admin, deployment):
     ],
 )
 def test_a_wrong_query_is_refused(client, admin, query, status):
-    assert client.get(f"{V1}/deployments?{query}", headers=admin).status_code == status
+    answer = client.get(f"{V1}/deployments?{query}", headers=admin)
+    assert answer.status_code == status
+    assert answer.json()["hint"]
+    document = client.get(f"{V1}/openapi.json").json()  # as the hint says
+    known = document["paths"][f"{V1}/deployments"]["get"]["parameters"]
+    assert "limit" in {each["name"] for each in known}
+    assert client.get(f"{V1}/deployments?limit=5", headers=admin).status_code == 200
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "9", "x", "1.0", "2147483648", "9" * 40, "١"])
@@ -291,6 +323,17 @@ def test_what_is_not_there_is_not_found(client, admin, number):
     for path in (f"deployments/{number}", f"deployments/{number}/log", f"triggers/{number}"):
         answer = client.get(f"{V1}/{path}", headers=admin)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_what_is_there_is_found_by_its_id(client, admin, deployment):
+    refused = client.get(f"{V1}/deployments/x", headers=admin).json()
+    assert refused["hint"] == "Use the id of the deployment or trigger, a positive integer."
+    number = deployment().id
+    assert client.get(f"{V1}/deployments/{number}", headers=admin).status_code == 200
+    trigger = client.post(f"{V1}/applications/shop/deployments", headers=admin).json()["id"]
+    missing = client.get(f"{V1}/triggers/{trigger + 1}", headers=admin).json()
+    assert "POST" in missing["hint"]
+    assert client.get(f"{V1}/triggers/{trigger}", headers=admin).status_code == 200
 
 
 def test_a_deployment_that_is_asked_for_becomes_a_trigger(client, admin, triggers):
@@ -386,6 +429,12 @@ def test_every_answer_has_an_id_and_the_headers_of_a_careful_server(client):
         assert "access-control-allow-origin" not in headers
 
 
+def test_a_path_that_does_not_exist_leads_to_the_document(client):
+    answer = client.get(f"{V1}/nope").json()
+    assert (answer["status"], answer["hint"].endswith(f"GET {V1}/openapi.json")) == (404, True)
+    assert client.get(f"{V1}/openapi.json").status_code == 200
+
+
 def test_other_sites_are_not_let_in(client, admin):
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
     answer = client.options(f"{V1}/applications/shop", headers=headers)
@@ -413,6 +462,7 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
     assert "hunter2" not in answer.text + caplog.text
     assert "Traceback" not in answer.text + caplog.text
     assert "RuntimeError in tests.server.test_api" in caplog.text
+    assert "in the server's log by the answer's X-Request-ID" in answer.json()["hint"]
 
 
 def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin, monkeypatch):
@@ -449,6 +499,9 @@ def test_a_rollback_is_answered_when_it_has_begun_and_ended_with_the_server(
     assert told == [("shop", "20261124T101500Z-1a2b", "token root")]
     again = client.post(f"{V1}/applications/shop/rollback", headers=admin)
     assert (again.status_code, again.json()["code"]) == (409, "cancelled")
+    assert again.json()["hint"] == "Try again in a minute."
+    begun = Rollbacks(installation).begin("shop", to=None, requested_by="ada")  # a server later
+    assert installation.store.deployments.get(begun).application == "shop"
 
 
 def test_rollbacks_share_the_time_that_they_get_in_the_end(installation, monkeypatch):
@@ -482,6 +535,7 @@ def test_tokens_that_cannot_be_read_are_no_wrong_tokens(serving, installation, t
         patch.setattr(installation.store.tokens, "list", refuse)
         answer = client.get("/api/v1/applications", headers=header)
     assert (answer.status_code, answer.json()["detail"]) == (503, "Tokens cannot be read now.")
+    assert "again in 30 seconds" in answer.json()["hint"]
     assert answer.headers["retry-after"] == "30"
     assert client.get("/api/v1/applications", headers=header).status_code == 200
 

@@ -165,7 +165,8 @@ def test_a_deployment_that_is_forgotten_ends_its_followers(installation, running
 
 
 def test_of_many_who_come_at_once_only_so_many_may_follow(serving, secret, running, token):
-    header = [(name.lower().encode(), value.encode()) for name, value in token("read").items()]
+    reader = token("read")
+    header = [(name.lower().encode(), value.encode()) for name, value in reader.items()]
     path = LOG.format(running.number)
     scope = {
         "type": "http",
@@ -196,6 +197,8 @@ def test_of_many_who_come_at_once_only_so_many_may_follow(serving, secret, runni
     for _ in range(2):  # and they are counted no longer when they have gone
         asyncio.run(come_all())
     assert (statuses.count(200), statuses.count(503)) == (4, 16)
+    as_json = client.get(path, headers=reader)  # as the hint of those who may not follow
+    assert (as_json.status_code, "items" in as_json.json()) == (200, True)
 
 
 def test_who_asks_for_the_head_of_a_log_is_answered_at_once(client, token, running):

@@ -82,14 +82,18 @@ def _refuse(descriptor):
     ids=["full", "no inodes", "read-only"],
 )
 def test_a_server_whose_disk_cannot_be_written_is_not_ready(
-    client, installation, monkeypatch, name, fault
+    client, installation, monkeypatch, caplog, name, fault
 ):
-    monkeypatch.setattr(f"deploycore.server.health.os.{name}", fault)
-    answer = client.get("/readyz")
+    monkeypatch.setattr("deploycore.server.health._FRESH_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"deploycore.server.health.os.{name}", fault)
+        answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["disk"]) == (503, "failed")
     assert "disk" in answer.json()["missing"]["disk"]
     assert str(installation.settings.home) not in answer.text
     assert not list(installation.settings.home.glob(".ready-*"))
+    assert "Next: Free space on that disk, or correct the directory's permissions." in caplog.text
+    assert client.get("/readyz").status_code == 200
 
 
 def test_a_server_whose_database_can_be_read_alone_is_not_ready(client, installation):

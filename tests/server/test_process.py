@@ -15,6 +15,7 @@ from contextlib import suppress
 import httpx2
 import pytest
 
+from deploycore.server import serving
 from tests.server.acme import body_of, push, signed
 
 _SERVE = [sys.executable, "-m", "deploycore", "serve", "--port", "0", "--workers", "0"]
@@ -204,6 +205,8 @@ def test_a_port_that_is_taken_is_told_with_the_next_step(command):
     assert done.returncode == 3
     assert f"cannot listen on 127.0.0.1, port {port}" in done.stderr
     assert "--port" in done.stderr
+    with serving._listening("127.0.0.1", int(port)) as listener:  # the program that used it is gone
+        assert listener.getsockname()[1] == int(port)
 
 
 def test_without_the_extra_it_is_said_how_to_install_it(command, tmp_path):

@@ -313,6 +313,7 @@ def test_a_host_that_does_not_answer_is_not_waited_for(installation, registered,
     done = installation.removals.remove("shop")
     answered.set()
     assert done.error.message == "The host did not answer within 0.1 s."
+    assert "Remove the webhook at the git host" in done.error.hint
     assert "hook-1" in done.remains[0]
     assert names(installation) == []
 

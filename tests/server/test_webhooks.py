@@ -117,11 +117,15 @@ def test_the_body_for_an_unknown_application_is_not_read(client):
     ],
     ids=["none", "empty", "no digest", "another kind", "wrong", "not hexadecimal", "long"],
 )
-def test_a_wrong_or_missing_signature_is_refused(client, triggers, headers):
+def test_a_wrong_or_missing_signature_is_refused(client, secret, triggers, headers):
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
     answer = client.post("/webhooks/shop", content=body_of(push()), headers=encoded)
     assert (answer.status_code, code_of(answer)) == (401, "bad_signature")
+    assert "Give the git host the webhook's secret" in answer.json()["hint"]
     assert triggers() == []
+    body = body_of(push())
+    answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert (answer.status_code, len(triggers())) == (202, 1)
 
 
 def test_the_signature_of_another_applications_secret_is_refused(create, client, triggers):
@@ -139,11 +143,15 @@ def test_two_signatures_are_no_right_one(client, secret):
 
 
 @pytest.mark.parametrize("size", [1024 * 1024 + 1, 5_000_000])
-def test_a_body_that_says_it_is_too_large_is_refused(client, secret, size):
+def test_a_body_that_says_it_is_too_large_is_refused(client, serving, secret, size):
     body = b" " * size
     answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
     assert (answer.status_code, code_of(answer)) == (413, "too_large")
     assert answer.headers["connection"] == "close"
+    assert "deploycore serve --body-limit KIB" in answer.json()["hint"]
+    raised = serving(body_bytes_most=size)
+    answer = raised.post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert code_of(answer) == "malformed"  # so it was read
 
 
 def test_a_body_of_unknown_size_is_read_no_further_than_the_limit(serving, secret):
@@ -172,6 +180,9 @@ def test_a_body_that_takes_too_long_is_not_waited_for(serving, secret):
 
     client = serving(body_seconds_most=0.05)
     assert asgi.post(client.app, "/webhooks/shop", receive) == 408
+    body = body_of(push())
+    answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
+    assert answer.status_code == 202  # sent again, by a faster network
 
 
 def test_bodies_have_so_much_room_together_and_give_it_back(serving, secret):
@@ -182,6 +193,7 @@ def test_bodies_have_so_much_room_together_and_give_it_back(serving, secret):
     answer = client.post("/webhooks/shop", content=b" " * 1001)
     assert (answer.status_code, code_of(answer)) == (503, "busy")
     assert answer.headers["retry-after"] == "60"
+    assert "again in a minute" in answer.json()["hint"]
     assert client.post("/webhooks/shop", content=b" " * 1000).status_code == 401
 
 

@@ -102,8 +102,12 @@ def test_one_that_can_not_be_removed_is_no_reason_to_send_again(shop, begin):
     with shop._database.writing() as connection:
         long_ago = datetime.now(UTC) - timedelta(hours=1)
         connection.execute(update(previews).values(removed_at=long_ago))
-    with pytest.raises(ConfigurationError, match="could not be removed yet"):
+    with pytest.raises(ConfigurationError, match="could not be removed yet") as caught:
         begin()
+    assert "See the reason in the worker's log, or remove /srv/previews/7" in caught.value.hint
+    shop.remove_application("shop-pr-7")
+    shop.previews.forget("shop-pr-7")  # as a worker does once the directory can be removed
+    assert begin()
 
 
 def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
@@ -152,7 +156,7 @@ def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin, application)
     assert [each for each in shop.previews.list() if each.ended_at is None] == []
 
 
-def test_names_limits_and_directories_are_kept(shop, begin):
+def test_names_limits_and_directories_are_kept(shop, begin, application):
     begin()
     begin("shop-pr-8", "/srv/previews/8", number=8)
     for name, target, number in (
@@ -161,10 +165,16 @@ def test_names_limits_and_directories_are_kept(shop, begin):
         ("shop-pr-7", "/srv/previews/7", 8),
         ("shop-pr-7", "/srv/previews/other", 7),
     ):
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError) as caught:
             begin(name, target, number=number)
     assert names(shop) == ["shop", "shop-pr-7", "shop-pr-8"]
     assert [each.name for each in shop.previews.list()] == ["shop-pr-7", "shop-pr-8"]
+    assert "Close the pull request and open it again" in caught.value.hint
+    shop.previews.close(application(), 7, merged=False)
+    assert shop.previews.begin_removal("shop-pr-7")
+    shop.remove_application("shop-pr-7")
+    shop.previews.forget("shop-pr-7")
+    assert begin("shop-pr-7", "/srv/previews/other", number=7)
 
 
 def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, application):

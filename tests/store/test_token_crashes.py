@@ -156,5 +156,9 @@ def test_a_stored_token_of_another_form_is_an_error_that_does_not_show_it(given,
         store.provider_tokens.put("work", "", sealed, 3600)
         with pytest.raises(StoreError, match="A stored token of provider work") as caught:
             keeper.token()
+        assert "deploycore provider authorize work" in caught.value.hint
+        vault = TokenVault("work", lambda: store.provider_tokens, SecretBox(given))
+        vault.put("", token("r0", lifetime=3600))  # as authorize does
+        assert keeper.token() is not None
     assert content not in caught.value.message
     assert caught.value.__context__ is None

@@ -358,7 +358,9 @@ def test_a_bug_with_one_repository_keeps_no_other_from_its_news(
     while poller.look():
         pass
     assert told("site") == [("poll", commit)]
-    assert len([text for text in caplog.messages if "a-site could not be polled" in text]) == 1
+    (text,) = (text for text in caplog.messages if "a-site could not be polled" in text)
+    assert f"because of an unexpected error: {type(error).__name__}." in text
+    assert "Report it" in text
 
 
 @pytest.mark.parametrize(("count", "spacing"), [(1, 1), (60, 1), (240, 0.25), (10_000, 0.1)])

@@ -163,9 +163,13 @@ def test_there_are_no_more_than_the_limit(installation, parent, caplog):
     assert handle(installation, record, event(1)) == "made"
     assert handle(installation, record, event(2)) == "refused"
     assert "limit" in caplog.text
+    assert "Next: Close pull requests, or raise previews: {limit: NUMBER}" in caplog.text
+    assert "Then push to the pull request again." in caplog.text
     assert handle(installation, record, event(1, action="updated")) == "made"
     handle(installation, record, event(1, action="merged"))
     assert handle(installation, record, event(2)) == "made"
+    assert handle(installation, record, event(3)) == "refused"
+    assert handle(installation, parent(limit=2), event(3, action="updated")) == "made"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,7 @@ def test_names_are_made_fit_and_differ(installation, parent):
     assert all(len(each) <= 63 for each in made)
 
 
-def test_an_application_of_the_same_name_is_never_taken(installation, parent, tmp_path):
+def test_an_application_of_the_same_name_is_never_taken(installation, parent, tmp_path, caplog):
     record = parent(name="pr{number}")
     own = installation.store.get_application("two").definition
     mine = own.model_copy(update={"name": "pr7", "target": tmp_path / "mine"})
@@ -213,6 +217,8 @@ def test_an_application_of_the_same_name_is_never_taken(installation, parent, tm
     assert handle(installation, record, event()) == "refused"
     assert installation.store.get_application("pr7").definition == mine
     assert installation.store.previews.list() == []
+    assert "Next: Change previews: {name: …} of the parent" in caplog.text
+    assert handle(installation, parent(name="preview{number}"), event(action="updated")) == "made"
 
 
 def test_a_target_that_another_application_has_is_refused_and_leaves_nothing(
@@ -236,7 +242,11 @@ def test_a_directory_that_became_somebody_elses_stays(installation, parent, plac
     handle(installation, record, event(action="merged"))
     (failure,) = remove_ended(installation)
     assert "that of two" in failure
+    assert "Next: Give two another target: deploycore app edit two --target" in failure
     assert (place / "7-topic" / "current").exists()
+    installation.apply([own])
+    assert remove_ended(installation) == frozenset()
+    assert list(place.iterdir()) == []
 
 
 def test_a_directory_that_is_a_link_takes_nothing_else_with_it(
@@ -264,8 +274,9 @@ def test_a_place_that_became_a_link_keeps_its_directories(installation, parent, 
     place.mkdir()
     within.symlink_to(tmp_path / "elsewhere")
     moved = replace(record, target=within / "7-topic")
-    with pytest.raises(ConfigurationError, match="leads out of"):
+    with pytest.raises(ConfigurationError, match="leads out of") as caught:
         module._remove_target(moved, {})
+    assert "Replace the links above" in caught.value.hint
     with pytest.raises(ConfigurationError, match="is not below"):
         module._remove_target(replace(record, target=tmp_path / "elsewhere"), {})
     assert (tmp_path / "elsewhere" / "7-topic" / "current").exists()
@@ -329,8 +340,9 @@ def test_a_removal_that_a_crash_interrupts_goes_on(installation, parent, place, 
         with pytest.raises(KeyboardInterrupt):
             remove_ended(installation)
     assert "one-pr-7" not in names(installation)
-    with pytest.raises(StoreError, match="being removed"):
+    with pytest.raises(StoreError, match="being removed") as caught:
         handle(installation, record, event())
+    assert "Try again in a minute" in caught.value.hint
     assert remove_ended(installation) == frozenset()
     assert list(place.iterdir()) == []
     assert handle(installation, record, event()) == "made"
@@ -407,10 +419,33 @@ def test_previews_of_a_parent_that_is_removed_go_and_their_directories_if_that_i
     assert (list(place.iterdir()) == []) == with_previews
 
 
-def test_a_pattern_that_makes_no_application_is_refused(installation, parent, caplog):
-    assert handle(installation, parent(target="relative/{number}"), event()) == "refused"
-    assert handle(installation, parent(target="/a/../b/{number}"), event()) == "refused"
-    assert caplog.text.count("no preview was created") == 2
+UNUSABLE = ["relative/{number}", "/a/../b/{number}", "//srv/{number}"]
+
+
+@pytest.mark.parametrize("target", UNUSABLE)
+def test_a_target_that_makes_no_application_is_refused_before_it_is_stored(parent, place, target):
+    with pytest.raises(
+        ConfigurationError, match="auto_deploy/previews/target: should be"
+    ) as caught:
+        parent(target=target)
+    assert "/srv/previews/{application}-{number}" in caught.value.hint
+    parent(target=f"{place}/{{application}}-{{number}}")
+
+
+def test_a_target_that_was_stored_and_makes_no_application_is_refused(
+    installation, parent, place, caplog, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "deploycore.installation.installation.refuse_unusable_patterns", lambda given: None
+        )
+        for target in UNUSABLE:
+            assert handle(installation, parent(target=target), event()) == "refused"
+    assert caplog.text.count("no preview was created") == 3
+    assert "would not be below //srv" in caplog.text
+    assert "Next: Change auto_deploy/previews/target" in caplog.text
+    fixed = parent(target=f"{place}/{{application}}-{{number}}")
+    assert handle(installation, fixed, event()) == "made"
 
 
 def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):
@@ -418,5 +453,8 @@ def test_a_preview_of_another_parent_has_its_name_for_itself(installation, paren
     made = installation.store.get_application("pr-7").definition
     other = installation.store.get_application("two").definition
     place = {"within": Path("/"), "limit": 1, "opens": True}
-    with pytest.raises(ConfigurationError, match="of one"):
+    with pytest.raises(ConfigurationError, match="of one") as caught:
         installation.store.begin_preview(made, parent=other, number=7, **place)
+    assert "Use {application} in previews: {name: …} of both applications" in caught.value.hint
+    own = made.model_copy(update={"name": "two-pr-7", "target": Path("/two-7")})
+    assert installation.store.begin_preview(own, parent=other, number=7, **place)

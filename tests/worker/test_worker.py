@@ -217,12 +217,14 @@ def host_shows(installation, monkeypatch):
 
 
 def test_a_push_that_the_host_does_not_show_yet_is_looked_for_again(
-    installation, add, start, host_shows
+    installation, add, start, host_shows, events
 ):
     host_shows(OLD, OLD, OLD, NEW)
     add("one", commit=NEW)
-    start()
+    start(listener=events.append)
     wait_for(lambda: settled(installation))
+    (told,) = {each.hint for each in events if each.kind == "postponed"}
+    assert told == "Wait: deploycore asks the git host again."
     found = installation.store.deployments.list("one")
     assert [(each.state, each.commit) for each in reversed(found)] == [
         ("healthy", OLD),

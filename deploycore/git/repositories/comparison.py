@@ -19,7 +19,7 @@ from deploycore.git.packs.objects import COMMIT, TREE, Damaged, TreeEntry, read_
 from deploycore.git.packs.pack import Objects
 from deploycore.git.watched import Watched
 
-__all__ = ["PathPatterns", "watched_path_differs"]
+__all__ = ["PathPatterns", "refuse_matching_nothing", "watched_path_differs"]
 
 _Entries = dict[bytes, TreeEntry]
 
@@ -51,7 +51,8 @@ class PathPatterns:
             if not is_valid_pattern(pattern):
                 raise ConfigurationError(
                     f"{text!r} is not a valid .gitignore pattern.",
-                    hint="Correct it in the application's watch.",
+                    hint="Correct it in the application's watch. For a literal bracket or"
+                    " backslash, put a backslash before it.",
                 )
             self._patterns.add(pattern)
 
@@ -67,6 +68,29 @@ class PathPatterns:
             found = self._patterns.matching(path[:end], path[start:end], is_directory)
             last = max([last, *found[:1]])
         return last >= 0 and not self._excludes[last]
+
+
+def refuse_matching_nothing(patterns: Sequence[str]) -> None:
+    """Refuse patterns with which no commit would ever be deployed.
+
+    They are well-formed, so a deployment with them works, and deploys nothing.
+
+    Raises:
+        ConfigurationError: A pattern can match no path of a repository, or all of them exclude.
+    """
+    for text in patterns:
+        names = text.removeprefix("!").removeprefix("/").removesuffix("/").split("/")
+        if not {"", ".", ".."}.isdisjoint(names):
+            raise ConfigurationError(
+                f"{text!r} matches no path of a repository.",
+                hint="Write it in the application's watch as a path within the repository, without"
+                " './' or '../': src/",
+            )
+    if all(text.startswith("!") for text in patterns):
+        raise ConfigurationError(
+            "watch only excludes paths, so no commit would be deployed.",
+            hint="Put a pattern that includes paths before the others: '**'",
+        )
 
 
 def watched_path_differs(

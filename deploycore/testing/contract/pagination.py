@@ -58,6 +58,8 @@ class Pagination(ContractBase):
             promptly("list_repos", ENDS, lambda: list(provider.list_repos()))
         with must_raise(ProviderError, "list_branches", ENDS):
             promptly("list_branches", ENDS, lambda: list(provider.list_branches(identity(big))))
+        host.faults.clear()
+        assert list(provider.list_branches(identity(big))), "it does not recover from the fault"
 
     @pytest.mark.parametrize(
         "place",

@@ -1,0 +1,59 @@
+"""The demo checks what its commands did: a demo that shows something wrong fails."""
+
+from __future__ import annotations
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from deploycore.cli import demo as module
+from deploycore.errors import DeploycoreError
+from deploycore.sandbox import SandboxConnection
+
+CONNECTION = SandboxConnection("Token", {}, "ada")
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """A demo whose commands do nothing, successfully, with a live release."""
+
+    def run(command, **options):
+        code = 8 if demo.fails and command[3] == "deploy" else 0
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(module.subprocess, "run", run)
+    live = tmp_path / "deployed" / module.provider_name(CONNECTION)
+    (live / "releases" / "1").mkdir(parents=True)
+    (live / "releases" / "2").mkdir()
+    (live / "current").symlink_to("releases/1")
+    sandbox = SimpleNamespace(publish=lambda *arguments: "1" * 40)
+    made = module._Demo("acme", sandbox, tmp_path)
+    demo = SimpleNamespace(made=made, live=live, fails=False)
+    return demo
+
+
+def test_a_command_that_ends_otherwise_than_expected_ends_the_demo(demo):
+    demo.made.command("deploy", "site")
+    with pytest.raises(DeploycoreError, match="exit code 0 instead of 8") as caught:
+        demo.made.command("deploy", "site", code=8)
+    assert "printed above" in caught.value.hint
+
+
+def test_a_changed_file_that_is_not_live_ends_the_demo(demo):
+    (demo.live / "current" / module._CHANGED).write_bytes(b"something else")
+    with pytest.raises(DeploycoreError, match="the changed file is not live") as caught:
+        module._change_and_deploy_again(demo.made, CONNECTION, {})
+    assert "Report it" in caught.value.hint
+
+
+def test_a_broken_release_that_stays_live_ends_the_demo(demo, monkeypatch):
+    def publish(*arguments):
+        demo.fails = True
+        (demo.live / "current").unlink()
+        (demo.live / "current").symlink_to("releases/2")
+
+    monkeypatch.setattr(demo.made.sandbox, "publish", publish)
+    with pytest.raises(DeploycoreError, match="the last good release is not live") as caught:
+        module._break_and_recover(demo.made, CONNECTION, {})
+    assert "Report it" in caught.value.hint
