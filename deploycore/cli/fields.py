@@ -205,6 +205,10 @@ def _spellings(fields: Iterable[ConfigField]) -> Iterable[str]:
 def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretReference:
     if source == "env":
         return SecretReference(f"env:{value}")
+    if source == "file" and not value:
+        raise ConfigurationError(
+            f"The value of {_spelled(field)}-file is empty.", hint="Give the path of a file."
+        )
     if source == "file":
         return _kept_in_file(field, Path(value).expanduser().absolute())
     if value:
@@ -254,7 +258,10 @@ def read_secret(name: str, *, from_stdin: bool) -> SecretStr:
 
 def _given(name: str, value: str) -> SecretStr:
     if not value:
-        raise ConfigurationError(f"Standard input has no value for {name}.")
+        raise ConfigurationError(
+            f"Standard input has no value for {name}.",
+            hint="Pass it through a pipe: printf '%s\\n' \"$VALUE\" | deploycore …, or < FILE.",
+        )
     return SecretStr(value)
 
 

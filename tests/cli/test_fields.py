@@ -139,6 +139,7 @@ def test_all_that_is_missing_is_told_at_once(stdin):
         (["--mode", "token", "--token-stdin", SECRET], "has no option before it"),
         (["--mode", "token", f"--token-stdin={SECRET}"], "takes no value"),
         (["--mode", "token", "--token-stdin"], "Standard input has no value"),
+        (["--mode", "token", "--token-file", ""], "The value of --token-file is empty"),
         (["--mode"], "--mode needs a value"),
         (["--mode", "token", "--mode", "token"], "--mode is given more than once"),
         (["--nope", SECRET], "has no field --nope"),
