@@ -75,8 +75,8 @@ def deploy(
 ) -> None:
     """Deploy the newest commit of one or more applications.
 
-    Skips a commit that is already live, unless the application's definition or a stored secret
-    has changed since.
+    Skips a commit that is already live, unless the application's definition or a secret of its
+    variables has changed since.
 
     With --json, prints one JSON object per line for each event. The last line is the result.
     """
