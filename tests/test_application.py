@@ -106,6 +106,8 @@ WRONG = [
     ({"ref": 7}, "ref: should be text"),
     ({"target": "shop"}, "target: should be an absolute path"),
     ({"target": "/srv/../etc"}, "target: should be a path without '..'"),
+    ({"target": "/srv/" + "é" * 128}, "target: should have no name of more than 255 bytes"),
+    ({"target": "/srv" + "/a" * 1800}, "target: should have 3500 bytes at most"),
     ({"taget": "/x"}, "taget: is not known here"),
     ({"provider": None}, "provider: should be text"),
     ({"submodules": "perhaps"}, "submodules: should be true or false"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -18,6 +19,9 @@ __all__ = [
     "Text",
     "number_as_text",
 ]
+
+_LONGEST_NAME = 255  # bytes, on most file systems
+_LONGEST_PATH = 3500  # bytes; the system's limit is 4096, and releases have longer paths
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00\n\r]+$")]
@@ -44,6 +48,10 @@ def _absolute(path: Path) -> Path:
         raise ValueError("should not have control characters")
     if not path.is_absolute():
         raise ValueError("should be an absolute path")
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise ValueError(f"should have no name of more than {_LONGEST_NAME} bytes")
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise ValueError(f"should have {_LONGEST_PATH} bytes at most")
     # Not resolved: whoever links a directory elsewhere means to be able to change the link.
     if ".." in path.parts:
         raise ValueError("should be a path without '..'")

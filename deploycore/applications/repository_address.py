@@ -7,6 +7,7 @@ knowing any vendor: the host must be one that the provider's configuration names
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -19,11 +20,17 @@ __all__ = ["is_address", "read_repository"]
 Addresses = Callable[[], Collection[str]]
 
 _EXAMPLE = "Write OWNER/REPOSITORY, for example acme/shop."
-_CLONE = re.compile(r"^git\s+clone\s+(?:--\S+\s+)*")
+_BRANCH_APART = " A branch is given apart from it."
+_CLONE = re.compile(r"^git\s+clone\s+(?:--\S+\s+)*|^(?:gh|glab)\s+repo\s+clone\s+")
+_AROUND = "'\"<>`()“”‘’„«»,"  # what texts have around an address
+_MARKDOWN = re.compile(r"^\[[^\]]*\]\(([^()\s]+)\)$")
+_HTTPS = re.compile(r"^(?:git\+)?(https?):/+(?=[^/])", re.IGNORECASE)  # git+ is pip's and npm's
+_REF = re.compile(r"(?<=\.git)@[^@]*$")  # theirs, too
+_OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _URL = re.compile(r"^(?P<scheme>https?|ssh|git|git\+ssh|ssh\+git)://(?P<rest>.+)$", re.IGNORECASE)
 # "[<user>@]<host>:<path>", of which https://git-scm.com/docs/git-clone#_git_urls says that no
 # slash comes before the colon.
-_SCP = re.compile(r"^(?:[^\s/:@]+@)?(?P<host>\[[^\]/]+\]|[^\s/:@]+):(?P<path>[^:\s]+)$")
+_SCP = re.compile(r"^(?:[^\s/:@]+@)?(?P<host>\[[^\]/]+\]|[\w.-]+):(?P<path>[^:\s]+)$")
 _NAME = re.compile(r"^(?!\.\.?$)[^\s\x00-\x1f\x7f@:?#\\]+$")
 _HOST = re.compile(r"^(?=.*\.)[A-Za-z0-9.-]+(?::[0-9]+)?$")
 # What follows a repository in the addresses of a host's pages. "-" is a separator that no
@@ -32,7 +39,7 @@ _PAGE = re.compile(
     r"-|src|tree|blob|raw|blame|edit|browse|branch|branches|commit|commits|compare|tag"
     r"|tags|releases|release|pull|pulls|pull-requests|merge_requests|issues|wiki|wikis"
     r"|actions|pipelines|settings|admin|forks|downloads|packages|projects|activity|graphs"
-    r"|network|security|pulse"
+    r"|network|security|pulse|overview|stargazers|watchers|discussions|deployments"
 )
 
 
@@ -88,26 +95,45 @@ def read_repository(text: str, addresses: Addresses) -> RepositoryId:
 
 
 def _plain(text: str) -> str:
-    return _CLONE.sub("", text.strip()).strip("'\"<>")
+    """The address in a text that was copied from a page, a terminal or a file."""
+    visible = "".join(each for each in text if unicodedata.category(each) != "Cf").strip()
+    if found := _MARKDOWN.match(visible):
+        visible = found[1]
+    plain = _CLONE.sub("", visible).strip(_AROUND)
+    words = [each.strip(_AROUND) for each in plain.split()]
+    # Else the rest may belong to a password that has a space.
+    if len(words) > 1 and (plain != visible or not _OTHER_SCHEME.match(plain)):
+        addresses = [each for each in words if _URL.match(each) or _SCP.match(each)]
+        others = [each for each in words if each not in addresses]
+        if len(addresses) == 1 and not any("@" in each for each in others):
+            plain = addresses[0]
+    return _REF.sub("", _HTTPS.sub(r"\1://", plain))
 
 
 def _pasted(text: str) -> _Pasted | None:
     if found := _URL.match(text):
         try:
             parts = urlsplit(text)
-            host = (parts.hostname or "").lower()
+            host = (parts.hostname or "").lower().removesuffix(".")
         except ValueError:
             host = ""
         if not host:
             raise ConfigurationError("The address of the repository is not a URL.", hint=_EXAMPLE)
         return _Pasted(host, _split(parts.path), found["scheme"].lower().startswith("http"))
+    if _OTHER_SCHEME.match(text):
+        scheme = text.partition("://")[0]
+        raise ConfigurationError(
+            f"The address of the repository begins with {scheme}://, which is not a way to a git"
+            " repository.",
+            hint=_EXAMPLE,
+        )
     if found := _SCP.match(text):
         return _Pasted(found["host"].lower().strip("[]"), _split(found["path"]), is_page=False)
     return None
 
 
 def _split(path: str) -> tuple[str, ...]:
-    return tuple(unquote(part) for part in path.split("/") if part)
+    return tuple(unquote(part).strip(" ") for part in path.split("/") if part)
 
 
 def _refuse_other_host(pasted: _Pasted, known: Collection[str]) -> None:
@@ -158,5 +184,9 @@ def _repository(parts: tuple[str, ...]) -> RepositoryId:
         text = "/".join(parts)[:200]
         # What is before an @ may be a password.
         shown = "The text given" if "@" in text else repr(text)
-        raise ConfigurationError(f"{shown} does not name a repository.", hint=_EXAMPLE)
+        has_ref = any(each in whole[-1] for each in "@#:")
+        raise ConfigurationError(
+            f"{shown} does not name a repository.",
+            hint=_EXAMPLE + (_BRANCH_APART if has_ref else ""),
+        )
     return RepositoryId(owner="/".join(owner), slug=slug)

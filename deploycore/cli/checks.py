@@ -10,6 +10,7 @@ import typer
 
 from deploycore.cli.output import say_aside
 from deploycore.errors import GitError, PluginError, ProviderError
+from deploycore.text.sentences import sentences
 
 if TYPE_CHECKING:
     from deploycore.applications.application import Application
@@ -35,7 +36,7 @@ def naming_option(sentence: str) -> Iterator[None]:
     try:
         yield
     except (ProviderError, GitError, PluginError) as error:
-        error.hint = f"{error.hint} {sentence}".strip()
+        error.hint = sentences(error.hint, sentence)
         raise
 
 

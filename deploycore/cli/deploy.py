@@ -15,6 +15,7 @@ from deploycore.cli.history import deployment_as_dict
 from deploycore.cli.options import AsJson
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
+from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import ConfigurationError
 
@@ -34,6 +35,7 @@ NoWait = Annotated[
     ),
 ]
 _PARALLEL = 4
+_CHOOSE = "Give the names of applications, or --all for all of them."
 
 
 def register(application: typer.Typer) -> None:
@@ -73,15 +75,16 @@ def deploy(
 ) -> None:
     """Deploy the newest commit of one or more applications.
 
-    Skips a commit that is already live, unless the application's definition or a stored secret
-    has changed since.
+    Skips a commit that is already live, unless the application's definition or a secret of its
+    variables has changed since.
 
     With --json, prints one JSON object per line for each event. The last line is the result.
     """
     from deploycore.deploy import DeployRequest, no_listener
 
     if force and if_changed:
-        raise typer.BadParameter("--force and --if-changed cannot be combined.")
+        hint = "Leave --if-changed out: it is the default."
+        raise UsageError("--force and --if-changed cannot be combined.", hint=hint)
     if if_changed:
         print("Note: --if-changed is the default now and has no effect.", file=sys.stderr)
     with deploycore.Installation() as installation:
@@ -189,8 +192,10 @@ def _chosen(installation: Installation, names: list[str], everything: bool) -> l
             raise ConfigurationError(
                 "There are no applications.", hint="Create one: deploycore app create --help"
             )
-    elif everything or not names:
-        raise typer.BadParameter("Name at least one APPLICATION, or add --all.")
+    elif everything:
+        raise UsageError("Names of applications and --all cannot be combined.", hint=_CHOOSE)
+    elif not names:
+        raise UsageError("The command deploycore deploy needs APPLICATION or --all.", hint=_CHOOSE)
     for name in names:
         installation.store.get_application(name)
     return list(dict.fromkeys(names))

@@ -216,6 +216,10 @@ def _spellings(fields: Iterable[ConfigField]) -> Iterable[str]:
 def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretReference:
     if source == "env":
         return SecretReference(f"env:{value}")
+    if source == "file" and not value:
+        raise ConfigurationError(
+            f"The value of {_spelled(field)}-file is empty.", hint="Give the path of a file."
+        )
     if source == "file":
         return _kept_in_file(field, Path(value).expanduser().absolute())
     if value:

@@ -114,7 +114,9 @@ def serve(
         metrics_open=metrics_open,
         behind_proxy=behind_proxy,
     )
-    with deploycore.Installation() as installation:
+    from deploycore.cli.service_watchdog import telling_watchdog
+
+    with deploycore.Installation() as installation, telling_watchdog():
         run(
             installation,
             options,

@@ -23,6 +23,9 @@ __all__ = ["CommandGroup", "NounGroup", "StartedCommand", "UsageError"]
 _UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only its subclasses
 
 
+_EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", re.DOTALL)
+
+
 class UsageError(DeploycoreError):
     """The command line is invalid."""
 
@@ -79,6 +82,12 @@ class _ReadyValue:
         is_word = is_default and value in get_args(kind)
         is_fixed = type(value) is kind and (kind is str or is_default)
         is_path = kind is Path and not info.exists and not info.resolve_path
+        if value == "" and not is_default and Path in (kind, *get_args(kind)):
+            # It would name the current directory, and is mostly a shell variable that is not set.
+            raise UsageError(
+                f"The value of {_shown(param)} is empty.",
+                hint="Give a path; . names the current directory.",
+            )
         if info.parser is not None:
             pass
         elif is_list:
@@ -149,6 +158,8 @@ def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
         hint = did_you_mean(error.option_name.lstrip("-"), known, shown="--{}") + hint
     elif kind == "MissingParameter" and context is not None:
         message = f"The command {path} needs {_listed(_missing(context, given))}."
+    elif context is not None and (extra := _EXTRA.match(error.format_message())):
+        message = f"The command {path} takes no further argument {extra[1]!r}."
     elif value := _explain_invalid(error.__cause__):
         message = f"The value of {_shown(error.param)} is invalid: {value}."
         wrong, *choices = re.findall("'([^']*)'", value) or [""]

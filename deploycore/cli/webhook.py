@@ -14,6 +14,7 @@ from deploycore.cli.options import AsJson, parse_duration
 from deploycore.cli.output import Column, say, show_json, show_record
 from deploycore.cli.usage import NounGroup
 from deploycore.errors import DeploycoreError
+from deploycore.text.sentences import sentences
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def remove(
             removed = installation.webhooks.remove(name, at_host=not keep_at_host)
         except DeploycoreError as error:
             hint = f"Or remove it at the host yourself, and here: deploycore webhook remove {name}"
-            error.hint = f"{error.hint} {hint} --keep-at-host. At the host: {at_host}".strip()
+            error.hint = sentences(error.hint, f"{hint} --keep-at-host", f"At the host: {at_host}")
             raise
     if removed or (record.hosts_id is not None and not keep_at_host):
         say(f"The webhook of {name} is removed here and at the git host.")

@@ -62,11 +62,12 @@ def worker(
     import logging  # takes longer than to print help
 
     from deploycore.cli.process_log import log_to_standard_error
+    from deploycore.cli.service_watchdog import telling_watchdog
     from deploycore.worker import Worker, no_listener
 
     # With --json, the events on standard output report the deployments.
     log_to_standard_error(level=logging.WARNING if as_json else logging.INFO)
-    with deploycore.Installation() as installation, _signals() as signals:
+    with deploycore.Installation() as installation, _signals() as signals, telling_watchdog():
         running = Worker(
             installation,
             threads=threads,

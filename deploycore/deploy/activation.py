@@ -22,6 +22,7 @@ from deploycore.deploy.steps import run_command, step_environment
 from deploycore.distribution import report_hint
 from deploycore.errors import Cancelled, DeploycoreError, DeployError, LimitExceeded
 from deploycore.git import Cancellation
+from deploycore.text.sentences import sentences
 
 __all__ = ["Activation", "StepRunner", "typed_error"]
 
@@ -118,7 +119,7 @@ class StepRunner:
             if self.variables.missing:
                 names = ", ".join(self.variables.missing)
                 said = f"The command ran without these variables, which could not be read: {names}."
-                error.hint = " ".join(filter(None, (said, error.hint)))
+                error.hint = sentences(said, error.hint)
             raise
 
     @property
@@ -234,7 +235,7 @@ class Activation:
             again = " again" if is_back else ""
             told = f"Release {live.name} is live{again}." if live else "No release is live."
             seen = f"See what happened: deploycore logs {self._recorder.record.id}"
-            error.hint = " ".join(filter(None, (told, error.hint, seen)))
+            error.hint = sentences(told, error.hint, seen)
             if isinstance(error, Cancelled):
                 self._recorder.finish("cancelled", error)
             else:

@@ -39,6 +39,18 @@ class Variables:
         """Those that are secret, as far as they were revealed."""
         return [each for each in (self._found or {}).values() if isinstance(each, SecretStr)]
 
+    @property
+    def referenced(self) -> dict[str, SecretStr]:
+        """Those whose values are neither in the definition nor stored, once they were revealed."""
+        given = self._application.definition.environment
+        return {
+            name: value
+            for name, value in (self._found or {}).items()
+            if isinstance(value, SecretStr)
+            and isinstance(source := given[name], SecretSource)
+            and source.secret != _STORED
+        }
+
     def require(self) -> None:
         """Reveal all of them.
 

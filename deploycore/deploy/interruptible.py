@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from deploycore.applications import PROVIDER_SECONDS
 from deploycore.errors import GitError, PluginError
 from deploycore.provider.limits import CallLimit
+from deploycore.text.sentences import sentences
 
 if TYPE_CHECKING:
     from deploycore.provider import Provider
@@ -72,7 +73,7 @@ def fetch_hint(provider: Provider, error: GitError) -> None:
     try:
         hint = provider.explain_git_refusal(error.details.get("status"), error.message)
     except PluginError as failure:
-        failure.hint = f"{failure.hint} It was asked about this: {error.message}"
+        failure.hint = sentences(failure.hint, f"It was asked about this: {error.message}")
         raise
     if hint:
         error.hint = hint

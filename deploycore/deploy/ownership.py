@@ -20,7 +20,7 @@ from deploycore.errors import ConfigurationError
 if TYPE_CHECKING:
     from deploycore.store import ApplicationRecord
 
-__all__ = ["claim_target", "refuse_elsewhere", "refuse_taken_target"]
+__all__ = ["claim_target", "refuse_data_directory", "refuse_elsewhere", "refuse_taken_target"]
 
 _NAME_BYTES_MOST = 256
 _TargetOf = Callable[[str], Path]
@@ -50,6 +50,28 @@ def refuse_taken_target(name: str, target: Path, target_of: _TargetOf) -> None:
                 target=str(target),
                 owner=owner,
             )
+
+
+def refuse_data_directory(name: str, target: Path, home: Path) -> None:
+    """Refuse a target that is deploycore's data directory, is inside it, or contains it.
+
+    What deploycore removes there, such as the git cache, would be removed from what is live.
+
+    Args:
+        home: The data directory.
+
+    Raises:
+        ConfigurationError: They are not apart.
+    """
+    real, data = Path(os.path.realpath(target)), Path(os.path.realpath(home))
+    if real.is_relative_to(data) or data.is_relative_to(real):
+        how = "contains" if data != real and data.is_relative_to(real) else "is in"
+        raise ConfigurationError(
+            f"The target {target} of {name} {how} deploycore's data directory {home}.",
+            hint=f"Give {name} a directory that is apart from it, such as /srv/{name}.",
+            application=name,
+            target=str(target),
+        )
 
 
 def claim_target(name: str, releases: Releases, target_of: _TargetOf) -> None:

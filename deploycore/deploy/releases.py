@@ -48,6 +48,7 @@ _SHARED = "shared"
 _CURRENT = "current"
 _LOCK = ".deploycore.lock"
 _STEP = ".deploycore.step"
+_INPUTS = ".deploycore.inputs"
 _NEW_LINK = ".current.deploycore-"
 _REMOVED = ".removed.deploycore-"
 _OWN = ".deploycore-"  # in hidden names
@@ -85,6 +86,11 @@ class Releases:
     def step_record(self) -> Path:
         """The file that records which step runs; see ``deploycore.deploy.orphans``."""
         return self.target / _STEP
+
+    @property
+    def inputs(self) -> Path:
+        """The file with digests of what releases were made with; see ``deploy.inputs``."""
+        return self.target / _INPUTS
 
     @property
     def current(self) -> Path | None:

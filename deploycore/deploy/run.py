@@ -20,6 +20,7 @@ from deploycore.deploy.activation import Activation, StepRunner
 from deploycore.deploy.cleaning import Cleaning
 from deploycore.deploy.environment import Variables
 from deploycore.deploy.identity import confirm_repository
+from deploycore.deploy.inputs import have_changed, remember
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
@@ -120,6 +121,9 @@ class Run:
         self._variables.require()
         try:
             live = self._live()
+            if live is not None and self._has_other_inputs():
+                self._recorder.note("the value of a variable has changed since the live release")
+                force = True
             release = self._fetched(open_provider, live, force=force, automatic=automatic)
         except _Skipped as skipped:
             self._recorder.note(str(skipped))
@@ -127,6 +131,7 @@ class Run:
             self._recorder.finish("skipped")
             return
         self._build(release)
+        remember(self._releases, release.name, self._variables.referenced)
         self.activation.activate(release, previous_commit=live.commit if live else None)
 
     def roll_back(self, release: Path, made_by: DeploymentRecord) -> None:
@@ -229,12 +234,17 @@ class Run:
         made = self._store.deployments.of_releases(self._application.name, [current.name])
         return made.get(current.name)
 
+    def _has_other_inputs(self) -> bool:
+        current = self._releases.current
+        values = self._variables.referenced
+        return current is not None and have_changed(self._releases, current.name, values)
+
     def _is_live(self, live: DeploymentRecord | None, commit: str) -> bool:
         """Whether deploying this commit would change nothing.
 
         A release depends on the commit and on the application's revision, which grows with each
-        change of its definition or of a stored secret. A release that is missing, is empty, or
-        never worked is deployed again.
+        change of its definition or of a stored secret. Values that it refers to are compared before
+        (``inputs``). A release that is missing, is empty, or never worked is deployed again.
         """
         if live is None or (live.commit, live.revision) != (commit, self._revision):
             return False

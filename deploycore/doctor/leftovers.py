@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from deploycore.deploy.cleaning import strangers_told
@@ -20,6 +20,7 @@ __all__ = ["look_at_leftovers"]
 
 _MIB = 1024 * 1024
 _SHOWN = 3
+_FIXED = 3
 
 
 def look_at_leftovers(settings: Settings, found: Inspection) -> Iterator[Finding]:
@@ -66,6 +67,8 @@ def _strangers(settings: Settings, applications: list[ApplicationRecord]) -> Ite
     known = known_releases(settings, wanted)
     for application in applications:
         name = application.name
+        if name in known:
+            yield from _surplus(application, known[name])
         strange = [each for each in wanted.get(name, ()) if each not in known[name]]
         if strange:
             directory = Releases(application.definition.target).directory
@@ -74,6 +77,20 @@ def _strangers(settings: Settings, applications: list[ApplicationRecord]) -> Ite
                 f"{strangers_told(directory, strange)}.",
                 f"Move it out of {directory}, or remove it if it is not needed.",
             )
+
+
+def _surplus(application: ApplicationRecord, known: Collection[str]) -> Iterator[Finding]:
+    """Find releases that could not even be renamed to be removed, such as where one is mounted."""
+    releases, keep = Releases(application.definition.target), application.definition.keep
+    made = [each for each in releases.names() if each in known]
+    # The live one, the one before it, and the one that a rollback goes to stay anyway.
+    if len(made) > max(keep, _FIXED) and not releases.is_locked():
+        yield warning(
+            f"application {application.name}",
+            f"{releases.directory} has {len(made)} releases, although {keep} are to be kept.",
+            "The next deployment removes the others. If they stay, its log says why: deploycore"
+            f" logs {application.name}",
+        )
 
 
 def _is_here(host: str | None) -> bool:

@@ -17,6 +17,7 @@ from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.installation.webhooks import Webhooks, describe_remaining
 from deploycore.provider.background import Unanswered, call_within
 from deploycore.store import PreviewRecord, Store, WebhookRecord
+from deploycore.text.sentences import sentences
 
 if TYPE_CHECKING:
     from deploycore.deploy import Logs
@@ -168,7 +169,7 @@ class Removals:
             )
         except DeploycoreError as refused:
             if plan.webhook is not None and plan.webhook.hosts_id and not remains:
-                refused.hint = f"{refused.hint} {_WEBHOOK_GONE.format(name=name)}".strip()
+                refused.hint = sentences(refused.hint, _WEBHOOK_GONE.format(name=name))
             raise
         if purge:
             remains += self._remove_logs(name, *(each.name for each in plan.previews))

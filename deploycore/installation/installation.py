@@ -434,7 +434,7 @@ class Installation:
 
     def _refuse_taken_targets(self, wanted: Sequence[Application]) -> None:
         """Refuse targets that belong to another application, also under another path."""
-        from deploycore.deploy.ownership import refuse_taken_target
+        from deploycore.deploy.ownership import refuse_data_directory, refuse_taken_target
 
         new = {each.name: each.target for each in wanted}
 
@@ -443,6 +443,7 @@ class Installation:
 
         for name, target in new.items():
             refuse_taken_target(name, target, target_of)
+            refuse_data_directory(name, target, self._settings.home)
 
     def _understood(self, application: Application) -> Application:
         """Replace an address of a repository by ``owner/slug``."""

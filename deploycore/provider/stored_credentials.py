@@ -12,6 +12,7 @@ from deploycore.errors import (
     PermissionDenied,
     RemoteRefused,
 )
+from deploycore.text.sentences import sentences
 
 __all__ = ["StoredCredentials"]
 
@@ -48,9 +49,9 @@ class StoredCredentials:
             if not error.message.startswith(said):
                 error.message = f"{said} {error.message}"
                 error.args = (error.message,)
-                error.hint = f"Replace them: {command}. {error.hint}".rstrip()
+                error.hint = sentences(f"Replace them: {command}", error.hint)
         elif "deploycore provider " not in error.hint:
-            error.hint = f"{_sentence(error.hint)}Then replace the stored secret: {command}"
+            error.hint = sentences(error.hint, f"Then replace the stored secret: {command}")
 
     @property
     def _has_expired(self) -> bool:
@@ -61,11 +62,3 @@ def _needs_others(error: DeploycoreError) -> bool:
     return isinstance(error, PermissionDenied | RemoteRefused) and bool(
         _ASKS_FOR_NEW.search(error.hint)
     )
-
-
-def _sentence(hint: str) -> str:
-    """A hint to which another sentence can be added."""
-    hint = hint.rstrip()
-    if not hint:
-        return ""
-    return f"{hint} " if hint.endswith((".", "!", "?")) else f"{hint}. "

@@ -91,7 +91,8 @@ def test_a_release_that_keeps_its_name_is_not_called_removed(
     rename = os.rename
 
     def refusing(source, destination, **options):
-        if str(source).endswith(first):
+        where, name = os.path.split(source)
+        if where == str(target / "releases") and not name.startswith("."):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         rename(source, destination, **options)
 
@@ -101,6 +102,11 @@ def test_a_release_that_keeps_its_name_is_not_called_removed(
         assert installation.deploy("site").state == "healthy"
     assert any(f"release {first} could not be removed: " in each for each in log())
     assert (target / "releases" / first / "page").exists()
+    assert doctor(installation, "are to be kept") == []  # one more may be needed
+    publish("busy")
+    installation.deploy("site")
+    (found,) = doctor(installation, "has 4 releases, although 2 are to be kept")
+    assert (found.level, found.subject) == ("warning", "application site")
     monkeypatch.undo()
     publish("four")
     installation.deploy("site")

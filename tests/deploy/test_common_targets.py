@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -132,3 +133,12 @@ def test_what_is_unfinished_in_a_directory_of_another_comes_to_its_end(
     (settled,) = installation.engine.recover()
     assert (settled.id, settled.state) == (record.id, "failed")
     assert os.readlink(target / "current") == live
+
+
+@pytest.mark.parametrize("place", [".", "cache", "logs/live", "link/cache", ".."])
+def test_a_target_is_apart_from_the_data_directory(installation, create, home, place):
+    """There deploycore clears up: 'cache remove' would remove what is live."""
+    (home / "link").symlink_to(home)
+    with pytest.raises(ConfigurationError, match="deploycore's data directory"):
+        create("other", target=Path(os.path.normpath(home / place)))
+    assert installation.store.list_applications() == []

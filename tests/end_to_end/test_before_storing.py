@@ -56,6 +56,8 @@ def test_a_provider_that_works_says_who_it_is(shell, sandbox):
         ({"repository": "acme/siet"}, 5, "Did you mean 'acme/site'?"),
         ({"repository": "amce/site"}, 5, "Did you mean 'acme/site'?"),
         ({"branch": "mian"}, 5, "Did you mean 'main'?"),
+        ({"branch": "origin/main"}, 5, "Did you mean 'main'? List the branches: "),
+        ({"branch": "mian"}, 5, "acme/site. To store it without this check"),
         ({"branch": "refs/tags/none"}, 5, "refs/tags/none"),
         ({"repository": "https://elsewhere.example/acme/site"}, 3, "elsewhere.example"),
         ({"repository": "acme"}, 3, "OWNER/REPOSITORY"),
@@ -128,3 +130,17 @@ def test_mistakes_of_the_command_line_are_told_whole(shell):
     for words in (["app"], ["app", "create"], ["clone"]):
         assert shell.succeed("help", *words) == shell.succeed(*words, "--help")
     assert shell.fail("help", "nope")[0] == 2
+    for words, wrong in (
+        (["deploy", "--all", "x"], "cannot be combined"),
+        (["provider", "list", "more"], "takes no further argument 'more'"),
+    ):
+        code, said = shell.fail(*words)
+        assert (code, wrong in said, "Next: " in said) == (2, True, True)
+
+
+def test_an_empty_path_is_not_taken_for_the_current_directory(shell, provider):
+    """As of a variable that is not set: --target "$PLACE"."""
+    for words in (create(provider, target=""), ["clone", provider, "acme/site", ""], ["apply", ""]):
+        code, said = shell.fail(*words)
+        assert (code, "is empty" in said) == (2, True)
+    assert shell.json("app", "list") == []

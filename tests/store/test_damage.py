@@ -345,10 +345,10 @@ def test_commands_show_all_that_is_not_damaged(filled, table, column, monkeypatc
     for command in (
         "app list",
         "app show blog",
-        "app export",
+        "export",
         "provider list",
         "token list",
-        "webhook list",
+        "webhook show blog",
         "deployments",
         "recover",
         "doctor --offline",

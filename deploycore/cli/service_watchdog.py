@@ -1,0 +1,64 @@
+"""Signs of life for a service manager, so that it restarts a process that is frozen.
+
+A plugin whose code holds the interpreter's lock, such as a catastrophic regular expression, stops
+all threads of a server or worker, and nothing in the process can end that. systemd can: with
+``WatchdogSec=`` it expects a message in time, and else kills and restarts the service; see
+sd_notify(3) and sd_watchdog_enabled(3).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+__all__ = ["telling_watchdog"]
+
+_MICROSECONDS = 1_000_000
+_ALIVE = b"WATCHDOG=1"
+
+
+@contextmanager
+def telling_watchdog(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Send signs of life from a thread during the block, if a service manager expects them.
+
+    Args:
+        environ: Says where to and how often: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC``, and in
+            ``WATCHDOG_PID`` for which process.
+    """
+    address, seconds = environ.get("NOTIFY_SOCKET", ""), _interval(environ)
+    if not seconds or address[:1] not in ("/", "@"):
+        yield
+        return
+    ended = threading.Event()
+    sender = threading.Thread(
+        target=_send, args=(address, seconds, ended), name="deploycore-watchdog", daemon=True
+    )
+    sender.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        sender.join()
+
+
+def _interval(environ: Mapping[str, str]) -> float:
+    """Seconds between two signs: half of what is expected. 0 if none are."""
+    expected, process = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
+    if not expected.isdecimal() or process not in (None, "", str(os.getpid())):
+        return 0
+    return int(expected) / _MICROSECONDS / 2
+
+
+def _send(address: str, seconds: float, ended: threading.Event) -> None:
+    # "@" is how an address of the abstract namespace is written (unix(7)).
+    name = f"\0{address[1:]}" if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+        connection.setblocking(False)
+        while True:
+            with suppress(OSError):  # the next one may arrive
+                connection.sendto(_ALIVE, name)
+            if ended.wait(seconds):
+                return
