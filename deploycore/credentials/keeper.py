@@ -44,6 +44,8 @@ _RENEWAL_SECONDS = 90.0
 
 _LOOKS_EVERY = 0.1
 
+_ABOUT_GRANT = frozenset({"invalid_grant", "bad_refresh_token"})
+
 
 @dataclass(frozen=True)
 class StoredToken:
@@ -260,8 +262,8 @@ class TokenKeeper:
             return held.token
         with slot.lock:
             held = slot.held
-            if held is not None and held.is_unsaved:
-                self._save(held)
+            if held is not None and held.is_unsaved and not self._save(held):
+                held.renew_at = self._now()  # another one is stored, which is used from now on
             if held is not None and self._now() < held.renew_at:
                 return held.token
             if slot.attempts != attempts and slot.failure is not None:
@@ -361,8 +363,12 @@ class TokenKeeper:
             storage.give_up_renewal(self._auth.key)
             raise
         renewed = self._new(token, (stored.generation if stored else 0) + 1, held)
-        self._save(renewed)
-        return renewed
+        if self._save(renewed):
+            return renewed
+        # A person has signed in meanwhile, or another process has renewed it after this one had
+        # not ended in time.
+        newer = storage.load(self._auth.key)
+        return self._timed(newer, held) if newer and self._is_news(newer, held) else renewed
 
     def _obtained_with(self, stored: StoredToken | None) -> Token:
         """A new token, also where the process that used the present refresh token died before it
@@ -370,8 +376,8 @@ class TokenKeeper:
         client = self._client()
         try:
             return self._auth.obtain(client, stored.token if stored else None)
-        except AuthenticationFailed:
-            if stored is None or stored.former is None:
+        except AuthenticationFailed as error:
+            if stored is None or stored.former is None or not _is_about_grant(error):
                 raise
             try:
                 return self._auth.obtain(client, stored.former)
@@ -379,13 +385,18 @@ class TokenKeeper:
                 pass
             raise
 
-    def _save(self, held: _Held) -> None:
-        """Store a new token; where that fails it is used from memory, and stored later."""
+    def _save(self, held: _Held) -> bool:
+        """Store a new token; where that fails it is used from memory, and stored later.
+
+        Returns:
+            Whether it is the one to use; ``False`` if another one is stored in its place.
+        """
         storage = self._storage
         assert storage is not None  # noqa: S101  for type checkers
         left = None if held.valid_until == float("inf") else held.valid_until - self._now()
+        is_present = True
         try:
-            storage.finish_renewal(self._auth.key, held.generation, held.token, left)
+            is_present = storage.finish_renewal(self._auth.key, held.generation, held.token, left)
         except StoreError as error:
             logger.error(
                 "%s: the new token is used, but could not be stored, and is tried again: %s",
@@ -395,3 +406,11 @@ class TokenKeeper:
             held.is_unsaved, held.save_at = True, self._now() + _LEAST_USE
         else:
             held.is_unsaved, held.save_at = False, float("inf")
+        return is_present
+
+
+def _is_about_grant(error: AuthenticationFailed) -> bool:
+    """Whether a refusal may be about the refresh token. To show the former one for another reason,
+    such as a wrong client secret, could make the host take it for stolen."""
+    code = error.details.get("grant_error")
+    return code is None or code in _ABOUT_GRANT

@@ -4,13 +4,16 @@ work. All are checked at once, each with its own time limit, so one that hangs d
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Self
 
 from deploycore.configuration import ProviderConfig
 from deploycore.credentials.expiry import describe_expiry, due_warning
+from deploycore.credentials.keeper import TokenSource
 from deploycore.doctor.finding import Finding, fine, problem, warning
 from deploycore.errors import DeploycoreError, PluginError
 from deploycore.http import HttpSettings
@@ -23,7 +26,10 @@ from deploycore.provider.registry import load_plugin
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
+from deploycore.store import Store
+from deploycore.store.provider_tokens import ProviderTokens
 from deploycore.store.records import ProviderRecord
+from deploycore.store.token_vault import TokenVault
 
 __all__ = ["look_at_providers"]
 
@@ -45,23 +51,52 @@ def look_at_providers(
     """
     box = SecretBox(settings)
     calls = []
-    for record in records:
-        found: list[Finding] = []
-        # Findings from before a hang are reported too.
-        action = partial(_look_at, record, box, found, offline=offline)
-        calls.append((record, found, BackgroundCall(action)))
-    for record, found, call in calls:
-        done = call.wait(call.began + PROVIDER_SECONDS - time.monotonic())
-        if done:
-            call.result()
-        yield from tuple(found)
-        if not done:
-            yield _silent(record, call.under_way)
-            call.leave(lambda result: None)
+    with _Tokens(settings) as tokens:
+        for record in records:
+            found: list[Finding] = []
+            # Findings from before a hang are reported too.
+            action = partial(_look_at, record, box, tokens, found, offline=offline)
+            calls.append((record, found, BackgroundCall(action)))
+        for record, found, call in calls:
+            done = call.wait(call.began + PROVIDER_SECONDS - time.monotonic())
+            if done:
+                call.result()
+            yield from tuple(found)
+            if not done:
+                yield _silent(record, call.under_way)
+                call.leave(lambda result: None)
+
+
+class _Tokens:
+    """The stored tokens of providers that a person has signed in to. The database is only opened
+    for those: one that is renewed has to be stored. To be closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+
+    def __call__(self) -> ProviderTokens:
+        with self._lock:
+            self._store = self._store or Store(self._settings)
+            return self._store.provider_tokens
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
 
 
 def _look_at(
-    record: ProviderRecord, box: SecretBox, found: list[Finding], *, offline: bool
+    record: ProviderRecord,
+    box: SecretBox,
+    tokens: _Tokens,
+    found: list[Finding],
+    *,
+    offline: bool,
 ) -> None:
     subject = f"provider {record.name}"
     elsewhere = [each for each in record.secrets.values() if box.is_elsewhere(each)]
@@ -72,7 +107,7 @@ def _look_at(
         found.append(warning(subject, said, hint))
         return
     try:
-        config, core, provider = _opened(record, box)
+        config, core, provider = _opened(record, box, tokens)
     except DeploycoreError as error:
         found.append(problem(subject, error))
         return
@@ -90,7 +125,9 @@ def _look_at(
             _ask(subject, config, core, provider, found)
 
 
-def _opened(record: ProviderRecord, box: SecretBox) -> tuple[ProviderConfig, CoreFields, Provider]:
+def _opened(
+    record: ProviderRecord, box: SecretBox, tokens: _Tokens
+) -> tuple[ProviderConfig, CoreFields, Provider]:
     secrets = {field: box.reveal(stored) for field, stored in record.secrets.items()}
     plugin = load_plugin(record.kind)
     values = {"name": record.name, **record.settings, **secrets}
@@ -101,6 +138,7 @@ def _opened(record: ProviderRecord, box: SecretBox) -> tuple[ProviderConfig, Cor
         core=core,
         http_settings=_HTTP,
         observers=Observers(),
+        tokens=TokenSource(storage=TokenVault(record.name, tokens, box), provider=record.name),
         stored=StoredCredentials(record.name, bool(secrets), record.expires_at or core.expires_at),
     )
     return config, core, provider

@@ -12,6 +12,7 @@ from deploycore.errors import (
     DeploycoreError,
     ProviderError,
     ProviderUnavailable,
+    UnexpectedAnswer,
 )
 from deploycore.http.client import HttpClient
 from deploycore.http.decoding import parse_answer
@@ -23,6 +24,7 @@ __all__ = ["DeviceCode", "request_device_code", "wait_for_device"]
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _HINT = "Check the client ID, and that the host lets this client use the device flow."
 _SLOWER_BY = 5.0  # seconds; RFC 8628, 3.5
+_LEAST_INTERVAL = 0.5
 
 
 class _DeviceAnswer(BaseModel):
@@ -76,11 +78,16 @@ def request_device_code(http: HttpClient, flow: DeviceFlow) -> DeviceCode:
     fields = {"scope": flow.scope} if flow.scope else {}
     answer = ask_token_endpoint(http, flow.device_path, flow.client_id, None, fields, hint=_HINT)
     given = parse_answer(_DeviceAnswer, answer, what="a device code")
+    address = given.verification_uri or given.verification_url
+    if not address:
+        raise UnexpectedAnswer(
+            "The host gave a code, but no address to enter it at.", hint="Check the host's address."
+        )
     return DeviceCode(
         user_code=given.user_code,
-        verification_uri=given.verification_uri or given.verification_url or "",
+        verification_uri=address,
         expires_in=given.expires_in,
-        interval=given.interval,
+        interval=max(given.interval, _LEAST_INTERVAL),
         device_code=given.device_code,
     )
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from math import isfinite
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from deploycore.errors import AuthenticationFailed, DeploycoreError
 from deploycore.http.answers import ErrorAnswer
@@ -48,17 +50,54 @@ _CHECK_CLIENT = (
 )
 
 
+_CLIENT_IS_WRONG = frozenset(
+    {"invalid_client", "incorrect_client_credentials", "unauthorized_client"}
+)
+_LONGEST_SECONDS = 10 * 365 * 86_400.0
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    """A token that a header can hold (RFC 6750, 2.1)."""
+    if not re.fullmatch(r"[!-~]+", token.get_secret_value()):
+        raise ValueError("it cannot be sent in a header")
+    return token
+
+
+def _seconds(given: Any) -> float | None:
+    """A lifetime; ``None`` for what is not one."""
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
+        return None
+    try:
+        found = float(given)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(found, 0.0), _LONGEST_SECONDS) if isfinite(found) else None
+
+
+def _words(given: Any) -> str | None:
+    """Scopes as one text; some servers answer with a list."""
+    if isinstance(given, list):
+        return " ".join(each for each in given if isinstance(each, str))
+    return given if isinstance(given, str) else None
+
+
 class _TokenAnswer(BaseModel):
     """A token as a server answers with it (RFC 6749, 5.1); Bitbucket names the scopes ``scopes``
-    too."""
+    too.
+
+    Only the access token must be right. Were the answer rejected for anything else in it, a refresh
+    token that is used up would have been exchanged for nothing.
+    """
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
-    access_token: SecretStr = Field(min_length=1)
-    expires_in: float | None = None
-    refresh_token: SecretStr | None = None
-    scope: str | None = None
-    scopes: str | None = None
+    access_token: Annotated[SecretStr, AfterValidator(_sendable)]
+    expires_in: Annotated[float | None, BeforeValidator(_seconds)] = None
+    refresh_token: Annotated[
+        SecretStr | None, BeforeValidator(lambda given: given if isinstance(given, str) else None)
+    ] = None
+    scope: Annotated[str | None, BeforeValidator(_words)] = None
+    scopes: Annotated[str | None, BeforeValidator(_words)] = None
 
 
 def read_token(answer: Any, *, held: Token | None = None) -> Token:
@@ -93,7 +132,9 @@ def explain_code(code: str | None, hint: str = _CHECK_CLIENT) -> AuthenticationF
     meaning = _FOR_GOOD.get(code) if code is not None else None
     if meaning is None:
         return None
-    return AuthenticationFailed(f"No token was issued: {meaning} ({code}).", hint=hint)
+    return AuthenticationFailed(
+        f"No token was issued: {meaning} ({code}).", hint=hint, grant_error=code
+    )
 
 
 def explain_grant(answer: ErrorAnswer, *, hint: str = _CHECK_CLIENT) -> DeploycoreError | None:
@@ -141,6 +182,12 @@ def refresh_token(
         provider: The provider's name, for hints.
     """
     hint = f"Sign in: deploycore provider authorize {provider}"
+    client_hint = (
+        f"Check the client ID. To replace its secret: deploycore provider rotate {provider}"
+    )
+
+    def explain(code: str) -> DeploycoreError | None:
+        return explain_code(code, client_hint) if code in _CLIENT_IS_WRONG else None
 
     def obtain(http: HttpClient, held: Token | None) -> Token:
         if held is None:
@@ -153,7 +200,9 @@ def refresh_token(
             "grant_type": "refresh_token",
             "refresh_token": held.refresh_token,
         }
-        answer = ask_token_endpoint(http, path, client_id, client_secret, fields, hint=hint)
+        answer = ask_token_endpoint(
+            http, path, client_id, client_secret, fields, hint=hint, explain=explain
+        )
         return read_token(answer, held=held)
 
     return obtain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deploycore.credentials.keeper import TokenMemory, TokenSource
     from deploycore.http import HttpSettings
     from deploycore.provider import Provider
+    from deploycore.provider.connection import Opened
     from deploycore.provider.core_fields import CoreFields
     from deploycore.provider.registry import Plugin
     from deploycore.secrets import SecretBox
@@ -74,7 +75,7 @@ class Connections:
             http_settings=self._http_settings,
             observers=installed_observers(self._home),
             tokens=self._token_source(record, secrets),
-            other_credentials=others.find,
+            other_credentials=others,
             stored=StoredCredentials(name, bool(record.secrets), record.expires_at),
             note_expiry=partial(self._note_expiry, record),
         )
@@ -94,7 +95,7 @@ class Connections:
         self, record: ProviderRecord, secrets: Mapping[str, SecretStr]
     ) -> TokenSource:
         from deploycore.credentials.keeper import TokenSource
-        from deploycore.installation.token_vault import TokenVault
+        from deploycore.store.token_vault import TokenVault
 
         vault = TokenVault(record.name, lambda: self._store().provider_tokens, self._secrets)
         # Another configuration has other tokens. The secret behind a reference may change too.
@@ -109,8 +110,8 @@ class Connections:
 
 
 class _OtherCredentials:
-    """The credentials that an open provider may try after the host rejected its own: those that
-    it was changed to since, then the former ones while they are kept."""
+    """The credentials that an open provider may use in place of its own: those that it was changed
+    to since, and after the host rejected them, the former ones while they are kept."""
 
     def __init__(
         self,
@@ -121,15 +122,32 @@ class _OtherCredentials:
     ) -> None:
         self._connections = connections
         self._name = record.name
+        self._generation = record.generation
         self._plugin = plugin
         self._tried = [(dict(record.settings), dict(secrets))]
 
-    def find(self) -> tuple[ProviderConfig, CoreFields, TokenSource] | None:
+    def newer(self) -> Opened | None:
+        """Those that the provider was changed to since; ``None`` if it was not changed, or they
+        cannot be read."""
+        connections = self._connections
+        try:
+            record = connections._read(self._name)
+            if record.generation == self._generation or record.kind != self._plugin.kind:
+                return None
+            secrets = connections._revealed(record.secrets)
+            config, core = _fields(record, self._plugin, secrets)
+        except (ConfigurationError, StoreError):
+            return None  # what is open may go on
+        self._generation = record.generation
+        self._tried = [(dict(record.settings), dict(secrets))]
+        return config, core, connections._token_source(record, secrets)
+
+    def find(self) -> Opened | None:
         """The next ones; ``None`` if there are no more."""
         connections = self._connections
         try:
             record = connections._store().get_provider(self._name)
-            for stored in (record.secrets, _kept(record)):
+            for stored in (record.secrets, record.former_secrets):
                 if stored is None:
                     continue
                 secrets = connections._revealed(stored)
@@ -142,11 +160,6 @@ class _OtherCredentials:
         except (ConfigurationError, StoreError):
             return None  # the host's refusal says more than why there is nothing else to try
         return None
-
-
-def _kept(record: ProviderRecord) -> Mapping[str, str] | None:
-    until = record.former_until
-    return record.former_secrets if until is not None and until > datetime.now(UTC) else None
 
 
 def _fields(

@@ -21,22 +21,19 @@ from deploycore.tokens import RenewableAuth
 
 if TYPE_CHECKING:
     from deploycore.configuration import ProviderConfig
-    from deploycore.credentials.keeper import TokenSource
+    from deploycore.credentials.keeper import TokenSource, TokenStorage
     from deploycore.http import HttpSettings
     from deploycore.installation.installation import SecretReference
     from deploycore.installation.sign_in import ProviderSignIn
-    from deploycore.installation.token_vault import TokenVault
     from deploycore.provider import Provider
     from deploycore.provider.core_fields import CoreFields
     from deploycore.provider.registry import Plugin
     from deploycore.secrets import SecretBox
     from deploycore.store import ProviderRecord, Store
+    from deploycore.store.token_vault import TokenVault
     from deploycore.tokens import SignIn
 
 __all__ = ["Difference", "ProviderChange", "ProviderChanges"]
-
-MAX_KEPT = timedelta(days=7)
-"""How long former secrets may be kept at most."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,11 @@ class ProviderChange:
     settings: Mapping[str, str]
     secrets: Mapping[str, str | SecretStr] = field(repr=False)
     differences: tuple[Difference, ...]
+
+    @property
+    def has_new_secrets(self) -> bool:
+        """Whether the change affects a secret."""
+        return dict(self.secrets) != dict(self.record.secrets)
 
 
 class ProviderChanges:
@@ -197,9 +199,11 @@ class ProviderChanges:
             ProviderError: The host rejected the change.
             StoreError: The change could not be stored.
         """
-        if keep_former is not None and not timedelta(0) < keep_former <= MAX_KEPT:
+        from deploycore.store.times import LONGEST_KEPT
+
+        if keep_former is not None and not timedelta(0) < keep_former <= LONGEST_KEPT:
             raise ConfigurationError(
-                f"Former secrets can be kept for at most {MAX_KEPT.days} days.",
+                f"Former secrets can be kept for at most {LONGEST_KEPT.days} days.",
                 hint="Give a shorter time, such as 1h.",
             )
         expires_at = self._prove_change(change, verify)
@@ -209,7 +213,7 @@ class ProviderChanges:
             change.record,
             settings=change.settings,
             secrets=self._sealed(change.secrets),
-            former_until=None if keep_former is None else datetime.now(UTC) + keep_former,
+            keep_former=keep_former,
             expires_at=expires_at,
         )
 
@@ -226,7 +230,7 @@ class ProviderChanges:
         return ProviderSignIn(
             change.plugin,
             change.config,
-            self._vault(name),
+            self._vault(name, change.record.generation),
             http_settings=change.core.http_settings(self._http_settings),
         )
 
@@ -240,27 +244,34 @@ class ProviderChanges:
         auth = config.api_auth if config.sign_in is not None else None
         return isinstance(auth, RenewableAuth) and self._vault(name).load(auth.key) is None
 
-    def _vault(self, name: str) -> TokenVault:
-        from deploycore.installation.token_vault import TokenVault
+    def _vault(self, name: str, generation: int | None = None) -> TokenVault:
+        from deploycore.store.token_vault import TokenVault
 
-        return TokenVault(name, lambda: self._store.provider_tokens, self._secrets)
+        return TokenVault(
+            name, lambda: self._store.provider_tokens, self._secrets, generation=generation
+        )
 
     def _prove_change(
         self, change: ProviderChange, verify: Callable[[Provider], object] | None
     ) -> datetime | None:
         """Prove a change; returns when the credentials expire, if the host told it.
 
-        Where a person signs in, it is proved with the present token. A change of where to sign in,
-        or for which client, can only be proved by signing in again.
+        Where a person signs in, it is proved with the present token, and new secrets by renewing
+        that. A change of where to sign in, or for which client, can only be proved by signing in
+        again.
         """
         from deploycore.credentials.keeper import TokenSource
+        from deploycore.store.token_vault import Unproved
 
         name, config = change.record.name, change.config
         if config.sign_in is None:
             return self._prove(change.plugin, config, change.core, verify)
         former = self.plan(name, {}, {}).config.sign_in
         if _client_of(former) == _client_of(config.sign_in) and not self.needs_sign_in(name):
-            tokens = TokenSource(storage=self._vault(name), provider=name)
+            vault: TokenStorage = self._vault(name)
+            if change.has_new_secrets:
+                vault = Unproved(vault)
+            tokens = TokenSource(storage=vault, provider=name)
             return self._prove(change.plugin, config, change.core, verify, tokens)
         return None
 

@@ -25,8 +25,8 @@ from deploycore.tokens import DeviceFlow, RenewableAuth, SignIn, Token
 if TYPE_CHECKING:
     from deploycore.configuration import ProviderConfig
     from deploycore.http import HttpSettings
-    from deploycore.installation.token_vault import TokenVault
     from deploycore.provider.registry import Plugin
+    from deploycore.store.token_vault import TokenVault
 
 __all__ = ["ProviderSignIn"]
 

@@ -1,14 +1,16 @@
 """A plugin's instance with its HTTP client, which are replaced when the credentials were.
 
-A process may have a provider open for long. When the host rejects its credentials, others may be
-at hand: those that a person has stored since, or the former ones while they are kept.
+A process may have a provider open for long. Before a call it learns whether the provider was
+changed since, at most once a second. When the host rejects its credentials, others may be at hand:
+those that a person has stored within that second, or the former ones while they are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, TypeVar
+from time import monotonic
+from typing import Any, Protocol, TypeVar
 
 from deploycore.configuration import ProviderConfig
 from deploycore.credentials.keeper import TokenSource
@@ -23,9 +25,21 @@ __all__ = ["Connection", "OtherCredentials"]
 
 T = TypeVar("T")
 
-OtherCredentials = Callable[[], "tuple[ProviderConfig, CoreFields, TokenSource] | None"]
-"""Gives the next credentials to try, the core's fields with them, and where their tokens are held;
-``None`` if there are no more."""
+_FRESH_SECONDS = 1.0
+
+Opened = tuple[ProviderConfig, CoreFields, TokenSource]
+"""A configuration, the core's fields with it, and where its tokens are held."""
+
+
+class OtherCredentials(Protocol):
+    """Where a connection finds other credentials than its own."""
+
+    def find(self) -> Opened | None:
+        """The next ones to try after the host has rejected the present ones; ``None`` if there are
+        no more."""
+
+    def newer(self) -> Opened | None:
+        """Those that the provider was changed to since; ``None`` if it was not changed."""
 
 
 class Connection:
@@ -35,7 +49,7 @@ class Connection:
         core: The core's fields: the provider's own network.
         redactor: Learns the secrets of each configuration.
         settings: For the HTTP clients.
-        others: Asked for other credentials when the host rejected the present ones.
+        others: Asked for other credentials (default: there are none).
     """
 
     def __init__(
@@ -56,6 +70,7 @@ class Connection:
         self._lock = Lock()
         self._former: list[HttpClient] = []
         self._replaced = 0
+        self._fresh_until = monotonic() + _FRESH_SECONDS
         self._open(config, core, tokens)
 
     def _open(self, config: ProviderConfig, core: CoreFields, tokens: TokenSource) -> None:
@@ -79,6 +94,7 @@ class Connection:
         Raises:
             AuthenticationFailed: The host rejected all of them.
         """
+        self._take_over_changes()
         while True:
             replaced = self._replaced
             try:
@@ -104,13 +120,28 @@ class Connection:
         with self._lock:
             if self._replaced != replaced:
                 return True
-            found = self._others() if self._others is not None else None
+            found = self._others.find() if self._others is not None else None
             if found is None:
                 return False
-            self._former.append(self.http)
-            self._open(*found)
-            self._replaced += 1
+            self._replace(found)
             return True
+
+    def _take_over_changes(self) -> None:
+        """Use what the provider was changed to since, if that was not asked within a second."""
+        if self._others is None or monotonic() < self._fresh_until:
+            return
+        with self._lock:
+            if monotonic() < self._fresh_until:
+                return
+            found = self._others.newer()
+            if found is not None:
+                self._replace(found)
+            self._fresh_until = monotonic() + _FRESH_SECONDS
+
+    def _replace(self, opened: Opened) -> None:
+        self._former.append(self.http)
+        self._open(*opened)
+        self._replaced += 1
 
     def close(self) -> None:
         """Close the connections of all credentials."""

@@ -28,6 +28,7 @@ from deploycore.server.connections import Connection, Connections
 from deploycore.server.options import ServerOptions
 from deploycore.server.reception import Reception
 from deploycore.worker import Worker, announcing
+from deploycore.worker.expiry import ExpiryWatch
 
 __all__ = ["serve"]
 
@@ -87,7 +88,7 @@ def serve(
                 if worker is not None:
                     worker.start()
                 _warm_up(application)
-                with reception, announcing(installation) if worker is None else nullcontext():
+                with reception, nullcontext() if worker else _without_worker(installation):
                     server.run(sockets=[listener])
             finally:
                 logger.info("stopping: running deployments have %d s to finish", drain)
@@ -96,6 +97,18 @@ def serve(
                     worker.stop(drain)
                 application.close(max(0.0, ends_at - time.monotonic()))
                 gc.unfreeze()
+
+
+@contextmanager
+def _without_worker(installation: Installation) -> Iterator[None]:
+    """Do what a worker of this process would do beside the deployments."""
+    watch = ExpiryWatch(installation.store)
+    watch.start()
+    try:
+        with announcing(installation):
+            yield
+    finally:
+        watch.stop()
 
 
 def _warm_up(application: Application) -> None:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from deploycore.secrets import is_sealed
-from deploycore.store.database import Database
+from deploycore.store.database import Database, present
 from deploycore.store.lookup import named_row, refuse_taken
 from deploycore.store.providers import (
     change,
+    forget_former_secrets,
     is_damaged,
     note_expiry,
     provider_of,
     refuse_malformed,
     refuse_used,
     take_expiry_warning,
+    without_expired,
 )
 from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.records import ProviderRecord
-from deploycore.store.tables import providers
+from deploycore.store.tables import provider_tokens, providers
 
 __all__ = ["ProviderRows"]
 
@@ -50,18 +52,24 @@ class ProviderRows:
             if damaged:
                 replaced = update(providers).where(providers.c.name == record.name)
                 connection.execute(replaced.values(values))
+                # They are of the former provider of this name, perhaps of another host.
+                tokens = delete(provider_tokens).where(provider_tokens.c.provider == record.name)
+                connection.execute(tokens)
             else:
                 connection.execute(insert(providers).values(values))
 
     def get_provider(self, name: str) -> ProviderRecord:
-        """Get the provider of a name.
+        """Get the provider of a name, with its former secrets only while they may be used.
 
         Raises:
             ConfigurationError: The provider does not exist; the hint names a similar one.
         """
         with self._database.reading() as connection:
             row = named_row(connection, "provider", providers, name)
-            return read_record(providers, row, provider_of)
+            record = read_record(providers, row, provider_of)
+            if record.former_until is None:
+                return record
+            return without_expired(record, present(connection))
 
     def list_providers(self) -> list[ProviderRecord]:
         """All providers, by name."""
@@ -75,7 +83,7 @@ class ProviderRows:
         *,
         settings: Mapping[str, str],
         secrets: Mapping[str, str],
-        former_until: datetime | None = None,
+        keep_former: timedelta | None = None,
         expires_at: datetime | None = None,
     ) -> ProviderRecord:
         """Replace a provider's settings and secrets in one step. Its applications, their history
@@ -84,7 +92,9 @@ class ProviderRows:
         Args:
             record: The provider as it was read.
             secrets: As ``SecretBox`` returns them.
-            former_until: Until when the present secrets may still be used (default: not at all).
+            keep_former: How long the present secrets may still be used (default: not at all), by
+                the database's clock. Where the secrets stay, this has no effect, and what was kept
+                for them is kept on.
             expires_at: When the new credentials expire, if that is known.
 
         Raises:
@@ -94,7 +104,12 @@ class ProviderRows:
         with self._database.writing() as connection:
             if any(map(is_sealed, secrets.values())):
                 self._refuse_second_key(connection)
-            return change(connection, record, settings, secrets, former_until, expires_at)
+            return change(connection, record, settings, secrets, keep_former, expires_at)
+
+    def forget_former_secrets(self) -> None:
+        """Forget the former secrets of all providers whose time is over."""
+        with self._database.writing() as connection:
+            forget_former_secrets(connection)
 
     def note_expiry(
         self, name: str, expires_at: datetime | None, *, generation: int | None = None

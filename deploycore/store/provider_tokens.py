@@ -8,16 +8,22 @@ lease that a clock which was ahead has left is void (``times``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection, RowMapping, Update, insert, select, update
 
 from deploycore.store.database import Database, present
 from deploycore.store.lookup import named_row
+from deploycore.store.providers import count_change
 from deploycore.store.reading import checksums, damage_in
 from deploycore.store.tables import provider_tokens, providers
 from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most
 
 __all__ = ["ProviderTokens", "SealedToken"]
+
+_FORMER_FOR = timedelta(minutes=10)
+"""How long after its replacement a token's refresh token may be used. Later hosts reject it, or
+take it for a stolen one and revoke the present token with it (RFC 9700, 4.14.2)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class SealedToken:
         generation: How often it was replaced.
         lifetime: Seconds for which it was valid at first; ``None`` where it has no end.
         seconds_left: Seconds for which it is still valid; ``None`` where it has no end.
-        former: The token before it, encrypted; ``None`` for the first one.
+        former: The token before it, encrypted; ``None`` for the first one, after a sign-in, and
+            where it was replaced too long ago to be of use.
     """
 
     token: str
@@ -58,12 +65,12 @@ class ProviderTokens:
             damage = damage_in(provider_tokens, row)
             if damage is not None:
                 raise damage
-            left = row["lifetime"]
-            if left is not None and row["renewed_at"] is not None:
-                left -= (present(connection) - row["renewed_at"]).total_seconds()
-            return SealedToken(
-                row["token"], row["generation"], row["lifetime"], left, row["former"]
-            )
+            left, former, renewed_at = row["lifetime"], row["former"], row["renewed_at"]
+            if renewed_at is not None:
+                age = present(connection) - renewed_at
+                left = None if left is None else left - age.total_seconds()
+                former = former if abs(age) <= _FORMER_FOR else None
+            return SealedToken(row["token"], row["generation"], row["lifetime"], left, former)
 
     def begin_renewal(self, provider: str, key: str, generation: int, seconds: float) -> bool:
         """Take the lease on a token, unless another process has it or has renewed the token.
@@ -113,39 +120,61 @@ class ProviderTokens:
             row = _row(connection, provider, key)
             if row is not None and row["generation"] >= generation:
                 return False
-            values = {
-                "token": token,
-                "former": row["token"] if row is not None else None,
-                "generation": generation,
-                "lifetime": lifetime,
-                "renewed_at": present(connection),
-                "leased_until": None,
-                "leased_at": None,
-            }
-            values |= checksums(provider_tokens, values)
-            if row is None:
-                values |= {"provider": provider, "key": key}
-                connection.execute(insert(provider_tokens).values(values))
-            else:
-                connection.execute(_of(provider, key).values(values))
+            former = row["token"] if row is not None else None
+            values = {"token": token, "former": former, "lifetime": lifetime}
+            _write(connection, provider, key, {"generation": generation, **values}, row)
             return True
 
-    def put(self, provider: str, key: str, token: str, lifetime: float | None) -> None:
-        """Store a token that a person has just obtained, such as by signing in.
+    def put(
+        self,
+        provider: str,
+        key: str,
+        token: str,
+        lifetime: float | None,
+        *,
+        provider_generation: int | None = None,
+    ) -> None:
+        """Store a token that a person has just obtained, such as by signing in. What was there is
+        forgotten, since it may be of another account. This counts as a change of the provider.
+
+        Args:
+            provider_generation: The provider's, as it was read for the sign-in (default: any).
 
         Raises:
-            ConfigurationError: There is no such provider.
+            ConfigurationError: The provider does not exist, or was changed since it was read.
         """
-        with self._database.reading() as connection:
+        with self._database.writing() as connection:
+            count_change(connection, provider, provider_generation)
             row = _row(connection, provider, key)
             generation = 1 if row is None else row["generation"] + 1
-        while not self.finish_renewal(provider, key, generation, token, lifetime):
-            generation += 1
+            values = {"token": token, "former": None, "lifetime": lifetime}
+            _write(connection, provider, key, {"generation": generation, **values}, row)
 
     def give_up_renewal(self, provider: str, key: str) -> None:
         """End the lease without a new token."""
         with self._database.writing() as connection:
             connection.execute(_of(provider, key).values({"leased_until": None, "leased_at": None}))
+
+
+def _write(
+    connection: Connection,
+    provider: str,
+    key: str,
+    values: dict[str, object],
+    row: RowMapping | None,
+) -> None:
+    """Write a token, by which the lease ends.
+
+    Args:
+        row: The present row.
+    """
+    values |= {"renewed_at": present(connection), "leased_until": None, "leased_at": None}
+    values |= checksums(provider_tokens, values)
+    if row is None:
+        values |= {"provider": provider, "key": key}
+        connection.execute(insert(provider_tokens).values(values))
+    else:
+        connection.execute(_of(provider, key).values(values))
 
 
 def _of(provider: str, key: str) -> Update:

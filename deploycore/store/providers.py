@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, and_, not_, or_, select, update
 
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import is_sealed
+from deploycore.store.database import present
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
 from deploycore.store.records import ProviderRecord
 from deploycore.store.tables import applications, provider_tokens, providers, webhooks
+from deploycore.store.times import LONGEST_KEPT, holds, is_ahead
 from deploycore.store.webhooks import webhook_of
 
 __all__ = [
     "change",
+    "count_change",
+    "forget_former_secrets",
     "is_damaged",
     "note_expiry",
     "provider_of",
@@ -26,6 +31,7 @@ __all__ = [
     "refuse_used",
     "sealed_secrets",
     "take_expiry_warning",
+    "without_expired",
 ]
 
 provider_of = as_record(ProviderRecord, providers)
@@ -45,34 +51,83 @@ def change(
     record: ProviderRecord,
     settings: Mapping[str, str],
     secrets: Mapping[str, str],
-    former_until: datetime | None,
+    keep_former: timedelta | None,
     expires_at: datetime | None,
 ) -> ProviderRecord:
     """Replace a provider's settings and secrets; see ``Store.change_provider``."""
     row = named_row(connection, "provider", providers, record.name, locked=True)
     known = read_record(providers, row, provider_of)
     if known.generation != record.generation:
-        raise ConfigurationError(
-            f"The provider {record.name!r} was changed by another command at the same time.",
-            hint=f"Check it, and try again: deploycore provider show {record.name}",
-            provider=record.name,
-        )
+        raise _changed_meanwhile(record.name)
+    now = present(connection)
+    former, until = known.former_secrets, known.former_until
+    if dict(secrets) != dict(known.secrets):  # else what is kept for them goes on
+        former = known.secrets if keep_former else None
+        until = now + keep_former if keep_former else None
     values = {
         "name": record.name,
         "kind": known.kind,
         "settings": dict(settings),
         "secrets": dict(secrets),
         "generation": known.generation + 1,
-        "changed_at": datetime.now(UTC),
-        "former_secrets": dict(known.secrets) if former_until else None,
-        "former_until": former_until,
+        "changed_at": now,
+        "former_secrets": None if former is None else dict(former),
+        "former_until": until,
         "expires_at": expires_at,
         "expiry_warned": None,
     }
     values |= checksums(providers, values)
     changed = update(providers).where(providers.c.name == record.name).values(values)
-    now = connection.execute(changed.returning(*providers.c)).mappings().one()
-    return read_record(providers, now, provider_of)
+    stored = connection.execute(changed.returning(*providers.c)).mappings().one()
+    return read_record(providers, stored, provider_of)
+
+
+def forget_former_secrets(connection: Connection) -> None:
+    """Forget the former secrets whose time is over; see ``Store.forget_former_secrets``."""
+    c = providers.c
+    kept = holds(c.former_until, c.changed_at, present(connection), LONGEST_KEPT)
+    over = and_(c.former_until.is_not(None), not_(kept))
+    values = {"former_secrets": None, "former_until": None}
+    forgotten = update(providers).where(over).values(**values, **checksums(providers, values))
+    connection.execute(forgotten)
+
+
+def without_expired(record: ProviderRecord, now: datetime) -> ProviderRecord:
+    """The record without former secrets that may no longer be used.
+
+    Args:
+        now: The time by the database's clock.
+    """
+    until = record.former_until
+    is_void = is_ahead(until, now, LONGEST_KEPT) or is_ahead(record.changed_at, now)
+    if until is not None and now < until and not is_void:
+        return record
+    return replace(record, former_secrets=None, former_until=None)
+
+
+def count_change(connection: Connection, name: str, generation: int | None) -> None:
+    """Count a change that is stored elsewhere, such as the token of a new sign-in, so that
+    processes notice it.
+
+    Args:
+        generation: The provider's, as it was read (default: any).
+
+    Raises:
+        ConfigurationError: The provider does not exist, or was changed since it was read.
+    """
+    row = named_row(connection, "provider", providers, name, locked=True)
+    if generation is not None and row["generation"] != generation:
+        raise _changed_meanwhile(name)
+    counted = {"generation": providers.c.generation + 1, "changed_at": present(connection)}
+    connection.execute(update(providers).where(providers.c.name == name).values(counted))
+
+
+def _changed_meanwhile(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The provider {name!r} was changed by another command at the same time.",
+        hint=f"Check it, and try again: deploycore provider show {name}",
+        provider=name,
+    )
 
 
 def note_expiry(

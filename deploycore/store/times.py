@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, or_
 
 __all__ = [
+    "LONGEST_KEPT",
     "LONGEST_LEASE",
     "LONGEST_POLL_INTERVAL",
     "LONGEST_POSTPONEMENT",
@@ -25,6 +26,9 @@ __all__ = [
 
 LONGEST_LEASE = timedelta(hours=1)
 """The longest lease of a claim that a worker may be started with."""
+
+LONGEST_KEPT = timedelta(days=7)
+"""How long a provider's former secrets may be kept at most."""
 
 LONGEST_POLL_INTERVAL = timedelta(hours=27)
 """A day, which is the longest interval and what a host's rate limit is obeyed for, and a tenth."""

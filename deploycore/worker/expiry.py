@@ -45,8 +45,8 @@ def tell_of_expiry(store: Store, observers: Observers, now: datetime) -> None:
 
 
 class ExpiryWatch(Periodic):
-    """Looks now and then which credentials are about to expire. An observer that hangs keeps
-    nothing else from its work.
+    """Looks now and then which credentials are about to expire, and forgets former secrets whose
+    time is over. An observer that hangs keeps nothing else from its work.
 
     Args:
         observers: Who is told (default: the installed ones).
@@ -77,3 +77,4 @@ class ExpiryWatch(Periodic):
         observers = self._observers
         observers = installed_observers() if observers is None else observers
         tell_of_expiry(self._store, observers, self._clock())
+        self._store.forget_former_secrets()

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from deploycore.credentials.keeper import StoredToken, TokenKeeper, TokenMemory
 from deploycore.errors import AuthenticationFailed, ProviderUnavailable, StoreError
+from deploycore.http.grants import explain_code
 from deploycore.tokens import RenewableAuth, Token
 
 
@@ -372,6 +373,42 @@ class TestStoredTokens:
         clock.seconds += 3400
         assert shown(keeper(storage)) == "t1"
         assert host.given == ["r0", "r-1"]
+
+    def test_the_former_refresh_token_is_not_shown_for_another_reason(
+        self, keeper, host, storage, clock
+    ):
+        """A host that sees a used refresh token may revoke the present one with it."""
+        storage.row = (*storage.row[:4], token("t-1", "r-1"))
+        host.failure = explain_code("invalid_client")
+        clock.seconds += 3400
+        with pytest.raises(AuthenticationFailed, match="invalid_client"):
+            shown(keeper(storage))
+        assert host.given == ["r0"]
+
+    def test_what_a_person_stored_during_a_renewal_is_used(self, keeper, host, storage, clock):
+        """The renewed token is of the former sign-in."""
+        ours, obtain = keeper(storage), host.obtain
+
+        def obtain_slowly(http, held):
+            found = obtain(http, held)
+            storage.row = (token("signed in", "r9"), 5, 3600.0, clock.now(), None)
+            return found
+
+        object.__setattr__(ours._auth, "obtain", obtain_slowly)
+        clock.seconds += 3400
+        assert shown(ours) == "signed in"
+        assert storage.row[0].value == SecretStr("signed in")
+
+    def test_a_token_that_could_not_be_stored_gives_way_to_a_newer_one(
+        self, keeper, host, storage, clock
+    ):
+        storage.failures = 1
+        clock.seconds += 3400
+        ours = keeper(storage)
+        assert shown(ours) == "t1"
+        storage.row = (token("signed in", "r9"), 5, 3600.0, clock.now(), None)
+        clock.seconds += 11
+        assert shown(ours) == "signed in"
 
     def test_a_host_that_refuses_both_says_why(self, keeper, host, storage, clock):
         storage.row = (*storage.row[:4], token("t-1", "r-1"))

@@ -247,6 +247,54 @@ def test_other_fields_can_be_changed_after_the_sign_in(shell, work, sandbox):
     assert "Sign in: deploycore provider authorize work" in said
 
 
+def test_doctor_uses_the_token_of_the_sign_in_and_stores_a_renewed_one(shell, work, sandbox):
+    assert "not authorized yet" in shell.run("doctor").stdout
+    assert by_hand(shell, work)[0] == 0
+    sandbox.oauth.expire_all()
+    assert "The credentials are valid: ada." in shell.run("doctor").stdout
+    issued = sandbox.oauth.issued
+    assert "valid: ada" in shell.succeed("provider", "test", work)
+    assert sandbox.oauth.issued == issued
+
+
+def test_a_new_client_secret_is_proved_by_a_renewal(shell, work, sandbox):
+    """The present access token, which is still valid, says nothing about it."""
+    assert by_hand(shell, work)[0] == 0
+    code, said = shell.fail(
+        "provider", "rotate", work, "--client-secret-stdin", given=shell.made_up
+    )
+    assert code == 4
+    assert "its secret is wrong" in said
+    sandbox.oauth.expire_all()
+    assert "valid: ada" in shell.succeed("provider", "test", work)  # with the former secret
+    clients = sandbox.oauth._known.clients
+    (client,) = [each for each in clients.values() if each.account is None]
+    changed = replace(client, secret=sandbox.oauth.add_client().secret)
+    clients[client.client_id] = changed
+    for refresh in sandbox.oauth._known.refresh.values():
+        refresh.grant.client = changed
+    said = shell.succeed(
+        "provider", "rotate", work, "--client-secret-stdin",
+        given=changed.secret.get_secret_value(),
+    )  # fmt: skip
+    assert "signed in as ada" in said
+    sandbox.oauth.expire_all()
+    assert "valid: ada" in shell.succeed("provider", "test", work)
+
+
+def test_a_sign_in_is_refused_if_the_provider_was_changed_meanwhile(shell, work):
+    """The token may be of another host than the provider has now."""
+
+    def change(address):
+        shell.succeed("provider", "edit", work, "--prefetch-pages", "2", "--no-verify")
+        return address
+
+    code, _, err = by_hand(shell, work, change)
+    assert code == 3
+    assert "by another command at the same time" in err
+    assert shell.fail("provider", "test", work)[0] == 4
+
+
 def test_a_provider_that_needs_no_sign_in_says_so(shell, connect, sandbox):
     name, _ = connect("api-token")
     code, said = shell.fail("provider", "authorize", name)

@@ -6,8 +6,10 @@ import pytest
 from deploycore_bitbucket.sandbox import Sandbox
 
 from deploycore import Installation, Settings
-from deploycore.errors import AuthenticationFailed, ConfigurationError
+from deploycore.errors import AuthenticationFailed, ConfigurationError, StoreError
 from deploycore.models import RepositoryId
+from deploycore.provider import connection
+from deploycore.testing.rows import credentials_of
 
 
 @pytest.fixture
@@ -135,6 +137,53 @@ def test_a_process_that_has_the_provider_open_goes_on_with_the_new_secret(
         sandbox.revoke_credential(new)
         with pytest.raises(AuthenticationFailed):
             provider.authenticate()
+
+
+@pytest.fixture
+def shown(sandbox, monkeypatch):
+    """The passwords that the host was shown since it was asked for: ``shown()``."""
+    answer, passwords = sandbox.answer, []
+
+    def noting(request):
+        passwords.append(credentials_of(request)[1])
+        return answer(request)
+
+    monkeypatch.setattr(sandbox, "answer", noting)
+
+    def read():
+        found = set(passwords)
+        passwords.clear()
+        return found
+
+    return read
+
+
+def test_an_open_provider_takes_over_a_change_although_the_host_rejects_nothing(
+    shell, work, new, sandbox, shown, monkeypatch
+):
+    """Before the next call, unless it has read the provider within the last second."""
+    former, now = present(sandbox), [1000.0]
+    monkeypatch.setattr(connection, "monotonic", lambda: now[0])
+    with opened(shell) as installation, installation.open_provider(work) as provider:
+        provider.authenticate()
+        shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
+        shown()
+        now[0] += 0.9
+        provider.authenticate()
+        assert shown() == {reveal(former)}  # the database was not asked
+        now[0] += 0.1
+        provider.authenticate()
+        assert list(provider.list_branches(RepositoryId.parse("acme/shop")))
+        assert shown() == {reveal(new)}
+        assert provider.clone_url(RepositoryId.parse("acme/shop")).credential.password == new.secret
+        # What cannot be read does not stop what is open.
+        monkeypatch.setattr(installation.store, "get_provider", unreadable)
+        now[0] += 1.0
+        assert provider.authenticate()
+
+
+def unreadable(name):
+    raise StoreError("The database cannot be read.", hint="Try again.")
 
 
 def test_former_secrets_are_used_while_they_are_kept(shell, work, new, sandbox):

@@ -50,9 +50,10 @@ class Refuser:
     Args:
         at: Which, from 1; 0 for none.
         number: The ``errno``.
+        calls: Which functions of ``os`` are counted.
     """
 
-    def __init__(self, place: str, at: int, number: int) -> None:
+    def __init__(self, place: str, at: int, number: int, calls: tuple[str, ...] = CALLS) -> None:
         self.count = 0
         self.armed = False
         self._place = place
@@ -60,7 +61,7 @@ class Refuser:
         self._number = number
         self._thread = threading.get_ident()
         self._readlink = os.readlink
-        self._former = {name: getattr(os, name) for name in CALLS}
+        self._former = {name: getattr(os, name) for name in calls}
         for name, function in self._former.items():
             setattr(os, name, self._counted(function))
 

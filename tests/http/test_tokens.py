@@ -150,6 +150,9 @@ def test_an_authorization_server_that_refuses_for_good_says_why(client, issuer, 
     "answer",
     [
         (200, {"access_token": ""}),
+        (200, {"access_token": "s3cret-of-nobody\r\nHost: other"}),
+        (200, {"access_token": "s3cret-of-nobody-\u00e9"}),
+        (200, {"access_token": ["s3cret-of-nobody"]}),
         (200, {"token": "s3cret-of-nobody"}),
         (200, ["s3cret-of-nobody"]),
         (500, {"access_token": "s3cret-of-nobody"}),
@@ -181,6 +184,43 @@ def test_a_refresh_token_is_replaced_by_the_new_one_or_stays(client, issuer):
         obtain(http, None)
     assert "provider authorize" in caught.value.hint
     assert obtain(http, first).value  # what signing in stores
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("60", 60),
+        (1e300, 10 * 365 * 86_400),
+        (10**400, None),
+        (-5, 0),
+        (float("nan"), None),
+        (float("inf"), None),
+        ("soon", None),
+        (True, None),
+        ({}, None),
+    ],
+)
+def test_a_token_is_not_lost_because_of_what_else_the_answer_has(given, seconds):
+    """The refresh token that it was exchanged for is used up."""
+    answer = {"access_token": "a", "expires_in": given, "refresh_token": 5, "scope": ["repo", 7]}
+    held = Token(value=SecretStr("x"), refresh_token=SecretStr("r"))
+    found, now = read_token(answer, held=held), datetime.now(UTC)
+    assert (found.value, found.refresh_token) == (SecretStr("a"), SecretStr("r"))
+    assert found.scopes == ("repo",)
+    assert (found.expires_at is None) == (seconds is None)
+    if seconds is not None:
+        left = found.expires_at - now
+        assert abs(left - timedelta(seconds=seconds)) < timedelta(minutes=1)
+
+
+def test_a_wrong_client_is_told_how_to_replace_its_secret(client, issuer):
+    """Signing in again with the same secret would not help."""
+    issuer.answer = (401, {"error": "invalid_client"})
+    obtain = refresh_token("token", CLIENT, CLIENT_SECRET, provider="work")
+    held = Token(value=SecretStr("a"), refresh_token=SecretStr("r"))
+    with pytest.raises(AuthenticationFailed, match="invalid_client") as caught:
+        obtain(client(BearerAuth(SecretStr("x"))), held)
+    assert "deploycore provider rotate work" in caught.value.hint
 
 
 def test_a_token_answer_is_read(client):

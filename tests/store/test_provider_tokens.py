@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from sqlalchemy import update
 
 from deploycore.errors import ConfigurationError, StoreError
-from deploycore.store.tables import provider_tokens
+from deploycore.store.tables import provider_tokens, providers
 
 
 @pytest.fixture
@@ -55,8 +57,6 @@ def test_a_lease_ends_by_itself(tokens):
 
 
 def test_a_lease_of_a_clock_that_was_ahead_is_void(tokens, store):
-    from datetime import UTC, datetime, timedelta
-
     assert tokens.begin_renewal("work", "", 0, 90)
     ahead = datetime.now(UTC) + timedelta(days=1)
     set_row(store, leased_at=ahead, leased_until=ahead + timedelta(seconds=90))
@@ -73,7 +73,34 @@ def test_what_a_person_obtained_replaces_all(tokens):
     tokens.put("work", "", "sealed-1", 60)
     tokens.put("work", "", "sealed-2", None)
     found = tokens.load("work", "")
-    assert (found.token, found.generation, found.former) == ("sealed-2", 2, "sealed-1")
+    assert (found.token, found.generation, found.former) == ("sealed-2", 2, None)
+
+
+def test_a_sign_in_counts_as_a_change_of_the_provider(tokens, store):
+    tokens.put("work", "", "sealed-1", 60, provider_generation=1)
+    assert store.get_provider("work").generation == 2
+    with pytest.raises(ConfigurationError, match="by another command at the same time"):
+        tokens.put("work", "", "sealed-2", 60, provider_generation=1)
+    assert tokens.load("work", "").token == "sealed-1"
+    with pytest.raises(ConfigurationError, match="nope"):
+        tokens.put("nope", "", "sealed-1", 60)
+
+
+def test_a_former_token_is_not_used_once_that_would_look_like_theft(tokens, store):
+    tokens.finish_renewal("work", "", 1, "sealed-1", 3600)
+    tokens.finish_renewal("work", "", 2, "sealed-2", 3600)
+    for minutes, former in ((9, "sealed-1"), (11, None)):
+        set_row(store, renewed_at=datetime.now(UTC) - timedelta(minutes=minutes))
+        assert tokens.load("work", "").former == former
+
+
+def test_tokens_of_a_damaged_provider_are_not_given_to_its_successor(tokens, store, provider):
+    """They may be of another host."""
+    tokens.put("work", "", "sealed-1", 60)
+    with store._database.writing() as connection:
+        connection.execute(update(providers).values(settings_checksum="0" * 64))
+    store.add_provider(provider("work"))
+    assert tokens.load("work", "") is None
 
 
 def test_tokens_go_with_their_provider(tokens, store, provider):

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from deploycore.credentials import keeper as module
 from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import AuthenticationFailed, StoreError
-from deploycore.installation.token_vault import TokenVault
 from deploycore.secrets import SecretBox
 from deploycore.store import Store
+from deploycore.store.token_vault import TokenVault
 from deploycore.tokens import RenewableAuth, Token
 
 STEPS = ["begin", "before the host", "after the host", "before it is stored", "after it is stored"]

@@ -9,11 +9,12 @@ import requests
 from pydantic import SecretStr
 
 from deploycore.credentials.authorize import AuthorizationRequest, redirect_uri
-from deploycore.errors import AuthenticationFailed
+from deploycore.errors import AuthenticationFailed, UnexpectedAnswer
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.http.device import request_device_code, wait_for_device
 from deploycore.http.grants import client_credentials, exchange_code, refresh_token
 from deploycore.testing.host import LoopbackHost
+from deploycore.testing.messages import json_answer
 from deploycore.testing.oauth import AuthorizationServer, OAuthRules
 from deploycore.tokens import AuthorizationCode, DeviceFlow
 
@@ -292,6 +293,17 @@ def test_a_code_that_the_host_calls_expired_ends_the_wait(
         wait(http, device, code, clock, seconds=10_000)
     again = request_device_code(http, device)
     assert wait(http, device, again, clock, lambda: server.enter(again.user_code, "ada"))[0].value
+
+
+def test_a_code_without_an_address_to_enter_it_at_is_an_error(device):
+    answer = {"device_code": "d", "user_code": "u", "expires_in": 900, "interval": 0}
+    found = dict(answer)
+    routes = {"POST /device": lambda request: json_answer(found)}
+    with LoopbackHost(routes=routes) as host, HttpClient(host.url) as http:
+        with pytest.raises(UnexpectedAnswer, match="no address to enter it at"):
+            request_device_code(http, device)
+        found["verification_uri"] = "https://host.example/device"
+        assert request_device_code(http, device).interval > 0  # else the host would be flooded
 
 
 def test_an_unknown_client_gets_no_code(http, device):

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from tests.worker.conftest import told
+from deploycore.testing.rows import credentials_of
+from tests.worker.conftest import told, wait_for
 
 PAUSE = 0.2
 """Seconds between two rotations; most deployments see one or two."""
@@ -62,6 +63,33 @@ def test_no_deployment_fails_while_its_credentials_are_replaced(fleet, rotate):
     assert [fleet.live(name) for name in names] == [f"push {ROUNDS - 1}"] * len(names)
     assert len(history) >= APPLICATIONS
     assert fleet.installation.store.get_provider("work").generation > ROUNDS
+
+
+def test_a_running_worker_uses_the_new_secret_although_the_former_one_is_valid(
+    fleet, rotate, monkeypatch
+):
+    sandbox, shown = fleet._sandbox, []
+    answer = sandbox.answer
+
+    def noting(request):
+        shown.append(credentials_of(request)[1])
+        return answer(request)
+
+    monkeypatch.setattr(sandbox, "answer", noting)
+    fleet.create(1)
+    fleet.start("--threads", "1")
+    for content in ("before", "after"):
+        if content == "after":
+            former = set(shown)
+            rotate()
+            shown.clear()
+        fleet.push(content)
+        fleet.add("app0", delivery=content, commit=fleet.commit)
+        wait_for(lambda: fleet.is_done() and not fleet.installation.store.claims.list())
+        assert fleet.live("app0") == content
+    assert former
+    assert shown
+    assert not former & set(shown)
 
 
 def test_a_rotation_that_is_killed_leaves_the_former_or_the_new_secret(fleet, rotate):

@@ -38,7 +38,7 @@ class AuditFile:
     """Appends entries to a file, and rotates it.
 
     Lines that cannot be written, for example to a full disk, wait in memory and are written before
-    the next one. The failure is logged once.
+    the next one. The failure is logged once. A file that cannot be rotated grows.
 
     Args:
         path: The file. A link is refused, and so is a file of another user.
@@ -54,6 +54,7 @@ class AuditFile:
         self._waiting: deque[bytes] = deque()
         self._dropped = 0
         self._is_failing = False
+        self._is_stuck = False
 
     def write(self, entry: Mapping[str, object]) -> None:
         """Append an entry, and flush it to the disk. A failure is logged, not raised."""
@@ -74,21 +75,38 @@ class AuditFile:
                 self._note_success()
 
     def _append(self, line: bytes) -> None:
-        self._rotate(len(line))
+        self._rotate_if_possible(len(line))
         descriptor = self._open(self._path, os.O_RDWR)
         try:
             size = os.fstat(descriptor).st_size
             is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             data = b"\n" + line if is_torn else line
-            if (written := os.write(descriptor, data)) != len(data):
-                with suppress(OSError):  # a file that can only be appended to keeps the rest
+            try:
+                if (written := os.write(descriptor, data)) != len(data):
+                    raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes were written")
+                os.fsync(descriptor)
+                if size == 0:
+                    self._sync_directory()
+            except OSError:
+                # It is written again later. A file that can only be appended to keeps it.
+                with suppress(OSError):
                     os.ftruncate(descriptor, size)
-                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes were written")
-            os.fsync(descriptor)
-            if size == 0:
-                self._sync_directory()
+                raise
         finally:
             os.close(descriptor)
+
+    def _rotate_if_possible(self, more: int) -> None:
+        """Rotate the file if it would get too large. A failure is logged once, and no reason not to
+        write the entry: no later one may come that would be written with it."""
+        try:
+            self._rotate(more)
+        except OSError as error:
+            if not self._is_stuck:
+                reason = error.strerror or type(error).__name__
+                logger.warning("the audit log %s cannot be rotated: %s", self._path, reason)
+            self._is_stuck = True
+        else:
+            self._is_stuck = False
 
     def _rotate(self, more: int) -> None:
         """Rename the file if it would get too large, then remove the oldest ones."""

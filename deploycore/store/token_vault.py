@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from deploycore.credentials.keeper import StoredToken
+from deploycore.credentials.keeper import StoredToken, TokenStorage
 from deploycore.errors import StoreError
 from deploycore.tokens import Token, expiry
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from deploycore.secrets import SecretBox
     from deploycore.store.provider_tokens import ProviderTokens
 
-__all__ = ["TokenVault"]
+__all__ = ["TokenVault", "Unproved"]
 
 
 class TokenVault:
@@ -27,14 +28,22 @@ class TokenVault:
         provider: The provider's name.
         tokens: Gives the store's, which many commands need not open.
         secrets: Encrypts and decrypts them.
+        generation: The provider's, as it was read. ``put`` refuses a token for a provider that was
+            changed since (default: any).
     """
 
     def __init__(
-        self, provider: str, tokens: Callable[[], ProviderTokens], secrets: SecretBox
+        self,
+        provider: str,
+        tokens: Callable[[], ProviderTokens],
+        secrets: SecretBox,
+        *,
+        generation: int | None = None,
     ) -> None:
         self._provider = provider
         self._tokens = tokens
         self._secrets = secrets
+        self._generation = generation
 
     def load(self, key: str) -> StoredToken | None:
         """The token; ``None`` where there is none yet.
@@ -69,11 +78,21 @@ class TokenVault:
         self._tokens().give_up_renewal(self._provider, key)
 
     def put(self, key: str, token: Token) -> None:
-        """Store a token that a person has just obtained."""
+        """Store a token that a person has just obtained.
+
+        Raises:
+            ConfigurationError: The provider does not exist, or was changed since it was read.
+        """
         lifetime = None
         if token.expires_at is not None:
             lifetime = (token.expires_at - datetime.now(UTC)).total_seconds()
-        self._tokens().put(self._provider, key, self._sealed(token), lifetime)
+        self._tokens().put(
+            self._provider,
+            key,
+            self._sealed(token),
+            lifetime,
+            provider_generation=self._generation,
+        )
 
     def _sealed(self, token: Token) -> str:
         refresh = token.refresh_token
@@ -109,3 +128,38 @@ class TokenVault:
             hint=f"Obtain a new one: deploycore provider authorize {self._provider}",
             provider=self._provider,
         )
+
+
+class Unproved:
+    """The tokens of a provider whose new secrets are to be proved: its token counts as expired
+    until it was renewed with them, if it can be renewed. Each new token is stored.
+
+    Args:
+        storage: Where the tokens are.
+    """
+
+    def __init__(self, storage: TokenStorage) -> None:
+        self._storage = storage
+        self._is_proved = False
+
+    def load(self, key: str) -> StoredToken | None:
+        """The token, as expired until the secrets are proved."""
+        found = self._storage.load(key)
+        if found is None or found.token.refresh_token is None or self._is_proved:
+            return found
+        return replace(found, seconds_left=0.0)
+
+    def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
+        """Let this process renew the token, unless another one does so now or has done so."""
+        return self._storage.begin_renewal(key, generation, seconds)
+
+    def finish_renewal(
+        self, key: str, generation: int, token: Token, lifetime: float | None
+    ) -> bool:
+        """Store the new token: the host has accepted the secrets."""
+        self._is_proved = True
+        return self._storage.finish_renewal(key, generation, token, lifetime)
+
+    def give_up_renewal(self, key: str) -> None:
+        """Let other processes try: this one did not obtain a token."""
+        self._storage.give_up_renewal(key)
