@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Credential = GitCredential | SshCredential
 
-__all__ = ["Credentials", "RenewCredential", "authorization_of", "password_of"]
+__all__ = ["Credentials", "RenewCredential", "authorization_of", "key_of", "password_of"]
 
 RenewCredential = Callable[["Credential"], "Credential | None"]
 """Gives a credential in place of one that the git server rejected or that has expired; ``None`` if
@@ -118,3 +118,10 @@ def password_of(source: CloneUrl) -> GitCredential | None:
     from deploycore.models import GitCredential  # imports pydantic
 
     return source.credential if isinstance(source.credential, GitCredential) else None
+
+
+def key_of(source: CloneUrl) -> SshCredential | None:
+    """Return what a repository's SSH server is shown; ``None`` for a password."""
+    from deploycore.models import SshCredential  # imports pydantic
+
+    return source.credential if isinstance(source.credential, SshCredential) else None
