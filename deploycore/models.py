@@ -7,6 +7,7 @@ Plugins map their host's answers to these; the core trusts nothing else. Secrets
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -391,6 +392,11 @@ class SshCredential(Model):
         return self
 
 
+_SHORT_SSH = re.compile(
+    r"(?:(?P<user>[^@:/\s]+)@)?(?P<host>[A-Za-z0-9][\w.-]*):(?!//)(?P<path>\S+)"
+)
+
+
 class SshAddress(Model):
     """Where to clone a repository from over SSH.
 
@@ -402,6 +408,19 @@ class SshAddress(Model):
 
     url: str
     host_keys: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, host_keys: Iterable[str] = ()) -> Self:
+        """Read an ssh URL, or git's short form ``git@host:path``, as hosts list them.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        found = _SHORT_SSH.fullmatch(text)
+        if found is not None and "://" not in text:
+            path = quote(found["path"].lstrip("/"), safe="/~%")
+            text = f"ssh://{quote(found['user'] or 'git')}@{found['host']}/{path}"
+        return cls(url=text, host_keys=tuple(host_keys))
 
     @field_validator("url")
     @classmethod

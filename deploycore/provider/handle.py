@@ -222,12 +222,17 @@ class Provider(OptionalListings, OptionalCalls):
     ) -> CloneUrl:
         """Where to clone a repository from, and with what credential.
 
+        Over SSH if the provider has a key for it, or uses the agent.
+
         Args:
             rejected: A credential that this method returned before, if the git server rejected
                 it. A token is renewed then, and a replaced secret is read again.
         """
         if rejected is not None and not self._is_renewed(rejected):
             self._connection.use_others(self._connection.replaced)
+        core = self._connection.core
+        if core.uses_ssh:
+            return core.ssh_source(self.ssh_clone_url(repository))
         found = self._call("clone_url", CloneUrl, repository=repository)
         if found.credential is not None:
             for secret in secrets_in(found.credential):
@@ -266,6 +271,11 @@ class Provider(OptionalListings, OptionalCalls):
         """What to mask in whatever may repeat it: the secrets of the configuration, and those
         that were sent to the host or given by ``clone_url`` so far."""
         return self._redactor.secrets
+
+    @property
+    def uses_ssh(self) -> bool:
+        """Whether git clones over SSH."""
+        return self._connection.core.uses_ssh
 
     @property
     def no_repositories_hint(self) -> str:

@@ -98,10 +98,11 @@ class KnownHosts:
     def _of(self, host: str, port: int) -> list[_Line]:
         host = host.lower()
         found = [each for each in self._lines if each.is_for(_name(host, port))]
-        if port != SSH_PORT:
-            general = [each for each in self._lines if each.is_for(host)]
-            found += [each for each in general if not found or each.is_revoked]
-        return found
+        if port == SSH_PORT:
+            return found
+        is_named = any(not each.is_revoked for each in found)
+        general = [each for each in self._lines if each.is_for(host) and each not in found]
+        return found + [each for each in general if each.is_revoked or not is_named]
 
 
 def read_host_keys(text: str) -> tuple[str, ...]:

@@ -317,10 +317,7 @@ def running(
         OSError: The server cannot be reached.
         GitError: The server breaks the protocol.
     """
-    hosts = KnownHosts(credential.host_keys)
-    client = _Client(
-        hosts.trusted(server.host, server.port), hosts.revoked(server.host, server.port)
-    )
+    client = _client_for(server, credential)
     with _connected(server, credential, client, wire, silence) as (loop, connection):
         session = _Session(loop)
         opening = connection.create_session(
@@ -328,6 +325,12 @@ def running(
         )
         channel, _ = _translating(lambda: loop.wait(opening, silence), server)
         yield Command(server, loop, session, channel, silence)
+
+
+def sign_in(server: SshServer, credential: SshCredential, wire: Wire, *, silence: float) -> None:
+    """Sign in to a server, and run nothing; errors as in ``running``."""
+    with _connected(server, credential, _client_for(server, credential), wire, silence):
+        pass
 
 
 def find_host_key(server: SshServer, wire: Wire, *, silence: float) -> HostKey:
@@ -348,6 +351,12 @@ def find_host_key(server: SshServer, wire: Wire, *, silence: float) -> HostKey:
             return client.host_key
         raise
     raise AssertionError("a client that trusts no key has signed in")
+
+
+def _client_for(server: SshServer, credential: SshCredential) -> _Client:
+    hosts = KnownHosts(credential.host_keys)
+    place = (server.host, server.port)
+    return _Client(hosts.trusted(*place), hosts.revoked(*place))
 
 
 @contextmanager
