@@ -14,6 +14,8 @@ The tree::
     │   └── UnexpectedAnswer
     ├── GitError                    the git protocol, or what a repository holds
     │   ├── RemoteRefused
+    │   │   └── KeyRefused
+    │   ├── HostKeyRefused
     │   ├── CorruptPack
     │   ├── UnsafeRepository
     │   └── LimitExceeded
@@ -47,6 +49,8 @@ __all__ = [
     "DeploycoreError",
     "GitError",
     "HealthCheckFailed",
+    "HostKeyRefused",
+    "KeyRefused",
     "LimitExceeded",
     "Locked",
     "NotFound",
@@ -213,6 +217,24 @@ class RemoteRefused(GitError):
             self.exit_code = PermissionDenied.exit_code
         elif status in _ABSENT or ("ref" in self.details and status is None):
             self.exit_code = NotFound.exit_code
+
+
+class KeyRefused(RemoteRefused):
+    """The git server accepts none of the SSH keys that it was shown."""
+
+    code = "key_refused"
+    exit_code = 4
+
+
+class HostKeyRefused(GitError):
+    """The key of the SSH server is not known, or is not the one that is known.
+
+    ``details`` has the ``host``, the server's ``algorithm`` and ``fingerprint``, the ``line`` of a
+    known_hosts file for it, and as ``known`` the fingerprints that were expected.
+    """
+
+    code = "host_key_refused"
+    exit_code = 4
 
 
 class CorruptPack(GitError):

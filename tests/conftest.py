@@ -19,6 +19,8 @@ from deploycore.provider.observers import installed_observers
 from tests.distributions import write_distribution
 from tests.network import write_certificate
 from tests.postgresql import Server, running_server, why_not
+from tests.ssh_server import Sshd
+from tests.ssh_server import why_not as why_no_sshd
 
 InstallDistribution = Callable[..., None]
 
@@ -138,3 +140,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a certificate for ``localhost`` that nobody signed, and its key."""
     directory = tmp_path_factory.mktemp("certificate")
     return write_certificate(directory / "certificate.pem", "localhost")
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """An OpenSSH server of this test process, with git behind it; see ``tests.ssh_server``."""
+    reason = why_no_sshd()
+    if reason:
+        pytest.skip(f"no sshd: {reason}")
+    running = Sshd(tmp_path_factory.mktemp("sshd"))
+    yield running
+    running.stop()

@@ -54,18 +54,19 @@ def field_help(config_type: Any) -> str:
         lines.append(f"  {_option_help(field)}")
         lines.append(f"      {_description(config_type, field)}")
     own = core_fields(config_type)
-    for title, fields in (
-        ("Network fields, for the API, git and Git LFS:", [f for f in own if not _is_date(f)]),
-        ("Expiry:", [f for f in own if _is_date(f)]),
-    ):
+    groups = {title: [f for f in own if _title(f) == title] for title in map(_title, own)}
+    for title, fields in groups.items():
         lines += ["", title] if fields else []
         for field in fields:
             lines += [f"  {_option_help(field)}", f"      {field.description}; optional"]
     return "\n".join(lines)
 
 
-def _is_date(field: ConfigField) -> bool:
-    return field.name == "expires_on"
+def _title(field: ConfigField) -> str:
+    if field.name.startswith("ssh_"):
+        return "SSH fields, to clone with a key:"
+    is_date = field.name == "expires_on"
+    return "Expiry:" if is_date else "Network fields, for the API, git and Git LFS:"
 
 
 def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:

@@ -12,6 +12,7 @@ import deploycore
 from deploycore.cli import provider_authorize, provider_changes
 from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
+from deploycore.cli.host_keys import HostKeys, pinning, with_host_keys
 from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson, ProviderName
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
@@ -74,6 +75,7 @@ def add(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Name for the provider.")] = None,
     kind: Kind = None,
+    host_key: HostKeys = None,
     no_verify: NoVerify = False,
     as_json: AsJson = False,
     show_help: Help = False,
@@ -87,6 +89,7 @@ def add(
     --FIELD-file PATH. The provider is stored only if the git host accepts the credentials.
     """
     from deploycore.cli.fields import field_help, read_fields
+    from deploycore.installation.host_keys import verify_ssh
     from deploycore.provider.registry import load_plugin
 
     if show_help or name is None or kind is None:
@@ -116,12 +119,17 @@ def add(
             "" if no_verify else "To store the provider without checking it, add --no-verify."
         ),
     ):
-        record = installation.add_provider(
-            name,
-            plugin.kind,
-            given.settings,
-            given.secrets,
-            verify=None if no_verify else lambda opened: accounts.append(opened.authenticate()),
+
+        def verify(opened: Provider) -> None:
+            accounts.append(opened.authenticate())
+            verify_ssh(opened, installation.git_settings)
+
+        record = pinning(
+            lambda settings: installation.add_provider(
+                name, plugin.kind, settings, given.secrets, verify=None if no_verify else verify
+            ),
+            with_host_keys(given.settings, host_key),
+            as_json=as_json,
         )
         if as_json:
             show_json(_as_dict(record))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import deploycore
 from deploycore.cli.checks import naming_option
+from deploycore.cli.host_keys import HostKeys, pinning, with_host_keys
 from deploycore.cli.options import AsJson, ProviderName, parse_duration
 from deploycore.cli.output import Column, say, show_json, show_table
 from deploycore.cli.usage import UsageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deploycore.cli.fields import GivenFields
     from deploycore.installation.provider_changes import Difference, ProviderChange
     from deploycore.models import Account
+    from deploycore.provider import Provider
 
 __all__ = ["register"]
 
@@ -46,6 +48,7 @@ def edit(
         list[str] | None,
         typer.Option("--unset", metavar="FIELD", help="Remove an optional field. Repeatable."),
     ] = None,
+    host_key: HostKeys = None,
     dry_run: DryRun = False,
     no_verify: NoVerify = False,
     as_json: AsJson = False,
@@ -57,13 +60,15 @@ def edit(
 
     Network fields, which every kind has: --ca-bundle, --client-certificate, --client-key, --proxy,
     --connect-timeout and --read-timeout. Also for every kind: --expires-on, the date on which the
-    credentials expire.
+    credentials expire; and --ssh-private-key-file, --ssh-passphrase-file, --ssh-agent and
+    --host-key, to clone over SSH.
     """
-    from deploycore.cli.fields import read_changed_fields
+    from deploycore.cli.fields import GivenFields, read_changed_fields
 
     def read(config_type: Any, stored: list[str]) -> GivenFields:
         del stored
-        return read_changed_fields(config_type, context.args)
+        given = read_changed_fields(config_type, context.args)
+        return GivenFields(with_host_keys(given.settings, host_key), given.secrets)
 
     removed = [each.removeprefix("--").replace("-", "_") for each in unset or []]
     _change(name, read, removed, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
@@ -116,6 +121,7 @@ def _change(
     no_verify: bool,
     as_json: bool,
 ) -> None:
+    from deploycore.installation.host_keys import verify_ssh
     from deploycore.provider.registry import load_plugin
 
     accounts: list[Account] = []
@@ -127,17 +133,21 @@ def _change(
         _refuse_unknown(removed, plugin.config_type)
         gone = dict.fromkeys(removed)
         changes = installation.provider_changes
-        change = changes.plan(name, {**given.settings, **gone}, {**given.secrets, **gone})
-        if change.differences and not dry_run:
-            hint = "" if no_verify else "To store the change without checking it, add --no-verify."
-            with telling_of_waits(), naming_option(hint):
-                changes.store(
-                    change,
-                    verify=None
-                    if no_verify
-                    else lambda opened: accounts.append(opened.authenticate()),
-                    keep_former=kept,
-                )
+
+        def verify(opened: Provider) -> None:
+            accounts.append(opened.authenticate())
+            verify_ssh(opened, installation.git_settings)
+
+        def store(settings: Mapping[str, str]) -> ProviderChange:
+            change = changes.plan(name, {**settings, **gone}, {**given.secrets, **gone})
+            if change.differences and not dry_run:
+                changes.store(change, verify=None if no_verify else verify, keep_former=kept)
+            return change
+
+        hint = "" if no_verify else "To store the change without checking it, add --no-verify."
+        with telling_of_waits(), naming_option(hint):
+            pinned = record.settings.get("ssh_host_keys", "")
+            change = pinning(store, given.settings, stored=pinned, as_json=as_json)
         must_sign_in = change.config.sign_in is not None and not accounts and not no_verify
     account = accounts[0].username if accounts else None
     if as_json:

@@ -15,7 +15,7 @@ from deploycore.errors import ConfigurationError
 
 __all__ = ["Origin", "host_of", "path_of"]
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
 _PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # visible ASCII without the backslash
 
 
@@ -68,7 +68,7 @@ class Origin:
         except ValueError:
             origin, user = cls("", "", None), None
         problem = ""
-        if origin.scheme not in _DEFAULT_PORTS or not origin.host:
+        if origin.scheme not in ("http", "https") or not origin.host:
             problem = "is not an http or https URL"
         elif user is not None:
             problem = "contains a username or password, which belong in the credentials"

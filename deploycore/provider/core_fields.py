@@ -1,5 +1,5 @@
 """The fields that every kind of provider has from the core, beside those of its plugin: the
-provider's own network, and when its credentials expire.
+provider's own network, how git signs in over SSH, and when its credentials expire.
 
 They are stored with the plugin's fields, and taken out before the plugin's ``Config`` is made, so
 that a plugin need not know them. A field of a plugin that has the name of one of these is the
@@ -29,6 +29,9 @@ from deploycore.configuration import ConfigField, ProviderConfig, config_fields,
 from deploycore.errors import ConfigurationError
 from deploycore.http import HttpSettings
 from deploycore.http.certificates import refuse_unusable_bundle, refuse_unusable_certificate
+from deploycore.models import CloneUrl, SshAddress, SshCredential
+from deploycore.ssh.known_hosts import read_host_keys
+from deploycore.ssh.library import require_extra
 from deploycore.text.validation import describe_problems
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ __all__ = [
     "all_fields",
     "core_fields",
     "parse_fields",
+    "read_host_key_option",
     "split_fields",
 ]
 
@@ -67,6 +71,20 @@ def _proxy(secret: SecretStr) -> SecretStr:
     if parts.scheme not in ("http", "https") or not parts.host or parts.path not in (None, "/"):
         raise ValueError(f"it must be http:// or https:// with a host and a port, or {NO_PROXY!r}")
     return SecretStr(address)
+
+
+def _host_keys(text: str) -> str:
+    """The lines themselves, also if a file with them is named."""
+    path = Path(text.strip()).expanduser()
+    is_file = "\n" not in text.strip() and len(text.split()) == 1
+    if is_file:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise ValueError(
+                "it is neither a line of a known_hosts file, nor such a file"
+            ) from None
+    return "\n".join(read_host_keys(text))
 
 
 _File = Annotated[str, AfterValidator(_path)]
@@ -101,6 +119,23 @@ class CoreFields(BaseModel):
     read_timeout: _Seconds | None = Field(
         None, description="seconds to wait for more data, at most 600 (default: 30; git: 60)"
     )
+    ssh_private_key: SecretStr | None = Field(
+        None,
+        description="private key, in the OpenSSH or PEM format, to clone over SSH (default: git"
+        " clones over HTTPS)",
+    )
+    ssh_passphrase: SecretStr | None = Field(
+        None, description="passphrase that the SSH private key is encrypted with"
+    )
+    ssh_agent: bool = Field(
+        False,
+        description="true to clone over SSH with the keys of the agent that SSH_AUTH_SOCK names",
+    )
+    ssh_host_keys: Annotated[str, AfterValidator(_host_keys)] | None = Field(
+        None,
+        description="lines of a known_hosts file with the keys of the SSH server, or the path of"
+        " such a file; added to the keys that the host publishes",
+    )
     expires_on: date | None = Field(
         None,
         description="date on which the credentials expire, such as 2027-01-31, if the host does"
@@ -115,7 +150,12 @@ class CoreFields(BaseModel):
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The proxy's address and its password, if it has one."""
+        """The SSH key with its passphrase; the proxy's address and its password, if it has one."""
+        given = (self.ssh_private_key, self.ssh_passphrase)
+        return (*(each for each in given if each is not None), *self._proxy_secrets)
+
+    @property
+    def _proxy_secrets(self) -> tuple[SecretStr, ...]:
         if self.proxy is None:
             return ()
         auth = parse_url(self.proxy.get_secret_value()).auth
@@ -123,6 +163,24 @@ class CoreFields(BaseModel):
             return ()
         password = auth.partition(":")[2]
         return (self.proxy, SecretStr(auth), *([SecretStr(password)] if password else []))
+
+    @property
+    def uses_ssh(self) -> bool:
+        """Whether git clones over SSH."""
+        return self.ssh_private_key is not None or self.ssh_agent
+
+    def ssh_source(self, address: SshAddress) -> CloneUrl:
+        """What git clones over SSH, with the key, and the keys that the host may have."""
+        pinned = (self.ssh_host_keys or "").splitlines()
+        return CloneUrl(
+            url=address.url,
+            credential=SshCredential(
+                private_key=self.ssh_private_key,
+                passphrase=self.ssh_passphrase,
+                agent=self.ssh_agent,
+                host_keys=(*pinned, *address.host_keys),
+            ),
+        )
 
     def http_settings(self, settings: HttpSettings | None = None) -> HttpSettings:
         """Settings of API requests with what these fields say instead."""
@@ -173,7 +231,7 @@ def core_fields(config_type: Any) -> tuple[ConfigField, ...]:
     """
     taken = {"name", *(field.name for field in config_fields(config_type))}
     return tuple(
-        replace(field, may_be_plain=field.secret)
+        replace(field, may_be_plain=field.name == "proxy")
         for field in config_fields(CoreFields)
         if field.name not in taken
     )
@@ -205,7 +263,8 @@ def parse_fields(
             provider=name,
         )
     config, core = split_fields(config_type, {"name": name, **settings, **secrets}, kind=kind)
-    return ParsedFields(config, core, {**settings, **_absolute(core, own & settings.keys())})
+    refuse_unusable_key(core, name)
+    return ParsedFields(config, core, {**settings, **_as_stored(core, own & settings.keys())})
 
 
 def split_fields(
@@ -235,7 +294,7 @@ def _parse_core(values: Mapping[str, object], name: str, kind: str) -> CoreField
         return core
     raise ConfigurationError(
         f"The configuration of {kind} provider {name!r} is not valid: {problems}",
-        hint=f"See the network fields: deploycore provider add --kind {kind} --help",
+        hint=f"See the fields of every kind: deploycore provider add --kind {kind} --help",
         provider=name,
     )
 
@@ -257,7 +316,44 @@ def _refuse_unusable(core: CoreFields, name: str) -> None:
         raise
 
 
-def _absolute(core: CoreFields, given: set[str]) -> dict[str, str]:
-    """Paths as they are to be stored: other processes have other working directories."""
-    files = given & {"ca_bundle", "client_certificate", "client_key"}
+def read_host_key_option(text: str) -> str:
+    """Read lines of a known_hosts file, or the file that is named.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    try:
+        return _host_keys(text)
+    except ValueError as error:
+        problem = str(error)
+    raise ConfigurationError(
+        f"The host key cannot be used: {problem}.",
+        hint="Give a line such as: host.example.com ssh-ed25519 AAAA… or the path of a known_hosts"
+        " file.",
+    )
+
+
+def refuse_unusable_key(core: CoreFields, name: str) -> None:
+    """Refuse an SSH key that cannot be read, when it is given and not when it is used first.
+
+    Raises:
+        ConfigurationError: The key or its passphrase is wrong, or the extra is not installed.
+    """
+    if not core.uses_ssh:
+        return
+    require_extra()
+    if core.ssh_private_key is None:
+        return
+    from deploycore.ssh.keys import read_private_key  # needs the extra
+
+    try:
+        read_private_key(core.ssh_private_key, core.ssh_passphrase)
+    except ConfigurationError as error:
+        error.add_context(provider=name)
+        raise
+
+
+def _as_stored(core: CoreFields, given: set[str]) -> dict[str, str]:
+    """Paths and host keys as they are to be stored: other processes have other directories."""
+    files = given & {"ca_bundle", "client_certificate", "client_key", "ssh_host_keys"}
     return {each: getattr(core, each) for each in files}

@@ -9,7 +9,7 @@ import pytest
 
 from deploycore.errors import RemoteRefused
 from deploycore.git import RepositoryCache, clone, export
-from deploycore.git.wire.client import GitClient
+from deploycore.git.wire.http_client import HttpGitClient
 from tests.git.servers import SECRET, nothing_left, snapshot, source
 
 FORMATS = ["sha1", "sha256"]
@@ -78,13 +78,13 @@ def deploy(shop, cache, tmp_path, settings):
 @pytest.fixture
 def requests(monkeypatch):
     """The methods of all requests that are made."""
-    made, ask = [], GitClient._http_request
+    made, ask = [], HttpGitClient._http_request
 
     def counted(client, url, headers=None, data=None, **options):
         made.append("GET" if data is None else "POST")
         return ask(client, url, headers, data, **options)
 
-    monkeypatch.setattr(GitClient, "_http_request", counted)
+    monkeypatch.setattr(HttpGitClient, "_http_request", counted)
     return made
 
 

@@ -12,8 +12,9 @@ from deploycore.errors import ConfigurationError
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
+from deploycore.ssh.server import SshServer, is_ssh
 
-__all__ = ["is_address", "refuse_unusable_source"]
+__all__ = ["is_address", "missing_key", "refuse_unusable_source"]
 
 
 def is_address(url: str) -> bool:
@@ -34,14 +35,17 @@ def refuse_unusable_source(source: CloneUrl, *, allow_plain_http: bool = False) 
         allow_plain_http: Whether credentials may be sent unencrypted.
 
     Raises:
-        ConfigurationError: The URL is malformed, or is plain HTTP to another machine and has a
-            credential.
+        ConfigurationError: The URL is malformed, is plain HTTP to another machine and has a
+            credential, or is for SSH and has none.
     """
     if not is_address(source.url):
         raise ConfigurationError(
             f"{clean(source.url)!r} is not a valid address of a git server.",
             hint="Write it like https://git.example.com/acme/shop.git, without spaces.",
         )
+    if is_ssh(source.url):
+        _refuse_unusable_ssh(source)
+        return
     origin = Origin.of(source.url)
     if allow_plain_http or origin.scheme == "https" or origin.is_loopback:
         return
@@ -51,3 +55,27 @@ def refuse_unusable_source(source: CloneUrl, *, allow_plain_http: bool = False) 
             hint="Use the https address.",
             url=source.url,
         )
+
+
+def _refuse_unusable_ssh(source: CloneUrl) -> None:
+    problem = ""
+    try:
+        SshServer.of(source.url)
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        raise ConfigurationError(
+            f"{clean(source.url)!r} is not a valid address of a git server: {problem}.",
+            hint="Correct it: ssh://git@host/path",
+        )
+    if source.credential is None:
+        raise missing_key(source.url)
+
+
+def missing_key(url: str) -> ConfigurationError:
+    """Return the error for an ssh URL without a key."""
+    return ConfigurationError(
+        f"There is no SSH key for {url}.",
+        hint="Give the provider an ssh_private_key, or set its ssh_agent.",
+        url=url,
+    )

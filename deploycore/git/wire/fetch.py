@@ -1,4 +1,4 @@
-"""Fetch one commit from a server over smart HTTP, with retries.
+"""Fetch one commit from a server, over HTTP or SSH, with retries.
 
 All other refs of the server are ignored, so that an odd one cannot block a deployment.
 """
@@ -19,6 +19,8 @@ from deploycore.errors import (
     CorruptPack,
     DeploycoreError,
     GitError,
+    HostKeyRefused,
+    KeyRefused,
     LimitExceeded,
     RemoteRefused,
     UnsafeRepository,
@@ -27,8 +29,8 @@ from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import OBJECT_FORMATS
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.client import GitClient, too_many_bytes
-from deploycore.git.wire.connections import open_pool
 from deploycore.git.wire.destination import Destinations
+from deploycore.git.wire.opening import open_client
 from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, Wanted, is_hash_of
 from deploycore.git.wire.translation import is_transient, network_failure, protocol_refusal
 from deploycore.git.wording import clean
@@ -87,6 +89,8 @@ def fetch(
 def _may_have_changed(error: DeploycoreError) -> bool:
     if isinstance(error, LimitExceeded | UnsafeRepository | CorruptPack | Cancelled):
         return False
+    if isinstance(error, KeyRefused | HostKeyRefused):
+        return False
     return isinstance(error, GitError) and error.details.get("status") not in (401, 403, 429)
 
 
@@ -118,24 +122,21 @@ class _Attempt:
 
     def outcome(self) -> Fetched | _Failure:
         caught: Exception
-        with open_pool(self._source.url, self._operation) as pool:
-            client = GitClient(self._source, pool, self._operation, self._wanted, self._receiver)
+        wanted, receiver = self._wanted, self._receiver
+        with open_client(self._source, self._operation, wanted, receiver) as client:
             try:
                 if self._within is not None:
-                    self._within.refuse_private(self._source.url)
-                    self._within.watch(pool, self._source.url)
+                    client.stay_within(self._within)
                 return self._fetched(client)
             except Exception as error:
                 caught = error
-            finally:
-                client.close()
         if not isinstance(caught, DeploycoreError):
             # The connection may have broken because the operation ended and cut it.
             self._operation.check()
         return self._failure(client, caught)
 
     def _failure(self, client: GitClient, caught: Exception) -> _Failure:
-        client.take_error_band(caught)
+        client.take_refusal(caught)
         if client.refusal:
             refusal = protocol_refusal(self._source, client.refusal)
             return _Failure(self._explained(refusal), self._may_have_moved)

@@ -9,6 +9,7 @@ headers, does not become the error's context.
 from __future__ import annotations
 
 import ssl
+from socket import gaierror
 
 from dulwich.errors import HangupException
 from urllib3.exceptions import (
@@ -27,6 +28,7 @@ from deploycore.git.wire.destination import shown_origin
 from deploycore.git.wording import clean
 from deploycore.http.origin import path_of
 from deploycore.models import CloneUrl
+from deploycore.ssh.server import Unreachable
 
 __all__ = [
     "http_refusal",
@@ -110,7 +112,8 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
             hint="Check the provider's proxy or HTTPS_PROXY, or add the host to NO_PROXY.",
             url=url,
         )
-    if isinstance(error, NewConnectionError):  # a ConnectTimeoutError to urllib3
+    # To urllib3, the first is a ConnectTimeoutError.
+    if isinstance(error, NewConnectionError | Unreachable | gaierror):
         return GitError(
             f"The git server of {url} cannot be reached.",
             hint="Check the address, that the host is up, and the network.",

@@ -28,6 +28,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    SshAddress,
     Tag,
     TagQuery,
 )
@@ -55,6 +56,7 @@ from deploycore_bitbucket.configuration import (
 from deploycore_bitbucket.explanations import Action, Question
 from deploycore_bitbucket.filtering import NameFilter
 from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
+from deploycore_bitbucket.ssh import ssh_address
 from deploycore_bitbucket.statuses import build_status
 
 __all__ = ["BitbucketProvider"]
@@ -196,6 +198,11 @@ class BitbucketProvider:
         else:
             credential = config.git_credential
         return CloneUrl(url=f"{config.git_url}/{repository.path}.git", credential=credential)
+
+    @hookimpl
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """Build the SSH address from the configuration, without a request."""
+        return ssh_address(self._config.git_url, repository)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

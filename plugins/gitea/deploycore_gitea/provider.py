@@ -31,6 +31,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    SshAddress,
     Tag,
     TagQuery,
 )
@@ -52,6 +53,7 @@ from deploycore_gitea.configuration import (
     OAuthConfig,
 )
 from deploycore_gitea.explanations import Action, Question, missing_scopes
+from deploycore_gitea.ssh import ssh_address
 from deploycore_gitea.statuses import commit_status
 from deploycore_gitea.webhooks import HookAnswer
 
@@ -178,6 +180,11 @@ class GiteaProvider:
         if isinstance(config, OAuthConfig):
             return CloneUrl(url=url, credential=config.git_credential_with(self._http))
         return CloneUrl(url=url, credential=config.git_credential)
+
+    @hookimpl
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """Build the SSH address of codeberg.org, or ask another server for it."""
+        return ssh_address(self._config.url, repository, self.find_repository)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

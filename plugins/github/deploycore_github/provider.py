@@ -31,6 +31,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    SshAddress,
     Tag,
     TagQuery,
 )
@@ -56,6 +57,7 @@ from deploycore_github.configuration import (
 )
 from deploycore_github.explanations import Question
 from deploycore_github.installation import installation_path, installation_token
+from deploycore_github.ssh import ssh_address
 from deploycore_github.statuses import (
     DeploymentAnswer,
     commit_status,
@@ -228,6 +230,11 @@ class GitHubProvider:
             username=GIT_USERNAME, password=token.value, expires_at=token.expires_at
         )
         return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
+
+    @hookimpl
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """Build the SSH address from the configuration, without a request."""
+        return ssh_address(self._config.url, repository)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

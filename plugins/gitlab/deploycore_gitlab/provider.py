@@ -36,6 +36,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    SshAddress,
     Tag,
     TagQuery,
 )
@@ -60,6 +61,7 @@ from deploycore_gitlab.configuration import (
 )
 from deploycore_gitlab.explanations import Action, Question
 from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
+from deploycore_gitlab.ssh import ssh_address
 from deploycore_gitlab.statuses import DeploymentAnswer
 from deploycore_gitlab.webhooks import HookAnswer
 
@@ -201,6 +203,11 @@ class GitLabProvider:
         if isinstance(config, OAuthConfig):
             return CloneUrl(url=url, credential=config.git_credential_with(self._http))
         return CloneUrl(url=url, credential=config.git_credential)
+
+    @hookimpl
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """Build the SSH address of gitlab.com, or ask another server for it."""
+        return ssh_address(self._config.url, repository, self.find_repository)
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

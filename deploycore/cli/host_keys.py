@@ -1,0 +1,83 @@
+"""The keys of SSH servers on the command line: ``--host-key``, and the question at the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, TypeVar
+
+import typer
+
+from deploycore.cli.output import say_aside
+from deploycore.errors import Cancelled, HostKeyRefused
+
+__all__ = ["HostKeys", "pinning", "with_host_keys"]
+
+HostKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host-key",
+        metavar="FILE|LINE",
+        help="Key of the SSH server, for a host that publishes none: a line of a known_hosts file,"
+        " or the path of such a file. Repeatable.",
+    ),
+]
+
+_FIELD = "ssh_host_keys"
+_T = TypeVar("_T")
+
+
+def with_host_keys(settings: Mapping[str, str], host_keys: Sequence[str] | None) -> dict[str, str]:
+    """Add the values of ``--host-key`` to a provider's settings.
+
+    Raises:
+        ConfigurationError: One is neither a line nor a file with lines.
+    """
+    if not host_keys:
+        return dict(settings)
+    from deploycore.provider.core_fields import read_host_key_option
+
+    known = [settings[_FIELD]] if _FIELD in settings else []
+    lines = [read_host_key_option(each) for each in (*known, *host_keys)]
+    return {**settings, _FIELD: "\n".join(lines)}
+
+
+def pinning(
+    store: Callable[[Mapping[str, str]], _T],
+    settings: Mapping[str, str],
+    *,
+    stored: str = "",
+    as_json: bool,
+) -> _T:
+    """Store a provider; ask the person to compare the key of an SSH server that is not known.
+
+    Args:
+        store: Verifies and stores the provider with these settings.
+        stored: The keys that are pinned already.
+
+    Raises:
+        HostKeyRefused: There is no terminal to ask at, or the server has another key than the known
+            one.
+        Cancelled: The answer was no.
+    """
+    try:
+        return store(settings)
+    except HostKeyRefused as error:
+        refusal = error
+    line = refusal.details["line"]
+    if refusal.details["known"]:
+        raise refusal
+    if as_json or not sys.stdin.isatty():
+        refusal.hint = (
+            "Compare the fingerprint with what the host publishes. If it is the same, add"
+            f" --host-key '{line}'"
+        )
+        raise refusal
+    details = refusal.details
+    say_aside(f"The key of the SSH server {details['host']} is not known:")
+    say_aside(f"  {details['algorithm']} {details['fingerprint']}")
+    say_aside("Compare this fingerprint with what the host publishes.")
+    if not typer.confirm("Is it the same?", err=True):
+        raise Cancelled("Nothing was stored.")
+    pinned = [each for each in (settings.get(_FIELD, stored), line) if each]
+    return store({**settings, _FIELD: "\n".join(pinned)})

@@ -1,0 +1,37 @@
+"""Open the client that a repository's URL needs; nothing else knows which one that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deploycore.git.operation import Operation
+from deploycore.git.wire.client import GitClient
+from deploycore.git.wire.http_client import open_http_client
+from deploycore.git.wire.request import FetchReceiver, Wanted
+from deploycore.models import CloneUrl
+from deploycore.ssh.server import is_ssh
+
+__all__ = ["open_client"]
+
+
+@contextmanager
+def open_client(
+    source: CloneUrl, operation: Operation, wanted: Wanted, receiver: FetchReceiver
+) -> Iterator[GitClient]:
+    """Open a client for one fetch.
+
+    Raises:
+        ConfigurationError: The URL is for SSH, whose extra is not installed.
+    """
+    if is_ssh(source.url):
+        from deploycore.ssh.library import require_extra
+
+        require_extra()
+        from deploycore.git.wire.ssh_client import open_ssh_client  # needs the extra
+
+        with open_ssh_client(source, operation, wanted, receiver) as client:
+            yield client
+    else:
+        with open_http_client(source, operation, wanted, receiver) as client:
+            yield client

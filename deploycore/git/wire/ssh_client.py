@@ -1,0 +1,176 @@
+"""The git protocol over SSH: one command, whose input and output are the requests and answers.
+
+Source: https://git-scm.com/docs/pack-protocol ("SSH Transport")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from dulwich.client import (
+    _extract_symrefs_and_agent,
+    negotiate_protocol_version,
+    read_pkt_refs_v1,
+    read_server_capabilities,
+)
+from dulwich.protocol import Protocol as PacketLines
+from dulwich.protocol import split_peeled_refs
+from dulwich.refs import filter_ref_prefix
+
+from deploycore.errors import KeyRefused, RemoteRefused
+from deploycore.git.credentials import key_of
+from deploycore.git.operation import Operation
+from deploycore.git.wire.address import missing_key
+from deploycore.git.wire.client import SERVICE, Discovered, GitClient, Reader
+from deploycore.git.wire.request import FetchReceiver, Wanted
+from deploycore.git.wording import clean
+from deploycore.http.wire import Wire, cutting_after
+from deploycore.models import CloneUrl
+from deploycore.ssh.server import SshServer
+from deploycore.ssh.session import Command, running
+
+__all__ = ["open_command", "open_ssh_client"]
+
+_VERSION_2 = {"GIT_PROTOCOL": "version=2"}
+# How hosts and git begin the line that says why.
+_REASONS = (b"ERROR:", b"fatal:", b"error:", b"remote:")
+
+
+@contextmanager
+def open_command(
+    source: CloneUrl, program: str, *arguments: str, operation: Operation
+) -> Iterator[Command]:
+    """Run a program on a repository's server, with the repository as its first argument.
+
+    The connection is cut when the operation's time is over or when it is cancelled. A key that the
+    server does not accept is replaced if there is another one.
+
+    Raises:
+        KeyRefused: The server accepts no key.
+    """
+    server, settings, key = SshServer.of(source.url), operation.settings, key_of(source)
+    wire = Wire(settings.connect_timeout, operation.check)
+    with (
+        cutting_after(wire, operation.remaining),
+        operation.cancellation.waking(wire.cut),
+        ExitStack() as open_until_end,
+    ):
+        while True:
+            sent = operation.credentials.current(key)
+            if sent is None:
+                raise missing_key(source.url)
+            opening = running(
+                server,
+                sent,
+                server.command(program, *arguments),
+                wire,
+                environment=_VERSION_2,
+                silence=settings.read_timeout,
+            )
+            try:
+                command = open_until_end.enter_context(opening)
+            except KeyRefused:
+                if not operation.credentials.replace(sent):
+                    raise
+            else:
+                break
+        operation.credentials.accept(sent)
+        yield command
+
+
+@contextmanager
+def open_ssh_client(
+    source: CloneUrl, operation: Operation, wanted: Wanted, receiver: FetchReceiver
+) -> Iterator[GitClient]:
+    """Open a client for one fetch; its connection is made by the first request."""
+    upload_pack = open_command(source, SERVICE, operation=operation)
+    with ExitStack() as open_until_end:
+        yield _SshGitClient(
+            source,
+            operation,
+            wanted,
+            receiver,
+            lambda: open_until_end.enter_context(upload_pack),
+        )
+
+
+class _SshGitClient(GitClient):
+    """dulwich's protocol over a command.
+
+    Args:
+        start: Runs the command.
+    """
+
+    def __init__(
+        self,
+        source: CloneUrl,
+        operation: Operation,
+        wanted: Wanted,
+        receiver: FetchReceiver,
+        start: Callable[[], Command],
+    ) -> None:
+        super().__init__(source, operation, wanted, receiver)
+        self._start = start
+        self._talk: tuple[Command, Reader] | None = None
+
+    def _discover_references(
+        self,
+        service: bytes,
+        base_url: str,
+        protocol_version: int | None = None,
+        ref_prefix: Sequence[bytes] | None = None,
+    ) -> Discovered:
+        """Read what the server announces, and ask for refs if it has not sent them."""
+        command, reader = self._started()
+        lines = PacketLines(reader.read, command.write)
+        self.dumb = False
+        self.protocol_version = negotiate_protocol_version(lines)
+        if self.protocol_version == 2:
+            capabilities = read_server_capabilities(lines.read_pkt_seq())
+            return self._discovered(self._ask_at_once(base_url, capabilities, ref_prefix))
+        found, capabilities = read_pkt_refs_v1(lines.read_pkt_seq())
+        refs, peeled = split_peeled_refs(found)
+        symrefs, _ = _extract_symrefs_and_agent(capabilities)
+        if ref_prefix is not None:
+            refs = filter_ref_prefix(refs, ref_prefix)
+        return self._discovered((dict(refs), capabilities, base_url, symrefs, peeled))
+
+    def _smart_request(self, service: str, url: str, data: Any) -> tuple[Any, Any]:
+        """Send a request in the same connection."""
+        command, reader = self._started()
+        self._operation.check()
+        reader.begin_answer()
+        command.write(data if isinstance(data, bytes) else b"".join(data))
+        return self, reader.read
+
+    def _started(self) -> tuple[Command, Reader]:
+        if self._talk is None:
+            command = self._start()
+            reader = Reader(self, self._source, self._operation, command.read)
+            self._talk = (command, reader)
+        return self._talk
+
+    def _http_request(self, *args: Any, **options: Any) -> Any:
+        """Refuse a packfile URI, which leads elsewhere."""
+        raise RemoteRefused(
+            f"The git server of {self._source.url} refers to another address, which is not used.",
+            url=self._source.url,
+        )
+
+    def close(self) -> None:
+        """Keep the connection, although an answer has ended; the context closes it."""
+
+    def take_refusal(self, error: Exception) -> None:
+        """Use what the command wrote to its standard error as the refusal, if it failed."""
+        super().take_refusal(error)
+        if self.refusal or self._talk is None or not self.ended_early:
+            return
+        command = self._talk[0]
+        if not command.exit_status:
+            return
+        lines = [line.strip() for line in command.stderr.splitlines() if line.strip()]
+        reasons = [line for line in lines if line.startswith(_REASONS)] or lines
+        said = clean(b" ".join(reasons), self._source)
+        self.refusal = said or f"exit status {command.exit_status}"

@@ -1,0 +1,93 @@
+"""Translation of AsyncSSH's exceptions, and of what a server says, into typed errors."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+
+import asyncssh
+
+from deploycore.errors import DeploycoreError, GitError, HostKeyRefused, KeyRefused
+from deploycore.ssh.known_hosts import HostKey, host_key_line
+from deploycore.ssh.server import SshServer
+from deploycore.text.printable import printable
+
+__all__ = ["host_key_refusal", "translated"]
+
+_MAX_TEXT = 300
+
+
+def said(text: str) -> str:
+    """What a server said, safe to print."""
+    shown = " ".join(printable(text[: 16 * _MAX_TEXT]).split())
+    return shown if len(shown) <= _MAX_TEXT else shown[: _MAX_TEXT - 1] + "…"
+
+
+def translated(error: Exception, server: SshServer) -> Exception:
+    """The error for an exception: a typed one, or a ``ConnectionError`` or ``TimeoutError``."""
+    if isinstance(error, DeploycoreError | TimeoutError | socket.gaierror):
+        return error
+    if isinstance(error, asyncssh.ConnectionLost | OSError):
+        return ConnectionResetError("the SSH connection was closed")
+    if isinstance(error, asyncssh.PermissionDenied):
+        return KeyRefused(
+            f"The SSH server of {server.url} does not accept the key for user {server.user}.",
+            hint="Add the public key to the repository or to an account that can read it, and check"
+            " the user name in the URL. Only keys are used to sign in, never a password.",
+            url=server.url,
+        )
+    reason = said(str(error)) or type(error).__name__
+    if isinstance(error, asyncssh.KeyExchangeFailed):
+        return GitError(
+            f"The SSH server of {server.url} has no algorithm in common with deploycore: {reason}.",
+            hint="Upgrade the SSH server.",
+            url=server.url,
+        )
+    if isinstance(error, asyncssh.ChannelOpenError):
+        return GitError(
+            f"The SSH server of {server.url} does not run commands: {reason}.",
+            hint="Check that the address is that of a git server.",
+            url=server.url,
+        )
+    return GitError(
+        f"The SSH server of {server.url} ended the connection: {reason}.",
+        hint="Check that the address is that of an SSH server, and what its log says.",
+        url=server.url,
+    )
+
+
+def host_key_refusal(
+    server: SshServer, key: HostKey, trusted: Iterable[HostKey], revoked: Iterable[HostKey]
+) -> HostKeyRefused:
+    """The error for a server whose key is not known, is another one, or is revoked."""
+    known = [str(each) for each in trusted]
+    where = f"{server.host} (port {server.port})"
+    if key in revoked:
+        message = f"The SSH server {where} has a key that is marked as revoked: {key}."
+        hint = "Do not connect to it. Ask the host's administrator which key it should have."
+    elif known:
+        message = (
+            f"The SSH server {where} has another key than the known one. It has {key}; known:"
+            f" {', '.join(known)}."
+        )
+        hint = (
+            "The connection may be intercepted, or the host has changed its key. Compare"
+            " the fingerprint with what the host publishes. If it is the host's, pin it:"
+            " deploycore provider edit NAME --host-key FILE"
+        )
+    else:
+        message = f"The key of the SSH server {where} is not known. It has {key}."
+        hint = (
+            "Compare the fingerprint with what the host publishes. If it is the same, pin it:"
+            " deploycore provider edit NAME --host-key FILE"
+        )
+    return HostKeyRefused(
+        message,
+        hint=hint,
+        url=server.url,
+        host=server.host,
+        algorithm=key.kind,
+        fingerprint=key.fingerprint,
+        line=host_key_line(server.host, server.port, key),
+        known=known,
+    )

@@ -1,0 +1,70 @@
+"""The address of a repository on an SSH server, and the command that serves it.
+
+Source: https://git-scm.com/docs/git-clone#_git_urls and connect.c of git
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from deploycore.ssh.known_hosts import SSH_PORT
+
+__all__ = ["SshServer", "Unreachable", "is_ssh"]
+
+_DEFAULT_USER = "git"
+_MAX_USER = 255
+
+
+class Unreachable(ConnectionError):
+    """No connection to the server can be established."""
+
+
+def is_ssh(url: str) -> bool:
+    """Whether a URL is for SSH."""
+    return url[:6].lower() == "ssh://"
+
+
+@dataclass(frozen=True)
+class SshServer:
+    """Where a repository is.
+
+    Attributes:
+        url: The URL that this was read from.
+        user: ``git`` if the URL names none: the local user's name says nothing about the host.
+        path: As the server gets it.
+    """
+
+    url: str
+    user: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read an ssh URL.
+
+        Raises:
+            ValueError: It is malformed.
+        """
+        parts = urlsplit(url)
+        path, user = unquote(parts.path), unquote(parts.username or _DEFAULT_USER)
+        if path.startswith("/~"):  # the home directory of a user, as in git
+            path = path[1:]
+        if not is_ssh(url) or not parts.hostname or parts.password is not None:
+            raise ValueError("it is not an ssh URL with a host and without a password")
+        if not path.strip("/") or not path.isprintable():
+            raise ValueError("it has no path, or one that cannot be printed")
+        if not user.isprintable() or len(user) > _MAX_USER:
+            raise ValueError("its user name cannot be used")
+        return cls(url, user, parts.hostname, parts.port or SSH_PORT, path)
+
+    def command(self, program: str, *arguments: str) -> str:
+        """The command line that runs a program on the repository.
+
+        The server may give it to a shell, so the path is quoted as git quotes it.
+        """
+        quoted = "'" + self.path.replace("'", "'\\''").replace("!", "'\\!'") + "'"
+        return " ".join((program, quoted, *arguments))

@@ -1,0 +1,421 @@
+"""One command on an SSH server, with the bytes that it sends and receives.
+
+AsyncSSH speaks the protocol. Its event loop runs in the calling thread, and only while that waits
+for the server, so that there is no other thread, and no more is read than is asked for. It gets a
+connected socket, which a deadline or a cancellation cuts; see ``http.wire``.
+
+The server is not trusted: what it sends besides the command's output is bounded, it is asked for no
+terminal, and it gets no forwarded agent, port or display. Only keys are used to sign in.
+
+Source: RFC 4252 to 4254
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncssh
+
+from deploycore.errors import HostKeyRefused, LimitExceeded
+from deploycore.http.wire import Wire
+from deploycore.ssh.failures import host_key_refusal, translated
+from deploycore.ssh.keys import agent_keys, read_private_key
+from deploycore.ssh.known_hosts import HostKey, KnownHosts
+from deploycore.ssh.server import SshServer, Unreachable
+
+if TYPE_CHECKING:
+    from deploycore.models import SshCredential
+
+__all__ = ["Command", "find_host_key", "running"]
+
+_T = TypeVar("_T")
+
+_MAX_BANNER_CHARACTERS = 64 * 1024
+_MAX_STDERR_BYTES = 1024 * 1024
+_KEPT_STDERR_BYTES = 8 * 1024
+_CLOSING_SECONDS = 2.0
+# The server chooses the first that it has too. AES is faster than ChaCha20 on most processors.
+_CIPHERS = (
+    "aes256-gcm@openssh.com",
+    "aes128-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+)
+# The signatures of each kind of key, the preferred kind first.
+_SIGNATURES: Mapping[str, tuple[str, ...]] = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+# Everything that AsyncSSH would otherwise take from the user's files and environment, and
+# everything that a server could ask for besides a signature.
+_OPTIONS: Mapping[str, Any] = {
+    "config": None,
+    "x509_trusted_certs": [],
+    "x509_trusted_cert_paths": [],
+    "known_hosts": ([], [], []),  # ``_Client`` decides
+    "compression_algs": ["none"],  # a few bytes could become any number
+    "encryption_algs": list(_CIPHERS),
+    "preferred_auth": "publickey",
+    "public_key_auth": True,
+    "password_auth": False,
+    "kbdint_auth": False,
+    "host_based_auth": False,
+    "gss_auth": False,
+    "gss_kex": False,
+    "agent_path": None,
+    "agent_identities": None,
+    "agent_forwarding": False,
+    "client_certs": [],
+    "client_host_keysign": False,
+    "pkcs11_provider": None,
+    "x11_forwarding": False,
+    "request_pty": False,
+    "send_env": None,
+    "client_version": "deploycore",
+    "login_timeout": 0,  # the caller has its own
+}
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop without other threads."""
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        """Run a function at once."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def wait(self, what: Awaitable[_T], seconds: float) -> _T:
+        """Run until something is done, also in a thread that runs another loop.
+
+        Raises:
+            TimeoutError: It takes too long.
+        """
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            return self.run_until_complete(asyncio.wait_for(what, seconds))
+        finally:
+            asyncio._set_running_loop(outer)
+
+    def finish(self) -> None:
+        """Cancel what is left, and close."""
+        left = asyncio.all_tasks(self)
+        for each in left:
+            each.cancel()
+        with suppress(Exception):
+            if left:
+                self.wait(asyncio.wait(left), _CLOSING_SECONDS)
+        self.close()
+
+
+class _Client(asyncssh.SSHClient):
+    """Decides about the server's key, and bounds its banners."""
+
+    def __init__(self, trusted: tuple[HostKey, ...], revoked: tuple[HostKey, ...]) -> None:
+        self.host_key: HostKey | None = None
+        self._trusted = trusted
+        self._revoked = revoked
+        self._banner = 0
+        self._connection: asyncssh.SSHClientConnection | None = None
+
+    @property
+    def signatures(self) -> list[str]:
+        """The signatures to ask for: those of the known keys first, then all others."""
+        known = [each.kind for each in self._trusted if each.kind in _SIGNATURES]
+        return [
+            sign for kind in dict.fromkeys((*known, *_SIGNATURES)) for sign in _SIGNATURES[kind]
+        ]
+
+    def refusal(self, server: SshServer) -> HostKeyRefused | None:
+        """The error for the key that the server has, if it has one."""
+        if self.host_key is None:
+            return None
+        return host_key_refusal(server, self.host_key, self._trusted, self._revoked)
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """Remember the connection."""
+        self._connection = conn
+
+    def validate_host_public_key(
+        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        """Whether the server's key is one of those that are known."""
+        self.host_key = HostKey(key.public_data)
+        return self.host_key in self._trusted and self.host_key not in self._revoked
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        """Ignore a banner, but not an endless one."""
+        self._banner += len(msg) + 1
+        if self._banner > _MAX_BANNER_CHARACTERS and self._connection is not None:
+            self._connection.abort()
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """Takes what a command sends.
+
+    Attributes:
+        chunks: Output that was not read yet.
+        stderr: The beginning of what it wrote to its standard error.
+        exit_status: Its exit status; ``None`` while there is none, or if a signal ended it.
+        is_over: Whether nothing more follows.
+        error: Why the connection ended, if the command did not.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.chunks: list[bytes] = []
+        self.stderr = b""
+        self.stderr_bytes = 0
+        self.exit_status: int | None = None
+        self.has_eof = False
+        self.is_over = False
+        self.error: Exception | None = None
+        self._loop = loop
+        self._waiting: asyncio.Future[None] | None = None
+
+    def something(self) -> asyncio.Future[None]:
+        """A future for the next thing that happens."""
+        self._waiting = self._loop.create_future()
+        return self._waiting
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Take output, or what was written to the standard error."""
+        if datatype is None:
+            self.chunks.append(data)
+            self._wake()
+            return
+        self.stderr_bytes += len(data)
+        self.stderr += data[: _KEPT_STDERR_BYTES - len(self.stderr)]
+        if self.stderr_bytes > _MAX_STDERR_BYTES:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """Note the end of the output; the exit status may follow."""
+        self.has_eof = True
+        self._wake()
+        return False
+
+    def exit_status_received(self, status: int) -> None:
+        """Note the exit status."""
+        self.exit_status = status
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end."""
+        self.is_over, self.error = True, exc
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class Command:
+    """A command that runs on a server."""
+
+    def __init__(
+        self,
+        server: SshServer,
+        loop: _Loop,
+        session: _Session,
+        channel: asyncssh.SSHClientChannel[bytes],
+        silence: float,
+    ) -> None:
+        self._server = server
+        self._loop = loop
+        self._session = session
+        self._channel = channel
+        self._silence = silence
+
+    @property
+    def stderr(self) -> bytes:
+        """The beginning of what it wrote to its standard error so far."""
+        return self._session.stderr
+
+    @property
+    def exit_status(self) -> int | None:
+        """Its exit status, once its output has ended; ``None`` if it has none."""
+        return self._session.exit_status
+
+    def write(self, data: bytes) -> None:
+        """Send input; it leaves while output is awaited."""
+        if not self._session.is_over:
+            self._channel.write(data)
+
+    def read(self) -> bytes:
+        """Wait for output, at least one byte; none at its end.
+
+        Raises:
+            TimeoutError: Nothing arrives for too long.
+            ConnectionError: The connection is lost.
+            LimitExceeded: The command writes too much to its standard error.
+            GitError: The server breaks the protocol.
+        """
+        session = self._session
+        while not session.chunks and not session.is_over:
+            seconds = min(self._silence, _CLOSING_SECONDS) if session.has_eof else self._silence
+            try:
+                self._loop.wait(session.something(), seconds)
+            except TimeoutError:
+                if session.has_eof:
+                    return b""
+                raise
+            self._refuse_flood()
+        self._refuse_flood()
+        if session.chunks:
+            data = b"".join(session.chunks)
+            session.chunks.clear()
+            return data
+        if session.error is not None:
+            raise translated(session.error, self._server)
+        return b""
+
+    def _refuse_flood(self) -> None:
+        if self._session.stderr_bytes > _MAX_STDERR_BYTES:
+            raise LimitExceeded(
+                f"The command on the SSH server of {self._server.url} wrote more than"
+                f" {_MAX_STDERR_BYTES:,} bytes of messages.",
+                hint="Check what the server writes to the standard error of its commands.",
+                limit="talk",
+            )
+
+
+@contextmanager
+def running(
+    server: SshServer,
+    credential: SshCredential,
+    command: str,
+    wire: Wire,
+    *,
+    environment: Mapping[str, str],
+    silence: float,
+) -> Iterator[Command]:
+    """Run a command on a server; it ends with the context.
+
+    Args:
+        wire: Connects, and can be cut from another thread.
+        environment: Variables for the command; servers may ignore them.
+        silence: Seconds to wait for more data, and to sign in.
+
+    Raises:
+        ConfigurationError: The key cannot be used.
+        HostKeyRefused: The server's key is not among the known ones.
+        KeyRefused: The server does not accept the key.
+        ConnectionError: The connection is lost.
+        TimeoutError: The server does not answer.
+        OSError: The server cannot be reached.
+        GitError: The server breaks the protocol.
+    """
+    client = _client_for(server, credential)
+    with _connected(server, credential, client, wire, silence) as (loop, connection):
+        session = _Session(loop)
+        opening = connection.create_session(
+            lambda: session, command, env=list(environment.items()), encoding=None
+        )
+        channel, _ = _translating(lambda: loop.wait(opening, silence), server)
+        yield Command(server, loop, session, channel, silence)
+
+
+def sign_in(server: SshServer, credential: SshCredential, wire: Wire, *, silence: float) -> None:
+    """Sign in to a server, and run nothing; errors as in ``running``."""
+    with _connected(server, credential, _client_for(server, credential), wire, silence):
+        pass
+
+
+def find_host_key(server: SshServer, wire: Wire, *, silence: float) -> HostKey:
+    """Ask a server for its key, without signing in.
+
+    Raises:
+        ConnectionError: The connection is lost.
+        TimeoutError: The server does not answer.
+        OSError: The server cannot be reached.
+        GitError: It is not an SSH server.
+    """
+    client = _Client((), ())
+    try:
+        with _connected(server, None, client, wire, silence):
+            pass
+    except HostKeyRefused:
+        if client.host_key is not None:
+            return client.host_key
+        raise
+    raise AssertionError("a client that trusts no key has signed in")
+
+
+def _client_for(server: SshServer, credential: SshCredential) -> _Client:
+    hosts = KnownHosts(credential.host_keys)
+    place = (server.host, server.port)
+    return _Client(hosts.trusted(*place), hosts.revoked(*place))
+
+
+@contextmanager
+def _connected(
+    server: SshServer, credential: SshCredential | None, client: _Client, wire: Wire, seconds: float
+) -> Iterator[tuple[_Loop, asyncssh.SSHClientConnection]]:
+    """Connect and sign in."""
+    connected = _reached(server, wire)
+    loop = _Loop()
+    loop.set_exception_handler(lambda *_: None)  # asyncio's own would log what a server sent
+    connection: asyncssh.SSHClientConnection | None = None
+    try:
+        connected.setblocking(False)
+        keys = loop.wait(_keys_of(credential), seconds)
+        connecting = asyncssh.connect(
+            sock=connected,
+            client_factory=lambda: client,
+            username=server.user,
+            client_keys=keys or None,
+            server_host_key_algs=client.signatures,
+            **_OPTIONS,
+        )
+        connection = _translating(lambda: loop.wait(connecting, seconds), server, client)
+        yield loop, connection
+    finally:
+        if connection is not None:
+            connection.abort()
+            with suppress(Exception):
+                loop.wait(connection.wait_closed(), _CLOSING_SECONDS)
+        loop.finish()
+        connected.close()
+
+
+def _reached(server: SshServer, wire: Wire) -> socket.socket:
+    try:
+        return wire.connect(server.host, server.port)
+    except (socket.gaierror, TimeoutError):
+        raise
+    except OSError as error:
+        raise Unreachable(str(error)) from None
+
+
+async def _keys_of(credential: SshCredential | None) -> list[Any]:
+    keys: list[Any] = []
+    if credential is not None and credential.private_key is not None:
+        keys.append(read_private_key(credential.private_key, credential.passphrase))
+    if credential is not None and credential.agent:
+        keys += await agent_keys()
+    return keys
+
+
+def _translating(call: Callable[[], _T], server: SshServer, client: _Client | None = None) -> _T:
+    """Translate exceptions, outside of their handler, since their frames may hold a key."""
+    try:
+        return call()
+    except Exception as error:
+        caught = error
+    if client is not None and isinstance(caught, asyncssh.HostKeyNotVerifiable):
+        refusal = client.refusal(server)
+        if refusal is not None:
+            raise refusal
+    raise translated(caught, server)

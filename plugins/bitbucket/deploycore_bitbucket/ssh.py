@@ -1,0 +1,35 @@
+"""Where to clone from over SSH, and the keys that bitbucket.org publishes.
+
+The keys are in ``known_hosts``. Source: https://bitbucket.org/site/ssh
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+from deploycore.models import RepositoryId, SshAddress
+
+__all__ = ["ssh_address"]
+
+_HOST = "bitbucket.org"
+
+
+def ssh_address(git_url: str, repository: RepositoryId) -> SshAddress:
+    """The address of a repository: the host's, with user ``git``.
+
+    Args:
+        git_url: Where the host serves git over HTTPS.
+    """
+    host = urlsplit(git_url).hostname or _HOST
+    return SshAddress(
+        url=f"ssh://git@{f'[{host}]' if ':' in host else host}/{repository.path}.git",
+        host_keys=_published() if host == _HOST else (),
+    )
+
+
+@cache
+def _published() -> tuple[str, ...]:
+    text = files(__package__).joinpath("known_hosts").read_text(encoding="ascii")
+    return tuple(text.splitlines())

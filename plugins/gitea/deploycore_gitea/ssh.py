@@ -1,0 +1,48 @@
+"""Where to clone from over SSH, and the keys that codeberg.org publishes.
+
+The keys are in ``known_hosts``. Source: https://docs.codeberg.org/security/ssh-fingerprint/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+from deploycore.models import Repository, RepositoryId, SshAddress
+
+__all__ = ["ssh_address"]
+
+_HOST = "codeberg.org"
+
+
+def ssh_address(
+    url: str, repository: RepositoryId, describe: Callable[[RepositoryId], Repository]
+) -> SshAddress:
+    """The address of a repository.
+
+    Only codeberg.org is known to have its SSH server at the same name and at the usual port. Other
+    servers are asked.
+
+    Args:
+        url: The server's address.
+        describe: Asks the server for a repository.
+    """
+    host = urlsplit(url).hostname or _HOST
+    if host == _HOST:
+        return SshAddress(url=f"ssh://git@{host}/{repository.path}.git", host_keys=_published())
+    links = [each.href for each in describe(repository).clone_links if each.name == "ssh"]
+    for link in links:
+        try:
+            return SshAddress.parse(link)
+        except ValueError:
+            continue
+    shown = f"[{host}]" if ":" in host else host
+    return SshAddress(url=f"ssh://git@{shown}/{repository.path}.git")
+
+
+@cache
+def _published() -> tuple[str, ...]:
+    text = files(__package__).joinpath("known_hosts").read_text(encoding="ascii")
+    return tuple(text.splitlines())

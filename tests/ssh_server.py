@@ -1,0 +1,277 @@
+"""OpenSSH's server on loopback with git behind it, and a proxy that breaks connections.
+
+The server belongs to the user who runs the tests, and knows that user alone. See the fixture
+``sshd`` in ``tests/conftest.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from deploycore.models import CloneUrl, SshCredential
+
+CONFIGURATION = """
+Port {port}
+Port {port_0}
+ListenAddress 127.0.0.1
+HostKey {host_key}
+AuthorizedKeysFile {authorized}
+StrictModes no
+UsePAM no
+PidFile none
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+MaxStartups 1000
+LogLevel VERBOSE
+SetEnv PATH={programs}:{path} GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+{more}
+Match LocalPort {port}
+  AcceptEnv GIT_PROTOCOL
+"""
+
+
+def why_not():
+    """Why no server can be run here; empty if one can."""
+    missing = [each for each in ("sshd", "ssh-keygen", "git") if not _program(each)]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    if os.getuid() == 0 and not _has_place_of_root():
+        return "/run/sshd cannot be made, which sshd needs for root"
+    return ""
+
+
+def _program(name):
+    return shutil.which(
+        name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+    )
+
+
+def _has_place_of_root():
+    with suppress(OSError):
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+    return os.path.isdir("/run/sshd")
+
+
+def make_key(path, kind="ed25519", passphrase="", form="RFC4716"):
+    """Make a key pair with ``ssh-keygen``, in the OpenSSH format or PEM; the path of the private
+    one."""
+    more = ["-b", "2048"] if kind == "rsa" else []
+    more += ["-m", form]
+    command = ["ssh-keygen", "-q", "-t", kind, *more, "-N", passphrase, "-C", "", "-f", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def _free_port():
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Sshd:
+    """A running server.
+
+    Attributes:
+        root: The directory whose repositories it serves.
+        port: Where it listens.
+        port_0: Another port, where it does not accept ``GIT_PROTOCOL``.
+        user: The user that has to sign in.
+        programs: A directory whose programs commands can use, such as ``git-lfs-authenticate``.
+        authorized: The file with the public keys that may sign in; ``authorize`` adds to it.
+        key: A private key that may sign in.
+    """
+
+    def __init__(self, directory, more=""):
+        self.directory = directory
+        self.root = directory / "served"
+        self.programs = directory / "programs"
+        for each in (self.root, self.programs):
+            each.mkdir(exist_ok=True)
+        self.user = getpass.getuser()
+        self.port, self.port_0 = _free_port(), _free_port()
+        self.authorized = directory / "authorized_keys"
+        self.host_key = make_key(directory / "host")
+        self.key = make_key(directory / "client")
+        self.more = more
+        self.authorized.touch()
+        self.authorize(self.key)
+        self._process = None
+        self.start()
+
+    def authorize(self, key):
+        """Let a key sign in: the path of its private part, whose public one is beside it."""
+        with self.authorized.open("a") as file:
+            file.write(Path(f"{key}.pub").read_text())
+
+    def start(self):
+        """Start it; with other keys after ``host_key`` was changed."""
+        configuration = self.directory / "sshd_config"
+        values = {
+            "port": self.port,
+            "port_0": self.port_0,
+            "host_key": self.host_key,
+            "authorized": self.authorized,
+            "programs": self.programs,
+            "path": os.environ.get("PATH", os.defpath),
+            "more": self.more + _penalties(),
+        }
+        configuration.write_text(CONFIGURATION.format(**values))
+        log = self.directory / "log"
+        with log.open("ab") as messages:
+            self._process = subprocess.Popen(
+                [_program("sshd"), "-D", "-e", "-f", str(configuration)],
+                stdin=subprocess.DEVNULL,
+                stderr=messages,
+            )
+        for port in (self.port, self.port_0):
+            self._wait_for(port, log)
+
+    def _wait_for(self, port, log):
+        end = time.monotonic() + 30
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                with closing(socket.create_connection(("127.0.0.1", port), timeout=1)):
+                    return
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError(f"sshd did not start: {log.read_text()}")
+
+    def stop(self):
+        """Stop it; connections that are open end by themselves."""
+        self._process.terminate()
+        self._process.wait()
+
+    @property
+    def log(self):
+        """What it logged."""
+        return (self.directory / "log").read_text()
+
+    @property
+    def host_keys(self):
+        """Lines of ``known_hosts`` for both ports."""
+        kind, data = Path(f"{self.host_key}.pub").read_text().split()[:2]
+        return tuple(f"[127.0.0.1]:{port} {kind} {data}" for port in (self.port, self.port_0))
+
+    def url(self, path, *, port=None):
+        """The URL of a repository: a path, or a name below ``root``."""
+        return f"ssh://{self.user}@127.0.0.1:{port or self.port}{self.root / path}"
+
+    def credential(self, key=None, **more):
+        """What signs in: by default with ``key``, and only to this server."""
+        text = SecretStr(Path(key or self.key).read_text())
+        return SshCredential(**{"private_key": text, "host_keys": self.host_keys, **more})
+
+    def source(self, path, *, port=None, **more):
+        """A repository's URL and credential."""
+        return CloneUrl(url=self.url(path, port=port), credential=self.credential(**more))
+
+    def git_environment(self, key=None):
+        """Variables with which a stock git client gets in."""
+        known = self.directory / "known_hosts"
+        known.write_text("\n".join(self.host_keys) + "\n")
+        command = f"ssh -F none -i {key or self.key} -o IdentitiesOnly=yes -o BatchMode=yes"
+        command += f" -o UserKnownHostsFile={known} -o GlobalKnownHostsFile=/dev/null"
+        return {"GIT_SSH_COMMAND": command}
+
+
+@functools.cache
+def _penalties():
+    """Newer servers make those wait who failed; not the tests."""
+    option = "PerSourcePenalties no"
+    command = [_program("sshd"), "-T", "-f", os.devnull, "-o", option.replace(" ", "=")]
+    done = subprocess.run(command, capture_output=True, check=False)
+    return f"\n{option}" if b"Bad configuration option" not in done.stderr else ""
+
+
+class Proxy:
+    """Forwards connections to a port, and breaks them.
+
+    Args:
+        to: The port.
+        cut_after: Close both sides once so many bytes came from the server.
+        silent_after: Forward no more after so many, and close nothing.
+
+    Attributes:
+        port: Where it listens.
+        passed: How many bytes came from the server, of the connection that had most.
+        connections: How many connections were made.
+    """
+
+    def __init__(self, to, *, cut_after=None, silent_after=None):
+        self._to, self._cut_after, self._silent_after = to, cut_after, silent_after
+        self.passed = self.connections = 0
+        self._sockets = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client = self._listening.accept()[0]
+                self.connections += 1
+                server = socket.create_connection(("127.0.0.1", self._to))
+                self._sockets += [client, server]
+                for one, other, counts in ((client, server, False), (server, client, True)):
+                    thread = threading.Thread(target=self._pump, args=(one, other, counts))
+                    thread.daemon = True
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _pump(self, one, other, counts):
+        passed, limit = 0, None
+        if counts:
+            limit = self._cut_after if self._cut_after is not None else self._silent_after
+        with suppress(OSError):
+            while data := one.recv(64 * 1024):
+                left = None if limit is None else max(0, limit - passed)
+                if left is None or left >= len(data):
+                    other.sendall(data)
+                else:
+                    other.sendall(data[:left])
+                    if self._cut_after is None:
+                        return
+                    break
+                passed += len(data)
+                if counts:
+                    self.passed = max(self.passed, passed)
+        for each in (one, other):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        """End it, and all connections."""
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._threads[0].join(10)
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for each in self._threads[1:]:
+            each.join(10)
+        for each in self._sockets:
+            each.close()
+
+
+@contextmanager
+def proxy(to, **options):
+    """A proxy for a while."""
+    running = Proxy(to, **options)
+    try:
+        yield running
+    finally:
+        running.close()
