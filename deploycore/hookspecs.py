@@ -52,6 +52,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    SshAddress,
     Tag,
     TagQuery,
 )
@@ -137,6 +138,20 @@ class ProviderSpec:
 
         The URL and the credential stay apart, and the credential is the one for git, which
         often wants another username than the REST API.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """Optional: where to clone from over SSH; without a request where that is possible.
+
+        Called instead of ``clone_url`` if the user has given the provider an SSH key or asked for
+        the agent. The core has these fields for every kind: the plugin neither sees the key nor
+        needs a field for it. Return the keys that the host publishes, if it does.
+
+        Raises:
+            NotFound: The host was asked, and the repository does not exist or is hidden from these
+                credentials.
         """
         raise AssertionError  # pragma: no cover
 
@@ -299,7 +314,15 @@ class ObserverSpec:
     def provider_call_finished(
         self,
         call: ProviderCall,
-        result: Account | CloneUrl | Delivered | Repository | Webhook | bool | int | None,
+        result: Account
+        | CloneUrl
+        | Delivered
+        | Repository
+        | SshAddress
+        | Webhook
+        | bool
+        | int
+        | None,
         error: DeploycoreError | None,
     ) -> None:
         """A call ended: with its result (for listings the number of items given, for

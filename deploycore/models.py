@@ -10,7 +10,15 @@ import re
 from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from deploycore.errors import ConfigurationError
 
@@ -32,6 +40,8 @@ __all__ = [
     "Repository",
     "RepositoryId",
     "RepositoryQuery",
+    "SshAddress",
+    "SshCredential",
     "Tag",
     "TagQuery",
     "is_commit_hash",
@@ -356,28 +366,92 @@ class GitCredential(Model):
     expires_at: AwareDatetime | None = None
 
 
+class SshCredential(Model):
+    """What git servers are shown over SSH: a key, or those of an SSH agent.
+
+    Attributes:
+        private_key: The text of a private key in the OpenSSH or PEM format. ``None`` with ``agent``
+            only.
+        passphrase: What the private key is encrypted with, if it is.
+        agent: Whether to use the keys of the agent that ``SSH_AUTH_SOCK`` names. It is never
+            forwarded.
+        host_keys: The host's keys, as lines of a ``known_hosts`` file. A host whose key is not
+            among them is refused.
+    """
+
+    private_key: SecretStr | None = None
+    passphrase: SecretStr | None = None
+    agent: bool = False
+    host_keys: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Self:
+        if self.private_key is None and not self.agent:
+            raise ValueError("an SSH credential has a private key, or uses the agent")
+        return self
+
+
+class SshAddress(Model):
+    """Where to clone a repository from over SSH.
+
+    Attributes:
+        url: ``ssh://git@host[:port]/path``.
+        host_keys: The keys that the host publishes, as lines of a ``known_hosts`` file; empty if it
+            publishes none. Then the user has to pin them.
+    """
+
+    url: str
+    host_keys: tuple[str, ...] = ()
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_for_ssh(cls, url: str) -> str:
+        _refuse_unclean(url)
+        if urlsplit(url).scheme != "ssh":
+            raise ValueError("the address is an ssh URL")
+        return url
+
+
+def _refuse_unclean(url: str) -> None:
+    """Refuse what is no address to clone from.
+
+    Raises:
+        ValueError: It has another scheme, no host, or something that does not belong there.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "ssh") or not parts.hostname:
+        raise ValueError("a clone URL is an absolute http, https or ssh URL")
+    if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
+        raise ValueError("a clone URL holds no user information; give the credential apart")
+    if parts.query or parts.fragment:
+        raise ValueError("a clone URL has no query and no fragment")
+
+
 class CloneUrl(Model):
     """Where to clone from: a clean URL, and the credential apart from it.
 
     Attributes:
-        url: ``https://host/path.git``, without user information, query or fragment.
-        credential: ``None`` for a public repository.
+        url: ``https://host/path.git``, without user information, query or fragment; or
+            ``ssh://git@host[:port]/path.git``, which may name a user and never has a password.
+        credential: ``None`` for a public repository; an ``SshCredential`` for ``ssh``.
     """
 
     url: str
-    credential: GitCredential | None = None
+    credential: GitCredential | SshCredential | None = None
 
     @field_validator("url")
     @classmethod
     def _url_is_clean(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("a clone URL is an absolute http or https URL")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("a clone URL holds no user information; give the credential apart")
-        if parts.query or parts.fragment:
-            raise ValueError("a clone URL has no query and no fragment")
+        _refuse_unclean(url)
         return url
+
+    @model_validator(mode="after")
+    def _credential_fits(self) -> Self:
+        if self.credential is None:
+            return self
+        if isinstance(self.credential, SshCredential) != (urlsplit(self.url).scheme == "ssh"):
+            raise ValueError("an ssh URL takes an SshCredential, another URL a GitCredential")
+        return self
 
     def without_credential(self) -> CloneUrl:
         """The same place, fit for logs and observers."""
@@ -387,9 +461,10 @@ class CloneUrl(Model):
         """The joined form ``https://user:secret@host/…``, percent-encoded.
 
         For handing to a stock git client by a person who asked for it; deploycore itself
-        never uses this form, since it ends up in argument lists and ``.git/config``.
+        never uses this form, since it ends up in argument lists and ``.git/config``. A key is no
+        part of a URL: with an ``SshCredential``, this is the URL alone.
         """
-        if self.credential is None:
+        if not isinstance(self.credential, GitCredential):
             return self.url
         parts = urlsplit(self.url)
         user = quote(self.credential.username, safe="")

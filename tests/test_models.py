@@ -6,7 +6,16 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from deploycore.errors import ConfigurationError
-from deploycore.models import Branch, CloneUrl, GitCredential, Owner, Repository, RepositoryId
+from deploycore.models import (
+    Branch,
+    CloneUrl,
+    GitCredential,
+    Owner,
+    Repository,
+    RepositoryId,
+    SshAddress,
+    SshCredential,
+)
 
 
 def test_models_are_frozen_and_closed():
@@ -56,7 +65,10 @@ def test_half_an_id_is_refused(text):
         "https://ada:secret@host.example/r.git",
         "https://host.example/r.git?token=secret",
         "https://host.example/r.git#x",
-        "ssh://host.example/r.git",
+        "ssh://git:secret@host.example/r.git",
+        "ssh://git@host.example/r.git?token=secret",
+        "ssh:///r.git",
+        "git@host.example:r.git",
         "ext::sh -c true",
         "/srv/r.git",
         "https:///r.git",
@@ -78,6 +90,45 @@ def test_the_joined_form_comes_only_on_request_and_is_percent_encoded():
     assert "p@ss" not in repr(clone_url) + str(clone_url) + clone_url.model_dump_json()
     assert clone_url.without_credential() == CloneUrl(url=clone_url.url)
     assert clone_url.without_credential().reveal_joined() == clone_url.url
+
+
+KEY = SshCredential(private_key=SecretStr("-----BEGIN secret"))
+PASSWORD = GitCredential(username="ada", password=SecretStr("secret"))
+
+
+@pytest.mark.parametrize("url", ["ssh://git@host.example:2222/ada/engine.git", "ssh://host/r.git"])
+def test_a_clone_url_for_ssh_may_name_a_user_and_takes_a_key(url):
+    clone_url = CloneUrl(url=url, credential=KEY)
+    assert SshAddress(url=url).host_keys == ()
+    assert clone_url.reveal_joined() == url
+    assert "secret" not in repr(clone_url) + clone_url.model_dump_json()
+    assert clone_url.without_credential() == CloneUrl(url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "credential"),
+    [("ssh://git@host.example/r.git", PASSWORD), ("https://host.example/r.git", KEY)],
+)
+def test_a_clone_url_takes_only_the_credential_of_its_scheme(url, credential):
+    with pytest.raises(ValidationError, match="an ssh URL takes an SshCredential") as caught:
+        CloneUrl(url=url, credential=credential)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_ssh_credential_has_a_key_or_uses_the_agent():
+    assert SshCredential(agent=True).private_key is None
+    with pytest.raises(ValidationError, match="has a private key, or uses the agent"):
+        SshCredential()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://host.example/r.git", "ssh://git:secret@host.example/r.git", "ssh://", "git@h:r"],
+)
+def test_an_address_for_ssh_is_an_ssh_url_without_a_password(url):
+    with pytest.raises(ValidationError) as caught:
+        SshAddress(url=url)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar, cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from deploycore.models import GitCredential
+    from deploycore.models import CloneUrl, GitCredential, SshCredential
 
-__all__ = ["Credentials", "RenewCredential", "authorization_of"]
+    Credential = GitCredential | SshCredential
 
-RenewCredential = Callable[["GitCredential"], "GitCredential | None"]
+__all__ = ["Credentials", "RenewCredential", "authorization_of", "password_of"]
+
+RenewCredential = Callable[["Credential"], "Credential | None"]
 """Gives a credential in place of one that the git server rejected or that has expired; ``None`` if
 there is no other one."""
 
@@ -28,6 +31,8 @@ MAX_IN_A_ROW = 5
 request is on its way."""
 
 _EARLY = timedelta(seconds=30)
+
+_Kind = TypeVar("_Kind", "GitCredential", "SshCredential")
 
 
 class Credentials:
@@ -40,29 +45,30 @@ class Credentials:
     def __init__(self, renew: RenewCredential | None = None) -> None:
         self._renew = renew
         self._lock = threading.Lock()
-        self._newer: dict[GitCredential, GitCredential] = {}
+        self._newer: dict[Credential, Credential] = {}
         self._in_a_row = 0
-        self._final: set[GitCredential] = set()
+        self._final: set[Credential] = set()
 
-    def current(self, credential: GitCredential | None) -> GitCredential | None:
+    def current(self, credential: _Kind | None) -> _Kind | None:
         """Return the credential to use in place of one that was given at the beginning."""
         if credential is None:
             return None
         with self._lock:
             found = self._newest(credential)
-        if found.expires_at is not None and found.expires_at < datetime.now(UTC) + _EARLY:
+        expires_at: datetime | None = getattr(found, "expires_at", None)  # keys have none
+        if expires_at is not None and expires_at < datetime.now(UTC) + _EARLY:
             self.replace(found)
             with self._lock:
                 found = self._newest(found)
         return found
 
-    def accept(self, credential: GitCredential | None) -> None:
+    def accept(self, credential: Credential | None) -> None:
         """Record that a server accepted a credential, so that a later rejection means expiry."""
         if credential is not None:
             with self._lock:
                 self._in_a_row = 0
 
-    def replace(self, rejected: GitCredential | None) -> bool:
+    def replace(self, rejected: Credential | None) -> bool:
         """Replace a credential that the server rejected.
 
         If a few in a row are rejected, the reason is another one than their age, and none is asked
@@ -84,15 +90,17 @@ class Credentials:
             self._in_a_row += 1
         found = self._renew(rejected)
         with self._lock:
-            if found is None or found == rejected or found in self._newer:
+            # A key is of no use over HTTPS, nor a password over SSH.
+            is_other = type(found) is type(rejected) and found != rejected
+            if found is None or not is_other or found in self._newer:
                 self._final.add(rejected)
                 return False
             self._newer.setdefault(rejected, found)
             return True
 
-    def _newest(self, credential: GitCredential) -> GitCredential:
-        while credential in self._newer:
-            credential = self._newer[credential]
+    def _newest(self, credential: _Kind) -> _Kind:
+        while (newer := self._newer.get(credential)) is not None:
+            credential = cast("_Kind", newer)
         return credential
 
 
@@ -103,3 +111,10 @@ def authorization_of(credential: GitCredential) -> tuple[str, SecretStr]:
     if credential.scheme == "bearer":
         return BearerAuth(credential.password).header()
     return BasicAuth(credential.username, credential.password).header()
+
+
+def password_of(source: CloneUrl) -> GitCredential | None:
+    """Return what a repository's HTTP server is shown; ``None`` for a key, which is for SSH."""
+    from deploycore.models import GitCredential  # imports pydantic
+
+    return source.credential if isinstance(source.credential, GitCredential) else None

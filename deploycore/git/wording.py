@@ -11,8 +11,6 @@ from deploycore.disk.durable import BrokenLink
 from deploycore.errors import GitError
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from deploycore.models import CloneUrl
     from deploycore.redaction import Redactor
 
@@ -34,15 +32,14 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     printable = "".join(each if each.isprintable() else " " for each in text)
-    secret = source.credential.password if source and source.credential else None
-    masked = _redactor([secret] if secret else []).mask(" ".join(printable.split()))
+    masked = _redactor(source).mask(" ".join(printable.split()))
     return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 
-def _redactor(secrets: list[SecretStr]) -> Redactor:
-    from deploycore.redaction import Redactor  # pydantic takes long to import
+def _redactor(source: CloneUrl | None = None) -> Redactor:
+    from deploycore.redaction import Redactor, secrets_in  # pydantic takes long to import
 
-    return Redactor(secrets)
+    return Redactor(secrets_in(source) if source else [])
 
 
 def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
@@ -53,7 +50,7 @@ def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
     """
     text = path[:_MAX_EXAMINED].decode("utf-8", "surrogateescape")
     printable = "".join(each if each.isprintable() else _escape(each) for each in text)
-    masked = _redactor([]).mask(printable)
+    masked = _redactor().mask(printable)
     return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 

@@ -41,6 +41,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    SshCredential,
     TagQuery,
 )
 from deploycore.provider.arguments import (
@@ -58,7 +59,7 @@ from deploycore.provider.optional_calls import OptionalCalls
 from deploycore.provider.optional_listings import LISTINGS, OptionalListings
 from deploycore.provider.registry import Plugin
 from deploycore.provider.stored_credentials import StoredCredentials
-from deploycore.redaction import Redactor
+from deploycore.redaction import Redactor, secrets_in
 from deploycore.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
 __all__ = ["Provider", "ProviderCall"]
 
 T = TypeVar("T")
+
+Credential = GitCredential | SshCredential
 
 
 class Provider(OptionalListings, OptionalCalls):
@@ -215,7 +218,7 @@ class Provider(OptionalListings, OptionalCalls):
 
     @limited
     def clone_url(
-        self, repository: RepositoryId, *, rejected: GitCredential | None = None
+        self, repository: RepositoryId, *, rejected: Credential | None = None
     ) -> CloneUrl:
         """Where to clone a repository from, and with what credential.
 
@@ -223,16 +226,23 @@ class Provider(OptionalListings, OptionalCalls):
             rejected: A credential that this method returned before, if the git server rejected
                 it. A token is renewed then, and a replaced secret is read again.
         """
-        if rejected is not None and not self._connection.tokens.refused(rejected.password):
+        if rejected is not None and not self._is_renewed(rejected):
             self._connection.use_others(self._connection.replaced)
         found = self._call("clone_url", CloneUrl, repository=repository)
         if found.credential is not None:
-            self._redactor.learn(found.credential.password)
+            for secret in secrets_in(found.credential):
+                self._redactor.learn(secret)
         return found
+
+    def _is_renewed(self, rejected: Credential) -> bool:
+        """Whether a rejected credential was a token that is renewed now."""
+        if not isinstance(rejected, GitCredential):
+            return False
+        return self._connection.tokens.refused(rejected.password)
 
     def renew_credential(
         self, repository: RepositoryId
-    ) -> Callable[[GitCredential], GitCredential | None]:
+    ) -> Callable[[Credential], Credential | None]:
         """Return what git asks for another credential when a server rejects one."""
         return lambda rejected: self.clone_url(repository, rejected=rejected).credential
 

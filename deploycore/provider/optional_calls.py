@@ -1,4 +1,7 @@
-"""Webhooks and reports to the host, as methods of the handle: hooks that a plugin may leave out."""
+"""Addresses for SSH, webhooks and reports to the host, as methods of the handle.
+
+A plugin may leave these hooks out.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from deploycore.events import (
     Webhook,
     WebhookDelivery,
 )
-from deploycore.models import RepositoryId
+from deploycore.models import RepositoryId, SshAddress
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import Everything, ModelT, Query
 from deploycore.provider.registry import Plugin
@@ -25,12 +28,22 @@ T = TypeVar("T")
 
 
 class OptionalCalls:
-    """A part of ``Provider``, which completes it: webhooks, and what is reported to the host."""
+    """A part of ``Provider``, which completes it: addresses for SSH, webhooks, and reports."""
 
     name: str
     plugin: Plugin
     limit: CallLimit | None
     unlimited: Any
+
+    @limited
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """Where to clone a repository from over SSH, and the keys that the host publishes.
+
+        Raises:
+            ConfigurationError: The plugin has no such hook.
+        """
+        self._demand("ssh_clone_url")
+        return self._call("ssh_clone_url", SshAddress, repository=repository)
 
     @limited
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:

@@ -22,6 +22,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPHeaderDict
 from urllib3.exceptions import HTTPError
 
 from deploycore.errors import DeploycoreError, GitError, LimitExceeded, RemoteRefused
+from deploycore.git.credentials import password_of
 from deploycore.git.lfs.batch import BatchApi, Offer, lfs_endpoint, read_complaint
 from deploycore.git.lfs.errors import LfsErrors
 from deploycore.git.lfs.pointers import EMPTY_POINTER, Pointer
@@ -183,7 +184,7 @@ class LfsClient:
     def _ask(self, wanted: list[Pointer]) -> list[Offer]:
         """Ask for the download URLs of these objects (docs/api/batch.md)."""
         credentials = self._operation.credentials
-        credential = credentials.current(self._source.credential)
+        credential = credentials.current(password_of(self._source))
         headers = {
             "Accept": _MEDIA_TYPE,
             "Content-Type": _MEDIA_TYPE,

@@ -31,7 +31,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from deploycore.errors import GitError, LimitExceeded, RemoteRefused
-from deploycore.git.credentials import authorization_of
+from deploycore.git.credentials import authorization_of, password_of
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import OBJECT_FORMATS, SHA1
 from deploycore.git.wire.connections import media_type
@@ -220,7 +220,7 @@ class GitClient(AbstractHttpGitClient):
         self, headers: Mapping[str, str], data: bytes | Iterator[bytes] | None
     ) -> BaseHTTPResponse:
         url = self._place + (_QUESTION if data is None else _SERVICE)
-        self._sent = self._operation.credentials.current(self._source.credential)
+        self._sent = self._operation.credentials.current(password_of(self._source))
         response = self._pool.urlopen(
             "GET" if data is None else "POST",
             url[len(_origin(url)) :],

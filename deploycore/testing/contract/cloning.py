@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from deploycore.errors import ProviderError, RemoteRefused
 from deploycore.git import GitSettings, export
-from deploycore.models import CloneUrl, GitCredential, RepositoryId
+from deploycore.models import CloneUrl, GitCredential, RepositoryId, SshCredential
 from deploycore.provider import Provider
 from deploycore.testing.contract.base import (
     SKIPPED_BY_THE_KIT,
@@ -131,7 +131,9 @@ class Cloning(ContractBase):
         (shop,) = host.arrange(ONE)
         provider = connect(mode=mode)
         source = provider.clone_url(identity(shop))
-        assert source.credential is not None
+        assert isinstance(source.credential, GitCredential), asked(
+            "clone_url", "a private repository is cloned with a password or a token"
+        )
         wrong = SecretStr("not-" + source.credential.password.get_secret_value())
         source = CloneUrl(
             url=source.url,
@@ -168,6 +170,7 @@ class Cloning(ContractBase):
 def _ls_remote(source: CloneUrl, at: Path) -> dict[str, str]:
     """The branches that a stock git client sees; the credential goes by the environment."""
     credential = source.credential
+    assert not isinstance(credential, SshCredential), asked("clone_url", "keys are the core's")
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(at),

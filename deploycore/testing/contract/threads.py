@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from deploycore.errors import AuthenticationFailed, DeploycoreError
-from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl, GitCredential
 from deploycore.provider import Provider
 from deploycore.testing.contract.base import (
     SECONDS_MOST,
@@ -81,4 +81,5 @@ class Threads(ContractBase):
 
 
 def _place(source: CloneUrl) -> tuple[str, str | None]:
-    return source.url, source.credential.username if source.credential else None
+    credential = source.credential
+    return source.url, credential.username if isinstance(credential, GitCredential) else None
