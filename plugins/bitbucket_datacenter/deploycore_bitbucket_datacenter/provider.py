@@ -103,7 +103,7 @@ class BitbucketDataCenterProvider:
             page, headers = self._asking().get_with_headers(path, params={"limit": 1})
         except NotFound:
             raise explanations.no_server(self._config, self._version()) from None
-        parse_answer(_PageAnswer, page, what="a page of repositories")
+        _read_page(page)
         return Account(username=_username(headers) or self._configured_name)
 
     @hookimpl
@@ -265,7 +265,7 @@ class BitbucketDataCenterProvider:
         http = self._asking(config.project)
         path = f"{API}/repos" if config.project is None else f"{_project(config.project)}/repos"
         page, headers = http.get_with_headers(path, params={"limit": 1})
-        parse_answer(_PageAnswer, page, what="a page of repositories")
+        _read_page(page)
         return Account(username=config.project or _username(headers) or UNNAMED)
 
     def _list_only(self, only: RepositoryId, project: str | None) -> Iterator[Repository]:
@@ -381,9 +381,15 @@ class BitbucketDataCenterProvider:
     def _reads_something(self) -> bool:
         try:
             found = self._http.get_json(f"{API}/repos", params={"limit": 1, "permission": READ})
-            return bool(parse_answer(_PageAnswer, found, what="a page of repositories").values)
+            return bool(_read_page(found))
         except ProviderError:
             return False
+
+
+def _read_page(page: object) -> list[RepositoryAnswer]:
+    what = "a page of repositories"
+    values = parse_answer(_PageAnswer, page, what=what).values
+    return parse_items(RepositoryAnswer, values, what=what)
 
 
 def _until(name: str | None, found: Iterator[Ref]) -> Iterator[Ref]:
