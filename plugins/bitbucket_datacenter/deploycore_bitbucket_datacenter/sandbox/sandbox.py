@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from deploycore.models import is_commit_hash
 from deploycore.sandbox import secret_source
 from deploycore.testing.git_http import is_git_request, text_refusal
-from deploycore.testing.host import Route
+from deploycore.testing.host import Exchange, Route
 from deploycore.testing.messages import Answer, Refusal, Request, json_answer, with_headers
 from deploycore.testing.paging import Pages
 from deploycore.testing.pull_request_sandbox import PullRequestSandbox
@@ -71,6 +71,8 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
     OWNER = "WEB"
     OWNERS = (f"~{shapes.USER}",)
     VERSION = "9.4.0"
+
+    watchers: ClassVar[list[Callable[[Exchange], None]]] = []
 
     basic = True
     tells_default_branch = True
