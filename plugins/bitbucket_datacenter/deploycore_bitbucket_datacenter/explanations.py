@@ -42,6 +42,7 @@ __all__ = [
     "hidden",
     "no_commit",
     "no_server",
+    "no_ssh",
 ]
 
 NO_REPOSITORIES_HINT = (
@@ -185,6 +186,16 @@ def no_commit(repository: RepositoryId, commit: str) -> NotFound:
         hint="A forced push may have removed it. Deploy the newest commit.",
         repository=str(repository),
         commit=commit,
+    )
+
+
+def no_ssh(repository: RepositoryId) -> NotFound:
+    """The error of a repository that has no link for SSH."""
+    return NotFound(
+        f"The server names no SSH address for the repository {repository}.",
+        hint="Ask the server's administrator to turn on SSH, or remove the provider's SSH key to"
+        " clone over HTTPS.",
+        repository=str(repository),
     )
 
 

@@ -28,6 +28,7 @@ from deploycore.models import (
     Repository,
     RepositoryId,
     RepositoryQuery,
+    SshAddress,
     Tag,
     TagQuery,
 )
@@ -180,6 +181,16 @@ class BitbucketDataCenterProvider:
         """Build the clone URL from the configuration."""
         url = clone_address(self._config.url, repository)
         return CloneUrl(url=url, credential=self._config.git_credential)
+
+    @hookimpl
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """The repository's link for SSH: its port, and often its host, are other ones than those of
+        the configuration. No server publishes its host keys."""
+        found = self._describe(repository).repository(self._config.url)
+        link = next((link.href for link in found.clone_links if link.name == "ssh"), None)
+        if link is None:
+            raise explanations.no_ssh(repository)
+        return parse_answer(SshAddress, {"url": link}, what="an address for SSH")
 
     @hookimpl
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:

@@ -341,3 +341,24 @@ def test_a_commit_that_is_gone_is_not_found(serve, status):
     provider, _ = serve({BUILDS: refuses(status), f"GET {REPO}": says(REPOSITORY)})
     with pytest.raises(NotFound, match="has no commit"):
         provider.report_status(SHOP, STATUS)
+
+
+def test_the_address_for_ssh_is_the_repositorys_link(serve):
+    provider, host = serve({f"GET {REPO}": says(REPOSITORY)})
+    found = provider.ssh_clone_url(SHOP)
+    assert found.url == "ssh://git@git.example.com:7999/prj/my-repo.git"
+    assert found.host_keys == ()
+    assert len(asked(host)) == 1
+
+
+def test_without_a_link_there_is_no_address_for_ssh(serve):
+    provider, _ = serve({f"GET {REPO}": says({**REPOSITORY, "links": {"clone": []}})})
+    with pytest.raises(NotFound, match="names no SSH address"):
+        provider.ssh_clone_url(SHOP)
+
+
+def test_a_link_that_is_not_for_ssh_is_unexpected(serve):
+    links = {"clone": [{"name": "ssh", "href": "https://git.example.com/prj/my-repo.git"}]}
+    provider, _ = serve({f"GET {REPO}": says({**REPOSITORY, "links": links})})
+    with pytest.raises(UnexpectedAnswer):
+        provider.ssh_clone_url(SHOP)
