@@ -61,7 +61,7 @@ def pages(
             raise UnexpectedAnswer(
                 f"Bitbucket sent {what} that is not the last one and does not say where the next"
                 " one starts.",
-                hint="Try again. If it stays, report it to the server's administrator.",
+                hint="Try again. If the error remains, report it to the server's administrator.",
                 field="nextPageStart",
             )
         return f"{address}&start={page.next}"
