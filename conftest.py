@@ -6,6 +6,7 @@ during which an exchange was not as described.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -24,6 +25,7 @@ SLOW_KINDS = {
     "conformance": (
         "plugins/bitbucket/tests/test_contract.py",
         "plugins/bitbucket/tests/test_kit_of_webhooks.py",
+        "plugins/bitbucket_datacenter/tests/test_contract.py",
         "plugins/github/tests/test_contract.py",
         "plugins/github/tests/test_kit_of_deployments.py",
         "plugins/gitlab/tests/test_contract.py",
@@ -35,7 +37,15 @@ SLOW_KINDS = {
     ),
 }
 OUTSIDE = "outside_description(reason): says on purpose what Bitbucket's description has not"
-SANDBOX_INSTALLED = importlib.util.find_spec("deploycore_bitbucket") is not None
+DESCRIBED = {
+    "Bitbucket": ("deploycore_bitbucket", "Sandbox", "tests.openapi"),
+    "Bitbucket Data Center": (
+        "deploycore_bitbucket_datacenter",
+        "BitbucketDataCenterSandbox",
+        "tests.openapi_data_center",
+    ),
+}
+"""From a host to its plugin, the class of its sandbox, and what reads its description."""
 
 
 def pytest_configure(config):
@@ -76,38 +86,45 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_report_header():
-    return f"bitbucket API description: {_state_of_check()}"
+    return [f"{host} API description: {_state_of_check(host)}" for host in DESCRIBED]
 
 
 @pytest.fixture(scope="session")
-def bitbucket_description():
-    """Atlassian's description of the API; ``None`` where it is not at hand."""
-    if not SANDBOX_INSTALLED:
-        return None
-    from tests.openapi import Description, find_description
+def descriptions():
+    """Makes Atlassian's description of a host's API when it is first asked for."""
+    return {
+        host: _Lazily(lambda reader=reader, path=path: reader.Description(path))
+        for host in DESCRIBED
+        if (reader := _reader(host)) and (path := reader.find_description())
+    }
 
-    path = find_description()
-    return _Lazily(lambda: Description(path)) if path else None
+
+@pytest.fixture(scope="session")
+def bitbucket_description(descriptions):
+    """That of Bitbucket Cloud; ``None`` where it is not at hand."""
+    return descriptions.get("Bitbucket")
 
 
 @pytest.fixture(autouse=True)
-def sandboxes_keep_to_the_description(request, bitbucket_description):
+def sandboxes_keep_to_the_description(request, descriptions):
     """Fails a test whose requests or answers are not as Bitbucket's description has them."""
-    if bitbucket_description is None or request.node.get_closest_marker("outside_description"):
+    if not descriptions or request.node.get_closest_marker("outside_description"):
         yield
         return
-    from deploycore_bitbucket.sandbox import Sandbox
+    violations, watching = [], []
+    for host, description in descriptions.items():
+        sandbox = _sandbox(host)
 
-    violations = []
+        def watch(exchange, description=description):
+            violation = description().violation(exchange)
+            if violation:
+                violations.append(violation)
 
-    def watch(exchange):
-        violation = bitbucket_description().violation(exchange)
-        if violation:
-            violations.append(violation)
-
-    Sandbox.watchers.append(watch)
+        sandbox.watchers.append(watch)
+        watching.append((sandbox, watch))
     yield
-    Sandbox.watchers.remove(watch)
+    for sandbox, watch in watching:
+        sandbox.watchers.remove(watch)
     if violations:
         pytest.fail("not as Bitbucket's API description has it:\n" + "\n".join(violations))
 
@@ -151,11 +168,21 @@ class _Lazily:
         return self._made
 
 
-def _state_of_check():
-    if not SANDBOX_INSTALLED:
-        return "not checked, the Bitbucket plugin is not installed"
-    from tests.openapi import BESIDE_THE_REPOSITORY, VARIABLE, find_description
+def _reader(host):
+    """The module that reads a host's description; ``None`` where its plugin is not installed."""
+    plugin, _, module = DESCRIBED[host]
+    return importlib.import_module(module) if importlib.util.find_spec(plugin) else None
 
-    if find_description() is None:
-        return f"not checked, neither {VARIABLE} nor {BESIDE_THE_REPOSITORY} is there"
+
+def _sandbox(host):
+    plugin, name, _ = DESCRIBED[host]
+    return getattr(importlib.import_module(f"{plugin}.sandbox"), name)
+
+
+def _state_of_check(host):
+    reader = _reader(host)
+    if reader is None:
+        return "not checked, the plugin is not installed"
+    if reader.find_description() is None:
+        return f"not checked, neither {reader.VARIABLE} nor {reader.BESIDE_THE_REPOSITORY} is there"
     return "every exchange with the sandbox is checked"

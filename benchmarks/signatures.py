@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import deploycore_bitbucket.webhooks
+import deploycore_bitbucket_datacenter.webhooks
 import deploycore_gitea.webhooks
 import deploycore_github.webhooks
 import deploycore_gitlab.webhooks
@@ -108,8 +109,9 @@ def welch(one: Sequence[int], other: Sequence[int]) -> float:
 
 def proofs() -> list[tuple[str, Check, Kinds]]:
     """Each provider's check and its deliveries by kind, and the peer's."""
-    bitbucket, github, gitea, gitlab = (
+    bitbucket, data_center, github, gitea, gitlab = (
         deploycore_bitbucket.webhooks.is_signed,
+        deploycore_bitbucket_datacenter.webhooks.is_signed,
         deploycore_github.webhooks.is_signed,
         deploycore_gitea.webhooks.is_signed,
         deploycore_gitlab.webhooks.is_proved,
@@ -117,6 +119,11 @@ def proofs() -> list[tuple[str, Check, Kinds]]:
     of_hmac = "x-hub-signature"
     return [
         ("bitbucket", lambda each: bitbucket(each, SECRETS), kinds_of(of_hmac, "sha256=")),
+        (
+            "bitbucket-datacenter",
+            lambda each: data_center(each, SECRETS),
+            kinds_of(of_hmac, "sha256="),
+        ),
         ("github", lambda each: github(each, SECRETS), kinds_of(f"{of_hmac}-256", "sha256=")),
         ("gitea", lambda each: gitea(each, SECRETS), kinds_of("x-gitea-signature")),
         ("gitlab", lambda each: gitlab(each, SECRETS), gitlabs_kinds()),

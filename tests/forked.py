@@ -31,6 +31,7 @@ _CONTEXT.set_forkserver_preload(
         "deploycore.git",
         "deploycore.installation.installation",
         "deploycore_bitbucket",
+        "deploycore_bitbucket_datacenter",
         "deploycore_gitea",
         "deploycore_github",
         "deploycore_gitlab",

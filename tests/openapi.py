@@ -25,15 +25,21 @@ Where the description and the guide to the API part, this is done, and nothing e
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from deploycore_bitbucket.sandbox import Exchange
+from deploycore_bitbucket.sandbox.host import surface
+
+from tests.openapi_parts import (
+    Response,
+    Undescribed,
+    check_parameters,
+    path_of_description,
+    reasons,
+)
 
 __all__ = ["Description", "exemption", "find_description"]
 
@@ -46,14 +52,12 @@ BRANCH_PATH = "/refs/branches/"
 
 def find_description() -> Path | None:
     """Where the description lies on this machine, ``None`` if it doesn't."""
-    root = Path(__file__).parent.parent
-    path = Path(os.environ.get(VARIABLE) or root / BESIDE_THE_REPOSITORY)
-    return path if path.is_file() else None
+    return path_of_description(VARIABLE, BESIDE_THE_REPOSITORY)
 
 
 def exemption(exchange: Exchange) -> str:
     """Why the description has nothing to say about an exchange; empty if it has."""
-    if exchange.surface in ("git", "oauth"):
+    if surface(exchange.request) in ("git", "oauth"):
         return "git's protocol is not part of the REST API"
     if exchange.answer.exemption:
         return exchange.answer.exemption
@@ -87,43 +91,16 @@ class Description:
         try:
             if exchange.answer.status < 400:
                 api.validate_request(request)
-                self._check_parameters(exchange)
+                path = _path(exchange.request.path).removeprefix("/2.0")
+                query = exchange.request.query
+                check_parameters(
+                    self._paths, path, exchange.request.method, query, GENERAL_PARAMETERS
+                )
             api.validate_response(request, _response(exchange))
-        except (OpenAPIError, _Undescribed) as error:
+        except (OpenAPIError, Undescribed) as error:
             asked = f"{exchange.request.method} {exchange.request.target}"
-            return f"{asked} -> {exchange.answer.status}: {'; '.join(_reasons(error))}"
+            return f"{asked} -> {exchange.answer.status}: {'; '.join(reasons(error))}"
         return ""
-
-    def _check_parameters(self, exchange: Exchange) -> None:
-        """openapi-core lets undeclared parameters pass, and typing mistakes with them."""
-        path = _path(exchange.request.path).removeprefix("/2.0")
-        template = next(known for known in self._paths if _fits(path, known))
-        declared = {
-            parameter["name"]
-            for place in (
-                self._paths[template],
-                self._paths[template][exchange.request.method.lower()],
-            )
-            for parameter in place.get("parameters", ())
-            if parameter["in"] == "query"
-        }
-        unknown = exchange.request.query.keys() - declared - GENERAL_PARAMETERS
-        if unknown:
-            raise _Undescribed(f"undeclared parameters {sorted(unknown)}")
-
-
-class _Undescribed(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class _Response:
-    """An answer as openapi-core reads it."""
-
-    data: bytes
-    status_code: int
-    content_type: str
-    headers: dict[str, str]
 
 
 def _request(exchange: Exchange) -> Any:
@@ -146,28 +123,20 @@ def _typed(body: bytes) -> bytes:
     return json.dumps({"type": "build", **sent}).encode() if isinstance(sent, dict) else body
 
 
-def _response(exchange: Exchange) -> _Response:
+def _response(exchange: Exchange) -> Response:
     answer = exchange.answer
     assert isinstance(answer.body, bytes)
     body = answer.json()
     if answer.status >= 400 and (not isinstance(body, dict) or body.get("type") != "error"):
-        raise _Undescribed("a refusal that is no error object")
+        raise Undescribed("a refusal that is no error object")
     data = answer.body if body is None else json.dumps(_as_described(body)).encode()
     content_type = answer.headers.get("Content-Type", "").partition(";")[0]
-    return _Response(data, answer.status, content_type, dict(answer.headers))
+    return Response(data, answer.status, content_type, dict(answer.headers))
 
 
 def _path(path: str) -> str:
     before, separator, branch = path.partition(BRANCH_PATH)
     return before + separator + branch.replace("/", quote("/", safe=""))
-
-
-def _fits(path: str, template: str) -> bool:
-    parts, expected = path.split("/"), template.split("/")
-    pairs = zip(parts, expected, strict=False)
-    return len(parts) == len(expected) and all(
-        wanted.startswith("{") or part == wanted for part, wanted in pairs
-    )
 
 
 def _as_described(value: Any) -> Any:
@@ -211,9 +180,3 @@ def _for_partial_answers(value: Any) -> Any:
         for key, item in value.items()
         if not (key == "required" and isinstance(item, list)) and key != "uniqueItems"
     }
-
-
-def _reasons(error: BaseException) -> Iterator[str]:
-    yield str(error) or type(error).__name__
-    cause = error.__cause__
-    yield from (reason.message for reason in getattr(cause, "schema_errors", ()))

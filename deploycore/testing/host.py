@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import SecretStr
 
@@ -25,7 +25,7 @@ from deploycore.testing.faults import Faults
 from deploycore.testing.messages import Answer, Refusal, Request, text_answer
 from deploycore.testing.server import LOOPBACK, HttpServer
 
-__all__ = ["LoggedRequest", "LoopbackHost", "Route", "route_of"]
+__all__ = ["Exchange", "LoggedRequest", "LoopbackHost", "Route", "route_of"]
 
 REMEMBERED_REQUESTS = 100_000
 
@@ -48,6 +48,18 @@ class LoggedRequest:
     status: int
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """A request and its answer, for code that checks them.
+
+    Attributes:
+        request: Its ``Authorization`` header has only the scheme.
+    """
+
+    request: Request
+    answer: Answer
+
+
 class LoopbackHost:
     """An HTTP host on 127.0.0.1.
 
@@ -59,7 +71,12 @@ class LoopbackHost:
     Attributes:
         faults: What goes wrong on purpose.
         crashes: What went wrong in the host itself: tracebacks, without secrets.
+        watchers: Called with each exchange of every host of the class, before its answer is sent,
+            so that tests can check all of them against a description of the API. A subclass that
+            is to be watched by itself has a list of its own.
     """
+
+    watchers: ClassVar[list[Callable[[Exchange], None]]] = []
 
     def __init__(
         self,
@@ -168,11 +185,20 @@ class LoopbackHost:
             found = text_answer(f"The host itself failed:\n{self.crashes[-1]}", 500)
         found = replace(found, delay=found.delay + self.latency)
         answer = self.faults.apply(request, found)
+        for watch in list(self.watchers):
+            watch(Exchange(_without_credentials(request), answer))
         self.__log.append(self.logged(request, answer))
         if not self.faults.is_sign_in(request.path):
             with self.__counting:
                 self.__count += 1
         return answer
+
+
+def _without_credentials(request: Request) -> Request:
+    scheme = request.headers.get("authorization", "").partition(" ")[0]
+    if not scheme:
+        return request
+    return replace(request, headers={**request.headers, "authorization": scheme})
 
 
 def route_of(

@@ -9,11 +9,12 @@ import shutil
 import signal
 import subprocess
 import time
-from urllib.parse import quote, urlsplit
 
 import pytest
 
 from deploycore.cli.sandbox import add_command, load_sandbox, provider_name
+from deploycore.models import RepositoryId
+from deploycore.provider import open_provider
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
@@ -40,23 +41,32 @@ def wait_for(condition, what: str, seconds: float = 60) -> None:
 
 
 class Work:
-    """A clone by stock git, whose pushes have a credential of the sandbox's."""
+    """A clone by stock git, whose pushes have a credential of the sandbox's.
 
-    def __init__(self, directory, sandbox, connection) -> None:
+    Args:
+        source: Where to clone from, and with what.
+    """
+
+    def __init__(self, directory, source) -> None:
         self.directory = directory
-        token = connection.settings["token"].get_secret_value()
-        address = urlsplit(f"{sandbox.url}/acme/site.git")
         # In the environment, not in a file: files of the test are searched for secrets.
-        user = f"x-bitbucket-api-token-auth:{quote(token, safe='')}"
-        joined = address._replace(netloc=f"{user}@{address.netloc}").geturl()
+        is_bearer = source.credential.scheme == "bearer"
+        address = source.url if is_bearer else source.reveal_joined()
+        settings = {f"url.{address}.insteadOf": "host:site"}
+        if is_bearer:
+            token = source.credential.password.get_secret_value()
+            settings["http.extraHeader"] = f"Authorization: Bearer {token}"
         self._environment = os.environ | {
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.{joined}.insteadOf",
-            "GIT_CONFIG_VALUE_0": "host:site",
+            "GIT_CONFIG_COUNT": str(len(settings)),
             "GIT_TERMINAL_PROMPT": "0",
         }
+        for number, (key, value) in enumerate(settings.items()):
+            self._environment |= {
+                f"GIT_CONFIG_KEY_{number}": key,
+                f"GIT_CONFIG_VALUE_{number}": value,
+            }
         for who in ("AUTHOR", "COMMITTER"):
             self._environment |= {f"GIT_{who}_NAME": "Ada", f"GIT_{who}_EMAIL": "ada@example.com"}
         subprocess.run(
@@ -83,6 +93,12 @@ class Work:
         return self.git("rev-parse", "HEAD")
 
 
+def source_of(kind, connection):
+    """Where to clone the site from, as the provider says it."""
+    with open_provider(kind, {"name": "git", **connection.settings}) as provider:
+        return provider.clone_url(RepositoryId(owner=connection.owner, slug="site"))
+
+
 @pytest.fixture
 def site(shell, connect, sandbox, tmp_path):
     """``site`` is declared; gives a clone."""
@@ -92,7 +108,7 @@ def site(shell, connect, sandbox, tmp_path):
         DECLARATION.format(provider=name, live=tmp_path / "live", previews=tmp_path / "previews")
     )
     shell.succeed("apply", "apps.yaml")
-    return Work(tmp_path / "clone", sandbox, connection)
+    return Work(tmp_path / "clone", source_of("bitbucket", connection))
 
 
 @pytest.fixture
@@ -201,13 +217,13 @@ def test_a_push_while_the_server_is_down_is_found_when_it_starts(shell, server, 
     wait_for(lambda: page.read_text() == "missed", "the push is lost")
 
 
-@pytest.mark.parametrize("kind", ["gitea", "github", "gitlab"])
+@pytest.mark.parametrize("kind", ["bitbucket-datacenter", "gitea", "github", "gitlab"])
 class TestEveryHost:
     """What is particular to a host is tested by its plugin; here, that it all fits together."""
 
     @pytest.fixture
     def sandbox(self, kind):
-        pytest.importorskip(f"deploycore_{kind}")
+        pytest.importorskip(f"deploycore_{kind.replace('-', '_')}")
         with load_sandbox(kind)[1].demo() as sandbox:
             yield sandbox
 
@@ -230,7 +246,7 @@ class TestEveryHost:
         (tmp_path / "apps.yaml").write_text(json.dumps({"applications": {"site": declared}}))
         shell.succeed("apply", "apps.yaml")
         shell.succeed("webhook", "register", "site", "--url", server())
-        commit = sandbox.publish(owner, "site", "main", {"page": b"one"}, "One")
+        commit = Work(tmp_path / "clone", source_of(kind, connection)).push("main", "one")
         page = target / "current" / "page"
         wait_for(lambda: page.exists() and page.read_text() == "one", "the push is not live")
         wait_for(

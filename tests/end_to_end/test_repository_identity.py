@@ -14,11 +14,11 @@ from deploycore.testing.webhooks import Listener
 SECRET = SecretStr("made-up-secret-of-identity")
 
 
-@pytest.fixture(params=["bitbucket", "gitea", "github", "gitlab"])
+@pytest.fixture(params=["bitbucket", "bitbucket-datacenter", "gitea", "github", "gitlab"])
 def connected(request):
     """A sandbox, the owner of its repositories, and a provider that may manage webhooks."""
     kind = request.param
-    pytest.importorskip(f"deploycore_{kind}")
+    pytest.importorskip(f"deploycore_{kind.replace('-', '_')}")
     with load_sandbox(kind)[1].demo() as sandbox:
         modes = {each.settings["mode"]: each for each in sandbox.connections}
         connection = modes.get("api-token", sandbox.connections[0])

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from deploycore_bitbucket.sandbox import Sandbox as BitbucketSandbox
+from deploycore_bitbucket_datacenter.sandbox import BitbucketDataCenterSandbox
 from deploycore_gitea.sandbox import GiteaSandbox
 from deploycore_github.sandbox import GitHubSandbox
 from deploycore_gitlab.sandbox import GitLabSandbox
@@ -22,6 +23,7 @@ from deploycore.testing.scenarios import TWO, Access
 
 SANDBOXES = {
     "bitbucket": BitbucketSandbox,
+    "bitbucket-datacenter": BitbucketDataCenterSandbox,
     "gitea": GiteaSandbox,
     "github": GitHubSandbox,
     "gitlab": GitLabSandbox,
@@ -129,7 +131,8 @@ def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missin
     with pytest.raises((NotFound, UnexpectedAnswer)) as caught:
         provider.find_branch(shop, "gone")
     assert sandbox.request_count < 20
-    is_listed = provider.plugin.kind == "bitbucket"  # others ask for the branch by its address
+    # Others ask for the branch by its address.
+    is_listed = provider.plugin.kind in ("bitbucket", "bitbucket-datacenter")
     assert isinstance(caught.value, UnexpectedAnswer) is is_listed
 
 

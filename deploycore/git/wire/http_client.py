@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
-from deploycore.errors import GitError, RemoteRefused
+from deploycore.errors import GitError
 from deploycore.git.credentials import authorization_of, password_of
 from deploycore.git.operation import Operation
 from deploycore.git.wire.client import SERVICE, Discovered, GitClient, Reader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from pydantic import SecretStr
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from deploycore.sandbox import SandboxConnection
 from deploycore.testing import rows
 from deploycore.testing.git_http import text_refusal
+from deploycore.testing.host import Exchange
 from deploycore.testing.host import LoggedRequest as AnyLoggedRequest
 from deploycore.testing.messages import Answer, Request
 from deploycore.testing.oauth import AuthorizationServer, OAuthClient, OAuthRules
@@ -86,20 +87,6 @@ class LoggedRequest(AnyLoggedRequest):
     username: str | None = None
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """A request and its answer, for code that checks them.
-
-    Attributes:
-        request: Its ``Authorization`` header has only the scheme.
-        surface: ``rest``, ``git`` or ``oauth``.
-    """
-
-    request: Request
-    answer: Answer
-    surface: str
-
-
 class BitbucketHost(Content):
     """Bitbucket without its API.
 
@@ -108,8 +95,6 @@ class BitbucketHost(Content):
 
     Attributes:
         oauth: The authorization server.
-        watchers: Called with each exchange of every sandbox of the process, before its answer
-            is sent, so that tests can check all of them against a description of the API.
     """
 
     MODES = {  # noqa: RUF012 - as the base class has it
@@ -375,9 +360,7 @@ class BitbucketHost(Content):
     # The log
 
     def logged(self, request: Request, answer: Answer) -> LoggedRequest:
-        """Log an exchange, after the watchers have seen it."""
-        for watch in list(self.watchers):
-            watch(Exchange(_without_credentials(request), answer, surface(request)))
+        """Log an exchange, with whose it was."""
         username, secret = _sent(request)
         credential = self.credential_of(secret)
         known = super().logged(request, answer)
@@ -446,10 +429,3 @@ def _sent(request: Request) -> tuple[str | None, str]:
     if scheme == "bearer":
         return None, secret
     return (username or "", secret) if scheme == "basic" else ("", "")
-
-
-def _without_credentials(request: Request) -> Request:
-    scheme = request.headers.get("authorization", "").partition(" ")[0]
-    return replace(
-        request, headers={**request.headers, **({"authorization": scheme} if scheme else {})}
-    )

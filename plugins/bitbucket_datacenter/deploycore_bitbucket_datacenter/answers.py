@@ -1,0 +1,239 @@
+"""Responses of Bitbucket Data Center, and how they map to deploycore's models.
+
+The names are those of the schemas ``RestProject``, ``RestRepository``, ``RestBranch``, ``RestTag``,
+``RestPullRequest`` and ``RestMinimalRef`` of Atlassian's description of the API, which requires
+none of the fields.
+
+Source: https://developer.atlassian.com/server/bitbucket/rest/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from deploycore.http import AnswerModel, OrNone
+from deploycore.models import (
+    Branch,
+    CloneLink,
+    CommitHash,
+    NonEmpty,
+    Owner,
+    PullRequest,
+    PullRequestState,
+    Repository,
+    RepositoryId,
+    Tag,
+)
+from pydantic import Field
+
+__all__ = [
+    "BranchAnswer",
+    "DefaultBranchAnswer",
+    "ProjectAnswer",
+    "PullRequestAnswer",
+    "RepositoryAnswer",
+    "TagAnswer",
+    "clone_address",
+    "page_of",
+    "short_name",
+]
+
+STATES: Mapping[str, PullRequestState] = {
+    "OPEN": "open",
+    "MERGED": "merged",
+    "DECLINED": "declined",
+}
+
+
+class ProjectAnswer(AnswerModel):
+    """A project. That of a person's own repositories has a key that starts with ``~``."""
+
+    key: NonEmpty
+    name: str = ""
+    public: bool = False
+
+    def owner(self) -> Owner:
+        """Convert the response to deploycore's model."""
+        return Owner(username=self.key, display_name=self.name or None)
+
+
+class _Link(AnswerModel):
+    href: str = ""
+    name: str = ""
+
+
+class _Links(AnswerModel):
+    clone: Annotated[list[_Link] | None, OrNone] = None
+
+
+class RepositoryAnswer(AnswerModel):
+    """A repository.
+
+    Attributes:
+        id: Stays when the repository is renamed or moved to another project.
+        default_branch: Not in the answers of all versions.
+        public: Whether it can be read without signing in, as can those of a public project.
+    """
+
+    id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    name: str = ""
+    slug: NonEmpty
+    project: ProjectAnswer
+    public: bool = False
+    archived: Annotated[bool | None, OrNone] = None
+    default_branch: Annotated[str | None, Field(alias="defaultBranch"), OrNone] = None
+    links: Annotated[_Links | None, OrNone] = None
+
+    @property
+    def repository_id(self) -> RepositoryId:
+        return RepositoryId(owner=self.project.key, slug=self.slug)
+
+    def repository(self, url: str) -> Repository:
+        """Convert the response to deploycore's model.
+
+        Args:
+            url: The base URL of the server.
+        """
+        page = page_of(url, self.repository_id)
+        return Repository(
+            name=self.name or self.slug,
+            slug=self.slug,
+            url=f"{page}/browse",
+            commit_url=f"{page}/commits/{{commit}}",
+            owner=self.project.owner(),
+            default_branch=short_name(self.default_branch or "") or None,
+            private=not (self.public or self.project.public),
+            clone_links=tuple(self._clone_links()) or self._derived(url),
+            host_id=None if self.id is None else str(self.id),
+            archived=self.archived,
+        )
+
+    def _clone_links(self) -> list[CloneLink]:
+        """The links that the server names; one for HTTP may have the caller's username in it."""
+        links = (self.links and self.links.clone) or []
+        names = {"http": "https"}
+        return [
+            CloneLink(name=names.get(link.name, link.name), href=_without_user(link.href))
+            for link in links
+            if link.href and link.name
+        ]
+
+    def _derived(self, url: str) -> tuple[CloneLink, ...]:
+        return (CloneLink(name="https", href=clone_address(url, self.repository_id)),)
+
+
+class DefaultBranchAnswer(AnswerModel):
+    """``…/default-branch``; 404 if it is not there yet."""
+
+    id: str = ""
+    display_id: Annotated[str, Field(alias="displayId")] = ""
+
+    @property
+    def name(self) -> str | None:
+        return self.display_id or short_name(self.id) or None
+
+
+class _RefAnswer(AnswerModel):
+    """A branch or a tag; for an annotated tag, ``latestCommit`` is its commit."""
+
+    id: NonEmpty
+    commit: Annotated[CommitHash, Field(alias="latestCommit")]
+
+    @property
+    def name(self) -> str:
+        return short_name(self.id)
+
+
+class BranchAnswer(_RefAnswer):
+    """One of ``…/branches``."""
+
+    def branch(self) -> Branch:
+        """Convert the response to deploycore's model."""
+        return Branch(name=self.name, commit=self.commit)
+
+
+class TagAnswer(_RefAnswer):
+    """One of ``…/tags``."""
+
+    def tag(self) -> Tag:
+        """Convert the response to deploycore's model."""
+        return Tag(name=self.name, commit=self.commit)
+
+
+class PullRequestRefAnswer(AnswerModel):
+    """The end or the beginning of a pull request.
+
+    Attributes:
+        repository: Missing if the fork is gone.
+    """
+
+    id: NonEmpty
+    commit: Annotated[
+        str | None, Field(alias="latestCommit", pattern=r"^[0-9a-f]{7,64}$"), OrNone
+    ] = None
+    repository: Annotated[RepositoryAnswer | None, OrNone] = None
+
+    @property
+    def name(self) -> str:
+        return short_name(self.id)
+
+    @property
+    def repository_id(self) -> RepositoryId | None:
+        return None if self.repository is None else self.repository.repository_id
+
+
+class PullRequestAnswer(AnswerModel):
+    """``…/pull-requests``, or one by its number; and what webhooks tell of it."""
+
+    id: Annotated[int, Field(ge=1, lt=2**63)]
+    state: Literal["OPEN", "MERGED", "DECLINED"]
+    title: str = ""
+    source: Annotated[PullRequestRefAnswer, Field(alias="fromRef")]
+    target: Annotated[PullRequestRefAnswer, Field(alias="toRef")]
+
+    def pull_request(self) -> PullRequest:
+        """Convert the response to deploycore's model."""
+        return PullRequest(
+            number=self.id,
+            state=STATES[self.state],
+            title=self.title,
+            source=self.source.repository_id,
+            source_branch=self.source.name,
+            target_branch=self.target.name,
+            commit=self.source.commit,
+        )
+
+
+def short_name(ref: str) -> str:
+    """The name of a branch or tag without ``refs/heads/`` or ``refs/tags/``."""
+    for prefix in ("refs/heads/", "refs/tags/"):
+        if ref.startswith(prefix):
+            return ref.removeprefix(prefix)
+    return ref
+
+
+def page_of(url: str, repository: RepositoryId) -> str:
+    """The page of a repository, for people."""
+    project, _, slug = repository.path.partition("/")
+    if project.startswith("~"):
+        return f"{url}/users/{project[1:]}/repos/{slug}"
+    return f"{url}/projects/{project}/repos/{slug}"
+
+
+def clone_address(url: str, repository: RepositoryId) -> str:
+    """Where git finds a repository, as the server's pages show it: project keys in lower case."""
+    lowered = RepositoryId(owner=repository.owner.lower(), slug=repository.slug)
+    return f"{url}/scm/{lowered.path}.git"
+
+
+def _without_user(href: str) -> str:
+    """A link without the username that the server puts into links for HTTP."""
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return href
+    if parts.scheme not in ("http", "https"):
+        return href
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

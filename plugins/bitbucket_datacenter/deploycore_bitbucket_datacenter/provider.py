@@ -1,0 +1,429 @@
+"""Bitbucket Data Center as a deploycore provider: the contract's hooks, and nothing else.
+
+Which credential goes where is in ``configuration``, how pages are read in ``pagination``, what
+answers mean in ``answers`` and what refusals mean in ``explanations``.
+
+Source: https://developer.atlassian.com/server/bitbucket/rest/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+from urllib.parse import quote, unquote
+
+from deploycore.errors import NotFound, PermissionDenied, ProviderError
+from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
+from deploycore.hookspecs import hookimpl
+from deploycore.http import AnswerModel, ErrorAnswer, HttpClient, parse_answer, parse_items
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneUrl,
+    Owner,
+    OwnerQuery,
+    PullRequest,
+    PullRequestQuery,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+    SshAddress,
+    Tag,
+    TagQuery,
+)
+from pydantic import SecretStr
+
+from deploycore_bitbucket_datacenter import explanations, webhooks
+from deploycore_bitbucket_datacenter.answers import (
+    BranchAnswer,
+    DefaultBranchAnswer,
+    ProjectAnswer,
+    PullRequestAnswer,
+    RepositoryAnswer,
+    TagAnswer,
+    clone_address,
+)
+from deploycore_bitbucket_datacenter.configuration import (
+    AccessTokenConfig,
+    AnyConfig,
+    BitbucketDataCenterConfig,
+)
+from deploycore_bitbucket_datacenter.explanations import Action, Question
+from deploycore_bitbucket_datacenter.pagination import pages, size_of
+from deploycore_bitbucket_datacenter.statuses import build_status, older
+from deploycore_bitbucket_datacenter.webhooks import HookAnswer
+
+__all__ = ["BitbucketDataCenterProvider"]
+
+API = "api/latest"
+OLDER_BUILDS = "build-status/latest/commits"
+UNNAMED = "unknown"
+"""The account of a token whose server does not say whose it is."""
+
+READ = "REPO_READ"
+
+Row = TypeVar("Row", bound=AnswerModel)
+Ref = TypeVar("Ref", Branch, Tag)
+
+
+class _VersionAnswer(AnswerModel):
+    version: str = ""
+
+
+class _PageAnswer(AnswerModel):
+    values: list[object]
+
+
+class BitbucketDataCenterProvider:
+    """One configured Bitbucket Data Center.
+
+    Args:
+        config: Where it is and how to sign in.
+        http: Bound to the API's address and to the credentials for it.
+    """
+
+    API_VERSION = 1
+    Config = BitbucketDataCenterConfig
+    NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
+
+    def __init__(self, config: AnyConfig, http: HttpClient) -> None:
+        self._config = config
+        self._http = http
+
+    @hookimpl
+    def authenticate(self) -> Account:
+        """A request that only a person who is signed in may make; its answer names the person in
+        ``X-AUSERNAME``. The token of a project or repository belongs to no person: it proves
+        itself by what it can see, and is named by that.
+        """
+        if isinstance(self._config, AccessTokenConfig):
+            return self._token_holder(self._config)
+        path = f"{API}/profile/recent/repos"
+        try:
+            page, headers = self._asking().get_with_headers(path, params={"limit": 1})
+        except NotFound:
+            raise explanations.no_server(self._config, self._version()) from None
+        _read_page(page)
+        return Account(username=_username(headers) or self._configured_name)
+
+    @hookimpl
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """``GET /projects/{projectKey}/repos``, or ``GET /repos`` where no project is named.
+
+        Neither is asked for a part of a name: the first one takes none, and whether the second one
+        finds parts is not documented.
+        """
+        project = query.owner or self._config.project
+        only = self._only_repository
+        if only is not None:
+            return self._list_only(only, project)
+        limit = None if query.name_contains else query.limit
+        params = {"limit": size_of(limit)}
+        path = f"{API}/repos" if project is None else f"{_project(project)}/repos"
+        if project is None:
+            found = pages(
+                self._asking(), path, "a page of repositories", {**params, "permission": READ}
+            )
+        else:
+            found = pages(self._asking(project), path, "a page of repositories", params)
+        return self._repositories(found)
+
+    @hookimpl
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """``GET …/branches``. ``filterText`` finds parts of names, so also the exact name; the
+        exact one is to come first, and the listing is left when it has come."""
+        found = self._refs(repository, "branches", query, BranchAnswer)
+        return _until(query.name, (answer.branch() for answer in found))
+
+    @hookimpl
+    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+        """``GET …/tags``, as branches."""
+        found = self._refs(repository, "tags", query, TagAnswer)
+        return _until(query.name, (answer.tag() for answer in found))
+
+    @hookimpl
+    def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
+        """``GET /projects``, which does not list the projects of persons (``~user``)."""
+        for page in pages(self._asking(), f"{API}/projects", "a page of projects"):
+            yield from parse_items(
+                ProjectAnswer, page, what="a page of projects", read=ProjectAnswer.owner
+            )
+
+    @hookimpl
+    def list_pull_requests(
+        self, repository: RepositoryId, query: PullRequestQuery
+    ) -> Iterable[PullRequest]:
+        """``GET …/pull-requests``, or ``…/pull-requests/{id}``."""
+        http, path = self._about(repository), f"{_path(repository)}/pull-requests"
+        what = "a page of pull requests"
+        if query.number is not None:
+            yield from self._pull_request(http, repository, f"{path}/{query.number}")
+            return
+        params: Mapping[str, str | int] = {"limit": size_of(query.limit), "state": "OPEN"}
+        for page in pages(http, path, what, params):
+            yield from parse_items(
+                PullRequestAnswer, page, what=what, read=PullRequestAnswer.pull_request
+            )
+
+    @hookimpl
+    def find_repository(self, repository: RepositoryId) -> Repository:
+        """``GET /projects/{projectKey}/repos/{slug}``, and ``…/default-branch`` if the answer does
+        not have it."""
+        answer = self._describe(repository)
+        found = answer.repository(self._config.url)
+        if found.default_branch is not None:
+            return found
+        return found.model_copy(update={"default_branch": self._default_branch(answer)})
+
+    @hookimpl
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Build the clone URL from the configuration."""
+        url = clone_address(self._config.url, repository)
+        return CloneUrl(url=url, credential=self._config.git_credential)
+
+    @hookimpl
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """The repository's link for SSH: its port, and often its host, are other ones than those of
+        the configuration. No server publishes its host keys."""
+        found = self._describe(repository).repository(self._config.url)
+        link = next((link.href for link in found.clone_links if link.name == "ssh"), None)
+        if link is None:
+            raise explanations.no_ssh(repository)
+        return parse_answer(SshAddress, {"url": link}, what="an address for SSH")
+
+    @hookimpl
+    def explain_git_refusal(self, status: int | None, message: str) -> str | None:
+        """Explain what the user should do, for the configured kind of credentials."""
+        return explanations.explain_git_refusal(self._config, status, message)
+
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Verify ``X-Hub-Signature``."""
+        return webhooks.is_signed(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """``repo:refs_changed``, and pull requests that are opened, changed or ended."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
+        """``POST …/webhooks``, or ``PUT`` if it exists, which also changes the secret."""
+        wanted = webhooks.subscription(url, secret)
+        http = self._about(repository, "register webhook")
+        known = next((hook for hook in self._hooks(http, repository) if hook.url == url), None)
+        if known is None:
+            answer = http.send_json("POST", _hooks(repository), body=wanted)
+        else:
+            answer = http.send_json("PUT", _hooks(repository, str(known.id)), body=wanted)
+        return parse_answer(HookAnswer, answer, what="a webhook").webhook()
+
+    @hookimpl
+    def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
+        """``GET …/webhooks``."""
+        hooks = self._hooks(self._about(repository, "list webhooks"), repository)
+        return (hook.webhook() for hook in hooks)
+
+    @hookimpl
+    def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
+        """``DELETE …/webhooks/{id}``."""
+        try:
+            http = self._about(repository, "remove webhook")
+            http.send_json("DELETE", _hooks(repository, webhook))
+        except NotFound:
+            return False
+        return True
+
+    @hookimpl
+    def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
+        """``POST …/commits/{commitId}/builds``, or for servers before 7.4
+        ``POST /build-status/latest/commits/{commitId}``.
+
+        400 and 404 do not say what is wrong, so it is asked for afterwards.
+        """
+        http = self._about(repository, "report status")
+        body = build_status(status, repository, self._config.url)
+        path = f"{_path(repository)}/commits/{status.commit}"
+        try:
+            http.send_json("POST", f"{path}/builds", body=body)
+        except NotFound:
+            self._demand_commit(repository, status.commit)
+            self._report_as_before_7_4(http, status.commit, older(body))
+        except ProviderError as error:
+            if error.details.get("status") != 400:
+                raise
+            self._demand_commit(repository, status.commit)
+            if older(body) == body:
+                raise
+            http.send_json("POST", f"{path}/builds", body=older(body))
+        return True
+
+    @property
+    def _only_repository(self) -> RepositoryId | None:
+        config = self._config
+        return config.repository_id if isinstance(config, AccessTokenConfig) else None
+
+    @property
+    def _configured_name(self) -> str:
+        """Whose the credentials are by the configuration, where the server does not say."""
+        return getattr(self._config, "username", None) or self._config.project or UNNAMED
+
+    def _token_holder(self, config: AccessTokenConfig) -> Account:
+        only = config.repository_id
+        if only is not None:
+            return Account(username=str(self._describe(only).repository_id))
+        http = self._asking(config.project)
+        path = f"{API}/repos" if config.project is None else f"{_project(config.project)}/repos"
+        page, headers = http.get_with_headers(path, params={"limit": 1})
+        _read_page(page)
+        return Account(username=config.project or _username(headers) or UNNAMED)
+
+    def _list_only(self, only: RepositoryId, project: str | None) -> Iterator[Repository]:
+        if project is None or project.lower() == only.owner.lower():
+            yield self.find_repository(only)
+            return
+        raise PermissionDenied(
+            f"The token is for the repository {only}, and cannot list the project {project!r}.",
+            hint="Use a token of the project, or of a user.",
+            project=project,
+            repository=str(only),
+        )
+
+    def _repositories(self, found: Iterator[list[object]]) -> Iterator[Repository]:
+        what, url = "a page of repositories", self._config.url
+        for page in found:
+            yield from parse_items(
+                RepositoryAnswer, page, what=what, read=lambda row: row.repository(url)
+            )
+
+    def _refs(
+        self,
+        repository: RepositoryId,
+        kind: str,
+        query: BranchQuery | TagQuery,
+        expected: type[Row],
+    ) -> Iterator[Row]:
+        wanted = query.name or query.name_contains
+        limit = None if wanted else query.limit
+        params: dict[str, str | int] = {"limit": size_of(limit), "orderBy": "ALPHABETICAL"}
+        if wanted:
+            params["filterText"] = wanted
+        if query.name and kind == "branches":
+            params["boostMatches"] = "true"
+        what = f"a page of {kind}"
+        for page in pages(self._about(repository), f"{_path(repository)}/{kind}", what, params):
+            yield from parse_items(expected, page, what=what)
+
+    def _pull_request(
+        self, http: HttpClient, repository: RepositoryId, path: str
+    ) -> Iterator[PullRequest]:
+        """404 is said of an unknown pull request and of an unknown repository."""
+        try:
+            found = http.get_json(path)
+        except NotFound:
+            self._describe(repository)
+            return
+        yield parse_answer(PullRequestAnswer, found, what="a pull request").pull_request()
+
+    def _hooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[HookAnswer]:
+        what = "a page of webhooks"
+        for page in pages(http, _hooks(repository), what):
+            yield from parse_items(HookAnswer, page, what=what)
+
+    def _describe(self, repository: RepositoryId) -> RepositoryAnswer:
+        answer = self._about(repository).get_json(_path(repository))
+        return parse_answer(RepositoryAnswer, answer, what="a repository")
+
+    def _default_branch(self, repository: RepositoryAnswer) -> str | None:
+        """Empty repositories have a default branch that is not there, for which 404 is answered."""
+        known = repository.repository_id
+        try:
+            answer = self._about(known).get_json(f"{_path(known)}/default-branch")
+        except NotFound:
+            return None
+        if answer is None:
+            return None
+        return parse_answer(DefaultBranchAnswer, answer, what="a default branch").name
+
+    def _report_as_before_7_4(self, http: HttpClient, commit: str, body: Mapping[str, str]) -> None:
+        try:
+            http.send_json("POST", f"{OLDER_BUILDS}/{commit}", body=body)
+        except NotFound:
+            raise explanations.no_server(self._config, self._version()) from None
+
+    def _demand_commit(self, repository: RepositoryId, commit: str) -> None:
+        """Raise ``NotFound`` for a repository or a commit that is not there."""
+        self._describe(repository)
+        try:
+            self._about(repository).get_json(f"{_path(repository)}/commits/{commit}")
+        except NotFound:
+            raise explanations.no_commit(repository, commit) from None
+
+    def _version(self) -> str | None:
+        """The version of the server, which it tells everybody; ``None`` if it is no Bitbucket."""
+        try:
+            answer = self._http.get_json(f"{API}/application-properties")
+            return parse_answer(_VersionAnswer, answer, what="the version").version or None
+        except ProviderError:
+            return None
+
+    def _about(self, repository: RepositoryId, action: Action = "read") -> HttpClient:
+        return self._asking(repository.owner, repository, action)
+
+    def _asking(
+        self,
+        project: str | None = None,
+        repository: RepositoryId | None = None,
+        action: Action = "read",
+    ) -> HttpClient:
+        question = Question(self._config, project, repository, action)
+        return self._http.explaining(lambda answer: self._explained(answer, question))
+
+    def _explained(self, answer: ErrorAnswer, question: Question) -> ProviderError | None:
+        """The server has one answer for a repository that is hidden and for credentials that may
+        read none. Whether they can read any tells these apart."""
+        error = explanations.explain(answer, question)
+        is_reading = question.repository is not None and question.action == "read"
+        if is_reading and isinstance(error, PermissionDenied) and self._reads_something():
+            return explanations.hidden(question)
+        return error
+
+    def _reads_something(self) -> bool:
+        try:
+            found = self._http.get_json(f"{API}/repos", params={"limit": 1, "permission": READ})
+            return bool(_read_page(found))
+        except ProviderError:
+            return False
+
+
+def _read_page(page: object) -> list[RepositoryAnswer]:
+    what = "a page of repositories"
+    values = parse_answer(_PageAnswer, page, what=what).values
+    return parse_items(RepositoryAnswer, values, what=what)
+
+
+def _until(name: str | None, found: Iterator[Ref]) -> Iterator[Ref]:
+    """What is found, up to the one of an exact name."""
+    for item in found:
+        yield item
+        if item.name == name:
+            return
+
+
+def _username(headers: Mapping[str, str]) -> str:
+    """Who is signed in, as answers tell it, percent-encoded."""
+    return unquote(headers.get("X-AUSERNAME", "")).strip()
+
+
+def _project(key: str) -> str:
+    return f"{API}/projects/{quote(key, safe='')}"
+
+
+def _path(repository: RepositoryId) -> str:
+    return f"{_project(repository.owner)}/repos/{quote(repository.slug, safe='')}"
+
+
+def _hooks(repository: RepositoryId, webhook: str | None = None) -> str:
+    hooks = f"{_path(repository)}/webhooks"
+    return hooks if webhook is None else f"{hooks}/{quote(webhook, safe='')}"

@@ -1,0 +1,70 @@
+"""What holding a sandbox to a published description of an API takes, whichever host's it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Response", "Undescribed", "check_parameters", "fits", "path_of_description", "reasons"]
+
+
+class Undescribed(Exception):
+    """Something that openapi-core lets pass, and the description does not have."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer as openapi-core reads it."""
+
+    data: bytes
+    status_code: int
+    content_type: str
+    headers: dict[str, str]
+
+
+def path_of_description(variable: str, beside_the_repository: str) -> Path | None:
+    """Where a description lies on this machine, ``None`` if it doesn't."""
+    root = Path(__file__).parent.parent
+    path = Path(os.environ.get(variable) or root / beside_the_repository)
+    return path if path.is_file() else None
+
+
+def check_parameters(
+    paths: Mapping[str, Any], path: str, method: str, query: Mapping[str, str], general: set[str]
+) -> None:
+    """openapi-core lets undeclared parameters pass, and typing mistakes with them.
+
+    Args:
+        paths: Those of the description.
+        path: The request's, as the description has it.
+        general: Parameters that every path takes.
+    """
+    template = next(known for known in paths if fits(path, known))
+    declared = {
+        parameter["name"]
+        for place in (paths[template], paths[template][method.lower()])
+        for parameter in place.get("parameters", ())
+        if parameter["in"] == "query"
+    }
+    unknown = query.keys() - declared - general
+    if unknown:
+        raise Undescribed(f"undeclared parameters {sorted(unknown)}")
+
+
+def fits(path: str, template: str) -> bool:
+    """Whether a path is one of a template."""
+    parts, expected = path.split("/"), template.split("/")
+    pairs = zip(parts, expected, strict=False)
+    return len(parts) == len(expected) and all(
+        wanted.startswith("{") or part == wanted for part, wanted in pairs
+    )
+
+
+def reasons(error: BaseException) -> Iterator[str]:
+    """What an error of openapi-core says, and what its cause found."""
+    yield str(error) or type(error).__name__
+    cause = error.__cause__
+    yield from (reason.message for reason in getattr(cause, "schema_errors", ()))
