@@ -145,7 +145,11 @@ def test_all_that_is_missing_is_told_at_once(stdin):
         (["--mode", "token", "--token-stdin", SECRET], "no option before it", "-stdin takes no"),
         (["--mode", "token", f"--token-stdin={SECRET}"], "takes no value", "--token-stdin < FILE"),
         (["--mode", "token", "--token-stdin"], "Standard input has no", "--token-stdin < FILE"),
-        (["--mode", "token", "--token-file", ""], "The value of --token-file is empty", "path of a file"),
+        (
+            ["--mode", "token", "--token-file", ""],
+            "The value of --token-file is empty",
+            "path of a file",
+        ),
         (["--mode"], "--mode needs a value", "--mode VALUE"),
         (["--mode", "token", "--mode", "token"], "--mode is given more than once", "once: --mode"),
         (["--nope", SECRET], "has no field --nope", "--mode"),
