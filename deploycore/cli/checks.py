@@ -35,7 +35,10 @@ def naming_option(sentence: str) -> Iterator[None]:
     try:
         yield
     except (ProviderError, GitError, PluginError) as error:
-        error.hint = f"{error.hint} {sentence}".strip()
+        hint = error.hint.rstrip()
+        if sentence and hint and not hint.endswith((".", "!", "?")):
+            hint += "."
+        error.hint = f"{hint} {sentence}".strip()
         raise
 
 

@@ -65,6 +65,10 @@ def edit(
         del stored
         return read_changed_fields(config_type, context.args)
 
+    if not context.args and not unset:
+        raise UsageError(
+            "No field was given.", hint=f"List the fields: deploycore provider show {name}"
+        )
     removed = [each.removeprefix("--").replace("-", "_") for each in unset or []]
     _change(name, read, removed, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
 
@@ -138,7 +142,9 @@ def _change(
                     else lambda opened: accounts.append(opened.authenticate()),
                     keep_former=kept,
                 )
-        must_sign_in = change.config.sign_in is not None and not accounts and not no_verify
+        must_sign_in = change.config.sign_in is not None and not accounts
+        if must_sign_in and no_verify:
+            must_sign_in = changes.needs_sign_in(name)
     account = accounts[0].username if accounts else None
     if as_json:
         stored = bool(change.differences) and not dry_run

@@ -130,7 +130,10 @@ class GitHubProvider:
             return Account(username=self._first_owner() or "installation")
         user, headers = self._asking().get_with_headers("user")
         account = parse_answer(UserAnswer, user, what="the user").account()
-        return account.model_copy(update=token_details(headers))
+        details = token_details(headers)
+        if isinstance(self._config, DeviceConfig):
+            details["expires_at"] = None  # of a token that lives for hours and is renewed
+        return account.model_copy(update=details)
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
