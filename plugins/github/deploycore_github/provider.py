@@ -23,7 +23,6 @@ from deploycore.models import (
     Branch,
     BranchQuery,
     CloneUrl,
-    GitCredential,
     Owner,
     OwnerQuery,
     PullRequest,
@@ -226,10 +225,7 @@ class GitHubProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Build the clone URL from the configuration; an app may have to obtain a token first."""
-        token = self._token()
-        credential = GitCredential(
-            username=GIT_USERNAME, password=token.value, expires_at=token.expires_at
-        )
+        credential = self._token().git_credential(GIT_USERNAME)
         return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     @hookimpl
