@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime, SecretStr
 
-from deploycore.models import Model
+from deploycore.models import GitCredential, Model
 
 if TYPE_CHECKING:
     from deploycore.http import HttpClient
@@ -38,6 +38,14 @@ class Token(Model):
     expires_at: AwareDatetime | None = None
     refresh_token: SecretStr | None = None
     scopes: tuple[str, ...] = ()
+
+    def git_credential(self, username: str) -> GitCredential:
+        """The credential for git, where git takes the same token as the API.
+
+        Args:
+            username: What the host expects as the username beside a token.
+        """
+        return GitCredential(username=username, password=self.value, expires_at=self.expires_at)
 
 
 ObtainToken = Callable[["HttpClient", Token | None], Token]

@@ -70,6 +70,10 @@ def edit(
         given = read_changed_fields(config_type, context.args)
         return GivenFields(with_host_keys(given.settings, host_key), given.secrets)
 
+    if not (context.args or unset or host_key):
+        raise UsageError(
+            "No field was given.", hint=f"List the fields: deploycore provider show {name}"
+        )
     removed = [each.removeprefix("--").replace("-", "_") for each in unset or []]
     _change(name, read, removed, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
 
@@ -148,7 +152,9 @@ def _change(
         with telling_of_waits(), naming_option(hint):
             pinned = record.settings.get("ssh_host_keys", "")
             change = pinning(store, given.settings, stored=pinned, as_json=as_json)
-        must_sign_in = change.config.sign_in is not None and not accounts and not no_verify
+        must_sign_in = change.config.sign_in is not None and not accounts
+        if must_sign_in and no_verify:
+            must_sign_in = changes.needs_sign_in(name)
     account = accounts[0].username if accounts else None
     if as_json:
         stored = bool(change.differences) and not dry_run

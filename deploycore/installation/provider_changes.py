@@ -2,7 +2,7 @@
 
 A change is proved against the git host before it is stored, and stored in one step. Applications,
 history and webhooks of the provider stay. Processes that have the provider open notice the change
-when the host rejects what they have.
+before their next call (``provider/connection``).
 """
 
 from __future__ import annotations
@@ -203,8 +203,9 @@ class ProviderChanges:
 
         if keep_former is not None and not timedelta(0) < keep_former <= LONGEST_KEPT:
             raise ConfigurationError(
-                f"Former secrets can be kept for at most {LONGEST_KEPT.days} days.",
-                hint="Give a shorter time, such as 1h.",
+                f"Former secrets can be kept for at most {LONGEST_KEPT.days} days, and not for no"
+                " time at all.",
+                hint="Give another time, such as 1h.",
             )
         expires_at = self._prove_change(change, verify)
         if expires_at is None:

@@ -82,7 +82,8 @@ class Provider(OptionalListings, OptionalCalls):
         http_settings: For the HTTP client that the plugin gets.
         observers: Who is told of calls; by default the installed ones.
         tokens: Where tokens are held that are obtained and renewed; by default in this handle.
-        other_credentials: Asked for others when the host rejects those of ``config``.
+        other_credentials: Asked for changes of the provider, and for others than those of
+            ``config`` when the host rejects them.
         stored: What is known of the credentials, if they are stored.
         note_expiry: Told after each ``authenticate`` when the credentials expire.
 

@@ -74,7 +74,7 @@ class ExpiryWatch(Periodic):
         self._clock = clock
 
     def _work(self) -> None:
+        self._store.forget_former_secrets()
         observers = self._observers
         observers = installed_observers() if observers is None else observers
         tell_of_expiry(self._store, observers, self._clock())
-        self._store.forget_former_secrets()

@@ -63,7 +63,7 @@ def test_a_secret_is_replaced_and_everything_else_stays(shell, work, new, sandbo
 def test_a_secret_that_the_host_rejects_replaces_nothing(shell, work):
     code, said = shell.fail("provider", "rotate", work, "--token-stdin", given=shell.made_up)
     assert code == 4
-    assert "--no-verify" in said
+    assert ". To store the change without checking it, add --no-verify." in said
     assert "valid" in shell.succeed("provider", "test", work)
     assert shell.json("provider", "show", work)["generation"] == 1
 
@@ -103,6 +103,7 @@ def test_a_field_that_is_wrong_changes_nothing(shell, work, new):
     assert shell.fail("provider", "edit", work, "--unset", "email")[0] == 3
     assert shell.fail("provider", "edit", work, "--token", shell.made_up)[0] == 3
     assert shell.fail("provider", "edit", "nope", "--workspace", "x")[0] == 3
+    assert "No field was given" in shell.fail("provider", "edit", work)[1]
     assert shell.fail("provider", "rotate", work, "--workspace", "x")[0] == 2
     code, said = shell.fail("provider", "rotate", work)  # there is no terminal to ask at
     assert (code, "Use --token-stdin" in said) == (3, True)
@@ -200,7 +201,7 @@ def test_former_secrets_are_not_used_unless_they_are_kept(shell, work, new, sand
     assert shell.fail("provider", "test", work)[0] == 4
 
 
-@pytest.mark.parametrize("kept", ["8d", "-1h", "soon"])
+@pytest.mark.parametrize("kept", ["8d", "0s", "-1h", "soon"])
 def test_former_secrets_cannot_be_kept_for_ever(shell, work, new, kept):
     done = shell.run(
         "provider", "rotate", work, "--token-stdin", f"--keep-old={kept}", given=reveal(new)

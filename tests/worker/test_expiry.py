@@ -117,7 +117,18 @@ def test_the_watch_looks_at_its_start(store, observer):
     watch = ExpiryWatch(
         store, observers=Observers([("recorder", observer)]), clock=lambda: END - timedelta(hours=1)
     )
+    record = store.get_provider("work")
+    kept = store.change_provider(
+        record,
+        settings={},
+        secrets={"token": "env:NEW"},
+        keep_former=timedelta(microseconds=1),
+        expires_at=END,
+    )
+    assert kept.former_until is not None
     watch.start()
     assert observer.done.wait(60)
     watch.stop()
     assert observer.told == [("work", END, 1)]
+    (found,) = [each for each in store.list_providers() if each.name == "work"]
+    assert found.former_until is None  # the time of the former secrets is over

@@ -268,10 +268,7 @@ class _OAuthMode(_BitbucketMode):
 
     def git_credential_with(self, http: HttpClient) -> GitCredential:
         """The credential for git: the access token that the API requests have."""
-        token = http.token()
-        return GitCredential(
-            username=TOKEN_USERNAME, password=token.value, expires_at=token.expires_at
-        )
+        return http.token().git_credential(TOKEN_USERNAME)
 
 
 class OAuthClientConfig(_OAuthMode):

@@ -23,7 +23,6 @@ from deploycore.models import (
     Branch,
     BranchQuery,
     CloneUrl,
-    GitCredential,
     Owner,
     OwnerQuery,
     PullRequest,
@@ -132,7 +131,10 @@ class GitHubProvider:
             return Account(username=self._first_owner() or "installation")
         user, headers = self._asking().get_with_headers("user")
         account = parse_answer(UserAnswer, user, what="the user").account()
-        return account.model_copy(update=token_details(headers))
+        details = token_details(headers)
+        if isinstance(self._config, DeviceConfig):
+            details["expires_at"] = None  # of a token that lives for hours and is renewed
+        return account.model_copy(update=details)
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
@@ -225,10 +227,7 @@ class GitHubProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Build the clone URL from the configuration; an app may have to obtain a token first."""
-        token = self._token()
-        credential = GitCredential(
-            username=GIT_USERNAME, password=token.value, expires_at=token.expires_at
-        )
+        credential = self._token().git_credential(GIT_USERNAME)
         return CloneUrl(url=f"{self._config.url}/{repository.path}.git", credential=credential)
 
     @hookimpl

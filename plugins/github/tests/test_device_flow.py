@@ -42,6 +42,20 @@ def test_a_person_enters_the_code_and_the_token_is_renewed(sandbox, signed_in, e
     assert sandbox.oauth.issued == 2
 
 
+def test_the_end_of_a_token_that_is_renewed_is_nothing_to_warn_of(
+    sandbox, signed_in, enter, monkeypatch
+):
+    headers = sandbox._headers
+
+    def telling(request):
+        told = "2026-01-01 00:00:00 UTC"
+        return {**headers(request), "GitHub-Authentication-Token-Expiration": told}
+
+    provider = signed_in(sandbox.add_sign_in(), enter)
+    monkeypatch.setattr(sandbox, "_headers", telling)
+    assert provider.authenticate().expires_at is None
+
+
 def test_a_token_without_an_end_is_used_until_it_is_revoked(sandbox, signed_in, enter):
     sandbox.oauth.rules = replace(sandbox.oauth.rules, lifetime=None, refreshes=False)
     provider = signed_in(sandbox.add_sign_in(), enter)

@@ -288,10 +288,7 @@ class OAuthConfig(_GitLabMode):
 
     def git_credential_with(self, http: HttpClient) -> GitCredential:
         """The credential for git: the access token that the API requests have."""
-        token = http.token()
-        return GitCredential(
-            username=GIT_USERNAME, password=token.value, expires_at=token.expires_at
-        )
+        return http.token().git_credential(GIT_USERNAME)
 
     @property
     def scopes(self) -> tuple[str, ...]:
