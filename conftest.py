@@ -6,6 +6,7 @@ during which an exchange was not as described.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from pathlib import Path
@@ -70,6 +71,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(kind)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leave files out of the fast suite that are slow as a whole: each process would import them
+    and make their thousands of tests, only to deselect them."""
+    if config.option.markexpr != "not slow" or not collection_path.is_relative_to(ROOT):
+        return None
+    name = collection_path.relative_to(ROOT).as_posix() + "/" * collection_path.is_dir()
+    whole = [place for places in SLOW_KINDS.values() for place in places]
+    return True if name.startswith(tuple(whole)) or name in slow_tests() else None
+
+
+@functools.cache
 def slow_tests():
     """Return the files and test functions that tests/slow.txt lists."""
     lines = (ROOT / "tests" / "slow.txt").read_text().splitlines()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 LISTED = [
@@ -31,3 +34,29 @@ def test_no_test_is_listed_twice():
     files = {line for line in LISTED if "::" not in line}
     assert len(set(LISTED)) == len(LISTED)
     assert [line for line in LISTED if "::" in line and line.partition("::")[0] in files] == []
+
+
+@pytest.mark.parametrize("place", ["tests/faults", next(e for e in LISTED if "::" not in e)])
+def test_the_fast_suite_does_not_even_import_what_is_slow_as_a_whole(request, place):
+    assert (ROOT / place).exists()
+    assert is_left_out(request, ROOT / place, "not slow")
+    assert not is_left_out(request, ROOT / place, "")
+    assert not is_left_out(request, ROOT / place, "not slow or faults")
+
+
+def test_the_fast_suite_leaves_out_no_file_with_a_fast_test(request):
+    partly = {ROOT / line.partition("::")[0] for line in LISTED if "::" in line}
+    assert partly
+    for path in (*partly, ROOT / "tests", ROOT / "plugins", Path(__file__), Path("/tests/faults")):
+        assert not is_left_out(request, path, "not slow")
+
+
+def is_left_out(request, path: Path, marks: str) -> bool:
+    """Whether a run of tests of these marks passes over a path."""
+    (root,) = (
+        each
+        for each in request.config.pluginmanager.get_plugins()
+        if getattr(each, "__file__", "") == str(ROOT / "conftest.py")
+    )
+    config = SimpleNamespace(option=SimpleNamespace(markexpr=marks))
+    return bool(root.pytest_ignore_collect(path, config))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,10 +123,15 @@ def forms(secret: str) -> Iterator[bytes]:
 
 
 @pytest.fixture
-def connect(shell, sandbox):
-    """Add a provider for one of the sandbox's connections; gives its name and connection."""
+def connect(shell, sandbox, empty_home):
+    """Add a provider for one of the sandbox's connections; gives its name and connection.
+
+    The database is copied, since making it takes a command most of its time.
+    """
 
     def add(mode: str = "api-token"):
+        if not shell.home.exists():
+            shutil.copytree(empty_home, shell.home)
         for connection in sandbox.connections:
             if connection.settings["mode"] == mode:
                 name = provider_name(connection)
