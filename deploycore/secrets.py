@@ -29,7 +29,7 @@ _RESTORE = "Restore the key that the providers were added with."
 _IF_LOST = (
     "If it is lost, remove what is in its place, and replace the secrets that deploycore doctor"
     " lists: deploycore provider rotate NAME --FIELD-file PATH keeps a secret in a file, without a"
-    " key."
+    " key. Then remove and register webhooks again."
 )
 _SEALED = "fernet:"
 _VARIABLE = "env:"

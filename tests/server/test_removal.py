@@ -14,6 +14,7 @@ from contextlib import closing
 import pytest
 from pydantic import SecretStr
 
+from deploycore import SecretReference
 from deploycore.cli.removal import removal_as_dict, say_removed
 from deploycore.disk.removal import Remains
 from deploycore.errors import ConfigurationError, StoreError
@@ -466,3 +467,20 @@ def test_a_webhook_that_the_host_can_not_remove_is_named(command, installation, 
     for part in ("hook-1", URL, "--keep-at-host"):
         assert part in done.stderr
     assert installation.store.webhooks.find("shop") is not None
+
+
+def test_a_webhook_whose_key_is_lost_is_removed_and_registered_again(
+    installation, registered, tmp_path
+):
+    """As the hint about a lost key has it, once the provider's secret is in a file."""
+    installation.settings.secret_key_file.unlink()
+    with pytest.raises(StoreError, match="is missing") as caught:
+        installation.webhooks.rotate(registered)
+    assert "remove and register webhooks again" in caught.value.hint
+    file = tmp_path / "token"
+    file.write_text("of-the-shop")
+    changes = installation.provider_changes
+    changes.store(changes.plan("work", {}, {"token": SecretReference(f"file:{file}")}))
+    installation.webhooks.remove(registered)
+    assert installation.webhooks.register(registered, URL)
+    assert installation.settings.secret_key_file.exists()
