@@ -117,7 +117,7 @@ def test_a_listing_of_nulls_is_empty_and_one_of_nonsense_is_refused(opened):
     assert caught.value.__cause__ is None
 
 
-def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missing(opened):
+def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missing(opened, caplog):
     provider, sandbox, arranged = opened
     shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
     with pytest.raises(NotFound):
@@ -127,6 +127,10 @@ def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missin
         provider.find_branch(shop, "gone")
     is_listed = provider.plugin.kind == "bitbucket"  # others ask for the branch by its address
     assert isinstance(caught.value, UnexpectedAnswer) is is_listed
+    if is_listed:
+        assert "See the warning in the log for the reasons" in caught.value.hint
+        assert "cannot be read" in caplog.text
+        assert provider.find_branch(shop, "main")
 
 
 def test_what_is_wrong_on_the_last_page_does_not_lose_the_pages_before():
