@@ -122,6 +122,14 @@ def test_a_malformed_name_is_refused(shop, provider, name):
     shop.add_provider(provider("My_host-2.0"))
 
 
+def test_a_text_that_cannot_be_stored_is_refused(shop, provider):
+    with pytest.raises(ConfigurationError, match="cannot be stored or found, because") as caught:
+        shop.get_provider("caf\ud800")
+    assert "Correct the names" in caught.value.hint
+    shop.add_provider(provider("cafe"))
+    assert shop.get_provider("cafe").name == "cafe"
+
+
 def test_a_taken_name_is_refused_and_what_has_it_is_kept(shop, provider, application):
     with pytest.raises(ConfigurationError, match="provider name 'acme' is taken"):
         shop.add_provider(provider(kind="other"))
