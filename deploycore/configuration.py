@@ -254,7 +254,12 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
 
 
 def is_secret(info: FieldInfo) -> bool:
-    return info.annotation is SecretStr or SecretStr in get_args(info.annotation)
+    return _holds_secret(info.annotation)
+
+
+def _holds_secret(annotation: Any) -> bool:
+    # Also of Annotated[SecretStr, …] | None, in which it is not at the top.
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def _joined(known: str, further: str) -> str:

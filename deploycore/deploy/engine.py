@@ -412,9 +412,8 @@ class Engine:
             except DeployError as error:
                 if self._unfinished(application.name):
                     raise
-                logger.warning(
-                    "%s cannot be recovered: %s", application.name, with_next_step(error)
-                )
+                said = application.name, with_next_step(error)
+                logger.warning("%s cannot be recovered: %s", *said)
             for record in self._unfinished(application.name):
                 if is_alone and record.state == "queued" and record.home == str(self._home):
                     settled.append(self._abandoned(record))
@@ -474,8 +473,7 @@ class Engine:
                 run.clean_up()
                 if not recorder.record.is_finished:
                     raise DeployError(
-                        f"The interrupted deployment {record.id} of {application.name} could not"
-                        " be recovered.",
+                        f"Deployment {record.id} of {record.application} could not be recovered.",
                         hint=f"See the reason: deploycore logs {record.id}.{_RECOVER}",
                         deployment=record.id,
                     )

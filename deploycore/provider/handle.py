@@ -56,7 +56,7 @@ from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import MOST_REPEATS, ModelT, Query, Repeats
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.provider.optional_calls import OptionalCalls
-from deploycore.provider.optional_listings import LISTINGS, OptionalListings
+from deploycore.provider.optional_listings import OptionalListings
 from deploycore.provider.registry import Plugin
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor, secrets_in
@@ -295,9 +295,9 @@ class Provider(OptionalListings, OptionalCalls):
         if not self.supports(hook):
             raise ConfigurationError(
                 f"Providers of kind {self.plugin.kind} do not support {hook}.",
-                hint="Upgrade the plugin."
-                if hook in LISTINGS
-                else "Upgrade the plugin, or use polling, which works with every plugin.",
+                hint="Upgrade the plugin, or use polling, which works with every plugin."
+                if "webhook" in hook
+                else "Upgrade the plugin.",
                 provider=self.name,
                 plugin=self.plugin.label,
             )

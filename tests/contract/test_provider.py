@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import traceback
+from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
@@ -96,9 +97,27 @@ def test_filters_are_applied_even_where_the_plugin_ignores_them(open_acme):
 
 
 def test_an_unknown_branch_is_not_found(open_acme):
+    provider = open_acme()
     with pytest.raises(NotFound, match="ada/engine has no branch 'gone'") as caught:
-        open_acme().find_branch(REPOSITORY, "gone")
+        provider.find_branch(REPOSITORY, "gone")
     assert "deploycore branches work ada/engine" in caught.value.hint
+    (listed,) = provider.list_branches(REPOSITORY)
+    assert provider.find_branch(REPOSITORY, listed.name) == listed
+
+
+def test_a_hook_that_the_plugin_lacks_is_there_once_it_is_upgraded(
+    open_acme, upgrade, good_provider
+):
+    with pytest.raises(ConfigurationError, match="do not support find_repository") as caught:
+        open_acme().find_repository(REPOSITORY)
+    assert caught.value.hint == "Upgrade the plugin."
+    found = "next(iter(self.list_repos(None)))"
+    hook = f"    @hookimpl\n    def find_repository(self, repository):\n        return {found}\n"
+    upgrade("acme_provider", f"{good_provider}\n{hook}")
+    plugin = load_plugin("acme")
+    config = plugin.config_type(name="work", token=SecretStr(SECRET))
+    with closing(Provider(plugin, config, observers=Observers())) as provider:
+        assert provider.find_repository(REPOSITORY).slug == "repository-0"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def test_a_link_to_a_disk_that_is_not_mounted_is_told(
         installation.engine.deploy(name)
     assert "mount its disk" in caught.value.hint
     assert not (tmp_path / "elsewhere" / "room").exists()
+    (tmp_path / "not-mounted").rename(tmp_path / "elsewhere" / "room")
+    assert installation.engine.deploy(name).state == "healthy"
 
 
 @pytest.mark.parametrize("which", ["home", "parent"])

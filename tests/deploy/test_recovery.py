@@ -246,7 +246,7 @@ def test_one_whose_former_release_cannot_be_restored_is_told_with_its_reason(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         with pytest.raises(
-            DeployError, match=f"deployment {dead.id} of site could not be"
+            DeployError, match=f"Deployment {dead.id} of site could not be"
         ) as caught:
             installation.recover()
     assert caught.value.hint == (

@@ -170,6 +170,16 @@ def test_a_host_that_is_not_trusted_is_not_added(installation, network, values):
     assert installation.store.list_providers() == []
 
 
+CORRECTED = {
+    "ca_bundle": "good.pem",
+    "client_certificate": "good.pem",
+    "client_key": "good.pem",
+    "connect_timeout": "5",
+    "read_timeout": "600",
+    "expires_on": "2099-01-01",
+}
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
@@ -199,8 +209,11 @@ def test_a_field_that_is_wrong_is_named_and_nothing_is_stored(
     assert caught.value.hint or "client" in problem
     assert "hidden" not in f"{caught.value} {caught.value.hint}"
     assert installation.store.list_providers() == []
-    if "ca_bundle" in fields:  # as the hint has it: a PEM file
-        assert add(installation, "work", values(sandbox.url, ca_bundle=certifi.where()))
+    write_certificate(tmp_path / "good.pem", "good")
+    corrected = {name: CORRECTED[name] for name in fields if name in CORRECTED}
+    if "client_key" in fields:  # "Give both, or neither."
+        corrected |= {"client_certificate": "good.pem"}
+    add(installation, "work", values(sandbox.url, **corrected))
 
 
 def test_paths_are_stored_as_they_hold_from_anywhere(
@@ -275,10 +288,9 @@ def test_the_command_line_takes_the_fields_and_refuses_a_password(shell, network
     code, said = shell.fail(*start, "--proxy", f"http://me:{PROXY_SECRET}@127.0.0.1", given=token)
     assert code == 3
     assert "--proxy-stdin" in said
-    proxy.demanded = None
     shell.succeed(
-        *start, "--ca-bundle", str(end.certificate), "--proxy", f"127.0.0.1:{proxy.port}",
-        given=token,
+        *start, "--ca-bundle", str(end.certificate), "--proxy-stdin",
+        given=f"{token}\nhttp://me:{PROXY_SECRET}@127.0.0.1:{proxy.port}\n",
     )  # fmt: skip
     assert proxy.seen
     assert "ca_bundle" in shell.succeed("provider", "show", "work")

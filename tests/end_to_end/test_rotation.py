@@ -224,7 +224,7 @@ def test_of_two_changes_at_once_one_is_told_of_the_other(shell, work):
 def test_a_provider_without_secrets_has_none_to_rotate(shell, work):
     from deploycore_bitbucket import BitbucketProvider
 
-    from deploycore.cli.fields import ask_for_new_secret
+    from deploycore.cli.fields import ask_for_new_secret, read_changed_fields
 
     with pytest.raises(ConfigurationError, match="no secret to rotate") as caught:
         ask_for_new_secret(BitbucketProvider.Config, [])
@@ -232,3 +232,5 @@ def test_a_provider_without_secrets_has_none_to_rotate(shell, work):
     with pytest.raises(ConfigurationError, match="2 secrets") as caught:
         ask_for_new_secret(BitbucketProvider.Config, ["app_password", "token"])
     assert "--token-stdin" in caught.value.hint
+    given = read_changed_fields(BitbucketProvider.Config, ["--token-env", "TOKEN"])
+    assert list(given.secrets) == ["token"]

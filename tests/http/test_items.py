@@ -120,7 +120,7 @@ def test_a_listing_of_nulls_is_empty_and_one_of_nonsense_is_refused(opened):
     assert caught.value.__cause__ is None
 
 
-def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missing(opened):
+def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missing(opened, caplog):
     provider, sandbox, arranged = opened
     shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
     with pytest.raises(NotFound):
@@ -134,6 +134,19 @@ def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missin
     # Others ask for the branch by its address.
     is_listed = provider.plugin.kind in ("bitbucket", "bitbucket-datacenter")
     assert isinstance(caught.value, UnexpectedAnswer) is is_listed
+    if not is_listed:
+        return
+    sandbox.faults.clear()
+    others = []
+    sandbox.faults.add(listed_as(lambda items: others.extend(items) or items))
+    known = next(iter(provider.list_branches(shop)))
+    sandbox.faults.clear()
+    sandbox.faults.add(listed_as(lambda items: [{"name": 7}, *others]))
+    with pytest.raises(UnexpectedAnswer, match="was not found among the others") as caught:
+        provider.find_branch(shop, "gone")
+    assert "See the warning in the log for the reasons" in caught.value.hint
+    assert [text for text in warnings_of(caplog) if "name" in text]
+    assert provider.find_branch(shop, known.name) == known
 
 
 def test_what_is_wrong_on_the_last_page_does_not_lose_the_pages_before():

@@ -260,13 +260,18 @@ def test_a_body_is_read_only_after_the_role_is_known(client, token):
     assert answer.status_code == 403
 
 
-def test_an_application_is_deleted_unless_it_is_being_deployed(client, admin, deployment):
+def test_an_application_is_deleted_unless_it_is_being_deployed(
+    client, admin, deployment, installation
+):
     deployment("fetching")
     busy = client.delete(f"{V1}/applications/shop", headers=admin)
     assert (busy.status_code, busy.json()["details"]["application"]) == (409, "shop")
+    assert "Wait for it, or: deploycore cancel 1" in busy.json()["hint"]
     client.post(f"{V1}/deployments/1/cancel", headers=admin)
+    installation.store.deployments.advance(1, "cancelled")
     missing = client.delete(f"{V1}/applications/blog", headers=admin)
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 204
 
 
 def test_a_deleted_application_is_gone_and_so_is_its_webhook(client, admin):
@@ -557,6 +562,13 @@ def test_a_request_with_two_lengths_is_refused(serving):
     }
     client = serving()
     asyncio.run(client.application.asgi(scope, receive, send))
+    assert "Send only one of these headers" in sent[1]["body"].decode()
+    answered = len(sent)
+    scope["headers"] = scope["headers"][:1]
+    scope["query_string"] = b""
+    asyncio.run(client.application.asgi(scope, receive, send))
+    assert sent[answered]["status"] == 200
+    del sent[answered:]
     begun, content = sent
     assert (begun["status"], dict(begun["headers"])[b"connection"]) == (400, b"close")
     assert b"both Content-Length and Transfer-Encoding" in content["body"]

@@ -415,7 +415,10 @@ def test_rest_removes_an_application_with_a_damaged_record(serving, home, secret
     assert client.get(f"{V1}/applications/shop", headers=admin).status_code == 503
     assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 204
     assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 404
-    assert client.delete(f"{V1}/applications/..x", headers=admin).status_code == 404
+    missing = client.delete(f"{V1}/applications/..x", headers=admin)
+    assert missing.status_code == 404
+    assert missing.json()["hint"] == f"List the applications: GET {V1}/applications"
+    assert client.get(f"{V1}/applications", headers=admin).json()["items"] == []
 
 
 def test_rest_purges_the_history_of_a_removed_application(serving, installation, deployed, token):

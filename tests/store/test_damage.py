@@ -224,6 +224,9 @@ def test_a_damaged_value_is_named_and_everything_else_is_read(filled, table, cap
                 continue  # SQLite's own row number, which is always an integer
             for value in values_for(column):
                 check(store, filled, raw, (table.name, column.name, row), value, known)
+        # Each value was put back, as a backup does it.
+        assert {name: keys(read()) for name, read in reads(store).items()} == known
+        assert inspect_database(filled).damaged == ()
     assert SECRET not in caplog.text
 
 

@@ -62,8 +62,10 @@ def test_a_deployment_is_recorded_from_its_request_to_its_end(deployments, reque
 
 def test_states_that_can_not_follow_are_refused_and_nothing_changes(deployments, request_one):
     asked = request_one()
-    with pytest.raises(StoreError, match="is queued, and cannot become healthy"):
+    with pytest.raises(StoreError, match="is queued, and cannot become healthy") as caught:
         deployments.advance(asked.id, "healthy")
+    assert "See the list: deploycore deployments" in caught.value.hint
+    assert [each.state for each in deployments.list()] == ["queued"]
     through(deployments, asked, *WAY)
     for state in ("authenticating", "failed", "cancelled"):
         with pytest.raises(StoreError, match="is healthy, and cannot become"):

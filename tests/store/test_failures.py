@@ -94,12 +94,17 @@ def test_a_file_that_is_no_database_is_named_and_kept(settings, database, conten
 
 
 def test_a_damaged_database_is_named(filled, database):
-    content = bytearray(database.read_bytes())
+    backup = database.read_bytes()
+    content = bytearray(backup)
     content[4096:] = b"\xff" * (len(content) - 4096)
     database.write_bytes(content)
     error = open_store(filled).value
     assert error.message == f"The database {database} is damaged."
     assert error.details == {"path": str(database)}
+    assert "backup" in error.hint
+    database.write_bytes(backup)
+    with Store(filled) as store:
+        assert store.list_providers()
 
 
 def test_a_database_that_is_taken_away_is_not_written_where_nobody_finds_it(
@@ -299,6 +304,8 @@ def test_a_database_url_that_leads_nowhere_is_said_without_its_password(
     assert problem in error.message
     assert step in error.hint
     assert "s3" not in said(error)
+    with Store(on(f"sqlite:///{tmp_path}/file.db", tmp_path)) as store:  # as the examples have it
+        assert store.list_providers() == []
 
 
 def test_a_server_that_was_started_again_refuses_nobody(postgresql, tmp_path):

@@ -64,7 +64,7 @@ def test_a_secret_of_an_application_is_kept_and_forgotten(shop):
     assert "/b" not in repr(record)
 
 
-def test_a_definition_that_is_not_known_any_more_is_told(shop, any_settings):
+def test_a_definition_that_is_not_known_any_more_is_told(shop, any_settings, application):
     from sqlalchemy import create_engine, text
 
     engine = create_engine(any_settings.database_url)
@@ -72,8 +72,11 @@ def test_a_definition_that_is_not_known_any_more_is_told(shop, any_settings):
         connection.execute(text("UPDATE applications SET definition_checksum = NULL"))
         connection.execute(text("UPDATE applications SET definition = '{\"future\": 1}'"))
     engine.dispose()
-    with pytest.raises(StoreError, match="'shop' is stored in a form"):
+    with pytest.raises(StoreError, match="'shop' is stored in a form") as caught:
         shop.get_application("shop")
+    assert "or apply the application's file again" in caught.value.hint
+    shop.put_applications([application()])
+    assert shop.get_application("shop").definition == application()
 
 
 def test_records_are_there_for_the_next_process(any_settings, provider):
@@ -116,15 +119,28 @@ def test_a_malformed_name_is_refused(shop, provider, name):
         shop.add_provider(provider(name))
     assert repr(name) in caught.value.message
     assert "letters, digits" in caught.value.hint
+    shop.add_provider(provider("My_host-2.0"))
+
+
+def test_a_text_that_cannot_be_stored_is_refused(shop, provider):
+    with pytest.raises(ConfigurationError, match="cannot be stored or found, because") as caught:
+        shop.get_provider("caf\ud800")
+    assert "Correct the names" in caught.value.hint
+    shop.add_provider(provider("cafe"))
+    assert shop.get_provider("cafe").name == "cafe"
 
 
 def test_a_taken_name_is_refused_and_what_has_it_is_kept(shop, provider, application):
     with pytest.raises(ConfigurationError, match="provider name 'acme' is taken"):
         shop.add_provider(provider(kind="other"))
-    with pytest.raises(ConfigurationError, match="application name 'shop' is taken"):
+    with pytest.raises(ConfigurationError, match="application name 'shop' is taken") as caught:
         shop.add_application(application(ref="other"))
     assert shop.get_provider("acme").kind == "acme"
     assert shop.get_application("shop").definition == application()
+    assert "Choose another name, or remove it first: deploycore app remove" in caught.value.hint
+    shop.remove_application("shop")
+    shop.add_application(application(ref="other"))
+    shop.add_provider(provider("another", kind="other"))
 
 
 def test_a_target_has_one_application(shop, application):

@@ -177,6 +177,7 @@ def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
     for name in ("a_ending", "z_ending"):
         assert f"plugin {name} 1.0 cannot be imported from {name}:Plugin: the process ended" in said
     assert "exit code 7" in said
+    assert said.count("Upgrade or uninstall the plugin. Its import must not end the process") == 2
 
 
 def test_an_import_that_holds_the_interpreter_is_refused_and_the_others_are_not(install, impatient):
