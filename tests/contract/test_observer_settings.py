@@ -147,17 +147,18 @@ def test_a_config_of_another_kind_is_refused(install, write):
     assert "not a subclass of ObserverConfig" in problem_of().message
 
 
+@pytest.mark.parametrize("error", ["OSError", "SystemExit", "asyncio.CancelledError"])
 def test_a_constructor_that_fails_leaves_out_the_observer_and_its_secret(
-    install, write, monkeypatch, caplog
+    install, write, monkeypatch, caplog, error
 ):
     failing = PAGER.replace(
-        "self.config = config", "raise OSError(config.token.get_secret_value())"
+        "self.config = config", f"import asyncio; raise {error}(config.token.get_secret_value())"
     )
     install(failing)
     monkeypatch.setenv("PAGER_TOKEN", SECRET)
     home = write("observers: {pager: {channel: ops, token: env:PAGER_TOKEN}}")
     assert installed_observers(home).names == []
-    assert "cannot be created: OSError" in caplog.text
+    assert f"cannot be created: {error.rpartition('.')[2]}" in caplog.text
     assert SECRET not in caplog.text
 
 
