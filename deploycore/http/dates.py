@@ -9,7 +9,7 @@ __all__ = ["http_date"]
 
 
 def http_date(value: str) -> datetime | None:
-    """Read a date (RFC 9110, 5.6.7), in UTC; ``None`` if it is none, or no calendar has it there."""
+    """Read a date (RFC 9110, 5.6.7), in UTC; ``None`` if it is none that a calendar has."""
     try:
         found = email.utils.parsedate_to_datetime(value.strip())
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
