@@ -413,7 +413,7 @@ class Releases:
 
     def _holds_foreign_files(self) -> bool:
         # Shared files may be put there before the first deployment.
-        return any(each.name not in (_SHARED, _LOCK) for each in self.target.iterdir())
+        return any(each.name not in (_SHARED, _LOCK, _INPUTS) for each in self.target.iterdir())
 
 
 def is_release_name(name: str) -> bool:
