@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deploycore.deploy.releases import Releases
-from deploycore.disk.durable import is_held, make_private_directory
+from deploycore.disk.durable import closed_in_forks, is_held, make_private_directory
 from deploycore.errors import Cancelled, DeployError, Locked, Superseded
 from deploycore.git import Cancellation
 from deploycore.store import DeploymentRecord, Store
@@ -82,8 +82,10 @@ class Presence:
             make_private_directory(self._directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self._directory / f"{application}.lock", flags, 0o600)
-            held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            with ExitStack() as opened:  # a lock that is not free leaves no descriptor open
+                opened.enter_context(closed_in_forks(descriptor))
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+                held.enter_context(opened.pop_all())
         except BlockingIOError:
             return False
         except OSError as error:

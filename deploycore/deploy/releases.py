@@ -31,6 +31,7 @@ from pathlib import Path
 
 from deploycore.disk.durable import (
     BrokenLink,
+    closed_in_forks,
     is_held,
     lock_file,
     make_directory,
@@ -360,10 +361,8 @@ class Releases:
             ) from error
         except OSError as error:
             raise self.unusable(error) from error
-        try:
+        with closed_in_forks(held):
             yield
-        finally:
-            os.close(held)
 
     def is_locked(self) -> bool:
         """Whether a deployment runs here. Unlike ``locked``, this creates no file."""
@@ -414,7 +413,7 @@ class Releases:
 
     def _holds_foreign_files(self) -> bool:
         # Shared files may be put there before the first deployment.
-        return any(each.name not in (_SHARED, _LOCK) for each in self.target.iterdir())
+        return any(each.name not in (_SHARED, _LOCK, _INPUTS) for each in self.target.iterdir())
 
 
 def is_release_name(name: str) -> bool:

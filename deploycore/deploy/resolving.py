@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from deploycore.deploy.interruptible import fetch_hint
 from deploycore.errors import GitError, NotFound
 from deploycore.models import RepositoryId
+from deploycore.text.sentences import sentences
+from deploycore.text.suggestions import about_hashes
 
 if TYPE_CHECKING:
     from deploycore.git import Cancellation, GitSettings, RepositoryCache
@@ -58,6 +60,7 @@ def resolve_ref(
         )
     except GitError as error:
         if missing and error.details.get("ref"):
+            missing.hint = sentences(about_hashes(ref), missing.hint)
             raise missing from None
         fetch_hint(provider, error)
         raise

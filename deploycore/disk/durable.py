@@ -13,13 +13,15 @@ import fcntl
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = [
     "DIRECTORY_MODE",
     "FILE_MODE",
     "BrokenLink",
+    "closed_in_forks",
     "is_held",
     "lock_file",
     "make_directory",
@@ -38,6 +40,7 @@ FILE_MODE = 0o664
 _PRIVATE = 0o600
 _OPEN_TO_OTHERS = 0o077
 _TRIES = 20
+_closed_in_forks: set[int] = set()
 
 
 class BrokenLink(FileNotFoundError):
@@ -154,6 +157,31 @@ def lock_file(path: os.PathLike[str]) -> int:
             raise
         os.close(descriptor)  # another process has replaced or removed the file meanwhile
     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), os.fspath(path))
+
+
+@contextmanager
+def closed_in_forks(descriptor: int) -> Iterator[None]:
+    """Close a descriptor at the end of the block, and in each child that is forked meanwhile.
+
+    A lock (flock(2)) is held until all descriptors of it are closed. A plugin may fork a child that
+    lives on without ``exec``, and the lock would be held for as long.
+    """
+    _closed_in_forks.add(descriptor)
+    try:
+        yield
+    finally:
+        if descriptor in _closed_in_forks:  # not in a child that runs this block to its end
+            _closed_in_forks.discard(descriptor)
+            os.close(descriptor)
+
+
+def _close_in_child() -> None:
+    while _closed_in_forks:
+        with suppress(OSError):
+            os.close(_closed_in_forks.pop())
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _is_at(path: os.PathLike[str], descriptor: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from deploycore.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from deploycore.http.dates import http_date
 from deploycore.times import for_people
 
 __all__ = [
@@ -68,12 +68,8 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return max(0.0, (at - now).total_seconds())
+    at = http_date(value)
+    return None if at is None else max(0.0, (at - now).total_seconds())
 
 
 def retry_at(headers: Mapping[str, str], now: datetime, *, reset: str = "") -> datetime | None:

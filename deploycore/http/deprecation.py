@@ -5,7 +5,6 @@ Sources: RFC 9745 (``Deprecation``, the link relation ``deprecation``), RFC 8594
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import re
 import threading
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from deploycore.http.answers import link_of
+from deploycore.http.dates import http_date
 from deploycore.http.origin import host_of, path_of
 
 __all__ = ["Deprecation", "Deprecations", "deprecation_of"]
@@ -62,7 +62,7 @@ def deprecation_of(endpoint: str, headers: Mapping[str, str], base: str) -> Depr
         base: The address that was asked, which a relative link is relative to.
     """
     is_deprecated, since = _deprecation(headers.get("Deprecation", "").strip())
-    sunset = _http_date(headers.get("Sunset", ""))
+    sunset = http_date(headers.get("Sunset", ""))
     link = _link(headers, base)
     if not is_deprecated and sunset is None and not link:
         return None
@@ -127,20 +127,12 @@ def _deprecation(value: str) -> tuple[bool, datetime | None]:
         return True, None
     structured = _STRUCTURED_DATE.fullmatch(value)
     if structured is None:
-        since = _http_date(value)
+        since = http_date(value)
         return since is not None, since
     try:
         return True, datetime.fromtimestamp(int(structured[1]), UTC)
     except (ValueError, OverflowError, OSError):
         return True, None
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        found = email.utils.parsedate_to_datetime(value.strip())
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _link(headers: Mapping[str, str], base: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import email.utils
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+
+from deploycore.http.dates import http_date
 
 __all__ = ["HostClock"]
 
@@ -21,11 +22,9 @@ class HostClock:
 
     def note(self, headers: Mapping[str, str], now: datetime) -> None:
         """Read an answer that has just come; what makes no sense is passed over."""
-        try:
-            date = email.utils.parsedate_to_datetime(headers.get("Date", ""))
-        except (TypeError, ValueError, OverflowError):
+        date = http_date(headers.get("Date", ""))
+        if date is None:
             return
-        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
         age = headers.get("Age", "")  # what a cache on the way gives was dated when it was made
         waited = int(age[:9]) if age.isascii() and age.isdigit() else 0
         self.offset = (date - now).total_seconds() + waited

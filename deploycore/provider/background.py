@@ -250,9 +250,10 @@ def describe_raised(error: BaseException) -> str:
     # Not at start-up: every command imports this module, and few need pydantic for their help.
     from pydantic import ValidationError
 
+    from deploycore.text.raised import text_of
     from deploycore.text.validation import describe_problems
 
-    said = str(error)
+    said = text_of(error)
     if isinstance(error, ValidationError):
         said = f"{error.title} is not valid: {describe_problems(error, Any, None)}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -13,6 +13,7 @@ from deploycore.provider.background import describe_raised, is_interrupt, runnin
 from deploycore.provider.listings import MOST_REPEATS
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.redaction import Redactor
+from deploycore.text.raised import shortened
 from deploycore.version import __version__
 
 __all__ = ["Guard"]
@@ -85,7 +86,9 @@ class Guard:
     def broken(self, hook: str, what: str, hint: str = _BROKEN) -> PluginError:
         """Return the error of a plugin that does not do what the contract asks."""
         return PluginError(
-            self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}."),
+            shortened(
+                self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}.")
+            ),
             hint=hint,
             provider=self._provider,
             plugin=self._plugin,

@@ -14,8 +14,10 @@ from typing import Any
 from deploycore.configuration import ObserverConfig, is_secret
 from deploycore.disk.durable import open_regular_file
 from deploycore.errors import ConfigurationError, PluginError
+from deploycore.provider.background import is_interrupt
 from deploycore.redaction import Redactor
 from deploycore.secrets import reveal_reference
+from deploycore.text.raised import raised_text, shortened
 from deploycore.text.validation import describe_problems
 
 __all__ = ["SETTINGS_FILE", "configured", "create_observer", "read_observer_settings"]
@@ -97,10 +99,12 @@ def create_observer(observer: object, name: str, settings: Mapping[str, Any]) ->
     create: Callable[..., object] = observer
     try:
         return create() if config is None else create(config)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        reason = raised_text(error)
     raise PluginError(
-        _redactor(config).mask(f"The observer {name!r} cannot be created: {reason}"),
+        shortened(_redactor(config).mask(f"The observer {name!r} cannot be created: {reason}")),
         hint=f"Check its settings in {SETTINGS_FILE} of the data directory. If they are correct,"
         " tell the plugin's author.",
     )

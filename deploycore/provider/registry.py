@@ -31,6 +31,7 @@ from deploycore.provider.background import (
 )
 from deploycore.provider.requirement import needed_release
 from deploycore.provider.watchdog import ending_process
+from deploycore.text.raised import raised_text, shortened
 from deploycore.text.suggestions import did_you_mean
 from deploycore.version import __version__
 
@@ -178,7 +179,7 @@ def imported(point: EntryPoint) -> Any:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        reason = f"{type(error).__name__}: {error}"
+        reason = shortened(raised_text(error))
     raise PluginError(
         f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}",
         hint="Reinstall or upgrade the plugin. If that does not help, tell its author.",
@@ -380,7 +381,7 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            reason = f"{type(error).__name__}: {error}"
+            reason = shortened(raised_text(error))
         raise PluginError(
             f"The plugin {label_of(point)} cannot be inspected: {reason}",
             hint="Upgrade the plugin. If that does not help, tell its author.",

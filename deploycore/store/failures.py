@@ -133,6 +133,12 @@ def store_error(error: Exception, place: Place) -> StoreError:
         known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one
         if known:
             return place.error(*known)
+        if str(cause).startswith(("no such table", "no such column")):
+            return place.error(
+                f"does not have the tables of this version of deploycore: {_said(cause, place)}",
+                f"Use the version that it was last used with, restore a backup, or set {HOME} to"
+                " another directory.",
+            )
     return place.error(
         f"refused an operation: {_said(cause, place)}",
         f"Check that {DATABASE_URL} names the right database, and that the server is up.",

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-__all__ = ["closest", "did_you_mean"]
+__all__ = ["about_hashes", "closest", "did_you_mean"]
+
+_LIKE_A_HASH = re.compile(r"[0-9A-Fa-f]{4,64}")
+
+
+def about_hashes(ref: str) -> str:
+    """Return a hint for a ref that does not exist and looks like a commit's hash; or nothing."""
+    if _LIKE_A_HASH.fullmatch(ref) is None:
+        return ""
+    return "To name a commit, give its full hash, in lower case: it has 40 or 64 characters."
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

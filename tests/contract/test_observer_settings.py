@@ -172,19 +172,21 @@ def test_a_config_of_another_kind_is_refused(install, upgrade, write, monkeypatc
     right(write)
 
 
+@pytest.mark.parametrize("error", ["OSError", "SystemExit", "asyncio.CancelledError"])
 def test_a_constructor_that_fails_leaves_out_the_observer_and_its_secret(
-    install, write, monkeypatch, caplog
+    install, write, monkeypatch, caplog, error
 ):
     failing = PAGER.replace(
         "self.config = config",
-        "self.config = config\n"
-        "        if config.channel == 'typo': raise OSError(config.token.get_secret_value())",
+        "self.config = config; import asyncio
+"
+        f"        if config.channel == 'typo': raise {error}(config.token.get_secret_value())",
     )
     install(failing)
     monkeypatch.setenv("PAGER_TOKEN", SECRET)
     home = write("observers: {pager: {channel: typo, token: env:PAGER_TOKEN}}")
     assert installed_observers(home).names == []
-    assert "cannot be created: OSError" in caplog.text
+    assert f"cannot be created: {error.rpartition('.')[2]}" in caplog.text
     assert SECRET not in caplog.text
     assert "Next: Check its settings in settings.yaml of the data directory" in caplog.text
     right(write)

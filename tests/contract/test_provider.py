@@ -208,6 +208,26 @@ def test_what_is_no_exception_is_still_the_plugin_s_fault(open_acme, raised):
     assert_names_everything(caught.value, "authenticate")
 
 
+def test_an_error_whose_text_cannot_be_read_is_still_the_plugin_s_fault(open_acme):
+    failing = """
+        class Strange(Exception):
+            def __str__(self):
+                raise RuntimeError("no text")
+        raise Strange
+        """
+    with pytest.raises(PluginError, match=r"raised Strange: \(its text cannot") as caught:
+        open_acme('return Account(username="ada")', failing).authenticate()
+    assert_names_everything(caught.value, "authenticate")
+
+
+def test_a_long_text_is_cut_once_it_is_masked(open_acme):
+    failing = "raise ValueError('x' * 1900 + self.config.token.get_secret_value() * 50)"
+    with pytest.raises(PluginError, match="raised ValueError") as caught:
+        open_acme('return Account(username="ada")', failing).authenticate()
+    assert len(caught.value.message) < 2100
+    assert SECRET[:4] not in caught.value.message
+
+
 def test_an_interrupt_by_a_person_passes_through_a_hook(open_acme):
     provider = open_acme('return Account(username="ada")', "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):

@@ -183,3 +183,21 @@ def test_a_link_that_leads_elsewhere_is_no_release_until_it_is_corrected(release
     assert releases.current is None
     link.symlink_to(f"releases/{good.name}")
     assert releases.current == good
+
+
+def test_a_child_that_a_plugin_forks_does_not_hold_the_lock(releases):
+    releases.prepare()
+    with releases.locked():
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:  # lives on, as a daemon of a library does
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+        os.close(reader)
+        assert releases.is_locked()
+    try:
+        assert not releases.is_locked()
+    finally:
+        os.close(writer)
+        os.waitpid(child, 0)

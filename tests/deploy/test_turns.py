@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -203,3 +204,20 @@ def test_who_does_not_wait_for_a_recovery_is_told(tmp_path):
             pytest.fail("it is held")
     with presence.present("site", Cancellation(), wait=False):
         pass
+
+
+def test_who_waits_for_a_recovery_opens_one_file_at_a_time(tmp_path):
+    """A recovery may run steps for minutes; each look at the lock left a file open."""
+    presence, looks = Presence(tmp_path / "locks"), []
+
+    class Looking(Cancellation):
+        def raise_if_cancelled(self):
+            looks.append(len(os.listdir("/proc/self/fd")))
+            if len(looks) == 5:
+                raise Cancelled("enough")
+
+    with presence.alone("site") as is_alone:
+        assert is_alone
+        with pytest.raises(Cancelled), presence.present("site", Looking(), wait=True):
+            pytest.fail("it is held")
+    assert len(set(looks)) == 1

@@ -56,6 +56,7 @@ def test_a_provider_that_works_says_who_it_is(shell, sandbox):
         ({"repository": "acme/siet"}, 5, "Did you mean 'acme/site'?"),
         ({"repository": "amce/site"}, 5, "Did you mean 'acme/site'?"),
         ({"branch": "mian"}, 5, "Did you mean 'main'?"),
+        ({"branch": "1234abc"}, 5, "give its full hash"),
         ({"branch": "origin/main"}, 5, "Did you mean 'main'? List the branches: "),
         ({"branch": "mian"}, 5, "acme/site. To store it without this check"),
         ({"branch": "refs/tags/none"}, 5, "refs/tags/none"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-import certifi
 import pytest
 from deploycore_gitea.sandbox import GiteaSandbox
 from pydantic import SecretStr

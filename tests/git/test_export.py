@@ -138,6 +138,21 @@ def test_branches_with_odd_names_are_found(make, target, settings, branch):
     assert list(snapshot(target)) == [b"b"]
 
 
+@pytest.mark.parametrize(
+    ("branch", "told"), [("main ", "'main '"), ("a\nb", r"'a\\nb'"), ("\x00", r"'\\x00'")]
+)
+def test_a_refused_name_is_shown_with_what_is_wrong(make, target, settings, branch, told):
+    with pytest.raises(ConfigurationError, match=f"named {told}"):
+        export(source(make("shop", {"a": b"1"}).url), branch, target, settings=settings)
+
+
+@pytest.mark.parametrize("ref", ["1234abc", "F" * 40, "beef"])
+def test_who_gives_a_part_of_a_hash_is_told_to_give_it_whole(make, target, settings, ref):
+    with pytest.raises(RemoteRefused, match=f"no branch or tag '{ref}'") as caught:
+        export(source(make("shop", {"a": b"1"}).url), ref, target, settings=settings)
+    assert "full hash" in caught.value.hint
+
+
 def test_an_unknown_branch_is_named(make, target, settings):
     shop = make("shop", {"a": b"1"})
     with pytest.raises(RemoteRefused, match="no branch or tag 'mian'"):

@@ -249,6 +249,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
         (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
         ("soon", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", None),
         ("-5", None),
         ("1.5", None),
         ("", None),

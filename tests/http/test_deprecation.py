@@ -36,7 +36,12 @@ def test_a_deprecation_is_read_as_the_standard_and_its_drafts_have_it(value, sin
     assert found_in(deprecation=value).since == since
 
 
-@pytest.mark.parametrize("value", ["", "false", "?0", "soon", "@", "@x", "1688169599", "\x00"])
+LATE = "Fri, 31 Dec 9999 23:59:59 -2300"  # in UTC the year after the last one
+
+
+@pytest.mark.parametrize(
+    "value", ["", "false", "?0", "soon", "@", "@x", "1688169599", "\x00", LATE]
+)
 def test_what_makes_no_sense_is_passed_over(value):
     assert found_in(deprecation=value, sunset=value, link=value) is None
 

@@ -339,6 +339,20 @@ def test_a_servers_refusal_is_quoted_without_the_password():
     )
 
 
+def test_a_database_of_another_version_is_not_taken_for_a_wrong_url():
+    from sqlalchemy import make_url
+
+    place = failures.Place.of(make_url("sqlite:////srv/shop.db"))
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE present (a)")
+        for statement in ("SELECT b FROM present", "SELECT a FROM absent"):
+            with pytest.raises(sqlite3.OperationalError) as caught:
+                connection.execute(statement)
+            error = failures.store_error(DBAPIError(statement, {}, caught.value), place)
+            assert "does not have the tables of this version of deploycore: no such" in str(error)
+            assert "restore a backup" in error.hint
+
+
 def test_an_error_that_may_quote_a_row_is_not_quoted():
     from sqlalchemy import make_url
 

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from deploycore.testing.contract import ProviderContract
+from deploycore.testing.contract.base import ContractBase
 from deploycore.testing.contract.later_requests import LaterRequests
 from deploycore.testing.contract.pagination import Pagination
 from deploycore.testing.contract.side_effects import SideEffects
@@ -103,3 +105,18 @@ def test_every_check_of_the_kit_catches_something():
     assert (named - of_tokens) | set(NO_MUTANT_NEEDED) == standard_checks()
     assert of_tokens == {name for name in vars(Tokens) if name.startswith("test_")}
     assert not named & set(NO_MUTANT_NEEDED)
+
+
+@pytest.mark.parametrize("mistake", ["changes the environment", "sets the time-out of all sockets"])
+def test_a_change_that_stays_is_caught_beside_other_checks(tmp_path, mistake):
+    """An earlier check has the provider make the change, which then looks like the state before."""
+    mutant = next(each for each in MUTANTS if each.mistake == mistake)
+    site = install_template(tmp_path, mutant.replacements)
+    checks = ["test_importing_it_changes_nothing", "test_nothing_is_printed", *mutant.caught_by]
+    outcomes = run_kit(tmp_path, site, checks=checks)
+    assert {run.result for run in outcomes[mutant.caught_by[0]]} >= {"failure"}
+
+
+def test_side_effects_are_looked_for_first():
+    """Else what a provider has changed already would be taken for the state before."""
+    assert ProviderContract.__mro__[-3:-1] == (SideEffects, ContractBase)

@@ -35,6 +35,7 @@ from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, 
 from deploycore.git.wire.translation import is_transient, network_failure, protocol_refusal
 from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
+from deploycore.text.suggestions import about_hashes
 
 __all__ = ["fetch"]
 
@@ -249,7 +250,7 @@ class _Attempt:
             empty: Whether it has no refs at all; ``None`` if only this ref was requested.
         """
         ref = clean(self._wanted.ref or "")
-        check = "Check the name; upper and lower case differ."
+        check = about_hashes(ref) or "Check the name; upper and lower case differ."
         push = "Push a first commit to it."
         both = f"{check} If nothing was pushed to the repository yet, push a first commit."
         return RemoteRefused(

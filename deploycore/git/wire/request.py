@@ -10,7 +10,7 @@ from dulwich.refs import Ref, check_ref_format
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.packs.objects import ObjectFormat
-from deploycore.git.wording import clean
+from deploycore.git.wording import clean, quoted
 
 __all__ = ["BRANCHES", "HEAD", "FetchReceiver", "Fetched", "Wanted", "is_hash_of"]
 
@@ -61,9 +61,10 @@ class Wanted:
             ConfigurationError: The ref's name is not allowed, or the commit is not a full hash.
         """
         if not self._is_named_rightly:
+            written = (self.ref or "").encode("utf-8", "backslashreplace")
             raise ConfigurationError(
-                f"Git does not allow a branch or tag named {clean(self.ref or '')!r}.",
-                hint="Check the name of the branch or tag.",
+                f"Git does not allow a branch or tag named {quoted(written)}.",
+                hint="Name a branch, a tag or a full commit hash, not an expression like main~1.",
             )
         if self.commit is not None and not _HASH.fullmatch(self.commit):
             raise ConfigurationError(

@@ -57,6 +57,8 @@ OPTIONAL_CHECKS = frozenset(
 """Those of hooks that a provider may leave out, and of tokens that it may not need."""
 
 
+# pytest runs the checks of the last class first. Those of side effects must be the first ones that
+# call the provider: what it changes stays changed, and would be taken for the state before.
 class ProviderContract(
     ClassAndConfiguration,
     Authentication,
@@ -65,7 +67,6 @@ class ProviderContract(
     Failures,
     LaterRequests,
     Secrecy,
-    SideEffects,
     Threads,
     Cloning,
     Deliveries,
@@ -76,6 +77,7 @@ class ProviderContract(
     Tokens,
     OptionalListings,
     SettingAside,
+    SideEffects,
 ):
     """All checks of the kit; an author's class says what ``ContractBase`` asks for.
 

@@ -65,6 +65,7 @@ FIRST_SETTINGS: Mapping[str, Any] = {"name": "deploycore", "enable_ssl_verificat
 
 _PURPOSE = b"deploycore-gitlab: signing token"
 _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
+_LONGEST_TIME = len(str(_LATEST_SECOND))
 
 
 class _Project(AnswerModel):
@@ -243,7 +244,8 @@ def _digest(text: str) -> bytes:
 
 def _is_time(headers: Mapping[str, str]) -> bool:
     text = headers.get("webhook-timestamp", "")
-    return text.isascii() and text.isdecimal() and int(text[:13]) <= _LATEST_SECOND
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _LONGEST_TIME
+    return is_number and int(text) <= _LATEST_SECOND
 
 
 def _sent_at(headers: Mapping[str, str]) -> datetime | None:
