@@ -161,16 +161,25 @@ def _peak(status: str) -> int:
 
 
 def _export(url: str, target: Path, options: dict[str, str]) -> Callable[[], object]:
-    import deploycore.git.run  # noqa: F401  what export would import when it is called
+    import deploycore.git.run
     from deploycore.git import RepositoryCache, export
     from deploycore.models import CloneUrl
 
     given: dict[str, object] = dict(options)
+    source = CloneUrl(url=url)
+    if "key" in options:
+        import deploycore.git.wire.ssh_client  # noqa: F401  the same
+        from deploycore.models import SshCredential
+
+        host_keys = tuple(options["host_keys"].splitlines())
+        key = Path(options["key"]).read_text()
+        source = CloneUrl(url=url, credential=SshCredential(private_key=key, host_keys=host_keys))
+        given = {name: each for name, each in given.items() if name not in ("key", "host_keys")}
     if "cache" in options:
         given["cache"] = RepositoryCache(Path(options["cache"]))
     if "former" in options:
         given["former"] = Path(options["former"])
-    return lambda: export(CloneUrl(url=url), "main", target, **given)  # type: ignore[arg-type]
+    return lambda: export(source, "main", target, **given)  # type: ignore[arg-type]
 
 
 def _clone(url: str, target: Path, options: dict[str, str]) -> Callable[[], object]:

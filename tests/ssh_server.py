@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
@@ -202,6 +203,7 @@ class Proxy:
         to: The port.
         cut_after: Close both sides once so many bytes came from the server.
         silent_after: Forward no more after so many, and close nothing.
+        times: How many connections are broken (default: all).
 
     Attributes:
         port: Where it listens.
@@ -209,8 +211,9 @@ class Proxy:
         connections: How many connections were made.
     """
 
-    def __init__(self, to, *, cut_after=None, silent_after=None):
+    def __init__(self, to, *, cut_after=None, silent_after=None, times=sys.maxsize):
         self._to, self._cut_after, self._silent_after = to, cut_after, silent_after
+        self._times = times
         self.passed = self.connections = 0
         self._sockets = []
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -226,14 +229,16 @@ class Proxy:
                 server = socket.create_connection(("127.0.0.1", self._to))
                 self._sockets += [client, server]
                 for one, other, counts in ((client, server, False), (server, client, True)):
-                    thread = threading.Thread(target=self._pump, args=(one, other, counts))
+                    is_broken = counts and self.connections <= self._times
+                    arguments = (one, other, counts, is_broken)
+                    thread = threading.Thread(target=self._pump, args=arguments)
                     thread.daemon = True
                     self._threads.append(thread)
                     thread.start()
 
-    def _pump(self, one, other, counts):
+    def _pump(self, one, other, counts, is_broken):
         passed, limit = 0, None
-        if counts:
+        if is_broken:
             limit = self._cut_after if self._cut_after is not None else self._silent_after
         with suppress(OSError):
             while data := one.recv(64 * 1024):

@@ -1,10 +1,10 @@
 """The submodules of a repository, and the URLs that they are fetched from.
 
 Everyone who can push can change ``.gitmodules``, so it may contain any URL. Only https is accepted,
-and plain http if the outermost repository has it. ``SubmoduleDestinations`` checks addresses when
-they are used, and the credential is sent only to its own origin. Other URLs on the host of the
-repository above, such as those for SSH, are replaced by its https URLs, which lead to the same
-repositories.
+and plain http or SSH where the outermost repository has it. ``SubmoduleDestinations`` checks
+addresses when they are used, and the credential is sent only to its own origin. Other URLs on the
+host of the repository above, such as those for SSH where that is fetched by https, are replaced by
+URLs of its kind, which lead to the same repositories.
 
 Source: https://git-scm.com/docs/gitmodules, https://git-scm.com/docs/git-submodule ("add":
 relative URLs) and https://git-scm.com/docs/git-clone#_git_urls
@@ -26,6 +26,7 @@ from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wording import clean, quoted, shown
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
+from deploycore.ssh.server import is_ssh
 
 __all__ = ["Submodule", "find_submodules"]
 
@@ -182,13 +183,16 @@ def _source_of(
 def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestinations) -> CloneUrl:
     if url.startswith(("./", "../")):
         url = _joined(urlsplit(parent.url), url, path)
+    is_like_parent = is_ssh(url) and is_ssh(parent.url)
     try:
-        source = CloneUrl(url=_without_user(urlsplit(url)))
+        source = CloneUrl(url=url if is_like_parent else _without_user(urlsplit(url)))
     except ValueError:
         source = None
     if source is None or not is_address(url):
         raise _unusable(path, "is not an http or https URL")
     origin = Origin.of(source.url)
+    if is_ssh(url) and (not is_like_parent or origin != Origin.of(parent.url)):
+        raise _unusable(path, "is for SSH on another host, for which there is no key")
     if not allowed.takes_scheme_of(origin):
         raise _unusable(path, "is not https")
     same = origin == Origin.of(parent.url)
@@ -201,12 +205,15 @@ def _at_home(url: str, parent: CloneUrl, base: str, allowed: SubmoduleDestinatio
     ``None`` if the host differs, or the URL can be used as it is. Ports are not compared, since
     other protocols have other ports.
     """
-    host, path, is_ssh = _split(url, allowed)
+    host, path, is_for_ssh = _split(url, allowed)
     above = urlsplit(parent.url)
-    own = [name + (above.hostname or "") for name in (_SSH_HOSTS if is_ssh else ("",))]
+    home = above.hostname or ""
+    if is_ssh(parent.url):
+        home = home.removeprefix("ssh.").removeprefix("altssh.")
+    own = [name + home for name in (_SSH_HOSTS if is_for_ssh else ("",))]
     if not path or host.lower() not in own:
         return None
-    if is_ssh:
+    if is_for_ssh and not is_ssh(parent.url):
         path = base + path
     return urlunsplit(above._replace(path="/" + path, query="", fragment=""))
 
@@ -223,9 +230,9 @@ def _split(url: str, allowed: SubmoduleDestinations) -> tuple[str, str, bool]:
         return "", "", False
     is_usual = parts.scheme == "http" and port in (None, 80) and not parts.query
     is_refused = is_usual and not allowed.takes_scheme_of(Origin.of(url))
-    is_ssh = parts.scheme in _SSH_SCHEMES
-    if is_ssh or parts.scheme == "git" or is_refused:
-        return host, quote(parts.path.lstrip("/"), safe=_PATH_CHARACTERS), is_ssh
+    is_for_ssh = parts.scheme in _SSH_SCHEMES
+    if is_for_ssh or parts.scheme == "git" or is_refused:
+        return host, quote(parts.path.lstrip("/"), safe=_PATH_CHARACTERS), is_for_ssh
     return "", "", False
 
 

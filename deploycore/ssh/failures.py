@@ -7,12 +7,18 @@ from collections.abc import Iterable
 
 import asyncssh
 
-from deploycore.errors import DeploycoreError, GitError, HostKeyRefused, KeyRefused
+from deploycore.errors import (
+    DeploycoreError,
+    GitError,
+    HostKeyRefused,
+    KeyRefused,
+    LimitExceeded,
+)
 from deploycore.ssh.known_hosts import HostKey, host_key_line
 from deploycore.ssh.server import SshServer
 from deploycore.text.printable import printable
 
-__all__ = ["host_key_refusal", "translated"]
+__all__ = ["flooded", "host_key_refusal", "translated"]
 
 _MAX_TEXT = 300
 
@@ -53,6 +59,15 @@ def translated(error: Exception, server: SshServer) -> Exception:
         f"The SSH server of {server.url} ended the connection: {reason}.",
         hint="Check that the address is that of an SSH server, and what its log says.",
         url=server.url,
+    )
+
+
+def flooded(server: SshServer, what: str) -> LimitExceeded:
+    """The error for a server that says too much besides the output of a command."""
+    return LimitExceeded(
+        f"The SSH server of {server.url} sends too many {what}.",
+        hint="Check what the server sends before and beside the output of git.",
+        limit="talk",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -43,22 +45,32 @@ def read_private_key(key: SecretStr, passphrase: SecretStr | None) -> asyncssh.S
     )
 
 
-async def agent_keys() -> list[Any]:
-    """The keys of the agent.
+@asynccontextmanager
+async def agent_keys() -> AsyncIterator[list[Any]]:
+    """The keys of the agent, which can sign within the context.
 
     Raises:
         ConfigurationError: There is no agent, or it has no key.
     """
-    path, keys = os.environ.get(_AGENT, ""), []
+    path, agent, keys = os.environ.get(_AGENT, ""), None, []
     try:
         if path:
             agent = await asyncssh.connect_agent(path)
             keys = list(await agent.get_keys())
     except (OSError, ValueError):
         pass
-    if keys:
-        return keys[:_MAX_AGENT_KEYS]
-    raise ConfigurationError(
+    try:
+        if not keys:
+            raise _no_agent(path)
+        yield keys[:_MAX_AGENT_KEYS]
+    finally:
+        if agent is not None:
+            agent.close()
+            await agent.wait_closed()
+
+
+def _no_agent(path: str) -> ConfigurationError:
+    return ConfigurationError(
         f"There is no SSH agent with a key at {_AGENT}."
         if path
         else f"{_AGENT} is not set, so there is no SSH agent.",

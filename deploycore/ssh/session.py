@@ -15,14 +15,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncssh
 
-from deploycore.errors import HostKeyRefused, LimitExceeded
+from deploycore.errors import HostKeyRefused
 from deploycore.http.wire import Wire
-from deploycore.ssh.failures import host_key_refusal, translated
+from deploycore.ssh.failures import flooded, host_key_refusal, translated
 from deploycore.ssh.keys import agent_keys, read_private_key
 from deploycore.ssh.known_hosts import HostKey, KnownHosts
 from deploycore.ssh.server import SshServer, Unreachable
@@ -122,12 +122,20 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Client(asyncssh.SSHClient):
-    """Decides about the server's key, and bounds its banners."""
+    """Decides about the server's key, and bounds its banners.
+
+    Attributes:
+        host_key: The server's key, once it has shown it.
+        is_lost: Whether the connection has ended.
+        has_flooded: Whether it was ended because of endless banners.
+    """
 
     def __init__(self, trusted: tuple[HostKey, ...], revoked: tuple[HostKey, ...]) -> None:
         self.host_key: HostKey | None = None
         self._trusted = trusted
         self._revoked = revoked
+        self.is_lost = False
+        self.has_flooded = False
         self._banner = 0
         self._connection: asyncssh.SSHClientConnection | None = None
 
@@ -160,7 +168,12 @@ class _Client(asyncssh.SSHClient):
         """Ignore a banner, but not an endless one."""
         self._banner += len(msg) + 1
         if self._banner > _MAX_BANNER_CHARACTERS and self._connection is not None:
+            self.has_flooded = True
             self._connection.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end."""
+        self.is_lost = True
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
@@ -283,12 +296,7 @@ class Command:
 
     def _refuse_flood(self) -> None:
         if self._session.stderr_bytes > _MAX_STDERR_BYTES:
-            raise LimitExceeded(
-                f"The command on the SSH server of {self._server.url} wrote more than"
-                f" {_MAX_STDERR_BYTES:,} bytes of messages.",
-                hint="Check what the server writes to the standard error of its commands.",
-                limit="talk",
-            )
+            raise flooded(self._server, "messages of the command")
 
 
 @contextmanager
@@ -323,7 +331,7 @@ def running(
         opening = connection.create_session(
             lambda: session, command, env=list(environment.items()), encoding=None
         )
-        channel, _ = _translating(lambda: loop.wait(opening, silence), server)
+        channel, _ = _translating(lambda: loop.wait(opening, silence), server, client)
         yield Command(server, loop, session, channel, silence)
 
 
@@ -370,15 +378,7 @@ def _connected(
     connection: asyncssh.SSHClientConnection | None = None
     try:
         connected.setblocking(False)
-        keys = loop.wait(_keys_of(credential), seconds)
-        connecting = asyncssh.connect(
-            sock=connected,
-            client_factory=lambda: client,
-            username=server.user,
-            client_keys=keys or None,
-            server_host_key_algs=client.signatures,
-            **_OPTIONS,
-        )
+        connecting = _sign_in(connected, server, credential, client)
         connection = _translating(lambda: loop.wait(connecting, seconds), server, client)
         yield loop, connection
     finally:
@@ -399,23 +399,39 @@ def _reached(server: SshServer, wire: Wire) -> socket.socket:
         raise Unreachable(str(error)) from None
 
 
-async def _keys_of(credential: SshCredential | None) -> list[Any]:
-    keys: list[Any] = []
-    if credential is not None and credential.private_key is not None:
-        keys.append(read_private_key(credential.private_key, credential.passphrase))
-    if credential is not None and credential.agent:
-        keys += await agent_keys()
-    return keys
+async def _sign_in(
+    connected: socket.socket,
+    server: SshServer,
+    credential: SshCredential | None,
+    client: _Client,
+) -> asyncssh.SSHClientConnection:
+    async with AsyncExitStack() as agent:
+        keys: list[Any] = []
+        if credential is not None and credential.private_key is not None:
+            keys.append(read_private_key(credential.private_key, credential.passphrase))
+        if credential is not None and credential.agent:
+            keys += await agent.enter_async_context(agent_keys())
+        return await asyncssh.connect(
+            sock=connected,
+            client_factory=lambda: client,
+            username=server.user,
+            client_keys=keys or None,
+            server_host_key_algs=client.signatures,
+            **_OPTIONS,
+        )
 
 
-def _translating(call: Callable[[], _T], server: SshServer, client: _Client | None = None) -> _T:
+def _translating(call: Callable[[], _T], server: SshServer, client: _Client) -> _T:
     """Translate exceptions, outside of their handler, since their frames may hold a key."""
     try:
         return call()
     except Exception as error:
         caught = error
-    if client is not None and isinstance(caught, asyncssh.HostKeyNotVerifiable):
-        refusal = client.refusal(server)
-        if refusal is not None:
-            raise refusal
+    if client.has_flooded:
+        raise flooded(server, "banners")
+    refusal = client.refusal(server)
+    if isinstance(caught, asyncssh.HostKeyNotVerifiable) and refusal is not None:
+        raise refusal
+    if isinstance(caught, asyncssh.ChannelOpenError) and client.is_lost:
+        raise ConnectionResetError("the SSH connection was closed")
     raise translated(caught, server)

@@ -1231,6 +1231,31 @@ CLONING = (
         ("test_the_address_is_clean_and_the_credential_apart",),
     ),
     Mutant(
+        "gives every repository the same address for SSH",
+        in_provider(
+            CLONE_URL,
+            CLONE_URL + "\n"
+            "    @hookimpl\n"
+            "    def ssh_clone_url(self, repository: RepositoryId):\n"
+            "        from deploycore.models import SshAddress\n\n"
+            '        return SshAddress(url="ssh://git@acme.example/home/code.git")\n',
+        ),
+        ("test_the_address_for_ssh_names_the_repository",),
+    ),
+    Mutant(
+        "publishes fingerprints in place of host keys",
+        in_provider(
+            CLONE_URL,
+            CLONE_URL + "\n"
+            "    @hookimpl\n"
+            "    def ssh_clone_url(self, repository: RepositoryId):\n"
+            "        from deploycore.models import SshAddress\n\n"
+            '        address = f"ssh://git@acme.example/{repository.path}.git"\n'
+            '        return SshAddress(url=address, host_keys=("SHA256:5f0c",))\n',
+        ),
+        ("test_the_address_for_ssh_names_the_repository",),
+    ),
+    Mutant(
         "clones from the host that everybody uses",
         in_provider(
             CLONE_ADDRESS, CLONE_ADDRESS.replace("{self._config.url}", "https://acme.example")

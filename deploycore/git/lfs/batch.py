@@ -30,7 +30,7 @@ from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl, GitCredential
 from deploycore.text.validation import find_problems
 
-__all__ = ["BatchApi", "Offer", "lfs_endpoint", "read_complaint"]
+__all__ = ["BatchApi", "Offer", "lfs_endpoint", "read_complaint", "valid_until"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*")
@@ -116,11 +116,18 @@ class BatchApi:
         endpoint: Its LFS server.
         errors: Makes the errors.
         ref: Full name of what is being checked out; see ``LfsClient``.
+        granted: Headers that authorize requests in place of a credential.
     """
 
     def __init__(
-        self, source: CloneUrl, endpoint: CloneUrl, errors: LfsErrors, ref: bytes | None
+        self,
+        source: CloneUrl,
+        endpoint: CloneUrl,
+        errors: LfsErrors,
+        ref: bytes | None,
+        granted: Mapping[str, str] | None = None,
     ) -> None:
+        self._granted = self._sendable(granted or {}, source)
         self._source = source
         self._endpoint = endpoint
         self._errors = errors
@@ -139,9 +146,9 @@ class BatchApi:
         return json.dumps(request).encode()
 
     def authorization(self, credential: GitCredential | None) -> dict[str, str]:
-        """Return the header with a credential, if there is one."""
+        """Return the header with a credential, if there is one, or those that were granted."""
         if credential is None:
-            return {}
+            return dict(self._granted)
         name, value = authorization_of(credential)
         return {name: value.get_secret_value()}
 
@@ -179,22 +186,25 @@ class BatchApi:
             raise self._errors.invalid_answer(f"the object {pointer.oid} is missing")
         if given.size not in (None, pointer.size):
             raise self._errors.corrupt(pointer, f"has {given.size:,} bytes according to its server")
-        headers = self._sendable(action.header or {})
+        headers = self._sendable(action.header or {}, self._source)
         at_home = Origin.of(self._endpoint.url).covers(action.href)
         if at_home and not given.authenticated and "Authorization" not in headers:
             headers.update(self.authorization(credential))
-        return Offer(pointer, action.href, headers, _until(action))
+        return Offer(
+            pointer, action.href, headers, valid_until(action.expires_in, action.expires_at)
+        )
 
-    def _sendable(self, given: Mapping[str, str]) -> HTTPHeaderDict:
+    @staticmethod
+    def _sendable(given: Mapping[str, str], source: CloneUrl) -> HTTPHeaderDict:
         """Check the headers that the server asks us to send; their names are case-insensitive."""
         for name, value in given.items():
             well_formed = _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
             if not well_formed or _FORBIDDEN_HEADER.fullmatch(name):
                 raise UnsafeRepository(
-                    f"The Git LFS server of {self._source.url} asked to send it the"
-                    f" header {clean(name, self._source)!r}, which is not allowed.",
+                    f"The Git LFS server of {source.url} asked to send it the"
+                    f" header {clean(name, source)!r}, which is not allowed.",
                     hint="Configure the LFS server so that its downloads do not need this header.",
-                    url=self._source.url,
+                    url=source.url,
                 )
         return HTTPHeaderDict(given)
 
@@ -213,10 +223,10 @@ def _parsed(kind: type[_Model], body: bytes) -> _Model | str:
         return find_problems(error, kind, None)[0].text(".")
 
 
-def _until(action: _Action) -> float:
-    if action.expires_in is not None:
-        return time.time() + action.expires_in
-    at = action.expires_at
+def valid_until(seconds: int | None, at: datetime | None) -> float:
+    """The Unix time at which something expires, by the two ways in which servers tell it."""
+    if seconds is not None:
+        return time.time() + seconds
     if at is None or at.year == 1:  # servers written in Go send year 1 for no expiry
         return inf
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -26,6 +26,7 @@ from deploycore.git.credentials import password_of
 from deploycore.git.lfs.batch import BatchApi, Offer, lfs_endpoint, read_complaint
 from deploycore.git.lfs.errors import COMMIT_AGAIN, LfsErrors
 from deploycore.git.lfs.pointers import EMPTY_POINTER, Pointer
+from deploycore.git.lfs.ssh_access import SshAccess, ask_for_access
 from deploycore.git.operation import Operation
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.connections import media_type, open_pool
@@ -34,6 +35,7 @@ from deploycore.git.wire.translation import is_transient, network_failure
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl, GitCredential
+from deploycore.ssh.server import is_ssh
 
 __all__ = ["LfsClient", "Sink"]
 
@@ -91,10 +93,10 @@ class LfsClient:
         within: Destinations | None = None,
     ) -> None:
         self._source = source
-        self._endpoint = lfs_endpoint(source)
         self._operation = operation
-        self._errors = LfsErrors(source, self._endpoint)
-        self._batch = BatchApi(source, self._endpoint, self._errors, ref)
+        self._ref = ref
+        self._access: SshAccess | None = None
+        self._use(lfs_endpoint(source))
         self._connections = _Connections(Destinations(source, within=within), operation)
         self._asked_with: GitCredential | None = None
 
@@ -129,6 +131,18 @@ class LfsClient:
             with closing(self._connections):
                 self._fetch_batch(wanted[start : start + _OBJECTS_IN_BATCH], open_sink)
 
+    def _use(self, endpoint: CloneUrl, granted: Mapping[str, str] | None = None) -> None:
+        self._endpoint = endpoint
+        self._errors = LfsErrors(self._source, endpoint)
+        self._batch = BatchApi(self._source, endpoint, self._errors, self._ref, granted)
+
+    def _find_endpoint(self) -> None:
+        """Ask for the LFS server over SSH, if the repository is there."""
+        if is_ssh(self._source.url) and (self._access is None or self._access.is_old):
+            ask = partial(ask_for_access, self._source, self._operation)
+            self._access = self._guarded(self._source.url, ask)
+            self._use(self._access.endpoint, self._access.headers)
+
     def _within_limits(self, pointers: Iterable[Pointer]) -> list[Pointer]:
         """Return the distinct objects, counted one by one, since there may be any number."""
         distinct: dict[str, Pointer] = {}
@@ -148,6 +162,7 @@ class LfsClient:
 
     def _fetch_batch(self, wanted: list[Pointer], open_sink: OpenSink) -> None:
         while wanted:
+            self._persistently(self._find_endpoint)
             offers = self._persistently(partial(self._ask, wanted))
             for number, offer in enumerate(offers):
                 # The first one is always tried, so that wrong clocks cannot cause an endless loop.
@@ -307,7 +322,7 @@ class LfsClient:
             caught = error
         # The connection may have broken because the operation ended and cut it.
         self._operation.check()
-        place = CloneUrl(url=shown_origin(url), credential=self._source.credential)
+        place = CloneUrl(url=shown_origin(url), credential=password_of(self._source))
         failure = network_failure(place, caught)
         if is_transient(caught):
             raise _Interrupted(failure)

@@ -30,7 +30,7 @@ from deploycore.git.wire.request import FetchReceiver, Wanted
 from deploycore.git.wording import clean, limit_hint
 from deploycore.models import CloneUrl
 
-__all__ = ["SERVICE", "Discovered", "GitClient", "Reader", "too_many_bytes"]
+__all__ = ["SERVICE", "Discovered", "GitClient", "Lost", "Reader", "too_many_bytes"]
 
 SERVICE = "git-upload-pack"
 
@@ -47,6 +47,14 @@ _PKT_LENGTH = re.compile(rb"[0-9a-fA-F]{4}")
 _FORMAT = b"object-format"
 
 Discovered = tuple[dict[Ref, ObjectID | None], set[bytes], str, dict[Ref, Ref], dict[Ref, ObjectID]]
+
+
+class Lost(Exception):
+    """A connection broke: dulwich would take an ``OSError`` for a fault of the protocol."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
 
 
 class GitClient(AbstractHttpGitClient):
@@ -194,7 +202,10 @@ class Reader:
         return data
 
     def _receive(self) -> bool:
-        data = self._more()
+        try:
+            data = self._more()
+        except OSError as error:
+            raise Lost(error) from None
         self._received += len(data)
         self._operation.receive(len(data))
         if self._received > self._limit:

@@ -103,9 +103,14 @@ class Destinations:
         origin = Origin.of(url)
         if not origin.covers(url):
             raise self._refused(url, "it holds user information, or is ambiguous")
-        if origin.scheme != "https" and origin != self._home:
+        if origin.scheme != "https" and origin != self._home and not self._is_local(origin):
             raise self._refused(url, "it is not https")
         return origin
+
+    def _is_local(self, origin: Origin) -> bool:
+        """Whether a repository over SSH on this machine has an HTTP server here, too."""
+        is_beside = self._home.scheme == "ssh" and origin.scheme == "http"
+        return is_beside and self._home.is_loopback and origin.is_loopback
 
     def refuse_private(self, url: str) -> None:
         """Refuse a host that the source's server may not name.

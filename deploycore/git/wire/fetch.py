@@ -28,7 +28,7 @@ from deploycore.errors import (
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import OBJECT_FORMATS
 from deploycore.git.wire.address import refuse_unusable_source
-from deploycore.git.wire.client import GitClient, too_many_bytes
+from deploycore.git.wire.client import GitClient, Lost, too_many_bytes
 from deploycore.git.wire.destination import Destinations
 from deploycore.git.wire.opening import open_client
 from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, Wanted, is_hash_of
@@ -138,6 +138,8 @@ class _Attempt:
 
     def _failure(self, client: GitClient, caught: Exception) -> _Failure:
         client.take_refusal(caught)
+        if isinstance(caught, Lost):
+            caught = caught.error
         if client.refusal:
             refusal = protocol_refusal(self._source, client.refusal)
             return _Failure(self._explained(refusal), self._may_have_moved)

@@ -16,6 +16,7 @@ from deploycore.errors import ProviderError, RemoteRefused
 from deploycore.git import GitSettings, export
 from deploycore.models import CloneUrl, GitCredential, RepositoryId, SshCredential
 from deploycore.provider import Provider
+from deploycore.ssh.known_hosts import KnownHosts
 from deploycore.testing.contract.base import (
     SKIPPED_BY_THE_KIT,
     Connect,
@@ -90,6 +91,24 @@ class Cloning(ContractBase):
         assert urlsplit(found.url).netloc == urlsplit(host.url).netloc, asked(
             "clone_url", "an address from an answer is used for the configured host alone"
         )
+
+    def test_the_address_for_ssh_names_the_repository(
+        self, host: ContractHost, provider: Provider
+    ) -> None:
+        if not provider.supports("ssh_clone_url"):
+            return
+        (shop,) = host.arrange(ONE)
+        found = provider.ssh_clone_url(identity(shop))
+        path = unquote(urlsplit(found.url).path).casefold()
+        assert path.removesuffix(".git").endswith(f"/{shop.slug.casefold()}"), asked(
+            "ssh_clone_url", "it is the address of the repository that is asked for"
+        )
+        try:
+            KnownHosts(found.host_keys)
+        except ValueError as error:
+            rule = f"host_keys are lines of a known_hosts file: {error}"
+            pytest.fail(asked("ssh_clone_url", rule), pytrace=False)
+        assert not Leaks(host.secrets).within(found.url), asked("secrets", "none stands in a URL")
 
     def test_the_core_clones_with_it(
         self, host: ContractHost, connect: Connect, mode: str, tmp_path: Path

@@ -1,0 +1,480 @@
+"""SSH servers that attack, connections that break, and what of the user's own SSH is never used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+import pytest
+from pydantic import SecretStr
+
+from deploycore.errors import (
+    Cancelled,
+    ConfigurationError,
+    GitError,
+    HostKeyRefused,
+    KeyRefused,
+    LimitExceeded,
+    RemoteRefused,
+)
+from deploycore.git import Cancellation, GitSettings, export
+from deploycore.models import CloneUrl, SshCredential
+from tests.git.servers import Content, nothing_left, snapshot
+from tests.ssh_server import make_key, proxy
+
+SETTINGS = GitSettings(
+    connect_timeout=10, read_timeout=30, total_timeout=120, retries=0, retry_wait=0
+)
+NO_HANG = 60  # seconds: more than any machine needs, less than what would hang
+OFFSETS = 100
+
+
+@pytest.fixture(scope="module")
+def shop(sshd, tmp_path_factory):
+    """A repository whose pack takes most of what the server sends."""
+    made = Content(sshd.root / f"{tmp_path_factory.mktemp('hostile').name}.git")
+    noise = [os.urandom(300) for _ in range(100)]
+    made.commit(made.files({f"{number}/file": each for number, each in enumerate(noise)}))
+    yield made.path
+    made.repo.close()
+
+
+@pytest.fixture
+def target(tmp_path):
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place" / "target"
+
+
+@pytest.fixture
+def upload_pack(sshd):
+    """What the server runs in place of git: ``upload_pack("echo …")``, in a shell."""
+    program = sshd.programs / "git-upload-pack"
+
+    def give(script):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    yield give
+    program.unlink(missing_ok=True)
+
+
+def through(sshd, running, path, **more):
+    """The repository by way of a proxy, whose port has the server's key, too."""
+    pinned = [line.replace(f":{sshd.port} ", f":{running.port} ") for line in sshd.host_keys]
+    return sshd.source(path, port=running.port, host_keys=tuple(pinned), **more)
+
+
+@pytest.mark.faults
+def test_a_connection_that_is_dropped_anywhere_leaves_nothing(sshd, shop, target):
+    with proxy(sshd.port) as running:
+        export(through(sshd, running, shop), "main", target, settings=SETTINGS)
+        whole = running.passed
+    expected = snapshot(target)
+    assert whole > 30_000
+
+    def drop(number):
+        """Whether the export was complete all the same."""
+        place = target.with_name(f"target{number}")
+        with proxy(sshd.port, cut_after=whole * number // OFFSETS) as running:
+            try:
+                export(through(sshd, running, shop), "main", place, settings=SETTINGS)
+            except GitError as error:
+                return error.message.isprintable() and os.path.lexists(place)
+        return snapshot(place) == expected
+
+    with ThreadPoolExecutor(8) as pool:
+        complete = [number for number, done in enumerate(pool.map(drop, range(OFFSETS))) if done]
+    assert all(number > OFFSETS * 0.9 for number in complete)  # all but the connection's end
+    left = {each.name for each in target.parent.iterdir()}
+    assert left == {"target", *(f"target{number}" for number in complete)}
+
+
+def test_a_dropped_connection_is_made_again(sshd, shop, target):
+    with proxy(sshd.port, cut_after=20_000, times=2) as running:
+        settings = replace(SETTINGS, retries=2)
+        export(through(sshd, running, shop), "main", target, settings=settings)
+        assert running.connections == 3
+    assert len(snapshot(target)) == 200
+
+
+@pytest.mark.parametrize("silent_after", [0, 20, 1500, 4000, 20_000])
+def test_a_server_that_falls_silent_is_given_up(sshd, shop, target, silent_after):
+    settings = replace(SETTINGS, read_timeout=0.5)
+    with (
+        proxy(sshd.port, silent_after=silent_after) as running,
+        pytest.raises(GitError, match="did not answer in time"),
+    ):
+        export(through(sshd, running, shop), "main", target, settings=settings)
+    assert nothing_left(target)
+
+
+@pytest.mark.parametrize("silent_after", [0, 1500, 20_000])
+def test_cancellation_and_the_time_limit_end_a_wait_at_once(sshd, shop, target, silent_after):
+    with proxy(sshd.port, silent_after=silent_after) as running:
+        source, cancellation = through(sshd, running, shop), Cancellation()
+        timer = threading.Timer(0.7, cancellation.cancel)
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(Cancelled):
+            export(source, "main", target, settings=SETTINGS, cancellation=cancellation)
+        timer.join()
+        with pytest.raises(LimitExceeded, match=r"more than 0\.7 seconds"):
+            export(source, "main", target, settings=replace(SETTINGS, total_timeout=0.7))
+        assert time.monotonic() - started < SETTINGS.read_timeout
+    assert nothing_left(target)
+
+
+# A server that is no SSH server, or pretends to be one
+
+
+@contextmanager
+def raw_server(talk):
+    """A port; ``talk`` gets each connection, and may not end before the client leaves."""
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                connection = listening.accept()[0]
+                connections.append(connection)
+                with suppress(OSError):
+                    talk(connection)
+
+    connections, listening = [], socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listening.getsockname()[1]
+    with suppress(OSError):
+        listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    for each in connections:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    thread.join(NO_HANG)
+    for each in connections:
+        each.close()
+
+
+def endless(data, pause=0.0):
+    def talk(connection):
+        while True:
+            connection.sendall(data)
+            time.sleep(pause)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("talk", "said"),
+    [
+        (endless(b"Welcome to this host.\r\n" * 100), "ended the connection"),
+        (endless(b"x" * 10_000), "ended the connection"),
+        (endless(b"slow\r\n", pause=0.1), "did not answer in time"),
+        (endless(b"SSH-2.0-flood\r\n" + b"\0" * 64), "ended the connection|algorithm"),
+        (lambda c: c.sendall(b"HTTP/1.1 400 Bad \033[31mRequest\r\n\r\n"), "in time|ended the con"),
+        (lambda c: c.sendall(b"SSH-1.5-old\r\n"), "ended the connection"),
+        (lambda c: c.shutdown(socket.SHUT_RDWR), "was closed before"),
+    ],
+)
+def test_what_is_no_ssh_server_is_an_error(sshd, target, talk, said):
+    settings = replace(SETTINGS, read_timeout=1)
+    with raw_server(talk) as port, pytest.raises(GitError, match=said) as caught:
+        export(sshd.source("x", port=port), "main", target, settings=settings)
+    assert caught.value.message.isprintable()
+    assert nothing_left(target)
+
+
+def test_a_closed_port_and_an_unknown_name_cannot_be_reached(sshd, target):
+    with raw_server(lambda c: None) as port:
+        pass
+    with pytest.raises(GitError, match="cannot be reached"):
+        export(sshd.source("x", port=port), "main", target, settings=SETTINGS)
+    nowhere = CloneUrl(url="ssh://git@name.invalid/x", credential=sshd.credential())
+    with pytest.raises(GitError, match="cannot be reached"):
+        export(nowhere, "main", target, settings=SETTINGS)
+
+
+# A server of which the protocol is right, and the intentions are not
+
+
+class Hostile(asyncssh.SSHServer):
+    """Notes what the client does.
+
+    Attributes:
+        methods: How it tried to sign in.
+    """
+
+    offers = ("publickey",)
+    banners = 0
+
+    def __init__(self, noted):
+        self.noted = noted
+
+    def connection_made(self, conn):
+        self.connection = conn
+
+    def begin_auth(self, username):
+        for _ in range(self.banners):
+            self.connection.send_auth_banner("Give me your password.\033[31m\n" * 100)
+        return True
+
+    def public_key_auth_supported(self):
+        return "publickey" in self.offers
+
+    def password_auth_supported(self):
+        return "password" in self.offers
+
+    def kbdint_auth_supported(self):
+        return "password" in self.offers
+
+    def validate_public_key(self, username, key):
+        self.noted.append("publickey")
+        return True
+
+    def validate_password(self, username, password):
+        self.noted.append(f"password {password}")
+        return True
+
+    def get_kbdint_challenge(self, username, lang, submethods):
+        self.noted.append("keyboard-interactive")
+        return "", "", "", [("Password:", False)]
+
+
+@contextmanager
+def hostile_server(kind, tmp_path, process):
+    """A server in a thread; gives where it is, and what signs in to it."""
+    key = asyncssh.read_private_key(str(make_key(tmp_path / "hostile-host")))
+    loop, ready, noted = asyncio.new_event_loop(), threading.Event(), []
+    running = {}
+
+    async def start():
+        running["server"] = await asyncssh.create_server(
+            lambda: kind(noted),
+            "127.0.0.1",
+            0,
+            server_host_keys=[key],
+            process_factory=process,
+            encoding=None,
+        )
+        ready.set()
+
+    def serve():
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(start())
+        loop.run_forever()
+        running["server"].close()
+        loop.run_until_complete(asyncio.sleep(0.1))
+        for each in asyncio.all_tasks(loop):
+            each.cancel()
+        with suppress(asyncio.CancelledError):
+            loop.run_until_complete(asyncio.sleep(0.1))
+        loop.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert ready.wait(NO_HANG)
+    port = running["server"].get_port()
+    line = f"[127.0.0.1]:{port} {key.export_public_key().decode()}"
+    private = SecretStr(Path(make_key(tmp_path / "hostile-client")).read_text())
+    credential = SshCredential(private_key=private, host_keys=(line,))
+    try:
+        yield CloneUrl(url=f"ssh://git@127.0.0.1:{port}/x.git", credential=credential), noted
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(NO_HANG)
+
+
+def refuse(process):
+    process.stderr.write(b"\033[2J\033[31mERROR: nothing for you\033[0m\n")
+    process.exit(1)
+
+
+def test_a_server_that_asks_for_a_password_gets_none(tmp_path, target):
+    class Asking(Hostile):
+        offers = ("password",)
+
+    with hostile_server(Asking, tmp_path, refuse) as (source, noted):
+        with pytest.raises(KeyRefused, match="does not accept the key"):
+            export(source, "main", target, settings=SETTINGS)
+        assert noted == []
+
+
+def test_endless_banners_end_the_connection(tmp_path, target):
+    class Talking(Hostile):
+        banners = 1000
+
+    with (
+        hostile_server(Talking, tmp_path, refuse) as (source, _),
+        pytest.raises(LimitExceeded, match="too many banners"),
+    ):
+        export(source, "main", target, settings=SETTINGS)
+
+
+def test_a_command_gets_no_agent_terminal_or_variable(tmp_path, target, monkeypatch):
+    monkeypatch.setenv("LANG", "of-the-user")
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    seen = []
+
+    def note(process):
+        agent = process.channel.get_agent_path()
+        seen.append(process.command)
+        seen.append((agent, process.get_terminal_type(), dict(process.env)))
+        refuse(process)
+
+    with hostile_server(Hostile, tmp_path, note) as (source, noted):
+        with pytest.raises(RemoteRefused, match=r'refused: "\[31mERROR|ERROR: nothing') as caught:
+            export(source, "main", target, settings=SETTINGS)
+        assert set(noted) == {"publickey"}
+    assert caught.value.message.isprintable()
+    assert seen[0] == "git-upload-pack '/x.git'"
+    assert seen[1] == (None, None, {"GIT_PROTOCOL": "version=2"})
+
+
+FLOOD = """
+import os
+line = b" ".join((b"1" * 40, b"refs/heads/" + b"x" * 7))
+while True:
+    os.write(1, (b"%04x" % (len(line) + 4) + line) * 1000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "said"),
+    [
+        ("yes >&2", LimitExceeded, "too many messages"),
+        ("yes", GitError, "not the git protocol"),
+        (f"exec {sys.executable} -c '{FLOOD}'", LimitExceeded, "too much"),
+        ("printf '\\033[31mERROR: \\033[2Jgone\\n' >&2; exit 1", RemoteRefused, "gone"),
+        ("exit 1", RemoteRefused, "exit status 1"),
+        ("kill -9 $$", GitError, "was closed before"),
+        ("printf '0032ERR access denied or repository not exported\\n'", RemoteRefused, "denied"),
+        ("echo 'not so fast' >&2; exit 0", GitError, "was closed before"),
+    ],
+)
+def test_what_a_command_sends_is_bounded_and_printable(
+    sshd, upload_pack, target, script, kind, said
+):
+    upload_pack(script)
+    with pytest.raises(kind, match=said) as caught:
+        export(sshd.source("x"), "main", target, settings=SETTINGS)
+    assert caught.value.message.isprintable()
+    assert nothing_left(target)
+
+
+# The user's own SSH
+
+
+@pytest.fixture
+def poisoned_home(tmp_path, monkeypatch, sshd):
+    """A home whose SSH would let anybody in, and runs a program if it is read."""
+    directory = tmp_path / "poisoned" / ".ssh"
+    directory.mkdir(parents=True)
+    ran = tmp_path / "ran"
+    directory.joinpath("config").write_text(f"Host *\n  ProxyCommand touch {ran}\n  User nobody\n")
+    directory.joinpath("known_hosts").write_text("\n".join(sshd.host_keys) + "\n")
+    for name in ("id_ed25519", "id_ed25519.pub"):
+        suffix = ".pub" if name.endswith(".pub") else ""
+        directory.joinpath(name).write_text(Path(f"{sshd.key}{suffix}").read_text())
+        directory.joinpath(name).chmod(0o600)
+    monkeypatch.setenv("HOME", str(directory.parent))
+    yield
+    assert not ran.exists()
+
+
+@pytest.fixture
+def agent(tmp_path, sshd):
+    """An agent that has the key; gives the path of its socket."""
+    path = tmp_path / "agent.sock"
+    running = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
+    end = time.monotonic() + NO_HANG
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    sshd.key.chmod(0o600)
+    environment = os.environ | {"SSH_AUTH_SOCK": str(path)}
+    subprocess.run(["ssh-add", "-q", str(sshd.key)], check=True, env=environment)
+    yield str(path)
+    running.terminate()
+    running.wait()
+
+
+def test_nothing_of_the_users_own_ssh_is_used(
+    sshd, shop, tmp_path, target, poisoned_home, agent, monkeypatch
+):
+    monkeypatch.setenv("SSH_AUTH_SOCK", agent)
+    stranger = make_key(tmp_path / "stranger")
+    with pytest.raises(KeyRefused):
+        export(sshd.source(shop, key=stranger), "main", target, settings=SETTINGS)
+    with pytest.raises(HostKeyRefused):
+        export(sshd.source(shop, host_keys=()), "main", target, settings=SETTINGS)
+    export(sshd.source(shop), "main", target, settings=SETTINGS)
+
+
+def test_an_agent_signs_in_on_request(sshd, shop, target, agent, monkeypatch, poisoned_home):
+    credential = SshCredential(agent=True, host_keys=sshd.host_keys)
+    source = CloneUrl(url=sshd.url(shop), credential=credential)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with pytest.raises(ConfigurationError, match="SSH_AUTH_SOCK is not set"):
+        export(source, "main", target, settings=SETTINGS)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(target))
+    with pytest.raises(ConfigurationError, match="no SSH agent with a key"):
+        export(source, "main", target, settings=SETTINGS)
+    monkeypatch.setenv("SSH_AUTH_SOCK", agent)
+    export(source, "main", target, settings=SETTINGS)
+
+
+def test_a_revoked_host_key_is_refused(sshd, shop, target):
+    revoked = tuple(f"@revoked {line}" for line in sshd.host_keys)
+    source = sshd.source(shop, host_keys=(*sshd.host_keys, *revoked))
+    with pytest.raises(HostKeyRefused, match="marked as revoked"):
+        export(source, "main", target, settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("key", "passphrase", "said"),
+    [
+        ("nonsense", None, "cannot be read"),
+        ("{encrypted}", None, "is encrypted, and there is no passphrase"),
+        ("{encrypted}", "wrong", "passphrase does not open"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_told(sshd, shop, tmp_path, target, key, passphrase, said):
+    if key == "{encrypted}":
+        key = Path(make_key(tmp_path / "encrypted", passphrase="right")).read_text()
+    credential = SshCredential(
+        private_key=SecretStr(key), passphrase=passphrase, host_keys=sshd.host_keys
+    )
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        export(CloneUrl(url=sshd.url(shop), credential=credential), "main", target)
+    assert caught.value.__context__ is None
+
+
+def test_a_url_without_a_key_or_path_is_refused(sshd, target):
+    with pytest.raises(ConfigurationError, match="There is no SSH key for"):
+        export(CloneUrl(url="ssh://git@h/x"), "main", target)
+    with pytest.raises(ConfigurationError, match="has no path"):
+        export(CloneUrl(url="ssh://git@h/", credential=sshd.credential()), "main", target)
+
+
+def test_without_the_extra_it_is_named(sshd, shop, target, monkeypatch):
+    monkeypatch.setitem(sys.modules, "asyncssh.connection", None)
+    with pytest.raises(ConfigurationError, match="not installed") as caught:
+        export(sshd.source(shop), "main", target)
+    assert "pip install 'deploycore[ssh]'" in caught.value.hint
+
+
+def test_it_works_where_another_event_loop_runs(sshd, shop, target):
+    async def run():
+        export(sshd.source(shop), "main", target, settings=SETTINGS)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert len(snapshot(target)) == 200
