@@ -391,6 +391,7 @@ def _faults(candidate: object) -> Iterable[str]:
         yield from _config_faults(candidate)
         yield from _init_faults(candidate)
         yield from _hook_faults(candidate)
+        yield from _recognition_faults(candidate)
 
 
 def _version_fault(candidate: type) -> str | None:
@@ -432,6 +433,12 @@ def _init_faults(candidate: type) -> Iterable[str]:
         inspect.signature(candidate).bind(object(), object())
     except TypeError:
         yield "its __init__ does not take (config, http)"
+
+
+def _recognition_faults(candidate: type) -> Iterable[str]:
+    method = inspect.getattr_static(candidate, "recognize_url", None)
+    if method is not None and not isinstance(method, classmethod | staticmethod):
+        yield "its recognize_url is not a class method, and is called without an instance"
 
 
 def _hook_faults(candidate: type) -> Iterable[str]:
