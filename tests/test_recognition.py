@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from deploycore.applications.repository_address import read_repository
 from deploycore.cli.pasted_address import pasted_address, plugin_for
 from deploycore.cli.usage import UsageError
 from deploycore.errors import ConfigurationError, PluginError
-from deploycore.provider.recognition import clean_address, fields_by, recognitions
+from deploycore.provider.recognition import (
+    clean_address,
+    fields_by,
+    recognitions,
+    repository_by,
+)
 from deploycore.provider.registry import check_provider_class, load_plugin
 
 CLOUD, CENTER = "bitbucket", "bitbucket-datacenter"
@@ -165,3 +173,41 @@ def test_a_method_of_instances_is_a_fault_of_the_plugin():
 
     with pytest.raises(PluginError, match="recognize_url is not a class method"):
         check_provider_class(Wrong, plugin="wrong 1.0")
+
+
+READ = {
+    f"{HOST}/scm/prj/repo.git": "PRJ/repo",
+    f"{HOST}/bitbucket/scm/~ada/x.git": "~ada/x",
+    f"{HOST}/bitbucket/projects/PRJ/repos/x/browse?at=main": "PRJ/x",
+    f"{HOST}/projects/PRJ/repos/x/pull-requests/7/overview": "PRJ/x",
+    f"{HOST}/users/ada/repos/x": "~ada/x",
+    f"git clone {HOST}/scm/prj/repo.git": "PRJ/repo",
+    "ssh://git@git.example.com:7999/prj/repo.git": "PRJ/repo",
+    "prj/repo": "prj/repo",
+}
+
+
+@pytest.mark.parametrize("text", READ)
+def test_a_plugin_reads_addresses_of_its_host_that_have_another_form(text):
+    plugin = load_plugin(CENTER)
+    read = read_repository(text, lambda: [HOST], partial(repository_by, plugin))
+    assert str(read) == READ[text]
+
+
+def test_a_plugin_does_not_read_addresses_of_other_hosts():
+    with pytest.raises(ConfigurationError, match="names a repository on"):
+        read_repository("https://other.example/scm/prj/repo.git", lambda: [HOST], pytest.fail)
+
+
+def test_what_a_plugin_does_not_read_is_read_as_others_are():
+    address = "https://codeberg.org/acme/shop/src/branch/main"
+    assert repository_by(load_plugin("gitea"), address) is None
+    read = read_repository(address, lambda: ["https://codeberg.org"], lambda url: None)
+    assert str(read) == "acme/shop"
+
+
+@pytest.mark.parametrize("body", ["raise ValueError('no')", "return 'a/b'"])
+def test_a_plugin_that_fails_to_read_an_address_is_named(rival, body):
+    rival(f"return None\n    @classmethod\n    def repository_of_url(cls, url):\n        {body}")
+    with pytest.raises(PluginError, match="repository_of_url of the plugin rival"):
+        repository_by(load_plugin("rival"), f"{HOST}/acme/shop")

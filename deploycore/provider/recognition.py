@@ -2,20 +2,23 @@
 
 A plugin's provider class may have a class method ``recognize_url``. It is called with an address
 that holds no user information, and returns the fields of ``Config`` that the address tells, or
-``None`` if the address is not one of its host's. Nothing is sent anywhere.
+``None`` if the address is not one of its host's. Likewise ``repository_of_url`` tells the
+repository of an address where paths of the host are not ``owner/repository``. Nothing is sent
+anywhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from deploycore.errors import ConfigurationError, PluginError
+from deploycore.models import RepositoryId
 from deploycore.provider.registry import (
     PROVIDER_GROUP,
     Plugin,
@@ -24,7 +27,16 @@ from deploycore.provider.registry import (
     imported,
 )
 
-__all__ = ["Recognition", "clean_address", "fields_by", "is_address", "recognitions"]
+__all__ = [
+    "Recognition",
+    "clean_address",
+    "fields_by",
+    "is_address",
+    "recognitions",
+    "repository_by",
+]
+
+T = TypeVar("T")
 
 SCHEMES = ("https", "http", "ssh")
 _SCP_LIKE = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/:][^:]*)")
@@ -102,13 +114,39 @@ def fields_by(plugin: Plugin, address: str) -> Mapping[str, str] | None:
     Raises:
         PluginError: Its method fails, or returns something else.
     """
+    return _told(plugin, "recognize_url", lambda: _fields(plugin.provider_class, address))
+
+
+def repository_by(plugin: Plugin, url: str) -> RepositoryId | None:
+    """The repository of an address, as a plugin reads it; ``None`` if it reads it as others do.
+
+    Args:
+        url: An address of the provider's host, without user information, port, query and fragment.
+
+    Raises:
+        PluginError: Its method fails, or returns something else.
+    """
+    read = getattr(plugin.provider_class, "repository_of_url", None)
+    if read is None:
+        return None
+
+    def checked() -> RepositoryId | None:
+        found = read(url)
+        if found is None or isinstance(found, RepositoryId):
+            return found
+        raise TypeError("it does not return a RepositoryId")
+
+    return _told(plugin, "repository_of_url", checked)
+
+
+def _told(plugin: Plugin, method: str, ask: Callable[[], T]) -> T:
     try:
-        return _fields(plugin.provider_class, address)
+        return ask()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
     raise PluginError(
-        f"recognize_url of the plugin {plugin.label} failed: {reason}",
-        hint="Omit the address, and give the fields. Tell the plugin's author.",
+        f"{method} of the plugin {plugin.label} failed: {reason}",
+        hint="Omit the address, and give its parts. Tell the plugin's author.",
         plugin=plugin.label,
     )
 

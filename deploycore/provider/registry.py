@@ -436,9 +436,10 @@ def _init_faults(candidate: type) -> Iterable[str]:
 
 
 def _recognition_faults(candidate: type) -> Iterable[str]:
-    method = inspect.getattr_static(candidate, "recognize_url", None)
-    if method is not None and not isinstance(method, classmethod | staticmethod):
-        yield "its recognize_url is not a class method, and is called without an instance"
+    for name in ("recognize_url", "repository_of_url"):
+        method = inspect.getattr_static(candidate, name, None)
+        if method is not None and not isinstance(method, classmethod | staticmethod):
+            yield f"its {name} is not a class method, and is called without an instance"
 
 
 def _hook_faults(candidate: type) -> Iterable[str]:

@@ -32,6 +32,16 @@ def test_the_kind_the_server_and_the_project_are_read_from_it(shell, sandbox, pa
     }
 
 
+def test_a_repository_is_named_by_its_address(shell, sandbox):
+    token = sandbox.add_credential("personal-token").secret.get_secret_value()
+    options = ("--kind", "bitbucket-datacenter", "--mode", "personal-token", "--token-stdin")
+    url = sandbox.base_url
+    shell.succeed("provider", "add", "work", *options, "--url", url, given=token)
+    for address in (f"{url}/scm/web/shop.git", f"{url}/projects/WEB/repos/shop/browse"):
+        (branch,) = shell.json("branches", "work", address)
+        assert branch["name"] == "main"
+
+
 def test_an_address_that_could_be_any_host_is_not_guessed(shell, sandbox):
     code, said = shell.fail("provider", "add", "work", "https://git.example.com/acme/shop.git")
     assert code == 2

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["SSH_PORT", "fields_of"]
+from deploycore.models import RepositoryId
+
+__all__ = ["SSH_PORT", "fields_of", "repository_of"]
 
 SSH_PORT = 7999
 """The default of the server, and of no other git host."""
@@ -13,11 +15,11 @@ SSH_PORT = 7999
 OTHERS = ("bitbucket.org", "www.bitbucket.org", "github.com", "gitlab.com", "codeberg.org")
 """Hosts that are none, whatever their paths look like."""
 
-_CLONE = re.compile(r"(?P<context>(?:/[^/]+)*?)/scm/(?P<key>~?[\w.-]+)/[^/]+")
+_CLONE = re.compile(r"(?P<context>(?:/[^/]+)*?)/scm/(?P<key>~?[\w.-]+)/(?P<slug>[^/]+)")
 _PAGE = re.compile(
-    r"(?P<context>(?:/[^/]+)*?)/(?P<kind>projects|users)/(?P<key>~?[\w.-]+)/repos/[^/]+(?:/.*)?"
+    r"(?P<context>(?:/[^/]+)*?)/(?P<kind>projects|users)/(?P<key>~?[\w.-]+)/repos/(?P<slug>[^/]+)(?:/.*)?"
 )
-_SSH = re.compile(r"/(?P<key>~?[\w.-]+)/[^/]+")
+_SSH = re.compile(r"/(?P<key>~?[\w.-]+)/(?P<slug>[^/]+)")
 
 
 def fields_of(url: str) -> dict[str, str] | None:
@@ -32,13 +34,29 @@ def fields_of(url: str) -> dict[str, str] | None:
     if parts.scheme == "ssh":
         found = _SSH.fullmatch(path)
         return {"project": _key(found["key"])} if found and parts.port == SSH_PORT else None
-    page, clone = _PAGE.fullmatch(path), _CLONE.fullmatch(path)
-    found = clone or page
+    found = _CLONE.fullmatch(path) or _PAGE.fullmatch(path)
     if found is None:
         return None
-    is_person = found is page and found["kind"] == "users" and not found["key"].startswith("~")
-    key = f"~{found['key']}" if is_person else found["key"]
-    return {"url": f"{parts.scheme}://{parts.netloc}{found['context']}", "project": _key(key)}
+    return {"url": f"{parts.scheme}://{parts.netloc}{found['context']}", "project": _owner(found)}
+
+
+def repository_of(url: str) -> RepositoryId | None:
+    """The repository of an address of this host; ``None`` if the address has none of its forms."""
+    parts = urlsplit(url)
+    path = unquote(parts.path).rstrip("/")
+    found = _CLONE.fullmatch(path) or _PAGE.fullmatch(path)
+    if found is None and parts.scheme == "ssh":
+        found = _SSH.fullmatch(path)
+    if found is None:
+        return None
+    return RepositoryId(owner=_owner(found), slug=found["slug"].removesuffix(".git"))
+
+
+def _owner(found: re.Match[str]) -> str:
+    """The project of an address; that of a person from the person's page."""
+    key = found["key"]
+    is_person = found.groupdict().get("kind") == "users" and not key.startswith("~")
+    return f"~{key}" if is_person else _key(key)
 
 
 def _key(key: str) -> str:

@@ -96,6 +96,11 @@ class BitbucketDataCenterProvider:
         """The fields that the address of a repository tells; ``None`` for another host's."""
         return addresses.fields_of(url)
 
+    @classmethod
+    def repository_of_url(cls, url: str) -> RepositoryId | None:
+        """The repository of an address below ``/scm/``, ``/projects/`` or ``/users/``."""
+        return addresses.repository_of(url)
+
     @hookimpl
     def authenticate(self) -> Account:
         """A request that only a person who is signed in may make; its answer names the person in
