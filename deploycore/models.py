@@ -159,7 +159,8 @@ class Repository(Model):
         slug: The name in addresses.
         url: The page for people.
         owner: Who it belongs to.
-        default_branch: ``None`` while the repository is empty.
+        default_branch: ``None`` while the repository is empty, and where the host's listing does
+            not tell it.
         private: Whether it is hidden from the public.
         clone_links: Never with a secret in them.
         host_id: The host's identifier of the repository that stays the same when the repository

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
@@ -18,6 +18,7 @@ from deploycore.models import RepositoryId
 __all__ = ["is_address", "read_repository"]
 
 Addresses = Callable[[], Collection[str]]
+ByHost = Callable[[str], RepositoryId | None]
 
 _EXAMPLE = "Write OWNER/REPOSITORY, for example acme/shop."
 _BRANCH_APART = " A branch is given apart from it."
@@ -56,6 +57,12 @@ class _Pasted:
     path: tuple[str, ...]
     is_page: bool
 
+    @property
+    def url(self) -> str:
+        """It without user, port, query and fragment."""
+        path = "/".join(quote(part, safe="~") for part in self.path)
+        return f"{'https' if self.is_page else 'ssh'}://{self.host}/{path}"
+
 
 def is_address(text: str) -> bool:
     """Whether a text is more than ``owner/repository``, so that the provider must be known."""
@@ -63,7 +70,7 @@ def is_address(text: str) -> bool:
     return _pasted(plain) is not None or plain != text or plain.endswith(".git")
 
 
-def read_repository(text: str, addresses: Addresses) -> RepositoryId:
+def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = None) -> RepositoryId:
     """The repository that is meant.
 
     Args:
@@ -71,6 +78,8 @@ def read_repository(text: str, addresses: Addresses) -> RepositoryId:
             by https, ssh or scp, of the repository or of one of its pages.
         addresses: Gives the URLs that the provider's configuration names; asked for only where
             the text may name a host.
+        by_host: Reads an address of the host where its paths are not ``owner/repository``; ``None``
+            for one that is to be read as others are. Asked after ``addresses``.
 
     Raises:
         ConfigurationError: It names no repository, or one of another host. Nothing of a user or
@@ -90,6 +99,9 @@ def read_repository(text: str, addresses: Addresses) -> RepositoryId:
     else:
         known = addresses()
     _refuse_other_host(pasted, known)
+    found = by_host(pasted.url) if by_host else None
+    if found is not None:
+        return _repository((found.owner, found.slug))
     path = _without_prefix(pasted, known)
     return _repository(_without_page(path) if pasted.is_page else path)
 

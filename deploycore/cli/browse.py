@@ -58,7 +58,7 @@ def repos(
         rows = [
             [
                 str(item.id),
-                item.default_branch or "(empty)",
+                item.default_branch or ("(empty)" if item.empty else ""),
                 ("private" if item.private else "public") + (", archived" if item.archived else ""),
                 item.name,
             ]

@@ -69,12 +69,15 @@ def _title(field: ConfigField) -> str:
     return "Expiry:" if is_date else "Network fields, for the API, git and Git LFS:"
 
 
-def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
+def read_fields(
+    config_type: Any, arguments: Sequence[str], *, defaults: Mapping[str, str] | None = None
+) -> GivenFields:
     """Read a provider's fields from options, and ask for missing fields at a terminal.
 
     Args:
         config_type: The plugin's ``Config``.
         arguments: The rest of the command line: ``--field value`` or ``--field=value``.
+        defaults: Values for fields that no option gives, where they apply.
 
     Raises:
         UsageError: An option is unknown.
@@ -83,7 +86,17 @@ def read_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
     """
     fields = {field.name: field for field in all_fields(config_type)}
     settings, secrets = _read_given(fields, arguments)
+    added = {
+        name: value
+        for name, value in (defaults or {}).items()
+        if name in fields and name not in settings and not fields[name].secret
+    }
+    settings.update(added)
     _ask_for_missing(config_type, fields, settings, secrets)
+    chosen = settings.get(discriminator_of(config_type) or "")
+    for name in added:
+        if fields[name].only_for and chosen not in fields[name].only_for:
+            del settings[name]
     return GivenFields(settings, secrets)
 
 

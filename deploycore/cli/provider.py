@@ -80,9 +80,12 @@ def add(
     as_json: AsJson = False,
     show_help: Help = False,
 ) -> None:
-    """Connect a git host: deploycore provider add NAME --kind KIND --FIELD VALUE …
+    """Connect a git host: deploycore provider add NAME [URL] [--kind KIND] --FIELD VALUE …
 
     The fields depend on the kind. To list them, run: deploycore provider add --kind KIND --help
+
+    If you paste the URL of a repository after NAME, deploycore recognizes the kind, the address of
+    the server and the owner in it, if an installed plugin knows the URL, and prints them.
 
     Secrets are never accepted as arguments. deploycore asks for a secret at the terminal, reads it
     from standard input with --FIELD-stdin, or stores a reference to it with --FIELD-env NAME or
@@ -90,9 +93,12 @@ def add(
     """
     from deploycore.cli.fields import field_help, read_fields
     from deploycore.installation.host_keys import verify_ssh
+    from deploycore.cli.pasted_address import pasted_address, plugin_for
     from deploycore.provider.registry import load_plugin
 
-    if show_help or name is None or kind is None:
+    arguments = list(context.args)
+    address = pasted_address(arguments)
+    if show_help or name is None or (kind is None and address is None):
         typer.echo(context.get_help())
         if kind is not None:
             typer.echo(field_help(load_plugin(kind).config_type))
@@ -109,8 +115,8 @@ def add(
             hint="Run: deploycore provider add NAME --kind KIND, with the fields of that kind.",
         )
     with telling_of_waits(interruptible=False):
-        plugin = load_plugin(kind)
-    given = read_fields(plugin.config_type, context.args)
+        plugin, told = plugin_for(kind, address)
+    given = read_fields(plugin.config_type, arguments, defaults=told)
     accounts: list[Account] = []
     with (
         deploycore.Installation() as installation,

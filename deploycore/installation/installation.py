@@ -8,7 +8,7 @@ database, HTTP and git only when they need them, so that ``--help`` is fast.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,9 +17,9 @@ from socket import gethostname
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
-from deploycore.applications.repository_address import read_repository
 from deploycore.errors import ConfigurationError
 from deploycore.installation.patterns import refuse_unusable_patterns
+from deploycore.installation.repository_names import read_repository_of
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
@@ -279,11 +279,7 @@ class Installation:
                 host; or it is an address, and the provider does not exist.
         """
 
-        def addresses() -> Collection[str]:
-            with self.open_provider(provider) as opened:
-                return opened.addresses
-
-        return read_repository(text, addresses)
+        return read_repository_of(partial(self.open_provider, provider), text)
 
     def keep_application_secret(self, name: str, variable: str, secret: SecretStr | None) -> None:
         """Store the value of an application's variable, encrypted.

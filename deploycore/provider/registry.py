@@ -400,6 +400,7 @@ def _faults(candidate: object) -> Iterable[str]:
         yield from _config_faults(candidate)
         yield from _init_faults(candidate)
         yield from _hook_faults(candidate)
+        yield from _recognition_faults(candidate)
 
 
 def _version_fault(candidate: type) -> str | None:
@@ -441,6 +442,13 @@ def _init_faults(candidate: type) -> Iterable[str]:
         inspect.signature(candidate).bind(object(), object())
     except TypeError:
         yield "its __init__ does not take (config, http)"
+
+
+def _recognition_faults(candidate: type) -> Iterable[str]:
+    for name in ("recognize_url", "repository_of_url"):
+        method = inspect.getattr_static(candidate, name, None)
+        if method is not None and not isinstance(method, classmethod | staticmethod):
+            yield f"its {name} is not a class method, and is called without an instance"
 
 
 def _hook_faults(candidate: type) -> Iterable[str]:

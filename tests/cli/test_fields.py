@@ -190,3 +190,20 @@ def test_a_value_that_is_asked_for_must_not_be_empty(stdin, monkeypatch):
         read_secret("TOKEN", from_stdin=False)
     assert "type the value" in caught.value.hint
     assert read_secret("TOKEN", from_stdin=False).get_secret_value() == SECRET
+
+
+def test_a_default_is_taken_where_no_option_gives_the_field(stdin):
+    stdin(f"{SECRET}\n")
+    told = {"site": "https://b.example", "unknown": "x", "token": "not a secret's place"}
+    given = read_fields(Config, ["--mode", "token", "--token-stdin"], defaults=told)
+    assert given.settings == {"mode": "token", "site": "https://b.example"}
+    options = ["--mode", "token", "--token-env", "X", "--site", "https://c.example"]
+    assert read_fields(Config, options, defaults=told).settings["site"] == "https://c.example"
+
+
+def test_a_default_of_another_way_to_sign_in_is_left_out():
+    told = {"user_name": "ada"}
+    given = read_fields(Config, ["--mode", "token", "--token-env", "X"], defaults=told)
+    assert given.settings == {"mode": "token"}
+    given = read_fields(Config, ["--mode", "password", "--pass-word-env", "X"], defaults=told)
+    assert given.settings == {"mode": "password", "user_name": "ada"}

@@ -32,7 +32,7 @@ from deploycore.models import (
     Tag,
     TagQuery,
 )
-from deploycore_bitbucket import explanations, pagination, webhooks
+from deploycore_bitbucket import addresses, explanations, pagination, webhooks
 from deploycore_bitbucket.answers import (
     BRANCH_FIELDS,
     PULL_REQUEST_FIELDS,
@@ -81,6 +81,11 @@ class BitbucketProvider:
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http
+
+    @classmethod
+    def recognize_url(cls, url: str) -> dict[str, str] | None:
+        """The fields that the address of a repository tells; ``None`` for another host's."""
+        return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:

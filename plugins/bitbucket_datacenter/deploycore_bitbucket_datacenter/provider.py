@@ -34,7 +34,7 @@ from deploycore.models import (
 )
 from pydantic import SecretStr
 
-from deploycore_bitbucket_datacenter import explanations, webhooks
+from deploycore_bitbucket_datacenter import addresses, explanations, webhooks
 from deploycore_bitbucket_datacenter.answers import (
     BranchAnswer,
     DefaultBranchAnswer,
@@ -90,6 +90,16 @@ class BitbucketDataCenterProvider:
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http
+
+    @classmethod
+    def recognize_url(cls, url: str) -> dict[str, str] | None:
+        """The fields that the address of a repository tells; ``None`` for another host's."""
+        return addresses.fields_of(url)
+
+    @classmethod
+    def repository_of_url(cls, url: str) -> RepositoryId | None:
+        """The repository of an address below ``/scm/``, ``/projects/`` or ``/users/``."""
+        return addresses.repository_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:

@@ -37,7 +37,7 @@ from deploycore.models import (
 )
 from pydantic import SecretStr
 
-from deploycore_gitea import explanations, webhooks
+from deploycore_gitea import addresses, explanations, webhooks
 from deploycore_gitea.answers import (
     BranchAnswer,
     OrganizationAnswer,
@@ -79,6 +79,11 @@ class GiteaProvider:
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http
+
+    @classmethod
+    def recognize_url(cls, url: str) -> dict[str, str] | None:
+        """The fields that the address of a repository tells; ``None`` for another host's."""
+        return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:

@@ -35,7 +35,7 @@ from deploycore.models import (
     TagQuery,
 )
 from deploycore.tokens import Token
-from deploycore_github import explanations, tasks, webhooks
+from deploycore_github import addresses, explanations, tasks, webhooks
 from deploycore_github.answers import (
     BranchAnswer,
     InstallationAnswer,
@@ -114,6 +114,11 @@ class GitHubProvider:
             self._token = self._clients[READING].token
             self._owner = None
             self._is_installation = True
+
+    @classmethod
+    def recognize_url(cls, url: str) -> dict[str, str] | None:
+        """The fields that the address of a repository tells; ``None`` for another host's."""
+        return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:

@@ -42,7 +42,7 @@ from deploycore.models import (
 )
 from pydantic import SecretStr
 
-from deploycore_gitlab import explanations, statuses, webhooks
+from deploycore_gitlab import addresses, explanations, statuses, webhooks
 from deploycore_gitlab.answers import (
     AccessTokenAnswer,
     BranchAnswer,
@@ -100,6 +100,11 @@ class GitLabProvider:
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:
         self._config = config
         self._http = http
+
+    @classmethod
+    def recognize_url(cls, url: str) -> dict[str, str] | None:
+        """The fields that the address of a repository tells; ``None`` for another host's."""
+        return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:

@@ -59,9 +59,9 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
     """
 
     MODES = {
-        "personal-token": "HTTP access token of a user",
-        "access-token": "HTTP access token of a project",
-        "password": "Username and password",
+        "personal-token": "Personal token",
+        "access-token": "Project token",
+        "password": "Password",
     }
     SCOPES = (REPOSITORY_READ, "Repository write", REPOSITORY_ADMIN)
     PREFIX = "BBDC-"

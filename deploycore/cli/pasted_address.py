@@ -1,0 +1,80 @@
+"""The address of a repository that a person pastes into ``deploycore provider add``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deploycore.cli.output import say_aside
+from deploycore.cli.usage import UsageError
+from deploycore.provider.recognition import clean_address, fields_by, is_address, recognitions
+from deploycore.provider.registry import (
+    PROVIDER_GROUP,
+    Plugin,
+    entry_points_by_name,
+    load_plugin,
+)
+
+__all__ = ["pasted_address", "plugin_for"]
+
+
+def pasted_address(arguments: list[str]) -> str | None:
+    """Take the address off the arguments after the name; ``None`` if the first one is none.
+
+    Raises:
+        ConfigurationError: It is not that of a repository, or has a password in it.
+    """
+    if not arguments or not is_address(arguments[0]):
+        return None
+    return clean_address(arguments.pop(0))
+
+
+def plugin_for(kind: str | None, address: str | None) -> tuple[Plugin, Mapping[str, str]]:
+    """The plugin of a kind, or of the one kind that recognizes an address; and the fields that the
+    address tells. What was recognized is printed.
+
+    Args:
+        kind: As the user gives it; ``None`` to recognize it.
+
+    Raises:
+        UsageError: No plugin, or more than one, recognizes the address.
+        ConfigurationError, PluginError: As :func:`~deploycore.provider.registry.load_plugin`.
+    """
+    if address is None:
+        return load_plugin(kind or ""), {}
+    if kind is None:
+        return _recognized(address)
+    plugin = load_plugin(kind)
+    told = fields_by(plugin, address)
+    if told is None:
+        raise UsageError(
+            f"The URL {address} was not recognized as one of a provider of kind {plugin.kind}.",
+            hint=f"Omit the URL, and give the fields: deploycore provider add --kind {plugin.kind}"
+            " --help",
+        )
+    say_aside(f"Read from the URL: {_shown(told)}.")
+    return plugin, told
+
+
+def _recognized(address: str) -> tuple[Plugin, Mapping[str, str]]:
+    found = recognitions(address)
+    if len(found) == 1:
+        say_aside(
+            f"Recognized the kind {found[0].kind} from the URL ({_shown(found[0].fields)})."
+            " If this is wrong, add --kind KIND."
+        )
+        return load_plugin(found[0].kind), found[0].fields
+    if found:
+        raise UsageError(
+            f"The URL {address} could belong to providers of several kinds:"
+            f" {', '.join(each.kind for each in found)}.",
+            hint="Choose one with --kind KIND.",
+        )
+    raise UsageError(
+        f"No installed plugin recognizes the URL {address}.",
+        hint=f"Add --kind KIND (installed: {', '.join(entry_points_by_name(PROVIDER_GROUP))}).",
+    )
+
+
+def _shown(fields: Mapping[str, str]) -> str:
+    told = ", ".join(f"{name} {value}" for name, value in fields.items())
+    return told or "no fields"

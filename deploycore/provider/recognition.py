@@ -1,0 +1,167 @@
+"""Which kind of provider a repository's address belongs to, as the installed plugins say.
+
+A plugin's provider class may have a class method ``recognize_url``. It is called with an address
+that holds no user information, and returns the fields of ``Config`` that the address tells, or
+``None`` if the address is not one of its host's. Likewise ``repository_of_url`` tells the
+repository of an address where paths of the host are not ``owner/repository``. Nothing is sent
+anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from deploycore.errors import ConfigurationError, PluginError
+from deploycore.models import RepositoryId
+from deploycore.provider.registry import (
+    PROVIDER_GROUP,
+    Plugin,
+    entry_points_by_name,
+    examine_each,
+    imported,
+)
+
+__all__ = [
+    "Recognition",
+    "clean_address",
+    "fields_by",
+    "is_address",
+    "recognitions",
+    "repository_by",
+]
+
+T = TypeVar("T")
+
+SCHEMES = ("https", "http", "ssh")
+_SCP_LIKE = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/:][^:]*)")
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """A kind whose plugin takes an address for one of its host's.
+
+    Attributes:
+        fields: The fields of its configuration that the address tells.
+    """
+
+    kind: str
+    fields: Mapping[str, str]
+
+
+def is_address(text: str) -> bool:
+    """Whether a text looks like an address, as browsers and ``git clone`` take it."""
+    return "://" in text or ("@" in text and _SCP_LIKE.fullmatch(text) is not None)
+
+
+def clean_address(text: str) -> str:
+    """An address without user information, query and fragment; ``git@host:path`` as an ssh URL.
+
+    Raises:
+        ConfigurationError: It is no address of a repository, or has a password in it.
+    """
+    scp = None if "://" in text else _SCP_LIKE.fullmatch(text)
+    try:
+        parts = urlsplit(f"ssh://{scp['host']}/{scp['path']}" if scp else text)
+        host, port, password = parts.hostname, parts.port, parts.password
+    except ValueError:
+        host = port = password = None
+    if password is not None:
+        raise ConfigurationError(
+            "The address has a password or token in it, which other users and the shell's history"
+            " can see.",
+            hint="Give the address without it. deploycore asks for the secret. Consider replacing"
+            " the secret at the git host.",
+        )
+    if not host or parts.scheme not in SCHEMES:
+        raise ConfigurationError(
+            "The address is not that of a repository.",
+            hint="Use the address of the repository's page or the one to clone it, such as"
+            " https://git.example.com/acme/shop.git",
+        )
+    shown = f"[{host}]" if ":" in host else host
+    place = shown if port is None else f"{shown}:{port}"
+    return urlunsplit((parts.scheme, place, parts.path, "", ""))
+
+
+def recognitions(address: str) -> tuple[Recognition, ...]:
+    """The kinds whose plugins take an address for one of theirs.
+
+    A plugin that cannot be imported, or whose method fails, recognizes nothing.
+
+    Args:
+        address: As :func:`clean_address` gives it.
+    """
+    installed = entry_points_by_name(PROVIDER_GROUP)
+    only = {kind: points[0] for kind, points in installed.items() if len(points) == 1}
+    examinations = [(point, partial(_asked, point, address)) for point in only.values()]
+    outcomes = zip(only, examine_each(examinations), strict=True)
+    return tuple(
+        Recognition(kind, outcome)
+        for kind, outcome in outcomes
+        if outcome is not None and not isinstance(outcome, PluginError)
+    )
+
+
+def fields_by(plugin: Plugin, address: str) -> Mapping[str, str] | None:
+    """The fields that an address tells to a plugin; ``None`` if it is not one of its host's.
+
+    Raises:
+        PluginError: Its method fails, or returns something else.
+    """
+    return _told(plugin, "recognize_url", lambda: _fields(plugin.provider_class, address))
+
+
+def repository_by(plugin: Plugin, url: str) -> RepositoryId | None:
+    """The repository of an address, as a plugin reads it; ``None`` if it reads it as others do.
+
+    Args:
+        url: An address of the provider's host, without user information, port, query and fragment.
+
+    Raises:
+        PluginError: Its method fails, or returns something else.
+    """
+    read = getattr(plugin.provider_class, "repository_of_url", None)
+    if read is None:
+        return None
+
+    def checked() -> RepositoryId | None:
+        found = read(url)
+        if found is None or isinstance(found, RepositoryId):
+            return found
+        raise TypeError("it does not return a RepositoryId")
+
+    return _told(plugin, "repository_of_url", checked)
+
+
+def _told(plugin: Plugin, method: str, ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise PluginError(
+        f"{method} of the plugin {plugin.label} failed: {reason}",
+        hint="Omit the address, and give its parts. Tell the plugin's author.",
+        plugin=plugin.label,
+    )
+
+
+def _asked(point: EntryPoint, address: str) -> Mapping[str, str] | None:
+    return _fields(imported(point), address)
+
+
+def _fields(provider_class: Any, address: str) -> Mapping[str, str] | None:
+    recognize = getattr(provider_class, "recognize_url", None)
+    found = None if recognize is None else recognize(address)
+    if found is None:
+        return None
+    if not isinstance(found, Mapping) or not all(
+        isinstance(each, str) for pair in found.items() for each in pair
+    ):
+        raise TypeError("it does not return texts by the names of fields")
+    return dict(found)

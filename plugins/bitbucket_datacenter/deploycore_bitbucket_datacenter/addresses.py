@@ -1,0 +1,64 @@
+"""Recognize addresses of repositories on a Bitbucket Data Center, whose host can be any."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+from deploycore.models import RepositoryId
+
+__all__ = ["SSH_PORT", "fields_of", "repository_of"]
+
+SSH_PORT = 7999
+"""The default of the server, and of no other git host."""
+
+OTHERS = ("bitbucket.org", "www.bitbucket.org", "github.com", "gitlab.com", "codeberg.org")
+"""Hosts that are none, whatever their paths look like."""
+
+_CLONE = re.compile(r"(?P<context>(?:/[^/]+)*?)/scm/(?P<key>~?[\w.-]+)/(?P<slug>[^/]+)")
+_PAGE = re.compile(
+    r"(?P<context>(?:/[^/]+)*?)/(?P<kind>projects|users)/(?P<key>~?[\w.-]+)/repos/(?P<slug>[^/]+)(?:/.*)?"
+)
+_SSH = re.compile(r"/(?P<key>~?[\w.-]+)/(?P<slug>[^/]+)")
+
+
+def fields_of(url: str) -> dict[str, str] | None:
+    """The fields of the configuration that an address tells; ``None`` if it is not one of a
+    Bitbucket Data Center: ``…/scm/KEY/SLUG.git``, ``…/projects/KEY/repos/SLUG``,
+    ``…/users/USER/repos/SLUG``, or ``ssh://…:7999/KEY/SLUG.git``, which does not tell the base URL.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path).rstrip("/")
+    if parts.hostname in OTHERS:
+        return None
+    if parts.scheme == "ssh":
+        found = _SSH.fullmatch(path)
+        return {"project": _key(found["key"])} if found and parts.port == SSH_PORT else None
+    found = _CLONE.fullmatch(path) or _PAGE.fullmatch(path)
+    if found is None:
+        return None
+    return {"url": f"{parts.scheme}://{parts.netloc}{found['context']}", "project": _owner(found)}
+
+
+def repository_of(url: str) -> RepositoryId | None:
+    """The repository of an address of this host; ``None`` if the address has none of its forms."""
+    parts = urlsplit(url)
+    path = unquote(parts.path).rstrip("/")
+    found = _CLONE.fullmatch(path) or _PAGE.fullmatch(path)
+    if found is None and parts.scheme == "ssh":
+        found = _SSH.fullmatch(path)
+    if found is None:
+        return None
+    return RepositoryId(owner=_owner(found), slug=found["slug"].removesuffix(".git"))
+
+
+def _owner(found: re.Match[str]) -> str:
+    """The project of an address; that of a person from the person's page."""
+    key = found["key"]
+    is_person = found.groupdict().get("kind") == "users" and not key.startswith("~")
+    return f"~{key}" if is_person else _key(key)
+
+
+def _key(key: str) -> str:
+    """A project key as the server writes it: clone URLs have it in lower case."""
+    return key if key.startswith("~") else key.upper()

@@ -1,0 +1,28 @@
+"""Recognize addresses of projects on GitLab."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["fields_of"]
+
+HOSTS = ("gitlab.com", "www.gitlab.com", "altssh.gitlab.com")
+DASH = "/-/"
+
+
+def fields_of(url: str) -> dict[str, str] | None:
+    """The server and the namespace of an address; ``None`` if the address is not known as one of
+    GitLab: by its host, or by ``/-/``, which only pages of GitLab have."""
+    parts = urlsplit(url)
+    host, path = parts.hostname or "", unquote(parts.path)
+    is_public = host in HOSTS
+    if not is_public and not host.startswith("gitlab.") and DASH not in path:
+        return None
+    namespace = path.partition(DASH)[0].strip("/").rpartition("/")[0]
+    found = {} if is_public else {"url": _server(parts.scheme, parts.netloc, host)}
+    return {**found, "namespace": namespace} if namespace else found
+
+
+def _server(scheme: str, netloc: str, host: str) -> str:
+    """The address of the server; the port of an ssh address is not that of its pages."""
+    return f"https://{host}" if scheme == "ssh" else f"{scheme}://{netloc}"

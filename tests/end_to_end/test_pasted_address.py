@@ -1,0 +1,49 @@
+"""A provider is added by the address of a repository, as a person copies it from a page."""
+
+from __future__ import annotations
+
+import pytest
+from deploycore_bitbucket_datacenter.sandbox import BitbucketDataCenterSandbox
+
+
+@pytest.fixture
+def sandbox():
+    with BitbucketDataCenterSandbox.demo() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "page", ["/scm/web/shop.git", "/projects/WEB/repos/shop/browse"], ids=["clone", "page"]
+)
+def test_the_kind_the_server_and_the_project_are_read_from_it(shell, sandbox, page):
+    token = sandbox.add_credential("personal-token").secret.get_secret_value()
+    address = sandbox.base_url.replace("//", "//ada@") + page
+    options = ("--mode", "personal-token", "--token-stdin")
+    done = shell.run("provider", "add", "work", address, *options, given=token)
+    assert done.returncode == 0, done.stderr
+    assert "Recognized the kind bitbucket-datacenter from the URL" in done.stderr
+    assert "signed in as ada" in done.stdout
+    shown = shell.json("provider", "show", "work")
+    assert shown["kind"] == "bitbucket-datacenter"
+    assert shown["settings"] == {
+        "mode": "personal-token",
+        "url": sandbox.base_url,
+        "project": "WEB",
+    }
+
+
+def test_a_repository_is_named_by_its_address(shell, sandbox):
+    token = sandbox.add_credential("personal-token").secret.get_secret_value()
+    options = ("--kind", "bitbucket-datacenter", "--mode", "personal-token", "--token-stdin")
+    url = sandbox.base_url
+    shell.succeed("provider", "add", "work", *options, "--url", url, given=token)
+    for address in (f"{url}/scm/web/shop.git", f"{url}/projects/WEB/repos/shop/browse"):
+        (branch,) = shell.json("branches", "work", address)
+        assert branch["name"] == "main"
+
+
+def test_an_address_that_could_be_any_host_is_not_guessed(shell, sandbox):
+    code, said = shell.fail("provider", "add", "work", "https://git.example.com/acme/shop.git")
+    assert code == 2
+    assert "No installed plugin recognizes the URL" in said
+    assert "--kind KIND" in said

@@ -1,0 +1,213 @@
+"""``provider add`` reads the kind, the server and the owner from a repository's address."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from deploycore.applications.repository_address import read_repository
+from deploycore.cli.pasted_address import pasted_address, plugin_for
+from deploycore.cli.usage import UsageError
+from deploycore.errors import ConfigurationError, PluginError
+from deploycore.provider.recognition import (
+    clean_address,
+    fields_by,
+    recognitions,
+    repository_by,
+)
+from deploycore.provider.registry import check_provider_class, load_plugin
+
+CLOUD, CENTER = "bitbucket", "bitbucket-datacenter"
+HOST = "https://git.example.com"
+
+KNOWN = {
+    "https://bitbucket.org/acme/shop": (CLOUD, {"workspace": "acme"}),
+    "https://ada@bitbucket.org/acme/shop.git": (CLOUD, {"workspace": "acme"}),
+    "git@bitbucket.org:acme/shop.git": (CLOUD, {"workspace": "acme"}),
+    "ssh://git@altssh.bitbucket.org:443/acme/shop.git": (CLOUD, {"workspace": "acme"}),
+    "https://bitbucket.org/acme/shop/commits/branch/main": (CLOUD, {"workspace": "acme"}),
+    "https://bitbucket.org": (CLOUD, {}),
+    f"{HOST}/scm/prj/repo.git": (CENTER, {"url": HOST, "project": "PRJ"}),
+    f"{HOST}/bitbucket/scm/~ada/x.git": (CENTER, {"url": f"{HOST}/bitbucket", "project": "~ada"}),
+    f"{HOST}:7990/projects/PRJ/repos/x/browse?at=refs%2Fheads%2Fmain": (
+        CENTER,
+        {"url": f"{HOST}:7990", "project": "PRJ"},
+    ),
+    f"{HOST}/users/ada/repos/x": (CENTER, {"url": HOST, "project": "~ada"}),
+    f"{HOST}/projects/~ada/repos/x": (CENTER, {"url": HOST, "project": "~ada"}),
+    "ssh://git@git.example.com:7999/prj/repo.git": (CENTER, {"project": "PRJ"}),
+    "https://github.com/acme/shop": ("github", {"owner": "acme"}),
+    "https://github.com/scm/shop/tree/main": ("github", {"owner": "scm"}),
+    "git@github.com:acme/shop.git": ("github", {"owner": "acme"}),
+    "https://acme.ghe.com/web/shop": ("github", {"url": "https://acme.ghe.com", "owner": "web"}),
+    "https://gitlab.com/acme/web/shop.git": ("gitlab", {"namespace": "acme/web"}),
+    "https://gitlab.com/acme/shop/-/tree/main": ("gitlab", {"namespace": "acme"}),
+    "git@gitlab.example.com:acme/shop.git": (
+        "gitlab",
+        {"url": "https://gitlab.example.com", "namespace": "acme"},
+    ),
+    f"{HOST}/acme/shop/-/issues": ("gitlab", {"url": HOST, "namespace": "acme"}),
+    "https://codeberg.org/forgejo/forgejo": (
+        "gitea",
+        {"url": "https://codeberg.org", "owner": "forgejo"},
+    ),
+    "https://gitea.example.com:3000/git/acme/shop": (
+        "gitea",
+        {"url": "https://gitea.example.com:3000/git", "owner": "acme"},
+    ),
+    f"{HOST}/acme/shop/src/branch/main/README.md": ("gitea", {"url": HOST, "owner": "acme"}),
+}
+
+UNKNOWN = (
+    f"{HOST}/acme/shop.git",
+    "ssh://git@git.example.com/prj/repo.git",
+    "ssh://git@git.example.com:22/prj/repo.git",
+    f"{HOST}/scm/prj",
+    "https://notgithub.com/acme/shop",
+    "https://github.com.example.com/acme/shop",
+)
+
+
+@pytest.mark.parametrize("text", KNOWN)
+def test_the_address_of_a_known_host_tells_the_kind_and_the_fields(text):
+    kind, fields = KNOWN[text]
+    (found,) = recognitions(clean_address(text))
+    assert (found.kind, found.fields) == (kind, fields)
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_what_could_be_any_host_is_not_guessed(text):
+    assert recognitions(clean_address(text)) == ()
+
+
+def test_an_address_is_taken_off_the_arguments():
+    arguments = ["https://github.com/acme/shop", "--mode", "token"]
+    assert pasted_address(arguments) == "https://github.com/acme/shop"
+    assert arguments == ["--mode", "token"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--mode", "token"], ["--url", "https://x.example"]])
+def test_other_arguments_stay(arguments):
+    before = list(arguments)
+    assert pasted_address(arguments) is None
+    assert arguments == before
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated():
+    with pytest.raises(ConfigurationError, match="password or token") as caught:
+        pasted_address(["https://ada:hunter2@github.com/acme/shop"])
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "text", ["ftp://git.example.com/x", "https://", "https://[::1", "file:///srv/x"]
+)
+def test_what_is_no_address_of_a_repository_is_refused(text):
+    with pytest.raises(ConfigurationError, match="not that of a repository"):
+        pasted_address([text])
+
+
+def test_what_was_recognized_is_said(capsys):
+    plugin, told = plugin_for(None, f"{HOST}/scm/prj/repo.git")
+    assert (plugin.kind, told) == (CENTER, {"url": HOST, "project": "PRJ"})
+    said = capsys.readouterr().err
+    assert f"Recognized the kind {CENTER} from the URL (url {HOST}, project PRJ)." in said
+    assert "--kind" in said
+
+
+def test_with_a_kind_the_address_tells_the_fields_alone(capsys):
+    plugin, told = plugin_for("gitea", "https://codeberg.org/acme/shop")
+    assert (plugin.kind, told["owner"]) == ("gitea", "acme")
+    assert "Read from the URL: url https://codeberg.org, owner acme." in capsys.readouterr().err
+    with pytest.raises(UsageError, match="not recognized as one of a provider of kind gitea"):
+        plugin_for("gitea", "https://github.com/acme/shop")
+
+
+def test_an_address_that_nothing_recognizes_asks_for_the_kind():
+    with pytest.raises(UsageError, match="No installed plugin recognizes") as caught:
+        plugin_for(None, f"{HOST}/acme/shop.git")
+    assert "Add --kind KIND" in caught.value.hint
+    assert CENTER in caught.value.hint
+
+
+RECOGNIZING = """\
+from deploycore_gitea import GiteaProvider
+
+class AcmeProvider(GiteaProvider):
+    @classmethod
+    def recognize_url(cls, url):
+        {body}
+"""
+
+
+@pytest.fixture
+def rival(install_distribution):
+    """Installs another provider that recognizes addresses by the given code."""
+
+    def install(body):
+        install_distribution("rival", "rival", RECOGNIZING.format(body=body))
+
+    return install
+
+
+def test_two_plugins_that_recognize_one_address_are_both_named(rival):
+    rival("return {}")
+    with pytest.raises(UsageError, match="several kinds: github, rival"):
+        plugin_for(None, "https://github.com/acme/shop")
+
+
+@pytest.mark.parametrize("body", ["raise ValueError('no')", "return {'owner': 7}", "return 'x'"])
+def test_a_plugin_that_fails_recognizes_nothing_and_hides_no_other(rival, body):
+    rival(body)
+    (found,) = recognitions("https://github.com/acme/shop")
+    assert found.kind == "github"
+    with pytest.raises(PluginError, match="recognize_url of the plugin rival"):
+        fields_by(load_plugin("rival"), "https://github.com/acme/shop")
+
+
+def test_a_method_of_instances_is_a_fault_of_the_plugin():
+    class Wrong(load_plugin("gitea").provider_class):
+        def recognize_url(self, url):
+            return {}
+
+    with pytest.raises(PluginError, match="recognize_url is not a class method"):
+        check_provider_class(Wrong, plugin="wrong 1.0")
+
+
+READ = {
+    f"{HOST}/scm/prj/repo.git": "PRJ/repo",
+    f"{HOST}/bitbucket/scm/~ada/x.git": "~ada/x",
+    f"{HOST}/bitbucket/projects/PRJ/repos/x/browse?at=main": "PRJ/x",
+    f"{HOST}/projects/PRJ/repos/x/pull-requests/7/overview": "PRJ/x",
+    f"{HOST}/users/ada/repos/x": "~ada/x",
+    f"git clone {HOST}/scm/prj/repo.git": "PRJ/repo",
+    "ssh://git@git.example.com:7999/prj/repo.git": "PRJ/repo",
+    "prj/repo": "prj/repo",
+}
+
+
+@pytest.mark.parametrize("text", READ)
+def test_a_plugin_reads_addresses_of_its_host_that_have_another_form(text):
+    plugin = load_plugin(CENTER)
+    read = read_repository(text, lambda: [HOST], partial(repository_by, plugin))
+    assert str(read) == READ[text]
+
+
+def test_a_plugin_does_not_read_addresses_of_other_hosts():
+    with pytest.raises(ConfigurationError, match="names a repository on"):
+        read_repository("https://other.example/scm/prj/repo.git", lambda: [HOST], pytest.fail)
+
+
+def test_what_a_plugin_does_not_read_is_read_as_others_are():
+    address = "https://codeberg.org/acme/shop/src/branch/main"
+    assert repository_by(load_plugin("gitea"), address) is None
+    read = read_repository(address, lambda: ["https://codeberg.org"], lambda url: None)
+    assert str(read) == "acme/shop"
+
+
+@pytest.mark.parametrize("body", ["raise ValueError('no')", "return 'a/b'"])
+def test_a_plugin_that_fails_to_read_an_address_is_named(rival, body):
+    rival(f"return None\n    @classmethod\n    def repository_of_url(cls, url):\n        {body}")
+    with pytest.raises(PluginError, match="repository_of_url of the plugin rival"):
+        repository_by(load_plugin("rival"), f"{HOST}/acme/shop")
