@@ -92,8 +92,8 @@ def add(
     --FIELD-file PATH. The provider is stored only if the git host accepts the credentials.
     """
     from deploycore.cli.fields import field_help, read_fields
-    from deploycore.installation.host_keys import verify_ssh
     from deploycore.cli.pasted_address import pasted_address, plugin_for
+    from deploycore.installation.host_keys import verify_ssh
     from deploycore.provider.registry import load_plugin
 
     arguments = list(context.args)

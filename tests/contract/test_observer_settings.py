@@ -178,8 +178,7 @@ def test_a_constructor_that_fails_leaves_out_the_observer_and_its_secret(
 ):
     failing = PAGER.replace(
         "self.config = config",
-        "self.config = config; import asyncio
-"
+        "self.config = config; import asyncio\n"
         f"        if config.channel == 'typo': raise {error}(config.token.get_secret_value())",
     )
     install(failing)
