@@ -1,4 +1,4 @@
-"""Opens configured providers, and finds other credentials when the host rejects theirs."""
+"""Open configured providers, and find other credentials if the host rejects the current ones."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Connections:
     """Opens the providers of one installation.
 
     Args:
-        store: Gives the database, which not every provider needs.
-        read: Reads a provider's record in the fastest way there is.
+        store: Returns the database, which not every provider needs.
+        read: Reads a provider's record in the fastest way.
         secrets: Decrypts the secrets.
         http_settings: Timeouts, retries and limits of the HTTP clients.
         home: The data directory, for the settings of observers.
@@ -109,8 +109,11 @@ class Connections:
 
 
 class _OtherCredentials:
-    """The credentials that an open provider may try after the host rejected its own: those that
-    it was changed to since, then the former ones while they are kept."""
+    """Other credentials for an open provider whose credentials were rejected.
+
+    These are the credentials that were stored since it was opened, then the previous ones while
+    they are kept.
+    """
 
     def __init__(
         self,
@@ -125,7 +128,7 @@ class _OtherCredentials:
         self._tried = [(dict(record.settings), dict(secrets))]
 
     def find(self) -> tuple[ProviderConfig, CoreFields, TokenSource] | None:
-        """The next ones; ``None`` if there are no more."""
+        """Return the next credentials; ``None`` if there are no more."""
         connections = self._connections
         try:
             record = connections._store().get_provider(self._name)

@@ -128,7 +128,7 @@ class PendingApplication:
     """An application with triggers that a worker should process.
 
     Attributes:
-        name: The name of the application.
+        application: The name of the application.
         provider: The name of its provider.
         is_retried: Whether the last attempt failed.
     """
