@@ -48,7 +48,7 @@ class Hook:
     Attributes:
         id: The host's identifier.
         repository: The full name of the repository that it is for.
-        address: The address to send to.
+        url: The address to send to.
         events: The events that it subscribes to, by the host's names.
         secret: The secret; ``None`` if it has none.
     """
