@@ -45,7 +45,7 @@ def authorize(
         bool,
         typer.Option(
             "--no-browser",
-            help="Use a browser on any machine, and paste the address that it shows in the end.",
+            help="Use a browser on any machine, and paste the last address that it shows.",
         ),
     ] = False,
     timeout: Annotated[
